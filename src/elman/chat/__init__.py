@@ -1,0 +1,5 @@
+"""Conversations with a bot."""
+
+from elman.chat.session import Session
+
+__all__ = ["Session"]

@@ -1,0 +1,39 @@
+"""The command line: one typed function per verb, each in a file of its own."""
+
+import sys
+
+import typer
+
+from elman.cli import chat, demo, evaluate, train
+from elman.errors import ElmanError
+
+app = typer.Typer(
+    name="elman",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turn conversations into a small, private chatbot: a recurrent network, trained here.",
+    epilog="Begin with `elman demo`, then `elman train CHATS --bot NAME --out bots/ann`.",
+)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("chat")(chat.chat)
+app.command("eval")(evaluate.evaluate)
+
+
+def main() -> None:
+    """The command `elman`: exit code 2, and one line, for whatever is wrong with what was given."""
+    try:
+        app()
+    except ElmanError as error:
+        print(f"elman: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read our output has gone; writing the rest at exit would fail again.
+        sys.stdout = None
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"elman: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,114 @@
+"""elman demo"""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+PROMPTS = ("hi! how are you?", "what are you studying?", "any plans for the weekend?")
+
+SCRIPTED = (
+    ("hello", "where are you from?", "nice, do you like it there?"),
+    ("what kind of music do you like?", "who is your favorite?", "i will listen to that"),
+    ("i am so tired today", "i have a test tomorrow", "thanks, talk to you later"),
+)
+
+
+def demo(
+    minutes: Annotated[float, typer.Option(help="How long to train, everything included.")] = 3.0,
+    cell: Annotated[str, typer.Option(help="rnn, gru or lstm.")] = "lstm",
+    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Tell the training as JSON Lines.")
+    ] = False,
+) -> None:
+    """Train a bot on real built-in conversations, measure it, and talk with it.
+
+    Example: `elman demo --minutes 3`
+    """
+    started = time.monotonic()
+    from platformdirs import user_data_path
+    from rich.console import Console
+
+    from elman.chat import Session
+    from elman.cli import training
+    from elman.cli.chat import talk
+    from elman.cli.evaluate import read_for
+    from elman.cli.progress import is_interactive
+    from elman.data.source import BUILT_IN
+    from elman.model.checkpoint import load_bot
+    from elman.model.decoding import Sampling
+    from elman.model.scoring import bits_per_byte
+
+    folder = user_data_path("elman") / "bots" / "demo"
+    before: list[str] = []
+
+    def watch(kind: str, facts: dict[str, Any]) -> None:
+        if kind == "start":
+            before.extend(_replies(folder, seed))
+
+    flags = {
+        "data.path": BUILT_IN,
+        "data.test": True,
+        "model.cell": cell,
+        "train.minutes": minutes,
+        "train.seed": seed,
+    }
+    values = training.settings(None, flags, [])
+    result = training.begin(
+        values, folder, overwrite=True, as_json=as_json, started=started, observers=(watch,)
+    )
+    if result.reason == "interrupted":
+        return
+    console = Console(highlight=False)
+    bot = load_bot(folder)
+    corpus, _ = read_for(bot, BUILT_IN, "test")
+    found = bits_per_byte(bot.chatbot, corpus, bot.tokenizer, "all")
+    console.print(
+        f"\n[bold]{found:.3f} bits per byte[/bold] on {len(corpus):,} held-out conversations\n"
+    )
+    _show_samples(console, before, _replies(folder, seed))
+    session = Session(bot, Sampling(seed=seed))
+    if is_interactive():
+        talk(session, "bot")
+    else:
+        _hold_scripted(console, session)
+    console.print(
+        f"\nthe bot is kept in {folder}; talk with it: elman chat '{folder}'", soft_wrap=True
+    )
+
+
+def _replies(folder: Path, seed: int) -> list[str]:
+    """The bot's replies to the first words of three conversations."""
+    from elman.chat import Session
+    from elman.cli.text import plain
+    from elman.model.checkpoint import load_bot
+    from elman.model.decoding import Sampling
+
+    bot = load_bot(folder)
+    sampling = Sampling(seed=seed, longest=30)
+    return [plain("".join(Session(bot, sampling).say(prompt))) for prompt in PROMPTS]
+
+
+def _show_samples(console: Any, before: list[str], after: list[str]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("you say", "before training", "after training", show_lines=True)
+    for prompt, old, new in zip(PROMPTS, before, after, strict=True):
+        table.add_row(prompt, f"[dim]{escape(old)}[/dim]", escape(new))
+    console.print(table)
+
+
+def _hold_scripted(console: Any, session: Any) -> None:
+    """Short conversations, where there is no terminal to hold one at."""
+    from elman.cli.text import plain
+
+    for number, lines in enumerate(SCRIPTED, 1):
+        console.print(f"\nconversation {number}")
+        session.reset()
+        for line in lines:
+            console.print(f"you> {line}", markup=False)
+            said = plain("".join(session.say(line)))
+            console.print(f"bot> {said}", markup=False, soft_wrap=True)

@@ -1,0 +1,143 @@
+"""elman train"""
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from elman.errors import ElmanError
+
+
+def train(
+    chats: Annotated[
+        str | None,
+        typer.Argument(
+            help="A file or folder of conversations, `-` for standard input, or `chitchat`, "
+            "the built-in ones.",
+        ),
+    ] = None,
+    bot: Annotated[
+        str | None,
+        typer.Option(help="Whose part the bot learns. Without it, all speakers are peers."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The bot's folder.  [default: bots/ and CHATS' name]")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Budget in minutes, everything included.  [default: 10]")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget in optimizer steps.")] = None,
+    cell: Annotated[
+        str | None, typer.Option(help="rnn, gru, lstm, or my.module:Name.  [default: lstm]")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 2]")] = None,
+    hidden_size: Annotated[
+        int | None, typer.Option(help="Size of each layer's state.  [default: 384]")
+    ] = None,
+    unfold: Annotated[
+        int | None, typer.Option(help="How many units back the gradient goes.  [default: 64]")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="What --unfold counts: steps.  [default: steps]")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd, adam or adamw.  [default: adamw]")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Highest learning rate.  [default: the optimizer's]")
+    ] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient; 0: off.  [default: 1]")
+    ] = None,
+    learn_from: Annotated[
+        str | None,
+        typer.Option(help="Messages to learn: bot or all.  [default: bot with --bot, else all]"),
+    ] = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(help="Size of the tokenizer, or bytes.  [default: 4096]"),
+    ] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="Of each layer's output.  [default: 0]")
+    ] = None,
+    lanes: Annotated[
+        int | None, typer.Option(help="Conversations side by side.  [default: 16]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all randomness.  [default: 0]")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the files.  [default: utf-8]")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting: a.b=v, such as train.warmup=0.05."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run, exactly where it stopped.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a bot that is already in --out.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell everything as JSON Lines.")] = False,
+) -> None:
+    """Train a bot on conversations.
+
+    Example: `elman train chats.jsonl --bot Ann --out bots/ann --minutes 10`
+    """
+    started = time.monotonic()
+    flags = {
+        "data.path": chats,
+        "data.bot": bot,
+        "data.learn_from": learn_from,
+        "data.vocabulary": _vocabulary(vocabulary),
+        "data.encoding": encoding,
+        "model.cell": cell,
+        "model.layers": layers,
+        "model.hidden_size": hidden_size,
+        "model.dropout": dropout,
+        "train.minutes": minutes,
+        "train.epochs": epochs,
+        "train.steps": steps,
+        "train.unfold": unfold,
+        "train.unit": unit,
+        "train.optimizer": optimizer,
+        "train.lr": lr,
+        "train.clip": clip,
+        "train.lanes": lanes,
+        "train.seed": seed,
+    }
+    from elman.cli import training
+
+    if resume is not None:
+        if out is not None or config is not None or overwrite:
+            raise ElmanError(
+                "--resume goes on in its own folder: leave out --out, --config and --overwrite"
+            )
+        training.resume(resume, flags, assign or [], as_json, started)
+        return
+    values = training.settings(config, flags, assign or [])
+    out = out or Path("bots") / default_name(values)
+    training.begin(values, out, overwrite=overwrite, as_json=as_json, started=started)
+
+
+def default_name(values: dict[str, Any]) -> str:
+    """A folder's name for the bot of some data."""
+    path = values.get("data", {}).get("path")
+    if not path:
+        raise ElmanError("name the conversations to learn from: elman train CHATS")
+    stem = Path(path).name.split(".")[0] or "bot"
+    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "bot"
+
+
+def _vocabulary(written: str | None) -> int | None:
+    if written is None:
+        return None
+    if written == "bytes":
+        from elman.data.tokenizer import SMALLEST
+
+        return SMALLEST
+    try:
+        return int(written)
+    except ValueError:
+        raise ElmanError(f"--vocabulary {written}: expected a number, or bytes") from None

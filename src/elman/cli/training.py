@@ -1,0 +1,144 @@
+"""What `elman train` and `elman demo` share: a run with its progress and its Ctrl-C."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from elman.cli.progress import shown
+from elman.errors import ElmanError
+from elman.model.checkpoint import CONFIG, read_config, write_file
+from elman.train import Config, Result, train
+from elman.train.config import layered
+from elman.train.runlog import Observer
+
+BUDGETS = ("minutes", "epochs", "steps")
+DEFAULT_MINUTES = 10.0
+
+
+def settings(toml: Path | None, flags: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
+    """The values of a new run, with the defaults that depend on other values."""
+    values = layered(toml, flags, assignments)
+    run = values.setdefault("train", {})
+    if not any(run.get(name) is not None for name in BUDGETS):
+        run["minutes"] = DEFAULT_MINUTES
+    data = values.setdefault("data", {})
+    if data.get("bot") is not None:
+        data.setdefault("learn_from", "bot")
+    return values
+
+
+def begin(
+    values: Mapping[str, Any],
+    out: Path,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    started: float,
+    observers: tuple[Observer, ...] = (),
+) -> Result:
+    """Train a new bot into a folder.
+
+    Raises:
+        ElmanError: where the folder holds something already, or for anything that `train` refuses.
+    """
+    config = Config.make(values)
+    if config.data.path != "-" and Path(config.data.path).exists():
+        # A run is resumed from anywhere, so its data must be found from anywhere.
+        absolute = str(Path(config.data.path).resolve())
+        config = config.model_copy(
+            update={"data": config.data.model_copy(update={"path": absolute})}
+        )
+    if out.exists() and not out.is_dir():
+        raise ElmanError(f"{out}: a file is there; name another --out")
+    if (out / CONFIG).exists() and not overwrite:
+        raise ElmanError(
+            f"{out}: a bot is there already; go on with it (--resume {out}), replace it "
+            "(--overwrite), or name another --out"
+        )
+    return _run(config, out, False, as_json, started, observers)
+
+
+def resume(
+    out: Path, flags: Mapping[str, Any], assignments: list[str], as_json: bool, started: float
+) -> Result:
+    """Go on with a run; only its budget can be changed."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    budget = {name: given.pop(f"train.{name}", None) for name in BUDGETS}
+    if given or assignments:
+        named = ", ".join([*given, *assignments])
+        raise ElmanError(
+            f"--resume goes on with the settings of {out}; only its budget can change, not {named}"
+        )
+    saved = read_config(out)
+    if any(value is not None for value in budget.values()):
+        saved["train"] |= budget
+    config = Config.make(saved)
+    if config.data.path == "-":
+        raise ElmanError(f"{out}: was trained on standard input, which is gone; begin a new run")
+    if any(value is not None for value in budget.values()):
+        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
+    return _run(config, out, True, as_json, started, ())
+
+
+def _run(
+    config: Config,
+    out: Path,
+    resume: bool,
+    as_json: bool,
+    started: float,
+    observers: tuple[Observer, ...],
+) -> Result:
+    with shown(as_json) as progress, _asked_to_stop() as asked:
+        result = train(
+            config,
+            out,
+            resume=resume,
+            observers=(progress, asked.watch, *observers),
+            stop=lambda: asked.yes,
+            started=started,
+        )
+    if not as_json:
+        console = Console(stderr=True, highlight=False)
+        if result.reason == "interrupted":
+            console.print(escape(f"saved; go on with: elman train --resume {out}"), soft_wrap=True)
+        else:
+            console.print(escape(f"talk with it: elman chat {out}"), soft_wrap=True)
+    return result
+
+
+class _Asked:
+    """Whether Ctrl-C was pressed. Before the first step there is nothing to save: it ends all."""
+
+    def __init__(self) -> None:
+        self.yes = False
+        self._training = False
+
+    def watch(self, kind: str, facts: dict[str, Any]) -> None:
+        if kind == "start":
+            self._training = True
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.yes or not self._training:
+            raise KeyboardInterrupt
+        self.yes = True
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[_Asked]:
+    """Ctrl-C once saves and ends the run; twice ends it at once, leaving its last checkpoint."""
+    asked = _Asked()
+    before = {number: signal.signal(number, asked.handle) for number in _SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)

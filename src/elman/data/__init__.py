@@ -1,0 +1,1 @@
+"""Conversations: read from files, tokenized, and laid out for training. Independent of `bptt`."""

@@ -1,0 +1,99 @@
+"""Many conversations as one array of token ids."""
+
+import hashlib
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+
+from elman.data.conversation import Conversation
+from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Encoded conversations: for each message its role, its text, and END.
+
+    Two bytes a token are all the memory that it takes, however large the corpus.
+
+    Args:
+        ids: every conversation's tokens, one after another, uint16.
+        starts: where each conversation begins, and the end of the last, (conversations + 1,).
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def encode(
+        cls, conversations: Iterable[Conversation], tokenizer: Tokenizer, bot: str | None = None
+    ) -> "Corpus":
+        """Encode conversations as the bot sees them (`Conversation.turns`)."""
+        parts = encode_parts((("all", each) for each in conversations), tokenizer, bot)
+        return parts.get("all", cls(np.zeros(0, np.uint16), np.zeros(1, np.int64)))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """The tokens of one conversation, uint16."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.ids[self.starts[index] : self.starts[index + 1]]
+
+    def messages(self, index: int) -> list[np.ndarray]:
+        """The messages of one conversation, each from its role to its END."""
+        tokens = self[index]
+        return np.split(tokens, np.flatnonzero(tokens == END)[:-1] + 1)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the content: equal digests hold the same tokens."""
+        content = hashlib.sha256(self.ids.tobytes())
+        content.update(self.starts.tobytes())
+        return content.hexdigest()
+
+
+def encode_parts(
+    conversations: Iterable[tuple[str, Conversation]], tokenizer: Tokenizer, bot: str | None = None
+) -> dict[str, Corpus]:
+    """Encode conversations in one pass, each into the corpus that it is labelled with."""
+    arrays: dict[str, tuple[array[int], array[int]]] = {}
+    source = iter(conversations)
+    while batch := [(part, each.turns(bot)) for part, each in islice(source, _BATCH)]:
+        texts = iter(tokenizer.encode_batch([turn.text for _, turns in batch for turn in turns]))
+        for part, turns in batch:
+            ids, starts = arrays.setdefault(part, (array("H"), array("q", [0])))
+            for turn in turns:
+                ids.append(ROLES[turn.role])
+                ids.extend(next(texts))
+                ids.append(END)
+            starts.append(len(ids))
+    return {
+        part: Corpus(np.frombuffer(ids, np.uint16), np.frombuffer(starts, np.int64))
+        for part, (ids, starts) in arrays.items()
+    }
+
+
+def scored(tokens: np.ndarray, learn_from: str) -> np.ndarray:
+    """Which tokens count in the loss: text and END of the messages that are learned, (T,) bool.
+
+    Who speaks next is given and never guessed, so a role does not count; nor do instructions.
+
+    Args:
+        tokens: whole messages, (T,).
+        learn_from: "bot" for the bot's messages, "all" for everybody's.
+    """
+    is_role = (tokens > END) & (tokens < SPECIALS)
+    begins = np.maximum.accumulate(np.where(is_role, np.arange(len(tokens)), 0))
+    role = tokens[begins]
+    learned = role == ROLES["bot"]
+    if learn_from == "all":
+        learned |= role == ROLES["user"]
+    counted: np.ndarray = learned & ~is_role
+    return counted

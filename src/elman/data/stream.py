@@ -1,0 +1,123 @@
+"""Continuous lanes of windows: how a token-level memory is fed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.data.corpus import Corpus, scored
+
+
+@dataclass(frozen=True)
+class Window:
+    """The next steps of every lane; T steps, B lanes.
+
+    Args:
+        inputs: token ids, (T, B) int64.
+        targets: the token that follows each, (T, B) int64.
+        weight: 1 where the target counts in the loss, else 0, (T, B) float32.
+        keep: 0 where a conversation starts, so that the state before it is forgotten, (T, B) bool.
+        cut: 0 where the state passes but its gradient does not, (T, B) bool; None: nowhere.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weight: Tensor
+    keep: Tensor
+    cut: Tensor | None = None
+
+
+class Stream:
+    """Endless windows over a corpus, in a new order each epoch.
+
+    Each lane reads one conversation after another, without padding, and goes on in the next window
+    where it stopped in the last: so the state of a lane can be carried from window to window.
+
+    Args:
+        corpus: at least one conversation of at least two tokens.
+        lanes: B, how many conversations are read side by side.
+        window: T, how many steps at a time.
+        learn_from: "bot" or "all", as in `scored`.
+        seed: decides the order.
+    """
+
+    def __init__(
+        self, corpus: Corpus, *, lanes: int, window: int, learn_from: str, seed: int
+    ) -> None:
+        self._corpus = corpus
+        self._lanes = lanes
+        self._window = window
+        self._learn_from = learn_from
+        self._seed = seed
+        self._epoch = 0
+        self._taken = 0
+        self._order = self._shuffled()
+        # For each lane: the conversation it reads, and how many of its steps have been read.
+        self._conversation = [-1] * lanes
+        self._offset = [0] * lanes
+        self._loaded: list[tuple[np.ndarray, np.ndarray] | None] = [None] * lanes
+
+    @property
+    def epochs(self) -> float:
+        """How many times the corpus has been handed out to the lanes."""
+        return self._epoch + self._taken / len(self._corpus)
+
+    def next(self) -> Window:
+        """The next window."""
+        shape = (self._window, self._lanes)
+        inputs = np.empty(shape, np.int64)
+        targets = np.empty(shape, np.int64)
+        weight = np.empty(shape, np.float32)
+        keep = np.ones(shape, bool)
+        for lane in range(self._lanes):
+            step = 0
+            while step < self._window:
+                loaded = self._loaded[lane] or self._load(lane)
+                tokens, counts = loaded
+                begin = self._offset[lane]
+                end = min(begin + self._window - step, len(tokens) - 1)
+                span = slice(step, step + end - begin)
+                if begin == 0:
+                    keep[step, lane] = False
+                inputs[span, lane] = tokens[begin:end]
+                targets[span, lane] = tokens[begin + 1 : end + 1]
+                weight[span, lane] = counts[begin + 1 : end + 1]
+                step = span.stop
+                self._offset[lane] = end
+                if end == len(tokens) - 1:
+                    self._loaded[lane], self._conversation[lane] = None, -1
+        arrays = (inputs, targets, weight, keep)
+        return Window(*(torch.from_numpy(array) for array in arrays))
+
+    def _load(self, lane: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the lane reads; the next conversation in order, if it reads none."""
+        if self._conversation[lane] < 0:
+            if self._taken == len(self._order):
+                self._epoch, self._taken = self._epoch + 1, 0
+                self._order = self._shuffled()
+            self._conversation[lane] = int(self._order[self._taken])
+            self._offset[lane] = 0
+            self._taken += 1
+        tokens = self._corpus[self._conversation[lane]]
+        loaded = self._loaded[lane] = (tokens, scored(tokens, self._learn_from))
+        return loaded
+
+    def _shuffled(self) -> np.ndarray:
+        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._corpus))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, as plain numbers; with the same corpus and arguments it resumes exactly."""
+        return {
+            "epoch": self._epoch,
+            "taken": self._taken,
+            "conversation": list(self._conversation),
+            "offset": list(self._offset),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._epoch, self._taken = state["epoch"], state["taken"]
+        self._conversation, self._offset = list(state["conversation"]), list(state["offset"])
+        self._order = self._shuffled()
+        self._loaded = [None] * self._lanes

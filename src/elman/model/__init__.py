@@ -1,0 +1,15 @@
+"""The chatbot: a recurrent language model over a conversation, its state, and its files."""
+
+from elman.model.chatbot import Chatbot
+from elman.model.config import ModelConfig
+from elman.model.tokens import TokensChatbot
+
+MEMORIES: dict[str, type[Chatbot]] = {"tokens": TokensChatbot}
+
+
+def build(config: ModelConfig, vocabulary_size: int) -> Chatbot:
+    """A new chatbot with random weights."""
+    return MEMORIES[config.memory](config, vocabulary_size)
+
+
+__all__ = ["MEMORIES", "Chatbot", "ModelConfig", "TokensChatbot", "build"]

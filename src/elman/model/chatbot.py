@@ -1,0 +1,117 @@
+"""The contract between a memory and everything that talks to it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elman.bptt import State, Unfold
+from elman.data.corpus import Corpus
+
+
+class StateSpec(NamedTuple):
+    """One tensor of a chatbot's state, (batch, size)."""
+
+    name: str
+    size: int
+    dtype: torch.dtype
+
+
+class Batches(Protocol):
+    """Endless training batches, each meant for one memory; the trainer does not look inside."""
+
+    @property
+    def epochs(self) -> float:
+        """How many times the corpus has been handed out."""
+
+    def next(self) -> Any:
+        """The next batch, to be given to `Chatbot.loss`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, as plain JSON."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position."""
+
+
+class Loss(NamedTuple):
+    """The loss of one batch.
+
+    Args:
+        nats: the sum of -log p over the targets, a scalar with its gradient.
+        targets: the ids of the tokens that count, (N,).
+        steps: how many time steps of how many lanes the batch has, counted or not.
+        state: of every lane after the batch, detached.
+    """
+
+    nats: Tensor
+    targets: Tensor
+    steps: int
+    state: State
+
+
+class Chatbot(nn.Module, ABC):
+    """A network whose whole memory of a conversation is a fixed-size state.
+
+    A state is a tuple of (batch, size) tensors, as `state_spec` lists them. It is an argument and
+    a result, never kept inside. A message is its tokens from its role to its END.
+    """
+
+    vocabulary_size: int
+
+    @property
+    @abstractmethod
+    def state_spec(self) -> list[StateSpec]:
+        """What the state is made of; files and stores know only this."""
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` conversations in which nothing was said."""
+        device = next(self.parameters()).device
+        return tuple(
+            torch.zeros(batch, spec.size, dtype=spec.dtype, device=device)
+            for spec in self.state_spec
+        )
+
+    @abstractmethod
+    def batches(
+        self, corpus: Corpus, *, lanes: int, unfold: int, unit: str, learn_from: str, seed: int
+    ) -> Batches:
+        """Training batches of a corpus, laid out for this memory."""
+
+    @abstractmethod
+    def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
+        """The loss of a batch, given the state after the batch before it (None: the first)."""
+
+    @abstractmethod
+    def score(
+        self, lanes: Sequence[Sequence[np.ndarray]], state: State
+    ) -> tuple[list[Tensor], State]:
+        """How likely some messages are. Without gradient.
+
+        Args:
+            lanes: for each lane its messages, at least one, each from its role to its END.
+            state: what each lane has read before them.
+
+        Returns:
+            For each lane, -log p in nats of each message's text and END, given its role and all
+            before it, (messages,); and the state of each lane after its last message.
+        """
+
+    def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
+        """The state after one whole message, for one lane."""
+        return self.score([[np.asarray(message)]], state)[1]
+
+    @abstractmethod
+    def begin_reply(self, state: State) -> tuple[Tensor, State]:
+        """Logits of the reply's first token, (batch, vocabulary_size), and the state."""
+
+    @abstractmethod
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        """Say a token, (batch,) int64: logits of the next, (batch, vocabulary_size), and state."""
+
+    @abstractmethod
+    def end_message(self, state: State) -> State:
+        """The state after END has been said."""

@@ -1,0 +1,60 @@
+"""Likelihoods of held-out conversations, message by message, each given its true history."""
+
+from collections.abc import Iterator
+from math import log
+
+import numpy as np
+
+from elman.data.corpus import Corpus, scored
+from elman.data.tokenizer import Tokenizer
+from elman.model.chatbot import Chatbot
+
+LANES = 64
+
+
+def by_length(corpus: Corpus, lanes: int) -> Iterator[list[int]]:
+    """Groups of conversations, as indices; those of a group are of similar length."""
+    order = np.argsort(-np.diff(corpus.starts), kind="stable").tolist()
+    for begin in range(0, len(order), lanes):
+        yield order[begin : begin + lanes]
+
+
+def message_nats(
+    chatbot: Chatbot, corpus: Corpus, lanes: int = LANES
+) -> Iterator[tuple[int, list[np.ndarray], np.ndarray]]:
+    """Read every conversation of a corpus, `lanes` side by side.
+
+    Yields:
+        For each conversation its index, its messages, and -log p of each in nats given all before
+        it, (messages,).
+    """
+    chatbot.eval()
+    for group in by_length(corpus, lanes):
+        messages = [corpus.messages(index) for index in group]
+        nats, _ = chatbot.score(messages, chatbot.initial_state(len(group)))
+        for index, own, costs in zip(group, messages, nats, strict=True):
+            yield index, own, costs.numpy()
+
+
+def counts(message: np.ndarray, learn_from: str) -> bool:
+    """Whether a message is one that the bot learns to say."""
+    return bool(scored(message[:2], learn_from).any())
+
+
+def bits_per_byte(chatbot: Chatbot, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> float:
+    """Bits for the text and END of each counted message, over the bytes of its text."""
+    nats, text_bytes = 0.0, 0
+    for _, messages, costs in message_nats(chatbot, corpus):
+        for message, cost in zip(messages, costs, strict=True):
+            if counts(message, learn_from):
+                nats += float(cost)
+                text_bytes += int(tokenizer.piece_bytes[message].sum())
+    return nats / log(2) / max(text_bytes, 1)
+
+
+def subset(corpus: Corpus, tokens: int) -> Corpus:
+    """The first conversations of a corpus, up to about so many tokens; at least one."""
+    count = max(1, int(np.searchsorted(corpus.starts, tokens, side="right")) - 1)
+    if count >= len(corpus):
+        return corpus
+    return Corpus(corpus.ids[: corpus.starts[count]], corpus.starts[: count + 1])

@@ -1,0 +1,104 @@
+"""The memory of tokens: a recurrent language model over the whole conversation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elman.bptt import State, Unfold
+from elman.data.corpus import Corpus
+from elman.data.stream import Stream, Window
+from elman.data.tokenizer import END, ROLES
+from elman.model.blocks import RecurrentStack, ragged
+from elman.model.chatbot import Batches, Chatbot, Loss, StateSpec
+from elman.model.config import ModelConfig
+
+
+class TokensChatbot(Chatbot):
+    """One recurrent step for each token of each message; the state after the user's last message is
+    what the reply is made from.
+
+    The output layer is tied to the embedding (Press and Wolf 2017).
+
+    Args:
+        config: sizes and cell.
+        vocabulary_size: V.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        size = config.hidden_size
+        self.embedding = nn.Embedding(vocabulary_size, size)
+        nn.init.normal_(self.embedding.weight, std=size**-0.5)
+        self.stack = RecurrentStack(config.cell, config.layers, size, config.dropout)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    @property
+    def state_spec(self) -> list[StateSpec]:
+        names = "hc" if self.stack.states_per_layer == 2 else "hstuvwxyz"
+        return [
+            StateSpec(f"layer{layer}.{names[part]}", self.embedding.embedding_dim, torch.float32)
+            for layer in range(len(self.stack.layers))
+            for part in range(self.stack.states_per_layer)
+        ]
+
+    def batches(
+        self, corpus: Corpus, *, lanes: int, unfold: int, unit: str, learn_from: str, seed: int
+    ) -> Batches:
+        return Stream(corpus, lanes=lanes, window=unfold, learn_from=learn_from, seed=seed)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., H) to (..., V)."""
+        return F.linear(hidden, self.embedding.weight, self.output_bias)
+
+    def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
+        window: Window = batch
+        if state is None:
+            state = self.initial_state(window.inputs.shape[1])
+        hidden, state = self.stack(
+            self.embedding(window.inputs), state, window.keep, window.cut, unfold
+        )
+        counts = window.weight > 0
+        targets = window.targets[counts]
+        nats = F.cross_entropy(self.logits(hidden[counts]).float(), targets, reduction="sum")
+        return Loss(nats, targets, counts.numel(), tuple(tensor.detach() for tensor in state))
+
+    @torch.no_grad()
+    def score(
+        self, lanes: Sequence[Sequence[np.ndarray]], state: State
+    ) -> tuple[list[Tensor], State]:
+        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+        hidden, state = ragged(self.stack, [self.embedding(lane) for lane in tokens], state)
+        predictions = torch.cat([lane[:-1] for lane in hidden])
+        targets = torch.cat([lane[1:] for lane in tokens])
+        nats = [
+            F.cross_entropy(self.logits(some).float(), wanted, reduction="none")
+            for some, wanted in zip(predictions.split(2048), targets.split(2048), strict=True)
+        ]
+        per_lane = torch.cat(nats).double().split([len(lane) - 1 for lane in tokens])
+        return [
+            _per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)
+        ], state
+
+    def begin_reply(self, state: State) -> tuple[Tensor, State]:
+        return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        hidden, state = self.stack(self.embedding(token).unsqueeze(0), state)
+        return self.logits(hidden[0]).float(), state
+
+    def end_message(self, state: State) -> State:
+        return self.step(torch.full((len(state[0]),), END), state)[1]
+
+
+def _per_message(costs: Tensor, messages: Sequence[np.ndarray]) -> Tensor:
+    """Sum the costs of a lane's tokens (all but its first) by message; a role costs nothing."""
+    ends = torch.tensor([len(message) for message in messages]).cumsum(0)
+    sums = torch.cat([costs.new_zeros(2), costs]).cumsum(0)
+    # sums[e] is the cost of everything before token e; a message's role is token e_previous.
+    begins = torch.cat([ends.new_zeros(1), ends[:-1]]) + 1
+    return sums[ends] - sums[begins]

@@ -1,0 +1,128 @@
+"""One frozen configuration for a whole run, saved beside the weights."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import elman
+from elman.errors import ElmanError
+from elman.model.checkpoint import FORMAT
+from elman.model.config import ModelConfig
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Section):
+    """Where the conversations are and how the bot sees them."""
+
+    path: str
+    encoding: str = "utf-8"
+    bot: str | None = Field(None, description="whose part the bot learns; None: all are peers")
+    learn_from: Literal["bot", "all"] = "all"
+    vocabulary: int = Field(4096, description="of the tokenizer; 260 is plain bytes")
+    test: bool = Field(False, description="hold out a test part that training never sees")
+
+
+class TrainConfig(_Section):
+    """How the network learns. Exactly one of `minutes`, `epochs` and `steps` ends it."""
+
+    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
+    steps: int | None = Field(None, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: float | None = Field(None, gt=0, allow_inf_nan=False, description="None: the optimizer's")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: off")
+    warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget")
+    lanes: int = Field(16, ge=1, description="conversations side by side")
+    unfold: int = Field(64, ge=1, description="how far back the gradient goes")
+    unit: Literal["steps"] = "steps"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the products; auto: what a short measurement finds faster"
+    )
+    validations: int = Field(10, ge=1, description="how often held-out conversations are scored")
+    validation_tokens: int = Field(16384, ge=1)
+    patience: int = Field(3, ge=1, description="validations without a gain before an early stop")
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [n for n in ("minutes", "epochs", "steps") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of minutes, epochs and steps, got {', '.join(given) or 'none'}"
+            )
+        return self
+
+
+class Config(_Section):
+    """Everything that decides what a run ends in."""
+
+    format: int = FORMAT
+    elman: str = elman.__version__
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig
+
+    @classmethod
+    def make(cls, values: Mapping[str, Any]) -> "Config":
+        """Raises ElmanError with one line for each value that is wrong."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [
+                f"{'.'.join(str(part) for part in item['loc']) or 'config'}: "
+                f"{item['msg'].removeprefix('Value error, ')}"
+                + (f" (got {item['input']!r})" if item["type"] != "value_error" else "")
+                for item in error.errors()
+            ]
+            raise ElmanError("; ".join(lines)) from None
+
+
+def layered(
+    toml: Path | None, flags: Mapping[str, Any], assignments: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Values from a TOML file, overridden by flags, overridden by `a.b=v` assignments.
+
+    Args:
+        toml: a file with the tables of `Config`.
+        flags: by dotted name; those that are None were not given.
+        assignments: values are written as in TOML, or are plain words.
+
+    Raises:
+        ElmanError: where the file or an assignment cannot be understood.
+    """
+    values: dict[str, Any] = {}
+    if toml is not None:
+        try:
+            values = tomllib.loads(toml.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ElmanError(f"{toml}: {error}") from None
+    given = {name: value for name, value in flags.items() if value is not None}
+    for assignment in assignments:
+        name, equals, written = assignment.partition("=")
+        if not equals:
+            raise ElmanError(f"--set {assignment}: expected a.b=value, for example train.lr=0.002")
+        try:
+            given[name.strip()] = tomllib.loads(f"value = {written}")["value"]
+        except tomllib.TOMLDecodeError:
+            given[name.strip()] = written.strip()
+    for name, value in given.items():
+        *sections, last = name.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ElmanError(f"{name}: {section} is a value, not a table")
+        place[last] = value
+    budgets = {"minutes", "epochs", "steps"} & {name.removeprefix("train.") for name in given}
+    if len(budgets) == 1:  # a budget from the command line replaces the one of the file
+        for other in {"minutes", "epochs", "steps"} - budgets:
+            values["train"].pop(other, None)
+    return values

@@ -1,0 +1,347 @@
+"""A training run from top to bottom: conversations in, a bot's folder out."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elman.data.conversation import Conversation
+from elman.data.corpus import Corpus, encode_parts
+from elman.data.readers import read
+from elman.data.source import Notes, documents
+from elman.data.split import Survey
+from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
+from elman.model import build
+from elman.model.checkpoint import (
+    CONFIG,
+    TOKENIZER,
+    WEIGHTS,
+    read_tensors,
+    read_tokenizer,
+    save_weights,
+    write_file,
+    write_tensors,
+)
+from elman.model.scoring import bits_per_byte, subset
+from elman.train.config import Config
+from elman.train.optim import OPTIMIZERS, make_optimizer
+from elman.train.precision import measure
+from elman.train.runlog import LOG, Observer, RunLog
+from elman.train.schedule import Budget, rate
+from elman.train.trainer import Trainer
+
+RESUME = "resume.safetensors"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Args:
+        reason: "finished", "early stop" or "interrupted".
+        steps: made in all.
+        seconds: spent in all, everything included.
+        bits_per_byte: of held-out conversations at the best checkpoint; None without any.
+    """
+
+    reason: str
+    steps: int
+    seconds: float
+    bits_per_byte: float | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on. `dev` is None where there is too little to hold anything out."""
+
+    tokenizer: Tokenizer
+    train: Corpus
+    dev: Corpus | None
+
+
+def train(
+    config: Config,
+    out: Path,
+    *,
+    resume: bool = False,
+    observers: tuple[Observer, ...] = (),
+    stop: Callable[[], bool] = lambda: False,
+    started: float | None = None,
+) -> Result:
+    """Train a bot into a folder.
+
+    Args:
+        config: of the run; for `resume`, as `resumed_config` returns it.
+        out: the run directory.
+        resume: go on from its last checkpoint, exactly.
+        observers: told of everything (see `runlog.Observer`).
+        stop: asked after every step; True saves and ends the run.
+        started: when the clock of a budget in minutes began, as of `time.monotonic()`.
+
+    Raises:
+        ElmanError: for anything wrong with the data, the configuration or the folder.
+    """
+    began = time.monotonic() if started is None else started
+    tell = _Tell(observers)
+    torch.manual_seed(config.train.seed)
+    saved = read_tensors(out / RESUME) if resume else None
+    if saved is not None and saved[1]["finished"]:
+        raise ElmanError(
+            f"{out}: this run is finished; to train it further, name a larger budget, for example "
+            f"--steps {2 * saved[1]['trainer']['steps']}"
+        )
+    data = _prepare(config, tell, read_tokenizer(out) if resume else None)
+    if not resume:
+        config = _settled(config, tell)
+        _write_new(out, config, data.tokenizer)
+    run = _Run(config, out, data, tell, began)
+    if saved is not None:
+        run.restore(*saved)
+    log = RunLog(out / LOG, run.trainer.steps)
+    tell.observers.append(log)
+    try:
+        return run.loop(stop)
+    finally:
+        log.close()
+
+
+class _Tell:
+    """Tells every observer."""
+
+    def __init__(self, observers: tuple[Observer, ...]) -> None:
+        self.observers = list(observers)
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        for observer in self.observers:
+            observer(kind, facts)
+
+
+def _prepare(config: Config, tell: _Tell, tokenizer: Tokenizer | None) -> Data:
+    """Read and encode the conversations; with a new tokenizer, unless one is given."""
+    data = config.data
+    sources = documents(data.path, data.encoding)
+    tell("stage", text=f"reading {data.path}")
+    notes, survey = Notes(), Survey()
+    for _ in survey.texts(read(sources, notes)):
+        pass
+    for line in notes.lines():
+        tell("note", text=line)
+    if data.bot is not None:
+        survey.check_bot(data.bot)
+
+    silent = 0
+
+    def heard() -> Iterator[Conversation]:
+        nonlocal silent
+        silent = 0
+        for conversation in read(sources):
+            if data.bot is None or data.bot in conversation.authors:
+                yield conversation
+            else:
+                silent += 1
+
+    if tokenizer is None:
+        tell("stage", text=f"learning {data.vocabulary:,} pieces of text")
+        learned = (each for part, each in survey.divide(heard(), data.test) if part == "train")
+        texts = (text for conversation in learned for _, text in conversation.runs())
+        tokenizer = Tokenizer.train(texts, data.vocabulary)
+    tell("stage", text="encoding")
+    parts = encode_parts(survey.divide(heard(), data.test), tokenizer, data.bot)
+    if silent:
+        tell("note", text=f"{silent:,} conversations left out: {data.bot} says nothing in them")
+    if "train" not in parts:
+        raise ElmanError(f"{data.path}: nothing is left to train on")
+    dev = parts.get("dev")
+    if dev is None:
+        tell("note", text="too little to hold anything out: no validation and no early stop")
+    return Data(tokenizer, parts["train"], dev and subset(dev, config.train.validation_tokens))
+
+
+def _settled(config: Config, tell: _Tell) -> Config:
+    """The configuration with everything filled in that is chosen here and now."""
+    settings = config.train
+    values: dict[str, Any] = {}
+    if settings.lr is None:
+        values["lr"] = OPTIMIZERS[settings.optimizer].lr
+    if settings.precision == "auto":
+        values["precision"], ratio = measure(
+            settings.lanes * settings.unfold, config.model.hidden_size
+        )
+        tell("note", text=f"{values['precision']}: bfloat16 is {ratio:.2f} times as fast here")
+    return config.model_copy(update={"train": settings.model_copy(update=values)})
+
+
+def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
+    """Begin a run directory. Weights of an earlier run go first: they would not fit."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (WEIGHTS, RESUME, LOG):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ElmanError(f"{out}: cannot be written: {error.strerror}") from None
+    write_file(out / TOKENIZER, tokenizer.to_json())
+    write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
+
+
+class _Run:
+    """The loop, and what it must remember to go on exactly."""
+
+    def __init__(self, config: Config, out: Path, data: Data, tell: _Tell, began: float) -> None:
+        settings = config.train
+        self._config, self._out, self._data, self._tell = config, out, data, tell
+        self._began = began
+        self._budget = Budget(settings)
+        self._validated = 0
+        self._best: float | None = None
+        self._worse = 0
+        assert settings.lr is not None
+        self._lr = settings.lr
+        chatbot = build(config.model, data.tokenizer.vocabulary_size)
+        self.trainer = Trainer(
+            chatbot,
+            chatbot.batches(
+                data.train,
+                lanes=settings.lanes,
+                unfold=settings.unfold,
+                unit=settings.unit,
+                learn_from=config.data.learn_from,
+                seed=settings.seed,
+            ),
+            data.tokenizer,
+            make_optimizer(
+                settings.optimizer,
+                chatbot,
+                lr=settings.lr,
+                momentum=settings.momentum,
+                weight_decay=settings.weight_decay,
+            ),
+            clip=settings.clip,
+            precision=getattr(torch, settings.precision),
+        )
+
+    def loop(self, stop: Callable[[], bool]) -> Result:
+        """Train until the budget is spent, nothing more is gained, or `stop` says so."""
+        if not (self._out / WEIGHTS).exists():  # so that there is a bot to load from the first step
+            self._save_weights()
+        self._tell(
+            "start",
+            parameters=sum(p.numel() for p in self.trainer.chatbot.parameters()),
+            tokens=len(self._data.train.ids),
+            conversations=len(self._data.train),
+            held_out=len(self._data.dev or ()),
+            config=self._config.model_dump(mode="json"),
+        )
+        reason = "finished"
+        while (spent := self._spent()) < 1:
+            if stop():
+                reason = "interrupted"
+                break
+            self._step(spent)
+            if int(self._spent() * self._config.train.validations) > self._validated:
+                if self._spent() < 1:
+                    self._checkpoint(finished=False)
+                if self._worse >= self._config.train.patience:
+                    reason = "early stop"
+                    break
+        if reason == "interrupted":
+            if self._best is None:
+                self._save_weights()
+            self._save(finished=False)
+        elif reason == "finished":
+            self._checkpoint(finished=True)
+        else:
+            self._save(finished=True)
+        result = Result(reason, self.trainer.steps, self._seconds(), self._best)
+        self._tell("end", **vars(result))
+        return result
+
+    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        if facts["corpus"] != self._data.train.digest:
+            raise ElmanError(
+                f"{self._config.data.path}: not the conversations that {self._out} was trained on; "
+                "begin a new run"
+            )
+        try:
+            self.trainer.load_state_dict(tensors, facts["trainer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ElmanError(f"{self._out / RESUME}: does not fit {CONFIG}: {error}") from None
+        self._began -= facts["seconds"]
+        self._validated, self._best, self._worse = (
+            facts["validated"],
+            facts["best"],
+            facts["worse"],
+        )
+
+    def _step(self, spent: float) -> None:
+        begin = time.monotonic()
+        factor = rate(spent, self._config.train.warmup)
+        metrics = self.trainer.step(factor)
+        self._tell(
+            "step",
+            step=self.trainer.steps,
+            spent=round(self._spent(), 5),
+            loss=round(metrics.loss, 4),
+            bits_per_byte=round(metrics.bits_per_byte, 4),
+            grad_norm=round(metrics.grad_norm, 4),
+            lr=self._lr * factor,
+            tokens_per_second=round(metrics.steps / (time.monotonic() - begin)),
+            seconds=round(self._seconds(), 2),
+            epochs=round(self.trainer.batches.epochs, 4),
+        )
+
+    def _checkpoint(self, *, finished: bool) -> None:
+        """Score held-out conversations, keep the weights if they are the best so far, and save."""
+        begin = self._seconds()
+        self._validated = int(self._spent() * self._config.train.validations)
+        if self._data.dev is None:
+            self._save_weights()
+        else:
+            found = bits_per_byte(
+                self.trainer.chatbot,
+                self._data.dev,
+                self._data.tokenizer,
+                self._config.data.learn_from,
+            )
+            best = self._best is None or found < self._best
+            self._worse = 0 if best else self._worse + 1
+            if best:
+                self._best = found
+                self._save_weights()
+            self._tell(
+                "validation",
+                step=self.trainer.steps,
+                bits_per_byte=round(found, 4),
+                best=best,
+                seconds=round(self._seconds(), 2),
+            )
+        self._save(finished=finished)
+        self._budget.reserve = self._seconds() - begin
+
+    def _save_weights(self) -> None:
+        save_weights(self._out, self.trainer.chatbot, self._data.tokenizer)
+
+    def _save(self, *, finished: bool) -> None:
+        tensors, facts = self.trainer.state_dict()
+        remembered = {
+            "trainer": facts,
+            "seconds": self._seconds(),
+            "validated": self._validated,
+            "best": self._best,
+            "worse": self._worse,
+            "corpus": self._data.train.digest,
+            "finished": finished,
+        }
+        write_tensors(self._out / RESUME, tensors, remembered)
+
+    def _spent(self) -> float:
+        return self._budget.spent(
+            seconds=self._seconds(), epochs=self.trainer.batches.epochs, steps=self.trainer.steps
+        )
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began

@@ -1,0 +1,143 @@
+"""One optimizer step: forward, backward through time, clip, update."""
+
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman.bptt import Full, State, Unfold
+from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
+from elman.model.chatbot import Batches, Chatbot
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of one step.
+
+    Args:
+        loss: mean -log p in nats of a token that counts.
+        bits_per_byte: the same, in bits for each byte of text.
+        grad_norm: of the whole gradient, before clipping.
+        steps: time steps of all lanes.
+    """
+
+    loss: float
+    bits_per_byte: float
+    grad_norm: float
+    steps: int
+
+
+class Trainer:
+    """Carries the lanes' state from batch to batch and the weights from step to step.
+
+    Args:
+        chatbot: what is trained.
+        batches: its training batches.
+        tokenizer: tells how many bytes a token is.
+        optimizer: over the chatbot's parameters, each group at its highest learning rate.
+        unfold: how far back the gradient goes within a batch.
+        clip: largest norm of the whole gradient (Pascanu et al. 2013); 0: off.
+        precision: of the products; weights, states and sums stay float32.
+    """
+
+    def __init__(
+        self,
+        chatbot: Chatbot,
+        batches: Batches,
+        tokenizer: Tokenizer,
+        optimizer: torch.optim.Optimizer,
+        *,
+        unfold: Unfold | None = None,
+        clip: float = 1.0,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.chatbot = chatbot
+        self.batches = batches
+        self.steps = 0
+        self._optimizer = optimizer
+        self._unfold = unfold or Full()
+        self._clip = clip
+        self._precision = precision
+        self._piece_bytes = torch.from_numpy(tokenizer.piece_bytes)
+        self._lr = [group["lr"] for group in optimizer.param_groups]
+        self._state: State | None = None
+
+    def step(self, rate: float = 1.0) -> Metrics:
+        """Learn from the next batch.
+
+        Args:
+            rate: scales the learning rates.
+
+        Raises:
+            ElmanError: where the loss or its gradient is no longer a number; the weights are left
+                as they were before the step.
+        """
+        self.chatbot.train()
+        batch = self.batches.next()
+        low = self._precision != torch.float32
+        with torch.autocast("cpu", dtype=self._precision if low else torch.bfloat16, enabled=low):
+            loss = self.chatbot.loss(batch, self._state, self._unfold)
+        mean = loss.nats / max(len(loss.targets), 1)
+        self._optimizer.zero_grad()
+        mean.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.chatbot.parameters(), self._clip or float("inf"))
+        if not (torch.isfinite(mean) and torch.isfinite(norm)):
+            raise ElmanError(
+                f"step {self.steps + 1}: the loss is {mean.item():.3g} and the norm of its "
+                f"gradient {norm.item():.3g}; the last checkpoint is kept: lower --lr, or "
+                + ("lower --clip" if self._clip else "turn clipping on with --clip 1")
+            )
+        for group, lr in zip(self._optimizer.param_groups, self._lr, strict=True):
+            group["lr"] = lr * rate
+        self._optimizer.step()
+        self._state = loss.state
+        self.steps += 1
+        text_bytes = int(self._piece_bytes[loss.targets].sum())
+        return Metrics(
+            loss=mean.item(),
+            bits_per_byte=loss.nats.item() / log(2) / max(text_bytes, 1),
+            grad_norm=norm.item(),
+            steps=loss.steps,
+        )
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on, as named tensors and as JSON."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.chatbot.state_dict().items()}
+        for index, values in self._optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                if value is not None:
+                    tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+        for index, tensor in enumerate(self._state or ()):
+            tensors[f"state.{index}"] = tensor
+        tensors["rng"] = torch.get_rng_state()
+        return tensors, {"steps": self.steps, "batches": self.batches.state_dict()}
+
+    def load_state_dict(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on exactly from there.
+
+        Raises:
+            KeyError, RuntimeError: where it is of another network.
+        """
+        weights: dict[str, Tensor] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
+        carried: dict[int, Tensor] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "model":
+                weights[rest] = tensor
+            elif kind == "optimizer":
+                index, _, key = rest.partition(".")
+                moments.setdefault(int(index), {})[key] = tensor
+            elif kind == "state":
+                carried[int(rest)] = tensor
+        self.chatbot.load_state_dict(weights)
+        optimizer = self._optimizer.state_dict()
+        optimizer["state"] = moments
+        self._optimizer.load_state_dict(optimizer)
+        self._state = tuple(carried[index] for index in sorted(carried)) or None
+        self.batches.load_state_dict(facts["batches"])
+        self.steps = facts["steps"]
+        torch.set_rng_state(tensors["rng"])
