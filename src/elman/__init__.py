@@ -1,5 +1,63 @@
 """Elman turns conversations into a small, private chatbot: a recurrent network trained by
 backpropagation through time.
+
+Names are imported when they are first used, so that `import elman` is quick.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elman.bptt import Cell as Cell
+    from elman.bptt import Full as Full
+    from elman.bptt import GRUCell as GRUCell
+    from elman.bptt import LSTMCell as LSTMCell
+    from elman.bptt import RNNCell as RNNCell
+    from elman.bptt import Truncated as Truncated
+    from elman.bptt import Unfold as Unfold
+    from elman.bptt import recurrence as recurrence
+    from elman.chat import Session as Session
+    from elman.data.conversation import Conversation as Conversation
+    from elman.data.conversation import Message as Message
+    from elman.data.readers import read as read
+    from elman.data.source import documents as documents
+    from elman.data.tokenizer import Tokenizer as Tokenizer
+    from elman.errors import ElmanError as ElmanError
+    from elman.model.checkpoint import load_bot as load_bot
+    from elman.model.decoding import Sampling as Sampling
+    from elman.train import Config as Config
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Cell": "elman.bptt",
+    "Config": "elman.train",
+    "Conversation": "elman.data.conversation",
+    "ElmanError": "elman.errors",
+    "Full": "elman.bptt",
+    "GRUCell": "elman.bptt",
+    "LSTMCell": "elman.bptt",
+    "Message": "elman.data.conversation",
+    "RNNCell": "elman.bptt",
+    "Sampling": "elman.model.decoding",
+    "Session": "elman.chat",
+    "Tokenizer": "elman.data.tokenizer",
+    "Truncated": "elman.bptt",
+    "Unfold": "elman.bptt",
+    "documents": "elman.data.source",
+    "load_bot": "elman.model.checkpoint",
+    "read": "elman.data.readers",
+    "recurrence": "elman.bptt",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'elman' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

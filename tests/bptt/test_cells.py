@@ -168,10 +168,7 @@ def test_hand_derived_backward_equals_autograd(name: str) -> None:
     torch.testing.assert_close((dgx, dgh, dprev, dextra), reference, rtol=1e-13, atol=1e-14)
 
 
-INPLACE = pytest.mark.xfail(strict=True, reason="tanh_ after sigmoid_ on views of one tensor")
-
-
-@pytest.mark.parametrize("name", ["rnn", "gru", pytest.param("lstm", marks=INPLACE)])
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_step_of_a_built_in_cell_is_differentiable_by_autograd(name: str) -> None:
     torch.manual_seed(1)
     cell = CELLS[name](INPUT, H).double()
@@ -218,7 +215,6 @@ def test_extra_parameters_are_those_of_the_step() -> None:
     assert all(kind(INPUT, H).extra_parameters == () for kind in CELLS.values())
 
 
-@pytest.mark.xfail(strict=True, reason="Cell.step_backward asks autograd for frozen parameters")
 def test_a_frozen_extra_parameter_gets_no_gradient() -> None:
     torch.manual_seed(4)
     cell = LeakyCell(INPUT, H).double()
@@ -228,7 +224,6 @@ def test_a_frozen_extra_parameter_gets_no_gradient() -> None:
     assert cell.weight_hh.grad is not None
 
 
-@pytest.mark.xfail(strict=True, reason="the parent's step_backward is used for the new step")
 @pytest.mark.parametrize("parent", [RNNCell, GRUCell, LSTMCell])
 def test_a_subclass_that_changes_the_step_alone_is_not_given_a_wrong_gradient(
     parent: type[Cell],

@@ -247,7 +247,6 @@ def test_autocast_takes_products_in_bfloat16_and_keeps_the_rest_in_float32(name:
         assert (low - high).norm() < 0.01 * high.norm()
 
 
-@pytest.mark.xfail(strict=True, reason="the backward pass takes the autocast of its caller")
 def test_backward_inside_autocast_keeps_the_precision_of_the_forward_pass() -> None:
     cell, x = GRUCell(16, 32), torch.randn(20, 4, 16)
     reference = torch.autograd.grad(recurrence(cell, x)[0].sum(), [*cell.parameters()])
@@ -285,13 +284,7 @@ def test_frozen_weights_get_no_gradient() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "rnn",
-        *(
-            pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="no version check"))
-            for name in ("gru", "lstm")
-        ),
-    ],
+    ["rnn", "gru", "lstm"],
 )
 def test_writing_to_the_first_state_before_the_backward_pass_never_changes_a_gradient(
     name: str,

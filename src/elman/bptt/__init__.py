@@ -6,6 +6,7 @@ This package imports torch and nothing else of Elman. It knows masks, never mess
 from elman.bptt.cell import Cell, Saved, State
 from elman.bptt.gru import GRUCell
 from elman.bptt.lstm import LSTMCell
+from elman.bptt.recurrence import Trace, recurrence
 from elman.bptt.rnn import RNNCell
 from elman.bptt.unfold import Full, Truncated, Unfold
 
@@ -20,6 +21,8 @@ __all__ = [
     "RNNCell",
     "Saved",
     "State",
+    "Trace",
     "Truncated",
     "Unfold",
+    "recurrence",
 ]

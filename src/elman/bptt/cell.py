@@ -76,8 +76,7 @@ class Cell(nn.Module, ABC):
 
     def initial_state(self, batch: int) -> State:
         """The state of a lane that has seen nothing: zeros, (batch, hidden_size) each."""
-        zero = self.weight_hh.new_zeros(batch, self.hidden_size)
-        return (zero,) * self.states
+        return tuple(self.weight_hh.new_zeros(batch, self.hidden_size) for _ in range(self.states))
 
     @property
     def extra_parameters(self) -> tuple[nn.Parameter, ...]:
@@ -87,12 +86,13 @@ class Cell(nn.Module, ABC):
 
     @property
     def derived_by_hand(self) -> bool:
-        """Whether this cell has a `step_backward` of its own."""
-        return type(self).step_backward is not Cell.step_backward
+        """Whether `step_backward` was written for this very `step`, not for a base class's."""
+        definer = next(c for c in type(self).__mro__ if {"step", "step_backward"} & vars(c).keys())
+        return "step_backward" in vars(definer) and definer is not Cell
 
     @abstractmethod
     def step(self, gx: Tensor, gh: Tensor, state: State) -> tuple[State, Saved]:
-        """One step forward.
+        """One step forward, with the same result each time it is given the same.
 
         Args:
             gx: the input's projection, (batch, gates * hidden_size). Not to be written to.
@@ -120,12 +120,14 @@ class Cell(nn.Module, ABC):
         inputs = [tensor.detach().requires_grad_() for tensor in (gx, gh, *state)]
         with torch.enable_grad():
             after, _ = self.step(inputs[0], inputs[1], tuple(inputs[2:]))
+        learned = [p for p in self.extra_parameters if p.requires_grad]
         grads = torch.autograd.grad(
-            after,
-            [*inputs, *self.extra_parameters],
-            dstate,
-            allow_unused=True,
-            materialize_grads=True,
+            after, [*inputs, *learned], dstate, allow_unused=True, materialize_grads=True
         )
         end = 2 + self.states
-        return grads[0], grads[1], grads[2:end], grads[end:]
+        of_learned = iter(grads[end:])
+        of_extra = tuple(
+            next(of_learned) if p.requires_grad else torch.zeros_like(p)
+            for p in self.extra_parameters
+        )
+        return grads[0], grads[1], grads[2:end], of_extra

@@ -40,7 +40,7 @@ class GRUCell(Cell):
         rz, n, gh_n, h_prev = saved
         r, z = rz.chunk(2, dim=1)
         da_n = torch.ops.aten.tanh_backward(dh * (1 - z), n)
-        dgx = torch.empty(dh.shape[0], 3 * self.hidden_size, dtype=dh.dtype, device=dh.device)
+        dgx = dh.new_empty(dh.shape[0], 3 * self.hidden_size)
         da_r, da_z, dgx_n = dgx.chunk(3, dim=1)
         torch.mul(da_n, gh_n, out=da_r)
         torch.mul(dh, h_prev - n, out=da_z)

@@ -4,6 +4,7 @@ This is the readable reference, and the specification of every faster version. `
 derives it in the symbols used here.
 """
 
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -40,8 +41,9 @@ def recurrence(
     Args:
         x: (T, B, input_size).
         state: the state before the first step, each tensor (B, hidden_size); zeros if None.
-        keep: (T, B), 0 where the state before that step is forgotten (set to zeros), else 1.
-        cut: (T, B), 0 where the state before that step passes but its gradient does not, else 1.
+        keep: (T, B), 0 where the state before that step is forgotten (set to zeros); anything
+            else: it passes.
+        cut: (T, B), 0 where the state before that step passes but its gradient does not.
         trace: told of each step of the backward pass.
 
     Returns:
@@ -50,25 +52,15 @@ def recurrence(
     Raises:
         ValueError: where a shape does not fit.
     """
-    if x.dim() != 3 or x.shape[2] != cell.input_size:
-        raise ValueError(f"x must be (T, B, {cell.input_size}), got {tuple(x.shape)}")
-    steps, batch, _ = x.shape
-    if steps == 0 or batch == 0:
-        raise ValueError(f"x needs at least one step and one lane, got {tuple(x.shape)}")
+    check_inputs(cell, x, state, keep, cut)
     if state is None:
-        state = cell.initial_state(batch)
-    shape = (batch, cell.hidden_size)
-    if len(state) != cell.states or any(tensor.shape != shape for tensor in state):
-        got = [tuple(tensor.shape) for tensor in state]
-        raise ValueError(f"the state must be {cell.states} tensors of {shape}, got {got}")
-    for name, mask in (("keep", keep), ("cut", cut)):
-        if mask is not None and mask.shape != (steps, batch):
-            raise ValueError(f"{name} must be {(steps, batch)}, got {tuple(mask.shape)}")
+        state = cell.initial_state(x.shape[1])
     outputs = _Recurrence.apply(
         cell,
         keep,
         cut,
         trace,
+        torch.is_grad_enabled(),
         x,
         cell.weight_ih,
         cell.weight_hh,
@@ -80,11 +72,43 @@ def recurrence(
     return outputs[0], tuple(outputs[1:])
 
 
-def _rows_with_zeros(mask: Tensor | None, steps: int) -> list[bool]:
-    """For each step, whether any lane's mask is 0 there: most steps need no product with it."""
-    if mask is None:
-        return [False] * steps
-    return (mask == 0).any(dim=1).tolist()
+def check_inputs(
+    cell: Cell, x: Tensor, state: State | None, keep: Tensor | None, cut: Tensor | None
+) -> None:
+    """Raises ValueError where a shape does not fit; arguments as in `recurrence`."""
+    if x.dim() != 3 or x.shape[2] != cell.input_size:
+        raise ValueError(f"x must be (T, B, {cell.input_size}), got {tuple(x.shape)}")
+    steps, batch, _ = x.shape
+    if steps == 0 or batch == 0:
+        raise ValueError(f"x needs at least one step and one lane, got {tuple(x.shape)}")
+    if state is not None:
+        shape = (batch, cell.hidden_size)
+        if len(state) != cell.states or any(tensor.shape != shape for tensor in state):
+            got = [tuple(tensor.shape) for tensor in state]
+            raise ValueError(f"the state must be {cell.states} tensors of {shape}, got {got}")
+    for name, mask in (("keep", keep), ("cut", cut)):
+        if mask is not None and mask.shape != (steps, batch):
+            raise ValueError(f"{name} must be {(steps, batch)}, got {tuple(mask.shape)}")
+
+
+class _Mask:
+    """A (T, B) mask that is 1 nearly everywhere, so that most steps need no product with it."""
+
+    def __init__(self, mask: Tensor | None) -> None:
+        self._passes = None if mask is None else (mask != 0).unsqueeze(2)
+        self._stops = [] if mask is None else (mask == 0).any(dim=1).tolist()
+
+    def __call__(self, t: int, state: State) -> State:
+        """The state with zeros in the lanes whose mask is 0 at step t."""
+        if self._passes is None or not self._stops[t]:
+            return state
+        # Not a product: 0 times an infinite state would not be 0.
+        passes = self._passes[t]
+        return tuple(tensor.where(passes, tensor.new_zeros(())) for tensor in state)
+
+    def all_steps(self, h: Tensor) -> Tensor:
+        """The same for the h before every step, (T, B, H)."""
+        return h if self._passes is None else h.where(self._passes, h.new_zeros(()))
 
 
 class _Recurrence(torch.autograd.Function):
@@ -95,6 +119,7 @@ class _Recurrence(torch.autograd.Function):
         keep: Tensor | None,
         cut: Tensor | None,
         trace: Trace | None,
+        grad_enabled: bool,
         x: Tensor,
         weight_ih: Tensor,
         weight_hh: Tensor,
@@ -102,87 +127,85 @@ class _Recurrence(torch.autograd.Function):
         bias_hh: Tensor | None,
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
-        steps, batch, _ = x.shape
-        state: State = rest[: cell.states]
-        # Under autocast the products are taken in the low precision; the state, the gates and the
-        # sums of gradients stay in the precision of the weights.
-        device = x.device.type
-        dtype = weight_hh.dtype
+        # The caller may write into the state that was given before the backward pass needs it.
+        state: State = tuple(tensor.clone() for tensor in rest[: cell.states])
+        h_first = state[0]
+        # Under autocast the products are taken in the low precision; the state and the gates stay
+        # in the precision of the weights.
+        device, dtype = x.device.type, weight_hh.dtype
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
-        needs_grad = any(ctx.needs_input_grad)
-
+        needs_grad = grad_enabled and any(ctx.needs_input_grad)
+        kept = _Mask(keep)
+        saved = []
         with torch.autocast(device, enabled=False):
-            x_low = x.to(low)
-            w_hh_t = weight_hh.to(low).t().contiguous()
-            gx = F.linear(x_low, weight_ih.to(low)).to(dtype)
+            gx = F.linear(x.to(low), weight_ih.to(low)).to(dtype)
             if bias_ih is not None:
                 gx += bias_ih
-            resets = _rows_with_zeros(keep, steps)
-            keep = None if keep is None else keep.to(dtype).unsqueeze(2)
-            h_all = x.new_empty(steps, batch, cell.hidden_size, dtype=dtype)
-            h_prev_all = torch.empty_like(h_all) if needs_grad else None
-            saved = []
-            for t in range(steps):
-                if resets[t]:
-                    assert keep is not None
-                    state = tuple(tensor * keep[t] for tensor in state)
+            w_hh_t = weight_hh.to(low).t().contiguous()
+            h_all = gx.new_empty(*x.shape[:2], cell.hidden_size)
+            for t in range(len(x)):
+                state = kept(t, state)
                 gh = torch.mm(state[0].to(low), w_hh_t).to(dtype)
                 if bias_hh is not None:
                     gh += bias_hh
-                after, kept = cell.step(gx[t], gh, state)
-                if h_prev_all is not None:
-                    h_prev_all[t] = state[0]
-                    saved.append(kept if cell.derived_by_hand else (gx[t], gh, state))
-                state = after
+                before = state
+                state, for_backward = cell.step(gx[t], gh, state)
+                if needs_grad:
+                    saved.append(for_backward if cell.derived_by_hand else (gx[t], gh, before))
                 h_all[t] = state[0]
 
         if needs_grad:
-            ctx.cell, ctx.keep, ctx.trace, ctx.low, ctx.saved = cell, keep, trace, low, saved
-            ctx.resets = resets
-            ctx.cut = None if cut is None else cut.to(dtype).unsqueeze(2)
-            ctx.cuts = _rows_with_zeros(cut, steps)
+            ctx.cell, ctx.trace, ctx.low, ctx.saved = cell, trace, low, saved
+            ctx.keep, ctx.cut = kept, _Mask(cut)
             ctx.has_bias = bias_ih is not None, bias_hh is not None
-            ctx.save_for_backward(x, weight_ih, weight_hh, h_prev_all)
+            ctx.save_for_backward(x, weight_ih, weight_hh, h_first, h_all)
         # A state may be a view of something saved; outputs of a Function must own their memory.
         return (h_all, *(tensor.clone() for tensor in state))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dh_all: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(dh_all.device.type, enabled=False):
+            return _Recurrence._backward(ctx, dh_all, dstate)
+
+    @staticmethod
+    def _backward(ctx: Any, dh_all: Tensor, dstate: State) -> tuple[Tensor | None, ...]:
         cell: Cell = ctx.cell
-        x, weight_ih, weight_hh, h_prev_all = ctx.saved_tensors
-        steps, batch, _ = x.shape
-        rows = cell.gates * cell.hidden_size
+        x, weight_ih, weight_hh, h_first, h_all = ctx.saved_tensors
+        steps = len(x)
         low, dtype = ctx.low, weight_hh.dtype
         w_hh = weight_hh.to(low)
+        # A step changed by a subclass must not meet the backward pass of its base class.
+        step_backward = (
+            cell.step_backward if cell.derived_by_hand else partial(Cell.step_backward, cell)
+        )
 
-        dgx_all = x.new_empty(steps, batch, rows, dtype=dtype)
-        dgh_all = torch.empty_like(dgx_all)
+        dgx_steps: list[Tensor] = [dh_all] * steps
+        dgh_steps: list[Tensor] = [dh_all] * steps
         dextra: list[Tensor] = [torch.zeros_like(p) for p in cell.extra_parameters]
         for t in reversed(range(steps)):
             if ctx.trace is not None:
                 ctx.trace.backward_step(t, dh_all[t], dstate[0])
             # The direct part (this step's own use of h) plus the indirect part (through step t+1).
             dh = dh_all[t] + dstate[0]
-            dgx, dgh, dprev, dparams = cell.step_backward(ctx.saved[t], (dh, *dstate[1:]))
-            dgx_all[t], dgh_all[t] = dgx, dgh
+            dgx, dgh, dprev, dparams = step_backward(ctx.saved[t], (dh, *dstate[1:]))
+            dgx_steps[t], dgh_steps[t] = dgx, dgh
             for total, part in zip(dextra, dparams, strict=True):
                 total += part
             dh_prev = dprev[0] + torch.mm(dgh.to(low), w_hh).to(dtype)
-            dstate = (dh_prev, *dprev[1:])
-            if ctx.resets[t]:
-                dstate = tuple(tensor * ctx.keep[t] for tensor in dstate)
-            if ctx.cuts[t]:
-                dstate = tuple(tensor * ctx.cut[t] for tensor in dstate)
+            dstate = ctx.cut(t, ctx.keep(t, (dh_prev, *dprev[1:])))
 
         # Every step's share of a weight's gradient is an outer product; their sum over time and
         # lanes is one matrix product.
-        flat_gx, flat_gh = dgx_all.view(-1, rows), dgh_all.view(-1, rows)
-        low_gx = flat_gx.to(low)
-        needs = ctx.needs_input_grad
-        dx = (low_gx @ weight_ih.to(low)).view_as(x).to(x.dtype) if needs[4] else None
-        dw_ih = (low_gx.t() @ x.to(low).flatten(0, 1)).to(dtype) if needs[5] else None
-        dw_hh = (flat_gh.to(low).t() @ h_prev_all.to(low).flatten(0, 1)).to(dtype)
-        db_ih = flat_gx.sum(0) if ctx.has_bias[0] else None
-        db_hh = flat_gh.sum(0) if ctx.has_bias[1] else None
-        return (None, None, None, None, dx, dw_ih, dw_hh, db_ih, db_hh, *dstate, *dextra)
+        dgx_all = torch.cat(dgx_steps)
+        together = all(dgx is dgh for dgx, dgh in zip(dgx_steps, dgh_steps, strict=True))
+        dgh_all = dgx_all if together else torch.cat(dgh_steps)
+        h_prev_all = ctx.keep.all_steps(torch.cat([h_first.unsqueeze(0), h_all[:-1]]))
+        low_gx = dgx_all.to(low)
+        needs_x, needs_w_ih = ctx.needs_input_grad[5:7]
+        dx = (low_gx @ weight_ih.to(low)).view_as(x).to(x.dtype) if needs_x else None
+        dw_ih = (low_gx.t() @ x.to(low).flatten(0, 1)).to(dtype) if needs_w_ih else None
+        dw_hh = (dgh_all.to(low).t() @ h_prev_all.to(low).flatten(0, 1)).to(dtype)
+        db_ih = dgx_all.sum(0) if ctx.has_bias[0] else None
+        db_hh = dgh_all.sum(0) if ctx.has_bias[1] else None
+        return (None, None, None, None, None, dx, dw_ih, dw_hh, db_ih, db_hh, *dstate, *dextra)

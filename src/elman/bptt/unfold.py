@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from elman.bptt.cell import Cell, State
-from elman.bptt.recurrence import Trace, recurrence
+from elman.bptt.recurrence import Trace, check_inputs, recurrence
 
 
 class Unfold(ABC):
@@ -70,6 +70,7 @@ class Truncated(Unfold):
         cut: Tensor | None = None,
         trace: Trace | None = None,
     ) -> tuple[Tensor, State]:
+        check_inputs(cell, x, state, keep, cut)
         edges = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         edges[:: self.window] = False
         # The state before the first step belongs to the caller, who decides whether to detach it.

@@ -1,7 +1,7 @@
 """What `elman train` and `elman demo` share: a run with its progress and its Ctrl-C."""
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -10,10 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+import elman.train
 from elman.cli.progress import shown
 from elman.errors import ElmanError
-from elman.model.checkpoint import CONFIG, read_config, write_file
-from elman.train import Config, Result, train
+from elman.model.checkpoint import CONFIG
+from elman.train import Config, Result
 from elman.train.config import layered
 from elman.train.runlog import Observer
 
@@ -61,7 +62,10 @@ def begin(
             f"{out}: a bot is there already; go on with it (--resume {out}), replace it "
             "(--overwrite), or name another --out"
         )
-    return _run(config, out, False, as_json, started, observers)
+    with _shown_run(out, as_json) as (shown_by, stop):
+        return elman.train.train(
+            config, out, observers=(*shown_by, *observers), stop=stop, started=started
+        )
 
 
 def resume(
@@ -75,41 +79,35 @@ def resume(
         raise ElmanError(
             f"--resume goes on with the settings of {out}; only its budget can change, not {named}"
         )
-    saved = read_config(out)
-    if any(value is not None for value in budget.values()):
-        saved["train"] |= budget
-    config = Config.make(saved)
-    if config.data.path == "-":
-        raise ElmanError(f"{out}: was trained on standard input, which is gone; begin a new run")
-    if any(value is not None for value in budget.values()):
-        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
-    return _run(config, out, True, as_json, started, ())
-
-
-def _run(
-    config: Config,
-    out: Path,
-    resume: bool,
-    as_json: bool,
-    started: float,
-    observers: tuple[Observer, ...],
-) -> Result:
-    with shown(as_json) as progress, _asked_to_stop() as asked:
-        result = train(
-            config,
+    with _shown_run(out, as_json) as (observers, stop):
+        return elman.train.resume(
             out,
-            resume=resume,
-            observers=(progress, asked.watch, *observers),
-            stop=lambda: asked.yes,
+            budget={name: value for name, value in budget.items() if value is not None},
+            observers=observers,
+            stop=stop,
             started=started,
         )
+
+
+@contextmanager
+def _shown_run(
+    out: Path, as_json: bool
+) -> Iterator[tuple[tuple[Observer, ...], Callable[[], bool]]]:
+    """What shows a run and what stops it; says at the end how to go on."""
+    reasons: list[str] = []
+
+    def remember(kind: str, facts: dict[str, Any]) -> None:
+        if kind == "end":
+            reasons.append(facts["reason"])
+
+    with shown(as_json) as progress, _asked_to_stop() as asked:
+        yield (progress, asked.watch, remember), lambda: asked.yes
     if not as_json:
-        console = Console(stderr=True, highlight=False)
-        if result.reason == "interrupted":
-            console.print(escape(f"saved; go on with: elman train --resume {out}"), soft_wrap=True)
-        else:
-            console.print(escape(f"talk with it: elman chat {out}"), soft_wrap=True)
-    return result
+        interrupted = reasons == ["interrupted"]
+        words = (
+            "saved; go on with: elman train --resume" if interrupted else "talk with it: elman chat"
+        )
+        Console(stderr=True, highlight=False).print(escape(f"{words} {out}"), soft_wrap=True)
 
 
 class _Asked:

@@ -1,7 +1,7 @@
 """A training run from top to bottom: conversations in, a bot's folder out."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from elman.data.split import Survey
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model import build
+from elman.model.blocks import cell_class
 from elman.model.checkpoint import (
     CONFIG,
     TOKENIZER,
     WEIGHTS,
+    read_config,
     read_tensors,
     read_tokenizer,
     save_weights,
@@ -67,17 +69,15 @@ def train(
     config: Config,
     out: Path,
     *,
-    resume: bool = False,
     observers: tuple[Observer, ...] = (),
     stop: Callable[[], bool] = lambda: False,
     started: float | None = None,
 ) -> Result:
-    """Train a bot into a folder.
+    """Train a new bot into a folder; what a run before left there is replaced.
 
     Args:
-        config: of the run; for `resume`, as `resumed_config` returns it.
+        config: of the run.
         out: the run directory.
-        resume: go on from its last checkpoint, exactly.
         observers: told of everything (see `runlog.Observer`).
         stop: asked after every step; True saves and ends the run.
         started: when the clock of a budget in minutes began, as of `time.monotonic()`.
@@ -87,26 +87,51 @@ def train(
     """
     began = time.monotonic() if started is None else started
     tell = _Tell(observers)
-    torch.manual_seed(config.train.seed)
-    saved = read_tensors(out / RESUME) if resume else None
-    if saved is not None and saved[1]["finished"]:
+    cell_class(config.model.cell)
+    data = _prepare(config, tell)
+    config = _settled(config, tell)
+    _write_new(out, config, data.tokenizer)
+    return _Run(config, out, data, tell, began).loop(stop)
+
+
+def resume(
+    out: Path,
+    *,
+    budget: Mapping[str, float] | None = None,
+    observers: tuple[Observer, ...] = (),
+    stop: Callable[[], bool] = lambda: False,
+    started: float | None = None,
+) -> Result:
+    """Go on with a run from its last checkpoint, exactly.
+
+    Args:
+        out: the run directory.
+        budget: a new one, as {"minutes" or "epochs" or "steps": number}.
+        observers, stop, started: as for `train`.
+
+    Raises:
+        ElmanError: where nothing is left to do, the data changed, or a file is damaged.
+    """
+    began = time.monotonic() if started is None else started
+    saved = read_config(out)
+    if budget:
+        saved["train"] |= {"minutes": None, "epochs": None, "steps": None, **budget}
+    config = Config.make(saved)
+    if config.data.path == "-":
+        raise ElmanError(f"{out}: was trained on standard input, which is gone; begin a new run")
+    tensors, facts = read_tensors(out / RESUME)
+    if facts["finished"] and not budget:
         raise ElmanError(
             f"{out}: this run is finished; to train it further, name a larger budget, for example "
-            f"--steps {2 * saved[1]['trainer']['steps']}"
+            f"--steps {2 * facts['trainer']['steps']}"
         )
-    data = _prepare(config, tell, read_tokenizer(out) if resume else None)
-    if not resume:
-        config = _settled(config, tell)
-        _write_new(out, config, data.tokenizer)
+    tell = _Tell(observers)
+    data = _prepare(config, tell, read_tokenizer(out))
     run = _Run(config, out, data, tell, began)
-    if saved is not None:
-        run.restore(*saved)
-    log = RunLog(out / LOG, run.trainer.steps)
-    tell.observers.append(log)
-    try:
-        return run.loop(stop)
-    finally:
-        log.close()
+    run.restore(tensors, facts)
+    if budget:
+        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
+    return run.loop(stop)
 
 
 class _Tell:
@@ -120,7 +145,7 @@ class _Tell:
             observer(kind, facts)
 
 
-def _prepare(config: Config, tell: _Tell, tokenizer: Tokenizer | None) -> Data:
+def _prepare(config: Config, tell: _Tell, tokenizer: Tokenizer | None = None) -> Data:
     """Read and encode the conversations; with a new tokenizer, unless one is given."""
     data = config.data
     sources = documents(data.path, data.encoding)
@@ -200,6 +225,7 @@ class _Run:
         self._worse = 0
         assert settings.lr is not None
         self._lr = settings.lr
+        torch.manual_seed(settings.seed)
         chatbot = build(config.model, data.tokenizer.vocabulary_size)
         self.trainer = Trainer(
             chatbot,
@@ -227,6 +253,14 @@ class _Run:
         """Train until the budget is spent, nothing more is gained, or `stop` says so."""
         if not (self._out / WEIGHTS).exists():  # so that there is a bot to load from the first step
             self._save_weights()
+        log = RunLog(self._out / LOG, self.trainer.steps)
+        self._tell.observers.append(log)
+        try:
+            return self._loop(stop)
+        finally:
+            log.close()
+
+    def _loop(self, stop: Callable[[], bool]) -> Result:
         self._tell(
             "start",
             parameters=sum(p.numel() for p in self.trainer.chatbot.parameters()),

@@ -1,0 +1,65 @@
+"""A tiny chat that can be learned in seconds: Bob asks for sums, Ann gives them."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elman.train import Config, train
+from elman.train.config import layered
+
+
+def sums_chat(conversations: int, seed: int = 0) -> str:
+    """A transcript in which every answer can be known from the question."""
+    draw = random.Random(seed)
+    blocks = []
+    for _ in range(conversations):
+        lines = []
+        for _ in range(4):
+            a, b = draw.randint(0, 4), draw.randint(0, 4)
+            lines += [f"Bob: what is {a} plus {b}?", f"Ann: it is {a + b}, Bob."]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+TINY = {
+    "data.bot": "Ann",
+    "data.learn_from": "bot",
+    "data.vocabulary": 300,
+    "model.hidden_size": 16,
+    "train.lanes": 4,
+    "train.unfold": 16,
+    "train.steps": 12,
+    "train.validations": 3,
+    "train.precision": "float32",
+}
+
+
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("chats") / "chats.txt"
+    path.write_text(sums_chat(30), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_config(chats: Path) -> Callable[..., Config]:
+    """Makes the configuration of a run of a fraction of a second; settings by dotted name."""
+
+    def make(**changes: object) -> Config:
+        given = {name.replace("__", "."): value for name, value in changes.items()}
+        values = TINY | {"data.path": str(chats)} | given
+        if {"train.minutes", "train.epochs"} & given.keys():
+            del values["train.steps"]
+        return Config.make(layered(None, values))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., Config]) -> Path:
+    """The folder of a bot that has learned a little. Not to be changed."""
+    folder = tmp_path_factory.mktemp("bots") / "ann"
+    train(make_config(), folder)
+    return folder

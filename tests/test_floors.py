@@ -1,0 +1,63 @@
+"""Imports only go down the floors of the house, and siblings never import each other."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import elman
+
+ROOT = Path(elman.__file__).parent
+
+# What the files of each place may import of Elman, beside their own place.
+ALLOWED = {
+    "errors.py": set(),
+    "bptt": set(),
+    "data": {"errors"},
+    "model": {"errors", "bptt", "data"},
+    "train": {"errors", "bptt", "data", "model"},
+    "chat": {"errors", "bptt", "data", "model"},
+    "evaluate": {"errors", "bptt", "data", "model"},
+    "cli": {"errors", "bptt", "data", "model", "train", "chat", "evaluate"},
+    "__main__.py": {"cli"},
+}
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in the file it does so."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the floors"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [f for f in FILES if f != ROOT / "__init__.py"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_imports_go_down(path: Path) -> None:
+    place = path.relative_to(ROOT).parts[0]
+    reached = {name.split(".")[1] for name in imports(path) if name.startswith("elman.")}
+    assert reached <= ALLOWED[place] | {place.removesuffix(".py")}
+
+
+def test_every_place_has_a_floor() -> None:
+    assert {file.relative_to(ROOT).parts[0] for file in FILES} - {"__init__.py"} == set(ALLOWED)
+
+
+def test_the_engine_knows_torch_alone() -> None:
+    outside = {
+        name.split(".")[0] for file in (ROOT / "bptt").rglob("*.py") for name in imports(file)
+    }
+    assert outside - sys.stdlib_module_names == {"torch", "elman"}
+
+
+def test_readers_know_no_torch() -> None:
+    for file in (ROOT / "data" / "readers").rglob("*.py"):
+        assert not any(name.split(".")[0] == "torch" for name in imports(file)), file
