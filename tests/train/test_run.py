@@ -192,4 +192,5 @@ def test_minutes_are_kept(
     monkeypatch.setattr("time.monotonic", tick)
     result = train(make_config(train__minutes=1.0), tmp_path, started=now[0])
     assert result.reason == "finished"
-    assert 55 < result.seconds <= 60.5
+    # A step that began in time may end late: here a step takes six tenths of a second.
+    assert 55 < result.seconds <= 61

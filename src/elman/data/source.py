@@ -92,7 +92,7 @@ class Document:
                     ) from None
                 if not line:
                     return
-                yield number, line.rstrip("\n")
+                yield number, (line.removeprefix("\ufeff") if number == 1 else line).rstrip("\n")
 
     def _lines_of_utf8(self) -> Iterator[tuple[int, str]]:
         """Lines of UTF-8, decoded one at a time so that an error can name its byte."""
@@ -117,8 +117,9 @@ class Document:
 
     def _codec(self) -> str:
         try:
+            b"x".decode(self.encoding, "replace")  # refuses what is a codec but not of text
             return codecs.lookup(self.encoding).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise ElmanError(
                 f"--encoding {self.encoding}: no such encoding; utf-8, utf-16, cp1252 and latin-1 "
                 "are common ones"
@@ -130,7 +131,8 @@ class Document:
         except OSError as error:
             raise ElmanError(f"{self.name}: cannot be read: {error.strerror}") from None
         if stream.peek(2)[:2] == b"\x1f\x8b":
-            return io.BufferedReader(gzip.GzipFile(fileobj=stream))
+            stream.close()  # a GzipFile closes only what it has opened itself
+            return io.BufferedReader(gzip.GzipFile(self.path))
         return stream
 
     def _checked(self, read: Callable[..., T], *args: int) -> T:

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
-from elman.data.conversation import Conversation
+from elman.data.conversation import SYSTEM, Conversation
 from elman.errors import ElmanError
 
 Part = Literal["train", "dev", "test"]
@@ -35,7 +36,8 @@ class Survey:
             self._lowest = first if self._lowest is None else min(self._lowest, first)
             for author, text in conversation.runs():
                 self.turns += 1
-                self.authors[author] += 1
+                if author != SYSTEM:
+                    self.authors[author] += 1
                 self.text_bytes += len(text.encode())
                 yield text
 
@@ -63,12 +65,15 @@ class Survey:
         held_out = {0, 1} if test else {0}
         in_dev = self._buckets[0]
         in_train = self.conversations - sum(self._buckets[bucket] for bucket in held_out)
+        chosen = False
         for conversation in conversations:
             bucket = conversation.bucket
             if self.conversations == 1:
                 yield from _head_and_tail(conversation)
             elif not in_dev or not in_train:
-                alone = (bucket, conversation.id) == self._lowest
+                # Of conversations with one and the same id, only the first.
+                alone = not chosen and (bucket, conversation.id) == self._lowest
+                chosen = chosen or alone
                 yield ("dev" if alone else "train"), conversation
             else:
                 parts: dict[int, Part] = {0: "dev", 1: "test"}
@@ -76,11 +81,12 @@ class Survey:
 
 
 def _head_and_tail(conversation: Conversation) -> Iterator[tuple[Part, Conversation]]:
-    count = len(conversation.messages)
-    tail = max(SHORTEST_TAIL, count // 10)
-    if count <= 2 * tail:
+    runs = [len(list(run)) for _, run in groupby(conversation.messages, key=lambda m: m.author)]
+    turns = max(SHORTEST_TAIL, len(runs) // 10)
+    if len(runs) <= 2 * turns:
         # Too short to hold anything out; the caller sees that dev is empty.
         yield "train", conversation
         return
+    tail = sum(runs[-turns:])
     yield "train", Conversation(conversation.messages[:-tail], conversation.id)
     yield "dev", Conversation(conversation.messages[-tail:], conversation.id)

@@ -43,6 +43,7 @@ class Tokenizer:
     def __init__(self, bpe: tokenizers.Tokenizer) -> None:
         self._bpe = bpe
         alphabet = _byte_of_character()
+        _check_exact(bpe)
         pieces = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
         if [number for _, number in pieces] != list(range(len(pieces))):
             raise ElmanError("the tokenizer's ids have gaps; it was not made by Elman")
@@ -72,8 +73,7 @@ class Tokenizer:
             raise ElmanError(
                 f"vocabulary {vocabulary}: must be from {SMALLEST} (plain bytes) to {LARGEST:,}"
             )
-        bpe = tokenizers.Tokenizer(models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe = _untrained()
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary - SPECIALS,
             min_frequency=2,
@@ -140,6 +140,26 @@ class Tokenizer:
         """Names the pieces and their ids: equal digests encode alike."""
         canonical = json.dumps(json.loads(self.to_json()), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _untrained() -> tokenizers.Tokenizer:
+    bpe = tokenizers.Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return bpe
+
+
+def _check_exact(bpe: tokenizers.Tokenizer) -> None:
+    """Raises ElmanError where a part of the tokenizer would change the text."""
+    expected, found = json.loads(_untrained().to_str()), json.loads(bpe.to_str())
+    if found["model"]["type"] != "BPE" or any(
+        found[part] != expected[part]
+        for part in ("normalizer", "pre_tokenizer", "padding", "truncation")
+    ):
+        raise ElmanError("the tokenizer does not keep text exactly; it was not made by Elman")
+    if bpe.get_vocab_size() > LARGEST - SPECIALS:
+        raise ElmanError(
+            f"the tokenizer has {bpe.get_vocab_size():,} pieces; at most {LARGEST - SPECIALS:,} fit"
+        )
 
 
 def _byte_of_character() -> dict[str, int]:

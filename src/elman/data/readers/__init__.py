@@ -86,7 +86,7 @@ def _tidy(conversation: Conversation, document: Document, notes: Notes) -> Conve
     kept: list[Message] = []
     for message in conversation.messages:
         text = message.text
-        if not text.strip():
+        if not text[:LONGEST_MESSAGE].strip():
             notes.add("empty messages left out", document.name)
             continue
         if len(text) > LONGEST_MESSAGE:
@@ -94,10 +94,12 @@ def _tidy(conversation: Conversation, document: Document, notes: Notes) -> Conve
             text = text[:LONGEST_MESSAGE]
         if _SURROGATES.search(text):
             notes.add("messages with half a character (a lone surrogate) mended", document.name)
-            text = _SURROGATES.sub("\ufffd", text)
-        kept.append(message if text is message.text else replace(message, text=text))
-    if len(kept) == len(conversation.messages) and all(
-        new is old for new, old in zip(kept, conversation.messages, strict=True)
-    ):
-        return conversation
-    return Conversation(tuple(kept), conversation.id)
+        author, text = _mended(message.author), _mended(text)
+        if (author, text) != (message.author, message.text):
+            message = replace(message, author=author, text=text)
+        kept.append(message)
+    return Conversation(tuple(kept), _mended(conversation.id))
+
+
+def _mended(text: str) -> str:
+    return _SURROGATES.sub("\ufffd", text)

@@ -7,14 +7,16 @@ One object from id to conversation; a conversation's `messages` are runs of one 
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from elman.data.conversation import Conversation, Message
 from elman.data.readers.reader import Reader, expect, parse
 from elman.data.source import Document, Notes
+from elman.errors import ElmanError
 
 
 def _matches(head: str) -> bool:
-    return re.match(r'\s*\{\s*"[^"]+"\s*:\s*\{\s*"messages"\s*:\s*\[\s*\[', head) is not None
+    return re.match(r'\ufeff?\s*\{\s*"[^"]+"\s*:\s*\{\s*"messages"\s*:\s*\[\s*\[', head) is not None
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
@@ -24,11 +26,21 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             expect(conversation, dict, where, "it").get("messages"), list, where, "messages"
         )
         messages = tuple(
-            Message(item["sender"], item["text"], datetime.fromisoformat(item["timestamp"]))
+            _message(expect(item, dict, where, "each message"), where)
             for run in runs
-            for item in run
+            for item in expect(run, list, where, "each run")
         )
         yield Conversation(messages, id=name)
+
+
+def _message(item: dict[str, Any], where: str) -> Message:
+    sender, text, time = (
+        expect(item.get(key), str, where, repr(key)) for key in ("sender", "text", "timestamp")
+    )
+    try:
+        return Message(sender, text, datetime.fromisoformat(time))
+    except ValueError:
+        raise ElmanError(f"{where}: expected 'timestamp' to be a time, got {time}") from None
 
 
 READER = Reader(_matches, _read)

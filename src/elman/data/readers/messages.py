@@ -25,7 +25,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
                 continue
             text = _text(message.get("content"), where, notes)
             messages.append(Message(SYSTEM if role in _INSTRUCTIONS else role, text))
-        yield Conversation(tuple(messages), id=str(item.get("id", "")))
+        yield Conversation(tuple(messages), id=str(item.get("id") or ""))
 
 
 def _text(content: Any, where: str, notes: Notes) -> str:

@@ -53,7 +53,7 @@ def expect(value: Any, kind: type, where: str, what: str) -> Any:
         return value
     names: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
     wanted = names[kind]
-    got = "nothing" if value is None else json.dumps(value, ensure_ascii=False)[:60]
+    got = "nothing" if value is None else json.dumps(value)[:60]
     raise ElmanError(f"{where}: expected {what} to be {wanted}, got {got}")
 
 
@@ -71,5 +71,7 @@ def parse(text: str, name: str, first_line: int) -> Any:
         raise ElmanError(
             f"{name}: line {line}, column {error.colno}: broken JSON: {error.msg}"
         ) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ElmanError(f"{name}: line {first_line}: {error}") from None
     except RecursionError:
         raise ElmanError(f"{name}: line {first_line}: JSON nested too deeply") from None

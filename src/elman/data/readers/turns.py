@@ -15,7 +15,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             turn = expect(turn, dict, where, "each of 'turns'")
             speaker = expect(turn.get("speaker"), str, where, "'speaker'")
             messages.append(Message(speaker, expect(turn.get("text"), str, where, "'text'")))
-        yield Conversation(tuple(messages), id=str(item.get("id", "")))
+        yield Conversation(tuple(messages), id=str(item.get("id") or ""))
 
 
 READER = Reader(lambda head: starts_with_object(head, "turns", "speaker"), _read)

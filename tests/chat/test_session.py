@@ -1,0 +1,141 @@
+"""A conversation whose memory is a value."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from elman.bptt import State
+from elman.chat import Session
+from elman.data.tokenizer import END, ROLES
+from elman.errors import ElmanError
+from elman.model.checkpoint import Bot, load_bot
+from elman.model.decoding import Sampling
+
+
+@pytest.fixture(scope="module")
+def bot(trained: Path) -> Bot:
+    return load_bot(trained)
+
+
+def session(bot: Bot, **changes: float) -> Session:
+    return Session(bot, Sampling.model_validate({"seed": 0, "longest": 20} | changes))
+
+
+def say(session: Session, text: str) -> str:
+    return "".join(session.say(text))
+
+
+def equal(one: State, other: State) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_same_seed_says_the_same(bot: Bot) -> None:
+    lines = ["what is 1 plus 2?", "what is 3 plus 3?"]
+    one, other = session(bot), session(bot)
+    assert [say(one, line) for line in lines] == [say(other, line) for line in lines]
+    assert equal(one.state, other.state)
+
+
+def test_undo_goes_back_exactly(bot: Bot) -> None:
+    here = session(bot)
+    states = [here.state]
+    for line in ("one", "two", "three"):
+        say(here, line)
+        states.append(here.state)
+    for state in reversed(states[:-1]):
+        here.undo()
+        assert equal(here.state, state)
+    with pytest.raises(ElmanError, match="nothing to undo"):
+        here.undo()
+
+
+def test_again_replies_from_the_same_state(bot: Bot) -> None:
+    here = session(bot, temperature=0)
+    first = say(here, "what is 1 plus 2?")
+    after = here.state
+    assert "".join(here.again()) == first
+    assert equal(here.state, after)
+    assert here.facts.messages == 2
+    fresh = session(bot)
+    with pytest.raises(ElmanError, match="nothing to answer again"):
+        fresh.again()
+
+
+def test_state_is_what_reading_the_conversation_gives(bot: Bot) -> None:
+    here = session(bot)
+    say(here, "what is 1 plus 2?")
+    asked = [ROLES["user"], *bot.tokenizer.encode("what is 1 plus 2?"), END]
+    replied = [ROLES["bot"], *here._exchanges[-1].said, END]
+    state = bot.chatbot.initial_state(1)
+    for message in (asked, replied):
+        state = bot.chatbot.read(message, state)
+    for ours, theirs in zip(here.state, state, strict=True):
+        # One token at a time and all at once sum in another order, in float32.
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_size_of_the_memory_never_changes(bot: Bot) -> None:
+    here = session(bot)
+    sizes = set()
+    for number in range(5):
+        say(here, "hello " * (number + 1))
+        sizes.add(here.facts.bytes)
+        assert here.facts.messages == 2 * (number + 1)
+    assert len(sizes) == 1
+
+
+def test_a_reply_that_is_left_counts_as_far_as_it_came(bot: Bot) -> None:
+    here = session(bot, temperature=2.0)
+    pieces = here.say("what is 1 plus 2?")
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert here.facts.messages == 2
+    assert len(here._exchanges[-1].said) >= 1
+    say(here, "and then?")
+
+
+def test_save_and_load_go_on_alike(bot: Bot, tmp_path: Path) -> None:
+    here = session(bot, temperature=0)
+    say(here, "what is 1 plus 2?")
+    here.save(tmp_path / "kept")
+    there = session(bot, temperature=0)
+    there.load(tmp_path / "kept")
+    assert there.facts == here.facts
+    with pytest.raises(ElmanError, match="nothing to undo"):
+        there.undo()
+    # The repetition penalty looks at the last reply, which a state does not hold.
+    without = Sampling(temperature=0, longest=20, repetition_penalty=1)
+    here.sampling = there.sampling = without
+    assert say(here, "what is 2 plus 2?") == say(there, "what is 2 plus 2?")
+
+
+def test_a_refused_state_changes_nothing(bot: Bot, tmp_path: Path) -> None:
+    here = session(bot)
+    say(here, "hello")
+    before = here.state
+    (tmp_path / "bad").write_bytes(b"nonsense")
+    with pytest.raises(ElmanError, match="damaged"):
+        here.load(tmp_path / "bad")
+    assert equal(here.state, before)
+    assert here.facts.messages == 2
+
+
+def test_nothing_to_say_is_refused(bot: Bot) -> None:
+    with pytest.raises(ElmanError, match="nothing in the message"):
+        session(bot).say("  \n")
+
+
+def test_any_text_can_be_said(bot: Bot) -> None:
+    here = session(bot)
+    for text in ("\0\x1b[31m", "\ud800 half", "مرحبا 😀", "<|end|>", "a" * 3000):
+        say(here, text)
+    assert here.facts.messages == 10
+
+
+def test_reset_forgets(bot: Bot) -> None:
+    here = session(bot)
+    say(here, "hello")
+    here.reset()
+    assert here.facts.messages == 0
+    assert here.facts.norm == 0

@@ -1,0 +1,387 @@
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elman.data.conversation import SYSTEM, Conversation, Turn
+from elman.data.readers import LONGEST_MESSAGE, READERS, find_reader, read
+from elman.data.source import Document, Notes, documents
+from elman.errors import ElmanError
+
+Runs = list[tuple[str, str]]
+Load = Callable[..., tuple[list[Conversation], Notes]]
+
+GOLDEN = Path(__file__).parent / "golden"
+FORMATS = {path.stem: path for path in sorted(GOLDEN.iterdir())}
+
+# What every golden file says, each in its own format; roles stand for the names in one of them.
+SAID: list[Runs] = [
+    [
+        ("Mira", "Is the kettle on?"),
+        ("Tobin", "Yes.\nTea or coffee?"),
+        ("Mira", "Tea: the one from https://tea.example, at 10:30."),
+    ],
+    [("Tobin", "Grüße 🙂"), ("Mira", "Hello")],
+]
+NAMES = {"user": "Mira", "assistant": "Tobin"}
+
+ANSWERED = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "bot", "content": "Hello"}]}'
+
+
+@pytest.fixture(scope="session")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """Reads content from a file whose name says nothing about it."""
+    path = tmp_path_factory.mktemp("readers") / "talk"
+
+    def load(content: str | bytes, encoding: str = "utf-8") -> tuple[list[Conversation], Notes]:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        notes = Notes()
+        return list(read(documents(path, encoding), notes)), notes
+
+    return load
+
+
+def runs(conversations: list[Conversation]) -> list[Runs]:
+    return [
+        [(NAMES.get(author, author), text) for author, text in conversation.runs()]
+        for conversation in conversations
+    ]
+
+
+def messages(*said: tuple[str, Any], **more: Any) -> str:
+    items = [{"role": role, "content": content} for role, content in said]
+    return json.dumps({**more, "messages": items})
+
+
+def chitchat(*items: Any) -> str:
+    """A good conversation, so that the format is known, and then one of a single run."""
+    good = [{"sender": name, "text": "Hi", "timestamp": "2021-03-01"} for name in ("Mira", "Tobin")]
+    return json.dumps({"good": {"messages": [good]}, "next": {"messages": [list(items)]}})
+
+
+DISGUISES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "as it is": (lambda data: data, "utf-8"),
+    "gzip": (lambda data: gzip.compress(data, mtime=0), "utf-8"),
+    "CRLF": (lambda data: data.replace(b"\n", b"\r\n"), "utf-8"),
+    "byte order mark": (lambda data: data.decode().encode("utf-8-sig"), "utf-8"),
+    "utf-16": (lambda data: data.decode().encode("utf-16"), "utf-16"),
+    "space before it": (lambda data: b" \n\n" + data, "utf-8"),
+    "no newline at the end": (bytes.rstrip, "utf-8"),
+}
+
+
+def test_every_format_has_a_golden_file() -> None:
+    assert FORMATS.keys() == READERS.keys()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_is_recognised_by_its_content(name: str) -> None:
+    reader = find_reader(Document("talk", FORMATS[name]))
+    assert reader is READERS[name]
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_the_same(load: Load, name: str, disguise: str) -> None:
+    change, encoding = DISGUISES[disguise]
+    conversations, _ = load(change(FORMATS[name].read_bytes()), encoding)
+    assert runs(conversations) == SAID
+
+
+@pytest.mark.parametrize("name", ["messages", "turns"])
+def test_lines_may_as_well_be_one_list(load: Load, name: str) -> None:
+    lines = FORMATS[name].read_text().splitlines()
+    conversations, _ = load("[\n" + ",\n".join(filter(None, lines)) + "\n]")
+    assert runs(conversations) == SAID
+
+
+def test_ids_are_those_of_the_source_or_of_the_content(load: Load) -> None:
+    ids = {name: [each.id for each in load(path.read_bytes())[0]] for name, path in FORMATS.items()}
+    assert ids["chitchat"] == ["kettle", "greeting"]
+    assert ids["turns"] == ["kettle", ids["transcript"][1]]
+    assert len(set(ids["messages"])) == 2
+
+
+@pytest.mark.parametrize("missing", [{}, {"id": None}, {"id": ""}])
+def test_conversations_without_an_id_are_told_apart(load: Load, missing: dict[str, Any]) -> None:
+    lines = [messages(("user", text), ("bot", "Hello"), **missing) for text in ("Hi", "Hey")]
+    one, other = load("\n".join(lines))[0]
+    assert one.id != other.id
+
+
+def test_the_built_in_format_keeps_times(load: Load) -> None:
+    conversations, _ = load(FORMATS["chitchat"].read_bytes())
+    assert conversations[0].messages[0].time == datetime(2021, 3, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_instructions_have_no_author(load: Load, role: str) -> None:
+    [conversation], _ = load(messages((role, "Be kind."), ("user", "Hi"), ("bot", "Hello")))
+    assert conversation.turns()[0] == Turn("system", "Be kind.")
+    assert conversation.authors == ("user", "bot")
+
+
+def test_what_is_left_out_of_messages_is_counted(load: Load) -> None:
+    _, notes = load(FORMATS["messages"].read_bytes())
+    assert notes.counts == {
+        "messages of role 'tool' left out": 1,
+        "parts of messages that are not text left out": 1,
+        "empty messages left out": 1,
+    }
+    assert notes.first["messages of role 'tool' left out"].endswith("talk: line 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            "A: Hi\nB: see\nhttps://tea.example\nat 10:30\n  Note: hot\nA: Ta",
+            [[("A", "Hi"), ("B", "see\nhttps://tea.example\nat 10:30\n  Note: hot"), ("A", "Ta")]],
+            id="colons that end no name",
+        ),
+        pytest.param(
+            "A:\nHi\nB:\tHello",
+            [[("A", "\nHi"), ("B", "Hello")]],
+            id="text below its name",
+        ),
+        pytest.param(
+            "A: Hi\nB: Hello\n \t\n\nB: Hi\nA: Hey\n\n",
+            [[("A", "Hi"), ("B", "Hello")], [("B", "Hi"), ("A", "Hey")]],
+            id="blank lines between",
+        ),
+        pytest.param(
+            f"Dr. Ada von T (she) : Hi\n{'B' * 50}: Hello\n{'C' * 51}: more",
+            [[("Dr. Ada von T (she)", "Hi"), ("B" * 50, f"Hello\n{'C' * 51}: more")]],
+            id="names of some length",
+        ),
+    ],
+)
+def test_a_transcript(load: Load, text: str, expected: list[Runs]) -> None:
+    conversations, _ = load(text)
+    assert runs(conversations) == expected
+
+
+def test_lines_of_nobody_are_counted(load: Load) -> None:
+    conversations, notes = load("A: Hi\nB: Hello\n\n(later)\n(much later)\nB: Hi\nA: Hey\n")
+    assert len(conversations) == 2
+    reason = "lines left out: no 'Name:' before them"
+    assert (notes.counts[reason], notes.first[reason].partition("talk: ")[2]) == (2, "line 4")
+
+
+def test_conversations_that_nobody_answered_are_left_out(load: Load) -> None:
+    lines = [
+        messages(("user", "Hi")),
+        messages(("system", "Be kind."), ("user", "Hi"), ("user", "Anyone?")),
+        messages(("user", "Hi"), ("bot", None)),
+        ANSWERED,
+    ]
+    conversations, notes = load("\n".join(lines))
+    assert runs(conversations) == [[("Mira", "Hi"), ("bot", "Hello")]]
+    assert notes.counts["conversations left out: nobody answered"] == 3
+
+
+def test_blank_messages_are_left_out(load: Load) -> None:
+    [conversation], notes = load(messages(("user", "Hi"), ("bot", " \n"), ("bot", "Hello")))
+    assert list(conversation.runs()) == [("user", "Hi"), ("bot", "Hello")]
+    assert notes.counts == {"empty messages left out": 1}
+
+
+def test_long_messages_are_cut(load: Load) -> None:
+    fitting, long = "x" * LONGEST_MESSAGE, "y" * 1_000_000
+    [conversation], notes = load(messages(("user", fitting), ("bot", long)))
+    assert [text for _, text in conversation.runs()] == [fitting, "y" * LONGEST_MESSAGE]
+    assert notes.counts == {"messages cut to 20,000 characters": 1}
+
+
+def test_what_is_blank_once_it_is_cut_is_left_out(load: Load) -> None:
+    late = " " * LONGEST_MESSAGE + "late"
+    [conversation], _ = load(messages(("user", "Hi"), ("bot", late), ("bot", "Hello")))
+    assert list(conversation.runs()) == [("user", "Hi"), ("bot", "Hello")]
+
+
+def test_half_characters_are_mended(load: Load) -> None:
+    [conversation], notes = load(
+        messages(("user", "Hi \ud83d"), ("bot", "\udc00\ud83d\ude42 Hello"))
+    )
+    assert [text for _, text in conversation.runs()] == ["Hi �", "�🙂 Hello"]
+    assert sum(notes.counts.values()) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(messages(("\ud83d", "Hi"), ("bot", "Hello")), id="author"),
+        pytest.param(messages(("user", "Hi"), ("bot", "Hello"), id="\ud83d"), id="id"),
+    ],
+)
+def test_half_characters_are_mended_in_names_too(load: Load, content: str) -> None:
+    [conversation], _ = load(content)
+    # An author is printed, and an id is hashed: neither works with half a character.
+    for name in (conversation.id, *conversation.authors):
+        assert name.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "talk: empty"),
+        (" \n\ufeff\t\r\n", "talk: empty"),
+        (bytes(99), "talk: empty"),
+        ("What a day", "talk: of no known format"),
+        ("[]", "talk: of no known format"),
+        (b"\x89PNG\r\n\x1a\n\x00", "talk: of no known format"),
+        (messages(("user", "Hi"), ("user", "Anyone?")), "only 'user' spoke"),
+        ("A: Hi\n\nB: Hello", "nobody answered anybody"),
+        (f'{ANSWERED}\n\n{{"messages": [}}', "talk: line 3, column 15: broken JSON"),
+        (f"[{ANSWERED},\n {ANSWERED}", r"talk: line 2, column \d+: broken JSON"),
+        (
+            f"{ANSWERED}\n[1]",
+            r"talk: line 2: expected each conversation to be an object, got \[1\]",
+        ),
+        (f"[{ANSWERED},\n5]", "talk: item 2: expected each conversation to be an object, got 5"),
+        (f'{ANSWERED}\n{{"messages": "role"}}', "line 2: expected 'messages' to be a list"),
+        ('{"messages": ["role"]}', "expected each of 'messages' to be an object, got \"role\""),
+        ('{"messages": [{"role": 5}]}', "line 1: expected 'role' to be text, got 5"),
+        (messages(("user", 5)), "line 1: expected 'content' .*, got 5"),
+        (messages(("user", ["Hi"])), "expected each part of 'content' to be an object, got \"Hi\""),
+        (messages(("user", [{"type": "text"}])), "expected 'text' to be text, got nothing"),
+        ('{"turns": {"speaker": "A"}}', "line 1: expected 'turns' to be a list"),
+        ('{"turns": ["speaker"]}', "line 1: expected each of 'turns' to be an object"),
+        ('{"turns": [{"speaker": null}]}', "line 1: expected 'speaker' to be text, got nothing"),
+        ('{"turns": [{"speaker": "A", "text": 5}]}', "line 1: expected 'text' to be text, got 5"),
+        (chitchat()[:-1], "talk: line 1, column .*: broken JSON"),
+        (
+            chitchat().replace("[[]]", "5"),
+            "conversation next: expected messages to be a list, got 5",
+        ),
+        ('{"messages": [{"role": ' + "[" * 100_000, "talk: line 1: JSON nested too deeply"),
+        ('{"messages": [{"role": ' + "1" * 5_000 + "}]}", "talk: line 1"),
+    ],
+)
+def test_what_cannot_be_read_is_named(load: Load, content: str | bytes, problem: str) -> None:
+    with pytest.raises(ElmanError, match=problem):
+        load(content)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        5,
+        {"text": "Hi", "timestamp": "2021-03-01"},
+        {"sender": "Mira", "timestamp": "2021-03-01"},
+        {"sender": "Mira", "text": 5, "timestamp": "2021-03-01"},
+        {"sender": ["Mira"], "text": "Hi", "timestamp": "2021-03-01"},
+        {"sender": "Mira", "text": "Hi", "timestamp": "now"},
+        {"sender": "Mira", "text": "Hi", "timestamp": 5},
+    ],
+)
+def test_a_wrong_item_of_the_built_in_format_is_named(load: Load, item: Any) -> None:
+    with pytest.raises(ElmanError, match="conversation next: expected"):
+        load(chitchat(item))
+
+
+def test_a_wrong_run_of_the_built_in_format_is_named(load: Load) -> None:
+    with pytest.raises(ElmanError, match="conversation next: expected"):
+        load(chitchat().replace("[[]]", "[5]"))
+
+
+def test_an_error_about_half_a_character_can_be_printed(load: Load) -> None:
+    with pytest.raises(ElmanError) as caught:
+        load('{"messages": [{"role": ["\\ud83d"]}]}')
+    assert str(caught.value).encode()
+
+
+def test_of_a_folder_unknown_files_are_counted(tmp_path: Path) -> None:
+    for name, path in FORMATS.items():
+        (tmp_path / name).write_bytes(path.read_bytes())
+    for name in ("list", "readme"):
+        (tmp_path / name).write_text("What a day")
+    (tmp_path / "void").touch()
+    (tmp_path / ".hidden").write_text("What a day")
+    notes = Notes()
+    conversations = list(read(documents(tmp_path), notes))
+    assert len(conversations) == len(FORMATS) * len(SAID)
+    left_out = {reason: n for reason, n in notes.counts.items() if reason.startswith("files")}
+    assert sorted(left_out.values()) == [1, 2]
+    assert all(
+        notes.first[reason].endswith({1: "void", 2: "list"}[n]) for reason, n in left_out.items()
+    )
+
+
+def test_a_folder_without_conversations_is_refused(tmp_path: Path) -> None:
+    for name in ("list", "readme"):
+        (tmp_path / name).write_text("What a day")
+    with pytest.raises(ElmanError, match="2 files: no conversation with an answer in it"):
+        list(read(documents(tmp_path)))
+
+
+some = settings(max_examples=50, deadline=None, derandomize=True)
+spoken_texts = st.text().filter(str.strip)
+special_roles = {"system", "developer", "tool", "function", SYSTEM}
+authors = st.one_of(st.sampled_from("AB"), st.text().filter(lambda name: name not in special_roles))
+talks = st.lists(
+    st.lists(st.tuples(authors, spoken_texts), min_size=2).filter(lambda said: len(dict(said)) > 1),
+    min_size=1,
+)
+
+
+@given(talks, st.sampled_from([("messages", "role", "content"), ("turns", "speaker", "text")]))
+@some
+def test_what_is_written_as_json_lines_comes_back(
+    load: Load, said: list[Runs], keys: tuple[str, str, str]
+) -> None:
+    whole, author, text = keys
+    for ascii_only in (True, False):
+        lines = (
+            json.dumps({whole: [{author: a, text: t} for a, t in each]}, ensure_ascii=ascii_only)
+            for each in said
+        )
+        conversations, notes = load("\n".join(lines))
+        assert [[(m.author, m.text) for m in each.messages] for each in conversations] == said
+        assert not notes.counts
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
+    """The data with something else in the place of a few bytes."""
+    pieces = [b"null", b"5", b"{}", b"[", b"]", b'"', b'"\\ud83d"', b"\n", b": ", b"\xff"]
+    junk = st.one_of(st.sampled_from(pieces), st.binary(max_size=4))
+    places = st.integers(0, len(data))
+    return st.builds(lambda at, new, n: data[:at] + new + data[at + n :], places, junk, places)
+
+
+goldens = [path.read_bytes() for path in FORMATS.values()]
+files = [*goldens, *(gzip.compress(golden, mtime=0) for golden in goldens)]
+
+
+@given(
+    st.one_of(st.binary(), *map(damaged, files)), st.sampled_from(["utf-8", "latin-1", "utf-16"])
+)
+@settings(some, max_examples=300)
+def test_any_bytes_are_read_or_refused(load: Load, data: bytes, encoding: str) -> None:
+    try:
+        conversations, _ = load(data, encoding)
+    except ElmanError:
+        return
+    for conversation in conversations:
+        assert len(conversation.authors) > 1
+        assert 0 <= conversation.bucket < 20
+        assert all(turn.text.encode().strip() for turn in conversation.turns())
+
+
+def test_the_built_in_conversations() -> None:
+    notes = Notes()
+    conversations = list(read(documents("chitchat"), notes))
+    assert len(conversations) == 4_017
+    assert notes.counts["conversations left out: nobody answered"] == 3_151
+    assert sum(len(conversation.turns()) for conversation in conversations) == 135_565
+    buckets = Counter(conversation.bucket for conversation in conversations)
+    assert set(buckets) == set(range(20))
+    # Measured once: whoever reports a figure for dev or test reports it for these.
+    assert (buckets[0], buckets[1]) == (226, 211)

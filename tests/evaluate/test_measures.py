@@ -1,0 +1,100 @@
+"""Measures against what they are by definition."""
+
+from collections.abc import Callable
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from elman.data.corpus import Corpus
+from elman.data.readers import read
+from elman.data.source import documents
+from elman.evaluate import evaluate
+from elman.evaluate.context import Gain, context_gain
+from elman.evaluate.replies import distinct, mean_length, repeated, words
+from elman.model.checkpoint import Bot, load_bot
+from elman.model.scoring import bits_per_byte, subset
+from elman.train import Config, train
+
+
+@pytest.fixture(scope="module")
+def bot(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., Config]) -> Bot:
+    """Trained enough to use what was asked."""
+    folder = tmp_path_factory.mktemp("bot")
+    train(make_config(train__steps=200, train__lr=0.01, model__hidden_size=48), folder)
+    return load_bot(folder)
+
+
+@pytest.fixture(scope="module")
+def corpus(bot: Bot, chats: Path) -> Corpus:
+    return Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
+
+
+def test_bits_per_byte_by_its_definition(bot: Bot, corpus: Corpus, chats: Path) -> None:
+    nats, text_bytes = 0.0, 0
+    for conversation in read(documents(chats)):
+        state = bot.chatbot.initial_state(1)
+        for turn in conversation.turns("Ann"):
+            role = {"user": 1, "bot": 2}[turn.role]
+            tokens = [role, *bot.tokenizer.encode(turn.text), 0]
+            ((cost,),), state = bot.chatbot.score([[np.array(tokens)]], state)
+            if turn.role == "bot":
+                nats += float(cost)
+                text_bytes += len(turn.text.encode())
+    found = bits_per_byte(bot.chatbot, corpus, bot.tokenizer, "bot")
+    # Lanes side by side sum in another order, in float32.
+    assert found == pytest.approx(nats / log(2) / text_bytes, rel=1e-4)
+
+
+def test_history_helps_where_it_holds_the_question(bot: Bot, corpus: Corpus) -> None:
+    found = context_gain(bot.chatbot, corpus, bot.tokenizer, "bot")
+    assert found is not None
+    none, other, replies = found
+    assert replies == 30 * 4
+    for gain in (none, other):
+        low, high = gain.interval(0)
+        assert 0 < low <= gain.mean <= high
+
+
+def test_no_history_no_gain() -> None:
+    same = np.array([3.0, 5.0, 4.0])
+    gain = Gain(same, same, np.array([1, 2, 3]))
+    assert gain.mean == 0
+    assert gain.interval(0) == (0, 0)
+
+
+def test_gain_in_bits_per_byte() -> None:
+    gain = Gain(np.array([log(2)]), np.array([3 * log(2)]), np.array([4]))
+    assert gain.mean == pytest.approx(0.5)
+
+
+def test_report_is_the_same_each_time(bot: Bot, corpus: Corpus) -> None:
+    one = evaluate(bot, corpus, "bot", seed=1).to_json()
+    torch.manual_seed(99)  # measures must not depend on what was drawn elsewhere
+    assert evaluate(bot, corpus, "bot", seed=1).to_json() == one
+    assert {"bits_per_byte", "context_gain", "distinct_2"} <= one.keys()
+
+
+def test_a_corpus_without_replies_has_no_gain(bot: Bot, corpus: Corpus) -> None:
+    alone = Corpus(corpus.ids[: corpus.starts[1]], corpus.starts[:2])
+    assert context_gain(bot.chatbot, alone, bot.tokenizer, "bot") is None
+
+
+def test_subset_takes_whole_conversations(corpus: Corpus) -> None:
+    some = subset(corpus, int(corpus.starts[3]) + 1)
+    assert len(some) == 3
+    assert np.array_equal(some[2], corpus[2])
+    assert len(subset(corpus, 1)) == 1
+    assert subset(corpus, 10**9) is corpus
+
+
+def test_words_and_variety() -> None:
+    assert words("It's 5, Bob!") == ["it", "'", "s", "5", ",", "bob", "!"]
+    texts = ["a b a b", "a b"]
+    assert distinct(texts, 1) == 2 / 6
+    assert distinct(texts, 2) == 2 / 4
+    assert repeated(["Yes.", "yes .", "no", "maybe"]) == 0.5
+    assert mean_length(texts) == 3
+    assert distinct([], 2) == repeated([]) == mean_length([]) == 0

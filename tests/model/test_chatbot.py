@@ -1,0 +1,136 @@
+"""Every memory keeps the contract: however a conversation is read, it is read alike."""
+
+import numpy as np
+import pytest
+import torch
+
+from elman.bptt import CELLS, Full
+from elman.data.corpus import Corpus, scored
+from elman.data.stream import Stream
+from elman.data.tokenizer import END, ROLES
+from elman.model import MEMORIES, Chatbot, ModelConfig, build
+from elman.model.scoring import message_nats
+
+VOCABULARY = 270
+
+
+def make(memory: str = "tokens", cell: str = "lstm") -> Chatbot:
+    torch.manual_seed(0)
+    config = ModelConfig.model_validate(
+        {"memory": memory, "cell": cell, "layers": 2, "hidden_size": 8}
+    )
+    return build(config, VOCABULARY).double().eval()
+
+
+def conversation(seed: int, messages: int) -> list[np.ndarray]:
+    draw = np.random.default_rng(seed)
+    roles = list(ROLES.values())[:2]
+    return [
+        np.array([roles[n % 2], *draw.integers(4, VOCABULARY, draw.integers(1, 7)), END], np.uint16)
+        for n in range(messages)
+    ]
+
+
+def corpus(lengths: list[int]) -> Corpus:
+    whole = [np.concatenate(conversation(seed, n)) for seed, n in enumerate(lengths)]
+    starts = np.cumsum([0, *map(len, whole)])
+    return Corpus(np.concatenate(whole), starts)
+
+
+def assert_equal_states(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> None:
+    # Products of other shapes sum in another order: a few units in the last place of float64.
+    for left, right in zip(one, other, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture(params=[(memory, cell) for memory in MEMORIES for cell in CELLS], ids="-".join)
+def chatbot(request: pytest.FixtureRequest) -> Chatbot:
+    return make(*request.param)
+
+
+def initial(chatbot: Chatbot, lanes: int) -> tuple[torch.Tensor, ...]:
+    return tuple(tensor.double() for tensor in chatbot.initial_state(lanes))
+
+
+def test_state_spec_is_the_state(chatbot: Chatbot) -> None:
+    state = chatbot.initial_state(3)
+    after = chatbot.read(conversation(0, 1)[0], tuple(t[:1].double() for t in state))
+    assert [tuple(t.shape) for t in after] == [(1, spec.size) for spec in chatbot.state_spec]
+    assert [t.dtype for t in state] == [spec.dtype for spec in chatbot.state_spec]
+    assert len({spec.name for spec in chatbot.state_spec}) == len(state)
+
+
+def test_message_by_message_equals_at_once(chatbot: Chatbot) -> None:
+    messages = conversation(1, 5)
+    (nats,), at_once = chatbot.score([messages], initial(chatbot, 1))
+    state = initial(chatbot, 1)
+    for message, expected in zip(messages, nats, strict=True):
+        ((cost,),), state = chatbot.score([[message]], state)
+        assert cost.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert_equal_states(state, at_once)
+
+
+def test_lanes_do_not_touch_each_other(chatbot: Chatbot) -> None:
+    lanes = [conversation(seed, messages) for seed, messages in enumerate((3, 1, 6, 3))]
+    together, states = chatbot.score(lanes, initial(chatbot, 4))
+    for row, lane in enumerate(lanes):
+        (alone,), state = chatbot.score([lane], initial(chatbot, 1))
+        torch.testing.assert_close(together[row], alone, rtol=1e-12, atol=1e-12)
+        assert_equal_states(tuple(tensor[row : row + 1] for tensor in states), state)
+
+
+def test_saying_a_reply_equals_reading_it(chatbot: Chatbot) -> None:
+    asked, answer = conversation(2, 2)
+    before = chatbot.read(asked, initial(chatbot, 1))
+    ((cost,),), expected = chatbot.score([[answer]], before)
+    with torch.no_grad():
+        logits, state = chatbot.begin_reply(before)
+        total = torch.zeros((), dtype=torch.float64)
+        for token in answer[1:].tolist():
+            # The logits are float32, whatever the weights are.
+            total -= logits.double().log_softmax(1)[0, token]
+            if token != END:
+                logits, state = chatbot.step(torch.tensor([token]), state)
+        state = chatbot.end_message(state)
+    assert total.item() == pytest.approx(cost.item(), rel=1e-6)
+    assert_equal_states(state, expected)
+
+
+@pytest.mark.parametrize("windows", [1, 3, None])
+def test_training_loss_equals_score(windows: int | None) -> None:
+    """What is learned is what is measured: windows, carried states and resets included."""
+    chatbot = make()
+    data = corpus([4, 7, 2, 5])
+    steps = len(data.ids) - len(data)  # one epoch of one lane: the last token is never an input
+    windows = windows or steps
+    assert steps % windows == 0, "the corpus must fill the windows, or the epochs would mix"
+    stream = Stream(data, lanes=1, window=steps // windows, learn_from="bot", seed=3)
+    total, tokens, state = 0.0, 0, initial(chatbot, 1)
+    with torch.no_grad():
+        for _ in range(windows):
+            loss = chatbot.loss(stream.next(), state, Full())
+            total, tokens, state = total + loss.nats.item(), tokens + len(loss.targets), loss.state
+    expected, counted = 0.0, 0
+    for messages, (costs,) in (
+        (messages, chatbot.score([messages], initial(chatbot, 1))[0])
+        for messages in map(data.messages, range(len(data)))
+    ):
+        of_bot = [bool(scored(message, "bot").any()) for message in messages]
+        expected += float(costs[of_bot].sum())
+        counted += sum(
+            len(message) - 1 for message, own in zip(messages, of_bot, strict=True) if own
+        )
+    assert tokens == counted > 0
+    # The loss is summed in float32, of about a hundred terms.
+    assert total == pytest.approx(expected, rel=1e-5)
+
+
+def test_message_nats_cover_the_corpus() -> None:
+    chatbot = make().float()
+    data = corpus([4, 7, 2, 5])
+    found = {index: (messages, costs) for index, messages, costs in message_nats(chatbot, data, 3)}
+    assert sorted(found) == list(range(len(data)))
+    for index, (messages, costs) in found.items():
+        assert np.array_equal(np.concatenate(messages), data[index])
+        assert costs.shape == (len(messages),)
+        assert (costs > 0).all()

@@ -1,0 +1,86 @@
+"""Choosing tokens."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elman.data.tokenizer import END, SPECIALS
+from elman.model import ModelConfig, build
+from elman.model.decoding import Sampling, choose, reply, reply_batch
+
+VOCABULARY = 270
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def logits(*values: float) -> torch.Tensor:
+    """Of END, three roles that look likely, and text tokens from id 4 on."""
+    return torch.tensor([values[0], 50.0, 50.0, 50.0, *values[1:]])
+
+
+def draws(scores: torch.Tensor, sampling: Sampling, number: int = 200) -> set[int]:
+    source = generator()
+    return {choose(scores, sampling, source) for _ in range(number)}
+
+
+def test_temperature_zero_takes_the_likeliest() -> None:
+    assert choose(logits(0, 1, 3, 2), Sampling(temperature=0), generator()) == 5
+
+
+@given(st.floats(0.1, 5), st.floats(0.05, 1), st.floats(0, 1), st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_roles_are_never_said(temperature: float, top_p: float, min_p: float, seed: int) -> None:
+    sampling = Sampling(temperature=temperature, top_p=top_p, min_p=min_p)
+    token = choose(logits(1, 1, 2, 0), sampling, torch.Generator().manual_seed(seed))
+    assert token == END or token >= SPECIALS
+    assert choose(logits(9, 1), sampling, generator(), may_end=False) == SPECIALS
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
+    scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    scores = logits(*scores.tolist())
+    assert draws(scores, Sampling(temperature=1, top_p=0.49, min_p=0)) == {END}
+    assert draws(scores, Sampling(temperature=1, top_p=0.79, min_p=0)) == {END, 4}
+    assert draws(scores, Sampling(temperature=1, top_p=0.81, min_p=0)) == {END, 4, 5}
+
+
+def test_min_p_is_relative_to_the_likeliest() -> None:
+    scores = logits(*torch.tensor([0.5, 0.3, 0.15, 0.05]).log().tolist())
+    assert draws(scores, Sampling(temperature=1, top_p=1, min_p=0.25)) == {END, 4, 5}
+
+
+def test_recent_tokens_are_less_likely() -> None:
+    sampling = Sampling(temperature=0, repetition_penalty=2)
+    scores = logits(-9, 3.0, 2.0, -1.0)
+    assert choose(scores, sampling, generator()) == 4
+    assert choose(scores, sampling, generator(), recent=[4]) == 5
+    assert choose(scores, sampling, generator(), recent=[4, 5]) == 4  # 1.5 against 1.0
+    negative = logits(-9, -1.0, -1.5)
+    assert choose(negative, sampling, generator(), recent=[4]) == 5
+
+
+@pytest.mark.parametrize("longest", [1, 7])
+def test_replies_end(longest: int) -> None:
+    torch.manual_seed(0)
+    chatbot = build(ModelConfig(hidden_size=8, layers=1), VOCABULARY).eval()
+    sampling = Sampling(seed=1, longest=longest)
+    said = [token for token, _ in reply(chatbot, chatbot.initial_state(1), sampling, generator())]
+    assert said[-1] == END
+    assert 2 <= len(said) <= longest + 1
+    assert END not in said[:-1]
+
+
+def test_a_batch_of_greedy_replies_equals_single_ones() -> None:
+    torch.manual_seed(0)
+    chatbot = build(ModelConfig(hidden_size=8, layers=2), VOCABULARY).eval()
+    sampling = Sampling(temperature=0, longest=12)
+    state = tuple(torch.randn(5, spec.size) for spec in chatbot.state_spec)
+    alone = []
+    for row in range(5):
+        own = tuple(tensor[row : row + 1] for tensor in state)
+        said = [token for token, _ in reply(chatbot, own, sampling, generator())]
+        alone.append(said[:-1])
+    assert reply_batch(chatbot, state, sampling) == alone
