@@ -1,11 +1,15 @@
-"""A tiny chat that can be learned in seconds: Bob asks for sums, Ann gives them."""
+"""A tiny chat that is learned in seconds (Bob asks for sums, Ann gives them), and the command."""
 
+import io
 import random
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from elman.cli import main
 from elman.train import Config, train
 from elman.train.config import layered
 
@@ -63,3 +67,33 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[...,
     folder = tmp_path_factory.mktemp("bots") / "ann"
     train(make_config(), folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def elman(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Runs the command in this process, as the shell would."""
+
+    def run(*arguments: object, given: str | bytes = b"") -> Ran:
+        data = given.encode() if isinstance(given, str) else given
+        monkeypatch.setattr("sys.argv", ["elman", *map(str, arguments)])
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
+        code: object = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        sys.stdin.close()
+        captured = capsys.readouterr()
+        assert isinstance(code, int)
+        return Ran(code, captured.out, captured.err)
+
+    return run

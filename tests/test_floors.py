@@ -19,7 +19,8 @@ ALLOWED = {
     "train": {"errors", "bptt", "data", "model"},
     "chat": {"errors", "bptt", "data", "model"},
     "evaluate": {"errors", "bptt", "data", "model"},
-    "cli": {"errors", "bptt", "data", "model", "train", "chat", "evaluate"},
+    "lens": {"errors", "bptt", "data", "model"},
+    "cli": {"errors", "bptt", "data", "model", "train", "chat", "evaluate", "lens"},
     "__main__.py": {"cli"},
 }
 

@@ -12,7 +12,7 @@ from elman.data.corpus import Corpus
 from elman.data.readers import read
 from elman.data.source import documents
 from elman.evaluate import evaluate
-from elman.evaluate.context import Gain, context_gain
+from elman.evaluate.context import Gain, context_gain, gain_by_lag
 from elman.evaluate.replies import distinct, mean_length, repeated, words
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import bits_per_byte, subset
@@ -98,3 +98,13 @@ def test_words_and_variety() -> None:
     assert repeated(["Yes.", "yes .", "no", "maybe"]) == 0.5
     assert mean_length(texts) == 3
     assert distinct([], 2) == repeated([]) == mean_length([]) == 0
+
+
+def test_gain_by_lag_sums_to_the_whole_gain(bot: Bot, corpus: Corpus) -> None:
+    gains = gain_by_lag(bot.chatbot, corpus, bot.tokenizer, "bot", lags=3, replies=20, seed=0)
+    assert gains is not None
+    assert len(gains) == 3
+    assert gains[0] > 0, "the question is the last message"
+    assert (
+        gain_by_lag(bot.chatbot, corpus, bot.tokenizer, "bot", lags=8, replies=20, seed=0) is None
+    ), "no conversation has eight messages before a reply"

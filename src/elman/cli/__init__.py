@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from elman.cli import chat, demo, evaluate, train
+from elman.cli import chat, demo, evaluate, lens, train
 from elman.errors import ElmanError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
+app.command("lens")(lens.lens)
 
 
 def main() -> None:

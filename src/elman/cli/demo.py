@@ -17,6 +17,7 @@ SCRIPTED = (
 
 def demo(
     minutes: Annotated[float, typer.Option(help="How long to train, everything included.")] = 3.0,
+    memory: Annotated[str, typer.Option(help="tokens, or messages: one step for each.")] = "tokens",
     cell: Annotated[str, typer.Option(help="rnn, gru or lstm.")] = "lstm",
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
     as_json: Annotated[
@@ -51,6 +52,7 @@ def demo(
     flags = {
         "data.path": BUILT_IN,
         "data.test": True,
+        "model.memory": memory,
         "model.cell": cell,
         "train.minutes": minutes,
         "train.seed": seed,

@@ -109,6 +109,9 @@ def show(report: "Report", notes: list[str]) -> None:
         ("words in a reply", report.reply_words, report.reply_words_people),
     ):
         table.add_row(label, f"{ours:.3f}", f"{theirs:.3f}")
+    if report.context_gain_by_lag:
+        gains = "  ".join(f"{value:+.4f}" for value in report.context_gain_by_lag)
+        table.add_row("context gain by message of lag", gains, "")
     console = Console(highlight=False)
     console.print(table)
     console.print(

@@ -30,6 +30,10 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
     steps: Annotated[int | None, typer.Option(help="Budget in optimizer steps.")] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="tokens, or messages: one step for each.  [default: tokens]"),
+    ] = None,
     cell: Annotated[
         str | None, typer.Option(help="rnn, gru, lstm, or my.module:Name.  [default: lstm]")
     ] = None,
@@ -38,10 +42,16 @@ def train(
         int | None, typer.Option(help="Size of each layer's state.  [default: 384]")
     ] = None,
     unfold: Annotated[
-        int | None, typer.Option(help="How many units back the gradient goes.  [default: 64]")
+        int | None,
+        typer.Option(help="Units back the gradient goes.  [default: 64 steps, 5 messages]"),
     ] = None,
     unit: Annotated[
-        str | None, typer.Option(help="What --unfold counts: steps.  [default: steps]")
+        str | None,
+        typer.Option(help="What --unfold counts: steps or messages.  [default: the memory's]"),
+    ] = None,
+    slide: Annotated[
+        bool | None,
+        typer.Option("--slide", help="Learn every reply through exactly --unfold messages."),
     ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help="sgd, adam or adamw.  [default: adamw]")
@@ -92,6 +102,7 @@ def train(
         "data.learn_from": learn_from,
         "data.vocabulary": _vocabulary(vocabulary),
         "data.encoding": encoding,
+        "model.memory": memory,
         "model.cell": cell,
         "model.layers": layers,
         "model.hidden_size": hidden_size,
@@ -101,6 +112,7 @@ def train(
         "train.steps": steps,
         "train.unfold": unfold,
         "train.unit": unit,
+        "train.slide": slide,
         "train.optimizer": optimizer,
         "train.lr": lr,
         "train.clip": clip,

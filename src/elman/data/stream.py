@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elman.data.corpus import Corpus, scored
+from elman.data.order import Order
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,7 @@ class Stream:
         self._lanes = lanes
         self._window = window
         self._learn_from = learn_from
-        self._seed = seed
-        self._epoch = 0
-        self._taken = 0
-        self._order = self._shuffled()
+        self._order = Order(len(corpus), seed)
         # For each lane: the conversation it reads, and how many of its steps have been read.
         self._conversation = [-1] * lanes
         self._offset = [0] * lanes
@@ -62,7 +60,7 @@ class Stream:
     @property
     def epochs(self) -> float:
         """How many times the corpus has been handed out to the lanes."""
-        return self._epoch + self._taken / len(self._corpus)
+        return self._order.epochs
 
     def next(self) -> Window:
         """The next window."""
@@ -94,30 +92,21 @@ class Stream:
     def _load(self, lane: int) -> tuple[np.ndarray, np.ndarray]:
         """What the lane reads; the next conversation in order, if it reads none."""
         if self._conversation[lane] < 0:
-            if self._taken == len(self._order):
-                self._epoch, self._taken = self._epoch + 1, 0
-                self._order = self._shuffled()
-            self._conversation[lane] = int(self._order[self._taken])
+            self._conversation[lane] = self._order.take()
             self._offset[lane] = 0
-            self._taken += 1
         tokens = self._corpus[self._conversation[lane]]
         loaded = self._loaded[lane] = (tokens, scored(tokens, self._learn_from))
         return loaded
 
-    def _shuffled(self) -> np.ndarray:
-        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._corpus))
-
     def state_dict(self) -> dict[str, Any]:
         """The position, as plain numbers; with the same corpus and arguments it resumes exactly."""
         return {
-            "epoch": self._epoch,
-            "taken": self._taken,
+            **self._order.state_dict(),
             "conversation": list(self._conversation),
             "offset": list(self._offset),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._epoch, self._taken = state["epoch"], state["taken"]
+        self._order.load_state_dict(state)
         self._conversation, self._offset = list(state["conversation"]), list(state["offset"])
-        self._order = self._shuffled()
         self._loaded = [None] * self._lanes

@@ -1,5 +1,6 @@
 """What a bot gains from the history of a conversation."""
 
+from itertools import pairwise
 from math import log
 
 import numpy as np
@@ -79,6 +80,57 @@ def context_gain(
         return None
     costs_true, costs_none, costs_other, sizes = sums.T
     return Gain(costs_true, costs_none, sizes), Gain(costs_true, costs_other, sizes), replies
+
+
+def gain_by_lag(
+    chatbot: Chatbot,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    learn_from: str,
+    *,
+    lags: int,
+    replies: int,
+    seed: int,
+) -> list[float] | None:
+    """What each earlier message is worth, beyond the messages after it.
+
+    A reply is scored given only its last k messages, for k = 0 to `lags`; the gain at lag k is what
+    the k-th message back saves, in bits per byte.
+
+    Args:
+        chatbot: to be measured.
+        corpus: held-out conversations.
+        tokenizer: tells how many bytes a token is.
+        learn_from: whose messages count.
+        lags: how far back, at least 1.
+        replies: how many replies, drawn by seed from those with `lags` messages before them.
+        seed: of the draw.
+
+    Returns:
+        The gain at lag 1, 2, ..., or None where no reply has so many messages before it.
+    """
+    places = [
+        (index, position)
+        for index in range(len(corpus))
+        for position, message in enumerate(corpus.messages(index))
+        if position >= lags and counts(message, learn_from)
+    ]
+    if not places:
+        return None
+    drawn = np.random.default_rng(seed).permutation(len(places))[:replies]
+    conversations = [(corpus.messages(places[n][0]), places[n][1]) for n in sorted(drawn)]
+    text_bytes = sum(int(tokenizer.piece_bytes[own[at]].sum()) for own, at in conversations)
+    chatbot.eval()
+    bits = []
+    for lag in range(lags + 1):
+        nats = 0.0
+        for begin in range(0, len(conversations), LANES):
+            some = conversations[begin : begin + LANES]
+            heard = [own[at - lag : at + 1] for own, at in some]
+            scores, _ = chatbot.score(heard, chatbot.initial_state(len(some)))
+            nats += sum(float(lane[-1]) for lane in scores)
+        bits.append(nats / log(2) / text_bytes)
+    return [before - after for before, after in pairwise(bits)]
 
 
 def _score(chatbot: Chatbot, messages: list[np.ndarray], state: State) -> tuple[np.ndarray, State]:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from elman.data.corpus import Corpus
-from elman.evaluate.context import context_gain
+from elman.evaluate.context import context_gain, gain_by_lag
 from elman.evaluate.replies import distinct, mean_length, repeated, sample_replies
 from elman.model.checkpoint import Bot
 from elman.model.decoding import Sampling
@@ -12,6 +12,8 @@ from elman.model.scoring import bits_per_byte, subset
 
 REPLIES = 200
 CONTEXT_TOKENS = 40_000
+LAGS = 8
+LAG_REPLIES = 128
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Report:
     context_gain_other: float | None
     context_gain_other_interval: tuple[float, float] | None
     context_replies: int
+    context_gain_by_lag: list[float] | None
     distinct_1: float
     distinct_2: float
     distinct_1_people: float
@@ -71,6 +74,15 @@ def evaluate(bot: Bot, corpus: Corpus, learn_from: str, seed: int = 0) -> Report
         context_gain_other=other.mean if other else None,
         context_gain_other_interval=other.interval(seed) if other else None,
         context_replies=replies,
+        context_gain_by_lag=gain_by_lag(
+            bot.chatbot,
+            corpus,
+            bot.tokenizer,
+            learn_from,
+            lags=LAGS,
+            replies=LAG_REPLIES,
+            seed=seed,
+        ),
         distinct_1=distinct(ours, 1),
         distinct_2=distinct(ours, 2),
         distinct_1_people=distinct(theirs, 1),

@@ -2,9 +2,10 @@
 
 from elman.model.chatbot import Chatbot
 from elman.model.config import ModelConfig
+from elman.model.messages import MessagesChatbot
 from elman.model.tokens import TokensChatbot
 
-MEMORIES: dict[str, type[Chatbot]] = {"tokens": TokensChatbot}
+MEMORIES: dict[str, type[Chatbot]] = {"messages": MessagesChatbot, "tokens": TokensChatbot}
 
 
 def build(config: ModelConfig, vocabulary_size: int) -> Chatbot:
@@ -12,4 +13,4 @@ def build(config: ModelConfig, vocabulary_size: int) -> Chatbot:
     return MEMORIES[config.memory](config, vocabulary_size)
 
 
-__all__ = ["MEMORIES", "Chatbot", "ModelConfig", "TokensChatbot", "build"]
+__all__ = ["MEMORIES", "Chatbot", "MessagesChatbot", "ModelConfig", "TokensChatbot", "build"]

@@ -1,6 +1,8 @@
 """Residual layers around a recurrent cell."""
 
 import importlib
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,14 @@ from torch.nn import functional as F
 
 from elman.bptt import CELLS, Cell, Full, State, Unfold
 from elman.errors import ElmanError
+
+
+class StateSpec(NamedTuple):
+    """One tensor of a state, (batch, size)."""
+
+    name: str
+    size: int
+    dtype: torch.dtype
 
 
 def cell_class(name: str) -> type[Cell]:
@@ -73,6 +83,26 @@ class RecurrentStack(nn.Module):
         self.norm = nn.LayerNorm(hidden_size)
         self.states_per_layer = make.states
 
+    @property
+    def blocks(self) -> list[RecurrentBlock]:
+        return [cast(RecurrentBlock, block) for block in self.layers]
+
+    def state_spec(self, name: str) -> list[StateSpec]:
+        """What the layers' state is made of, under a name."""
+        return [
+            StateSpec(
+                f"{name}.layer{layer}.{part}", block.cell.hidden_size, block.cell.weight_hh.dtype
+            )
+            for layer, block in enumerate(self.blocks)
+            for part in ["h", "c", *map(str, range(2, self.states_per_layer))][
+                : self.states_per_layer
+            ]
+        ]
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros, (batch, H) each."""
+        return tuple(tensor for block in self.blocks for tensor in block.cell.initial_state(batch))
+
     def forward(
         self,
         x: Tensor,
@@ -83,20 +113,23 @@ class RecurrentStack(nn.Module):
     ) -> tuple[Tensor, State]:
         """All layers over all steps; the state is that of layer 0, then of layer 1, and so on."""
         after: list[Tensor] = []
-        for layer in self.layers:
+        for block in self.blocks:
             own = state[len(after) : len(after) + self.states_per_layer]
-            x, new = layer(x, own, keep, cut, unfold)
+            x, new = block(x, own, keep, cut, unfold)
             after.extend(new)
         return self.norm(x), tuple(after)
 
 
-def ragged(stack: RecurrentStack, x: list[Tensor], state: State) -> tuple[list[Tensor], State]:
+def ragged(
+    stack: RecurrentStack, x: Sequence[Tensor], state: State, unfold: Unfold | None = None
+) -> tuple[list[Tensor], State]:
     """Run lanes of different lengths, each only as far as it goes, so that nothing is padded.
 
     Args:
         stack: the layers.
-        x: one (T_i, H) tensor for each lane, T_i at least 1.
+        x: one (T_i, H) tensor for each lane; a lane of no steps keeps its state.
         state: of each lane before its first step.
+        unfold: how the layers are differentiated.
 
     Returns:
         One (T_i, H) tensor for each lane, and the state of each lane after its last step.
@@ -105,19 +138,21 @@ def ragged(stack: RecurrentStack, x: list[Tensor], state: State) -> tuple[list[T
     order = torch.argsort(lengths, descending=True, stable=True)
     padded = nn.utils.rnn.pad_sequence([x[i] for i in order.tolist()])
     state = tuple(tensor[order] for tensor in state)
-    final = tuple(torch.empty_like(tensor) for tensor in state)
-    hidden = torch.empty_like(padded)
     ends = lengths[order]
-    begin = 0
     longest = int(ends[0])
-    stops = {*lengths.tolist(), *range(LONGEST_RUN, longest, LONGEST_RUN)}
-    for end in sorted(stops):
+    # Lanes end in the reverse of this order, so that those that go on are always the first rows.
+    outputs, finals = [], []
+    begin, rows = 0, len(x)
+    for end in sorted({*lengths.tolist(), *range(LONGEST_RUN, longest, LONGEST_RUN)}):
         active = int((ends >= end).sum())
-        lanes = tuple(tensor[:active] for tensor in state)
-        hidden[begin:end, :active], state = stack(padded[begin:end, :active], lanes)
-        for whole, part in zip(final, state, strict=True):
-            whole[:active] = part
-        begin = end
+        finals.append(tuple(tensor[active:rows] for tensor in state))
+        state = tuple(tensor[:active] for tensor in state)
+        if end > begin:
+            hidden, state = stack(padded[begin:end, :active], state, unfold=unfold)
+            outputs.append(F.pad(hidden, (0, 0, 0, len(x) - active)))
+        begin, rows = end, active
+    finals.append(state)
     back = torch.argsort(order)
-    outputs = [hidden[: len(lane), int(row)] for lane, row in zip(x, back, strict=True)]
-    return outputs, tuple(tensor[back] for tensor in final)
+    final = tuple(torch.cat(parts[::-1])[back] for parts in zip(*finals, strict=True))
+    hidden = torch.cat(outputs) if outputs else padded
+    return [hidden[: len(lane), int(row)] for lane, row in zip(x, back, strict=True)], final

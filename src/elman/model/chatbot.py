@@ -10,14 +10,8 @@ from torch import Tensor, nn
 
 from elman.bptt import State, Unfold
 from elman.data.corpus import Corpus
-
-
-class StateSpec(NamedTuple):
-    """One tensor of a chatbot's state, (batch, size)."""
-
-    name: str
-    size: int
-    dtype: torch.dtype
+from elman.data.message_stream import MessageWindow
+from elman.model.blocks import StateSpec
 
 
 class Batches(Protocol):
@@ -75,11 +69,36 @@ class Chatbot(nn.Module, ABC):
             for spec in self.state_spec
         )
 
+    def begin_window(self, window: MessageWindow, state: State | None) -> State:
+        """The state that each lane of a window begins with."""
+        if state is None:
+            return self.initial_state(len(window.lanes))
+        goes_on = torch.tensor([not lane.fresh for lane in window.lanes]).unsqueeze(1)
+        return tuple(tensor.where(goes_on, tensor.new_zeros(())) for tensor in state)
+
     @abstractmethod
     def batches(
-        self, corpus: Corpus, *, lanes: int, unfold: int, unit: str, learn_from: str, seed: int
+        self,
+        corpus: Corpus,
+        *,
+        lanes: int,
+        unfold: int,
+        unit: str,
+        slide: bool,
+        learn_from: str,
+        seed: int,
     ) -> Batches:
-        """Training batches of a corpus, laid out for this memory."""
+        """Training batches of a corpus, laid out for this memory.
+
+        Args:
+            corpus: what to learn from.
+            lanes: conversations side by side.
+            unfold: how many units back the gradient goes.
+            unit: "steps" or "messages".
+            slide: every reply is learned through exactly `unfold` messages (of unit "messages").
+            learn_from: "bot" or "all".
+            seed: decides the order.
+        """
 
     @abstractmethod
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:

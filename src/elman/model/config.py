@@ -10,8 +10,14 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    memory: Literal["tokens"] = "tokens"
+    memory: Literal["tokens", "messages"] = "tokens"
     cell: str = Field("lstm", description="rnn, gru, lstm, or my.module:Name of a Cell")
-    layers: int = Field(2, ge=1, le=64)
+    encoder_cell: str | None = Field(None, description="of the messages memory; None: cell")
+    conversation_cell: str | None = Field(None, description="of the messages memory; None: cell")
+    decoder_cell: str | None = Field(None, description="of the messages memory; None: cell")
+    layers: int = Field(2, ge=1, le=64, description="of the messages memory: those of its decoder")
+    longest_message: int = Field(
+        256, ge=2, description="tokens that the messages memory's encoder reads of a message"
+    )
     hidden_size: int = Field(384, ge=1, le=65536)
     dropout: float = Field(0.0, ge=0, lt=1)

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from elman.bptt import State, Unfold
 from elman.data.corpus import Corpus
+from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END, ROLES
-from elman.model.blocks import RecurrentStack, ragged
-from elman.model.chatbot import Batches, Chatbot, Loss, StateSpec
+from elman.model.blocks import RecurrentStack, StateSpec, ragged
+from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 
 
@@ -39,16 +40,23 @@ class TokensChatbot(Chatbot):
 
     @property
     def state_spec(self) -> list[StateSpec]:
-        names = "hc" if self.stack.states_per_layer == 2 else "hstuvwxyz"
-        return [
-            StateSpec(f"layer{layer}.{names[part]}", self.embedding.embedding_dim, torch.float32)
-            for layer in range(len(self.stack.layers))
-            for part in range(self.stack.states_per_layer)
-        ]
+        return self.stack.state_spec("tokens")
 
     def batches(
-        self, corpus: Corpus, *, lanes: int, unfold: int, unit: str, learn_from: str, seed: int
+        self,
+        corpus: Corpus,
+        *,
+        lanes: int,
+        unfold: int,
+        unit: str,
+        slide: bool,
+        learn_from: str,
+        seed: int,
     ) -> Batches:
+        if unit == "messages":
+            return MessageStream(
+                corpus, lanes=lanes, unfold=unfold, slide=slide, learn_from=learn_from, seed=seed
+            )
         return Stream(corpus, lanes=lanes, window=unfold, learn_from=learn_from, seed=seed)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -56,6 +64,8 @@ class TokensChatbot(Chatbot):
         return F.linear(hidden, self.embedding.weight, self.output_bias)
 
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
+        if isinstance(batch, MessageWindow):
+            return self._loss_of_messages(batch, state, unfold)
         window: Window = batch
         if state is None:
             state = self.initial_state(window.inputs.shape[1])
@@ -67,12 +77,39 @@ class TokensChatbot(Chatbot):
         nats = F.cross_entropy(self.logits(hidden[counts]).float(), targets, reduction="sum")
         return Loss(nats, targets, counts.numel(), tuple(tensor.detach() for tensor in state))
 
+    def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
+        """Each lane's messages run in two parts: the next window begins with the state between."""
+        state = self.begin_window(window, state)
+        tokens = [
+            torch.from_numpy(np.concatenate(lane.messages).astype(np.int64))
+            for lane in window.lanes
+        ]
+        read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
+        embedded = self._embed(tokens)
+        first, carried = ragged(
+            self.stack, [x[:n] for x, n in zip(embedded, read, strict=True)], state, unfold
+        )
+        second, _ = ragged(
+            self.stack, [x[n:] for x, n in zip(embedded, read, strict=True)], carried, unfold
+        )
+        counts = torch.cat([torch.from_numpy(counted_tokens(lane)) for lane in window.lanes])
+        hidden = torch.cat([part for both in zip(first, second, strict=True) for part in both])
+        # The token that counts is predicted one step before it.
+        at = counts.nonzero().squeeze(1)
+        targets = torch.cat(tokens)[at]
+        nats = F.cross_entropy(self.logits(hidden[at - 1]).float(), targets, reduction="sum")
+        return Loss(nats, targets, len(counts), tuple(tensor.detach() for tensor in carried))
+
+    def _embed(self, tokens: Sequence[Tensor]) -> list[Tensor]:
+        """The embeddings of each lane's ids."""
+        return list(self.embedding(torch.cat(list(tokens))).split([len(ids) for ids in tokens]))
+
     @torch.no_grad()
     def score(
         self, lanes: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
         tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-        hidden, state = ragged(self.stack, [self.embedding(lane) for lane in tokens], state)
+        hidden, state = ragged(self.stack, self._embed(tokens), state)
         predictions = torch.cat([lane[:-1] for lane in hidden])
         targets = torch.cat([lane[1:] for lane in tokens])
         nats = [

@@ -41,8 +41,15 @@ class TrainConfig(_Section):
     clip: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: off")
     warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget")
     lanes: int = Field(16, ge=1, description="conversations side by side")
-    unfold: int = Field(64, ge=1, description="how far back the gradient goes")
-    unit: Literal["steps"] = "steps"
+    unfold: int | None = Field(
+        None, ge=1, description="how many units back the gradient goes; None: 64 steps, 5 messages"
+    )
+    unit: Literal["steps", "messages"] | None = Field(
+        None, description="None: messages for the messages memory, else steps"
+    )
+    slide: bool = Field(
+        False, description="every reply is learned through exactly `unfold` messages"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the products; auto: what a short measurement finds faster"
     )
@@ -61,6 +68,9 @@ class TrainConfig(_Section):
         return self
 
 
+UNFOLD: dict[str, int] = {"steps": 64, "messages": 5}
+
+
 class Config(_Section):
     """Everything that decides what a run ends in."""
 
@@ -69,6 +79,24 @@ class Config(_Section):
     data: DataConfig
     model: ModelConfig = ModelConfig()
     train: TrainConfig
+
+    @model_validator(mode="after")
+    def _units_fit(self) -> Self:
+        if self.model.memory == "messages" and self.train.unit == "steps":
+            raise ValueError("the messages memory is unfolded over messages, not steps")
+        if self.train.slide and self.unit != "messages":
+            raise ValueError("--slide goes over messages: add --unit messages")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """What `unfold` counts."""
+        return self.train.unit or ("messages" if self.model.memory == "messages" else "steps")
+
+    @property
+    def unfold(self) -> int:
+        """How many units back the gradient goes."""
+        return self.train.unfold or UNFOLD[self.unit]
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> "Config":

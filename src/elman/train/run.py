@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from elman.data.conversation import Conversation
@@ -13,7 +14,7 @@ from elman.data.corpus import Corpus, encode_parts
 from elman.data.readers import read
 from elman.data.source import Notes, documents
 from elman.data.split import Survey
-from elman.data.tokenizer import Tokenizer
+from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.model import build
 from elman.model.blocks import cell_class
@@ -87,7 +88,9 @@ def train(
     """
     began = time.monotonic() if started is None else started
     tell = _Tell(observers)
-    cell_class(config.model.cell)
+    for name in ("cell", "encoder_cell", "conversation_cell", "decoder_cell"):
+        if cell := getattr(config.model, name):
+            cell_class(cell)
     data = _prepare(config, tell)
     config = _settled(config, tell)
     _write_new(out, config, data.tokenizer)
@@ -178,6 +181,8 @@ def _prepare(config: Config, tell: _Tell, tokenizer: Tokenizer | None = None) ->
     parts = encode_parts(survey.divide(heard(), data.test), tokenizer, data.bot)
     if silent:
         tell("note", text=f"{silent:,} conversations left out: {data.bot} says nothing in them")
+    if config.model.memory == "messages":
+        _note_long_messages(parts, config.model.longest_message, tell)
     if "train" not in parts:
         raise ElmanError(f"{data.path}: nothing is left to train on")
     dev = parts.get("dev")
@@ -186,16 +191,25 @@ def _prepare(config: Config, tell: _Tell, tokenizer: Tokenizer | None = None) ->
     return Data(tokenizer, parts["train"], dev and subset(dev, config.train.validation_tokens))
 
 
+def _note_long_messages(parts: Mapping[str, Corpus], longest: int, tell: _Tell) -> None:
+    """Say how many messages the encoder does not read to their end."""
+    lengths = [np.diff(np.flatnonzero(corpus.ids == END), prepend=-1) for corpus in parts.values()]
+    if count := int((np.concatenate(lengths) > longest).sum()):
+        tell(
+            "note",
+            text=f"{count:,} messages are longer than {longest:,} tokens: the encoder "
+            "reads their beginning (model.longest_message); all of each is learned to be said",
+        )
+
+
 def _settled(config: Config, tell: _Tell) -> Config:
     """The configuration with everything filled in that is chosen here and now."""
     settings = config.train
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"unit": config.unit, "unfold": config.unfold}
     if settings.lr is None:
         values["lr"] = OPTIMIZERS[settings.optimizer].lr
     if settings.precision == "auto":
-        values["precision"], ratio = measure(
-            settings.lanes * settings.unfold, config.model.hidden_size
-        )
+        values["precision"], ratio = measure(config.model.hidden_size)
         tell("note", text=f"{values['precision']}: bfloat16 is {ratio:.2f} times as fast here")
     return config.model_copy(update={"train": settings.model_copy(update=values)})
 
@@ -232,8 +246,9 @@ class _Run:
             chatbot.batches(
                 data.train,
                 lanes=settings.lanes,
-                unfold=settings.unfold,
-                unit=settings.unit,
+                unfold=config.unfold,
+                unit=config.unit,
+                slide=settings.slide,
                 learn_from=config.data.learn_from,
                 seed=settings.seed,
             ),

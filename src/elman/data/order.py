@@ -1,0 +1,44 @@
+"""The order in which conversations are handed out: a new one each epoch, from a seed."""
+
+from typing import Any
+
+import numpy as np
+
+
+class Order:
+    """Endless numbers of conversations, each once an epoch.
+
+    Args:
+        count: how many conversations there are, at least one.
+        seed: decides the order, together with the epoch.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count = count
+        self._seed = seed
+        self._epoch = 0
+        self._taken = 0
+        self._order = self._shuffled()
+
+    @property
+    def epochs(self) -> float:
+        """How many times all of them have been handed out."""
+        return self._epoch + self._taken / self._count
+
+    def take(self) -> int:
+        """The next conversation."""
+        if self._taken == self._count:
+            self._epoch, self._taken = self._epoch + 1, 0
+            self._order = self._shuffled()
+        self._taken += 1
+        return int(self._order[self._taken - 1])
+
+    def _shuffled(self) -> np.ndarray:
+        return np.random.default_rng([self._seed, self._epoch]).permutation(self._count)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self._epoch, "taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._epoch, self._taken = state["epoch"], state["taken"]
+        self._order = self._shuffled()

@@ -1,0 +1,1 @@
+"""Looking at backpropagation through time at work."""

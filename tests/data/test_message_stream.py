@@ -1,0 +1,138 @@
+"""Windows of whole messages: each loss once, and the state handed on at the right place."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elman.data.corpus import Corpus
+from elman.data.message_stream import LaneWindow, MessageStream, counted_tokens
+from elman.data.tokenizer import END, ROLES
+
+
+def corpus(lengths: list[int]) -> Corpus:
+    """Conversations of so many messages; each message has one token of its own, from 10 on."""
+    token = iter(range(10, 10_000))
+    whole = [
+        np.array(
+            [t for n in range(count) for t in (list(ROLES.values())[n % 2], next(token), END)],
+            np.uint16,
+        )
+        for count in lengths
+    ]
+    return Corpus(np.concatenate(whole), np.cumsum([0, *map(len, whole)]))
+
+
+def names(window: LaneWindow) -> list[int]:
+    return [int(message[1]) for message in window.messages]
+
+
+def counted(window: LaneWindow) -> list[int]:
+    return [n for n, counts in zip(names(window), window.counted, strict=True) if counts]
+
+
+def epoch(stream: MessageStream, lengths: list[int]) -> list[LaneWindow]:
+    """The windows of one lane over exactly one epoch."""
+    windows, messages = [], 0
+    while messages < sum(lengths):
+        (lane,) = stream.next().lanes
+        windows.append(lane)
+        messages += len(counted(lane))
+    return windows
+
+
+lengths_strategy = st.lists(st.integers(1, 9), min_size=1, max_size=5)
+
+
+@given(lengths_strategy, st.integers(1, 10), st.booleans())
+@settings(deadline=None, max_examples=80)
+def test_each_loss_counts_once_an_epoch(lengths: list[int], unfold: int, slide: bool) -> None:
+    data = corpus(lengths)
+    stream = MessageStream(data, lanes=1, unfold=unfold, slide=slide, learn_from="all", seed=1)
+    said = [name for window in epoch(stream, lengths) for name in counted(window)]
+    assert sorted(said) == list(range(10, 10 + sum(lengths)))
+
+
+@given(lengths_strategy, st.integers(1, 10), st.booleans())
+@settings(deadline=None, max_examples=80)
+def test_a_window_begins_with_the_state_that_was_carried(
+    lengths: list[int], unfold: int, slide: bool
+) -> None:
+    data = corpus(lengths)
+    stream = MessageStream(data, lanes=1, unfold=unfold, slide=slide, learn_from="all", seed=1)
+    read: list[int] = []  # the messages that the carried state has read
+    for window in epoch(stream, lengths):
+        if window.fresh:
+            read = []
+        own = names(window)
+        conversation = next(
+            [int(m[1]) for m in data.messages(i)]
+            for i in range(len(data))
+            if own[0] in {int(m[1]) for m in data.messages(i)}
+        )
+        assert conversation[: len(read) + len(own)] == read + own
+        read += own[: window.carry]
+
+
+@pytest.mark.parametrize("unfold", [1, 2, 5, 20])
+def test_how_far_back_a_reply_is_learned(unfold: int) -> None:
+    stream = MessageStream(
+        corpus([12]), lanes=1, unfold=unfold, slide=False, learn_from="all", seed=0
+    )
+    for window in epoch(stream, [12]):
+        reach = [position for position, counts in enumerate(window.counted) if counts]
+        first = 0 if window.fresh else 1
+        assert reach == list(range(first, len(window.messages)))
+        assert max(reach) <= unfold
+
+    stream = MessageStream(
+        corpus([12]), lanes=1, unfold=unfold, slide=True, learn_from="all", seed=0
+    )
+    for number, window in enumerate(epoch(stream, [12])):
+        assert window.counted == [False] * min(number, unfold) + [True]
+
+
+def test_only_what_the_bot_says_counts() -> None:
+    data = corpus([6])
+    for slide in (False, True):
+        stream = MessageStream(data, lanes=1, unfold=2, slide=slide, learn_from="bot", seed=0)
+        said = [name for _ in range(6) for name in counted(stream.next().lanes[0])]
+        assert set(said) == {11, 13, 15}
+
+
+def test_tokens_that_count() -> None:
+    messages = [np.array([1, 20, 21, END]), np.array([2, 22, END])]
+    lane = LaneWindow(messages, [False, True], 1, fresh=True)
+    assert counted_tokens(lane).tolist() == [False] * 4 + [False, True, True]
+
+
+@given(lengths_strategy, st.integers(1, 4), st.integers(1, 4), st.booleans(), st.integers(0, 12))
+@settings(deadline=None, max_examples=50)
+def test_resumes_exactly(
+    lengths: list[int], lanes: int, unfold: int, slide: bool, steps: int
+) -> None:
+    data = corpus(lengths)
+
+    def make() -> MessageStream:
+        return MessageStream(
+            data, lanes=lanes, unfold=unfold, slide=slide, learn_from="all", seed=7
+        )
+
+    one, other = make(), make()
+    for _ in range(steps):
+        one.next()
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    for _ in range(4):
+        left, right = one.next(), other.next()
+        assert [names(lane) for lane in left.lanes] == [names(lane) for lane in right.lanes]
+        assert [(a.counted, a.carry, a.fresh) for a in left.lanes] == [
+            (b.counted, b.carry, b.fresh) for b in right.lanes
+        ]
+    assert one.epochs == other.epochs
+
+
+def test_unfolding_over_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 message"):
+        MessageStream(corpus([2]), lanes=1, unfold=0, slide=False, learn_from="all", seed=0)
