@@ -95,18 +95,15 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     lags = " | ".join(f"lag {lag}" for lag in range(1, LAGS + 1))
     lines = [
-        (
-            "| memory | unfolded over | minutes | steps | bits per byte | state, bytes | a turn, ms "
-            f"| {lags} |"
-        ),
+        f"| memory | unfolded over | minutes | steps | bits per byte | state | a turn | {lags} |",
         "|" + "---|" * (7 + LAGS),
     ]
     for row in rows:
         gains = " | ".join(f"{gain:.4f}" for gain in row["gain_by_lag"])
         lines.append(
             f"| {row['memory']} | {row['unfold']} {row['unit']} | {row['minutes']:g} | "
-            f"{row['steps']:,} | {row['bits_per_byte']:.3f} | {row['state_bytes']:,} | "
-            f"{row['turn_milliseconds']:.0f} | {gains} |"
+            f"{row['steps']:,} | {row['bits_per_byte']:.3f} | {row['state_bytes']:,} bytes | "
+            f"{row['turn_milliseconds']:.0f} ms | {gains} |"
         )
     return "\n".join(lines)
 

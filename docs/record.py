@@ -2,8 +2,8 @@
 
     python docs/record.py docs/demo.svg -- elman demo --minutes 3
 
-Runs the command in a pseudo-terminal, answers its prompts with the lines of --say, and draws the screen at
-its end. The command's name is shown as it was given.
+Runs the command in a pseudo-terminal, answers its prompts with the lines of --say, and draws the
+screen at its end.
 """
 
 import argparse

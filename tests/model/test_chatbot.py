@@ -19,7 +19,10 @@ def make(memory: str = "tokens", cell: str = "lstm") -> Chatbot:
     config = ModelConfig.model_validate(
         {"memory": memory, "cell": cell, "layers": 2, "hidden_size": 8}
     )
-    return build(config, VOCABULARY).double().eval()
+    chatbot = build(config, VOCABULARY).double().eval()
+    for parameter in chatbot.parameters():  # none at zero, where a mistake would not show
+        torch.nn.init.normal_(parameter, std=0.3)
+    return chatbot
 
 
 def conversation(seed: int, messages: int) -> list[np.ndarray]:

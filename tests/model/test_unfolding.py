@@ -33,7 +33,10 @@ def conversation() -> Corpus:
 def make(memory: str, cell: str = "lstm") -> Chatbot:
     torch.manual_seed(0)
     config = ModelConfig.model_validate({"memory": memory, "cell": cell, "hidden_size": 6})
-    return build(config, VOCABULARY).double().train()
+    chatbot = build(config, VOCABULARY)
+    if isinstance(chatbot, MessagesChatbot):
+        torch.nn.init.normal_(chatbot.context.weight)  # which begins at zero, and lets nothing pass
+    return chatbot.double().train()
 
 
 def untie(chatbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +170,7 @@ def plain_loss(chatbot: MessagesChatbot) -> Tensor:
         ids = torch.from_numpy(message.astype(np.int64)).unsqueeze(1)
         x = chatbot.embedding(ids)
         hidden, _ = chatbot.decoder(
-            x[:-1] + chatbot.context(context), chatbot.decoder.initial_state(1)
+            x[:-1] + chatbot.recall(context), chatbot.decoder.initial_state(1)
         )
         total = total + F.cross_entropy(chatbot.logits(hidden[:, 0]), ids[1:, 0], reduction="sum")
         vector, _ = chatbot.encoder(x, chatbot.encoder.initial_state(1))

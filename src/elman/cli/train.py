@@ -74,7 +74,7 @@ def train(
         float | None, typer.Option(help="Of each layer's output.  [default: 0]")
     ] = None,
     lanes: Annotated[
-        int | None, typer.Option(help="Conversations side by side.  [default: 16]")
+        int | None, typer.Option(help="Conversations side by side.  [default: 16; 8 over messages]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of all randomness.  [default: 0]")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of the files.  [default: utf-8]")] = None,

@@ -130,9 +130,7 @@ def tiny_step(cell: str = "rnn", unfold: int = 5, seed: int = 0) -> TinyStep:
         raise ValueError(f"unfold must be at least 1 message, got {unfold}")
     weights = _draw(cell, seed)
     steps = _backward(cell, weights, _forward(cell, weights), unfold)
-    gradient = {
-        name: torch.stack([step.shares[name] for step in steps]).sum(0) for name in weights
-    }
+    gradient = {name: torch.stack([step.shares[name] for step in steps]).sum(0) for name in weights}
     norm = _norm(gradient)
     scale = min(1.0, CLIP / norm)
     clipped = {name: scale * g for name, g in gradient.items()}

@@ -12,6 +12,12 @@ from elman.lens.tiny import ADAM_LR, CLIP, HIDDEN_SIZE, LR, SYMBOLS, Step, TinyS
 GATES = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}
 """How the rows of the stacked weights are called, a letter for each block of three."""
 
+ROWS: dict[str, tuple[str, ...]] = {
+    "rnn": (),
+    "gru": ("Rows: r, the reset gate; z, the update gate; n, the new state.",),
+    "lstm": ("Rows: i, the input gate; f, forget gate; g, new content; o, output gate.",),
+}
+
 LAYERS = (
     ("weight_ih", "bias_ih", "from the message, one column for each symbol"),
     ("weight_hh", "bias_hh", "from the state before, one column for each of its numbers"),
@@ -93,7 +99,9 @@ def _given(step: TinyStep) -> Iterator[RenderableType]:
     )
     yield Text("  " + " -> ".join((*(s.message for s in step.steps), step.steps[-1].target)))
     yield from _heading(
-        "The weights before", "Drawn in tenths, so that all can be checked by hand."
+        "The weights before",
+        "Drawn in tenths, so that all can be checked by hand.",
+        *ROWS[step.cell],
     )
     for weight, bias, what in LAYERS:
         yield Text(f"{weight}, {bias}: {what}")
@@ -111,7 +119,7 @@ def _given(step: TinyStep) -> Iterator[RenderableType]:
 def _forward(step: TinyStep) -> Iterator[RenderableType]:
     yield from _heading(
         "1 Forward",
-        "Each state is made from the message and the state before; the guess from the state.",
+        "Each state comes from the message and the state before; the guess from the state.",
     )
     table = _table(["t", "message", "comes next", ""], ["1", "2", "3", "p(next)", "loss"])
     for t, s in enumerate(step.steps, 1):
@@ -129,7 +137,8 @@ def _forward(step: TinyStep) -> Iterator[RenderableType]:
     yield table
     yield from _heading(
         "2 Losses",
-        "The guess gives every symbol a probability; the loss is -log of what came next (*).",
+        "The guess gives every symbol a probability. The loss is -log of the one marked *,",
+        "which is what came next.",
     )
     table = _table(["p"], [f"t={t}" for t in range(1, len(step.steps) + 1)])
     for v, symbol in enumerate(SYMBOLS):
@@ -143,28 +152,29 @@ def _forward(step: TinyStep) -> Iterator[RenderableType]:
 def _backward(step: TinyStep) -> Iterator[RenderableType]:
     yield from _heading(
         "3 Backward, from the last step to the first",
-        "Direct: what h changes in its own loss. Indirect: what it changes in the later losses.",
-        "Their sum is the gradient of h; from it comes what is handed back to the step before.",
+        "Direct: what h changes in its own loss. Indirect: what it changes in later losses.",
+        "Their sum is the gradient of h; what it makes for the state before is handed back.",
     )
-    table = _table(["t", "message", ""], ["1", "2", "3", "norm"])
+    table = _table([""], ["1", "2", "3", "norm"])
 
-    def row(t: str, message: str, name: str, values: Tensor, style: str | None = None) -> None:
-        table.add_row(
-            t, Text(message), name, *_numbers(values), number(values.norm()), style=style
-        )
+    def row(name: str, values: Tensor, style: str | None = None) -> None:
+        table.add_row("  " + name, *_numbers(values), number(values.norm()), style=style)
 
     for t in reversed(range(len(step.steps))):
         s = step.steps[t]
-        row(str(t + 1), s.message, "direct", s.direct, "yellow")
-        row("", "", "+ indirect", s.indirect, "blue")
-        row("", "", "= gradient of h", s.gradient, "bold")
+        table.add_row(Text(f"step {t + 1}: {s.message}", style="bold"))
+        row("  direct", s.direct, "yellow")
+        row("+ indirect", came_back(step, t)[0], "blue")
+        row("= gradient of h", s.gradient, "bold")
         for d in came_back(step, t)[1:]:
-            row("", "", "  gradient of c, from later", d, "blue")
-        where = "nobody: the start" if t == 0 else "nobody: cut" if s.cut else f"step {t}"
+            row("  of c, from later", d, "blue")
         for name, d in zip("hc", s.back, strict=False):
-            row("", "", f"  {name} handed to {where}", d, "dim" if s.cut or t == 0 else None)
+            where = (
+                f"  back to {name} of step {t}" if t else f"  back to the first {name}: not used"
+            )
+            row(where, d, "dim" if s.cut or t == 0 else None)
         if s.cut:
-            table.add_row("8<", "- - - - -", f"cut: step {t} gets nothing from step {t + 1}")
+            table.add_row(f"8< - - cut: step {t} gets nothing", style="red")
     yield table
 
 
@@ -179,12 +189,12 @@ def came_back(step: TinyStep, t: int) -> tuple[Tensor, ...]:
 def _sum(step: TinyStep) -> Iterator[RenderableType]:
     yield from _heading(
         "4 Sum",
-        "Every step uses the same weights, so each gives a share of each weight's gradient;",
+        "Every step uses the same weights, so each step gives a share of each gradient;",
         "the shares are added.",
     )
     steps = [f"share {t}" for t in range(1, len(step.steps) + 1)]
-    yield Text("weight_ih and bias_ih: message t is column xt, and column xt has share t alone;")
-    yield Text("the sum of a row is the gradient of bias_ih. No step read (end): x6 gets nothing.")
+    yield Text("weight_ih, bias_ih: share t is column xt of weight_ih, for only step t read it;")
+    yield Text("no step read (end), so x6 gets 0. The sum of a row is the gradient of bias_ih.")
     table = _table([""], [*steps, "sum"])
     for label, row in zip(units(step.cell), _shares(step.steps, "bias_ih"), strict=True):
         table.add_row(label, *_numbers(row), number(row.sum()))
@@ -217,10 +227,10 @@ def _shares(steps: Sequence[Step], name: str) -> Tensor:
 def _clip(step: TinyStep) -> Iterator[RenderableType]:
     yield from _heading(
         "5 Clip",
-        f"A gradient that is longer than {CLIP:g} is scaled down to {CLIP:g}; "
-        "its direction stays.",
+        f"A gradient that is longer than {CLIP:g} is scaled down to {CLIP:g}; its direction stays.",
     )
     table = _table([""], [""])
+    table.show_header = False
     table.add_row("norm of all gradients together", number(step.norm))
     table.add_row("every gradient is multiplied by", number(step.clipped_norm / step.norm))
     table.add_row("norm after clipping", number(step.clipped_norm))
@@ -230,8 +240,8 @@ def _clip(step: TinyStep) -> Iterator[RenderableType]:
 def _update(step: TinyStep) -> Iterator[RenderableType]:
     yield from _heading(
         "6 Update",
-        f"SGD takes {LR:g} times the clipped gradient off each weight. The first step of Adam",
-        f"moves each weight by {ADAM_LR:g} against the sign of its gradient, however small it is.",
+        f"SGD takes {LR:g} times the clipped gradient off each weight. Adam, in its first",
+        f"step, moves each by {ADAM_LR:g} against the sign of its gradient, however small.",
     )
     for weight, bias, _ in LAYERS:
         yield Text(f"{weight}, {bias}")
@@ -252,6 +262,7 @@ def _update(step: TinyStep) -> Iterator[RenderableType]:
         yield table
     yield from _heading("The loss of the conversation", "Has it learned? Read it again.")
     table = _table([""], [""])
+    table.show_header = False
     table.add_row("before", number(step.loss))
     table.add_row("after SGD", number(step.sgd_loss))
     table.add_row("after Adam", number(step.adam_loss))

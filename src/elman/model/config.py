@@ -15,7 +15,7 @@ class ModelConfig(BaseModel):
     encoder_cell: str | None = Field(None, description="of the messages memory; None: cell")
     conversation_cell: str | None = Field(None, description="of the messages memory; None: cell")
     decoder_cell: str | None = Field(None, description="of the messages memory; None: cell")
-    layers: int = Field(2, ge=1, le=64, description="of the messages memory: those of its decoder")
+    layers: int = Field(2, ge=1, le=64, description="messages memory: one reads, the others speak")
     longest_message: int = Field(
         256, ge=2, description="tokens that the messages memory's encoder reads of a message"
     )

@@ -33,7 +33,7 @@ class MessagesChatbot(Chatbot):
     The output layer is tied to the embedding, which encoder and decoder share.
 
     Args:
-        config: sizes and cells; `layers` are those of the decoder.
+        config: sizes and cells; of its `layers`, one is the encoder's, the others the decoder's.
         vocabulary_size: V.
     """
 
@@ -47,9 +47,10 @@ class MessagesChatbot(Chatbot):
         self.encoder = RecurrentStack(config.encoder_cell or config.cell, 1, size)
         self.conversation = RecurrentStack(config.conversation_cell or config.cell, 1, size)
         self.decoder = RecurrentStack(
-            config.decoder_cell or config.cell, config.layers, size, config.dropout
+            config.decoder_cell or config.cell, max(1, config.layers - 1), size, config.dropout
         )
         self.context = nn.Linear(size, size, bias=False)
+        nn.init.zeros_(self.context.weight)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     @property
@@ -103,7 +104,7 @@ class MessagesChatbot(Chatbot):
             is predicted, (tokens, H), and its id, (tokens,).
         """
         packed = pack([message[:-1] for message in messages])
-        remembered = F.pad(self.context(context), (0, 0, 0, 1))  # the last row: nobody's steps
+        remembered = F.pad(self.recall(context), (0, 0, 0, 1))  # the last row: nobody's steps
         x = self.embedding(packed.ids) + remembered[packed.owner]
         hidden = self._run(self.decoder, x, packed.keep).flatten(0, 1)[torch.cat(packed.places)]
         targets = np.concatenate([message[1:] for message in messages]).astype(np.int64)
@@ -136,6 +137,11 @@ class MessagesChatbot(Chatbot):
         ]
         last = torch.stack([context[-1] for context in contexts])
         return contexts, (*after, last, *(torch.zeros_like(t) for t in state[parts + 1 :]))
+
+    def recall(self, context: Tensor) -> Tensor:
+        """What the decoder hears of the context beside each token, (..., H)."""
+        # Nothing at first, and learned slowly: at its full size it drowns the words (LOG.md).
+        return F.linear(context, self.context.weight / self.context.in_features)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., H) to (..., V)."""
@@ -205,7 +211,7 @@ class MessagesChatbot(Chatbot):
         reads = tokens < self.longest - 1
         _, read = self.encoder(x.unsqueeze(0), encoder)
         encoder = tuple(new.where(reads, old) for new, old in zip(read, encoder, strict=True))
-        hidden, decoder = self.decoder((x + self.context(context)).unsqueeze(0), decoder)
+        hidden, decoder = self.decoder((x + self.recall(context)).unsqueeze(0), decoder)
         state = (*conversation, context, *encoder, *decoder, tokens + 1)
         return self.logits(hidden[0]).float(), state
 

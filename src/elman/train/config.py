@@ -40,7 +40,9 @@ class TrainConfig(_Section):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: off")
     warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget")
-    lanes: int = Field(16, ge=1, description="conversations side by side")
+    lanes: int | None = Field(
+        None, ge=1, description="conversations side by side; None: 16, or 8 over messages"
+    )
     unfold: int | None = Field(
         None, ge=1, description="how many units back the gradient goes; None: 64 steps, 5 messages"
     )
@@ -69,6 +71,7 @@ class TrainConfig(_Section):
 
 
 UNFOLD: dict[str, int] = {"steps": 64, "messages": 5}
+LANES: dict[str, int] = {"steps": 16, "messages": 8}
 
 
 class Config(_Section):
@@ -97,6 +100,11 @@ class Config(_Section):
     def unfold(self) -> int:
         """How many units back the gradient goes."""
         return self.train.unfold or UNFOLD[self.unit]
+
+    @property
+    def lanes(self) -> int:
+        """Conversations side by side."""
+        return self.train.lanes or LANES[self.unit]
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> "Config":

@@ -205,7 +205,11 @@ def _note_long_messages(parts: Mapping[str, Corpus], longest: int, tell: _Tell) 
 def _settled(config: Config, tell: _Tell) -> Config:
     """The configuration with everything filled in that is chosen here and now."""
     settings = config.train
-    values: dict[str, Any] = {"unit": config.unit, "unfold": config.unfold}
+    values: dict[str, Any] = {
+        "unit": config.unit,
+        "unfold": config.unfold,
+        "lanes": config.lanes,
+    }
     if settings.lr is None:
         values["lr"] = OPTIMIZERS[settings.optimizer].lr
     if settings.precision == "auto":
@@ -245,7 +249,7 @@ class _Run:
             chatbot,
             chatbot.batches(
                 data.train,
-                lanes=settings.lanes,
+                lanes=config.lanes,
                 unfold=config.unfold,
                 unit=config.unit,
                 slide=settings.slide,
