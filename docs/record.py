@@ -75,10 +75,13 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     shown = settle(screen(arguments.command, arguments.say, arguments.prompt))
+    shown = shown.replace(str(Path.home()), "~")
     console = Console(record=True, width=COLUMNS, file=sys.stderr, force_terminal=True)
     console.print(f"[bold]$ {shlex.join(arguments.command)}[/bold]", highlight=False)
     console.print(Text.from_ansi(shown), soft_wrap=False)
-    console.save_svg(str(arguments.picture), title=shlex.join(arguments.command))
+    picture = console.export_svg(title=shlex.join(arguments.command))
+    # The picture must not fetch a font from anywhere.
+    arguments.picture.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.S), "utf-8")
 
 
 if __name__ == "__main__":

@@ -126,11 +126,14 @@ def train(
             raise ElmanError(
                 "--resume goes on in its own folder: leave out --out, --config and --overwrite"
             )
-        training.resume(resume, flags, assign or [], as_json, started)
-        return
-    values = training.settings(config, flags, assign or [])
-    out = out or Path("bots") / default_name(values)
-    training.begin(values, out, overwrite=overwrite, as_json=as_json, started=started)
+        result = training.resume(resume, flags, assign or [], as_json, started)
+        out = resume
+    else:
+        values = training.settings(config, flags, assign or [])
+        out = out or Path("bots") / default_name(values)
+        result = training.begin(values, out, overwrite=overwrite, as_json=as_json, started=started)
+    if result.reason != "interrupted" and not as_json:
+        training.say(f"talk with it: elman chat {out}")
 
 
 def default_name(values: dict[str, Any]) -> str:

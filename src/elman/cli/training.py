@@ -93,7 +93,7 @@ def resume(
 def _shown_run(
     out: Path, as_json: bool
 ) -> Iterator[tuple[tuple[Observer, ...], Callable[[], bool]]]:
-    """What shows a run and what stops it; says at the end how to go on."""
+    """What shows a run and what stops it; says how to go on with one that was stopped."""
     reasons: list[str] = []
 
     def remember(kind: str, facts: dict[str, Any]) -> None:
@@ -102,12 +102,13 @@ def _shown_run(
 
     with shown(as_json) as progress, _asked_to_stop() as asked:
         yield (progress, asked.watch, remember), lambda: asked.yes
-    if not as_json:
-        interrupted = reasons == ["interrupted"]
-        words = (
-            "saved; go on with: elman train --resume" if interrupted else "talk with it: elman chat"
-        )
-        Console(stderr=True, highlight=False).print(escape(f"{words} {out}"), soft_wrap=True)
+    if reasons == ["interrupted"] and not as_json:
+        say(f"saved; go on with: elman train --resume {out}")
+
+
+def say(text: str) -> None:
+    """A line for people, beside what a command prints for others to read."""
+    Console(stderr=True, highlight=False).print(escape(text), soft_wrap=True)
 
 
 class _Asked:
