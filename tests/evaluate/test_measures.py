@@ -58,6 +58,37 @@ def test_history_helps_where_it_holds_the_question(bot: Bot, corpus: Corpus) -> 
         assert 0 < low <= gain.mean <= high
 
 
+def test_gain_of_conversations_of_unlike_length(bot: Bot, tmp_path: Path) -> None:
+    """Long messages and many messages are not the same: each keeps its own history."""
+    lengths = [(1, 40), (3, 1), (5, 2), (2, 20)]  # exchanges, and words of each question
+    path = tmp_path / "unlike.txt"
+    path.write_text(
+        "\n\n".join(
+            "\n".join(f"Bob: {'what ' * size}{n}?\nAnn: it is {n}, Bob." for n in range(exchanges))
+            for exchanges, size in lengths
+        )
+    )
+    corpus = Corpus.encode(read(documents(path)), bot.tokenizer, "Ann")
+    found = context_gain(bot.chatbot, corpus, bot.tokenizer, "bot")
+    assert found is not None
+    none, _, replies = found
+    # The last two messages of the longest conversation have no other history to be given.
+    assert replies == 1 + 3 + 3 + 2
+    nats = {"true": 0.0, "none": 0.0}
+    text_bytes = 0
+    for index, (exchanges, _) in enumerate(lengths):
+        messages = corpus.messages(index)
+        for place in range(1, 2 * min(exchanges, 3), 2):
+            for name, history in (("true", messages[:place]), ("none", [])):
+                heard = [[*history, messages[place]]]
+                (costs,), _ = bot.chatbot.score(heard, bot.chatbot.initial_state(1))
+                nats[name] += float(costs[-1])
+            text_bytes += int(bot.tokenizer.piece_bytes[messages[place]].sum())
+    expected = (nats["none"] - nats["true"]) / log(2) / text_bytes
+    # Lanes side by side sum in another order, in float32.
+    assert none.mean == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
 def test_no_history_no_gain() -> None:
     same = np.array([3.0, 5.0, 4.0])
     gain = Gain(same, same, np.array([1, 2, 3]))

@@ -58,22 +58,26 @@ def context_gain(
     for group in by_length(corpus, LANES):
         conversations = [corpus.messages(index) for index in group]
         state = chatbot.initial_state(len(group))
-        for number in range(len(conversations[0])):
-            active = [row for row, own in enumerate(conversations) if len(own) > number]
-            if len(active) < 2:
+        active = list(range(len(group)))
+        for number in range(max(map(len, conversations))):
+            going = [place for place, row in enumerate(active) if len(conversations[row]) > number]
+            if len(going) < 2:
                 break
+            state = tuple(tensor[going] for tensor in state)
+            active = [active[place] for place in going]
             messages = [conversations[row][number] for row in active]
-            state = tuple(tensor[: len(active)] for tensor in state)
             true, after = _score(chatbot, messages, state)
-            rows = [row for row, m in zip(active, messages, strict=True) if counts(m, learn_from)]
-            if number > 0 and rows:
-                said = [messages[row] for row in rows]
-                none, _ = _score(chatbot, said, chatbot.initial_state(len(rows)))
-                other, _ = _score(chatbot, said, tuple(t.roll(1, 0)[rows] for t in state))
+            places = [n for n, message in enumerate(messages) if counts(message, learn_from)]
+            if number > 0 and places:
+                said = [messages[place] for place in places]
+                none, _ = _score(chatbot, said, chatbot.initial_state(len(said)))
+                other, _ = _score(chatbot, said, tuple(t.roll(1, 0)[places] for t in state))
                 text_bytes = [int(tokenizer.piece_bytes[message].sum()) for message in said]
-                for row, *costs in zip(rows, true[rows], none, other, text_bytes, strict=True):
-                    sums[group[row]] += costs
-                replies += len(rows)
+                for place, *costs in zip(
+                    places, true[places], none, other, text_bytes, strict=True
+                ):
+                    sums[group[active[place]]] += costs
+                replies += len(places)
             state = after
     sums = sums[sums[:, 3] > 0]
     if not len(sums):
