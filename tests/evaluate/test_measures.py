@@ -13,7 +13,7 @@ from elman.data.readers import read
 from elman.data.source import documents
 from elman.evaluate import evaluate
 from elman.evaluate.context import Gain, context_gain, gain_by_lag
-from elman.evaluate.replies import distinct, mean_length, repeated, words
+from elman.evaluate.replies import distinct, median_length, repeated, words
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import bits_per_byte, subset
 from elman.train import Config, train
@@ -127,8 +127,8 @@ def test_words_and_variety() -> None:
     assert distinct(texts, 1) == 2 / 6
     assert distinct(texts, 2) == 2 / 4
     assert repeated(["Yes.", "yes .", "no", "maybe"]) == 0.5
-    assert mean_length(texts) == 3
-    assert distinct([], 2) == repeated([]) == mean_length([]) == 0
+    assert median_length(texts) == 3
+    assert distinct([], 2) == repeated([]) == median_length([]) == 0
 
 
 def test_gain_by_lag_sums_to_the_whole_gain(bot: Bot, corpus: Corpus) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from elman.data.corpus import Corpus
 from elman.evaluate.context import context_gain, gain_by_lag
-from elman.evaluate.replies import distinct, mean_length, repeated, sample_replies
+from elman.evaluate.replies import distinct, median_length, repeated, sample_replies
 from elman.model.checkpoint import Bot
 from elman.model.decoding import Sampling
 from elman.model.scoring import bits_per_byte, subset
@@ -89,8 +89,8 @@ def evaluate(bot: Bot, corpus: Corpus, learn_from: str, seed: int = 0) -> Report
         distinct_2_people=distinct(theirs, 2),
         repeated_replies=repeated(ours),
         repeated_replies_people=repeated(theirs),
-        reply_words=mean_length(ours),
-        reply_words_people=mean_length(theirs),
+        reply_words=median_length(ours),
+        reply_words_people=median_length(theirs),
         replies=len(pairs),
         conversations=len(corpus),
         messages=sum(len(corpus.messages(index)) for index in range(len(corpus))),

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -69,6 +70,6 @@ def repeated(texts: list[str]) -> float:
     return sum(count for count in times.values() if count > 1) / max(len(texts), 1)
 
 
-def mean_length(texts: list[str]) -> float:
-    """Words of a text, on average."""
-    return sum(len(words(text)) for text in texts) / max(len(texts), 1)
+def median_length(texts: list[str]) -> float:
+    """Words of a typical text: a few pasted pages would draw up a mean."""
+    return float(median(len(words(text)) for text in texts)) if texts else 0.0
