@@ -1,20 +1,14 @@
 """A training run from top to bottom: conversations in, a bot's folder out."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from elman.data.conversation import Conversation
-from elman.data.corpus import Corpus, encode_parts
-from elman.data.readers import read
-from elman.data.source import Notes, documents
-from elman.data.split import Survey
-from elman.data.tokenizer import END, Tokenizer
+from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model import build
 from elman.model.blocks import cell_class
@@ -29,11 +23,12 @@ from elman.model.checkpoint import (
     write_file,
     write_tensors,
 )
-from elman.model.scoring import bits_per_byte, subset
+from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
 from elman.train.optim import OPTIMIZERS, make_optimizer
 from elman.train.precision import measure
-from elman.train.runlog import LOG, Observer, RunLog
+from elman.train.prepare import Data, prepare
+from elman.train.runlog import LOG, Observer, RunLog, Tell
 from elman.train.schedule import Budget, rate
 from elman.train.trainer import Trainer
 
@@ -57,15 +52,6 @@ class Result:
     bits_per_byte: float | None
 
 
-@dataclass(frozen=True)
-class Data:
-    """What is trained on. `dev` is None where there is too little to hold anything out."""
-
-    tokenizer: Tokenizer
-    train: Corpus
-    dev: Corpus | None
-
-
 def train(
     config: Config,
     out: Path,
@@ -87,11 +73,11 @@ def train(
         ElmanError: for anything wrong with the data, the configuration or the folder.
     """
     began = time.monotonic() if started is None else started
-    tell = _Tell(observers)
+    tell = Tell(observers)
     for name in ("cell", "encoder_cell", "conversation_cell", "decoder_cell"):
         if cell := getattr(config.model, name):
             cell_class(cell)
-    data = _prepare(config, tell)
+    data = prepare(config, tell)
     config = _settled(config, tell)
     _write_new(out, config, data.tokenizer)
     return _Run(config, out, data, tell, began).loop(stop)
@@ -128,8 +114,8 @@ def resume(
             f"{out}: this run is finished; to train it further, name a larger budget, for example "
             f"--steps {2 * facts['trainer']['steps']}"
         )
-    tell = _Tell(observers)
-    data = _prepare(config, tell, read_tokenizer(out))
+    tell = Tell(observers)
+    data = prepare(config, tell, read_tokenizer(out))
     run = _Run(config, out, data, tell, began)
     run.restore(tensors, facts)
     if budget:
@@ -137,72 +123,7 @@ def resume(
     return run.loop(stop)
 
 
-class _Tell:
-    """Tells every observer."""
-
-    def __init__(self, observers: tuple[Observer, ...]) -> None:
-        self.observers = list(observers)
-
-    def __call__(self, kind: str, **facts: Any) -> None:
-        for observer in self.observers:
-            observer(kind, facts)
-
-
-def _prepare(config: Config, tell: _Tell, tokenizer: Tokenizer | None = None) -> Data:
-    """Read and encode the conversations; with a new tokenizer, unless one is given."""
-    data = config.data
-    sources = documents(data.path, data.encoding)
-    tell("stage", text=f"reading {data.path}")
-    notes, survey = Notes(), Survey()
-    for _ in survey.texts(read(sources, notes)):
-        pass
-    for line in notes.lines():
-        tell("note", text=line)
-    if data.bot is not None:
-        survey.check_bot(data.bot)
-
-    silent = 0
-
-    def heard() -> Iterator[Conversation]:
-        nonlocal silent
-        silent = 0
-        for conversation in read(sources):
-            if data.bot is None or data.bot in conversation.authors:
-                yield conversation
-            else:
-                silent += 1
-
-    if tokenizer is None:
-        tell("stage", text=f"learning {data.vocabulary:,} pieces of text")
-        learned = (each for part, each in survey.divide(heard(), data.test) if part == "train")
-        texts = (text for conversation in learned for _, text in conversation.runs())
-        tokenizer = Tokenizer.train(texts, data.vocabulary)
-    tell("stage", text="encoding")
-    parts = encode_parts(survey.divide(heard(), data.test), tokenizer, data.bot)
-    if silent:
-        tell("note", text=f"{silent:,} conversations left out: {data.bot} says nothing in them")
-    if config.model.memory == "messages":
-        _note_long_messages(parts, config.model.longest_message, tell)
-    if "train" not in parts:
-        raise ElmanError(f"{data.path}: nothing is left to train on")
-    dev = parts.get("dev")
-    if dev is None:
-        tell("note", text="too little to hold anything out: no validation and no early stop")
-    return Data(tokenizer, parts["train"], dev and subset(dev, config.train.validation_tokens))
-
-
-def _note_long_messages(parts: Mapping[str, Corpus], longest: int, tell: _Tell) -> None:
-    """Say how many messages the encoder does not read to their end."""
-    lengths = [np.diff(np.flatnonzero(corpus.ids == END), prepend=-1) for corpus in parts.values()]
-    if count := int((np.concatenate(lengths) > longest).sum()):
-        tell(
-            "note",
-            text=f"{count:,} messages are longer than {longest:,} tokens: the encoder "
-            "reads their beginning (model.longest_message); all of each is learned to be said",
-        )
-
-
-def _settled(config: Config, tell: _Tell) -> Config:
+def _settled(config: Config, tell: Tell) -> Config:
     """The configuration with everything filled in that is chosen here and now."""
     settings = config.train
     values: dict[str, Any] = {
@@ -233,7 +154,7 @@ def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
 class _Run:
     """The loop, and what it must remember to go on exactly."""
 
-    def __init__(self, config: Config, out: Path, data: Data, tell: _Tell, began: float) -> None:
+    def __init__(self, config: Config, out: Path, data: Data, tell: Tell, began: float) -> None:
         settings = config.train
         self._config, self._out, self._data, self._tell = config, out, data, tell
         self._began = began

@@ -21,6 +21,17 @@ Observer = Callable[[str, dict[str, Any]], None]
 LOG = "log.jsonl"
 
 
+class Tell:
+    """Tells every observer."""
+
+    def __init__(self, observers: tuple[Observer, ...]) -> None:
+        self.observers = list(observers)
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        for observer in self.observers:
+            observer(kind, facts)
+
+
 class RunLog:
     """Keeps steps and validations, one JSON object a line.
 
