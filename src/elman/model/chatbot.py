@@ -7,11 +7,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from elman.bptt import State, Unfold
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
 from elman.model.blocks import StateSpec
+
+CHUNK = 2048
+"""Tokens whose logits exist at once while scoring."""
 
 
 class Batches(Protocol):
@@ -99,6 +103,21 @@ class Chatbot(nn.Module, ABC):
             learn_from: "bot" or "all".
             seed: decides the order.
         """
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., H) to (..., vocabulary_size)."""
+
+    def costs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """-log p in nats of each target, (N,) float64, without all logits at once.
+
+        Args:
+            hidden: the state from which each is predicted, (N, H).
+            targets: ids, (N,).
+        """
+        parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+        nats = [F.cross_entropy(self.logits(h).float(), t, reduction="none") for h, t in parts]
+        return torch.cat(nats).double()
 
     @abstractmethod
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:

@@ -144,7 +144,6 @@ class MessagesChatbot(Chatbot):
         return F.linear(context, self.context.weight / self.context.in_features)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(..., H) to (..., V)."""
         return F.linear(hidden, self.embedding.weight, self.output_bias)
 
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
@@ -192,13 +191,8 @@ class MessagesChatbot(Chatbot):
         for n in range(0, len(messages), CHUNK):
             some = messages[n : n + CHUNK]
             hidden, targets = self.decode(some, before[n : n + CHUNK])
-            costs = torch.cat(
-                [
-                    F.cross_entropy(self.logits(h).float(), wanted, reduction="none")
-                    for h, wanted in zip(hidden.split(2048), targets.split(2048), strict=True)
-                ]
-            )
-            nats += [part.double().sum() for part in costs.split([len(m) - 1 for m in some])]
+            costs = self.costs(hidden, targets).split([len(message) - 1 for message in some])
+            nats += [part.sum() for part in costs]
         return list(torch.stack(nats).split(sizes)), after
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:

@@ -60,7 +60,6 @@ class TokensChatbot(Chatbot):
         return Stream(corpus, lanes=lanes, window=unfold, learn_from=learn_from, seed=seed)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(..., H) to (..., V)."""
         return F.linear(hidden, self.embedding.weight, self.output_bias)
 
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
@@ -112,11 +111,7 @@ class TokensChatbot(Chatbot):
         hidden, state = ragged(self.stack, self._embed(tokens), state)
         predictions = torch.cat([lane[:-1] for lane in hidden])
         targets = torch.cat([lane[1:] for lane in tokens])
-        nats = [
-            F.cross_entropy(self.logits(some).float(), wanted, reduction="none")
-            for some, wanted in zip(predictions.split(2048), targets.split(2048), strict=True)
-        ]
-        per_lane = torch.cat(nats).double().split([len(lane) - 1 for lane in tokens])
+        per_lane = self.costs(predictions, targets).split([len(lane) - 1 for lane in tokens])
         return [
             _per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)
         ], state
