@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from elman.bptt import GRU as GRU
+    from elman.bptt import LSTM as LSTM
+    from elman.bptt import RNN as RNN
     from elman.bptt import Cell as Cell
     from elman.bptt import Full as Full
     from elman.bptt import GRUCell as GRUCell
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from elman.bptt import RNNCell as RNNCell
     from elman.bptt import Truncated as Truncated
     from elman.bptt import Unfold as Unfold
+    from elman.bptt import linear_cross_entropy as linear_cross_entropy
     from elman.bptt import recurrence as recurrence
     from elman.chat import Session as Session
     from elman.data.conversation import Conversation as Conversation
@@ -35,9 +39,12 @@ _HOMES = {
     "Conversation": "elman.data.conversation",
     "ElmanError": "elman.errors",
     "Full": "elman.bptt",
+    "GRU": "elman.bptt",
     "GRUCell": "elman.bptt",
+    "LSTM": "elman.bptt",
     "LSTMCell": "elman.bptt",
     "Message": "elman.data.conversation",
+    "RNN": "elman.bptt",
     "RNNCell": "elman.bptt",
     "Sampling": "elman.model.decoding",
     "Session": "elman.chat",
@@ -45,6 +52,7 @@ _HOMES = {
     "Truncated": "elman.bptt",
     "Unfold": "elman.bptt",
     "documents": "elman.data.source",
+    "linear_cross_entropy": "elman.bptt",
     "load_bot": "elman.model.checkpoint",
     "read": "elman.data.readers",
     "recurrence": "elman.bptt",

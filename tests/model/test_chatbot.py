@@ -124,8 +124,7 @@ def test_training_loss_equals_score(windows: int | None) -> None:
             len(message) - 1 for message, own in zip(messages, of_bot, strict=True) if own
         )
     assert tokens == counted > 0
-    # The loss is summed in float32, of about a hundred terms.
-    assert total == pytest.approx(expected, rel=1e-5)
+    assert total == pytest.approx(expected, rel=1e-12)
 
 
 def test_message_nats_cover_the_corpus() -> None:

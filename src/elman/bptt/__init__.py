@@ -4,25 +4,43 @@ This package imports torch and nothing else of Elman. It knows masks, never mess
 """
 
 from elman.bptt.cell import Cell, Saved, State
+from elman.bptt.cross_entropy import linear_cross_entropy
 from elman.bptt.gru import GRUCell
+from elman.bptt.layers import GRU, LSTM, RNN
+from elman.bptt.loops import Trace
 from elman.bptt.lstm import LSTMCell
-from elman.bptt.recurrence import Trace, recurrence
-from elman.bptt.rnn import RNNCell
-from elman.bptt.unfold import Full, Truncated, Unfold
+from elman.bptt.minimal import MinGRUCell, MinLSTMCell
+from elman.bptt.recurrence import recurrence
+from elman.bptt.rnn import ReLUCell, RNNCell
+from elman.bptt.unfold import Checkpointed, Full, Truncated, Unfold
 
-CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+CELLS: dict[str, type[Cell]] = {
+    "rnn": RNNCell,
+    "gru": GRUCell,
+    "lstm": LSTMCell,
+    "mingru": MinGRUCell,
+    "minlstm": MinLSTMCell,
+}
 
 __all__ = [
     "CELLS",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Cell",
+    "Checkpointed",
     "Full",
     "GRUCell",
     "LSTMCell",
+    "MinGRUCell",
+    "MinLSTMCell",
     "RNNCell",
+    "ReLUCell",
     "Saved",
     "State",
     "Trace",
     "Truncated",
     "Unfold",
+    "linear_cross_entropy",
     "recurrence",
 ]

@@ -40,6 +40,8 @@ class Cell(nn.Module, ABC):
     """How many blocks of `hidden_size` rows the stacked weights have."""
     states: ClassVar[int] = 1
     """How many tensors the state has."""
+    recurrent: ClassVar[bool] = True
+    """Whether h_{t-1} is projected; else gh is (batch, 0), and there are no weights for it."""
 
     def __init__(
         self,
@@ -63,9 +65,9 @@ class Cell(nn.Module, ABC):
             return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
 
         self.weight_ih = parameter(rows, input_size)
-        self.weight_hh = parameter(rows, hidden_size)
+        self.weight_hh = parameter(rows, hidden_size) if self.recurrent else None
         self.bias_ih = parameter(rows) if bias else None
-        self.bias_hh = parameter(rows) if bias else None
+        self.bias_hh = parameter(rows) if bias and self.recurrent else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -76,7 +78,7 @@ class Cell(nn.Module, ABC):
 
     def initial_state(self, batch: int) -> State:
         """The state of a lane that has seen nothing: zeros, (batch, hidden_size) each."""
-        return tuple(self.weight_hh.new_zeros(batch, self.hidden_size) for _ in range(self.states))
+        return tuple(self.weight_ih.new_zeros(batch, self.hidden_size) for _ in range(self.states))
 
     @property
     def extra_parameters(self) -> tuple[nn.Parameter, ...]:

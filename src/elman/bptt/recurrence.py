@@ -1,11 +1,12 @@
-"""The time loops: a cell run forward over T steps, and its gradient carried back over them.
+"""A cell run over time as one differentiable function: what is parallel over time is done here.
 
-This is the readable reference, and the specification of every faster version. `docs/bptt.md`
-derives it in the symbols used here.
+The input's products, and those of the weights' gradients, are taken for many steps at once; what
+goes from step to step is a `Loop`'s.
 """
 
-from functools import partial
-from typing import Any, Protocol
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,19 +14,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
-
-
-class Trace(Protocol):
-    """Told, for every step of the backward loop, where the gradient of its h comes from."""
-
-    def backward_step(self, t: int, direct: Tensor, indirect: Tensor) -> None:
-        """Called from the last step to the first.
-
-        Args:
-            t: the step.
-            direct: the part of dLoss/dh_t that came from outside at this step, (batch, H).
-            indirect: the part that came back from step t + 1, (batch, H).
-        """
+from elman.bptt.kernels.fused import FusedLoop, fused
+from elman.bptt.loops import Loop, Mask, ReferenceLoop, Trace
+from elman.bptt.schedule import Schedule
 
 
 def recurrence(
@@ -35,6 +26,7 @@ def recurrence(
     keep: Tensor | None = None,
     cut: Tensor | None = None,
     trace: Trace | None = None,
+    schedule: Schedule | None = None,
 ) -> tuple[Tensor, State]:
     """Run `cell` over the steps of `x`, differentiably.
 
@@ -45,6 +37,7 @@ def recurrence(
             else: it passes.
         cut: (T, B), 0 where the state before that step passes but its gradient does not.
         trace: told of each step of the backward pass.
+        schedule: what is kept for the backward pass; None: what is fastest.
 
     Returns:
         h of every step, (T, B, hidden_size), and the state after the last.
@@ -60,6 +53,7 @@ def recurrence(
         keep,
         cut,
         trace,
+        schedule or Schedule(),
         torch.is_grad_enabled(),
         x,
         cell.weight_ih,
@@ -91,26 +85,6 @@ def check_inputs(
             raise ValueError(f"{name} must be {(steps, batch)}, got {tuple(mask.shape)}")
 
 
-class _Mask:
-    """A (T, B) mask that is 1 nearly everywhere, so that most steps need no product with it."""
-
-    def __init__(self, mask: Tensor | None) -> None:
-        self._passes = None if mask is None else (mask != 0).unsqueeze(2)
-        self._stops = [] if mask is None else (mask == 0).any(dim=1).tolist()
-
-    def __call__(self, t: int, state: State) -> State:
-        """The state with zeros in the lanes whose mask is 0 at step t."""
-        if self._passes is None or not self._stops[t]:
-            return state
-        # Not a product: 0 times an infinite state would not be 0.
-        passes = self._passes[t]
-        return tuple(tensor.where(passes, tensor.new_zeros(())) for tensor in state)
-
-    def all_steps(self, h: Tensor) -> Tensor:
-        """The same for the h before every step, (T, B, H)."""
-        return h if self._passes is None else h.where(self._passes, h.new_zeros(()))
-
-
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -119,93 +93,180 @@ class _Recurrence(torch.autograd.Function):
         keep: Tensor | None,
         cut: Tensor | None,
         trace: Trace | None,
+        schedule: Schedule,
         grad_enabled: bool,
         x: Tensor,
         weight_ih: Tensor,
-        weight_hh: Tensor,
+        weight_hh: Tensor | None,
         bias_ih: Tensor | None,
         bias_hh: Tensor | None,
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
         # The caller may write into the state that was given before the backward pass needs it.
-        state: State = tuple(tensor.clone() for tensor in rest[: cell.states])
-        h_first = state[0]
+        first: State = tuple(tensor.clone() for tensor in rest[: cell.states])
         # Under autocast the products are taken in the low precision; the state and the gates stay
         # in the precision of the weights.
-        device, dtype = x.device.type, weight_hh.dtype
+        device, dtype = x.device.type, weight_ih.dtype
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
         needs_grad = grad_enabled and any(ctx.needs_input_grad)
-        kept = _Mask(keep)
-        saved = []
+        run = _Run(cell, x, weight_ih, bias_ih, weight_hh, bias_hh, Mask(keep), low)
+        steps, batch, _ = x.shape
+        edges = [*range(0, steps, schedule.chunk(cell, batch)), steps]
+        save = needs_grad and not schedule.recompute
+        saved, starts = [], []
+        state = first
+        h_all = torch.empty(*x.shape[:2], cell.hidden_size, dtype=dtype, device=x.device)
         with torch.autocast(device, enabled=False):
-            gx = F.linear(x.to(low), weight_ih.to(low)).to(dtype)
-            if bias_ih is not None:
-                gx += bias_ih
-            w_hh_t = weight_hh.to(low).t().contiguous()
-            h_all = gx.new_empty(*x.shape[:2], cell.hidden_size)
-            for t in range(len(x)):
-                state = kept(t, state)
-                gh = torch.mm(state[0].to(low), w_hh_t).to(dtype)
-                if bias_hh is not None:
-                    gh += bias_hh
-                before = state
-                state, for_backward = cell.step(gx[t], gh, state)
-                if needs_grad:
-                    saved.append(for_backward if cell.derived_by_hand else (gx[t], gh, before))
-                h_all[t] = state[0]
+            for begin, end in pairwise(edges):
+                # h is among the outputs already.
+                starts.append(tuple(t.clone() for t in state[1:]) if schedule.recompute else None)
+                state, of_chunk = run.forward(begin, end, state, h_all[begin:end], save)
+                saved.append(of_chunk)
 
         if needs_grad:
-            ctx.cell, ctx.trace, ctx.low, ctx.saved = cell, trace, low, saved
-            ctx.keep, ctx.cut = kept, _Mask(cut)
-            ctx.has_bias = bias_ih is not None, bias_hh is not None
-            ctx.save_for_backward(x, weight_ih, weight_hh, h_first, h_all)
+            ctx.run, ctx.trace, ctx.edges, ctx.saved, ctx.starts = run, trace, edges, saved, starts
+            ctx.cut, ctx.schedule = Mask(cut), schedule
+            ctx.save_for_backward(x, weight_ih, weight_hh, first[0], h_all)
         # A state may be a view of something saved; outputs of a Function must own their memory.
         return (h_all, *(tensor.clone() for tensor in state))
 
     @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            # A second derivative is refused below for gradients that require one themselves; that
+            # of a loss linear in h does not, and would be silently without our part.
+            grads = tuple(g if g.requires_grad else g.detach().requires_grad_() for g in grads)
+        return _Recurrence._backward_once(ctx, *grads)
+
+    @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dh_all: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
+    def _backward_once(ctx: Any, dh_all: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(dh_all.device.type, enabled=False):
             return _Recurrence._backward(ctx, dh_all, dstate)
 
     @staticmethod
     def _backward(ctx: Any, dh_all: Tensor, dstate: State) -> tuple[Tensor | None, ...]:
-        cell: Cell = ctx.cell
+        run: _Run = ctx.run
         x, weight_ih, weight_hh, h_first, h_all = ctx.saved_tensors
-        steps = len(x)
-        low, dtype = ctx.low, weight_hh.dtype
-        w_hh = weight_hh.to(low)
-        # A step changed by a subclass must not meet the backward pass of its base class.
-        step_backward = (
-            cell.step_backward if cell.derived_by_hand else partial(Cell.step_backward, cell)
-        )
+        grads = _Gradients(run, x, weight_ih, weight_hh, *ctx.needs_input_grad[6:8])
+        dextra = [torch.zeros_like(p) for p in run.cell.extra_parameters]
+        for number in reversed(range(len(ctx.saved))):
+            begin, end = ctx.edges[number], ctx.edges[number + 1]
+            before = h_all[begin - 1] if begin else h_first
+            h = h_all[begin:end]
+            saved = ctx.saved[number]
+            if ctx.schedule.recompute:
+                again = torch.empty_like(h)
+                state = (before, *ctx.starts[number])
+                _, saved = run.forward(begin, end, state, again, save=True)
+            keep = run.keep.part(begin, end)
+            dgx, dgh, dstate, of_chunk = run.loop.backward(
+                saved, h, before, dh_all[begin:end], dstate, keep,
+                ctx.cut.part(begin, end), _shifted(ctx.trace, begin),
+            )  # fmt: skip
+            # Every step's share of a weight's gradient is an outer product; their sum over time
+            # and lanes is one matrix product.
+            grads.add(begin, end, dgx, dgh, _previous(h_all, h_first, begin, end, keep))
+            dextra = [total + part for total, part in zip(dextra, of_chunk, strict=True)]
+        return (None,) * 6 + grads.result() + (*dstate, *dextra)
 
-        dgx_steps: list[Tensor] = [dh_all] * steps
-        dgh_steps: list[Tensor] = [dh_all] * steps
-        dextra: list[Tensor] = [torch.zeros_like(p) for p in cell.extra_parameters]
-        for t in reversed(range(steps)):
-            if ctx.trace is not None:
-                ctx.trace.backward_step(t, dh_all[t], dstate[0])
-            # The direct part (this step's own use of h) plus the indirect part (through step t+1).
-            dh = dh_all[t] + dstate[0]
-            dgx, dgh, dprev, dparams = step_backward(ctx.saved[t], (dh, *dstate[1:]))
-            dgx_steps[t], dgh_steps[t] = dgx, dgh
-            for total, part in zip(dextra, dparams, strict=True):
-                total += part
-            dh_prev = dprev[0] + torch.mm(dgh.to(low), w_hh).to(dtype)
-            dstate = ctx.cut(t, ctx.keep(t, (dh_prev, *dprev[1:])))
 
-        # Every step's share of a weight's gradient is an outer product; their sum over time and
-        # lanes is one matrix product.
-        dgx_all = torch.cat(dgx_steps)
-        together = all(dgx is dgh for dgx, dgh in zip(dgx_steps, dgh_steps, strict=True))
-        dgh_all = dgx_all if together else torch.cat(dgh_steps)
-        h_prev_all = ctx.keep.all_steps(torch.cat([h_first.unsqueeze(0), h_all[:-1]]))
-        low_gx = dgx_all.to(low)
-        needs_x, needs_w_ih = ctx.needs_input_grad[5:7]
-        dx = (low_gx @ weight_ih.to(low)).view_as(x).to(x.dtype) if needs_x else None
-        dw_ih = (low_gx.t() @ x.to(low).flatten(0, 1)).to(dtype) if needs_w_ih else None
-        dw_hh = (dgh_all.to(low).t() @ h_prev_all.to(low).flatten(0, 1)).to(dtype)
-        db_ih = dgx_all.sum(0) if ctx.has_bias[0] else None
-        db_hh = dgh_all.sum(0) if ctx.has_bias[1] else None
-        return (None, None, None, None, None, dx, dw_ih, dw_hh, db_ih, db_hh, *dstate, *dextra)
+def _previous(h_all: Tensor, h_first: Tensor, begin: int, end: int, keep: Mask) -> Tensor:
+    """The h before every step from `begin` to `end`, 0 where it was forgotten."""
+    if begin:
+        return keep.all_steps(h_all[begin - 1 : end - 1])
+    return keep.all_steps(torch.cat([h_first.unsqueeze(0), h_all[: end - 1]]))
+
+
+def _shifted(trace: Trace | None, begin: int) -> Trace | None:
+    return trace if trace is None or not begin else _Shifted(trace, begin)
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """Tells a trace of a chunk's steps by their number in the whole."""
+
+    trace: Trace
+    begin: int
+
+    def backward_step(self, t: int, direct: Tensor, indirect: Tensor) -> None:
+        self.trace.backward_step(self.begin + t, direct, indirect)
+
+
+class _Run:
+    """What all chunks of one call share."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        x: Tensor,
+        weight_ih: Tensor,
+        bias_ih: Tensor | None,
+        weight_hh: Tensor | None,
+        bias_hh: Tensor | None,
+        keep: Mask,
+        low: torch.dtype,
+    ) -> None:
+        self.cell, self.low, self.dtype, self.keep = cell, low, weight_ih.dtype, keep
+        self.has_bias = bias_ih is not None, bias_hh is not None
+        self._x, self._weight, self._bias = x, weight_ih.to(low), bias_ih
+        kind: type[Loop] = FusedLoop if fused(cell, x) else ReferenceLoop
+        self.loop = kind(cell, weight_hh, bias_hh, low)
+
+    def forward(
+        self, begin: int, end: int, state: State, h: Tensor, save: bool
+    ) -> tuple[State, Any]:
+        x = self._x[begin:end].to(self.low)
+        if self.low == self.dtype:
+            gx = F.linear(x, self._weight, self._bias)
+        else:
+            gx = F.linear(x, self._weight).to(self.dtype)
+            if self._bias is not None:
+                gx += self._bias
+        return self.loop.forward(gx, state, self.keep.part(begin, end), h, save)
+
+
+class _Gradients:
+    """Sums the gradients of input, weights and biases, chunk by chunk."""
+
+    def __init__(
+        self,
+        run: _Run,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor | None,
+        needs_x: bool,
+        needs_weight_ih: bool,
+    ) -> None:
+        self._run, self._x = run, x
+        self._weight = weight_ih.to(run.low)
+        self._dx = torch.empty_like(x) if needs_x else None
+        self._dw_ih = torch.zeros_like(weight_ih) if needs_weight_ih else None
+        self._dw_hh = None if weight_hh is None else torch.zeros_like(weight_hh)
+        rows = len(weight_ih)
+        self._db = [weight_ih.new_zeros(rows) if has else None for has in run.has_bias]
+
+    def add(self, begin: int, end: int, dgx: Tensor, dgh: Tensor, h_prev: Tensor) -> None:
+        low = self._run.low
+        low_gx = dgx.to(low)
+        x = self._x[begin:end].to(low).flatten(0, 1)
+        if self._dx is not None:
+            self._dx[begin:end] = (low_gx @ self._weight).view(self._dx[begin:end].shape)
+        if self._dw_ih is not None:
+            self._accumulate(self._dw_ih, low_gx, x)
+        if self._dw_hh is not None:
+            low_gh = low_gx if dgh is dgx else dgh.to(low)
+            self._accumulate(self._dw_hh, low_gh, h_prev.to(low).flatten(0, 1))
+        total = dgx.sum(0) if any(b is not None for b in self._db) else None
+        for sums, columns in zip(self._db, (dgx, dgh), strict=True):
+            if sums is not None and total is not None:
+                sums += total if columns is dgx else columns.sum(0)
+
+    def _accumulate(self, total: Tensor, rows: Tensor, columns: Tensor) -> None:
+        if rows.dtype == total.dtype:
+            total.addmm_(rows.t(), columns)
+        else:
+            total += rows.t() @ columns
+
+    def result(self) -> tuple[Tensor | None, ...]:
+        return self._dx, self._dw_ih, self._dw_hh, *self._db

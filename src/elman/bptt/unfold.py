@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from elman.bptt.cell import Cell, State
-from elman.bptt.recurrence import Trace, check_inputs, recurrence
+from elman.bptt.loops import Trace
+from elman.bptt.recurrence import check_inputs, recurrence
+from elman.bptt.schedule import Schedule
 
 
 class Unfold(ABC):
@@ -40,6 +42,82 @@ class Full(Unfold):
         trace: Trace | None = None,
     ) -> tuple[Tensor, State]:
         return recurrence(cell, x, state, keep, cut, trace)
+
+
+@dataclass(frozen=True)
+class Checkpointed(Unfold):
+    """The gradient of `Full` for less memory: the steps between checkpoints are run twice.
+
+    Every step's h is there anyway, as the result; so a checkpoint is the rest of the state (c of
+    an LSTM, nothing of the others), and what the backward pass needs of a chunk (its gates) is
+    made again from it when its turn comes. A third more arithmetic, whatever `every` is. Source:
+    Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016); Gruslys et al.,
+    "Memory-Efficient Backpropagation Through Time" (2016).
+
+    Args:
+        every: steps from checkpoint to checkpoint, at least 1.
+    """
+
+    every: int
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+
+    @staticmethod
+    def within(budget: int) -> "Within":
+        """The cheapest schedule whose memory is at most `budget` bytes, for each layer.
+
+        What counts is the memory beyond inputs, results, weights and all their gradients.
+        """
+        return Within(budget)
+
+    def __call__(
+        self,
+        cell: Cell,
+        x: Tensor,
+        state: State | None = None,
+        keep: Tensor | None = None,
+        cut: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> tuple[Tensor, State]:
+        return recurrence(cell, x, state, keep, cut, trace, Schedule(self.every, recompute=True))
+
+
+@dataclass(frozen=True)
+class Within(Unfold):
+    """`Full` where it fits into a budget of bytes, else the `Checkpointed` that does.
+
+    Args:
+        budget: bytes, at least 1.
+    """
+
+    budget: int
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ValueError(f"the budget must be at least 1 byte, got {self.budget}")
+
+    def schedule(self, cell: Cell, steps: int, batch: int) -> Schedule:
+        """What is chosen for a call of so many steps and lanes; print it to see.
+
+        Raises:
+            ValueError: where nothing fits; it says the least that would.
+        """
+        return Schedule.within(self.budget, cell, steps, batch)
+
+    def __call__(
+        self,
+        cell: Cell,
+        x: Tensor,
+        state: State | None = None,
+        keep: Tensor | None = None,
+        cut: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> tuple[Tensor, State]:
+        check_inputs(cell, x, state, keep, cut)
+        schedule = self.schedule(cell, x.shape[0], x.shape[1])
+        return recurrence(cell, x, state, keep, cut, trace, schedule)
 
 
 @dataclass(frozen=True)

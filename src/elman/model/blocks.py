@@ -91,7 +91,7 @@ class RecurrentStack(nn.Module):
         """What the layers' state is made of, under a name."""
         return [
             StateSpec(
-                f"{name}.layer{layer}.{part}", block.cell.hidden_size, block.cell.weight_hh.dtype
+                f"{name}.layer{layer}.{part}", block.cell.hidden_size, block.cell.weight_ih.dtype
             )
             for layer, block in enumerate(self.blocks)
             for part in ["h", "c", *map(str, range(2, self.states_per_layer))][

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.bptt import State, Unfold
+from elman.bptt import State, Unfold, linear_cross_entropy
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
 from elman.model.blocks import StateSpec
 
-CHUNK = 2048
+CHUNK = 512
 """Tokens whose logits exist at once while scoring."""
 
 
@@ -104,9 +104,19 @@ class Chatbot(nn.Module, ABC):
             seed: decides the order.
         """
 
+    @property
     @abstractmethod
+    def output_layer(self) -> tuple[Tensor, Tensor]:
+        """What makes logits of a hidden state: weight, (vocabulary_size, H), and bias."""
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., H) to (..., vocabulary_size)."""
+        return F.linear(hidden, *self.output_layer)
+
+    def nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The sum of what `costs` gives, with its gradient: a scalar."""
+        weight, bias = self.output_layer
+        return linear_cross_entropy(hidden, weight, targets, bias)
 
     def costs(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """-log p in nats of each target, (N,) float64, without all logits at once.
@@ -116,7 +126,7 @@ class Chatbot(nn.Module, ABC):
             targets: ids, (N,).
         """
         parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
-        nats = [F.cross_entropy(self.logits(h).float(), t, reduction="none") for h, t in parts]
+        nats = [F.cross_entropy(self.logits(h), t, reduction="none") for h, t in parts]
         return torch.cat(nats).double()
 
     @abstractmethod

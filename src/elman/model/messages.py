@@ -143,8 +143,9 @@ class MessagesChatbot(Chatbot):
         # Nothing at first, and learned slowly: at its full size it drowns the words (LOG.md).
         return F.linear(context, self.context.weight / self.context.in_features)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.embedding.weight, self.output_bias)
+    @property
+    def output_layer(self) -> tuple[Tensor, Tensor]:
+        return self.embedding.weight, self.output_bias
 
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
         window: MessageWindow = batch
@@ -172,7 +173,7 @@ class MessagesChatbot(Chatbot):
             hidden, targets = self.decode([m for m, _ in said], torch.stack([c for _, c in said]))
         else:
             hidden, targets = vectors[:0], torch.zeros(0, dtype=torch.long)
-        nats = F.cross_entropy(self.logits(hidden).float(), targets, reduction="sum")
+        nats = self.nats(hidden, targets)
         steps = sum(map(len, read)) + len(targets)
         return Loss(nats, targets, steps, tuple(tensor.detach() for tensor in carried))
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elman.bptt import State, Unfold
 from elman.data.corpus import Corpus
@@ -59,8 +58,9 @@ class TokensChatbot(Chatbot):
             )
         return Stream(corpus, lanes=lanes, window=unfold, learn_from=learn_from, seed=seed)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.embedding.weight, self.output_bias)
+    @property
+    def output_layer(self) -> tuple[Tensor, Tensor]:
+        return self.embedding.weight, self.output_bias
 
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
         if isinstance(batch, MessageWindow):
@@ -73,7 +73,7 @@ class TokensChatbot(Chatbot):
         )
         counts = window.weight > 0
         targets = window.targets[counts]
-        nats = F.cross_entropy(self.logits(hidden[counts]).float(), targets, reduction="sum")
+        nats = self.nats(hidden[counts], targets)
         return Loss(nats, targets, counts.numel(), tuple(tensor.detach() for tensor in state))
 
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
@@ -96,7 +96,7 @@ class TokensChatbot(Chatbot):
         # The token that counts is predicted one step before it.
         at = counts.nonzero().squeeze(1)
         targets = torch.cat(tokens)[at]
-        nats = F.cross_entropy(self.logits(hidden[at - 1]).float(), targets, reduction="sum")
+        nats = self.nats(hidden[at - 1], targets)
         return Loss(nats, targets, len(counts), tuple(tensor.detach() for tensor in carried))
 
     def _embed(self, tokens: Sequence[Tensor]) -> list[Tensor]:

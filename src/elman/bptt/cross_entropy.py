@@ -1,0 +1,127 @@
+"""Cross-entropy over a large vocabulary, without all of its logits at once."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+LOGITS_BYTES = 16 * 2**20
+"""Of the logits that exist at once: they fit a large cache, and their products are already fast."""
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None = None,
+    *,
+    reduction: Literal["sum", "mean"] = "sum",
+    chunk: int | None = None,
+) -> Tensor:
+    """-log softmax(weight hidden + bias) at the targets in nats: a scalar, differentiable once.
+
+    `F.cross_entropy(F.linear(hidden, weight, bias), targets)` and its gradients, exact to rounding;
+    but the logits of a chunk of tokens turn into their own gradient at once and in place, so that
+    they are neither kept for the backward pass nor made twice. Only the three gradients are kept.
+    Under autocast, the products are in its precision and all else in the weight's.
+
+    Args:
+        hidden: (N, H); leave out the tokens that do not count.
+        weight: (V, H), float32 or float64.
+        targets: ids from 0 to V - 1, (N,) int64.
+        bias: (V,).
+        reduction: "sum" over the tokens, or their "mean" (nan where there are none).
+        chunk: tokens at a time; None: as many as have logits of `LOGITS_BYTES`.
+
+    Raises:
+        ValueError: where a shape, a dtype, `reduction` or `chunk` does not fit.
+        IndexError: where a target is not in the vocabulary.
+    """
+    device, low = weight.device.type, weight.dtype
+    if torch.is_autocast_enabled(device) and low != torch.float64:  # which autocast leaves alone
+        low = torch.get_autocast_dtype(device)
+    _check(hidden, weight, targets, bias, {weight.dtype, low})
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
+    if chunk is None:
+        chunk = max(1, LOGITS_BYTES // (len(weight) * weight.element_size()))
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    differentiable = torch.is_grad_enabled()
+    nats: Tensor = _Chunked.apply(hidden, weight, bias, targets, chunk, low, differentiable)
+    return nats if reduction == "sum" else nats / len(targets)
+
+
+def _check(
+    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, floats: set[torch.dtype]
+) -> None:
+    if weight.dim() != 2 or 0 in weight.shape:
+        raise ValueError(f"weight must be (V, H), neither of them 0, got {(*weight.shape,)}")
+    vocabulary, size = weight.shape
+    for name, tensor, shape, dtypes in (
+        ("weight", weight, (vocabulary, size), {torch.float32, torch.float64}),
+        ("hidden", hidden, (*hidden.shape[:1], size), floats),
+        ("targets", targets, (*hidden.shape[:1],), {torch.int64}),
+        ("bias", bias, (vocabulary,), {weight.dtype}),
+    ):
+        if tensor is not None and (tensor.shape != shape or tensor.dtype not in dtypes):
+            expected = f"{shape} of {' or '.join(sorted(map(str, dtypes)))}"
+            raise ValueError(f"{name} must be {expected}, got {(*tensor.shape,)} of {tensor.dtype}")
+    if len(outside := targets[(targets < 0) | (targets >= vocabulary)]):
+        raise IndexError(f"targets must be from 0 to {vocabulary - 1}, got {int(outside[0])}")
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        chunk: int,
+        low: torch.dtype,
+        differentiable: bool,
+    ) -> Tensor:
+        needed = [differentiable and of_input for of_input in ctx.needs_input_grad]
+        dhidden = torch.zeros_like(hidden) if needed[0] else None
+        dweight = torch.zeros_like(weight) if needed[1] else None
+        dbias = torch.zeros_like(bias) if needed[2] and bias is not None else None
+        low_hidden, low_weight = hidden.to(low), weight.to(low)
+        buffer = weight.new_empty(min(chunk, len(hidden)), len(weight))
+        nats, no_bias = weight.new_zeros(()), weight.new_zeros(())
+        for begin in range(0, len(hidden), chunk):
+            h, target = low_hidden[begin : begin + chunk], targets[begin : begin + chunk, None]
+            logits = buffer[: len(h)].copy_(no_bias if bias is None else bias)
+            _add_product(logits, h, low_weight.t())
+            logits -= logits.amax(1, keepdim=True)
+            of_target = logits.gather(1, target)
+            total = logits.exp_().sum(1, keepdim=True)
+            nats += (total.log() - of_target).sum()
+            if not any(needed):
+                continue
+            # The logits' gradient: their softmax, less one at the target.
+            logits.div_(total).scatter_add_(1, target, -torch.ones_like(total))
+            dlogits = logits.to(low)
+            if dhidden is not None:
+                _add_product(dhidden[begin : begin + chunk], dlogits, low_weight)
+            if dweight is not None:
+                _add_product(dweight, dlogits.t(), h)
+            if dbias is not None:
+                dbias += logits.sum(0)
+        ctx.save_for_backward(dhidden, dweight, dbias)
+        return nats
+
+    @staticmethod
+    def backward(ctx: Any, dnats: Tensor) -> tuple[Tensor | None, ...]:
+        # torch's once_differentiable would let a second gradient pass as zero where dnats is fixed.
+        if torch.is_grad_enabled():
+            raise RuntimeError("linear_cross_entropy is differentiable once: no create_graph=True")
+        # Not in place: where the graph is retained, there may be another backward pass.
+        grads = [None if grad is None else grad * dnats for grad in ctx.saved_tensors]
+        return (*grads, None, None, None, None)
+
+
+def _add_product(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """out += a b, of which only the product is in the precision of a and b."""
+    return out.addmm_(a, b) if a.dtype == out.dtype else out.add_(a @ b)

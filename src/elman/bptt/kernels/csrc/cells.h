@@ -1,0 +1,163 @@
+// The elementwise half of each cell, for W units of one lane: what cell.py's `step` and
+// `step_backward` say, in the same symbols.
+#pragma once
+#include "gemm.h"
+
+namespace elman::ELMAN_ISA {
+
+// What a step of one lane reads and writes, at the units u to u + n.
+struct Forward {
+  const float* gh;      // [G][W] the projected state, without bias; null where there is none
+  const float* bias;    // (G * H) of gh, or null
+  float* gx;            // (G * H) the projected input; holds what `backward` needs afterwards
+  float* kept;          // (H) more of it: c of an LSTM, gh_n of a GRU
+  const float* h_prev;  // (H), 0 after a reset
+  const float* c_prev;  // (H), or null after a reset
+  long H, u;
+  int n;
+
+  V x(int g) const { return load(gx + g * H + u, n); }
+  V h(int g) const {
+    V product = load(gh + g * W);
+    return bias ? product + load(bias + g * H + u, n) : product;
+  }
+  void keep(int g, V value) const { store(gx + g * H + u, value, n); }
+};
+
+struct Backward {
+  const float* gates;   // what `Forward` left in gx
+  const float* kept;
+  const float* h;       // (H) the output of this step
+  const float* h_prev;  // (H), or null after a reset
+  const float* c_prev;
+  float* dgx;           // (G * H)
+  float* dgh;           // (G * H); may be dgx
+  float* dc;            // (H) of an LSTM: in dLoss/dc_t, out dLoss/dc_{t-1}
+  float passes;         // 0 where the state, or its gradient, stops
+  long H, u;
+  int n;
+
+  V gate(int g) const { return load(gates + g * H + u, n); }
+  V previous(const float* p) const { return p ? load(p + u, n) : V{}; }
+  void give(int g, V x) const { store(dgx + g * H + u, x, n); }
+};
+
+struct Rnn {
+  static constexpr int G = 1;
+  static constexpr bool recurrent = true;
+  static V forward(const Forward& f) { return tanh(f.x(0) + f.h(0)); }
+  static V backward(const Backward& b, V dh) {
+    V h = load(b.h + b.u, b.n);
+    b.give(0, dh * (1 - h * h));
+    return V{};
+  }
+};
+
+struct Relu {
+  static constexpr int G = 1;
+  static constexpr bool recurrent = true;
+  static V forward(const Forward& f) {
+    V a = f.x(0) + f.h(0);
+    return a < 0 ? V{} : a;
+  }
+  static V backward(const Backward& b, V dh) {
+    b.give(0, load(b.h + b.u, b.n) > 0 ? dh : V{});
+    return V{};
+  }
+};
+
+struct Gru {
+  static constexpr int G = 3;
+  static constexpr bool recurrent = true;
+  static V forward(const Forward& f) {
+    V r = sigmoid(f.x(0) + f.h(0)), z = sigmoid(f.x(1) + f.h(1)), gh_n = f.h(2);
+    V n = tanh(f.x(2) + r * gh_n);
+    f.keep(0, r);
+    f.keep(1, z);
+    f.keep(2, n);
+    store(f.kept + f.u, gh_n, f.n);
+    return n + z * (load(f.h_prev + f.u, f.n) - n);
+  }
+  static V backward(const Backward& b, V dh) {
+    V r = b.gate(0), z = b.gate(1), n = b.gate(2);
+    V gh_n = load(b.kept + b.u, b.n), h_prev = b.previous(b.h_prev);
+    V da_n = dh * (1 - z) * (1 - n * n);
+    V da_r = da_n * gh_n * r * (1 - r);
+    V da_z = dh * (h_prev - n) * z * (1 - z);
+    b.give(0, da_r);
+    b.give(1, da_z);
+    b.give(2, da_n);
+    store(b.dgh + b.u, da_r, b.n);
+    store(b.dgh + b.H + b.u, da_z, b.n);
+    store(b.dgh + 2 * b.H + b.u, da_n * r, b.n);
+    return dh * z;
+  }
+};
+
+struct Lstm {
+  static constexpr int G = 4;
+  static constexpr bool recurrent = true;
+  static V forward(const Forward& f) {
+    V i = sigmoid(f.x(0) + f.h(0)), fg = sigmoid(f.x(1) + f.h(1));
+    V g = tanh(f.x(2) + f.h(2)), o = sigmoid(f.x(3) + f.h(3));
+    V c = i * g;
+    if (f.c_prev) c += fg * load(f.c_prev + f.u, f.n);
+    f.keep(0, i);
+    f.keep(1, fg);
+    f.keep(2, g);
+    f.keep(3, o);
+    store(f.kept + f.u, c, f.n);
+    return o * tanh(c);
+  }
+  static V backward(const Backward& b, V dh) {
+    V i = b.gate(0), f = b.gate(1), g = b.gate(2), o = b.gate(3);
+    V tanh_c = tanh(load(b.kept + b.u, b.n)), c_prev = b.previous(b.c_prev);
+    V dc = load(b.dc + b.u, b.n) + dh * o * (1 - tanh_c * tanh_c);
+    b.give(0, dc * g * i * (1 - i));
+    b.give(1, dc * c_prev * f * (1 - f));
+    b.give(2, dc * i * (1 - g * g));
+    b.give(3, dh * tanh_c * o * (1 - o));
+    store(b.dc + b.u, dc * f * b.passes, b.n);
+    return V{};
+  }
+};
+
+struct MinGru {
+  static constexpr int G = 2;
+  static constexpr bool recurrent = false;
+  static V forward(const Forward& f) {
+    V z = sigmoid(f.x(0)), n = f.x(1), h_prev = load(f.h_prev + f.u, f.n);
+    f.keep(0, z);
+    return h_prev + z * (n - h_prev);
+  }
+  static V backward(const Backward& b, V dh) {
+    V z = b.gate(0), n = b.gate(1), h_prev = b.previous(b.h_prev);
+    b.give(0, dh * (n - h_prev) * z * (1 - z));
+    b.give(1, dh * z);
+    return dh * (1 - z);
+  }
+};
+
+struct MinLstm {
+  static constexpr int G = 3;
+  static constexpr bool recurrent = false;
+  // f / (f + i) for f = sigmoid(a_f), i = sigmoid(a_i); the other share is 1 minus it.
+  static V forward(const Forward& f) {
+    V fg = sigmoid(f.x(0)), i = sigmoid(f.x(1)), n = f.x(2), h_prev = load(f.h_prev + f.u, f.n);
+    V share = fg / (fg + i);
+    f.keep(0, fg);
+    f.keep(1, i);
+    return n + share * (h_prev - n);
+  }
+  static V backward(const Backward& b, V dh) {
+    V f = b.gate(0), i = b.gate(1), n = b.gate(2), h_prev = b.previous(b.h_prev);
+    V total = f + i, share = f / total;
+    V dshare = dh * (h_prev - n) / total;  // times d(share)/df = (1 - share) / total
+    b.give(0, dshare * (1 - share) * f * (1 - f));
+    b.give(1, -dshare * share * i * (1 - i));
+    b.give(2, dh * (1 - share));
+    return dh * share;
+  }
+};
+
+}  // namespace elman::ELMAN_ISA

@@ -1,0 +1,135 @@
+// What Python calls: chooses the instruction set and hands the work to OpenMP's threads.
+#include <cstring>
+
+#include "loops.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <sched.h>
+
+namespace elman {
+
+void Barrier::wait() {
+  const int phase = phase_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    phase_.store(phase + 1, std::memory_order_release);
+    return;
+  }
+  for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; spins++) {
+#if defined(__x86_64__)
+    _mm_pause();
+#endif
+    if (spins > 2000) sched_yield();  // a core short: let the others have this one
+  }
+}
+
+#define ELMAN_DECLARE(isa) \
+  namespace isa {          \
+  extern const Variant variant; \
+  }
+#if defined(__x86_64__)
+ELMAN_DECLARE(avx2)
+ELMAN_DECLARE(avx512)
+#else
+ELMAN_DECLARE(neon)
+#endif
+
+namespace {
+
+const Variant* const variants[] = {
+#if defined(__x86_64__)
+    &avx512::variant, &avx2::variant
+#else
+    &neon::variant
+#endif
+};
+
+bool runs_here(const Variant* v) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
+  if (v == &avx512::variant)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#endif
+  return v != nullptr;
+}
+
+const Variant* active = nullptr;
+
+// The OpenMP that is already in the process: a second one would fight it for the cores.
+void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+int (*thread_number)() = nullptr;
+int (*thread_count)() = nullptr;
+
+template <class Job>
+void run(const Job& job, void (*work)(const Job&, int, int, Barrier&)) {
+  struct Call {
+    const Job& job;
+    void (*work)(const Job&, int, int, Barrier&);
+    Barrier barrier;
+    int threads;
+  } call{job, work, Barrier(int(job.threads)), int(job.threads)};
+  if (job.threads <= 1 || !parallel) {
+    Barrier alone(1);
+    return work(job, 0, 1, alone);
+  }
+  parallel(
+      [](void* data) {
+        auto& c = *static_cast<Call*>(data);
+        // Fewer threads than asked for would wait for ever: then the first does it all.
+        if (thread_count() == c.threads) return c.work(c.job, thread_number(), c.threads, c.barrier);
+        if (thread_number() == 0) {
+          Barrier alone(1);
+          c.work(c.job, 0, 1, alone);
+        }
+      },
+      &call, unsigned(job.threads), 0);
+}
+
+}  // namespace
+}  // namespace elman
+
+extern "C" {
+
+#define ELMAN_API __attribute__((visibility("default")))
+
+// The name of the nth instruction set that this processor has, best first; null after the last.
+ELMAN_API const char* elman_isa(int n) {
+  for (auto v : elman::variants)
+    if (elman::runs_here(v) && n-- == 0) return v->name;
+  return nullptr;
+}
+
+ELMAN_API int elman_use(const char* name) {
+  for (auto v : elman::variants)
+    if (elman::runs_here(v) && !std::strcmp(v->name, name)) {
+      elman::active = v;
+      return 1;
+    }
+  return 0;
+}
+
+ELMAN_API void elman_set_threads(void* parallel, void* number, void* count) {
+  elman::parallel = reinterpret_cast<decltype(elman::parallel)>(parallel);
+  elman::thread_number = reinterpret_cast<int (*)()>(number);
+  elman::thread_count = reinterpret_cast<int (*)()>(count);
+}
+
+ELMAN_API int64_t elman_packed_size(int64_t units, int64_t gates, int64_t k) {
+  return elman::active->packed_size(units, gates, k);
+}
+
+ELMAN_API void elman_pack(const void* weight, int64_t kind, int64_t row_stride,
+                          int64_t column_stride, int64_t units, int64_t gates, int64_t k,
+                          void* packed) {
+  elman::active->pack(weight, kind, row_stride, column_stride, units, gates, k, packed);
+}
+
+ELMAN_API void elman_forward(const ElmanForward* job) { elman::run(*job, elman::active->forward); }
+ELMAN_API void elman_backward(const ElmanBackward* job) {
+  elman::run(*job, elman::active->backward);
+}
+ELMAN_API void elman_product(const ElmanProduct* job) { elman::run(*job, elman::active->product); }
+}

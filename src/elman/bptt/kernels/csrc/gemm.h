@@ -1,0 +1,107 @@
+// Products with a weight matrix that was packed once: out[m] = W a[m] for a few rows m.
+#pragma once
+#include "vec.h"
+
+namespace elman::ELMAN_ISA {
+
+// A packed matrix is a row of panels; a panel holds NV vectors of outputs for every k:
+//   [panel][k][v][lane]
+// Of a matrix with G gates of `units` rows each, panel p holds at v = q * G + g the gate g of the
+// units (p * NV / G + q) * W + lane, so that all gates of a unit come out together.
+constexpr int NV_PLAIN = 4;
+
+template <int G>
+constexpr int panel_vectors() { return G == 1 ? NV_PLAIN : G; }
+
+inline long panels(long units, int gates) {
+  long per_panel = (gates == 1 ? NV_PLAIN : 1) * W;
+  return (units + per_panel - 1) / per_panel;
+}
+
+inline long packed_size(long units, int gates, long k) {
+  return panels(units, gates) * (gates == 1 ? NV_PLAIN : gates) * W * k;
+}
+
+// weight[(g * units + u) * row_stride + k * column_stride]; T is float, uint16_t or int8_t.
+template <class T>
+void pack(const T* weight, long row_stride, long column_stride, long units, int gates, long K,
+          T* packed) {
+  const int nv = gates == 1 ? NV_PLAIN : gates;
+  const long n = panels(units, gates);
+  for (long p = 0; p < n; p++)
+    for (long k = 0; k < K; k++)
+      for (int v = 0; v < nv; v++)
+        for (int lane = 0; lane < W; lane++) {
+          long unit = (p * (nv / gates) + v / gates) * W + lane;
+          long row = (v % gates) * units + unit;
+          *packed++ = unit < units ? weight[row * row_stride + k * column_stride] : T(0);
+        }
+}
+
+// As many rows at a time as their sums and one k's weights fit into the registers.
+#if ELMAN_WIDTH == 16
+constexpr int REGISTERS = 32;
+#elif defined(__aarch64__)
+constexpr int REGISTERS = 32;
+#else
+constexpr int REGISTERS = 16;
+#endif
+
+template <int NV>
+constexpr int most_rows() {
+  int rows = (REGISTERS - NV - 1) / NV;
+  return rows > 8 ? 8 : rows;
+}
+
+template <int NV, int MR, class T>
+inline __attribute__((always_inline)) void tile(long K, const float* a, long lda, const T* b,
+                                                float* out) {
+  V sum[MR][NV] = {};
+  for (long k = 0; k < K; k++) {
+    V weights[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) weights[v] = load(b + v * W);
+#pragma GCC unroll 16
+    for (int m = 0; m < MR; m++) {
+      V x = splat(a[m * lda + k]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) sum[m][v] += x * weights[v];
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) __builtin_prefetch(b + (8 * NV + v) * W);
+    b += NV * W;
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; m++)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) store(out + (m * NV + v) * W, sum[m][v]);
+}
+
+// out[(m * NV + v) * W + lane] for `rows` <= most_rows<NV>().
+template <int NV, class T>
+void tile_rows(int rows, long K, const float* a, long lda, const T* b, float* out) {
+  constexpr int M = most_rows<NV>();
+  switch (rows) {
+#define ELMAN_CASE(R) \
+  case R:             \
+    if constexpr (R <= M) tile<NV, R>(K, a, lda, b, out); \
+    break;
+    ELMAN_CASE(1) ELMAN_CASE(2) ELMAN_CASE(3) ELMAN_CASE(4)
+    ELMAN_CASE(5) ELMAN_CASE(6) ELMAN_CASE(7) ELMAN_CASE(8)
+#undef ELMAN_CASE
+  }
+}
+
+// Rows in blocks of nearly equal size: 16 as 6 + 5 + 5 and not as 6 + 6 + 4.
+template <int NV, class F>
+inline void for_row_blocks(long begin, long end, F&& f) {
+  long left = (end - begin + most_rows<NV>() - 1) / most_rows<NV>();
+  while (begin < end) {
+    int rows = int((end - begin + left - 1) / left);
+    f(begin, rows);
+    begin += rows;
+    left--;
+  }
+}
+
+}  // namespace elman::ELMAN_ISA

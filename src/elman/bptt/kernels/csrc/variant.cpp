@@ -1,0 +1,207 @@
+// The time loops for one instruction set: compiled once for each, with its own ELMAN_ISA.
+#include "loops.h"
+
+#include <algorithm>
+
+#include "cells.h"
+
+namespace elman::ELMAN_ISA {
+namespace {
+
+// A thread's share: some lanes for the whole sequence, or some units with a barrier each step.
+struct Share {
+  long lane_begin, lane_end, unit_begin, unit_end;
+  bool alone;  // no other thread's results are needed
+};
+
+constexpr long LANES_EACH = 1L << 40;  // set from measurements, see lanes_each()
+
+Share share(long B, long H, long unit_step, bool by_lanes, int thread, int threads) {
+  if (by_lanes) return {B * thread / threads, B * (thread + 1) / threads, 0, H, true};
+  long steps = (H + unit_step - 1) / unit_step;
+  return {0, B, std::min(H, steps * thread / threads * unit_step),
+          std::min(H, steps * (thread + 1) / threads * unit_step), threads == 1};
+}
+
+template <class C>
+void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
+  constexpr int NV = panel_vectors<C::G>(), M = most_rows<NV>();
+  constexpr long per_panel = NV / C::G * W;
+  const long B = f.B, H = f.H, GH = C::G * H;
+  const bool by_lanes = C::recurrent && B >= LANES_EACH * threads;
+  const Share own = share(B, H, per_panel, by_lanes, thread, threads);
+  alignas(64) float out[M * NV * W];
+  const float* packed = static_cast<const float*>(f.packed);
+
+  // With resets, h is read from a copy in which forgotten rows are 0.
+  auto copy_masked = [&](const float* h, long t, long lane) {
+    float* to = f.scratch + (t & 1) * B * H + lane * H;
+    for (long u = own.unit_begin; u < own.unit_end; u++) to[u] = f.keep[t * B + lane] ? h[u] : 0;
+  };
+  if (f.keep) {
+    for (long b = own.lane_begin; b < own.lane_end; b++) copy_masked(f.h_first + b * H, 0, b);
+    if (!own.alone) barrier.wait();
+  }
+  for (long t = 0; t < f.T; t++) {
+    const float* h_prev = f.keep ? f.scratch + (t & 1) * B * H
+                          : t    ? f.h_all + (t - 1) * B * H
+                                 : f.h_first;
+    const float* c_prev = t ? f.kept + (t - 1) * f.kept_every : f.c_first;
+    for (long u = own.unit_begin; u < own.unit_end; u += per_panel)
+      for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
+        if constexpr (C::recurrent)
+          tile_rows<NV>(rows, H, h_prev + first * H, H, packed + u / per_panel * NV * W * H, out);
+        for (int m = 0; m < rows; m++) {
+          const long lane = first + m, place = t * B + lane;
+          const bool kept = !f.keep || f.keep[place];
+          Forward step{};
+          step.bias = f.bias_hh;
+          step.gx = f.gx + place * GH;
+          step.kept = f.kept + t * f.kept_every + lane * H;
+          step.h_prev = h_prev + lane * H;
+          step.c_prev = kept && f.c_first ? c_prev + lane * H : nullptr;
+          step.H = H;
+          for (int q = 0; q < NV / C::G; q++) {
+            step.u = u + q * W;
+            if (step.u >= H) break;
+            step.n = int(std::min<long>(W, H - step.u));
+            step.gh = out + (m * NV + q * C::G) * W;
+            store(f.h_all + place * H + step.u, C::forward(step), step.n);
+          }
+        }
+      });
+    if (f.keep && t + 1 < f.T)
+      for (long b = own.lane_begin; b < own.lane_end; b++)
+        copy_masked(f.h_all + (t * B + b) * H, t + 1, b);
+    if (C::recurrent && !own.alone) barrier.wait();
+  }
+}
+
+template <class C>
+void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
+  constexpr int NV = NV_PLAIN, M = most_rows<NV>();
+  constexpr long per_panel = NV * W;
+  const long B = f.B, H = f.H, GH = C::G * H;
+  const bool by_lanes = C::recurrent && B >= LANES_EACH * threads;
+  const Share own = share(B, H, per_panel, by_lanes, thread, threads);
+  alignas(64) float out[M * NV * W];
+  const float* packed = static_cast<const float*>(f.packed);
+
+  for (long t = f.T - 1; t >= 0; t--) {
+    const float* h_prev = t ? f.h_all + (t - 1) * B * H : f.h_first;
+    const float* c_prev = !f.c_first ? nullptr : t ? f.kept + (t - 1) * B * H : f.c_first;
+    auto passes = [&](long lane) {
+      return (!f.keep || f.keep[t * B + lane]) && (!f.cut || f.cut[t * B + lane]);
+    };
+    for (long lane = own.lane_begin; lane < own.lane_end; lane++) {
+      const long place = t * B + lane;
+      const bool kept = !f.keep || f.keep[place];
+      Backward step{};
+      step.gates = f.gates + place * GH;
+      step.kept = f.kept + place * H;
+      step.h = f.h_all + place * H;
+      step.h_prev = kept ? h_prev + lane * H : nullptr;
+      step.c_prev = kept && c_prev ? c_prev + lane * H : nullptr;
+      step.dgx = f.dgx + place * GH;
+      step.dgh = f.dgh + place * GH;
+      step.dc = f.dc + lane * H;
+      step.passes = passes(lane);
+      step.H = H;
+      for (step.u = own.unit_begin; step.u < own.unit_end; step.u += W) {
+        step.n = int(std::min<long>(W, own.unit_end - step.u));
+        float* carried = f.dh + lane * H + step.u;
+        V through = load(carried, step.n);
+        if (f.indirect) store(f.indirect + place * H + step.u, through, step.n);
+        V direct = C::backward(step, load(f.dh_all + place * H + step.u, step.n) + through);
+        store(carried, C::recurrent ? direct : direct * step.passes, step.n);
+      }
+    }
+    if constexpr (C::recurrent) {
+      if (!own.alone) barrier.wait();
+      for (long u = own.unit_begin; u < own.unit_end; u += per_panel)
+        for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
+          tile_rows<NV>(rows, GH, f.dgh + (t * B + first) * GH, GH,
+                        packed + u / per_panel * NV * W * GH, out);
+          for (int m = 0; m < rows; m++) {
+            const float mask = passes(first + m);
+            for (int v = 0; v < NV && u + v * W < H; v++) {
+              const int n = int(std::min<long>(W, H - u - v * W));
+              float* dh = f.dh + (first + m) * H + u + v * W;
+              store(dh, mask * (load(dh, n) + load(out + (m * NV + v) * W)), n);
+            }
+          }
+        });
+    }
+  }
+}
+
+template <class T>
+void product(const ElmanProduct& f, int thread, int threads) {
+  constexpr int NV = NV_PLAIN, M = most_rows<NV>();
+  constexpr long per_panel = NV * W;
+  const Share own = share(f.rows, f.N, per_panel, false, thread, threads);
+  alignas(64) float out[M * NV * W];
+  const T* packed = static_cast<const T*>(f.packed);
+  for (long u = own.unit_begin; u < own.unit_end; u += per_panel)
+    for_row_blocks<NV>(0, f.rows, [&](long first, int rows) {
+      tile_rows<NV>(rows, f.K, f.a + first * f.K, f.K, packed + u / per_panel * NV * W * f.K, out);
+      for (int m = 0; m < rows; m++)
+        for (int v = 0; v < NV && u + v * W < f.N; v++) {
+          const long at = u + v * W;
+          const int n = int(std::min<long>(W, f.N - at));
+          V y = load(out + (m * NV + v) * W);
+          if (f.scale) y *= load(f.scale + at, n);
+          if (f.bias) y += load(f.bias + at, n);
+          store(f.out + (first + m) * f.N + at, y, n);
+        }
+    });
+}
+
+void pack_any(const void* weight, int64_t kind, int64_t rows, int64_t columns, int64_t units,
+              int64_t gates, int64_t k, void* packed) {
+  if (kind == 0)
+    pack((const float*)weight, rows, columns, units, int(gates), k, (float*)packed);
+  else if (kind == 1)
+    pack((const uint16_t*)weight, rows, columns, units, int(gates), k, (uint16_t*)packed);
+  else
+    pack((const int8_t*)weight, rows, columns, units, int(gates), k, (int8_t*)packed);
+}
+
+// In the order of CELLS in native.py.
+#define ELMAN_CELLS(DO) DO(0, Rnn) DO(1, Relu) DO(2, Gru) DO(3, Lstm) DO(4, MinGru) DO(5, MinLstm)
+
+void forward_any(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
+  switch (f.cell) {
+#define DO(n, C) case n: return forward<C>(f, thread, threads, barrier);
+    ELMAN_CELLS(DO)
+#undef DO
+  }
+}
+
+void backward_any(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
+  switch (f.cell) {
+#define DO(n, C) case n: return backward<C>(f, thread, threads, barrier);
+    ELMAN_CELLS(DO)
+#undef DO
+  }
+}
+
+void product_any(const ElmanProduct& f, int thread, int threads, Barrier&) {
+  if (f.kind == 0) return product<float>(f, thread, threads);
+  if (f.kind == 1) return product<uint16_t>(f, thread, threads);
+  return product<int8_t>(f, thread, threads);
+}
+
+int64_t size_any(int64_t units, int64_t gates, int64_t k) {
+  return packed_size(units, int(gates), k);
+}
+
+}  // namespace
+
+#define ELMAN_NAME_(x) #x
+#define ELMAN_NAME(x) ELMAN_NAME_(x)
+extern const Variant variant;
+const Variant variant = {ELMAN_NAME(ELMAN_ISA), size_any,    pack_any,
+                         forward_any,           backward_any, product_any};
+
+}  // namespace elman::ELMAN_ISA

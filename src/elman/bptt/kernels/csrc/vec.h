@@ -1,0 +1,99 @@
+// Vectors of W floats and the functions that gates are made of, for one instruction set.
+// Included once for each set; ELMAN_WIDTH says how many floats a register holds.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace elman::ELMAN_ISA {
+
+constexpr int W = ELMAN_WIDTH;
+typedef float V __attribute__((vector_size(W * 4)));
+typedef int32_t I __attribute__((vector_size(W * 4)));
+typedef float Unaligned __attribute__((vector_size(W * 4), aligned(4), may_alias));
+
+inline V splat(float x) { return x - V{}; }
+inline V load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+inline void store(float* p, V x) { *reinterpret_cast<Unaligned*>(p) = x; }
+
+// The first n of W floats; the others are 0 and are not touched in memory.
+inline V load(const float* p, int n) {
+  if (n >= W) return load(p);
+  V x{};
+  std::memcpy(&x, p, 4 * n);
+  return x;
+}
+inline void store(float* p, V x, int n) {
+  if (n >= W) return store(p, x);
+  std::memcpy(p, &x, 4 * n);
+}
+
+// bfloat16 is the upper half of a float, int8 is scaled by the caller.
+inline V load(const uint16_t* p) {
+  typedef uint16_t H __attribute__((vector_size(W * 2), aligned(2), may_alias));
+  return reinterpret_cast<V>(__builtin_convertvector(*reinterpret_cast<const H*>(p), I) << 16);
+}
+inline V load(const int8_t* p) {
+  typedef int8_t B __attribute__((vector_size(W), aligned(1), may_alias));
+  return __builtin_convertvector(
+      __builtin_convertvector(*reinterpret_cast<const B*>(p), I), V);
+}
+
+// 1/x within 1 unit in the last place, for 1 <= x < 2^127: an estimate and Newton's steps
+// cost a quarter of a division.
+inline V reciprocal(V x) {
+#if defined(__AVX512F__) && ELMAN_WIDTH == 16
+  V r = (V)_mm512_rcp14_ps((__m512)x);
+  return r + r * (1 - x * r);
+#elif defined(__AVX2__) && ELMAN_WIDTH == 8
+  V r = (V)_mm256_rcp_ps((__m256)x);
+  r = r + r * (1 - x * r);
+  return r + r * (1 - x * r);
+#else
+  return 1 / x;
+#endif
+}
+
+// e^x within 2 units in the last place; x is held to where the result is a normal number.
+inline V exp(V x) {
+  x = x < -87.0f ? splat(-87.0f) : x;  // in this order a NaN stays one
+  x = x > 87.0f ? splat(87.0f) : x;
+  const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  V n = x * 1.44269504f + shift;
+  I exponent = reinterpret_cast<I>(n) << 23;
+  n -= shift;
+  V r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  V p = splat(1.98412698e-4f);  // Taylor's terms reach rounding on |r| < 0.35
+  p = p * r + 1.38888889e-3f;
+  p = p * r + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return reinterpret_cast<V>(reinterpret_cast<I>(p) + exponent);
+}
+
+inline V sigmoid(V x) { return reciprocal(1 + exp(-x)); }
+
+inline V tanh(V x) {
+  V magnitude = x < 0 ? -x : x;
+  V far = 1 - 2 * reciprocal(1 + exp(2 * magnitude));
+  far = x < 0 ? -far : far;
+  // Near 0 the difference above would lose digits: an odd polynomial, fitted on |x| < 0.625.
+  V z = x * x;
+  V p = splat(-5.70498872745e-3f);
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  V near = x + x * z * p;
+  return magnitude < 0.625f ? near : far;
+}
+
+}  // namespace elman::ELMAN_ISA

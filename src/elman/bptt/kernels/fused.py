@@ -1,0 +1,147 @@
+"""The compiled loops behind the signature of the reference: one call for a whole chunk of time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman.bptt.cell import Cell, State
+from elman.bptt.gru import GRUCell
+from elman.bptt.kernels.native import CELLS, Backward, Forward, Native, load, pointer
+from elman.bptt.loops import Loop, Mask, Trace
+from elman.bptt.lstm import LSTMCell
+from elman.bptt.minimal import MinGRUCell, MinLSTMCell
+from elman.bptt.rnn import ReLUCell, RNNCell
+
+NUMBERS: dict[type, int] = {
+    RNNCell: CELLS.index("rnn"),
+    ReLUCell: CELLS.index("relu"),
+    GRUCell: CELLS.index("gru"),
+    LSTMCell: CELLS.index("lstm"),
+    MinGRUCell: CELLS.index("mingru"),
+    MinLSTMCell: CELLS.index("minlstm"),
+}
+
+FEWEST_STEPS = 4
+"""Below it, packing the weights costs more than the loop gains."""
+
+SMALL = 1 << 16
+"""Multiply-adds of a step below which a second thread costs more than it does."""
+
+
+def fused(cell: Cell, x: Tensor) -> bool:
+    """Whether there is a compiled loop for this very cell, with weights like these."""
+    return (
+        type(cell) in NUMBERS  # a subclass may have changed `step`
+        and x.device.type == "cpu"
+        and cell.weight_ih.dtype == torch.float32
+        and (len(x) >= FEWEST_STEPS or not cell.recurrent)
+        and load()[0] is not None
+    )
+
+
+@dataclass(frozen=True)
+class _Saved:
+    gates: Tensor
+    kept: Tensor
+    c_first: Tensor | None
+
+
+class FusedLoop(Loop):
+    """Cells that the library knows, in float32."""
+
+    def __init__(
+        self, cell: Cell, weight_hh: Tensor | None, bias_hh: Tensor | None, low: torch.dtype
+    ) -> None:
+        native = load()[0]
+        assert native is not None
+        self._native: Native = native
+        self._cell = cell
+        self._number = NUMBERS[type(cell)]
+        self._weight = weight_hh
+        self._bias = None if bias_hh is None else bias_hh.contiguous()
+        self._forward_weight: Tensor | None = None
+        self._backward_weight: Tensor | None = None
+
+    def _sizes(self, gx: Tensor) -> tuple[int, ...]:
+        steps, batch, columns = gx.shape
+        size = self._cell.hidden_size
+        threads = torch.get_num_threads() if batch * size * columns > SMALL else 1
+        return self._number, steps, batch, size, threads
+
+    def forward(
+        self, gx: Tensor, state: State, keep: Mask, h: Tensor, save: bool
+    ) -> tuple[State, Any]:
+        cell = self._cell
+        if self._weight is not None and self._forward_weight is None:
+            self._forward_weight = self._native.packed(self._weight, cell.hidden_size, cell.gates)
+        steps, batch, size = h.shape
+        h_first = state[0].contiguous()
+        c_first = state[1].contiguous() if cell.states > 1 else None
+        # Without a backward pass, each step's c takes the place of the last.
+        kept = h.new_empty(steps if save else 1, batch, size)
+        scratch = None if keep.passes is None else h.new_empty(2, batch, size)
+        self._native.run(
+            Forward(
+                *self._sizes(gx),
+                pointer(gx),
+                pointer(kept),
+                batch * size if save else 0,
+                pointer(self._forward_weight),
+                pointer(self._bias),
+                pointer(h),
+                pointer(h_first),
+                pointer(c_first),
+                pointer(keep.passes),
+                pointer(scratch),
+            )
+        )  # fmt: skip
+        after = (h[-1],) if c_first is None else (h[-1], kept[-1])
+        return after, _Saved(gx, kept, c_first) if save else None
+
+    def backward(
+        self,
+        saved: Any,
+        h: Tensor,
+        h_first: Tensor,
+        dh_all: Tensor,
+        dstate: State,
+        keep: Mask,
+        cut: Mask,
+        trace: Trace | None,
+    ) -> tuple[Tensor, Tensor, State, list[Tensor]]:
+        cell, gates = self._cell, saved.gates
+        if self._weight is not None and self._backward_weight is None:
+            self._backward_weight = self._native.packed(self._weight.t(), cell.hidden_size, 1)
+        dgx = torch.empty_like(gates)
+        # Only a GRU puts something between the two projections.
+        dgh = torch.empty_like(gates) if isinstance(cell, GRUCell) else dgx
+        dh_all, h_first = dh_all.contiguous(), h_first.contiguous()
+        dh, *rest = (tensor.clone(memory_format=torch.contiguous_format) for tensor in dstate)
+        dc = rest[0] if rest else None
+        indirect = None if trace is None else torch.empty_like(dh_all)
+        self._native.run(
+            Backward(
+                *self._sizes(gates),
+                pointer(gates),
+                pointer(saved.kept),
+                pointer(self._backward_weight),
+                pointer(h),
+                pointer(h_first),
+                pointer(saved.c_first),
+                pointer(keep.passes),
+                pointer(cut.passes),
+                pointer(dh_all),
+                pointer(dgx),
+                pointer(dgh),
+                pointer(dh),
+                pointer(dc),
+                pointer(indirect),
+            )
+        )  # fmt: skip
+        if trace is not None and indirect is not None:
+            for t in reversed(range(len(dh_all))):
+                trace.backward_step(t, dh_all[t], indirect[t])
+        dstate = (dh,) if dc is None else (dh, dc)
+        return dgx.flatten(0, 1), dgh.flatten(0, 1), dstate, []

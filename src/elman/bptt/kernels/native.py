@@ -1,0 +1,141 @@
+"""The compiled time loops, where they were built and this processor can run them."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CELLS = ("rnn", "relu", "gru", "lstm", "mingru", "minlstm")
+"""The cells that the library knows, in its own order."""
+
+KINDS: dict[torch.dtype, int] = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+"""What a packed matrix may hold."""
+
+VARIABLE = "ELMAN_KERNELS"
+"""Environment variable: `reference` turns the library off, `avx2` takes that instruction set."""
+
+
+def _structure(name: str, integers: str, pointers: str) -> type[ctypes.Structure]:
+    """A C struct of int64 and of pointers, in the order given in loops.h."""
+    fields = [(field, ctypes.c_int64) for field in integers.split()]
+    for pointer in pointers.split():
+        kind = ctypes.c_int64 if pointer == "kept_every" else ctypes.c_void_p
+        fields.append((pointer, kind))  # type: ignore[arg-type]
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
+
+
+Forward = _structure(
+    "Forward",
+    "cell T B H threads",
+    "gx kept kept_every packed bias_hh h_all h_first c_first keep scratch",
+)
+Backward = _structure(
+    "Backward",
+    "cell T B H threads",
+    "gates kept packed h_all h_first c_first keep cut dh_all dgx dgh dh dc indirect",
+)
+Product = _structure("Product", "rows N K threads kind", "a packed scale bias out")
+
+
+@dataclass(frozen=True)
+class Native:
+    """The library, bound to one instruction set.
+
+    Args:
+        isa: the instruction set, for example "avx512".
+        parallel: whether it shares torch's OpenMP threads; else it runs on one.
+    """
+
+    isa: str
+    parallel: bool
+    _library: ctypes.CDLL
+
+    def packed(self, weight: Tensor, units: int, gates: int) -> Tensor:
+        """weight (gates * units, K), any strides, laid out for the products of the loops."""
+        k = weight.shape[1]
+        size = self._library.elman_packed_size(units, gates, k)
+        out = torch.empty(size, dtype=weight.dtype)
+        self._library.elman_pack(
+            weight.data_ptr(), KINDS[weight.dtype], *weight.stride(), units, gates, k,
+            out.data_ptr(),
+        )  # fmt: skip
+        return out
+
+    def run(self, job: ctypes.Structure) -> None:
+        """Do what a Forward, Backward or Product says."""
+        name = f"elman_{type(job).__name__.lower()}"
+        getattr(self._library, name)(ctypes.byref(job))
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """The address of a tensor's data; None is a null pointer."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+@cache
+def load() -> tuple[Native | None, str]:
+    """The library, or None, and why: which path is active, in words."""
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted == "reference":
+        return None, f"{VARIABLE}=reference is set"
+    found = _find()
+    if found is None:
+        return None, "the kernels were not built: no C++ compiler was found at installation"
+    try:
+        library = ctypes.CDLL(str(found))
+    except OSError as error:
+        return None, f"{found} cannot be loaded: {error}"
+    _declare(library)
+    sets: list[str] = []
+    while name := library.elman_isa(len(sets)):
+        sets.append(name.decode())
+    if wanted and wanted not in sets:
+        return None, f"{VARIABLE}={wanted}, and this processor has {', '.join(sets) or 'none'}"
+    if not sets:
+        return None, "this processor has none of AVX2, AVX-512 and NEON"
+    isa = wanted or sets[0]
+    library.elman_use(isa.encode())
+    parallel = _share_threads(library)
+    threads = "torch's OpenMP threads" if parallel else "one thread: torch has no GNU OpenMP here"
+    return Native(isa, parallel, library), f"{isa} kernels, {threads}"
+
+
+def _find() -> Path | None:
+    import elman.bptt.kernels
+
+    places = [Path(folder) / "libelman.so" for folder in elman.bptt.kernels.__path__]
+    return next((place for place in places if place.exists()), None)
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    integer, address = ctypes.c_int64, ctypes.c_void_p
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "elman_isa": (ctypes.c_char_p, [ctypes.c_int]),
+        "elman_use": (ctypes.c_int, [ctypes.c_char_p]),
+        "elman_set_threads": (None, [address] * 3),
+        "elman_packed_size": (integer, [integer] * 3),
+        "elman_pack": (None, [address, *[integer] * 6, address]),
+        "elman_forward": (None, [ctypes.POINTER(Forward)]),
+        "elman_backward": (None, [ctypes.POINTER(Backward)]),
+        "elman_product": (None, [ctypes.POINTER(Product)]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function: Callable[..., Any] = getattr(library, name)
+        function.restype, function.argtypes = result, arguments  # type: ignore[attr-defined]
+
+
+def _share_threads(library: ctypes.CDLL) -> bool:
+    """Hand the library torch's own OpenMP: a second one in the process would fight it."""
+    process = ctypes.CDLL(None)  # torch loads its OpenMP for the whole process
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    if not all(hasattr(process, name) for name in names):
+        return False
+    addresses = [ctypes.cast(getattr(process, name), ctypes.c_void_p) for name in names]
+    library.elman_set_threads(*addresses)
+    return True
