@@ -9,6 +9,7 @@ import elman
 
 PUBLIC = {
     "Cell",
+    "Checkpointed",
     "Config",
     "Conversation",
     "ElmanError",
@@ -18,10 +19,16 @@ PUBLIC = {
     "LSTM",
     "LSTMCell",
     "Message",
+    "MinGRU",
+    "MinGRUCell",
+    "MinLSTM",
+    "MinLSTMCell",
+    "PackedLinear",
     "RNN",
     "RNNCell",
     "Sampling",
     "Session",
+    "Stepper",
     "Tokenizer",
     "Truncated",
     "Unfold",
@@ -31,6 +38,7 @@ PUBLIC = {
     "load_bot",
     "read",
     "recurrence",
+    "unfold",
 }
 
 

@@ -12,14 +12,22 @@ if TYPE_CHECKING:
     from elman.bptt import LSTM as LSTM
     from elman.bptt import RNN as RNN
     from elman.bptt import Cell as Cell
+    from elman.bptt import Checkpointed as Checkpointed
     from elman.bptt import Full as Full
     from elman.bptt import GRUCell as GRUCell
     from elman.bptt import LSTMCell as LSTMCell
+    from elman.bptt import MinGRU as MinGRU
+    from elman.bptt import MinGRUCell as MinGRUCell
+    from elman.bptt import MinLSTM as MinLSTM
+    from elman.bptt import MinLSTMCell as MinLSTMCell
+    from elman.bptt import PackedLinear as PackedLinear
     from elman.bptt import RNNCell as RNNCell
+    from elman.bptt import Stepper as Stepper
     from elman.bptt import Truncated as Truncated
     from elman.bptt import Unfold as Unfold
     from elman.bptt import linear_cross_entropy as linear_cross_entropy
     from elman.bptt import recurrence as recurrence
+    from elman.bptt import unfold as unfold
     from elman.chat import Session as Session
     from elman.data.conversation import Conversation as Conversation
     from elman.data.conversation import Message as Message
@@ -35,6 +43,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Cell": "elman.bptt",
+    "Checkpointed": "elman.bptt",
     "Config": "elman.train",
     "Conversation": "elman.data.conversation",
     "ElmanError": "elman.errors",
@@ -44,10 +53,16 @@ _HOMES = {
     "LSTM": "elman.bptt",
     "LSTMCell": "elman.bptt",
     "Message": "elman.data.conversation",
+    "MinGRU": "elman.bptt",
+    "MinGRUCell": "elman.bptt",
+    "MinLSTM": "elman.bptt",
+    "MinLSTMCell": "elman.bptt",
+    "PackedLinear": "elman.bptt",
     "RNN": "elman.bptt",
     "RNNCell": "elman.bptt",
     "Sampling": "elman.model.decoding",
     "Session": "elman.chat",
+    "Stepper": "elman.bptt",
     "Tokenizer": "elman.data.tokenizer",
     "Truncated": "elman.bptt",
     "Unfold": "elman.bptt",
@@ -56,6 +71,7 @@ _HOMES = {
     "load_bot": "elman.model.checkpoint",
     "read": "elman.data.readers",
     "recurrence": "elman.bptt",
+    "unfold": "elman.bptt",
 }
 
 __all__ = ["__version__", *_HOMES]

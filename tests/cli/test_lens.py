@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from elman.bptt import CELLS
-from elman.lens.tiny import TinyStep, tiny_step
+from elman.lens.tiny import CELLS, TinyStep, tiny_step
 from elman.lens.tiny_page import page
 from elman.lens.tiny_text import number
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from elman.bptt import CELLS, Cell, Truncated
+from elman.bptt import Cell, Truncated
 from elman.lens.tiny import (
     ADAM_LR,
     BETAS,
+    CELLS,
     CLIP,
     EPS,
     HIDDEN_SIZE,

@@ -5,8 +5,9 @@ This package imports torch and nothing else of Elman. It knows masks, never mess
 
 from elman.bptt.cell import Cell, Saved, State
 from elman.bptt.cross_entropy import linear_cross_entropy
+from elman.bptt.decode import PackedLinear, Stepper
 from elman.bptt.gru import GRUCell
-from elman.bptt.layers import GRU, LSTM, RNN
+from elman.bptt.layers import GRU, LSTM, RNN, MinGRU, MinLSTM
 from elman.bptt.loops import Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
@@ -32,12 +33,16 @@ __all__ = [
     "Full",
     "GRUCell",
     "LSTMCell",
+    "MinGRU",
     "MinGRUCell",
+    "MinLSTM",
     "MinLSTMCell",
+    "PackedLinear",
     "RNNCell",
     "ReLUCell",
     "Saved",
     "State",
+    "Stepper",
     "Trace",
     "Truncated",
     "Unfold",

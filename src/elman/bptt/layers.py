@@ -14,6 +14,7 @@ from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
 from elman.bptt.loops import Trace
 from elman.bptt.lstm import LSTMCell
+from elman.bptt.minimal import MinGRUCell, MinLSTMCell
 from elman.bptt.rnn import ReLUCell, RNNCell
 from elman.bptt.unfold import Full, Unfold
 
@@ -257,3 +258,15 @@ class LSTM(_Layers[tuple[Tensor, Tensor]]):
     """`torch.nn.LSTM`: see `LSTMCell`, and `RNN` for what all these layers share."""
 
     cell = LSTMCell
+
+
+class MinGRU(_Layers[Tensor]):
+    """Layers of `MinGRUCell`, with the arguments and the call of `GRU`; torch has none like it."""
+
+    cell = MinGRUCell
+
+
+class MinLSTM(_Layers[Tensor]):
+    """Layers of `MinLSTMCell`, with the arguments and the call of `GRU`: its state is h alone."""
+
+    cell = MinLSTMCell

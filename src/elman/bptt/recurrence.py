@@ -4,6 +4,7 @@ The input's products, and those of the weights' gradients, are taken for many st
 goes from step to step is a `Loop`'s.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -166,16 +167,28 @@ class _Recurrence(torch.autograd.Function):
             )  # fmt: skip
             # Every step's share of a weight's gradient is an outer product; their sum over time
             # and lanes is one matrix product.
-            grads.add(begin, end, dgx, dgh, _previous(h_all, h_first, begin, end, keep))
+            grads.add(begin, end, dgx, dgh)
+            for part, h_prev in _previous(h_all, h_first, begin, end, keep):
+                grads.add_recurrent(dgh[part], h_prev)
             dextra = [total + part for total, part in zip(dextra, of_chunk, strict=True)]
         return (None,) * 6 + grads.result() + (*dstate, *dextra)
 
 
-def _previous(h_all: Tensor, h_first: Tensor, begin: int, end: int, keep: Mask) -> Tensor:
-    """The h before every step from `begin` to `end`, 0 where it was forgotten."""
-    if begin:
-        return keep.all_steps(h_all[begin - 1 : end - 1])
-    return keep.all_steps(torch.cat([h_first.unsqueeze(0), h_all[: end - 1]]))
+def _previous(
+    h_all: Tensor, h_first: Tensor, begin: int, end: int, keep: Mask
+) -> Iterator[tuple[slice, Tensor]]:
+    """The h before every step from `begin` to `end`, 0 where it was forgotten: (rows, H) each,
+    with the rows of the chunk that they belong to.
+    """
+    batch = len(h_first)
+    if keep.passes is None and begin == 0:  # two parts are cheaper than a copy in one piece
+        yield slice(0, batch), h_first
+        if end > 1:
+            yield slice(batch, None), h_all[: end - 1].flatten(0, 1)
+    else:
+        first = h_first.unsqueeze(0)
+        before = h_all[begin - 1 : end - 1] if begin else torch.cat([first, h_all[: end - 1]])
+        yield slice(None), keep.all_steps(before).flatten(0, 1)
 
 
 def _shifted(trace: Trace | None, begin: int) -> Trace | None:
@@ -246,24 +259,32 @@ class _Gradients:
         rows = len(weight_ih)
         self._db = [weight_ih.new_zeros(rows) if has else None for has in run.has_bias]
 
-    def add(self, begin: int, end: int, dgx: Tensor, dgh: Tensor, h_prev: Tensor) -> None:
-        low = self._run.low
-        low_gx = dgx.to(low)
-        x = self._x[begin:end].to(low).flatten(0, 1)
+    def add(self, begin: int, end: int, dgx: Tensor, dgh: Tensor) -> None:
+        """The shares of the steps from `begin` to `end`, but for `add_recurrent`."""
+        low_gx = dgx.to(self._run.low)
         if self._dx is not None:
-            self._dx[begin:end] = (low_gx @ self._weight).view(self._dx[begin:end].shape)
+            dx = self._dx[begin:end]
+            if dx.dtype == low_gx.dtype and dx.is_contiguous():
+                torch.mm(low_gx, self._weight, out=dx.view(len(low_gx), -1))
+            else:
+                dx.copy_((low_gx @ self._weight).view(dx.shape))
         if self._dw_ih is not None:
-            self._accumulate(self._dw_ih, low_gx, x)
+            self._accumulate(self._dw_ih, low_gx, self._x[begin:end].flatten(0, 1))
+        if any(sums is not None for sums in self._db):
+            total = dgx.sum(0)
+            for sums, columns in zip(self._db, (dgx, dgh), strict=True):
+                if sums is not None:
+                    sums += total if columns is dgx else columns.sum(0)
+
+    def add_recurrent(self, dgh: Tensor, h_prev: Tensor) -> None:
+        """The share of rows of the chunk in the recurrent weights."""
         if self._dw_hh is not None:
-            low_gh = low_gx if dgh is dgx else dgh.to(low)
-            self._accumulate(self._dw_hh, low_gh, h_prev.to(low).flatten(0, 1))
-        total = dgx.sum(0) if any(b is not None for b in self._db) else None
-        for sums, columns in zip(self._db, (dgx, dgh), strict=True):
-            if sums is not None and total is not None:
-                sums += total if columns is dgx else columns.sum(0)
+            self._accumulate(self._dw_hh, dgh, h_prev)
 
     def _accumulate(self, total: Tensor, rows: Tensor, columns: Tensor) -> None:
-        if rows.dtype == total.dtype:
+        low = self._run.low
+        rows, columns = rows.to(low), columns.to(low)
+        if low == total.dtype:
             total.addmm_(rows.t(), columns)
         else:
             total += rows.t() @ columns

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from elman.cli import chat, demo, evaluate, lens, train
+from elman.cli import bench, chat, demo, evaluate, lens, train
 from elman.errors import ElmanError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("lens")(lens.lens)
+app.command("bench")(bench.bench)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -40,6 +40,9 @@ def chat(
     ] = 1.1,
     longest: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same replies.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
+    ] = "float32",
 ) -> None:
     """Talk with a bot; lines from a pipe are answered one by one.
 
@@ -47,6 +50,7 @@ def chat(
     """
     from pydantic import ValidationError
 
+    from elman.bptt.decode import Precision
     from elman.chat import Session
     from elman.model.checkpoint import load_bot
     from elman.model.decoding import Sampling
@@ -64,7 +68,9 @@ def chat(
         item = error.errors()[0]
         option = str(item["loc"][0]).replace("_", "-")
         raise ElmanError(f"--{option} {item['input']}: {item['msg']}") from None
-    loaded = load_bot(bot)
+    if precision not in get_args(Precision):
+        raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
+    loaded = load_bot(bot, cast(Precision, precision))
     talk(Session(loaded, sampling), loaded.config["data"].get("bot") or "bot")
 
 

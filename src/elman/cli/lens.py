@@ -32,8 +32,7 @@ def lens(
     """
     if not tiny:
         raise ElmanError("elman lens looks at the tiny network for now: add --tiny")
-    from elman.bptt import CELLS
-    from elman.lens.tiny import tiny_step
+    from elman.lens.tiny import CELLS, tiny_step
 
     if cell not in CELLS:
         *others, last = CELLS

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from elman.bptt import CELLS, Cell, State
+from elman.bptt import Cell, GRUCell, LSTMCell, RNNCell, State
 
 MESSAGES = ("hi", "hello", "how are you?", "fine, you?", "fine")
 END = "(end)"
 SYMBOLS = (*MESSAGES, END)
+CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+"""Those with a recurrent weight to be explained."""
+
 HIDDEN_SIZE = 3
 
 CLIP = 1.0

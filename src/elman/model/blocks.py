@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.bptt import CELLS, Cell, Full, State, Unfold
+from elman.bptt import CELLS, Cell, Full, State, Stepper, Unfold
+from elman.bptt.decode import Precision
 from elman.errors import ElmanError
 
 
@@ -118,6 +119,30 @@ class RecurrentStack(nn.Module):
             x, new = block(x, own, keep, cut, unfold)
             after.extend(new)
         return self.norm(x), tuple(after)
+
+
+class PackedStack:
+    """A stack for decoding: the same layers, without gradient, from weights packed once.
+
+    Args:
+        stack: its weights are copied.
+        precision: what they are rounded to.
+    """
+
+    def __init__(self, stack: RecurrentStack, precision: Precision) -> None:
+        self._layers = [(block.norm, Stepper(block.cell, precision)) for block in stack.blocks]
+        self._norm = stack.norm
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `RecurrentStack.forward`."""
+        after: list[Tensor] = []
+        for norm, step in self._layers:
+            own = state[len(after) : len(after) + step.cell.states]
+            h, new = step(norm(x), own)
+            x = x + h
+            after.extend(new)
+        return self._norm(x), tuple(after)
 
 
 def ragged(

@@ -2,17 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.bptt import State, Unfold, linear_cross_entropy
+from elman.bptt import PackedLinear, State, Unfold, linear_cross_entropy
+from elman.bptt.decode import Precision
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
-from elman.model.blocks import StateSpec
+from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
+from elman.model.config import ModelConfig
 
 CHUNK = 512
 """Tokens whose logits exist at once while scoring."""
@@ -59,6 +61,38 @@ class Chatbot(nn.Module, ABC):
     """
 
     vocabulary_size: int
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self._packed: dict[str, PackedStack] = {}
+        self._packed_output: PackedLinear | None = None
+
+    def pack(self, precision: Precision = "float32") -> Self:
+        """Say from packed weights from now on: faster, and smaller in bfloat16 or int8.
+
+        Learning and scoring go on with the weights themselves. Training forgets what was packed.
+        """
+        self._packed = {
+            name: PackedStack(module, precision)
+            for name, module in self.named_children()
+            if isinstance(module, RecurrentStack)
+        }
+        self._packed_output = PackedLinear(*self.output_layer, precision)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            self._packed, self._packed_output = {}, None
+        return super().train(mode)
+
+    def _steps(self, name: str) -> "PackedStack | RecurrentStack":
+        """The stack of that name, for saying: packed, if it is."""
+        return self._packed.get(name) or cast(RecurrentStack, getattr(self, name))
+
+    def _say(self, hidden: Tensor) -> Tensor:
+        """Logits of one step's hidden state, (batch, V) float32."""
+        return (self._packed_output or self.logits)(hidden).float()
 
     @property
     @abstractmethod

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from elman.bptt import State
+from elman.bptt.decode import Precision
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model import build
@@ -136,8 +137,12 @@ def save_weights(folder: Path, chatbot: Chatbot, tokenizer: Tokenizer) -> None:
     write_tensors(folder / WEIGHTS, chatbot.state_dict(), {"tokenizer": tokenizer.digest})
 
 
-def load_bot(folder: Path | str) -> Bot:
+def load_bot(folder: Path | str, precision: Precision = "float32") -> Bot:
     """The bot of a run directory.
+
+    Args:
+        folder: what training wrote.
+        precision: of the weights that replies are made from.
 
     Raises:
         ElmanError: where something of it is missing, damaged, or does not belong together.
@@ -159,7 +164,7 @@ def load_bot(folder: Path | str) -> Bot:
         raise ElmanError(f"{folder / CONFIG}: {error}") from None
     except RuntimeError as error:
         raise ElmanError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {error}") from None
-    return Bot(chatbot.eval(), tokenizer, config, folder)
+    return Bot(chatbot.eval().pack(precision), tokenizer, config, folder)
 
 
 def weights_digest(chatbot: Chatbot) -> str:

@@ -38,8 +38,7 @@ class MessagesChatbot(Chatbot):
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
+        super().__init__(config, vocabulary_size)
         self.longest = config.longest_message
         size = config.hidden_size
         self.embedding = nn.Embedding(vocabulary_size, size)
@@ -204,16 +203,16 @@ class MessagesChatbot(Chatbot):
         x = self.embedding(token)
         # What the encoder reads of the bot's own message ends where `_cut` would.
         reads = tokens < self.longest - 1
-        _, read = self.encoder(x.unsqueeze(0), encoder)
+        _, read = self._steps("encoder")(x.unsqueeze(0), encoder)
         encoder = tuple(new.where(reads, old) for new, old in zip(read, encoder, strict=True))
-        hidden, decoder = self.decoder((x + self.recall(context)).unsqueeze(0), decoder)
+        hidden, decoder = self._steps("decoder")((x + self.recall(context)).unsqueeze(0), decoder)
         state = (*conversation, context, *encoder, *decoder, tokens + 1)
-        return self.logits(hidden[0]).float(), state
+        return self._say(hidden[0]), state
 
     def end_message(self, state: State) -> State:
         _, _, encoder, _, _ = self._parts(state)
         end = self.embedding(torch.full((1, len(state[0])), END))
-        vector, _ = self.encoder(end, encoder)
+        vector, _ = self._steps("encoder")(end, encoder)
         return self.remember(list(vector.transpose(0, 1)), state)[1]
 
     def _parts(self, state: State) -> tuple[State, Tensor, State, State, Tensor]:

@@ -29,8 +29,7 @@ class TokensChatbot(Chatbot):
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
+        super().__init__(config, vocabulary_size)
         size = config.hidden_size
         self.embedding = nn.Embedding(vocabulary_size, size)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
@@ -120,8 +119,8 @@ class TokensChatbot(Chatbot):
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        hidden, state = self.stack(self.embedding(token).unsqueeze(0), state)
-        return self.logits(hidden[0]).float(), state
+        hidden, state = self._steps("stack")(self.embedding(token).unsqueeze(0), state)
+        return self._say(hidden[0]), state
 
     def end_message(self, state: State) -> State:
         return self.step(torch.full((len(state[0]),), END), state)[1]

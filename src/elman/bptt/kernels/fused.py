@@ -8,7 +8,7 @@ from torch import Tensor
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
-from elman.bptt.kernels.native import CELLS, Backward, Forward, Native, load, pointer
+from elman.bptt.kernels.native import CELLS, Backward, Forward, Native, load
 from elman.bptt.loops import Loop, Mask, Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
@@ -64,11 +64,11 @@ class FusedLoop(Loop):
         self._forward_weight: Tensor | None = None
         self._backward_weight: Tensor | None = None
 
-    def _sizes(self, gx: Tensor) -> tuple[int, ...]:
+    def _sizes(self, gx: Tensor) -> dict[str, int]:
         steps, batch, columns = gx.shape
         size = self._cell.hidden_size
         threads = torch.get_num_threads() if batch * size * columns > SMALL else 1
-        return self._number, steps, batch, size, threads
+        return {"cell": self._number, "T": steps, "B": batch, "H": size, "threads": threads}
 
     def forward(
         self, gx: Tensor, state: State, keep: Mask, h: Tensor, save: bool
@@ -83,20 +83,19 @@ class FusedLoop(Loop):
         kept = h.new_empty(steps if save else 1, batch, size)
         scratch = None if keep.passes is None else h.new_empty(2, batch, size)
         self._native.run(
-            Forward(
-                *self._sizes(gx),
-                pointer(gx),
-                pointer(kept),
-                batch * size if save else 0,
-                pointer(self._forward_weight),
-                pointer(self._bias),
-                pointer(h),
-                pointer(h_first),
-                pointer(c_first),
-                pointer(keep.passes),
-                pointer(scratch),
-            )
-        )  # fmt: skip
+            Forward,
+            **self._sizes(gx),
+            kept_every=batch * size if save else 0,
+            gx=gx,
+            kept=kept,
+            packed=self._forward_weight,
+            bias_hh=self._bias,
+            h_all=h,
+            h_first=h_first,
+            c_first=c_first,
+            keep=keep.passes,
+            scratch=scratch,
+        )
         after = (h[-1],) if c_first is None else (h[-1], kept[-1])
         return after, _Saved(gx, kept, c_first) if save else None
 
@@ -122,24 +121,23 @@ class FusedLoop(Loop):
         dc = rest[0] if rest else None
         indirect = None if trace is None else torch.empty_like(dh_all)
         self._native.run(
-            Backward(
-                *self._sizes(gates),
-                pointer(gates),
-                pointer(saved.kept),
-                pointer(self._backward_weight),
-                pointer(h),
-                pointer(h_first),
-                pointer(saved.c_first),
-                pointer(keep.passes),
-                pointer(cut.passes),
-                pointer(dh_all),
-                pointer(dgx),
-                pointer(dgh),
-                pointer(dh),
-                pointer(dc),
-                pointer(indirect),
-            )
-        )  # fmt: skip
+            Backward,
+            **self._sizes(gates),
+            gates=gates,
+            kept=saved.kept,
+            packed=self._backward_weight,
+            h_all=h,
+            h_first=h_first,
+            c_first=saved.c_first,
+            keep=keep.passes,
+            cut=cut.passes,
+            dh_all=dh_all,
+            dgx=dgx,
+            dgh=dgh,
+            dh=dh,
+            dc=dc,
+            indirect=indirect,
+        )
         if trace is not None and indirect is not None:
             for t in reversed(range(len(dh_all))):
                 trace.backward_step(t, dh_all[t], indirect[t])

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,18 @@ VARIABLE = "ELMAN_KERNELS"
 
 
 def _structure(name: str, integers: str, pointers: str) -> type[ctypes.Structure]:
-    """A C struct of int64 and of pointers, in the order given in loops.h."""
-    fields = [(field, ctypes.c_int64) for field in integers.split()]
-    for pointer in pointers.split():
-        kind = ctypes.c_int64 if pointer == "kept_every" else ctypes.c_void_p
-        fields.append((pointer, kind))  # type: ignore[arg-type]
+    """A C struct of loops.h: int64 first, then pointers, in that order. Fields left out are 0."""
+    fields = [
+        *((field, ctypes.c_int64) for field in integers.split()),
+        *((field, ctypes.c_void_p) for field in pointers.split()),
+    ]
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 
 Forward = _structure(
     "Forward",
-    "cell T B H threads",
-    "gx kept kept_every packed bias_hh h_all h_first c_first keep scratch",
+    "cell T B H threads kind kept_every",
+    "gx kept packed scale bias_hh h_all h_first c_first keep scratch",
 )
 Backward = _structure(
     "Backward",
@@ -67,15 +68,14 @@ class Native:
         )  # fmt: skip
         return out
 
-    def run(self, job: ctypes.Structure) -> None:
-        """Do what a Forward, Backward or Product says."""
-        name = f"elman_{type(job).__name__.lower()}"
-        getattr(self._library, name)(ctypes.byref(job))
-
-
-def pointer(tensor: Tensor | None) -> int | None:
-    """The address of a tensor's data; None is a null pointer."""
-    return None if tensor is None else tensor.data_ptr()
+    def run(self, job: type[ctypes.Structure], /, **fields: int | Tensor | None) -> None:
+        """Do what a Forward, Backward or Product says. Tensors are contiguous; None is null."""
+        values = {
+            name: value.data_ptr() if isinstance(value, Tensor) else value
+            for name, value in fields.items()
+        }
+        function = getattr(self._library, f"elman_{job.__name__.lower()}")
+        function(ctypes.byref(job(**values)))
 
 
 @cache
@@ -107,9 +107,9 @@ def load() -> tuple[Native | None, str]:
 
 
 def _find() -> Path | None:
-    import elman.bptt.kernels
-
-    places = [Path(folder) / "libelman.so" for folder in elman.bptt.kernels.__path__]
+    # An editable installation has two folders: of the sources, and of what was built.
+    folders = import_module(__package__).__path__
+    places = [Path(folder) / "libelman.so" for folder in folders]
     return next((place for place in places if place.exists()), None)
 
 

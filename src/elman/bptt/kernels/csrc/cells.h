@@ -8,6 +8,7 @@ namespace elman::ELMAN_ISA {
 // What a step of one lane reads and writes, at the units u to u + n.
 struct Forward {
   const float* gh;      // [G][W] the projected state, without bias; null where there is none
+  const float* scale;   // (G * H) of the product's rows, or null
   const float* bias;    // (G * H) of gh, or null
   float* gx;            // (G * H) the projected input; holds what `backward` needs afterwards
   float* kept;          // (H) more of it: c of an LSTM, gh_n of a GRU
@@ -19,6 +20,7 @@ struct Forward {
   V x(int g) const { return load(gx + g * H + u, n); }
   V h(int g) const {
     V product = load(gh + g * W);
+    if (scale) product *= load(scale + g * H + u, n);
     return bias ? product + load(bias + g * H + u, n) : product;
   }
   void keep(int g, V value) const { store(gx + g * H + u, value, n); }

@@ -8,10 +8,12 @@ extern "C" {
 
 struct ElmanForward {
   int64_t cell, T, B, H, threads;
+  int64_t kind;         // of the packed weights: 0 float32, 1 bfloat16, 2 int8
+  int64_t kept_every;   // B*H where every step's c or gh_n is kept, 0 where only the last
   float* gx;            // (T, B, G*H); in: projections with bias_ih; out: for the backward pass
   float* kept;          // (T, B, H), or (B, H) where kept_every is 0
-  int64_t kept_every;   // B*H where every step's is kept
   const void* packed;   // weight_hh by elman_pack; null for a cell without a product
+  const float* scale;   // (G*H) for int8 weights, else null
   const float* bias_hh; // (G*H) or null
   float* h_all;         // (T, B, H)
   const float* h_first; // (B, H)

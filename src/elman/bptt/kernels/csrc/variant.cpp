@@ -23,7 +23,7 @@ Share share(long B, long H, long unit_step, bool by_lanes, int thread, int threa
           std::min(H, steps * (thread + 1) / threads * unit_step), threads == 1};
 }
 
-template <class C>
+template <class C, class T>
 void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   constexpr int NV = panel_vectors<C::G>(), M = most_rows<NV>();
   constexpr long per_panel = NV / C::G * W;
@@ -31,7 +31,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   const bool by_lanes = C::recurrent && B >= LANES_EACH * threads;
   const Share own = share(B, H, per_panel, by_lanes, thread, threads);
   alignas(64) float out[M * NV * W];
-  const float* packed = static_cast<const float*>(f.packed);
+  const T* packed = static_cast<const T*>(f.packed);
 
   // With resets, h is read from a copy in which forgotten rows are 0.
   auto copy_masked = [&](const float* h, long t, long lane) {
@@ -55,6 +55,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
           const long lane = first + m, place = t * B + lane;
           const bool kept = !f.keep || f.keep[place];
           Forward step{};
+          step.scale = f.scale;
           step.bias = f.bias_hh;
           step.gx = f.gx + place * GH;
           step.kept = f.kept + t * f.kept_every + lane * H;
@@ -66,6 +67,11 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
             if (step.u >= H) break;
             step.n = int(std::min<long>(W, H - step.u));
             step.gh = out + (m * NV + q * C::G) * W;
+            // The next step's memory comes while this one's products are made.
+            for (int g = 0; g < C::G; g++)
+              __builtin_prefetch(step.gx + B * GH + g * H + step.u, 1);
+            __builtin_prefetch(f.h_all + (place + B) * H + step.u, 1);
+            __builtin_prefetch(step.kept + f.kept_every + step.u, 1);
             store(f.h_all + place * H + step.u, C::forward(step), step.n);
           }
         }
@@ -170,9 +176,18 @@ void pack_any(const void* weight, int64_t kind, int64_t rows, int64_t columns, i
 // In the order of CELLS in native.py.
 #define ELMAN_CELLS(DO) DO(0, Rnn) DO(1, Relu) DO(2, Gru) DO(3, Lstm) DO(4, MinGru) DO(5, MinLstm)
 
+template <class C>
+void forward_kind(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
+  if constexpr (C::recurrent) {
+    if (f.kind == 1) return forward<C, uint16_t>(f, thread, threads, barrier);
+    if (f.kind == 2) return forward<C, int8_t>(f, thread, threads, barrier);
+  }
+  forward<C, float>(f, thread, threads, barrier);
+}
+
 void forward_any(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   switch (f.cell) {
-#define DO(n, C) case n: return forward<C>(f, thread, threads, barrier);
+#define DO(n, C) case n: return forward_kind<C>(f, thread, threads, barrier);
     ELMAN_CELLS(DO)
 #undef DO
   }

@@ -32,15 +32,26 @@ inline void store(float* p, V x, int n) {
   std::memcpy(p, &x, 4 * n);
 }
 
-// bfloat16 is the upper half of a float, int8 is scaled by the caller.
+// bfloat16 is the upper half of a float; int8 is scaled by the caller.
 inline V load(const uint16_t* p) {
+#if defined(__AVX512F__) && ELMAN_WIDTH == 16
+  return (V)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16);
+#elif defined(__AVX2__) && ELMAN_WIDTH == 8
+  return (V)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16);
+#else
   typedef uint16_t H __attribute__((vector_size(W * 2), aligned(2), may_alias));
   return reinterpret_cast<V>(__builtin_convertvector(*reinterpret_cast<const H*>(p), I) << 16);
+#endif
 }
 inline V load(const int8_t* p) {
+#if defined(__AVX512F__) && ELMAN_WIDTH == 16
+  return (V)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+#elif defined(__AVX2__) && ELMAN_WIDTH == 8
+  return (V)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#else
   typedef int8_t B __attribute__((vector_size(W), aligned(1), may_alias));
-  return __builtin_convertvector(
-      __builtin_convertvector(*reinterpret_cast<const B*>(p), I), V);
+  return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const B*>(p), I), V);
+#endif
 }
 
 // 1/x within 1 unit in the last place, for 1 <= x < 2^127: an estimate and Newton's steps
@@ -58,24 +69,31 @@ inline V reciprocal(V x) {
 #endif
 }
 
+// x held to -limit..limit; a NaN stays one.
+inline V within(V x, float limit) {
+#if defined(__AVX512F__) && ELMAN_WIDTH == 16
+  return (V)_mm512_min_ps((__m512)splat(limit), _mm512_max_ps((__m512)splat(-limit), (__m512)x));
+#elif defined(__AVX2__) && ELMAN_WIDTH == 8
+  return (V)_mm256_min_ps((__m256)splat(limit), _mm256_max_ps((__m256)splat(-limit), (__m256)x));
+#else
+  x = x < -limit ? splat(-limit) : x;
+  return x > limit ? splat(limit) : x;
+#endif
+}
+
 // e^x within 2 units in the last place; x is held to where the result is a normal number.
 inline V exp(V x) {
-  x = x < -87.0f ? splat(-87.0f) : x;  // in this order a NaN stays one
-  x = x > 87.0f ? splat(87.0f) : x;
+  x = within(x, 87.0f);
   const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   V n = x * 1.44269504f + shift;
   I exponent = reinterpret_cast<I>(n) << 23;
   n -= shift;
   V r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  V p = splat(1.98412698e-4f);  // Taylor's terms reach rounding on |r| < 0.35
-  p = p * r + 1.38888889e-3f;
-  p = p * r + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  // Taylor's terms reach rounding on |r| < 0.35; in pairs, since a long chain would make us wait.
+  V square = r * r;
+  V high = (r * 1.98412698e-4f + 1.38888889e-3f) * square + (r * 8.33333333e-3f + 4.16666667e-2f);
+  V p = (high * square + (r * 1.66666667e-1f + 0.5f)) * square + (r + 1.0f);
   return reinterpret_cast<V>(reinterpret_cast<I>(p) + exponent);
 }
 
@@ -87,10 +105,9 @@ inline V tanh(V x) {
   far = x < 0 ? -far : far;
   // Near 0 the difference above would lose digits: an odd polynomial, fitted on |x| < 0.625.
   V z = x * x;
-  V p = splat(-5.70498872745e-3f);
-  p = p * z + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
+  V square = z * z;
+  V p = (z * -5.70498872745e-3f + 2.06390887954e-2f) * square +
+        (z * -5.37397155531e-2f + 1.33314422036e-1f);
   p = p * z - 3.33332819422e-1f;
   V near = x + x * z * p;
   return magnitude < 0.625f ? near : far;
