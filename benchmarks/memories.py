@@ -29,7 +29,9 @@ from elman.model import MEMORIES
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
+from elman.train.config import UNFOLD
 
+DEFAULT_UNIT = {"messages": "messages", "tokens": "steps"}
 LAGS = 8
 REPLIES = 1000
 
@@ -146,7 +148,7 @@ def main() -> None:
         kept = json.loads(arguments.json.read_text())["runs"]
 
     def run(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
-        name = f"{memory} {minutes:g} {unfold or 'default'}"
+        name = f"{memory} {minutes:g} {unfold or UNFOLD[DEFAULT_UNIT[memory]]}"
         if name not in kept:
             kept[name] = measured(memory, minutes, unfold)
             if arguments.json:
