@@ -49,6 +49,7 @@ class Adder(nn.Module):
         self.unfold = Full()
         assert self.cell.bias_ih is not None
         assert self.cell.bias_hh is not None
+        assert self.cell.weight_hh is not None
         with torch.no_grad():
             for block in self.cell.weight_hh.chunk(self.cell.gates):
                 nn.init.orthogonal_(block, gain)

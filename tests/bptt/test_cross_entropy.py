@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from elman import linear_cross_entropy
+from elman.bptt import precision
 
 N, V, H = 7, 11, 5
 # Sums of these sizes differ by some 1e-15 where they are taken in another order.
@@ -169,7 +170,10 @@ def test_float32() -> None:
 
 
 @pytest.mark.parametrize("low_hidden", [False, True])
-def test_autocast_makes_only_the_products_low(low_hidden: bool) -> None:
+def test_autocast_makes_only_the_products_low(
+    low_hidden: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "bfloat16_speed", lambda: 2.0)
     hidden, weight, targets, bias = problem(60, 40, 16, torch.float32)
     if low_hidden:
         hidden = hidden.detach().bfloat16().requires_grad_()

@@ -1,21 +1,53 @@
 """How a recurrence is unfolded: the same forward pass, another gradient."""
 
+from typing import Any, ClassVar
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from elman.bptt import CELLS, Cell, Full, GRUCell, State, Truncated
+from elman.bptt import (
+    CELLS,
+    Cell,
+    Checkpointed,
+    Full,
+    GRUCell,
+    ReLUCell,
+    Saved,
+    State,
+    Truncated,
+    Unfold,
+)
 from elman.bptt.recurrence import recurrence
+from elman.bptt.schedule import Schedule
 
+
+class CoupledCell(Cell):
+    """A user's cell with two state tensors and a parameter of its own, and no backward pass."""
+
+    gates: ClassVar[int] = 2
+    states: ClassVar[int] = 2
+
+    def __init__(self, input_size: int, hidden_size: int, **options: Any) -> None:
+        super().__init__(input_size, hidden_size, **options)
+        self.peephole = nn.Parameter(torch.randn(hidden_size))
+
+    def step(self, gx: Tensor, gh: Tensor, state: State) -> tuple[State, Saved]:
+        f, g = (gx + gh).chunk(2, dim=1)
+        c = torch.lerp(torch.tanh(g), state[1], torch.sigmoid(f + self.peephole * state[1]))
+        return (torch.tanh(c), c), None
+
+
+KINDS: dict[str, type[Cell]] = CELLS | {"relu": ReLUCell, "a user's": CoupledCell}
 T, B, INPUT, H = 7, 3, 4, 5
 # Where a tolerance is 1e-10 that is the promise; sums of these sizes differ by some 1e-15.
-EVERY_CELL = pytest.mark.parametrize("name", CELLS)
+EVERY_CELL = pytest.mark.parametrize("name", KINDS)
 
 
 def problem(name: str) -> tuple[Cell, Tensor, State, list[Tensor]]:
     """A cell, its input and first state, and everything that a gradient is wanted for."""
     torch.manual_seed(0)
-    cell = CELLS[name](INPUT, H).double()
+    cell = KINDS[name](INPUT, H).double()
     x, *state = (
         torch.randn(*shape, dtype=torch.float64, requires_grad=True)
         for shape in [(T, B, INPUT), *[(B, H)] * cell.states]
@@ -121,18 +153,96 @@ def test_the_gradient_of_the_first_state_stops_at_the_first_edge() -> None:
     assert early.all()
 
 
+class Recorder:
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, Tensor, Tensor]] = []
+
+    def backward_step(self, t: int, direct: Tensor, indirect: Tensor) -> None:
+        self.steps.append((t, direct.clone(), indirect.clone()))
+
+
 def test_trace_reaches_the_inner_unfolding() -> None:
-    class Recorder:
-        def __init__(self) -> None:
-            self.came_back: dict[int, bool] = {}
-
-        def backward_step(self, t: int, direct: Tensor, indirect: Tensor) -> None:
-            self.came_back[t] = bool(indirect.any())
-
     cell, x, state, _ = problem("lstm")
     recorder = Recorder()
     torch.autograd.backward(Truncated(3)(cell, x, state, trace=recorder)[0].sum())
-    assert [t for t in range(T) if not recorder.came_back[t]] == [2, 5, 6]
+    came_back = {t: bool(indirect.any()) for t, _, indirect in recorder.steps}
+    assert [t for t in range(T) if not came_back[t]] == [2, 5, 6]
+
+
+def assert_same_results(name: str, unfold: Unfold, plain: Unfold) -> None:
+    """Results, gradients and traces of a call with masks. To rounding: with another length of
+    chunk a sum over time may be taken in another order.
+    """
+
+    def results(unfold: Unfold) -> list[Any]:
+        cell, x, state, leaves = problem(name)
+        keep, cut = torch.rand(2, T, B) > 0.2
+        recorder = Recorder()
+        h, after = unfold(cell, x, state, keep, cut, recorder)
+        return [h, after, torch.autograd.grad(weighted_sum(h, *after), leaves), recorder.steps]
+
+    torch.testing.assert_close(results(unfold), results(plain), rtol=1e-12, atol=1e-13)
+
+
+@EVERY_CELL
+@pytest.mark.parametrize("every", [1, 2, T - 1, T, T + 5])
+def test_checkpointed_equals_full(name: str, every: int) -> None:
+    assert_same_results(name, Checkpointed(every), Full())
+
+
+@EVERY_CELL
+@pytest.mark.parametrize("every", [1, 2, 3, 4])
+def test_windows_need_not_end_where_checkpoints_do(name: str, every: int) -> None:
+    assert_same_results(name, Truncated(3, Checkpointed(every)), Truncated(3))
+
+
+@EVERY_CELL
+def test_within_a_budget_equals_full(name: str) -> None:
+    cell, x, state, _ = problem(name)
+    least = Schedule(1, recompute=True).memory(cell, T, B)
+    ample = Schedule().memory(cell, T, B)
+    for budget in (least, (least + ample) // 2, ample):
+        unfold = Checkpointed.within(budget)
+        assert unfold.schedule(cell, T, B) == Schedule.within(budget, cell, T, B)
+        assert_same_results(name, unfold, Full())
+        assert_same_results(name, Truncated(3, unfold), Truncated(3))
+    assert Checkpointed.within(ample).schedule(cell, T, B) == Schedule()
+    with pytest.raises(ValueError, match="is the least that works"):
+        Checkpointed.within(1)(cell, x, state)
+
+
+def test_the_schedule_that_was_asked_for_is_the_one_that_is_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Results alone would not tell: those of all schedules are the same."""
+    cell, x, state, _ = problem("gru")
+    ran: list[Schedule | None] = []
+
+    def spy(*arguments: Any) -> tuple[Tensor, State]:
+        ran.append(arguments[6] if len(arguments) > 6 else None)
+        return recurrence(*arguments)
+
+    monkeypatch.setattr("elman.bptt.unfold.recurrence", spy)
+    three = Schedule(3, recompute=True)
+    for unfold in (Full(), Checkpointed(3), Checkpointed.within(three.memory(cell, T, B))):
+        unfold(cell, x, state)
+        Truncated(2, unfold)(cell, x, state)
+    assert ran == [None, None, three, three, three, three]
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_a_distance_below_one_is_refused(every: int) -> None:
+    with pytest.raises(ValueError, match="every must be at least 1"):
+        Checkpointed(every)
+
+
+@pytest.mark.parametrize("budget", [0, -1])
+def test_a_budget_below_one_is_refused(budget: int) -> None:
+    with pytest.raises(ValueError, match="budget must be at least 1 byte"):
+        Checkpointed.within(budget)
+
+
+UNFOLDINGS = [Full(), Truncated(2), Checkpointed(2), Checkpointed.within(1)]
 
 
 @pytest.mark.parametrize("window", [0, -1])
@@ -141,19 +251,15 @@ def test_a_window_below_one_is_refused(window: int) -> None:
         Truncated(window)
 
 
-@pytest.mark.parametrize("unfold", [Full(), Truncated(2)], ids=repr)
+@pytest.mark.parametrize("unfold", UNFOLDINGS, ids=repr)
 @pytest.mark.parametrize("cut_shape", [(B,), (T, 1), (1, B), (T, B + 1)])
-def test_a_cut_that_does_not_fit_is_refused(
-    unfold: Full | Truncated, cut_shape: tuple[int, ...]
-) -> None:
+def test_a_cut_that_does_not_fit_is_refused(unfold: Unfold, cut_shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="cut must be"):
         unfold(GRUCell(INPUT, H), torch.zeros(T, B, INPUT), cut=torch.ones(cut_shape))
 
 
-@pytest.mark.parametrize("unfold", [Full(), Truncated(2)], ids=repr)
+@pytest.mark.parametrize("unfold", UNFOLDINGS, ids=repr)
 @pytest.mark.parametrize("shape", [(), (0, B, INPUT)])
-def test_an_x_that_does_not_fit_is_refused(
-    unfold: Full | Truncated, shape: tuple[int, ...]
-) -> None:
+def test_an_x_that_does_not_fit_is_refused(unfold: Unfold, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="x "):
         unfold(GRUCell(INPUT, H), torch.zeros(shape))

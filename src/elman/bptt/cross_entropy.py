@@ -5,6 +5,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from elman.bptt.precision import of_products
+
 LOGITS_BYTES = 16 * 2**20
 """Of the logits that exist at once: they fit a large cache, and their products are already fast."""
 
@@ -37,10 +39,11 @@ def linear_cross_entropy(
         ValueError: where a shape, a dtype, `reduction` or `chunk` does not fit.
         IndexError: where a target is not in the vocabulary.
     """
-    device, low = weight.device.type, weight.dtype
-    if torch.is_autocast_enabled(device) and low != torch.float64:  # which autocast leaves alone
-        low = torch.get_autocast_dtype(device)
-    _check(hidden, weight, targets, bias, {weight.dtype, low})
+    low = of_products(weight.device, weight.dtype)
+    floats = {weight.dtype, low}
+    if torch.is_autocast_enabled(weight.device.type) and weight.dtype != torch.float64:
+        floats.add(torch.get_autocast_dtype(weight.device.type))
+    _check(hidden, weight, targets, bias, floats)
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
     if chunk is None:

@@ -79,7 +79,7 @@ class PackedLinear:
         self._native = load()[0] if weight.device.type == "cpu" else None
         self._scale, self._kind = rounded.scale, KINDS[rounded.weight.dtype]
         self._packed = (
-            rounded.restored()
+            rounded.restored().clone()
             if self._native is None
             else self._native.packed(rounded.weight, self._rows, 1)
         )

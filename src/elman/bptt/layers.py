@@ -27,6 +27,7 @@ class _Layers(nn.Module, Generic[Hx]):
     bidirectional: ClassVar[bool] = False
     proj_size: ClassVar[int] = 0
     cell: type[Cell]
+    _torch_name: str | None = None
 
     def __init__(
         self,
@@ -140,6 +141,11 @@ class _Layers(nn.Module, Generic[Hx]):
         x = steps_first(input)
         keep = None if keep is None else steps_first(keep)
         run = unfold or Full()
+        if self._torch_is_faster(x) and run == Full() and keep is None and trace is None:
+            x, end = self._by_torch(x, state)
+            after = end if batched else tuple(tensor.squeeze(1) for tensor in end)
+            output = x.movedim(1, lanes) if batched else x.squeeze(1)
+            return output, cast(Hx, after if self.cell.states > 1 else after[0])
         ends: list[State] = []
         for layer in range(self.num_layers):
             if layer > 0:
@@ -152,6 +158,23 @@ class _Layers(nn.Module, Generic[Hx]):
         after = tuple(join(parts) for parts in zip(*ends, strict=True))
         output = x.movedim(1, lanes) if batched else x.squeeze(1)
         return output, cast(Hx, after if self.cell.states > 1 else after[0])
+
+    def _torch_is_faster(self, x: Tensor) -> bool:
+        """Whether torch has a fused layer like this one where x is: cuDNN's, on a GPU."""
+        return self._torch_name is not None and x.device.type != "cpu"
+
+    def _by_torch(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """All layers by torch's own; x is (T, B, I)."""
+        if state is None:
+            shape = (self.num_layers, x.shape[1], self.hidden_size)
+            state = tuple(x.new_zeros(shape) for _ in range(self.cell.states))
+        run = getattr(torch, str(self._torch_name))
+        weights = [tensor for layer in self.all_weights for tensor in layer]
+        h, *after = run(
+            x, state if self.cell.states > 1 else state[0], weights, self.bias, self.num_layers,
+            self.dropout, self.training, False, False,
+        )  # fmt: skip
+        return h, tuple(after)
 
     def _cell_at(self, layer: int) -> Cell:
         """The cell of a layer, with the weights that this module has at this moment.
@@ -235,6 +258,7 @@ class RNN(_Layers[Tensor]):
         if nonlinearity not in cells:
             raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity, self.cell = nonlinearity, cells[nonlinearity]
+        self._torch_name = f"rnn_{nonlinearity}"
         super().__init__(
             input_size,
             hidden_size,
@@ -252,12 +276,14 @@ class GRU(_Layers[Tensor]):
     """`torch.nn.GRU`: see `GRUCell`, and `RNN` for what all these layers share."""
 
     cell = GRUCell
+    _torch_name = "gru"
 
 
 class LSTM(_Layers[tuple[Tensor, Tensor]]):
     """`torch.nn.LSTM`: see `LSTMCell`, and `RNN` for what all these layers share."""
 
     cell = LSTMCell
+    _torch_name = "lstm"
 
 
 class MinGRU(_Layers[Tensor]):

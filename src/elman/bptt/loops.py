@@ -162,8 +162,8 @@ class ReferenceLoop(Loop):
         step_backward = (
             cell.step_backward if cell.derived_by_hand else partial(Cell.step_backward, cell)
         )
-        dgx_steps: list[Tensor] = [dh_all] * len(dh_all)
-        dgh_steps: list[Tensor] = [dh_all] * len(dh_all)
+        dgx_all: Tensor | None = None
+        dgh_all: Tensor | None = None
         dextra: list[Tensor] = [torch.zeros_like(p) for p in cell.extra_parameters]
         for t in reversed(range(len(dh_all))):
             if trace is not None:
@@ -171,13 +171,20 @@ class ReferenceLoop(Loop):
             # The direct part (this step's own use of h) plus the indirect part (through step t+1).
             dh = dh_all[t] + dstate[0]
             dgx, dgh, dprev, dparams = step_backward(saved[t], (dh, *dstate[1:]))
-            dgx_steps[t], dgh_steps[t] = dgx, dgh
+            if dgx_all is None or dgh_all is None:
+                dgx_all = dgx.new_empty(len(dh_all), *dgx.shape)
+                same = dgh is dgx or self._weight is None
+                dgh_all = dgx_all if same else torch.empty_like(dgx_all)
+            dgx_all[t] = dgx
+            if dgh_all is not dgx_all:
+                dgh_all[t] = dgh
             for total, part in zip(dextra, dparams, strict=True):
                 total += part
             dh_prev = dprev[0]
             if self._weight is not None:
                 dh_prev = dh_prev + torch.mm(dgh.to(self._low), self._weight).to(dh.dtype)
             dstate = cut(t, keep(t, (dh_prev, *dprev[1:])))
-        dgx_all = torch.cat(dgx_steps)
-        together = all(dgx is dgh for dgx, dgh in zip(dgx_steps, dgh_steps, strict=True))
-        return dgx_all, dgx_all if together else torch.cat(dgh_steps), dstate, dextra
+        assert dgx_all is not None
+        assert dgh_all is not None
+        flat = dgx_all.flatten(0, 1)
+        return flat, flat if dgh_all is dgx_all else dgh_all.flatten(0, 1), dstate, dextra

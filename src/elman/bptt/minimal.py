@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, Saved, State
 
@@ -55,16 +56,16 @@ class MinLSTMCell(Cell):
     def step(self, gx: Tensor, gh: Tensor, state: State) -> tuple[State, Saved]:
         (h_prev,) = state
         a_f, a_i, n = gx.chunk(3, dim=1)
-        f, i = a_f.sigmoid(), a_i.sigmoid()
-        s = f / (f + i)
-        return (torch.lerp(n, h_prev, s),), (f, i, s, n, h_prev)
+        # Not as a quotient: of gates that are both closed, both are 0 in float32.
+        s = (F.logsigmoid(a_f) - F.logsigmoid(a_i)).sigmoid()
+        return (torch.lerp(n, h_prev, s),), (a_f.sigmoid(), a_i.sigmoid(), s, n, h_prev)
 
     def step_backward(
         self, saved: Saved, dstate: State
     ) -> tuple[Tensor, Tensor, State, tuple[Tensor, ...]]:
         (dh,) = dstate
         f, i, s, n, h_prev = saved
-        # ds/df = (1 - s) / (f + i) and ds/di = -s / (f + i); the factors f and i cancel in part.
+        # ds/df = (1 - s) / (f + i) and ds/di = -s / (f + i), and s = f / (f + i).
         da = dh * (h_prev - n) * s * (1 - s)
         dgx = torch.cat([da * (1 - f), -da * (1 - i), dh * (1 - s)], dim=1)
         return dgx, dgx[:, :0], (dh * s,), ()

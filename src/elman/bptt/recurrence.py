@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.kernels.fused import FusedLoop, fused
 from elman.bptt.loops import Loop, Mask, ReferenceLoop, Trace
+from elman.bptt.precision import of_products
 from elman.bptt.schedule import Schedule
 
 
@@ -44,9 +44,12 @@ def recurrence(
         h of every step, (T, B, hidden_size), and the state after the last.
 
     Raises:
-        ValueError: where a shape does not fit.
+        ValueError: where a shape, a dtype or a device does not fit; and, with a `trace`, where x
+            is not finite: it names the first step.
     """
     check_inputs(cell, x, state, keep, cut)
+    if trace is not None:
+        _check_finite(x)
     if state is None:
         state = cell.initial_state(x.shape[1])
     outputs = _Recurrence.apply(
@@ -70,7 +73,8 @@ def recurrence(
 def check_inputs(
     cell: Cell, x: Tensor, state: State | None, keep: Tensor | None, cut: Tensor | None
 ) -> None:
-    """Raises ValueError where a shape does not fit; arguments as in `recurrence`."""
+    """Raises ValueError where something does not fit; arguments as in `recurrence`."""
+    weight = cell.weight_ih
     if x.dim() != 3 or x.shape[2] != cell.input_size:
         raise ValueError(f"x must be (T, B, {cell.input_size}), got {tuple(x.shape)}")
     steps, batch, _ = x.shape
@@ -84,6 +88,24 @@ def check_inputs(
     for name, mask in (("keep", keep), ("cut", cut)):
         if mask is not None and mask.shape != (steps, batch):
             raise ValueError(f"{name} must be {(steps, batch)}, got {tuple(mask.shape)}")
+    # Autocast brings floats of any precision together.
+    mixed = torch.is_autocast_enabled(weight.device.type)
+    given = {"x": x, **{f"state[{n}]": tensor for n, tensor in enumerate(state or ())}}
+    for name, tensor in given.items():
+        if tensor.device != weight.device:
+            raise ValueError(f"{name} must be on {weight.device}, got {tensor.device}")
+        if tensor.dtype != weight.dtype and not (mixed and tensor.is_floating_point()):
+            raise ValueError(f"{name} must be {weight.dtype}, got {tensor.dtype}")
+
+
+def _check_finite(x: Tensor) -> None:
+    bad = (~x.isfinite()).flatten(1).any(dim=1).nonzero()
+    if len(bad):
+        t = int(bad[0])
+        lane = int((~x[t].isfinite()).any(dim=1).nonzero()[0])
+        values = x[t, lane]
+        value = values[~values.isfinite()][0].item()
+        raise ValueError(f"x must be finite, got {value} first at step {t}, in lane {lane}")
 
 
 class _Recurrence(torch.autograd.Function):
@@ -103,12 +125,11 @@ class _Recurrence(torch.autograd.Function):
         bias_hh: Tensor | None,
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
-        # The caller may write into the state that was given before the backward pass needs it.
-        first: State = tuple(tensor.clone() for tensor in rest[: cell.states])
-        # Under autocast the products are taken in the low precision; the state and the gates stay
-        # in the precision of the weights.
+        # A copy: the caller may write into the state given before the backward pass needs it.
+        first: State = tuple(t.to(weight_ih.dtype, copy=True) for t in rest[: cell.states])
+        # Under autocast products may be low; the state and the gates stay as the weights are.
         device, dtype = x.device.type, weight_ih.dtype
-        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+        low = of_products(x.device, dtype)
         needs_grad = grad_enabled and any(ctx.needs_input_grad)
         run = _Run(cell, x, weight_ih, bias_ih, weight_hh, bias_hh, Mask(keep), low)
         steps, batch, _ = x.shape
@@ -127,51 +148,67 @@ class _Recurrence(torch.autograd.Function):
         if needs_grad:
             ctx.run, ctx.trace, ctx.edges, ctx.saved, ctx.starts = run, trace, edges, saved, starts
             ctx.cut, ctx.schedule = Mask(cut), schedule
-            ctx.save_for_backward(x, weight_ih, weight_hh, first[0], h_all)
+            # Everything that the backward pass reads, so that torch sees it if it is changed.
+            extra = rest[cell.states :]
+            ctx.save_for_backward(
+                x, weight_ih, weight_hh, first[0], h_all, bias_ih, bias_hh, *extra
+            )
         # A state may be a view of something saved; outputs of a Function must own their memory.
         return (h_all, *(tensor.clone() for tensor in state))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dh_all: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
+        # torch's once_differentiable would leave our part out of a second gradient in silence.
         if torch.is_grad_enabled():
-            # A second derivative is refused below for gradients that require one themselves; that
-            # of a loss linear in h does not, and would be silently without our part.
-            grads = tuple(g if g.requires_grad else g.detach().requires_grad_() for g in grads)
-        return _Recurrence._backward_once(ctx, *grads)
-
-    @staticmethod
-    @once_differentiable
-    def _backward_once(ctx: Any, dh_all: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
+            raise RuntimeError(
+                "Elman's recurrences are differentiable once: no create_graph=True, no second "
+                "derivative; torch.nn's layers have them on a CPU"
+            )
         with torch.autocast(dh_all.device.type, enabled=False):
             return _Recurrence._backward(ctx, dh_all, dstate)
 
     @staticmethod
     def _backward(ctx: Any, dh_all: Tensor, dstate: State) -> tuple[Tensor | None, ...]:
         run: _Run = ctx.run
-        x, weight_ih, weight_hh, h_first, h_all = ctx.saved_tensors
+        x, weight_ih, weight_hh, h_first, h_all, *_ = ctx.saved_tensors
         grads = _Gradients(run, x, weight_ih, weight_hh, *ctx.needs_input_grad[6:8])
         dextra = [torch.zeros_like(p) for p in run.cell.extra_parameters]
         for number in reversed(range(len(ctx.saved))):
-            begin, end = ctx.edges[number], ctx.edges[number + 1]
-            before = h_all[begin - 1] if begin else h_first
-            h = h_all[begin:end]
-            saved = ctx.saved[number]
-            if ctx.schedule.recompute:
-                again = torch.empty_like(h)
-                state = (before, *ctx.starts[number])
-                _, saved = run.forward(begin, end, state, again, save=True)
-            keep = run.keep.part(begin, end)
-            dgx, dgh, dstate, of_chunk = run.loop.backward(
-                saved, h, before, dh_all[begin:end], dstate, keep,
-                ctx.cut.part(begin, end), _shifted(ctx.trace, begin),
-            )  # fmt: skip
-            # Every step's share of a weight's gradient is an outer product; their sum over time
-            # and lanes is one matrix product.
-            grads.add(begin, end, dgx, dgh)
-            for part, h_prev in _previous(h_all, h_first, begin, end, keep):
-                grads.add_recurrent(dgh[part], h_prev)
+            dstate, of_chunk = _Recurrence._chunk_backward(
+                ctx, number, grads, h_all, h_first, dh_all, dstate
+            )
             dextra = [total + part for total, part in zip(dextra, of_chunk, strict=True)]
         return (None,) * 6 + grads.result() + (*dstate, *dextra)
+
+    @staticmethod
+    def _chunk_backward(
+        ctx: Any,
+        number: int,
+        grads: "_Gradients",
+        h_all: Tensor,
+        h_first: Tensor,
+        dh_all: Tensor,
+        dstate: State,
+    ) -> tuple[State, list[Tensor]]:
+        """One chunk; what it holds is gone when it returns, before the next one needs as much."""
+        run: _Run = ctx.run
+        begin, end = ctx.edges[number], ctx.edges[number + 1]
+        before = h_all[begin - 1] if begin else h_first
+        keep, saved = run.keep.part(begin, end), ctx.saved[number]
+        if ctx.schedule.recompute:
+            again = torch.empty_like(h_all[begin:end])
+            state = (before, *ctx.starts[number])
+            _, saved = run.forward(begin, end, state, again, save=True)
+        dgx, dgh, dstate, dextra = run.loop.backward(
+            saved, h_all[begin:end], before, dh_all[begin:end], dstate, keep,
+            ctx.cut.part(begin, end), _shifted(ctx.trace, begin),
+        )  # fmt: skip
+        # Every step's share of a weight's gradient is an outer product; their sum over time and
+        # lanes is one matrix product.
+        grads.add(begin, end, dgx, dgh)
+        for part, h_prev in _previous(h_all, h_first, begin, end, keep):
+            grads.add_recurrent(dgh[part], h_prev)
+        return dstate, dextra
 
 
 def _previous(

@@ -1,6 +1,6 @@
 """In which chunks of time a recurrence is run, and what is kept of each for the backward pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, isqrt
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.bptt.cell import Cell
+from elman.bptt.gru import GRUCell
 
 CHUNK_BYTES = 1 << 23
 """Of the projected inputs of one chunk: what the loop writes is then still near when it is read
@@ -30,70 +31,105 @@ class Schedule:
 
     def chunk(self, cell: Cell, batch: int) -> int:
         """Steps of a chunk."""
-        return self.every or max(1, CHUNK_BYTES // (_gates_bytes(cell) * batch))
+        step = cell.gates * cell.hidden_size * cell.weight_ih.element_size() * batch
+        return self.every or max(1, CHUNK_BYTES // step)
 
     def memory(self, cell: Cell, steps: int, batch: int) -> int:
         """Bytes that a forward and backward pass hold at most, beyond its inputs, its results,
         the weights, and the gradients of all of these.
+
+        Not counted are the recurrent weights in the layouts of their products (at most twice
+        their own size), what autocast rounds, and masks.
         """
-        every = min(steps, self.chunk(cell, batch))
-        saved = _saved_bytes(cell) * batch
-        state = cell.hidden_size * cell.weight_ih.element_size() * batch
-        # The gradients of both projections, h once more, and h one step earlier.
-        working = every * (2 * _gates_bytes(cell) * batch + 2 * state)
+        return self._needs(_Costs.of(cell, batch), steps)
+
+    def _needs(self, costs: "_Costs", steps: int) -> int:
+        every = min(steps, self.every or max(1, CHUNK_BYTES // costs.gates))
         if not self.recompute:
-            return steps * saved + working
-        return ceil(steps / every) * (cell.states - 1) * state + every * saved + working
+            return costs.constant + steps * costs.saved + every * costs.working
+        checkpoints = ceil(steps / every) * costs.checkpoint
+        return costs.constant + checkpoints + every * (costs.saved + costs.again + costs.working)
 
     @classmethod
     def within(cls, budget: int, cell: Cell, steps: int, batch: int) -> "Schedule":
-        """The cheapest that holds at most `budget` bytes.
+        """The cheapest that holds at most `budget` bytes: keep everything, or else the longest
+        chunks that fit, since theirs are the largest and fastest products.
 
         Raises:
             ValueError: where none does; it says the least that works.
         """
-        fast = cls()
-        if fast.memory(cell, steps, batch) <= budget:
-            return fast
+        costs = _Costs.of(cell, batch)
 
         def needs(every: int) -> int:
-            return cls(every, recompute=True).memory(cell, steps, batch)
+            return cls(every, recompute=True)._needs(costs, steps)
 
-        # Checkpoints fall with `every`, and a chunk grows with it: the sum has one valley.
-        least = _valley(needs, steps)
-        if needs(least) > budget:
+        if cls()._needs(costs, steps) <= budget:
+            return cls()
+        # With n chunks, the shortest that do are the cheapest; they come one for each n, or are
+        # so short that every length is one of them.
+        root = isqrt(steps) + 1
+        lengths = sorted({*range(1, root + 1), *(ceil(steps / n) for n in range(1, root + 1))})
+        fitting = [every for every in lengths if every <= steps and needs(every) <= budget]
+        if not fitting:
+            least = min(cls()._needs(costs, steps), *(needs(n) for n in lengths if n <= steps))
             raise ValueError(
                 f"a budget of {budget:,} bytes is too small for {steps} steps of {batch} lanes: "
-                f"{needs(least):,} is the least that works"
+                f"{least:,} is the least that works"
             )
-        # Beyond the valley, the longest chunk that fits has the largest, fastest products.
-        low, high = least, min(steps, fast.chunk(cell, batch))
+        # Up to the next of these lengths there are as many chunks, each longer and dearer.
+        low = fitting[-1]
+        high = next((every for every in lengths if every > low), steps + 1) - 1
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if needs(middle) <= budget else (low, middle - 1)
         return cls(low, recompute=True)
 
 
-def _valley(needs: Callable[[int], int], steps: int) -> int:
-    """The `every` that needs least; around the square root, where the two parts are alike."""
-    around = isqrt(steps)
-    candidates = {1, *range(max(1, around // 8), min(steps, around * 2) + 1)}
-    least: int = min(candidates, key=needs)
-    return least
+@dataclass(frozen=True)
+class _Costs:
+    """Bytes of all lanes together.
 
+    Args:
+        gates: the projected inputs of a step.
+        saved: what a step leaves for the backward pass.
+        working: what the backward pass makes of a step while its chunk's turn lasts.
+        again: what running a step a second time makes.
+        checkpoint: the state before a chunk, without h.
+        constant: what does not grow with time.
+    """
 
-def _gates_bytes(cell: Cell) -> int:
-    return cell.gates * cell.hidden_size * cell.weight_ih.element_size()
+    gates: int
+    saved: int
+    working: int
+    again: int
+    checkpoint: int
+    constant: int
+
+    @classmethod
+    def of(cls, cell: Cell, batch: int) -> "_Costs":
+        tensor = cell.hidden_size * cell.weight_ih.element_size() * batch
+        gates = cell.gates * tensor
+        # Two gradients where something stands between the projections, or may.
+        projections = 2 if isinstance(cell, GRUCell) or not cell.derived_by_hand else 1
+        return cls(
+            gates=gates,
+            saved=_saved_bytes(cell) * batch,
+            # And h one step earlier, with zeros where it was forgotten.
+            working=projections * gates + 2 * tensor,
+            again=tensor,
+            checkpoint=(cell.states - 1) * tensor,
+            constant=(6 * cell.states + 4) * tensor + 4 * gates,
+        )
 
 
 def _saved_bytes(cell: Cell) -> int:
     """What one step of one lane leaves for the backward pass: asked of the cell itself."""
     like = cell.weight_ih.detach()
     gx = like.new_zeros(1, cell.gates * cell.hidden_size)
-    gh = gx if cell.recurrent else gx[:, :0]
+    gh = gx.clone() if cell.recurrent else gx[:, :0]
     with torch.no_grad():
         saved = cell.step(gx, gh, cell.initial_state(1))[1]
-    kept = saved if cell.derived_by_hand else (gx, gx, *cell.initial_state(1))
+    kept = saved if cell.derived_by_hand else (gx, gh, *cell.initial_state(1))
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _in(kept)}
     storages.pop(gx.untyped_storage().data_ptr(), None)
     return gx.nbytes + sum(storages.values())

@@ -24,10 +24,10 @@ def bench(
     import torch
 
     from elman.bptt.kernels.native import load
-    from elman.train.precision import measure
+    from elman.bptt.precision import WORTH_IT, bfloat16_speed
 
     native, why = load()
-    precision, ratio = measure(hidden_size)
+    ratio = bfloat16_speed(hidden_size)
     rows = [compared(name, hidden_size, lanes, steps, runs) for name in ("LSTM", "GRU", "RNN")]
     facts: dict[str, Any] = {
         "path": "kernels" if native else "reference",
@@ -35,7 +35,7 @@ def bench(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "bfloat16_ratio": round(ratio, 2),
-        "precision": precision,
+        "precision": "bfloat16" if ratio >= WORTH_IT else "float32",
         "hidden_size": hidden_size,
         "lanes": lanes,
         "steps": steps,

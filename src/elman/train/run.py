@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from elman.bptt.precision import WORTH_IT, bfloat16_speed
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model import build
@@ -26,7 +27,6 @@ from elman.model.checkpoint import (
 from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
 from elman.train.optim import OPTIMIZERS, make_optimizer
-from elman.train.precision import measure
 from elman.train.prepare import Data, prepare
 from elman.train.runlog import LOG, Observer, RunLog, Tell
 from elman.train.schedule import Budget, rate
@@ -134,7 +134,8 @@ def _settled(config: Config, tell: Tell) -> Config:
     if settings.lr is None:
         values["lr"] = OPTIMIZERS[settings.optimizer].lr
     if settings.precision == "auto":
-        values["precision"], ratio = measure(config.model.hidden_size)
+        ratio = bfloat16_speed(config.model.hidden_size)
+        values["precision"] = "bfloat16" if ratio >= WORTH_IT else "float32"
         tell("note", text=f"{values['precision']}: bfloat16 is {ratio:.2f} times as fast here")
     return config.model_copy(update={"train": settings.model_copy(update=values)})
 

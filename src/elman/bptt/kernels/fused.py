@@ -8,7 +8,7 @@ from torch import Tensor
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
-from elman.bptt.kernels.native import CELLS, Backward, Forward, Native, load
+from elman.bptt.kernels.native import CELLS, KINDS, PAIRS, Backward, Forward, Native, load
 from elman.bptt.loops import Loop, Mask, Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
@@ -44,12 +44,15 @@ def fused(cell: Cell, x: Tensor) -> bool:
 @dataclass(frozen=True)
 class _Saved:
     gates: Tensor
-    kept: Tensor
+    kept: Tensor | None
     c_first: Tensor | None
 
 
 class FusedLoop(Loop):
-    """Cells that the library knows, in float32."""
+    """Cells that the library knows. States, gates and sums are float32; where `low` is bfloat16,
+    the weights of the loop's products are rounded to it, and on processors that multiply pairs of
+    bfloat16 the states are, too.
+    """
 
     def __init__(
         self, cell: Cell, weight_hh: Tensor | None, bias_hh: Tensor | None, low: torch.dtype
@@ -59,7 +62,9 @@ class FusedLoop(Loop):
         self._native: Native = native
         self._cell = cell
         self._number = NUMBERS[type(cell)]
-        self._weight = weight_hh
+        low = low if low == torch.bfloat16 else torch.float32
+        self._weight = None if weight_hh is None else weight_hh.to(low)
+        self._kind = PAIRS if low == torch.bfloat16 else KINDS[low]
         self._bias = None if bias_hh is None else bias_hh.contiguous()
         self._forward_weight: Tensor | None = None
         self._backward_weight: Tensor | None = None
@@ -68,19 +73,30 @@ class FusedLoop(Loop):
         steps, batch, columns = gx.shape
         size = self._cell.hidden_size
         threads = torch.get_num_threads() if batch * size * columns > SMALL else 1
-        return {"cell": self._number, "T": steps, "B": batch, "H": size, "threads": threads}
+        return {
+            "cell": self._number,
+            "T": steps,
+            "B": batch,
+            "H": size,
+            "threads": threads,
+            "kind": self._kind,
+        }
 
     def forward(
         self, gx: Tensor, state: State, keep: Mask, h: Tensor, save: bool
     ) -> tuple[State, Any]:
         cell = self._cell
         if self._weight is not None and self._forward_weight is None:
-            self._forward_weight = self._native.packed(self._weight, cell.hidden_size, cell.gates)
+            self._forward_weight = self._native.packed(
+                self._weight, cell.hidden_size, cell.gates, self._kind
+            )
         steps, batch, size = h.shape
         h_first = state[0].contiguous()
         c_first = state[1].contiguous() if cell.states > 1 else None
-        # Without a backward pass, each step's c takes the place of the last.
-        kept = h.new_empty(steps if save else 1, batch, size)
+        kept = None
+        if isinstance(cell, LSTMCell | GRUCell):
+            # Without a backward pass, each step's takes the place of the last.
+            kept = h.new_empty(steps if save else 1, batch, size)
         scratch = None if keep.passes is None else h.new_empty(2, batch, size)
         self._native.run(
             Forward,
@@ -96,7 +112,7 @@ class FusedLoop(Loop):
             keep=keep.passes,
             scratch=scratch,
         )
-        after = (h[-1],) if c_first is None else (h[-1], kept[-1])
+        after = (h[-1],) if c_first is None or kept is None else (h[-1], kept[-1])
         return after, _Saved(gx, kept, c_first) if save else None
 
     def backward(
@@ -112,7 +128,9 @@ class FusedLoop(Loop):
     ) -> tuple[Tensor, Tensor, State, list[Tensor]]:
         cell, gates = self._cell, saved.gates
         if self._weight is not None and self._backward_weight is None:
-            self._backward_weight = self._native.packed(self._weight.t(), cell.hidden_size, 1)
+            self._backward_weight = self._native.packed(
+                self._weight.t(), cell.hidden_size, 1, self._kind
+            )
         dgx = torch.empty_like(gates)
         # Only a GRU puts something between the two projections.
         dgh = torch.empty_like(gates) if isinstance(cell, GRUCell) else dgx

@@ -18,6 +18,9 @@ CELLS = ("rnn", "relu", "gru", "lstm", "mingru", "minlstm")
 KINDS: dict[torch.dtype, int] = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 """What a packed matrix may hold."""
 
+PAIRS = 3
+"""bfloat16, multiplied in pairs by processors that can: then the other factor is rounded, too."""
+
 VARIABLE = "ELMAN_KERNELS"
 """Environment variable: `reference` turns the library off, `avx2` takes that instruction set."""
 
@@ -38,7 +41,7 @@ Forward = _structure(
 )
 Backward = _structure(
     "Backward",
-    "cell T B H threads",
+    "cell T B H threads kind",
     "gates kept packed h_all h_first c_first keep cut dh_all dgx dgh dh dc indirect",
 )
 Product = _structure("Product", "rows N K threads kind", "a packed scale bias out")
@@ -57,19 +60,25 @@ class Native:
     parallel: bool
     _library: ctypes.CDLL
 
-    def packed(self, weight: Tensor, units: int, gates: int) -> Tensor:
-        """weight (gates * units, K), any strides, laid out for the products of the loops."""
+    def packed(self, weight: Tensor, units: int, gates: int, kind: int | None = None) -> Tensor:
+        """weight (gates * units, K), any strides, laid out for the products of the loops.
+
+        Its kind is that of its dtype, or PAIRS.
+        """
         k = weight.shape[1]
-        size = self._library.elman_packed_size(units, gates, k)
+        kind = KINDS[weight.dtype] if kind is None else kind
+        size = self._library.elman_packed_size(kind, units, gates, k)
         out = torch.empty(size, dtype=weight.dtype)
         self._library.elman_pack(
-            weight.data_ptr(), KINDS[weight.dtype], *weight.stride(), units, gates, k,
+            weight.data_ptr(), kind, *weight.stride(), units, gates, k,
             out.data_ptr(),
         )  # fmt: skip
         return out
 
     def run(self, job: type[ctypes.Structure], /, **fields: int | Tensor | None) -> None:
         """Do what a Forward, Backward or Product says. Tensors are contiguous; None is null."""
+        for value in fields.values():
+            assert not isinstance(value, Tensor) or value.is_contiguous()
         values = {
             name: value.data_ptr() if isinstance(value, Tensor) else value
             for name, value in fields.items()
@@ -91,6 +100,8 @@ def load() -> tuple[Native | None, str]:
         library = ctypes.CDLL(str(found))
     except OSError as error:
         return None, f"{found} cannot be loaded: {error}"
+    if not _fits(library):
+        return None, f"{found} is of another version of Elman: install it again"
     _declare(library)
     sets: list[str] = []
     while name := library.elman_isa(len(sets)):
@@ -113,13 +124,22 @@ def _find() -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
+def _fits(library: ctypes.CDLL) -> bool:
+    """Whether the library's structs are ours: memory would be overwritten otherwise."""
+    if not hasattr(library, "elman_struct_size"):
+        return False
+    library.elman_struct_size.restype = ctypes.c_int64
+    sizes = [library.elman_struct_size(n) for n in range(3)]
+    return sizes == [ctypes.sizeof(struct) for struct in (Forward, Backward, Product)]
+
+
 def _declare(library: ctypes.CDLL) -> None:
     integer, address = ctypes.c_int64, ctypes.c_void_p
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "elman_isa": (ctypes.c_char_p, [ctypes.c_int]),
         "elman_use": (ctypes.c_int, [ctypes.c_char_p]),
         "elman_set_threads": (None, [address] * 3),
-        "elman_packed_size": (integer, [integer] * 3),
+        "elman_packed_size": (integer, [integer] * 4),
         "elman_pack": (None, [address, *[integer] * 6, address]),
         "elman_forward": (None, [ctypes.POINTER(Forward)]),
         "elman_backward": (None, [ctypes.POINTER(Backward)]),

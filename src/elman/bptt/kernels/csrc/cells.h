@@ -35,7 +35,7 @@ struct Backward {
   float* dgx;           // (G * H)
   float* dgh;           // (G * H); may be dgx
   float* dc;            // (H) of an LSTM: in dLoss/dc_t, out dLoss/dc_{t-1}
-  float passes;         // 0 where the state, or its gradient, stops
+  bool passes;          // false where the state, or its gradient, stops
   long H, u;
   int n;
 
@@ -119,7 +119,7 @@ struct Lstm {
     b.give(1, dc * c_prev * f * (1 - f));
     b.give(2, dc * i * (1 - g * g));
     b.give(3, dh * tanh_c * o * (1 - o));
-    store(b.dc + b.u, dc * f * b.passes, b.n);
+    store(b.dc + b.u, b.passes ? dc * f : V{}, b.n);  // 0, also where dc is infinite
     return V{};
   }
 };
@@ -143,22 +143,25 @@ struct MinGru {
 struct MinLstm {
   static constexpr int G = 3;
   static constexpr bool recurrent = false;
-  // f / (f + i) for f = sigmoid(a_f), i = sigmoid(a_i); the other share is 1 minus it.
+  // f / (f + i) of f = sigmoid(a_f), i = sigmoid(a_i). With both fractions extended so that the
+  // largest power of e is 1, nothing overflows, and gates that are both closed keep their ratio.
+  static V share(V a_f, V a_i) {
+    V least = a_f < a_i ? a_f : a_i;
+    least = least < 0 ? least : V{};
+    V of_f = exp(least) + exp(least - a_i), of_i = exp(least) + exp(least - a_f);
+    return of_f / (of_f + of_i);
+  }
   static V forward(const Forward& f) {
-    V fg = sigmoid(f.x(0)), i = sigmoid(f.x(1)), n = f.x(2), h_prev = load(f.h_prev + f.u, f.n);
-    V share = fg / (fg + i);
-    f.keep(0, fg);
-    f.keep(1, i);
-    return n + share * (h_prev - n);
+    V n = f.x(2), h_prev = load(f.h_prev + f.u, f.n);
+    return n + share(f.x(0), f.x(1)) * (h_prev - n);
   }
   static V backward(const Backward& b, V dh) {
-    V f = b.gate(0), i = b.gate(1), n = b.gate(2), h_prev = b.previous(b.h_prev);
-    V total = f + i, share = f / total;
-    V dshare = dh * (h_prev - n) / total;  // times d(share)/df = (1 - share) / total
-    b.give(0, dshare * (1 - share) * f * (1 - f));
-    b.give(1, -dshare * share * i * (1 - i));
-    b.give(2, dh * (1 - share));
-    return dh * share;
+    V a_f = b.gate(0), a_i = b.gate(1), n = b.gate(2), h_prev = b.previous(b.h_prev);
+    V s = share(a_f, a_i), da = dh * (h_prev - n) * s * (1 - s);
+    b.give(0, da * sigmoid(-a_f));
+    b.give(1, -da * sigmoid(-a_i));
+    b.give(2, dh * (1 - s));
+    return dh * s;
   }
 };
 

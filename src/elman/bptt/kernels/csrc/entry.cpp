@@ -31,6 +31,9 @@ void Barrier::wait() {
 #if defined(__x86_64__)
 ELMAN_DECLARE(avx2)
 ELMAN_DECLARE(avx512)
+#if defined(ELMAN_BF16)
+ELMAN_DECLARE(avx512bf16)
+#endif
 #else
 ELMAN_DECLARE(neon)
 #endif
@@ -38,6 +41,9 @@ ELMAN_DECLARE(neon)
 namespace {
 
 const Variant* const variants[] = {
+#if defined(ELMAN_BF16)
+    &avx512bf16::variant,
+#endif
 #if defined(__x86_64__)
     &avx512::variant, &avx2::variant
 #else
@@ -49,7 +55,10 @@ bool runs_here(const Variant* v) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
-  if (v == &avx512::variant)
+#if defined(ELMAN_BF16)
+  if (v == &avx512bf16::variant && !__builtin_cpu_supports("avx512bf16")) return false;
+#endif
+  if (v != &avx2::variant)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 #endif
@@ -102,6 +111,12 @@ ELMAN_API const char* elman_isa(int n) {
   return nullptr;
 }
 
+// Sizes of the structs, by which Python sees whether it was built with this library.
+ELMAN_API int64_t elman_struct_size(int n) {
+  const int64_t sizes[] = {sizeof(ElmanForward), sizeof(ElmanBackward), sizeof(ElmanProduct)};
+  return n < 3 ? sizes[n] : 0;
+}
+
 ELMAN_API int elman_use(const char* name) {
   for (auto v : elman::variants)
     if (elman::runs_here(v) && !std::strcmp(v->name, name)) {
@@ -117,8 +132,8 @@ ELMAN_API void elman_set_threads(void* parallel, void* number, void* count) {
   elman::thread_count = reinterpret_cast<int (*)()>(count);
 }
 
-ELMAN_API int64_t elman_packed_size(int64_t units, int64_t gates, int64_t k) {
-  return elman::active->packed_size(units, gates, k);
+ELMAN_API int64_t elman_packed_size(int64_t kind, int64_t units, int64_t gates, int64_t k) {
+  return elman::active->packed_size(kind, units, gates, k);
 }
 
 ELMAN_API void elman_pack(const void* weight, int64_t kind, int64_t row_stride,

@@ -1,5 +1,7 @@
 // Products with a weight matrix that was packed once: out[m] = W a[m] for a few rows m.
 #pragma once
+#include <type_traits>
+
 #include "vec.h"
 
 namespace elman::ELMAN_ISA {
@@ -18,24 +20,48 @@ inline long panels(long units, int gates) {
   return (units + per_panel - 1) / per_panel;
 }
 
-inline long packed_size(long units, int gates, long k) {
-  return panels(units, gates) * (gates == 1 ? NV_PLAIN : gates) * W * k;
+// bfloat16 to be multiplied in pairs, where the processor does: two k of a lane lie side by side,
+//   [panel][k / 2][v][lane][k % 2]
+// and the rows are rounded as well. Elsewhere as uint16_t: only the weights are rounded.
+#if defined(__AVX512BF16__)
+struct Pair {
+  uint16_t bits;
+};
+#else
+using Pair = uint16_t;
+#endif
+
+template <class T>
+constexpr bool in_pairs() { return std::is_same_v<T, Pair> && !std::is_same_v<T, uint16_t>; }
+
+template <class T>
+constexpr long padded(long K) { return in_pairs<T>() ? (K + 1) / 2 * 2 : K; }
+
+template <class T>
+long packed_size(long units, int gates, long K) {
+  return panels(units, gates) * (gates == 1 ? NV_PLAIN : gates) * W * padded<T>(K);
 }
 
-// weight[(g * units + u) * row_stride + k * column_stride]; T is float, uint16_t or int8_t.
+// weight[(g * units + u) * row_stride + k * column_stride]; T is float, uint16_t (bfloat16), Pair
+// or int8_t.
 template <class T>
 void pack(const T* weight, long row_stride, long column_stride, long units, int gates, long K,
           T* packed) {
   const int nv = gates == 1 ? NV_PLAIN : gates;
-  const long n = panels(units, gates);
-  for (long p = 0; p < n; p++)
-    for (long k = 0; k < K; k++)
-      for (int v = 0; v < nv; v++)
-        for (int lane = 0; lane < W; lane++) {
-          long unit = (p * (nv / gates) + v / gates) * W + lane;
-          long row = (v % gates) * units + unit;
-          *packed++ = unit < units ? weight[row * row_stride + k * column_stride] : T(0);
-        }
+  const long n = panels(units, gates), step = nv * W;
+  for (long p = 0; p < n; p++, packed += step * padded<T>(K)) {
+    std::memset(packed, 0, sizeof(T) * step * padded<T>(K));
+    for (int v = 0; v < nv; v++)
+      for (int lane = 0; lane < W; lane++) {
+        const long unit = (p * (nv / gates) + v / gates) * W + lane;
+        if (unit >= units) break;
+        const T* from = weight + ((v % gates) * units + unit) * row_stride;
+        const long at = v * W + lane;
+        for (long k = 0; k < K; k++)
+          packed[in_pairs<T>() ? k / 2 * step * 2 + at * 2 + k % 2 : k * step + at] =
+              from[k * column_stride];
+      }
+  }
 }
 
 // As many rows at a time as their sums and one k's weights fit into the registers.
@@ -53,6 +79,14 @@ constexpr int most_rows() {
   return rows > 8 ? 8 : rows;
 }
 
+template <int NV, int MR>
+inline __attribute__((always_inline)) void put(const V (&sum)[MR][NV], float* out) {
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; m++)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) store(out + (m * NV + v) * W, sum[m][v]);
+}
+
 template <int NV, int MR, class T>
 inline __attribute__((always_inline)) void tile(long K, const float* a, long lda, const T* b,
                                                 float* out) {
@@ -60,22 +94,55 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
   for (long k = 0; k < K; k++) {
     V weights[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) weights[v] = load(b + v * W);
+    for (int v = 0; v < NV; v++) {
+      weights[v] = load(b + v * W);
+      __builtin_prefetch(b + (8 * NV + v) * W);
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < MR; m++) {
       V x = splat(a[m * lda + k]);
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) sum[m][v] += x * weights[v];
     }
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) __builtin_prefetch(b + (8 * NV + v) * W);
     b += NV * W;
   }
-#pragma GCC unroll 16
-  for (int m = 0; m < MR; m++)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) store(out + (m * NV + v) * W, sum[m][v]);
+  put<NV, MR>(sum, out);
 }
+
+#if defined(__AVX512BF16__)
+template <int NV, int MR>
+inline __attribute__((always_inline)) void tile(long K, const float* a, long lda, const Pair* b,
+                                                float* out) {
+  constexpr long BLOCK = 256;
+  uint32_t pairs[MR][BLOCK / 2];
+  V sum[MR][NV] = {};
+  for (long begin = 0; begin < K; begin += BLOCK) {
+    const long n = K - begin < BLOCK ? K - begin : BLOCK;
+    for (int m = 0; m < MR; m++)
+      for (long k = 0; k < n; k += W) {
+        V x = load(a + m * lda + begin + k, int(n - k < W ? n - k : W));
+        _mm256_storeu_si256((__m256i*)(pairs[m] + k / 2), (__m256i)_mm512_cvtneps_pbh((__m512)x));
+      }
+    for (long k = 0; k < (n + 1) / 2; k++) {
+      __m512bh weights[NV];
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) {
+        weights[v] = (__m512bh)_mm512_loadu_si512(b + v * W * 2);
+        __builtin_prefetch(b + (8 * NV + v) * W * 2);
+      }
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; m++) {
+        const __m512bh x = (__m512bh)_mm512_set1_epi32(int(pairs[m][k]));
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; v++)
+          sum[m][v] = (V)_mm512_dpbf16_ps((__m512)sum[m][v], x, weights[v]);
+      }
+      b += NV * W * 2;
+    }
+  }
+  put<NV, MR>(sum, out);
+}
+#endif
 
 // out[(m * NV + v) * W + lane] for `rows` <= most_rows<NV>().
 template <int NV, class T>

@@ -8,10 +8,10 @@ extern "C" {
 
 struct ElmanForward {
   int64_t cell, T, B, H, threads;
-  int64_t kind;         // of the packed weights: 0 float32, 1 bfloat16, 2 int8
+  int64_t kind;         // of the packed weights: 0 float32, 1 bfloat16, 2 int8, 3 bfloat16 in pairs
   int64_t kept_every;   // B*H where every step's c or gh_n is kept, 0 where only the last
   float* gx;            // (T, B, G*H); in: projections with bias_ih; out: for the backward pass
-  float* kept;          // (T, B, H), or (B, H) where kept_every is 0
+  float* kept;          // c of an LSTM, gh_n of a GRU: (T, B, H), or (B, H) where kept_every is 0
   const void* packed;   // weight_hh by elman_pack; null for a cell without a product
   const float* scale;   // (G*H) for int8 weights, else null
   const float* bias_hh; // (G*H) or null
@@ -23,7 +23,7 @@ struct ElmanForward {
 };
 
 struct ElmanBackward {
-  int64_t cell, T, B, H, threads;
+  int64_t cell, T, B, H, threads, kind;
   const float* gates;   // what the forward pass left in gx
   const float* kept;
   const void* packed;   // weight_hh by elman_pack, for the product with dgh
@@ -67,7 +67,7 @@ class Barrier {
 // What one instruction set offers; each variant.cpp fills one in.
 struct Variant {
   const char* name;
-  int64_t (*packed_size)(int64_t units, int64_t gates, int64_t k);
+  int64_t (*packed_size)(int64_t kind, int64_t units, int64_t gates, int64_t k);
   void (*pack)(const void* weight, int64_t kind, int64_t row_stride, int64_t column_stride,
                int64_t units, int64_t gates, int64_t k, void* packed);
   void (*forward)(const ElmanForward&, int thread, int threads, Barrier&);

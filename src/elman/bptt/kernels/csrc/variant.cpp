@@ -8,19 +8,15 @@
 namespace elman::ELMAN_ISA {
 namespace {
 
-// A thread's share: some lanes for the whole sequence, or some units with a barrier each step.
+// A thread's units, of all lanes: half of the weights then stay in each core's own cache.
 struct Share {
-  long lane_begin, lane_end, unit_begin, unit_end;
-  bool alone;  // no other thread's results are needed
+  long begin, end;
 };
 
-constexpr long LANES_EACH = 1L << 40;  // set from measurements, see lanes_each()
-
-Share share(long B, long H, long unit_step, bool by_lanes, int thread, int threads) {
-  if (by_lanes) return {B * thread / threads, B * (thread + 1) / threads, 0, H, true};
-  long steps = (H + unit_step - 1) / unit_step;
-  return {0, B, std::min(H, steps * thread / threads * unit_step),
-          std::min(H, steps * (thread + 1) / threads * unit_step), threads == 1};
+Share share(long units, long step, int thread, int threads) {
+  const long steps = (units + step - 1) / step;
+  return {std::min(units, steps * thread / threads * step),
+          std::min(units, steps * (thread + 1) / threads * step)};
 }
 
 template <class C, class T>
@@ -28,29 +24,28 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   constexpr int NV = panel_vectors<C::G>(), M = most_rows<NV>();
   constexpr long per_panel = NV / C::G * W;
   const long B = f.B, H = f.H, GH = C::G * H;
-  const bool by_lanes = C::recurrent && B >= LANES_EACH * threads;
-  const Share own = share(B, H, per_panel, by_lanes, thread, threads);
+  const Share own = share(H, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
 
   // With resets, h is read from a copy in which forgotten rows are 0.
   auto copy_masked = [&](const float* h, long t, long lane) {
     float* to = f.scratch + (t & 1) * B * H + lane * H;
-    for (long u = own.unit_begin; u < own.unit_end; u++) to[u] = f.keep[t * B + lane] ? h[u] : 0;
+    for (long u = own.begin; u < own.end; u++) to[u] = f.keep[t * B + lane] ? h[u] : 0;
   };
   if (f.keep) {
-    for (long b = own.lane_begin; b < own.lane_end; b++) copy_masked(f.h_first + b * H, 0, b);
-    if (!own.alone) barrier.wait();
+    for (long b = 0; b < B; b++) copy_masked(f.h_first + b * H, 0, b);
+    if (threads > 1) barrier.wait();
   }
   for (long t = 0; t < f.T; t++) {
     const float* h_prev = f.keep ? f.scratch + (t & 1) * B * H
                           : t    ? f.h_all + (t - 1) * B * H
                                  : f.h_first;
     const float* c_prev = t ? f.kept + (t - 1) * f.kept_every : f.c_first;
-    for (long u = own.unit_begin; u < own.unit_end; u += per_panel)
-      for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
+    for (long u = own.begin; u < own.end; u += per_panel)
+      for_row_blocks<NV>(0, B, [&](long first, int rows) {
         if constexpr (C::recurrent)
-          tile_rows<NV>(rows, H, h_prev + first * H, H, packed + u / per_panel * NV * W * H, out);
+          tile_rows<NV>(rows, H, h_prev + first * H, H, packed + u / per_panel * NV * W * padded<T>(H), out);
         for (int m = 0; m < rows; m++) {
           const long lane = first + m, place = t * B + lane;
           const bool kept = !f.keep || f.keep[place];
@@ -58,7 +53,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
           step.scale = f.scale;
           step.bias = f.bias_hh;
           step.gx = f.gx + place * GH;
-          step.kept = f.kept + t * f.kept_every + lane * H;
+          step.kept = f.kept ? f.kept + t * f.kept_every + lane * H : nullptr;
           step.h_prev = h_prev + lane * H;
           step.c_prev = kept && f.c_first ? c_prev + lane * H : nullptr;
           step.H = H;
@@ -71,27 +66,26 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
             for (int g = 0; g < C::G; g++)
               __builtin_prefetch(step.gx + B * GH + g * H + step.u, 1);
             __builtin_prefetch(f.h_all + (place + B) * H + step.u, 1);
-            __builtin_prefetch(step.kept + f.kept_every + step.u, 1);
+            if (step.kept) __builtin_prefetch(step.kept + f.kept_every + step.u, 1);
             store(f.h_all + place * H + step.u, C::forward(step), step.n);
           }
         }
       });
     if (f.keep && t + 1 < f.T)
-      for (long b = own.lane_begin; b < own.lane_end; b++)
+      for (long b = 0; b < B; b++)
         copy_masked(f.h_all + (t * B + b) * H, t + 1, b);
-    if (C::recurrent && !own.alone) barrier.wait();
+    if (C::recurrent && threads > 1) barrier.wait();
   }
 }
 
-template <class C>
+template <class C, class T>
 void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
   constexpr int NV = NV_PLAIN, M = most_rows<NV>();
   constexpr long per_panel = NV * W;
   const long B = f.B, H = f.H, GH = C::G * H;
-  const bool by_lanes = C::recurrent && B >= LANES_EACH * threads;
-  const Share own = share(B, H, per_panel, by_lanes, thread, threads);
+  const Share own = share(H, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
-  const float* packed = static_cast<const float*>(f.packed);
+  const T* packed = static_cast<const T*>(f.packed);
 
   for (long t = f.T - 1; t >= 0; t--) {
     const float* h_prev = t ? f.h_all + (t - 1) * B * H : f.h_first;
@@ -99,12 +93,12 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
     auto passes = [&](long lane) {
       return (!f.keep || f.keep[t * B + lane]) && (!f.cut || f.cut[t * B + lane]);
     };
-    for (long lane = own.lane_begin; lane < own.lane_end; lane++) {
+    for (long lane = 0; lane < B; lane++) {
       const long place = t * B + lane;
       const bool kept = !f.keep || f.keep[place];
       Backward step{};
       step.gates = f.gates + place * GH;
-      step.kept = f.kept + place * H;
+      step.kept = f.kept ? f.kept + place * H : nullptr;
       step.h = f.h_all + place * H;
       step.h_prev = kept ? h_prev + lane * H : nullptr;
       step.c_prev = kept && c_prev ? c_prev + lane * H : nullptr;
@@ -113,27 +107,27 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
       step.dc = f.dc + lane * H;
       step.passes = passes(lane);
       step.H = H;
-      for (step.u = own.unit_begin; step.u < own.unit_end; step.u += W) {
-        step.n = int(std::min<long>(W, own.unit_end - step.u));
+      for (step.u = own.begin; step.u < own.end; step.u += W) {
+        step.n = int(std::min<long>(W, own.end - step.u));
         float* carried = f.dh + lane * H + step.u;
         V through = load(carried, step.n);
         if (f.indirect) store(f.indirect + place * H + step.u, through, step.n);
         V direct = C::backward(step, load(f.dh_all + place * H + step.u, step.n) + through);
-        store(carried, C::recurrent ? direct : direct * step.passes, step.n);
+        store(carried, C::recurrent || step.passes ? direct : V{}, step.n);
       }
     }
     if constexpr (C::recurrent) {
-      if (!own.alone) barrier.wait();
-      for (long u = own.unit_begin; u < own.unit_end; u += per_panel)
-        for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
+      if (threads > 1) barrier.wait();
+      for (long u = own.begin; u < own.end; u += per_panel)
+        for_row_blocks<NV>(0, B, [&](long first, int rows) {
           tile_rows<NV>(rows, GH, f.dgh + (t * B + first) * GH, GH,
-                        packed + u / per_panel * NV * W * GH, out);
+                        packed + u / per_panel * NV * W * padded<T>(GH), out);
           for (int m = 0; m < rows; m++) {
-            const float mask = passes(first + m);
+            const bool on = passes(first + m);
             for (int v = 0; v < NV && u + v * W < H; v++) {
               const int n = int(std::min<long>(W, H - u - v * W));
               float* dh = f.dh + (first + m) * H + u + v * W;
-              store(dh, mask * (load(dh, n) + load(out + (m * NV + v) * W)), n);
+              store(dh, on ? load(dh, n) + load(out + (m * NV + v) * W) : V{}, n);
             }
           }
         });
@@ -145,12 +139,12 @@ template <class T>
 void product(const ElmanProduct& f, int thread, int threads) {
   constexpr int NV = NV_PLAIN, M = most_rows<NV>();
   constexpr long per_panel = NV * W;
-  const Share own = share(f.rows, f.N, per_panel, false, thread, threads);
+  const Share own = share(f.N, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
-  for (long u = own.unit_begin; u < own.unit_end; u += per_panel)
+  for (long u = own.begin; u < own.end; u += per_panel)
     for_row_blocks<NV>(0, f.rows, [&](long first, int rows) {
-      tile_rows<NV>(rows, f.K, f.a + first * f.K, f.K, packed + u / per_panel * NV * W * f.K, out);
+      tile_rows<NV>(rows, f.K, f.a + first * f.K, f.K, packed + u / per_panel * NV * W * padded<T>(f.K), out);
       for (int m = 0; m < rows; m++)
         for (int v = 0; v < NV && u + v * W < f.N; v++) {
           const long at = u + v * W;
@@ -169,8 +163,10 @@ void pack_any(const void* weight, int64_t kind, int64_t rows, int64_t columns, i
     pack((const float*)weight, rows, columns, units, int(gates), k, (float*)packed);
   else if (kind == 1)
     pack((const uint16_t*)weight, rows, columns, units, int(gates), k, (uint16_t*)packed);
-  else
+  else if (kind == 2)
     pack((const int8_t*)weight, rows, columns, units, int(gates), k, (int8_t*)packed);
+  else
+    pack((const Pair*)weight, rows, columns, units, int(gates), k, (Pair*)packed);
 }
 
 // In the order of CELLS in native.py.
@@ -181,6 +177,7 @@ void forward_kind(const ElmanForward& f, int thread, int threads, Barrier& barri
   if constexpr (C::recurrent) {
     if (f.kind == 1) return forward<C, uint16_t>(f, thread, threads, barrier);
     if (f.kind == 2) return forward<C, int8_t>(f, thread, threads, barrier);
+    if (f.kind == 3) return forward<C, Pair>(f, thread, threads, barrier);
   }
   forward<C, float>(f, thread, threads, barrier);
 }
@@ -193,9 +190,16 @@ void forward_any(const ElmanForward& f, int thread, int threads, Barrier& barrie
   }
 }
 
+template <class C>
+void backward_kind(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
+  if constexpr (C::recurrent)
+    if (f.kind == 3) return backward<C, Pair>(f, thread, threads, barrier);
+  backward<C, float>(f, thread, threads, barrier);
+}
+
 void backward_any(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
   switch (f.cell) {
-#define DO(n, C) case n: return backward<C>(f, thread, threads, barrier);
+#define DO(n, C) case n: return backward_kind<C>(f, thread, threads, barrier);
     ELMAN_CELLS(DO)
 #undef DO
   }
@@ -207,8 +211,11 @@ void product_any(const ElmanProduct& f, int thread, int threads, Barrier&) {
   return product<int8_t>(f, thread, threads);
 }
 
-int64_t size_any(int64_t units, int64_t gates, int64_t k) {
-  return packed_size(units, int(gates), k);
+int64_t size_any(int64_t kind, int64_t units, int64_t gates, int64_t k) {
+  if (kind == 0) return packed_size<float>(units, int(gates), k);
+  if (kind == 1) return packed_size<uint16_t>(units, int(gates), k);
+  if (kind == 2) return packed_size<int8_t>(units, int(gates), k);
+  return packed_size<Pair>(units, int(gates), k);
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ inline V within(V x, float limit) {
 
 // e^x within 2 units in the last place; x is held to where the result is a normal number.
 inline V exp(V x) {
+  const V given = x;
   x = within(x, 87.0f);
   const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   V n = x * 1.44269504f + shift;
@@ -94,7 +95,8 @@ inline V exp(V x) {
   V square = r * r;
   V high = (r * 1.98412698e-4f + 1.38888889e-3f) * square + (r * 8.33333333e-3f + 4.16666667e-2f);
   V p = (high * square + (r * 1.66666667e-1f + 0.5f)) * square + (r + 1.0f);
-  return reinterpret_cast<V>(reinterpret_cast<I>(p) + exponent);
+  // Of a NaN, the sum of bits could be a number.
+  return given == given ? reinterpret_cast<V>(reinterpret_cast<I>(p) + exponent) : given;
 }
 
 inline V sigmoid(V x) { return reciprocal(1 + exp(-x)); }
