@@ -11,7 +11,7 @@ from torch import Tensor
 from elman.bptt.cell import Cell
 from elman.bptt.gru import GRUCell
 
-CHUNK_BYTES = 1 << 23
+CHUNK_BYTES = 1 << 24
 """Of the projected inputs of one chunk: what the loop writes is then still near when it is read
 again, and the products over the chunk are large enough to be fast."""
 

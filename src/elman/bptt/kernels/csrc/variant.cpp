@@ -8,15 +8,25 @@
 namespace elman::ELMAN_ISA {
 namespace {
 
-// A thread's units, of all lanes: half of the weights then stay in each core's own cache.
+// A thread's share: some lanes, or some units of every lane and a barrier each step.
 struct Share {
-  long begin, end;
+  long lane_begin, lane_end, begin, end;
+  bool alone;  // what other threads make is not needed
 };
 
-Share share(long units, long step, int thread, int threads) {
+Share of_units(long B, long units, long step, int thread, int threads) {
   const long steps = (units + step - 1) / step;
-  return {std::min(units, steps * thread / threads * step),
-          std::min(units, steps * (thread + 1) / threads * step)};
+  return {0, B, std::min(units, steps * thread / threads * step),
+          std::min(units, steps * (thread + 1) / threads * step), threads == 1};
+}
+
+// Lanes where there are enough of them, and the weights fit into each core's own cache: no thread
+// then waits for another. Larger weights are halved instead.
+Share share(long B, long H, int gates, bool recurrent, long step, int thread, int threads) {
+  constexpr long CACHE = 1 << 20;
+  if (recurrent && B >= 8 * threads && gates * H * H * long(sizeof(float)) <= CACHE)
+    return {B * thread / threads, B * (thread + 1) / threads, 0, H, true};
+  return of_units(B, H, step, thread, threads);
 }
 
 template <class C, class T>
@@ -24,7 +34,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   constexpr int NV = panel_vectors<C::G>(), M = most_rows<NV>();
   constexpr long per_panel = NV / C::G * W;
   const long B = f.B, H = f.H, GH = C::G * H;
-  const Share own = share(H, per_panel, thread, threads);
+  const Share own = share(B, H, C::G, C::recurrent, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
 
@@ -34,8 +44,8 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
     for (long u = own.begin; u < own.end; u++) to[u] = f.keep[t * B + lane] ? h[u] : 0;
   };
   if (f.keep) {
-    for (long b = 0; b < B; b++) copy_masked(f.h_first + b * H, 0, b);
-    if (threads > 1) barrier.wait();
+    for (long b = own.lane_begin; b < own.lane_end; b++) copy_masked(f.h_first + b * H, 0, b);
+    if (!own.alone) barrier.wait();
   }
   for (long t = 0; t < f.T; t++) {
     const float* h_prev = f.keep ? f.scratch + (t & 1) * B * H
@@ -43,7 +53,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
                                  : f.h_first;
     const float* c_prev = t ? f.kept + (t - 1) * f.kept_every : f.c_first;
     for (long u = own.begin; u < own.end; u += per_panel)
-      for_row_blocks<NV>(0, B, [&](long first, int rows) {
+      for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
         if constexpr (C::recurrent)
           tile_rows<NV>(rows, H, h_prev + first * H, H, packed + u / per_panel * NV * W * padded<T>(H), out);
         for (int m = 0; m < rows; m++) {
@@ -72,9 +82,9 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
         }
       });
     if (f.keep && t + 1 < f.T)
-      for (long b = 0; b < B; b++)
+      for (long b = own.lane_begin; b < own.lane_end; b++)
         copy_masked(f.h_all + (t * B + b) * H, t + 1, b);
-    if (C::recurrent && threads > 1) barrier.wait();
+    if (C::recurrent && !own.alone) barrier.wait();
   }
 }
 
@@ -83,7 +93,7 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
   constexpr int NV = NV_PLAIN, M = most_rows<NV>();
   constexpr long per_panel = NV * W;
   const long B = f.B, H = f.H, GH = C::G * H;
-  const Share own = share(H, per_panel, thread, threads);
+  const Share own = share(B, H, C::G, C::recurrent, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
 
@@ -93,7 +103,7 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
     auto passes = [&](long lane) {
       return (!f.keep || f.keep[t * B + lane]) && (!f.cut || f.cut[t * B + lane]);
     };
-    for (long lane = 0; lane < B; lane++) {
+    for (long lane = own.lane_begin; lane < own.lane_end; lane++) {
       const long place = t * B + lane;
       const bool kept = !f.keep || f.keep[place];
       Backward step{};
@@ -117,9 +127,9 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
       }
     }
     if constexpr (C::recurrent) {
-      if (threads > 1) barrier.wait();
+      if (!own.alone) barrier.wait();
       for (long u = own.begin; u < own.end; u += per_panel)
-        for_row_blocks<NV>(0, B, [&](long first, int rows) {
+        for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
           tile_rows<NV>(rows, GH, f.dgh + (t * B + first) * GH, GH,
                         packed + u / per_panel * NV * W * padded<T>(GH), out);
           for (int m = 0; m < rows; m++) {
@@ -139,7 +149,7 @@ template <class T>
 void product(const ElmanProduct& f, int thread, int threads) {
   constexpr int NV = NV_PLAIN, M = most_rows<NV>();
   constexpr long per_panel = NV * W;
-  const Share own = share(f.N, per_panel, thread, threads);
+  const Share own = of_units(f.rows, f.N, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
   for (long u = own.begin; u < own.end; u += per_panel)
