@@ -73,10 +73,20 @@ constexpr int REGISTERS = 32;
 constexpr int REGISTERS = 16;
 #endif
 
+constexpr int AHEAD = 4096;  // bytes
+
 template <int NV>
 constexpr int most_rows() {
   int rows = (REGISTERS - NV - 1) / NV;
   return rows > 8 ? 8 : rows;
+}
+
+// Ask for weights that come later: further ahead than a processor does by itself.
+template <int BYTES>
+inline __attribute__((always_inline)) void prefetch(const void* now) {
+#pragma GCC unroll 8
+  for (int byte = 0; byte < BYTES; byte += 64)
+    __builtin_prefetch(static_cast<const char*>(now) + AHEAD + byte);
 }
 
 template <int NV, int MR>
@@ -94,10 +104,8 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
   for (long k = 0; k < K; k++) {
     V weights[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) {
-      weights[v] = load(b + v * W);
-      __builtin_prefetch(b + (8 * NV + v) * W);
-    }
+    for (int v = 0; v < NV; v++) weights[v] = load(b + v * W);
+    prefetch<NV * W * sizeof(T)>(b);
 #pragma GCC unroll 16
     for (int m = 0; m < MR; m++) {
       V x = splat(a[m * lda + k]);
@@ -126,10 +134,8 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
     for (long k = 0; k < (n + 1) / 2; k++) {
       __m512bh weights[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) {
-        weights[v] = (__m512bh)_mm512_loadu_si512(b + v * W * 2);
-        __builtin_prefetch(b + (8 * NV + v) * W * 2);
-      }
+      for (int v = 0; v < NV; v++) weights[v] = (__m512bh)_mm512_loadu_si512(b + v * W * 2);
+      prefetch<NV * W * 4>(b);
 #pragma GCC unroll 16
       for (int m = 0; m < MR; m++) {
         const __m512bh x = (__m512bh)_mm512_set1_epi32(int(pairs[m][k]));
