@@ -449,6 +449,22 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def summary(rows: list[dict[str, Any]]) -> str:
+    """The ratios of `layers` alone, a row for each size."""
+    columns = [(name, low) for name in ("LSTM", "GRU", "RNN") for low in ("float32", "bfloat16")]
+    titles = " | ".join(f"{name} {precision}" for name, precision in columns)
+    lines = [f"| times as fast as torch | {titles} |", "|" + "---|" * 7]
+    for size, batch, steps in SIZES:
+        ratios = {
+            (row["layer"], row["precision"]): f"{row['ratio']:.2f}"
+            for row in rows
+            if row["H"] == size
+        }
+        cells = " | ".join(ratios[column] for column in columns)
+        lines.append(f"| H={size} B={batch} T={steps} | {cells} |")
+    return "\n".join(lines)
+
+
 def curves(path: Path) -> list[dict[str, Any]]:
     """Ratios to torch's best float32 mode over hidden size, lanes and steps, drawn as a picture."""
     import matplotlib.pyplot as plt

@@ -159,7 +159,7 @@ def main() -> None:
 
     rows = [run(memory, minutes, None) for minutes in arguments.minutes for memory in MEMORIES]
     print(table(sorted(rows, key=lambda row: (row["memory"], row["minutes"]))), flush=True)
-    unfolded = [run("messages", arguments.unfold_minutes, k) for k in arguments.unfolds]
+    unfolded = [run("messages", arguments.unfold_minutes, k) for k in sorted(arguments.unfolds)]
     if unfolded:
         print("\n" + table(unfolded))
     if arguments.figure and unfolded:
