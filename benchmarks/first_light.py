@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.data.corpus import Corpus, encode_parts, scored
+from elman.data.order import Layout
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey
@@ -65,7 +66,7 @@ def plain(minutes: float, seed: int) -> tuple[float, int]:
     corpora = parts(tokenizer)
     model = PlainLSTM(tokenizer.vocabulary_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)
-    stream = Stream(corpora["train"], lanes=16, window=64, learn_from="all", seed=seed)
+    stream = Stream(corpora["train"], Layout(16, 64, "steps", seed=seed))
     state, steps = None, 0
     while (spent := (time.monotonic() - started) / (60 * minutes)) < 1:
         window = stream.next()

@@ -415,3 +415,34 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         recurrence(cell, x, keep=torch.ones(B, T))
     with pytest.raises(ValueError, match="cut must be"):
         recurrence(cell, x, cut=torch.ones(T))
+
+
+@EVERY_CELL
+def test_what_was_kept_is_let_go_with_the_graph(name: str) -> None:
+    """A loss that is still held must not hold the gates of all its steps, as torch's does not."""
+    cell, x, state, leaves = problem(name)
+    h, _ = recurrence(cell, x, state)
+    first = torch.autograd.grad(h.square().sum(), leaves, retain_graph=True)
+    assert len(h.grad_fn.saved) == 1  # type: ignore[union-attr]
+    again = torch.autograd.grad(h.square().sum(), leaves)
+    torch.testing.assert_close(again, first, rtol=0, atol=0)
+    assert h.grad_fn.saved == ()  # type: ignore[union-attr]
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(h.square().sum(), leaves)
+
+
+def test_only_the_gradients_that_are_wanted_are_made() -> None:
+    cell, x, _, _ = problem("gru")
+    h, _ = recurrence(cell, x)
+    everything = dict(
+        zip(
+            ["x", *(n for n, _ in cell.named_parameters())],
+            torch.autograd.grad(h.sum(), [x, *cell.parameters()]),
+            strict=True,
+        )
+    )
+    for wanted, parameter in cell.named_parameters():
+        for other in cell.parameters():
+            other.requires_grad_(other is parameter)
+        (grad,) = torch.autograd.grad(recurrence(cell, x.detach())[0].sum(), [parameter])
+        torch.testing.assert_close(grad, everything[wanted], rtol=0, atol=0)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from elman.data.corpus import Corpus
 from elman.data.message_stream import LaneWindow, MessageStream, counted_tokens
+from elman.data.order import Layout
 from elman.data.tokenizer import END, ROLES
 
 
@@ -50,7 +51,7 @@ lengths_strategy = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 @settings(deadline=None, max_examples=80)
 def test_each_loss_counts_once_an_epoch(lengths: list[int], unfold: int, slide: bool) -> None:
     data = corpus(lengths)
-    stream = MessageStream(data, lanes=1, unfold=unfold, slide=slide, learn_from="all", seed=1)
+    stream = MessageStream(data, Layout(1, unfold, "messages", slide, seed=1))
     said = [name for window in epoch(stream, lengths) for name in counted(window)]
     assert sorted(said) == list(range(10, 10 + sum(lengths)))
 
@@ -61,7 +62,7 @@ def test_a_window_begins_with_the_state_that_was_carried(
     lengths: list[int], unfold: int, slide: bool
 ) -> None:
     data = corpus(lengths)
-    stream = MessageStream(data, lanes=1, unfold=unfold, slide=slide, learn_from="all", seed=1)
+    stream = MessageStream(data, Layout(1, unfold, "messages", slide, seed=1))
     read: list[int] = []  # the messages that the carried state has read
     for window in epoch(stream, lengths):
         if window.fresh:
@@ -78,18 +79,14 @@ def test_a_window_begins_with_the_state_that_was_carried(
 
 @pytest.mark.parametrize("unfold", [1, 2, 5, 20])
 def test_how_far_back_a_reply_is_learned(unfold: int) -> None:
-    stream = MessageStream(
-        corpus([12]), lanes=1, unfold=unfold, slide=False, learn_from="all", seed=0
-    )
+    stream = MessageStream(corpus([12]), Layout(1, unfold, "messages"))
     for window in epoch(stream, [12]):
         reach = [position for position, counts in enumerate(window.counted) if counts]
         first = 0 if window.fresh else 1
         assert reach == list(range(first, len(window.messages)))
         assert max(reach) <= unfold
 
-    stream = MessageStream(
-        corpus([12]), lanes=1, unfold=unfold, slide=True, learn_from="all", seed=0
-    )
+    stream = MessageStream(corpus([12]), Layout(1, unfold, "messages", slide=True))
     for number, window in enumerate(epoch(stream, [12])):
         assert window.counted == [False] * min(number, unfold) + [True]
 
@@ -97,7 +94,7 @@ def test_how_far_back_a_reply_is_learned(unfold: int) -> None:
 def test_only_what_the_bot_says_counts() -> None:
     data = corpus([6])
     for slide in (False, True):
-        stream = MessageStream(data, lanes=1, unfold=2, slide=slide, learn_from="bot", seed=0)
+        stream = MessageStream(data, Layout(1, 2, "messages", slide, "bot"))
         said = [name for _ in range(6) for name in counted(stream.next().lanes[0])]
         assert set(said) == {11, 13, 15}
 
@@ -116,9 +113,7 @@ def test_resumes_exactly(
     data = corpus(lengths)
 
     def make() -> MessageStream:
-        return MessageStream(
-            data, lanes=lanes, unfold=unfold, slide=slide, learn_from="all", seed=7
-        )
+        return MessageStream(data, Layout(lanes, unfold, "messages", slide, seed=7))
 
     one, other = make(), make()
     for _ in range(steps):
@@ -134,5 +129,5 @@ def test_resumes_exactly(
 
 
 def test_unfolding_over_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 message"):
-        MessageStream(corpus([2]), lanes=1, unfold=0, slide=False, learn_from="all", seed=0)
+    with pytest.raises(ValueError, match="at least 1, got 1 and 0"):
+        MessageStream(corpus([2]), Layout(1, 0, "messages"))

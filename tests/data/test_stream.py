@@ -9,6 +9,7 @@ from torch import Tensor
 
 from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus, scored
+from elman.data.order import Layout
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import SMALLEST, SPECIALS, Tokenizer
 
@@ -36,10 +37,7 @@ class Case:
     def stream(self) -> Stream:
         return Stream(
             self.corpus,
-            lanes=self.lanes,
-            window=self.window,
-            learn_from=self.learn_from,
-            seed=self.seed,
+            Layout(self.lanes, self.window, "steps", False, self.learn_from, self.seed),
         )
 
 

@@ -6,6 +6,7 @@ import torch
 
 from elman.bptt import CELLS, Full
 from elman.data.corpus import Corpus, scored
+from elman.data.order import Layout
 from elman.data.stream import Stream
 from elman.data.tokenizer import END, ROLES
 from elman.model import MEMORIES, Chatbot, ModelConfig, build
@@ -107,7 +108,7 @@ def test_training_loss_equals_score(windows: int | None) -> None:
     steps = len(data.ids) - len(data)  # one epoch of one lane: the last token is never an input
     windows = windows or steps
     assert steps % windows == 0, "the corpus must fill the windows, or the epochs would mix"
-    stream = Stream(data, lanes=1, window=steps // windows, learn_from="bot", seed=3)
+    stream = Stream(data, Layout(1, steps // windows, "steps", learn_from="bot", seed=3))
     total, tokens, state = 0.0, 0, initial(chatbot, 1)
     with torch.no_grad():
         for _ in range(windows):

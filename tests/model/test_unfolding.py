@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from elman.bptt import Full, RNNCell, State
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
+from elman.data.order import Layout
 from elman.data.tokenizer import END, ROLES
 from elman.model import MEMORIES, Chatbot, MessagesChatbot, ModelConfig, build
 from elman.model.packing import pack
@@ -48,15 +49,7 @@ def untie(chatbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def windows(chatbot: Chatbot, unfold: int, slide: bool) -> list[tuple[MessageWindow, State | None]]:
     """The windows of one epoch, each with the state that the trainer would carry into it."""
-    batches = chatbot.batches(
-        conversation(),
-        lanes=1,
-        unfold=unfold,
-        unit="messages",
-        slide=slide,
-        learn_from="all",
-        seed=0,
-    )
+    batches = chatbot.batches(conversation(), Layout(1, unfold, "messages", slide))
     found: list[tuple[MessageWindow, State | None]] = []
     state: State | None = None
     said = 0
@@ -127,15 +120,7 @@ def test_a_long_unfolding_is_full_bptt(unfold: int) -> None:
     chatbot = make("tokens")
     ((window, state),) = windows(chatbot, unfold, slide=False)
     found = gradients(chatbot, chatbot.loss(window, state, Full()).nats)
-    stream = chatbot.batches(
-        conversation(),
-        lanes=1,
-        unfold=len(conversation().ids) - 1,
-        unit="steps",
-        slide=False,
-        learn_from="all",
-        seed=0,
-    )
+    stream = chatbot.batches(conversation(), Layout(1, len(conversation().ids) - 1, "steps"))
     zeros = tuple(tensor.double() for tensor in chatbot.initial_state(1))
     expected = gradients(chatbot, chatbot.loss(stream.next(), zeros, Full()).nats)
     for name, gradient in expected.items():

@@ -4,7 +4,6 @@ The input's products, and those of the weights' gradients, are taken for many st
 goes from step to step is a `Loop`'s.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
+from elman.bptt.gradients import Gradients, previous
 from elman.bptt.kernels.fused import FusedLoop, fused
 from elman.bptt.loops import Loop, Mask, ReferenceLoop, Trace
 from elman.bptt.precision import of_products
@@ -108,6 +108,12 @@ def _check_finite(x: Tensor) -> None:
         raise ValueError(f"x must be finite, got {value} first at step {t}, in lane {lane}")
 
 
+def _keeps_graph() -> bool:
+    """Whether this backward pass was asked to retain the graph; True where torch does not tell."""
+    tell = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return True if tell is None else bool(tell())
+
+
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -171,20 +177,24 @@ class _Recurrence(torch.autograd.Function):
     def _backward(ctx: Any, dh_all: Tensor, dstate: State) -> tuple[Tensor | None, ...]:
         run: _Run = ctx.run
         x, weight_ih, weight_hh, h_first, h_all, *_ = ctx.saved_tensors
-        grads = _Gradients(run, x, weight_ih, weight_hh, *ctx.needs_input_grad[6:8])
+        grads = Gradients(
+            x, weight_ih, weight_hh, run.has_bias, run.low, ctx.needs_input_grad[6:11]
+        )
         dextra = [torch.zeros_like(p) for p in run.cell.extra_parameters]
         for number in reversed(range(len(ctx.saved))):
             dstate, of_chunk = _Recurrence._chunk_backward(
                 ctx, number, grads, h_all, h_first, dh_all, dstate
             )
             dextra = [total + part for total, part in zip(dextra, of_chunk, strict=True)]
+        if not _keeps_graph():
+            ctx.saved = ctx.starts = ()  # as torch frees its saved tensors, not waiting for ctx
         return (None,) * 6 + grads.result() + (*dstate, *dextra)
 
     @staticmethod
     def _chunk_backward(
         ctx: Any,
         number: int,
-        grads: "_Gradients",
+        grads: Gradients,
         h_all: Tensor,
         h_first: Tensor,
         dh_all: Tensor,
@@ -205,27 +215,8 @@ class _Recurrence(torch.autograd.Function):
         )  # fmt: skip
         # Every step's share of a weight's gradient is an outer product; their sum over time and
         # lanes is one matrix product.
-        grads.add(begin, end, dgx, dgh)
-        for part, h_prev in _previous(h_all, h_first, begin, end, keep):
-            grads.add_recurrent(dgh[part], h_prev)
+        grads.add(begin, end, dgx, dgh, previous(h_all, h_first, begin, end, keep))
         return dstate, dextra
-
-
-def _previous(
-    h_all: Tensor, h_first: Tensor, begin: int, end: int, keep: Mask
-) -> Iterator[tuple[slice, Tensor]]:
-    """The h before every step from `begin` to `end`, 0 where it was forgotten: (rows, H) each,
-    with the rows of the chunk that they belong to.
-    """
-    batch = len(h_first)
-    if keep.passes is None and begin == 0:  # two parts are cheaper than a copy in one piece
-        yield slice(0, batch), h_first
-        if end > 1:
-            yield slice(batch, None), h_all[: end - 1].flatten(0, 1)
-    else:
-        first = h_first.unsqueeze(0)
-        before = h_all[begin - 1 : end - 1] if begin else torch.cat([first, h_all[: end - 1]])
-        yield slice(None), keep.all_steps(before).flatten(0, 1)
 
 
 def _shifted(trace: Trace | None, begin: int) -> Trace | None:
@@ -274,57 +265,3 @@ class _Run:
             if self._bias is not None:
                 gx += self._bias
         return self.loop.forward(gx, state, self.keep.part(begin, end), h, save)
-
-
-class _Gradients:
-    """Sums the gradients of input, weights and biases, chunk by chunk."""
-
-    def __init__(
-        self,
-        run: _Run,
-        x: Tensor,
-        weight_ih: Tensor,
-        weight_hh: Tensor | None,
-        needs_x: bool,
-        needs_weight_ih: bool,
-    ) -> None:
-        self._run, self._x = run, x
-        self._weight = weight_ih.to(run.low)
-        self._dx = torch.empty_like(x) if needs_x else None
-        self._dw_ih = torch.zeros_like(weight_ih) if needs_weight_ih else None
-        self._dw_hh = None if weight_hh is None else torch.zeros_like(weight_hh)
-        rows = len(weight_ih)
-        self._db = [weight_ih.new_zeros(rows) if has else None for has in run.has_bias]
-
-    def add(self, begin: int, end: int, dgx: Tensor, dgh: Tensor) -> None:
-        """The shares of the steps from `begin` to `end`, but for `add_recurrent`."""
-        low_gx = dgx.to(self._run.low)
-        if self._dx is not None:
-            dx = self._dx[begin:end]
-            if dx.dtype == low_gx.dtype and dx.is_contiguous():
-                torch.mm(low_gx, self._weight, out=dx.view(len(low_gx), -1))
-            else:
-                dx.copy_((low_gx @ self._weight).view(dx.shape))
-        if self._dw_ih is not None:
-            self._accumulate(self._dw_ih, low_gx, self._x[begin:end].flatten(0, 1))
-        if any(sums is not None for sums in self._db):
-            total = dgx.sum(0)
-            for sums, columns in zip(self._db, (dgx, dgh), strict=True):
-                if sums is not None:
-                    sums += total if columns is dgx else columns.sum(0)
-
-    def add_recurrent(self, dgh: Tensor, h_prev: Tensor) -> None:
-        """The share of rows of the chunk in the recurrent weights."""
-        if self._dw_hh is not None:
-            self._accumulate(self._dw_hh, dgh, h_prev)
-
-    def _accumulate(self, total: Tensor, rows: Tensor, columns: Tensor) -> None:
-        low = self._run.low
-        rows, columns = rows.to(low), columns.to(low)
-        if low == total.dtype:
-            total.addmm_(rows.t(), columns)
-        else:
-            total += rows.t() @ columns
-
-    def result(self) -> tuple[Tensor | None, ...]:
-        return self._dx, self._dw_ih, self._dw_hh, *self._db

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Order
+from elman.data.order import Layout, Order
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,16 @@ class MessageStream:
 
     Args:
         corpus: at least one conversation.
-        lanes: how many conversations are read side by side.
-        unfold: K, at least 1.
-        slide: whether windows overlap.
-        learn_from: "bot" or "all", as in `scored`.
-        seed: decides the order.
+        layout: of unit "messages"; its `unfold` is K, and with `slide` windows overlap.
     """
 
-    def __init__(
-        self, corpus: Corpus, *, lanes: int, unfold: int, slide: bool, learn_from: str, seed: int
-    ) -> None:
-        if unfold < 1:
-            raise ValueError(f"unfold must be at least 1 message, got {unfold}")
+    def __init__(self, corpus: Corpus, layout: Layout) -> None:
+        lanes = layout.lanes
         self._corpus = corpus
-        self._unfold = unfold
-        self._slide = slide
-        self._learn_from = learn_from
-        self._order = Order(len(corpus), seed)
+        self._unfold = layout.unfold
+        self._slide = layout.slide
+        self._learn_from = layout.learn_from
+        self._order = Order(len(corpus), layout.seed)
         # For each lane: the conversation it reads, and the last message whose loss was counted.
         self._conversation = [-1] * lanes
         self._counted = [-1] * lanes

@@ -1,8 +1,36 @@
 """The order in which conversations are handed out: a new one each epoch, from a seed."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How conversations become training batches.
+
+    Args:
+        lanes: conversations side by side.
+        unfold: how many units back the gradient goes.
+        unit: "steps" or "messages".
+        slide: every reply is learned through exactly `unfold` messages (of unit "messages").
+        learn_from: "bot" or "all".
+        seed: decides the order.
+    """
+
+    lanes: int
+    unfold: int
+    unit: str
+    slide: bool = False
+    learn_from: str = "all"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.lanes < 1 or self.unfold < 1:
+            raise ValueError(
+                f"lanes and unfold must be at least 1, got {self.lanes} and {self.unfold}"
+            )
 
 
 class Order:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Order
+from elman.data.order import Layout, Order
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,15 @@ class Stream:
 
     Args:
         corpus: at least one conversation of at least two tokens.
-        lanes: B, how many conversations are read side by side.
-        window: T, how many steps at a time.
-        learn_from: "bot" or "all", as in `scored`.
-        seed: decides the order.
+        layout: of unit "steps": windows of `unfold` steps.
     """
 
-    def __init__(
-        self, corpus: Corpus, *, lanes: int, window: int, learn_from: str, seed: int
-    ) -> None:
+    def __init__(self, corpus: Corpus, layout: Layout) -> None:
         self._corpus = corpus
-        self._lanes = lanes
-        self._window = window
-        self._learn_from = learn_from
-        self._order = Order(len(corpus), seed)
+        self._lanes = lanes = layout.lanes
+        self._window = layout.unfold
+        self._learn_from = layout.learn_from
+        self._order = Order(len(corpus), layout.seed)
         # For each lane: the conversation it reads, and how many of its steps have been read.
         self._conversation = [-1] * lanes
         self._offset = [0] * lanes

@@ -13,6 +13,7 @@ from elman.bptt import PackedLinear, State, Unfold, linear_cross_entropy
 from elman.bptt.decode import Precision
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
+from elman.data.order import Layout
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
 
@@ -115,28 +116,8 @@ class Chatbot(nn.Module, ABC):
         return tuple(tensor.where(goes_on, tensor.new_zeros(())) for tensor in state)
 
     @abstractmethod
-    def batches(
-        self,
-        corpus: Corpus,
-        *,
-        lanes: int,
-        unfold: int,
-        unit: str,
-        slide: bool,
-        learn_from: str,
-        seed: int,
-    ) -> Batches:
-        """Training batches of a corpus, laid out for this memory.
-
-        Args:
-            corpus: what to learn from.
-            lanes: conversations side by side.
-            unfold: how many units back the gradient goes.
-            unit: "steps" or "messages".
-            slide: every reply is learned through exactly `unfold` messages (of unit "messages").
-            learn_from: "bot" or "all".
-            seed: decides the order.
-        """
+    def batches(self, corpus: Corpus, layout: Layout) -> Batches:
+        """Training batches of a corpus, laid out for this memory."""
 
     @property
     @abstractmethod

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from elman.bptt import Full, State, Unfold
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow
+from elman.data.order import Layout
 from elman.data.tokenizer import END, ROLES
 from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
@@ -64,20 +65,8 @@ class MessagesChatbot(Chatbot):
             StateSpec("encoder.tokens", 1, dtype),
         ]
 
-    def batches(
-        self,
-        corpus: Corpus,
-        *,
-        lanes: int,
-        unfold: int,
-        unit: str,
-        slide: bool,
-        learn_from: str,
-        seed: int,
-    ) -> Batches:
-        return MessageStream(
-            corpus, lanes=lanes, unfold=unfold, slide=slide, learn_from=learn_from, seed=seed
-        )
+    def batches(self, corpus: Corpus, layout: Layout) -> Batches:
+        return MessageStream(corpus, layout)
 
     def encode(self, messages: Sequence[np.ndarray]) -> Tensor:
         """What the encoder makes of each message by itself, (messages, H)."""

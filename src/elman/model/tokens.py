@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from elman.bptt import State, Unfold
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
+from elman.data.order import Layout
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END, ROLES
 from elman.model.blocks import RecurrentStack, StateSpec, ragged
@@ -40,22 +41,10 @@ class TokensChatbot(Chatbot):
     def state_spec(self) -> list[StateSpec]:
         return self.stack.state_spec("tokens")
 
-    def batches(
-        self,
-        corpus: Corpus,
-        *,
-        lanes: int,
-        unfold: int,
-        unit: str,
-        slide: bool,
-        learn_from: str,
-        seed: int,
-    ) -> Batches:
-        if unit == "messages":
-            return MessageStream(
-                corpus, lanes=lanes, unfold=unfold, slide=slide, learn_from=learn_from, seed=seed
-            )
-        return Stream(corpus, lanes=lanes, window=unfold, learn_from=learn_from, seed=seed)
+    def batches(self, corpus: Corpus, layout: Layout) -> Batches:
+        return (
+            MessageStream(corpus, layout) if layout.unit == "messages" else Stream(corpus, layout)
+        )
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:

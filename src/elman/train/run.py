@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from elman.bptt.precision import WORTH_IT, bfloat16_speed
+from elman.data.order import Layout
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model import build
@@ -171,12 +172,14 @@ class _Run:
             chatbot,
             chatbot.batches(
                 data.train,
-                lanes=config.lanes,
-                unfold=config.unfold,
-                unit=config.unit,
-                slide=settings.slide,
-                learn_from=config.data.learn_from,
-                seed=settings.seed,
+                Layout(
+                    lanes=config.lanes,
+                    unfold=config.unfold,
+                    unit=config.unit,
+                    slide=settings.slide,
+                    learn_from=config.data.learn_from,
+                    seed=settings.seed,
+                ),
             ),
             data.tokenizer,
             make_optimizer(

@@ -1,0 +1,100 @@
+"""The gradients of input, weights and biases: products over many time steps at once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from elman.bptt.loops import Mask
+
+
+class Gradients:
+    """Sums them chunk by chunk, and only those that are wanted.
+
+    Args:
+        x: (T, B, input_size).
+        weight_ih, weight_hh: as the cell has them.
+        has_bias: of bias_ih and of bias_hh.
+        low: the precision of the products.
+        needs: which of x, weight_ih, weight_hh, bias_ih and bias_hh.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor | None,
+        has_bias: tuple[bool, bool],
+        low: torch.dtype,
+        needs: Sequence[bool],
+    ) -> None:
+        self._x, self._low = x, low
+        self._weight = weight_ih.to(low)
+        self._dx = torch.empty_like(x) if needs[0] else None
+        self._dw_ih = torch.zeros_like(weight_ih) if needs[1] else None
+        self._dw_hh = torch.zeros_like(weight_hh) if weight_hh is not None and needs[2] else None
+        rows = len(weight_ih)
+        self._db = [
+            weight_ih.new_zeros(rows) if has and needed else None
+            for has, needed in zip(has_bias, needs[3:], strict=True)
+        ]
+
+    def add(
+        self,
+        begin: int,
+        end: int,
+        dgx: Tensor,
+        dgh: Tensor,
+        h_prev: Iterable[tuple[slice, Tensor]],
+    ) -> None:
+        """The shares of the steps from `begin` to `end`.
+
+        Args:
+            dgx, dgh: gradients of both projections, (steps * B, gates * H).
+            h_prev: as `previous` gives it.
+        """
+        low_gx = dgx.to(self._low)
+        if self._dx is not None:
+            dx = self._dx[begin:end]
+            if dx.dtype == low_gx.dtype and dx.is_contiguous():
+                torch.mm(low_gx, self._weight, out=dx.view(len(low_gx), -1))
+            else:
+                dx.copy_((low_gx @ self._weight).view(dx.shape))
+        if self._dw_ih is not None:
+            self._accumulate(self._dw_ih, low_gx, self._x[begin:end].flatten(0, 1))
+        if self._dw_hh is not None:
+            for part, h in h_prev:
+                self._accumulate(self._dw_hh, dgh[part], h)
+        if any(sums is not None for sums in self._db):
+            total = dgx.sum(0)
+            for sums, columns in zip(self._db, (dgx, dgh), strict=True):
+                if sums is not None:
+                    sums += total if columns is dgx else columns.sum(0)
+
+    def _accumulate(self, total: Tensor, rows: Tensor, columns: Tensor) -> None:
+        rows, columns = rows.to(self._low), columns.to(self._low)
+        if self._low == total.dtype:
+            total.addmm_(rows.t(), columns)
+        else:
+            total += rows.t() @ columns
+
+    def result(self) -> tuple[Tensor | None, ...]:
+        """Of x, weight_ih, weight_hh, bias_ih and bias_hh; None where not wanted."""
+        return self._dx, self._dw_ih, self._dw_hh, *self._db
+
+
+def previous(
+    h_all: Tensor, h_first: Tensor, begin: int, end: int, keep: Mask
+) -> Iterator[tuple[slice, Tensor]]:
+    """The h before every step from `begin` to `end`, 0 where it was forgotten: (rows, H) each,
+    with the rows of the chunk that they belong to.
+    """
+    batch = len(h_first)
+    if keep.passes is None and begin == 0:  # two parts are cheaper than a copy in one piece
+        yield slice(0, batch), h_first
+        if end > 1:
+            yield slice(batch, None), h_all[: end - 1].flatten(0, 1)
+    else:
+        first = h_first.unsqueeze(0)
+        before = h_all[begin - 1 : end - 1] if begin else torch.cat([first, h_all[: end - 1]])
+        yield slice(None), keep.all_steps(before).flatten(0, 1)
