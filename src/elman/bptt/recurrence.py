@@ -251,7 +251,7 @@ class _Run:
         self.cell, self.low, self.dtype, self.keep = cell, low, weight_ih.dtype, keep
         self.has_bias = bias_ih is not None, bias_hh is not None
         self._x, self._weight, self._bias = x, weight_ih.to(low), bias_ih
-        kind: type[Loop] = FusedLoop if fused(cell, x) else ReferenceLoop
+        kind: type[Loop] = FusedLoop if fused(cell, len(x)) else ReferenceLoop
         self.loop = kind(cell, weight_hh, bias_hh, low)
 
     def forward(

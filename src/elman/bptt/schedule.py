@@ -10,6 +10,7 @@ from torch import Tensor
 
 from elman.bptt.cell import Cell
 from elman.bptt.gru import GRUCell
+from elman.bptt.kernels.fused import fused, saved_bytes
 
 CHUNK_BYTES = 1 << 24
 """Of the projected inputs of one chunk: what the loop writes is then still near when it is read
@@ -41,7 +42,7 @@ class Schedule:
         Not counted are the recurrent weights in the layouts of their products (at most twice
         their own size), what autocast rounds, and masks.
         """
-        return self._needs(_Costs.of(cell, batch), steps)
+        return self._needs(_Costs.of(cell, steps, batch), steps)
 
     def _needs(self, costs: "_Costs", steps: int) -> int:
         every = min(steps, self.every or max(1, CHUNK_BYTES // costs.gates))
@@ -58,7 +59,7 @@ class Schedule:
         Raises:
             ValueError: where none does; it says the least that works.
         """
-        costs = _Costs.of(cell, batch)
+        costs = _Costs.of(cell, steps, batch)
 
         def needs(every: int) -> int:
             return cls(every, recompute=True)._needs(costs, steps)
@@ -106,14 +107,14 @@ class _Costs:
     constant: int
 
     @classmethod
-    def of(cls, cell: Cell, batch: int) -> "_Costs":
+    def of(cls, cell: Cell, steps: int, batch: int) -> "_Costs":
         tensor = cell.hidden_size * cell.weight_ih.element_size() * batch
         gates = cell.gates * tensor
         # Two gradients where something stands between the projections, or may.
         projections = 2 if isinstance(cell, GRUCell) or not cell.derived_by_hand else 1
         return cls(
             gates=gates,
-            saved=_saved_bytes(cell) * batch,
+            saved=batch * (saved_bytes(cell) if fused(cell, steps) else _saved_bytes(cell)),
             # And h one step earlier, with zeros where it was forgotten.
             working=projections * gates + 2 * tensor,
             again=tensor,
@@ -123,7 +124,7 @@ class _Costs:
 
 
 def _saved_bytes(cell: Cell) -> int:
-    """What one step of one lane leaves for the backward pass: asked of the cell itself."""
+    """The same of the reference loop: asked of the cell itself."""
     like = cell.weight_ih.detach()
     gx = like.new_zeros(1, cell.gates * cell.hidden_size)
     gh = gx.clone() if cell.recurrent else gx[:, :0]

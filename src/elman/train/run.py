@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from elman.bptt.kernels.native import load
 from elman.bptt.precision import WORTH_IT, bfloat16_speed
 from elman.data.order import Layout
 from elman.data.tokenizer import Tokenizer
@@ -138,6 +139,9 @@ def _settled(config: Config, tell: Tell) -> Config:
         ratio = bfloat16_speed(config.model.hidden_size)
         values["precision"] = "bfloat16" if ratio >= WORTH_IT else "float32"
         tell("note", text=f"{values['precision']}: bfloat16 is {ratio:.2f} times as fast here")
+    native, why = load()
+    if native is None:
+        tell("note", text=f"the time loops run in Python, slower: {why}")
     return config.model_copy(update={"train": settings.model_copy(update=values)})
 
 

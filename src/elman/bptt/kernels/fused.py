@@ -30,15 +30,21 @@ SMALL = 1 << 16
 """Multiply-adds of a step below which a second thread costs more than it does."""
 
 
-def fused(cell: Cell, x: Tensor) -> bool:
+def fused(cell: Cell, steps: int) -> bool:
     """Whether there is a compiled loop for this very cell, with weights like these."""
     return (
         type(cell) in NUMBERS  # a subclass may have changed `step`
-        and x.device.type == "cpu"
+        and cell.weight_ih.device.type == "cpu"
         and cell.weight_ih.dtype == torch.float32
-        and (len(x) >= FEWEST_STEPS or not cell.recurrent)
+        and (steps >= FEWEST_STEPS or not cell.recurrent)
         and load()[0] is not None
     )
+
+
+def saved_bytes(cell: Cell) -> int:
+    """What a step of one lane leaves for the backward pass."""
+    kept = 1 if isinstance(cell, LSTMCell | GRUCell) else 0
+    return (cell.gates + kept) * cell.hidden_size * cell.weight_ih.element_size()
 
 
 @dataclass(frozen=True)
