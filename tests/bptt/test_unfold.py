@@ -13,6 +13,7 @@ from elman.bptt import (
     Full,
     GRUCell,
     ReLUCell,
+    RNNCell,
     Saved,
     State,
     Truncated,
@@ -263,3 +264,21 @@ def test_a_cut_that_does_not_fit_is_refused(unfold: Unfold, cut_shape: tuple[int
 def test_an_x_that_does_not_fit_is_refused(unfold: Unfold, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="x "):
         unfold(GRUCell(INPUT, H), torch.zeros(shape))
+
+
+def test_the_gradient_through_twenty_thousand_steps_is_exact() -> None:
+    """In chunks of 1,000, against autograd through torch's own layer, which keeps everything."""
+    torch.manual_seed(0)
+    theirs, cell = nn.RNN(2, 8, dtype=torch.float64), RNNCell(2, 8).double()
+    weight_ih, weight_hh, *biases = theirs.parameters()
+    nn.init.orthogonal_(weight_hh)
+    with torch.no_grad():  # tanh stays nearly linear, or nothing would be left to compare
+        for parameter in (weight_ih, *biases):
+            parameter.mul_(1e-5)
+    cell.load_state_dict(dict(zip(cell.state_dict(), theirs.parameters(), strict=True)))
+    x = torch.randn(20_000, 1, 2, dtype=torch.float64, requires_grad=True)
+    found = torch.autograd.grad(Checkpointed(1_000)(cell, x)[0][-1].sum(), [x, *cell.parameters()])
+    expected = torch.autograd.grad(theirs(x)[0][-1].sum(), [x, *theirs.parameters()])
+    assert found[0][0].abs().max() > 1e-7
+    for ours, right in zip(found, expected, strict=True):
+        assert (ours - right).abs().max() <= 1e-10 * right.abs().max()
