@@ -24,10 +24,10 @@ def bench(
     import torch
 
     from elman.bptt.kernels.native import load
-    from elman.bptt.precision import WORTH_IT, bfloat16_speed
+    from elman.bptt.precision import measure
 
     native, why = load()
-    ratio = bfloat16_speed(hidden_size)
+    precision, ratio = measure(hidden_size)
     rows = [compared(name, hidden_size, lanes, steps, runs) for name in ("LSTM", "GRU", "RNN")]
     facts: dict[str, Any] = {
         "path": "kernels" if native else "reference",
@@ -35,7 +35,7 @@ def bench(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "bfloat16_ratio": round(ratio, 2),
-        "precision": "bfloat16" if ratio >= WORTH_IT else "float32",
+        "precision": precision,
         "hidden_size": hidden_size,
         "lanes": lanes,
         "steps": steps,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from elman.bptt.kernels.native import load
-from elman.bptt.precision import WORTH_IT, bfloat16_speed
+from elman.bptt.precision import measure
 from elman.data.order import Layout
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
@@ -136,8 +136,7 @@ def _settled(config: Config, tell: Tell) -> Config:
     if settings.lr is None:
         values["lr"] = OPTIMIZERS[settings.optimizer].lr
     if settings.precision == "auto":
-        ratio = bfloat16_speed(config.model.hidden_size)
-        values["precision"] = "bfloat16" if ratio >= WORTH_IT else "float32"
+        values["precision"], ratio = measure(config.model.hidden_size)
         tell("note", text=f"{values['precision']}: bfloat16 is {ratio:.2f} times as fast here")
     native, why = load()
     if native is None:
