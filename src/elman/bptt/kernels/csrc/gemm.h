@@ -75,10 +75,13 @@ constexpr int REGISTERS = 16;
 
 constexpr int AHEAD = 4096;  // bytes
 
+// A row's or a vector's factor passes through one register while the other side's factors stay:
+// whichever side is shorter.
 template <int NV>
 constexpr int most_rows() {
-  int rows = (REGISTERS - NV - 1) / NV;
-  return rows > 8 ? 8 : rows;
+  int rows = 1;
+  while (rows < 8 && (rows + 1) * NV + (rows + 1 < NV ? rows + 1 : NV) + 1 <= REGISTERS) rows++;
+  return rows;
 }
 
 // Ask for weights that come later: further ahead than a processor does by itself.
@@ -102,15 +105,27 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
                                                 float* out) {
   V sum[MR][NV] = {};
   for (long k = 0; k < K; k++) {
-    V weights[NV];
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) weights[v] = load(b + v * W);
     prefetch<NV * W * sizeof(T)>(b);
+    if constexpr (MR < NV) {
+      V x[MR];
 #pragma GCC unroll 16
-    for (int m = 0; m < MR; m++) {
-      V x = splat(a[m * lda + k]);
+      for (int m = 0; m < MR; m++) x[m] = splat(a[m * lda + k]);
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) sum[m][v] += x * weights[v];
+      for (int v = 0; v < NV; v++) {
+        V weights = load(b + v * W);
+#pragma GCC unroll 16
+        for (int m = 0; m < MR; m++) sum[m][v] += x[m] * weights;
+      }
+    } else {
+      V weights[NV];
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; v++) weights[v] = load(b + v * W);
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; m++) {
+        V x = splat(a[m * lda + k]);
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; v++) sum[m][v] += x * weights[v];
+      }
     }
     b += NV * W;
   }
