@@ -16,6 +16,8 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_sequence
 
 from elman.bptt import GRU, LSTM, RNN, Cell, Full, Truncated, precision
+from elman.bptt.kernels.native import load
+from elman.bptt.layers import FEW_ROWS
 from elman.bptt.recurrence import recurrence
 from elman.bptt.rnn import ReLUCell
 
@@ -535,3 +537,13 @@ def test_resets_never_go_to_torch(kind: str, monkeypatch: pytest.MonkeyPatch) ->
     keep[3] = 0
     out, _ = ours(x, keep=keep)
     torch.testing.assert_close(out[3:], ours(x[3:])[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(FEW_ROWS, True), (FEW_ROWS + 1, False)])
+def test_few_rows_in_float32_go_to_torchs_lstm(rows: int, taken: bool) -> None:
+    layer = layer_of("lstm", dtype=torch.float32)
+    x = torch.randn(rows, 1, INPUT)
+    assert layer._torch_is_faster(x) == (taken or load()[0] is None)
+    assert not layer._torch_is_faster(x.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not layer._torch_is_faster(x)

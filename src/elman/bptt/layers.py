@@ -12,11 +12,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
+from elman.bptt.kernels.native import load
 from elman.bptt.loops import Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
 from elman.bptt.rnn import ReLUCell, RNNCell
 from elman.bptt.unfold import Full, Unfold
+
+FEW_ROWS = 4096
+"""Steps times lanes up to which oneDNN's LSTM is taken."""
 
 Hx = TypeVar("Hx", bound=Tensor | tuple[Tensor, Tensor])
 
@@ -160,8 +164,18 @@ class _Layers(nn.Module, Generic[Hx]):
         return output, cast(Hx, after if self.cell.states > 1 else after[0])
 
     def _torch_is_faster(self, x: Tensor) -> bool:
-        """Whether torch has a fused layer like this one where x is: cuDNN's, on a GPU."""
-        return self._torch_name is not None and x.device.type != "cpu"
+        """Whether torch has a faster layer like this one for x, (T, B, I).
+
+        That is cuDNN's on a GPU; on a CPU whatever it has where our loops were not compiled, and
+        oneDNN's LSTM for few rows, where `benchmarks/bptt.py` has it ahead more often than not.
+        """
+        if self._torch_name is None:
+            return False
+        if x.device.type != "cpu":
+            return True
+        if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return False
+        return load()[0] is None or (self.cell is LSTMCell and x.shape[0] * x.shape[1] <= FEW_ROWS)
 
     def _by_torch(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """All layers by torch's own; x is (T, B, I)."""
