@@ -1,12 +1,22 @@
 import gzip
 import io
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from elman.data.source import HEAD_BYTES, Document, Notes, documents
+from elman.data.source import (
+    BOMB_BYTES,
+    HEAD_BYTES,
+    LONGEST_LINE,
+    Document,
+    Notes,
+    documents,
+)
 from elman.errors import ElmanError
 
 Save = Callable[..., Document]
@@ -26,11 +36,15 @@ def save(tmp_path: Path) -> Save:
 def test_notes_count_by_reason_and_remember_where_it_began() -> None:
     notes = Notes()
     for number in range(1234):
-        notes.add("lines left out", f"line {number}")
-    notes.add("messages cut", "line 7")
+        notes.leave_out("no name", f"line {number}")
+    notes.leave_out("empty", "line 3", 2)
+    notes.leave_out_file("not text", "cat.png")
+    notes.change("cut", "line 7")
     assert notes.lines() == [
-        "1,234 lines left out (first: line 0)",
-        "1 messages cut (first: line 7)",
+        "1,234 messages left out: no name (first: line 0)",
+        "2 messages left out: empty (first: line 3)",
+        "1 files left out: not text (first: cat.png)",
+        "1 messages changed: cut (first: line 7)",
     ]
 
 
@@ -155,3 +169,138 @@ def test_a_file_named_like_the_built_in_data_comes_first(
     Path("chitchat").touch()
     [own] = documents("chitchat")
     assert (built_in.path.name, own.path) == ("dataset.json", Path("chitchat"))
+
+
+def archive(path: Path, *members: tuple[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return path
+
+
+def test_an_archive_stands_for_the_files_in_it(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path / "export",
+        ("b.txt", b"second"),
+        ("a/c.txt", gzip.compress(b"first")),
+        ("__MACOSX/a/._c.txt", b"junk"),
+        (".DS_Store", b"junk"),
+        ("a/", b""),
+    )
+    found = documents(path)
+    assert [document.name for document in found] == [f"{path}/a/c.txt", f"{path}/b.txt"]
+    assert [document.text() for document in found] == ["first", "second"]
+    assert (found[0].folder, found[0].filename) == (f"{path}/a", "c.txt")
+    # A reader may look into one file while it reads another.
+    lines = found[0].lines()
+    assert next(lines) == (1, "first")
+    assert found[1].head() == "second"
+
+
+def test_an_archive_within_a_folder_and_on_standard_input_is_read_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive(tmp_path / "export.zip", ("a", b"inside"))
+    (tmp_path / "z").write_text("beside")
+    assert [document.text() for document in documents(tmp_path)] == ["inside", "beside"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    [document] = documents("-")
+    assert (document.name, document.text()) == ("standard input/a", "inside")
+
+
+@pytest.mark.parametrize("keep", [4, 30, 0.5, -1])
+def test_a_truncated_archive_is_named(tmp_path: Path, keep: float) -> None:
+    path = archive(tmp_path / "export.zip", ("chat.txt", b"Mira: Hi\nTobin: Hello\n" * 99))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    with pytest.raises(ElmanError, match=r"export\.zip: a damaged or truncated zip archive"):
+        documents(path)
+
+
+def test_a_damaged_member_is_named(tmp_path: Path) -> None:
+    path = archive(tmp_path / "export.zip", ("chat.txt", b"Mira: Hi\nTobin: Hello\n" * 99))
+    data = bytearray(path.read_bytes())
+    data[45] ^= 0xFF
+    path.write_bytes(data)
+    [document] = documents(path)
+    with pytest.raises(ElmanError, match=r"export\.zip/chat\.txt: damaged zip data"):
+        document.text()
+
+
+def test_an_encrypted_member_is_named(tmp_path: Path) -> None:
+    path = archive(tmp_path / "export.zip", ("chat.txt", b"Mira: Hi"))
+    data = path.read_bytes()
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.index(header) + flags
+        data = data[:at] + bytes([data[at] | 1]) + data[at + 1 :]
+    path.write_bytes(data)
+    with pytest.raises(ElmanError, match=r"chat\.txt: is encrypted"):
+        documents(path)[0].head()
+
+
+@pytest.mark.parametrize(
+    "name", ["../chat.txt", "a/../../chat.txt", "/etc/passwd", "..\\chat.txt", "C:/chat.txt"]
+)
+def test_a_path_that_leads_out_of_an_archive_is_refused(tmp_path: Path, name: str) -> None:
+    path = archive(tmp_path / "export.zip", ("chat.txt", b"Mira: Hi"), (name, b"Mira: Hi"))
+    with pytest.raises(ElmanError, match=r"refused: it holds .* leads out of it"):
+        documents(path)
+
+
+def test_an_archive_that_would_fill_the_machine_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "export.zip", ("chat.txt", bytes(BOMB_BYTES + 1)))
+    with pytest.raises(ElmanError, match=r"refused: chat.txt would unpack to 67,108,865 bytes"):
+        documents(path)
+
+
+def test_many_small_bombs_are_one(tmp_path: Path) -> None:
+    half = bytes(BOMB_BYTES // 2 + 1)
+    path = archive(tmp_path / "export.zip", ("a.txt", half), ("b.txt", half))
+    with pytest.raises(ElmanError, match="refused: all of it would unpack"):
+        documents(path)
+
+
+def test_a_member_gives_no_more_than_it_states(tmp_path: Path) -> None:
+    path = archive(tmp_path / "export.zip", ("chat.txt", b"x" * 1000))
+    data = path.read_bytes()
+    path.write_bytes(data.replace((1000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    [document] = documents(path)
+    with pytest.raises(ElmanError, match=r"chat\.txt: damaged zip data"):
+        document.text()
+
+
+def test_an_archive_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ElmanError, match="an empty archive"):
+        documents(archive(tmp_path / "export.zip", (".DS_Store", b"")))
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "talk"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range((LONGEST_LINE >> 24) + 1):
+            file.write(bytes(1 << 24))
+    for read in (Document.text, lambda document: list(document.chunks())):
+        with pytest.raises(ElmanError, match="a line of more than 256 MB"):
+            read(documents(path)[0])
+
+
+texts = st.text(st.sampled_from("aé🙂\n\r\u2028 "), max_size=200)
+
+
+@given(texts, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"]), st.integers(1, 9))
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_chunks_are_whole_lines_and_streams_are_utf8(
+    tmp_path_factory: pytest.TempPathFactory, text: str, encoding: str, size: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "chunks"
+    text = text.encode(encoding, "ignore").decode(encoding)
+    path.write_bytes(text.encode(encoding))
+    # UTF-16 and UTF-8 with their marks need no name.
+    named = "latin-1" if encoding == "latin-1" else "utf-8"
+    document = Document("talk", path, named)
+    chunks = list(document.chunks(size))
+    assert "".join(chunks).removeprefix("\ufeff") == text
+    assert all(chunk.endswith("\n") for chunk in chunks[:-1])
+    with document.stream() as stream:
+        data = b"".join(iter(lambda: stream.read(size), b""))
+    assert data == text.encode()

@@ -1,18 +1,19 @@
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation, Message
-from elman.data.split import Part, Survey
+from elman.data.split import MOST_HELD_OUT, NEWEST, Part, Split, Survey
 from elman.errors import ElmanError
 
 TALK = (Message("Mira", "Hi"), Message("Tobin", "Hello"))
 
 
-def survey_of(conversations: Sequence[Conversation]) -> Survey:
-    survey = Survey()
+def survey_of(conversations: Sequence[Conversation], split: Split = "id") -> Survey:
+    survey = Survey(split)
     # The counts are made while the texts pass.
     list(survey.texts(conversations))
     return survey
@@ -109,7 +110,7 @@ def test_no_conversation_is_lost_or_doubled(names: list[str], test: bool) -> Non
 
 
 def test_an_author_may_be_the_bot() -> None:
-    survey_of([Conversation(TALK)]).check_bot("Tobin")
+    survey_of([Conversation(TALK)]).check_name("Tobin", "--bot")
 
 
 def test_an_unknown_bot_is_answered_with_the_names_there_are() -> None:
@@ -118,16 +119,98 @@ def test_an_unknown_bot_is_answered_with_the_names_there_are() -> None:
         r"--bot 'Nobody': nobody has that name; there are M \(2 messages\), T \(1 messages\)$"
     )
     with pytest.raises(ElmanError, match=expected):
-        survey.check_bot("Nobody")
+        survey.check_name("Nobody", "--bot")
 
 
 def test_of_many_names_the_most_frequent_are_listed() -> None:
     survey = survey_of([spoken("ABCDEFGHIJKLMNOPQRSTUVWXYZ" + "Z")] + [spoken("ZA")] * 3)
     with pytest.raises(ElmanError, match=r"there are A \(4 messages\).* and 6 more$"):
-        survey.check_bot("Nobody")
+        survey.check_name("Nobody", "--bot")
 
 
 def test_instructions_are_nobody_whom_a_bot_could_play() -> None:
     survey = survey_of([Conversation((Message(SYSTEM, "Be kind."), *TALK))])
     with pytest.raises(ElmanError, match=r"there are Mira \(1 messages\), Tobin \(1 messages\)$"):
-        survey.check_bot(SYSTEM)
+        survey.check_name(SYSTEM, "--bot")
+
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def on_day(day: int, turns: int = 2, name: str = "") -> Conversation:
+    time = START + timedelta(days=day)
+    messages = [Message("MT"[n % 2], f"{n}", time + timedelta(minutes=n)) for n in range(turns)]
+    return Conversation(tuple(messages), name or f"day {day}")
+
+
+def by_time(conversations: Sequence[Conversation], test: bool = False) -> list[Part]:
+    survey = survey_of(conversations, "auto")
+    return [part for part, _ in survey.divide(conversations, test)]
+
+
+def test_the_newest_tenth_is_held_out_whatever_the_order() -> None:
+    days = [7, 3, 19, 0, 12, 18, *range(1, 3), *range(4, 7), *range(8, 12), *range(13, 18)]
+    conversations = [on_day(day) for day in days]
+    assert survey_of(conversations, "auto").by_time
+    assert [d for d, p in zip(days, by_time(conversations), strict=True) if p == "dev"] == [19, 18]
+    parts_with_test = dict(zip(days, by_time(conversations, test=True), strict=True))
+    assert (parts_with_test[19], parts_with_test[18]) == ("test", "dev")
+    assert list(parts_with_test.values()).count("train") == 18
+
+
+def test_a_tenth_is_of_turns_rather_than_of_conversations() -> None:
+    conversations = [on_day(day, turns=2) for day in range(30)] + [on_day(30, turns=6)]
+    assert by_time(conversations).count("dev") == 2  # 6 of 66 turns is less than a tenth
+
+
+def test_one_conversation_without_a_time_is_enough_for_the_hash() -> None:
+    conversations = [on_day(day) for day in range(20)] + [Conversation(TALK, "no time")]
+    survey = survey_of(conversations, "auto")
+    assert not survey.by_time
+    assert list(survey.divide(conversations)) == divided(conversations)
+    with pytest.raises(ElmanError, match="needs a time for every conversation"):
+        list(survey_of(conversations, "time").divide(conversations))
+
+
+@pytest.mark.parametrize(
+    "conversations",
+    [
+        pytest.param([on_day(0, name=str(n)) for n in range(40)], id="all at once"),
+        pytest.param([on_day(0), on_day(1, turns=90)], id="the newest is nearly all"),
+    ],
+)
+def test_where_time_cannot_tell_the_hash_does(conversations: list[Conversation]) -> None:
+    assert {"train", "dev"} == set(by_time(conversations))
+    assert not survey_of(conversations, "auto").by_time
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30)), min_size=2, max_size=40))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_what_is_held_out_by_time_is_newer_than_all_that_is_learned(
+    days: list[tuple[int, int]],
+) -> None:
+    conversations = [on_day(day, turns, str(n)) for n, (day, turns) in enumerate(days)]
+    survey = survey_of(conversations, "auto")
+    if not survey.by_time:
+        return
+    for test in (False, True):
+        parts = by_time(conversations, test)
+        starts: dict[str, list[float]] = {"train": [], "dev": [], "test": []}
+        for part, conversation in zip(parts, conversations, strict=True):
+            starts[part].append(conversation.start or 0.0)
+        assert starts["train"]
+        assert starts["dev"]
+        assert max(starts["train"]) < min(starts["dev"])
+        assert not starts["test"] or max(starts["dev"]) < min(starts["test"])
+        held_out = sum(t for (_, t), part in zip(days, parts, strict=True) if part != "train")
+        total = sum(turns for _, turns in days)
+        assert NEWEST * total <= held_out <= MOST_HELD_OUT * total
+
+
+def test_a_survey_counts_people_times_and_groups() -> None:
+    first, second = on_day(3, turns=3), on_day(1, turns=4)
+    survey = survey_of([first, second, spoken("ABBC")])
+    assert survey.people == {"M": 4, "T": 3, "A": 1, "B": 2, "C": 1}
+    assert survey.text_bytes_of == {"M": 4, "T": 3, "A": 1, "B": 3, "C": 1}
+    assert survey.largest_group == 3
+    assert (survey.first, survey.last) == (second.start, first.messages[-1].seconds)

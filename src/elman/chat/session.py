@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from elman.bptt import State
+from elman.data.conversation import named
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_state, save_state
@@ -46,10 +47,18 @@ class Session:
     Args:
         bot: who replies.
         sampling: how replies are chosen.
+        speaker: who speaks with it, for a bot that knows people by their names.
+
+    Raises:
+        ElmanError: for a speaker, where the bot knows nobody by name.
     """
 
-    def __init__(self, bot: Bot, sampling: Sampling | None = None) -> None:
-        self._bot = bot
+    def __init__(
+        self, bot: Bot, sampling: Sampling | None = None, speaker: str | None = None
+    ) -> None:
+        if speaker is not None and not bot.knows_names:
+            raise ElmanError("this bot knows nobody by name: leave out who is speaking")
+        self._bot, self._speaker = bot, speaker
         self.sampling = sampling or Sampling()
         self._generator = self.sampling.generator()
         self._exchanges: list[Exchange] = []
@@ -79,6 +88,8 @@ class Session:
         """
         if not text.strip():
             raise ElmanError("there is nothing in the message")
+        if self._speaker is not None:
+            text = named(self._speaker, text)
         ids = [ROLES["user"], *self._bot.tokenizer.encode(text.encode(errors="replace")), END]
         before = self.state
         return self._reply(before, self._bot.chatbot.read(ids, before))

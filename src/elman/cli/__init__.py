@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from elman.cli import bench, chat, demo, evaluate, lens, train
+from elman.cli import bench, chat, data, demo, evaluate, lens, train
+from elman.cli.text import plain
 from elman.errors import ElmanError
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     epilog="Begin with `elman demo`, then `elman train CHATS --bot NAME --out bots/ann`.",
 )
 app.command("demo")(demo.demo)
+app.add_typer(data.app)
 app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
@@ -29,7 +31,7 @@ def main() -> None:
     try:
         app()
     except ElmanError as error:
-        print(f"elman: {error}", file=sys.stderr)
+        print(f"elman: {plain(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # Whoever read our output has gone; writing the rest at exit would fail again.

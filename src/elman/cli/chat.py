@@ -28,6 +28,10 @@ COMMANDS = {
 
 def chat(
     bot: Annotated[Path, typer.Argument(help="The bot's folder.")],
+    speaker: Annotated[
+        str | None,
+        typer.Option("--as", help="Who you are, for a bot that knows people by name."),
+    ] = None,
     temperature: Annotated[
         float, typer.Option(help="0 takes the likeliest; higher is more surprising.")
     ] = 0.8,
@@ -71,7 +75,9 @@ def chat(
     if precision not in get_args(Precision):
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     loaded = load_bot(bot, cast(Precision, precision))
-    talk(Session(loaded, sampling), loaded.config["data"].get("bot") or "bot")
+    if loaded.knows_names and speaker is None:
+        print("This bot knows people by name: say who you are with --as NAME.", file=sys.stderr)
+    talk(Session(loaded, sampling, speaker), loaded.config["data"].get("bot") or "bot")
 
 
 def talk(session: "Session", name: str) -> None:

@@ -58,28 +58,24 @@ def read_for(
 ) -> tuple["Corpus", list[str]]:
     """Held-out conversations as a bot sees them, and what was left out of them."""
     from elman.data.corpus import Corpus
-    from elman.data.readers import read
-    from elman.data.source import Notes, documents
-    from elman.data.split import Survey
+    from elman.data.dataset import Dataset
+    from elman.train.config import DataConfig
 
     if part not in ("all", "dev", "test"):
         raise ElmanError(f"--split {part}: expected all, dev or test")
-    notes, survey = Notes(), Survey()
-    sources = documents(heldout, encoding)
-    for _ in survey.texts(read(sources, notes)):
-        pass
-    name = bot.config["data"].get("bot")
-    if name is not None:
-        survey.check_bot(name)
-    chosen = (
-        conversation
-        for kind, conversation in survey.divide(read(sources), test=part == "test")
-        if part in ("all", kind) and (name is None or name in conversation.authors)
-    )
-    corpus = Corpus.encode(chosen, bot.tokenizer, name)
+    saved = DataConfig.model_validate(bot.config["data"])
+    dataset = Dataset(heldout, encoding, bot=saved.bot, **saved.view())
+    notes = dataset.notes.lines()
+    if part == "all":
+        corpus = Corpus.encode(dataset.conversations(), bot.tokenizer, dataset.bot, dataset.others)
+    else:
+        parts, repeated = dataset.encode(bot.tokenizer, test=part == "test")
+        if repeated:
+            notes.append(f"{repeated:,} held-out conversations left out: nearly learned")
+        corpus = parts.get(part, Corpus.encode((), bot.tokenizer))
     if not len(corpus):
         raise ElmanError(f"{heldout}: no conversation is in its {part} part")
-    return corpus, notes.lines()
+    return corpus, notes
 
 
 def show(report: "Report", notes: list[str]) -> None:

@@ -43,8 +43,8 @@ def lens(
         raise ElmanError(f"--seed {seed}: expected a whole number from 0 to {2**63 - 1}")
     step = tiny_step(cell, unfold, seed)
     if html is not None:
+        from elman.data.files import write_file
         from elman.lens.tiny_page import page
-        from elman.model.checkpoint import write_file
 
         write_file(html, page(step))
     if as_json:

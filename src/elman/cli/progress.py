@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from elman.cli.text import plain
 from elman.train.runlog import Observer
 
 SMOOTHING = 0.95
@@ -60,7 +61,7 @@ class _Lines:
             self._say(describe_end(facts))
 
     def _say(self, text: str) -> None:
-        self._console.print(escape(text), soft_wrap=True)
+        self._console.print(escape(plain(text)), soft_wrap=True)
 
 
 class _Bar(_Lines):

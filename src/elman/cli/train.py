@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from elman.cli.data import Drop, Gap, seconds
 from elman.errors import ElmanError
 
 
@@ -21,6 +22,23 @@ def train(
     bot: Annotated[
         str | None,
         typer.Option(help="Whose part the bot learns. Without it, all speakers are peers."),
+    ] = None,
+    others: Annotated[
+        str | None,
+        typer.Option(
+            help="How it sees the other people: names, or user for all alike.  "
+            "[default: names if there are several]"
+        ),
+    ] = None,
+    gap: Gap = None,
+    drop: Drop = None,
+    redact: Annotated[
+        bool | None,
+        typer.Option("--redact", help="Put placeholders in the place of what is private."),
+    ] = None,
+    rename: Annotated[
+        bool | None,
+        typer.Option("--rename", help="Give people pseudonyms, in what they say too."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The bot's folder.  [default: bots/ and CHATS' name]")
@@ -100,6 +118,11 @@ def train(
         "data.path": chats,
         "data.bot": bot,
         "data.learn_from": learn_from,
+        "data.others": others,
+        "data.gap": seconds(gap),
+        "data.drop": drop,
+        "data.redact": redact,
+        "data.rename": rename,
         "data.vocabulary": _vocabulary(vocabulary),
         "data.encoding": encoding,
         "model.memory": memory,

@@ -3,24 +3,45 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 Role = Literal["user", "bot", "system"]
+Others = Literal["names", "user"]
 
 SYSTEM = "<system>"
 """The author of the instructions before a conversation, who is nobody in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What one author sent at once."""
 
     author: str
     text: str
     time: datetime | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The time as seconds since 1970; one without a zone is taken as UTC, wherever we are."""
+        time = self.time
+        if time is None:
+            return None
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Messages that never end, such as a messenger's: to be cut where people paused.
+
+    Args:
+        id: what the source calls it.
+        messages: in order; they are read once, so that a chat needs no memory.
+    """
+
+    id: str
+    messages: Iterator[Message]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +81,44 @@ class Conversation:
         for author, run in groupby(self.messages, key=lambda message: message.author):
             yield author, "\n".join(message.text for message in run)
 
-    def turns(self, bot: str | None = None) -> list[Turn]:
+    def turns(self, bot: str | None = None, others: Others = "user") -> list[Turn]:
         """The conversation as the bot sees it.
 
         Args:
             bot: the author whom the bot plays; None where all are peers: then whoever spoke
                 second, that is, whoever answered.
+            others: "names" puts each of the other authors' names before what they say.
         """
         if bot is None and len(self.authors) > 1:
             bot = self.authors[1]
         roles: dict[str, Role] = {SYSTEM: "system"}
         if bot is not None:
             roles[bot] = "bot"
-        return [Turn(roles.get(author, "user"), text) for author, text in self.runs()]
+        turns = [(author, roles.get(author, "user"), text) for author, text in self.runs()]
+        return [
+            Turn(role, named(author, text) if role == "user" and others == "names" else text)
+            for author, role, text in turns
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a line of JSON Lines that the reader `turns` takes back, equal."""
+        turns = [
+            {"speaker": author, "text": text} | ({} if time is None else {"time": time.isoformat()})
+            for author, text, time in self.messages
+        ]
+        return {"id": self.id, "turns": turns}
+
+    @property
+    def start(self) -> float | None:
+        """When it began, in seconds since 1970, where the source says so."""
+        return self.messages[0].seconds if self.messages else None
 
     @property
     def bucket(self) -> int:
         """A number from 0 to 19 that depends on the id alone: how held-out data is chosen."""
         return int(hashlib.sha1(self.id.encode(), usedforsecurity=False).hexdigest(), 16) % 20
+
+
+def named(author: str, text: str) -> str:
+    """What somebody said, as a bot that knows people by their names reads it."""
+    return f"{author}: {text}"

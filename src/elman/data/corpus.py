@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from elman.data.conversation import Conversation
+from elman.data.conversation import Conversation, Others
 from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
 
 _BATCH = 256
@@ -31,10 +31,14 @@ class Corpus:
 
     @classmethod
     def encode(
-        cls, conversations: Iterable[Conversation], tokenizer: Tokenizer, bot: str | None = None
+        cls,
+        conversations: Iterable[Conversation],
+        tokenizer: Tokenizer,
+        bot: str | None = None,
+        others: Others = "user",
     ) -> "Corpus":
         """Encode conversations as the bot sees them (`Conversation.turns`)."""
-        parts = encode_parts((("all", each) for each in conversations), tokenizer, bot)
+        parts = encode_parts((("all", each) for each in conversations), tokenizer, bot, others)
         return parts.get("all", cls(np.zeros(0, np.uint16), np.zeros(1, np.int64)))
 
     def __len__(self) -> int:
@@ -60,12 +64,15 @@ class Corpus:
 
 
 def encode_parts(
-    conversations: Iterable[tuple[str, Conversation]], tokenizer: Tokenizer, bot: str | None = None
+    conversations: Iterable[tuple[str, Conversation]],
+    tokenizer: Tokenizer,
+    bot: str | None = None,
+    others: Others = "user",
 ) -> dict[str, Corpus]:
     """Encode conversations in one pass, each into the corpus that it is labelled with."""
     arrays: dict[str, tuple[array[int], array[int]]] = {}
     source = iter(conversations)
-    while batch := [(part, each.turns(bot)) for part, each in islice(source, _BATCH)]:
+    while batch := [(part, each.turns(bot, others)) for part, each in islice(source, _BATCH)]:
         texts = iter(tokenizer.encode_batch([turn.text for _, turns in batch for turn in turns]))
         for part, turns in batch:
             ids, starts = arrays.setdefault(part, (array("H"), array("q", [0])))

@@ -1,5 +1,6 @@
 """A look over all conversations before training: who speaks, and what is held out."""
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,67 +11,161 @@ from elman.data.conversation import SYSTEM, Conversation
 from elman.errors import ElmanError
 
 Part = Literal["train", "dev", "test"]
+Split = Literal["auto", "time", "id"]
 
 SHORTEST_TAIL = 2
 """Turns that are held out of a single conversation, at least."""
 
+NEWEST = 0.1
+"""Share of all turns that is held out where the split is by time."""
+
+MOST_HELD_OUT = 0.3
+"""Where conversations are so few and so long that more would be held out, ids decide."""
+
 
 @dataclass
 class Survey:
-    """What one pass over the conversations found."""
+    """What one pass over the conversations found.
 
+    Args:
+        split: what decides what is held out. "time": the newest conversations, as a bot will be
+            used after what it has learned from; "id": a hash of the id; "auto": time where every
+            conversation has one.
+    """
+
+    split: Split = "id"
     conversations: int = 0
     turns: int = 0
     text_bytes: int = 0
     authors: Counter[str] = field(default_factory=Counter)
     """Turns of each author."""
+    people: Counter[str] = field(default_factory=Counter)
+    """Messages of each author."""
+    text_bytes_of: Counter[str] = field(default_factory=Counter)
+    """Bytes of text of each author."""
+    largest_group: int = 0
+    """People in one conversation, at most."""
+    first: float | None = None
+    """The earliest and the latest time of a message, in seconds since 1970."""
+    last: float | None = None
     _buckets: Counter[int] = field(default_factory=Counter)
     _lowest: tuple[int, str] | None = None
+    _starts: "array[float]" = field(default_factory=lambda: array("d"))
+    _turns: "array[int]" = field(default_factory=lambda: array("q"))
 
     def texts(self, conversations: Iterable[Conversation]) -> Iterator[str]:
         """The text of every turn, counted while it passes."""
         for conversation in conversations:
             self.conversations += 1
             self._buckets[conversation.bucket] += 1
-            first = (conversation.bucket, conversation.id)
-            self._lowest = first if self._lowest is None else min(self._lowest, first)
+            lowest = (conversation.bucket, conversation.id)
+            self._lowest = lowest if self._lowest is None else min(self._lowest, lowest)
+            self.largest_group = max(self.largest_group, len(conversation.authors))
+            self.people.update(m.author for m in conversation.messages if m.author != SYSTEM)
+            self._note_times(conversation)
+            before = self.turns
             for author, text in conversation.runs():
+                size = len(text.encode())
                 self.turns += 1
                 if author != SYSTEM:
                     self.authors[author] += 1
-                self.text_bytes += len(text.encode())
+                    self.text_bytes_of[author] += size
+                self.text_bytes += size
                 yield text
+            self._turns.append(self.turns - before)
 
-    def check_bot(self, bot: str) -> None:
+    def _note_times(self, conversation: Conversation) -> None:
+        start = conversation.start
+        self._starts.append(float("nan") if start is None else start)
+        times = (conversation.messages[0].seconds, conversation.messages[-1].seconds)
+        for time in times:
+            if time is not None:
+                self.first = time if self.first is None else min(self.first, time)
+                self.last = time if self.last is None else max(self.last, time)
+
+    def check_name(self, name: str, option: str) -> None:
         """Raises ElmanError where nobody has that name; it lists the names there are."""
-        if bot in self.authors:
+        if name in self.authors:
             return
-        names = [f"{name} ({turns:,} messages)" for name, turns in self.authors.most_common(20)]
+        names = [f"{each} ({turns:,} messages)" for each, turns in self.authors.most_common(20)]
         more = f" and {len(self.authors) - 20:,} more" if len(self.authors) > 20 else ""
-        raise ElmanError(f"--bot {bot!r}: nobody has that name; there are {', '.join(names)}{more}")
+        raise ElmanError(
+            f"{option} {name!r}: nobody has that name; there are {', '.join(names)}{more}"
+        )
+
+    @property
+    def by_time(self) -> bool:
+        """Whether the newest conversations are held out.
+
+        Raises:
+            ElmanError: where times were asked for and conversations have none.
+        """
+        timed = all(start == start for start in self._starts)
+        if self.split == "time" and not timed:
+            raise ElmanError("the split by time needs a time for every conversation: use 'id'")
+        return self.split != "id" and timed and self._threshold(NEWEST) is not None
+
+    def _threshold(self, share: float) -> float | None:
+        """The start from which on conversations hold that share of all turns, or a little more.
+
+        None where that leaves nothing to learn from, or holds out too much.
+        """
+        held_out, threshold = 0, None
+        for start, turns in sorted(zip(self._starts, self._turns, strict=True), reverse=True):
+            if held_out >= share * self.turns and start != threshold:
+                return threshold if held_out <= MOST_HELD_OUT * self.turns else None
+            held_out += turns
+            threshold = start
+        return None
 
     def divide(
         self, conversations: Iterable[Conversation], test: bool = False
     ) -> Iterator[tuple[Part, Conversation]]:
         """Say of each conversation whether it is learned from or held out.
 
-        By hash of its id (`Conversation.bucket`): 0 is dev; 1 is test, where one is wanted; the
-        rest is train. Where that leaves train or dev empty, one conversation alone is dev; of a
-        single conversation, the last tenth is.
+        By time: the newest tenth is dev; where a test part is wanted, it is the newer half of
+        that. By hash of the id (`Conversation.bucket`): 0 is dev; 1 is test, where one is wanted.
+        The rest is train. Where that leaves train or dev empty, one conversation alone is dev; of
+        a single conversation, the last tenth is.
 
         Args:
             conversations: the same ones that the survey saw.
             test: hold out a test part too.
         """
+        if self.conversations == 1:
+            for conversation in conversations:
+                yield from _head_and_tail(conversation)
+        elif self.by_time:
+            yield from self._divide_by_time(conversations, test)
+        else:
+            yield from self._divide_by_id(conversations, test)
+
+    def _divide_by_time(
+        self, conversations: Iterable[Conversation], test: bool
+    ) -> Iterator[tuple[Part, Conversation]]:
+        dev_from = self._threshold(NEWEST)
+        test_from = self._threshold(NEWEST / 2) if test else None
+        assert dev_from is not None
+        if test_from is not None and test_from <= dev_from:
+            test_from = None  # one conversation is the whole tenth
+        for conversation in conversations:
+            start = conversation.start
+            assert start is not None
+            if test_from is not None and start >= test_from:
+                yield "test", conversation
+            else:
+                yield ("dev" if start >= dev_from else "train"), conversation
+
+    def _divide_by_id(
+        self, conversations: Iterable[Conversation], test: bool
+    ) -> Iterator[tuple[Part, Conversation]]:
         held_out = {0, 1} if test else {0}
         in_dev = self._buckets[0]
         in_train = self.conversations - sum(self._buckets[bucket] for bucket in held_out)
         chosen = False
         for conversation in conversations:
             bucket = conversation.bucket
-            if self.conversations == 1:
-                yield from _head_and_tail(conversation)
-            elif not in_dev or not in_train:
+            if not in_dev or not in_train:
                 # Of conversations with one and the same id, only the first.
                 alone = not chosen and (bucket, conversation.id) == self._lowest
                 chosen = chosen or alone

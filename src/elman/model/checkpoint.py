@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from elman.bptt import State
 from elman.bptt.decode import Precision
+from elman.data.files import write_file
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model import build
@@ -47,30 +46,10 @@ class Bot:
     config: dict[str, Any]
     path: Path
 
-
-def write_file(path: Path, content: bytes | str) -> None:
-    """Replace a file at once: after a crash it holds either the old content or the new.
-
-    Raises:
-        ElmanError: where it cannot be written, such as on a full disk; the old file stays.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".elman-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise ElmanError(
-            f"{path}: cannot be written: {error.strerror}; what was there before is still there"
-        ) from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    @property
+    def knows_names(self) -> bool:
+        """Whether it has learned to read each person's name before what they say."""
+        return bool(self.config["data"].get("others") == "names")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -26,6 +26,23 @@ class DataConfig(_Section):
     learn_from: Literal["bot", "all"] = "all"
     vocabulary: int = Field(4096, description="of the tokenizer; 260 is plain bytes")
     test: bool = Field(False, description="hold out a test part that training never sees")
+    others: Literal["names", "user"] | None = Field(
+        None, description="the other people: by name, or all alike; None: by name if several"
+    )
+    gap: float | None = Field(
+        None, gt=0, description="seconds of silence that end a conversation; None: from the data"
+    )
+    split: Literal["auto", "time", "id"] = Field(
+        "auto", description="what is held out: the newest, or by a hash; auto: the newest"
+    )
+    drop: tuple[str, ...] = Field((), description="people whose messages are left out")
+    redact: bool = Field(False, description="placeholders in the place of what is private")
+    rename: bool = Field(False, description="pseudonyms in the place of people's names")
+
+    def view(self) -> dict[str, Any]:
+        """How the conversations are seen, as the keywords of a `Dataset`."""
+        names = ("others", "gap", "split", "drop", "redact", "rename")
+        return {name: getattr(self, name) for name in names}
 
 
 class TrainConfig(_Section):

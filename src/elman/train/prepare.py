@@ -1,19 +1,17 @@
 """What a run is trained on: conversations read, held out and encoded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from elman.data.conversation import Conversation
-from elman.data.corpus import Corpus, encode_parts
-from elman.data.readers import read
-from elman.data.source import Notes, documents
-from elman.data.split import Survey
+from elman.data.corpus import Corpus
+from elman.data.dataset import Dataset
+from elman.data.expectation import basis, hope
 from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.model.scoring import subset
-from elman.train.config import Config
+from elman.train.config import Config, DataConfig
 from elman.train.runlog import Tell
 
 
@@ -24,41 +22,35 @@ class Data:
     tokenizer: Tokenizer
     train: Corpus
     dev: Corpus | None
+    config: DataConfig
+    """With everything filled in that was chosen from the conversations."""
 
 
 def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> Data:
     """Read and encode the conversations; with a new tokenizer, unless one is given."""
     data = config.data
-    sources = documents(data.path, data.encoding)
     tell("stage", text=f"reading {data.path}")
-    notes, survey = Notes(), Survey()
-    for _ in survey.texts(read(sources, notes)):
-        pass
-    for line in notes.lines():
+    dataset = Dataset(data.path, data.encoding, bot=data.bot, **data.view())
+    dataset.check_dropped()
+    for line in dataset.notes.lines():
         tell("note", text=line)
-    if data.bot is not None:
-        survey.check_bot(data.bot)
-
-    silent = 0
-
-    def heard() -> Iterator[Conversation]:
-        nonlocal silent
-        silent = 0
-        for conversation in read(sources):
-            if data.bot is None or data.bot in conversation.authors:
-                yield conversation
-            else:
-                silent += 1
-
+    survey = dataset.survey
+    if dataset.bot is not None:
+        size = survey.text_bytes_of[dataset.bot]
+        tell("note", text=hope(dataset.bot, survey.people[dataset.bot], size))
+    tell("note", text=basis(survey.text_bytes))
     if tokenizer is None:
         tell("stage", text=f"learning {data.vocabulary:,} pieces of text")
-        learned = (each for part, each in survey.divide(heard(), data.test) if part == "train")
-        texts = (text for conversation in learned for _, text in conversation.runs())
+        learned = (each for part, each in dataset.parts(data.test) if part == "train")
+        texts = (turn.text for each in learned for turn in each.turns(dataset.bot, dataset.others))
         tokenizer = Tokenizer.train(texts, data.vocabulary)
     tell("stage", text="encoding")
-    parts = encode_parts(survey.divide(heard(), data.test), tokenizer, data.bot)
-    if silent:
-        tell("note", text=f"{silent:,} conversations left out: {data.bot} says nothing in them")
+    parts, repeated = dataset.encode(tokenizer, data.test)
+    if repeated:
+        tell(
+            "note",
+            text=f"{repeated:,} held-out conversations left out: nearly the same is learned from",
+        )
     if config.model.memory == "messages":
         _note_long_messages(parts, config.model.longest_message, tell)
     if "train" not in parts:
@@ -66,7 +58,13 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     dev = parts.get("dev")
     if dev is None:
         tell("note", text="too little to hold anything out: no validation and no early stop")
-    return Data(tokenizer, parts["train"], dev and subset(dev, config.train.validation_tokens))
+    chosen = {"bot": dataset.bot, "others": dataset.others, "gap": dataset.gap}
+    return Data(
+        tokenizer,
+        parts["train"],
+        dev and subset(dev, config.train.validation_tokens),
+        data.model_copy(update=chosen),
+    )
 
 
 def _note_long_messages(parts: Mapping[str, Corpus], longest: int, tell: Tell) -> None:

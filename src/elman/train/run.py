@@ -10,6 +10,7 @@ import torch
 
 from elman.bptt.kernels.native import load
 from elman.bptt.precision import measure
+from elman.data.files import write_file
 from elman.data.order import Layout
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
@@ -23,7 +24,6 @@ from elman.model.checkpoint import (
     read_tensors,
     read_tokenizer,
     save_weights,
-    write_file,
     write_tensors,
 )
 from elman.model.scoring import bits_per_byte
@@ -80,7 +80,7 @@ def train(
         if cell := getattr(config.model, name):
             cell_class(cell)
     data = prepare(config, tell)
-    config = _settled(config, tell)
+    config = _settled(config.model_copy(update={"data": data.config}), tell)
     _write_new(out, config, data.tokenizer)
     return _Run(config, out, data, tell, began).loop(stop)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from elman.model.checkpoint import write_file
+from elman.data.files import write_file
 
 Observer = Callable[[str, dict[str, Any]], None]
 """Told (kind, facts) of everything that happens in a run:

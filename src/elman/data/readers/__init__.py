@@ -1,22 +1,54 @@
 """Readers: one format each, recognised by content. To add one, write its file and list it here."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
 
-from elman.data.conversation import Conversation, Message
-from elman.data.readers import chitchat, messages, transcript, turns
-from elman.data.readers.reader import Reader
+from elman.data.conversation import Chat, Conversation, Message
+from elman.data.pauses import DEFAULT_GAP, ENOUGH, Gaps, cut
+from elman.data.readers import (
+    chatgpt,
+    chitchat,
+    discord,
+    messages,
+    messenger,
+    sharegpt,
+    slack,
+    table,
+    telegram,
+    transcript,
+    turns,
+    whatsapp,
+)
+from elman.data.readers.reader import FolderReader, Reader
 from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
-READERS: dict[str, Reader] = {
+AnyReader = Reader | FolderReader
+
+READERS: dict[str, AnyReader] = {
     "chitchat": chitchat.READER,
+    "telegram": telegram.READER,
+    "discord": discord.READER,
+    "slack": slack.READER,
+    "messenger": messenger.READER,
+    "chatgpt": chatgpt.READER,
+    "sharegpt": sharegpt.READER,
     "messages": messages.READER,
     "turns": turns.READER,
+    "whatsapp": whatsapp.READER,
+    "csv": table.READER,
     "transcript": transcript.READER,
 }
 """In the order in which they are asked; the least particular comes last."""
+
+UNKNOWN = "of no known format"
+KNOWN = (
+    f"known are {', '.join(READERS)}: docs/formats.md shows each; plain text needs 'Name: what was "
+    "said' on each line and a blank line between conversations"
+)
 
 LONGEST_MESSAGE = 20_000
 """Characters. What is longer is a pasted file rather than something said."""
@@ -24,13 +56,30 @@ LONGEST_MESSAGE = 20_000
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def find_reader(document: Document) -> Reader | None:
+@dataclass(frozen=True)
+class Reading:
+    """How conversations are read.
+
+    Args:
+        gap: seconds without a message after which a chat begins anew; None: chosen from the data.
+        drop: people whose messages are left out.
+        change: what is done to every message, such as to hide what is private in it.
+    """
+
+    gap: float | None = None
+    drop: frozenset[str] = frozenset()
+    change: Callable[[Message], Message] | None = None
+
+
+def find_reader(document: Document) -> AnyReader | None:
     """The first reader that knows the document's format, or None."""
     head = document.head()
     return next((reader for reader in READERS.values() if reader.matches(head)), None)
 
 
-def read(documents: Iterable[Document], notes: Notes | None = None) -> Iterator[Conversation]:
+def read(
+    documents: Iterable[Document], notes: Notes | None = None, reading: Reading | None = None
+) -> Iterator[Conversation]:
     """The conversations of all documents, each with at least two people in it.
 
     Args:
@@ -43,21 +92,25 @@ def read(documents: Iterable[Document], notes: Notes | None = None) -> Iterator[
     """
     documents = list(documents)
     notes = Notes() if notes is None else notes
+    reading = reading or Reading()
+    gap = reading.gap
     found = 0
     one_sided: set[str] = set()
-    for document in documents:
-        reader = find_reader(document)
-        if reader is None:
-            problem = _why_unknown(document)
-            if len(documents) == 1:
-                raise ElmanError(f"{document.name}: {problem}")
-            notes.add(f"files left out: {problem}", document.name)
-            continue
-        for conversation in reader.read(document, notes):
-            conversation = _tidy(conversation, document, notes)
+    for item, name in _items(documents, notes):
+        if isinstance(item, Chat):
+            if gap is None:
+                gap = choose_gap(documents) or DEFAULT_GAP
+            tidied = Chat(_mended(item.id), _tidy(item.messages, name, notes, reading))
+            conversations = cut(tidied, gap)
+        else:
+            messages = tuple(_tidy(item.messages, name, notes, reading))
+            conversations = iter([Conversation(messages, _mended(item.id))])
+        for conversation in conversations:
             if len(conversation.authors) < 2:
                 one_sided.update(conversation.authors)
-                notes.add("conversations left out: nobody answered", document.name)
+                if conversation.messages:
+                    count = len(conversation.messages)
+                    notes.leave_out("nobody answered in their conversation", name, count)
                 continue
             found += 1
             yield conversation
@@ -71,34 +124,116 @@ def read(documents: Iterable[Document], notes: Notes | None = None) -> Iterator[
         )
 
 
+def choose_gap(documents: Iterable[Document]) -> float | None:
+    """The gap, in seconds, at which the chats of all documents are best cut; None: there are none.
+
+    What is no chat is not read to its end: where there are chats in a source, they come first.
+    """
+    gaps, found = Gaps(), False
+    for reader, group in _sorted_out(list(documents), Notes()):
+        for item in _read_group(reader, group, Notes()):
+            if not isinstance(item, Chat):
+                break
+            found = True
+            with closing(gaps.watch(item.messages)) as watched:
+                for _ in islice(watched, ENOUGH):
+                    pass
+    return gaps.choose() if found else None
+
+
+Group = tuple[AnyReader, list[Document]]
+
+
+def _items(documents: list[Document], notes: Notes) -> Iterator[tuple[Conversation | Chat, str]]:
+    """What the readers of the documents yield, each with the name of where it comes from."""
+    for reader, group in _sorted_out(documents, notes):
+        place = group[0].name if len(group) == 1 else group[0].folder
+        for item in _read_group(reader, group, notes):
+            yield item, place
+
+
+def _sorted_out(documents: list[Document], notes: Notes) -> list[Group]:
+    """The documents with their readers; those of one `FolderReader` are one group."""
+    groups: list[Group] = []
+    together: dict[str, list[Document]] = {}
+    for document in documents:
+        reader = find_reader(document)
+        if reader is None:
+            problem = _why_unknown(document)
+            if len(documents) == 1:
+                hint = f"; {KNOWN}" if problem == UNKNOWN else ""
+                raise ElmanError(f"{document.name}: {problem}{hint}")
+            notes.leave_out_file(problem, document.name)
+            continue
+        name = next(name for name, each in READERS.items() if each is reader)
+        notes.formats[name] += 1
+        if isinstance(reader, FolderReader) and name in together:
+            together[name].append(document)
+            continue
+        together[name] = [document]
+        groups.append((reader, together[name]))
+    return groups
+
+
+def _read_group(
+    reader: AnyReader, group: list[Document], notes: Notes
+) -> Iterator[Conversation | Chat]:
+    if isinstance(reader, FolderReader):
+        return reader.read(sorted(group, key=lambda document: document.name), notes)
+    return reader.read(group[0], notes)
+
+
 def _why_unknown(document: Document) -> str:
-    if not document.head().strip("\ufeff \t\r\n\0"):
+    head = document.head()
+    if not head.strip("\ufeff \t\r\n\0"):
         return "empty; expected conversations"
-    return (
-        "of no known format; expected JSON Lines with 'messages' (role, content) or 'turns' "
-        "(speaker, text), or text with 'Name: what was said' on each line and a blank line "
-        "between conversations"
-    )
+    if head.startswith("PK\x03\x04"):
+        return "an archive within an archive: unpack it first"
+    if head.strip("\ufeff \t\r\n") == "[]":
+        return "an empty list"
+    if "\0" in head:
+        return "not text"
+    return UNKNOWN
 
 
-def _tidy(conversation: Conversation, document: Document, notes: Notes) -> Conversation:
+def dropped(author: str) -> str:
+    """Why the messages of somebody in `Reading.drop` are left out."""
+    return f"{author} was to be left out"
+
+
+def _tidy(
+    messages: Iterable[Message], where: str, notes: Notes, reading: Reading
+) -> Iterator[Message]:
     """Without empty messages, over-long ones cut, and text that can be written as UTF-8."""
-    kept: list[Message] = []
-    for message in conversation.messages:
-        text = message.text
-        if not text[:LONGEST_MESSAGE].strip():
-            notes.add("empty messages left out", document.name)
+    drop, change = reading.drop, reading.change
+    for message in messages:
+        author, text, time = message
+        if author in drop:
+            notes.leave_out(dropped(author), where)
             continue
         if len(text) > LONGEST_MESSAGE:
-            notes.add(f"messages cut to {LONGEST_MESSAGE:,} characters", document.name)
             text = text[:LONGEST_MESSAGE]
-        if _SURROGATES.search(text):
-            notes.add("messages with half a character (a lone surrogate) mended", document.name)
-        author, text = _mended(message.author), _mended(text)
-        if (author, text) != (message.author, message.text):
-            message = replace(message, author=author, text=text)
-        kept.append(message)
-    return Conversation(tuple(kept), _mended(conversation.id))
+            if text.strip():
+                notes.change(f"cut to {LONGEST_MESSAGE:,} characters", where)
+        if not text or text.isspace():
+            notes.leave_out("empty", where)
+            continue
+        if not text.isascii() and not _is_whole(text):
+            notes.change("half a character (a lone surrogate) mended", where)
+            text = _mended(text)
+        if not author.isascii() and not _is_whole(author):
+            author = _mended(author)
+        if text is not message.text or author is not message.author:
+            message = Message(author, text, time)
+        yield message if change is None else change(message)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()  # faster than a search
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _mended(text: str) -> str:

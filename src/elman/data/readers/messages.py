@@ -1,6 +1,10 @@
 """JSON Lines as fine-tuning services take it: `{"messages": [{"role": ..., "content": ...}, ...]}`.
 
-Shape: the chat format of OpenAI's fine-tuning documentation; `content` is text or a list of parts.
+Of examples for preference tuning, `{"input": {"messages": [...]}, "preferred_output": [...],
+"non_preferred_output": [...]}`, the preferred answer is read.
+
+Shape: `FineTuneChatRequestInput` and `FineTunePreferenceRequestInput` of OpenAI's API description;
+`content` is text or a list of parts.
 """
 
 from collections.abc import Iterator
@@ -10,37 +14,67 @@ from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.readers.reader import Reader, expect, objects, starts_with_object
 from elman.data.source import Document, Notes
 
-_INSTRUCTIONS = {"system", "developer"}
-_MACHINERY = {"tool", "function"}
+INSTRUCTIONS = {"system", "developer"}
+MACHINERY = {"tool", "function"}
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
     for where, item in objects(document):
-        messages = []
-        for message in expect(item.get("messages"), list, where, "'messages'"):
-            message = expect(message, dict, where, "each of 'messages'")
-            role = expect(message.get("role"), str, where, "'role'")
-            if role in _MACHINERY:
-                notes.add(f"messages of role {role!r} left out", where)
-                continue
-            text = _text(message.get("content"), where, notes)
-            messages.append(Message(SYSTEM if role in _INSTRUCTIONS else role, text))
-        yield Conversation(tuple(messages), id=str(item.get("id") or ""))
+        example, answer = item, []
+        if "messages" not in item and "input" in item:
+            example = expect(item["input"], dict, where, "'input'")
+            answer = expect(item.get("preferred_output"), list, where, "'preferred_output'")
+            key = "non_preferred_output"
+            others = expect(item.get(key, []), list, where, repr(key))
+            if others:
+                notes.leave_out("an answer that was not preferred", where, len(others))
+        said = expect(example.get("messages"), list, where, "'messages'") + answer
+        found = (_message(message, where, notes) for message in said)
+        messages = tuple(message for message in found if message is not None)
+        yield Conversation(messages, id=id_of(item))
 
 
-def _text(content: Any, where: str, notes: Notes) -> str:
-    if content is None:  # an assistant's turn that only calls a tool
+def _message(message: Any, where: str, notes: Notes) -> Message | None:
+    message = expect(message, dict, where, "each of 'messages'")
+    role = expect(message.get("role"), str, where, "'role'")
+    if role in MACHINERY:
+        notes.leave_out(f"of role {role!r}", where)
+        return None
+    content = message.get("content")
+    text = text_of(message.get("refusal") if content is None else content, where, notes)
+    if message.get("tool_calls") or message.get("function_call"):
+        if not text.strip():
+            notes.leave_out("a call of a tool", where)
+            return None
+        notes.change("calls of tools taken out", where)
+    if message.get("weight") == 0:
+        notes.change("their weight of 0 taken off, so that they are learned as well", where)
+    if role in INSTRUCTIONS:
+        return Message(SYSTEM, text)
+    return Message(expect(message.get("name") or role, str, where, "'name'"), text)
+
+
+def text_of(content: Any, where: str, notes: Notes) -> str:
+    """What is text in the content of a message: in text itself, or in a list of parts."""
+    if content is None:
         return ""
     if isinstance(content, str):
         return content
     texts = []
     for part in expect(content, list, where, "'content'"):
         part = expect(part, dict, where, "each part of 'content'")
-        if part.get("type") == "text":
-            texts.append(expect(part.get("text"), str, where, "'text'"))
+        kind = part.get("type")
+        if kind in ("text", "refusal"):
+            texts.append(expect(part.get(kind), str, where, repr(kind)))
         else:
-            notes.add("parts of messages that are not text left out", where)
+            notes.change("parts that are not text taken out", where)
     return "\n".join(texts)
+
+
+def id_of(item: dict[str, Any], key: str = "id") -> str:
+    """What the conversation is called; empty where that is neither text nor a number."""
+    name = item.get(key)
+    return str(name) if name and isinstance(name, str | int | float) else ""
 
 
 READER = Reader(lambda head: starts_with_object(head, "messages", "role"), _read)

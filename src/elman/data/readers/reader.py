@@ -1,31 +1,55 @@
 """What a reader is, and what the JSON ones share."""
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
-from elman.data.conversation import Conversation
+from elman.data.conversation import Chat, Conversation
 from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 
 @dataclass(frozen=True)
 class Reader:
-    """One format.
+    """One format whose files say everything by themselves.
 
     Args:
         matches: whether a document that begins so is of this format.
-        read: its conversations, in order; tells the notes what it leaves out.
+        read: its conversations and chats, in order; tells the notes what it leaves out, so that
+            every message of the document is either yielded or counted. A chat's messages are read
+            before the next one is asked for, or not at all. Chats come before conversations.
     """
 
     matches: Callable[[str], bool]
-    read: Callable[[Document, Notes], Iterator[Conversation]]
+    read: Callable[[Document, Notes], Iterator[Conversation | Chat]]
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """One format that spreads over several files, such as one a day.
+
+    Args:
+        matches: whether a document that begins so is one of them.
+        read: as a `Reader`'s, of all of them at once, in the order of their names.
+    """
+
+    matches: Callable[[str], bool]
+    read: Callable[[Sequence[Document], Notes], Iterator[Conversation | Chat]]
+
+
+def json_start(head: str) -> str:
+    """The beginning of a JSON text without what may stand before it: space and comment lines."""
+    return _BEFORE_JSON.sub("", head.removeprefix("\ufeff"), count=1)
+
+
+_BEFORE_JSON = re.compile(r"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z))+")
 
 
 def starts_with_object(head: str, *keys: str) -> bool:
     """Whether the text begins with a JSON object, or a list of them, in which the keys occur."""
-    head = head.removeprefix("\ufeff").lstrip()
+    head = json_start(head)
     return head.startswith(("{", "[")) and all(f'"{key}"' in head for key in keys)
 
 
@@ -35,16 +59,165 @@ def objects(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         ElmanError: where the JSON is broken, or is not made of objects.
     """
-    if document.head().removeprefix("\ufeff").lstrip().startswith("["):
-        items = parse(document.text(), document.name, 1)
-        for number, item in enumerate(items, 1):
-            where = f"{document.name}: item {number}"
+    if json_start(document.head()).startswith("["):
+        for where, _, item in items(document, "item"):
             yield where, _expect_object(item, where)
         return
+    begun = False
     for number, line in document.lines():
-        if line.strip():
+        begun = begun or line.lstrip().startswith("{")
+        if line.strip() and (begun or not line.lstrip().startswith(("//", "#"))):
             where = f"{document.name}: line {number}"
             yield where, _expect_object(parse(line, document.name, number), where)
+
+
+def items(document: Document, path: str) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """Every item at a place of one JSON text, without having all of it in memory.
+
+    Args:
+        path: of the items, as ijson writes it: `item` for those of a list, and
+            `chats.list.item.messages.item` for those of a list in the objects of a list in objects.
+
+    Yields:
+        Where it stands, for messages to people; the plain values (text, numbers, bools) that stood
+        before it in the objects and lists around it, by their whole path (`chats.list.item.name`);
+        the item.
+
+    Raises:
+        ElmanError: where the JSON is broken; with the line.
+    """
+    import ijson
+
+    with document.stream() as stream:
+        source = _AfterComments(stream)
+        events = ijson.basic_parse(source, use_float=True)
+        try:
+            for number, (around, item) in enumerate(_items(events, path), 1):
+                yield f"{document.name}: item {number}", around, item
+        except ijson.JSONError as error:
+            raise _broken(document, source.line, error) from None
+        except ValueError as error:  # a number of thousands of digits
+            raise ElmanError(f"{document.name}: about line {source.line}: {error}") from None
+
+
+_Events = Iterator[tuple[str, Any]]
+
+
+def _items(events: _Events, path: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    around: dict[str, Any] = {}
+    # The names of what we are in: only objects and lists on the way to the items. All others are
+    # passed over, so that neither their number nor their depth costs anything.
+    names: list[str] = []
+    for event, value in events:
+        if event == "map_key":
+            names[-1] = value
+            continue
+        if event in _ENDS:
+            names.pop()
+            continue
+        place = ".".join(names)
+        if place == path:
+            yield around, _built(event, value, events)
+        elif event not in _BEGINNINGS:
+            around[place] = value
+        elif not place or path.startswith(f"{place}."):
+            for key in [key for key in around if key.startswith(f"{place}.")]:
+                del around[key]
+            names.append("item" if event == "start_array" else "")
+        else:
+            _pass_over(events)
+
+
+def _pass_over(events: _Events) -> None:
+    depth = 1
+    for event, _ in events:
+        if event in _BEGINNINGS:
+            depth += 1
+        elif event in _ENDS:
+            depth -= 1
+            if not depth:
+                return
+
+
+def _built(event: str, value: Any, events: _Events) -> Any:
+    """The value that begins with an event, which takes the events up to its end."""
+    if event not in _BEGINNINGS:
+        return value
+    whole: Any = {} if event == "start_map" else []
+    inside, key = whole, ""
+    above: list[Any] = []
+    for event, value in events:
+        if event == "map_key":
+            key = value
+            continue
+        if event in _ENDS:
+            if not above:
+                break
+            inside = above.pop()
+            continue
+        begins = event in _BEGINNINGS
+        if begins:
+            value = {} if event == "start_map" else []
+        if type(inside) is dict:
+            inside[key] = value
+        else:
+            inside.append(value)
+        if begins:
+            above.append(inside)
+            inside = value
+    return whole
+
+
+_BEGINNINGS = frozenset(["start_map", "start_array"])
+_ENDS = frozenset(["end_map", "end_array"])
+
+_SMALL = 1 << 26
+"""Bytes. Below it, a broken JSON text is read again, whole, to say where it is broken."""
+
+
+class _AfterComments:
+    """A stream from where its JSON begins; knows the line that it has come to."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._first: bytes | None = None
+        self.line = 1
+        self.bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        if size != 0 and self._first is None:
+            self._first = data
+            text = data.decode("utf-8", "surrogateescape")
+            start = json_start(text)
+            self.line += text[: len(text) - len(start)].count("\n")
+            data = start.encode("utf-8", "surrogateescape") or (b" " if data else b"")
+        self.line += data.count(b"\n")
+        self.bytes += len(data)
+        return data
+
+
+def _broken(document: Document, line: int, error: Exception) -> ElmanError:
+    with document.stream() as stream:
+        text = stream.read(_SMALL + 1)
+        while len(text) <= _SMALL and (more := stream.read(_SMALL)):
+            text += more
+    if len(text) <= _SMALL:
+        try:
+            whole = text.decode("utf-8")
+        except UnicodeDecodeError as wrong:
+            line = 1 + text.count(b"\n", 0, wrong.start)
+            return ElmanError(
+                f"{document.name}: line {line}: byte 0x{text[wrong.start]:02x} is not valid UTF-8; "
+                "name the file's encoding, for example --encoding latin-1"
+            )
+        start = json_start(whole)
+        try:
+            parse(start, document.name, 1 + whole[: len(whole) - len(start)].count("\n"))
+        except ElmanError as found:
+            return found
+    problem = " ".join(str(error).split()) or "it ends too early"
+    return ElmanError(f"{document.name}: about line {line}: broken JSON: {problem[:200]}")
 
 
 def expect(value: Any, kind: type, where: str, what: str) -> Any:
@@ -53,7 +226,10 @@ def expect(value: Any, kind: type, where: str, what: str) -> Any:
         return value
     names: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
     wanted = names[kind]
-    got = "nothing" if value is None else json.dumps(value)[:60]
+    try:
+        got = "nothing" if value is None else json.dumps(value)[:60]
+    except RecursionError:
+        got = f"a {type(value).__name__} nested too deeply"
     raise ElmanError(f"{where}: expected {what} to be {wanted}, got {got}")
 
 

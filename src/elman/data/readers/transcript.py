@@ -33,7 +33,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
         elif pending:
             pending[-1][1].append(line)
         else:
-            notes.add("lines left out: no 'Name:' before them", f"{document.name}: line {number}")
+            notes.leave_out("no 'Name:' before them", f"{document.name}: line {number}")
     if pending:
         yield _conversation(pending)
 

@@ -1,0 +1,106 @@
+"""What a bot becomes of how much text: the figures behind what `elman train` says to hope for.
+
+    python benchmarks/data_size.py                  # about 30 minutes
+
+Growing parts of the built-in training conversations are trained on with Elman's defaults until the
+early stop, and scored on the dev part of the built-in data: on other people's conversations. The
+budget is in steps, so that the speed of the machine changes nothing. Paste the rows into
+`MEASURED` of elman/data/expectation.py. With --json FILE, finished sizes are kept there.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import describe
+
+from elman.data.conversation import Conversation
+from elman.data.corpus import Corpus
+from elman.data.dataset import Dataset
+from elman.data.source import BUILT_IN
+from elman.evaluate.context import gain_by_lag
+from elman.model.checkpoint import load_bot
+from elman.model.scoring import bits_per_byte
+from elman.train import Config, train
+
+SIZES = (20_000, 60_000, 200_000, 600_000, 2_000_000, 8_000_000)
+STEPS = 4000
+VALIDATIONS, PATIENCE = 40, 8
+LAGS = 4
+REPLIES = 1000
+
+
+def first(conversations: Iterable[Conversation], size: int) -> list[Conversation]:
+    """The first conversations, up to so many bytes of text."""
+    chosen: list[Conversation] = []
+    for conversation in conversations:
+        size -= sum(len(text.encode()) for _, text in conversation.runs())
+        if size < 0 and chosen:
+            break
+        chosen.append(conversation)
+    return chosen
+
+
+def measure(size: int, parts: dict[str, list[Conversation]], seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "part.jsonl", Path(folder) / "bot"
+        chosen = first(parts["train"], size)
+        source.write_text(
+            "".join(json.dumps(each.to_json()) + "\n" for each in chosen), encoding="utf-8"
+        )
+        config = Config.make(
+            {
+                "data": {"path": str(source), "split": "id"},
+                "train": {
+                    "steps": STEPS,
+                    "validations": VALIDATIONS,
+                    "patience": PATIENCE,
+                    "seed": seed,
+                },
+            }
+        )
+        result = train(config, out)
+        bot = load_bot(out)
+        dev = Corpus.encode(parts["dev"], bot.tokenizer)
+        gains = gain_by_lag(
+            bot.chatbot, dev, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=seed
+        )
+        return {
+            "bytes": size,
+            "conversations": len(chosen),
+            "steps": result.steps,
+            "stopped": result.reason,
+            "bits_per_byte": round(bits_per_byte(bot.chatbot, dev, bot.tokenizer, "all"), 3),
+            "context_gain": None if gains is None else round(sum(gains), 4),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="in bytes")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="keep finished sizes here, and go on with them")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(describe(), flush=True)
+    parts: dict[str, list[Conversation]] = {"train": [], "dev": [], "test": []}
+    for part, conversation in Dataset(BUILT_IN).parts(test=True):
+        parts[part].append(conversation)
+    done: dict[str, Any] = {}
+    if arguments.json and arguments.json.exists():
+        done = json.loads(arguments.json.read_text("utf-8"))
+    for size in arguments.sizes:
+        if str(size) not in done:
+            done[str(size)] = measure(size, parts, arguments.seed)
+        print(json.dumps(done[str(size)]), flush=True)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

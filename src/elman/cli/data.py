@@ -1,0 +1,273 @@
+"""elman data"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from elman.cli.text import plain
+from elman.errors import ElmanError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from elman.data.conversation import Message
+
+app = typer.Typer(
+    name="data",
+    no_args_is_help=True,
+    help="Look at conversations, and make them into a file of their own.",
+)
+
+Export = Annotated[
+    str, typer.Argument(help="A chat export: a file, folder or zip; `-` for standard input.")
+]
+Encoding = Annotated[str, typer.Option(help="Of the files.")]
+Gap = Annotated[
+    str | None,
+    typer.Option(help="Silence that ends a conversation: 90m, 2h, 1d.  [default: from the data]"),
+]
+Drop = Annotated[
+    list[str] | None, typer.Option(help="Leave out this person's messages; may be given again.")
+]
+
+MOST_PEOPLE = 12
+
+
+@app.command("inspect")
+def inspect(
+    export: Export,
+    encoding: Encoding = "utf-8",
+    gap: Gap = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what is in an export, what was left out and why, and what is private in it.
+
+    Example: `elman data inspect "WhatsApp Chat - Ann.zip"`
+    """
+    facts = _inspected(export, encoding, seconds(gap))
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        _show(facts)
+
+
+@app.command("convert")
+def convert(
+    export: Export,
+    out: Annotated[Path, typer.Option(help="The file to write, as JSON Lines.")],
+    encoding: Encoding = "utf-8",
+    gap: Gap = None,
+    drop: Drop = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Put placeholders in the place of what is private.")
+    ] = False,
+    rename: Annotated[
+        bool, typer.Option("--rename", help="Give people pseudonyms, in what they say too.")
+    ] = False,
+) -> None:
+    """Write an export's conversations as JSON Lines, to look at or to train on.
+
+    Example: `elman data convert chat.zip --redact --rename --out chat.jsonl`
+    """
+    from elman.data.dataset import Dataset
+    from elman.data.files import replacing
+
+    dataset = Dataset(
+        export, encoding, gap=seconds(gap), drop=drop or (), redact=redact, rename=rename
+    )
+    dataset.check_dropped()
+    with replacing(out) as file:
+        for conversation in dataset.conversations():
+            line = json.dumps(conversation.to_json(), ensure_ascii=False) + "\n"
+            file.write(line.encode())
+    survey = dataset.survey
+    print(
+        f"wrote {out}: {survey.people.total():,} messages in {survey.conversations:,} conversations"
+    )
+    for line in dataset.notes.lines():
+        print(line, file=sys.stderr)
+
+
+def seconds(gap: str | None) -> float | None:
+    """A time as people write it, 90m, 2h or 1d, in seconds."""
+    if gap is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = gap[:-1], gap[-1:]
+    try:
+        found = float(number) * units[unit]
+    except (ValueError, KeyError):
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ElmanError(f"--gap {gap}: expected a time such as 90m, 2h or 1d")
+    return found
+
+
+def _inspected(export: str, encoding: str, gap: float | None) -> dict[str, Any]:
+    from elman.data.dataset import Dataset
+    from elman.data.expectation import basis, hope
+    from elman.data.languages import Languages
+    from elman.data.redact import Redactor
+
+    redactor, languages = Redactor(), Languages()
+    private: Counter[str] = Counter()
+
+    def look(message: "Message") -> "Message":
+        redactor.count(message.text, private)
+        languages.watch(message.text)
+        return message
+
+    with _counted(f"reading {export}", look) as watch:
+        dataset = Dataset(export, encoding, gap=gap, watch=watch)
+    notes, survey = dataset.notes, dataset.survey
+    for name in survey.people:
+        redactor.count(name, private)
+    return {
+        "source": export,
+        "format": ", ".join(notes.formats),
+        "files": dict(notes.formats),
+        "messages": survey.people.total(),
+        "people": dict(survey.people.most_common()),
+        "conversations": survey.conversations,
+        "turns": survey.turns,
+        "bytes": survey.text_bytes,
+        "span": {"first": _iso(survey.first), "last": _iso(survey.last)},
+        "languages": languages.shares(),
+        "gap_seconds": dataset.gap,
+        "largest_group": survey.largest_group,
+        "held_out": "the newest tenth" if survey.by_time else "a part by hash of the id",
+        "left_out": dict(notes.left_out),
+        "files_left_out": dict(notes.files),
+        "changed": dict(notes.changed),
+        "first": dict(notes.first),
+        "private": dict(private.most_common()),
+        "hope": [
+            hope(name, messages, survey.text_bytes_of[name])
+            for name, messages in survey.people.most_common(3)
+        ],
+        "basis": basis(survey.text_bytes),
+    }
+
+
+@contextmanager
+def _counted(
+    title: str, look: Callable[["Message"], "Message"]
+) -> Iterator[Callable[["Message"], "Message"]]:
+    """Shows how many messages have passed, on a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    seen = 0
+    console = Console(stderr=True, highlight=False)
+    with console.status(escape(title)) as status:
+
+        def watch(message: "Message") -> "Message":
+            nonlocal seen
+            seen += 1
+            if seen % 1000 == 0:
+                status.update(f"{escape(title)}: {seen:,} messages")
+            return look(message)
+
+        yield watch
+
+
+def _iso(time: float | None) -> str | None:
+    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat()
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from elman.data.expectation import human
+
+    console = Console(highlight=False)
+    people: dict[str, int] = facts["people"]
+    source = plain(facts["source"])
+    console.print(
+        f"[bold]{escape(source)}[/]: {facts['format']}, {_many(facts['messages'], 'message')} of "
+        f"{_many(len(people), 'person')} in {_many(facts['conversations'], 'conversation')}, "
+        f"{human(facts['bytes'])} of text",
+        soft_wrap=True,
+    )
+    said = []
+    if facts["span"]["first"]:
+        said.append(" to ".join(facts["span"][end][:10] for end in ("first", "last")))
+    if facts["languages"]:
+        shares = (f"{code} {share:.0%}" for code, share in facts["languages"].items())
+        said.append(f"languages: {', '.join(shares)}")
+    if facts["gap_seconds"] is not None:
+        said.append(f"a conversation ends after {_time(facts['gap_seconds'])} of silence (--gap)")
+    said.append(f"held out to validate on: {facts['held_out']}")
+    for line in said:
+        console.print(escape(line), soft_wrap=True)
+    table = Table("who", "messages", "", box=None, pad_edge=False, padding=(0, 1))
+    table.columns[1].justify = "right"
+    most = max(people.values())
+    for name, number in list(people.items())[:MOST_PEOPLE]:
+        bar = "█" * max(1, round(24 * number / most))
+        table.add_row(escape(plain(name)), f"{number:,}", f"[cyan]{bar}[/]")
+    if len(people) > MOST_PEOPLE:
+        rest = list(people.values())[MOST_PEOPLE:]
+        table.add_row(f"{len(rest):,} more", f"{sum(rest):,}", "")
+    console.print()
+    console.print(table)
+    # Where something was found first is told within the source.
+    first = {
+        reason: plain(where).removeprefix(source).lstrip("/: ")
+        for reason, where in facts["first"].items()
+    }
+    _counts(console, "messages left out", facts["left_out"], first)
+    _counts(console, "files left out", facts["files_left_out"], first)
+    _counts(console, "messages changed", facts["changed"], first)
+    _counts(console, "private, as found by patterns (--redact hides it)", facts["private"], {})
+    if not facts["private"]:
+        console.print(
+            "\nnothing private was found by patterns; names and stories are not looked for"
+        )
+    console.print("\n[bold]what to hope for[/]")
+    for text in (*facts["hope"], facts["basis"]):
+        console.print(escape(plain(text)), soft_wrap=True)
+    name = next(iter(people))
+    console.print(
+        f"\nnext: elman train {_quoted(facts['source'])} --bot {_quoted(plain(name))} --redact",
+        style="dim",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _counts(console: "Console", title: str, counts: dict[str, int], first: dict[str, str]) -> None:
+    if not counts:
+        return
+    from rich.markup import escape
+
+    console.print(f"\n[bold]{title}[/]")
+    for reason, number in sorted(counts.items(), key=lambda item: -item[1]):
+        where = f" [dim](first: {escape(first[reason])})[/]" if first.get(reason) else ""
+        console.print(f"{number:>9,}  {escape(plain(reason))}{where}", soft_wrap=True)
+
+
+def _many(number: int, what: str) -> str:
+    plural = "people" if what == "person" else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"
+
+
+def _time(gap: float) -> str:
+    minutes = round(gap / 60)
+    hours = f"{minutes // 60} h " if minutes >= 60 else ""
+    return f"{hours}{minutes % 60} min".strip() if minutes % 60 or not hours else hours.strip()
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)

@@ -1,0 +1,67 @@
+"""Held-out conversations that were nearly learned: found exactly, and left out."""
+
+import numpy as np
+
+from elman.data.corpus import Corpus
+from elman.data.tokenizer import SPECIALS
+
+SHINGLE = 5
+"""Tokens in a row that are compared as one."""
+
+NEAR = 0.8
+"""Shared shingles over all shingles of two conversations (Jaccard's index) from which on they are
+near-duplicates (Lee et al. 2022 take 0.8 as well)."""
+
+
+def shingles(tokens: np.ndarray) -> np.ndarray:
+    """The distinct runs of SHINGLE text tokens, each as one number, sorted, uint64.
+
+    Roles and ends of messages do not count. Of a shorter conversation, the whole is one shingle.
+    """
+    text = tokens[tokens >= SPECIALS].astype(np.uint64)
+    width = min(SHINGLE, len(text))
+    if not width:
+        return np.zeros(0, np.uint64)
+    runs = np.lib.stride_tricks.sliding_window_view(text, width)
+    factors = np.uint64(0x9E3779B97F4A7C15) ** np.arange(width, dtype=np.uint64)
+    # Unlike positions have unlike odd factors; multiplied again, so that sums do not line up.
+    mixed = (runs + np.uint64(1)) * factors
+    mixed ^= mixed >> np.uint64(29)
+    found: np.ndarray = np.unique((mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(axis=1))
+    return found
+
+
+def near_duplicates(train: Corpus, held_out: Corpus) -> np.ndarray:
+    """Which held-out conversations are nearly one of train's, (len(held_out),) bool.
+
+    Every pair that shares anything is compared, so none is missed; memory grows with the held-out
+    part alone.
+    """
+    sets = [shingles(held_out[index]) for index in range(len(held_out))]
+    sizes = np.array([len(each) for each in sets])
+    found = np.zeros(len(held_out), bool)
+    if not sizes.sum():
+        return found
+    keys = np.concatenate(sets)
+    order = np.argsort(keys, kind="stable")
+    keys, owners = keys[order], np.repeat(np.arange(len(sets)), sizes)[order]
+    for index in range(len(train)):
+        mine = shingles(train[index])
+        begin, end = np.searchsorted(keys, mine, "left"), np.searchsorted(keys, mine, "right")
+        hit = end > begin
+        if not hit.any():
+            continue
+        places = np.concatenate(
+            [np.arange(b, e) for b, e in zip(begin[hit], end[hit], strict=True)]
+        )
+        shared = np.bincount(owners[places], minlength=len(sets))
+        found |= (shared > 0) & (shared >= NEAR * (len(mine) + sizes - shared))
+    return found
+
+
+def without(corpus: Corpus, left_out: np.ndarray) -> Corpus:
+    """The corpus without some conversations."""
+    kept = np.flatnonzero(~left_out)
+    lengths = np.diff(corpus.starts)[kept]
+    ids = np.concatenate([corpus[int(index)] for index in kept] or [corpus.ids[:0]])
+    return Corpus(ids, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))

@@ -1,0 +1,140 @@
+"""Endless chats into conversations: cut where people paused."""
+
+import math
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from elman.data.conversation import Chat, Conversation, Message
+
+LONGEST_CONVERSATION = 2_000
+"""Messages. People who never pause are cut here, at the next change of speaker."""
+
+DEFAULT_GAP = 3600.0
+SHORTEST_GAP, LONGEST_GAP = 900.0, 86_400.0
+FEWEST, ENOUGH = 100, 100_000
+"""Gaps below which there is no shape to see, and `DEFAULT_GAP` is taken; and gaps of one chat after
+which more would change nothing.
+"""
+
+_BINS_PER_OCTAVE = 4
+_SHORTEST = 30.0  # seconds; many messengers write minutes alone, so shorter gaps look like none
+
+_MOST_WAITS = 10_000
+"""Different ones that are counted before their logarithms are taken, which is slow."""
+
+
+@dataclass
+class Gaps:
+    """How long people waited between messages, as a histogram of the logarithm."""
+
+    bins: Counter[int] = field(default_factory=Counter)
+
+    def watch(self, messages: Iterable[Message]) -> Generator[Message, None, None]:
+        """The messages; all that have passed are counted when it is closed."""
+        waits: Counter[float] = Counter()
+        before: Message | None = None
+        try:
+            for message in messages:
+                if before is not None and (wait := _wait(before, message)) is not None:
+                    waits[wait] += 1
+                    if len(waits) > _MOST_WAITS:
+                        self._count(waits)
+                before = message
+                yield message
+        finally:
+            self._count(waits)
+
+    def _count(self, waits: Counter[float]) -> None:
+        for wait, number in waits.items():
+            self.bins[round(_BINS_PER_OCTAVE * math.log2(max(wait, _SHORTEST)))] += number
+        waits.clear()
+
+    def choose(self) -> float:
+        """The gap in seconds that parts short waits from long ones best.
+
+        Waits within a conversation and between conversations are taken as two bell curves over
+        the logarithm of time, and the cut is where confusing them costs least: the minimum error
+        threshold of Kittler and Illingworth (1986), equation 15; that waits have this shape is
+        seen by Halfaker et al. (2015).
+        """
+        if self.bins.total() < FEWEST:
+            return DEFAULT_GAP
+        places = range(min(self.bins), max(self.bins) + 1)
+        best, chosen = math.inf, None
+        for place in places:
+            if (cost := _cost(self.bins, place)) < best:
+                best, chosen = cost, place
+        if chosen is None or best >= _cost(self.bins, None):
+            return DEFAULT_GAP  # one bell curve says it as well
+        gap = 2 ** ((chosen + 0.5) / _BINS_PER_OCTAVE)
+        return min(max(gap, SHORTEST_GAP), LONGEST_GAP)
+
+
+def _cost(bins: Counter[int], cut: int | None) -> float:
+    """What Kittler and Illingworth minimise; for no cut at all, the same of one bell curve."""
+    cost, total = 1.0, bins.total()
+    sides = [True] if cut is None else [True, False]
+    for low in sides:
+        side = [(at, n) for at, n in bins.items() if cut is None or (at <= cut) == low]
+        count = sum(n for _, n in side)
+        if not count:
+            return math.inf
+        mean = sum(at * n for at, n in side) / count
+        # A bin has a width of its own: that of a uniform spread within it.
+        variance = sum((at - mean) ** 2 * n for at, n in side) / count + 1 / 12
+        share = count / total
+        cost += share * (math.log(variance) - 2 * math.log(share))
+    return cost
+
+
+def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
+    """Conversations of a chat, in order: a new one where nobody spoke for longer than `gap`.
+
+    An answer may be late: a pause before which only one person spoke ends nothing. So all
+    conversations of a chat in which anybody answered have an answer in them, and no message is
+    lost.
+
+    Args:
+        gap: in seconds. Without times, only `LONGEST_CONVERSATION` cuts.
+    """
+    held: list[Message] = []
+    piece: list[Message] = []
+    heard: set[str] = set()
+    number = 0
+    last: Message | None = None
+    for message in chat.messages:
+        if last is not None and len(heard) > 1:
+            wait = _wait(last, message)
+            if (wait is not None and wait > gap) or (
+                len(piece) >= LONGEST_CONVERSATION and message.author != last.author
+            ):
+                if held:
+                    yield _conversation(chat, held, number)
+                    number += 1
+                held, piece = piece, []
+                heard.clear()
+        last = message
+        piece.append(message)
+        heard.add(message.author)
+    if held and len(heard) < 2:
+        held, piece = held + piece, []
+    for rest in (held, piece):
+        if rest:
+            yield _conversation(chat, rest, number)
+            number += 1
+
+
+def _wait(before: Message, after: Message) -> float | None:
+    """Seconds between them, where both have a time."""
+    then, now = before.time, after.time
+    if then is None or now is None:
+        return None
+    if then.tzinfo is now.tzinfo is None:  # the same as below, and faster
+        return (now - then).total_seconds()
+    return (after.seconds or 0.0) - (before.seconds or 0.0)
+
+
+def _conversation(chat: Chat, messages: list[Message], number: int) -> Conversation:
+    time = messages[0].time
+    return Conversation(tuple(messages), f"{chat.id} {number if time is None else time}")

@@ -1,0 +1,75 @@
+"""ShareGPT: `{"id", "conversations": [{"from": "human", "value": ...}, ...]}`, in lines or a list.
+
+The conversations may be called `items` or `conversation`; messages may have `role` and `content`
+instead. Beside them there may be `system`, the instructions, and the answers `chosen` and
+`rejected`, of which the chosen one is read.
+
+Shape: LLaMA-Factory's description of its data; FastChat, which cleans the dataset of this name; and
+Axolotl's type `sharegpt`.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from elman.data.conversation import SYSTEM, Conversation, Message
+from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
+from elman.data.readers.reader import Reader, expect, json_start, objects
+from elman.data.source import Document, Notes
+
+_NAMES = {
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "assistant", "bing", "bard", "model", "bot"), "assistant"),
+}
+_MACHINERY = MACHINERY | {
+    "function_call",
+    "function_response",
+    "observation",
+    "tool_call",
+    "tool_response",
+}
+_LISTS = ("conversations", "conversation", "items")
+
+# Objects within a list of such a name: JSON schemas of tools have "items" too, but no list of them.
+_BEGINNING = re.compile(
+    rf'"(?:{"|".join(_LISTS)})"\s*:\s*\[\s*\{{[^{{}}\[\]]{{0,4096}}?"(?:from|role)"\s*:'
+)
+
+
+def _matches(head: str) -> bool:
+    head = json_start(head)
+    return (
+        head.startswith(("{", "["))
+        and ('"value"' in head or '"content"' in head)
+        and _BEGINNING.search(head) is not None
+    )
+
+
+def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
+    for where, item in objects(document):
+        key = next((key for key in _LISTS if item.get(key) is not None), _LISTS[0])
+        said = expect(item.get(key), list, where, repr(key))
+        if isinstance(item.get("system"), str) and item["system"].strip():
+            said = [{"from": "system", "value": item["system"]}, *said]
+        if item.get("chosen") is not None:
+            said = [*said, item["chosen"]]
+        if item.get("rejected") is not None:
+            notes.leave_out("an answer that was not preferred", where)
+        found = (_message(message, where, notes) for message in said)
+        messages = tuple(message for message in found if message is not None)
+        yield Conversation(messages, id=id_of(item))
+
+
+def _message(message: Any, where: str, notes: Notes) -> Message | None:
+    message = expect(message, dict, where, "each message")
+    author, text = ("from", "value") if "from" in message else ("role", "content")
+    name = expect(message.get(author), str, where, repr(author))
+    role = name.casefold()
+    if role in _MACHINERY:
+        notes.leave_out(f"of role {role!r}", where)
+        return None
+    author = SYSTEM if role in INSTRUCTIONS else _NAMES.get(role, name)
+    return Message(author, text_of(message.get(text), where, notes))
+
+
+READER = Reader(_matches, _read)

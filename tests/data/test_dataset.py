@@ -1,0 +1,156 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elman.data.conversation import Conversation, Message
+from elman.data.dataset import Dataset
+from elman.data.pauses import DEFAULT_GAP
+from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
+
+START = datetime(2024, 3, 1, 8, tzinfo=UTC)
+Make = Callable[..., Dataset]
+
+
+def talk(day: int, *said: tuple[str, str]) -> Conversation:
+    messages = tuple(
+        Message(author, text, START + timedelta(days=day, minutes=n))
+        for n, (author, text) in enumerate(said)
+    )
+    return Conversation(messages, f"day {day}")
+
+
+TALKS = [
+    talk(
+        0, ("Mira Kos", "write to mira@kettle.example"), ("Tobin", "Yes, Mira"), ("Ada", "Me too")
+    ),
+    talk(1, ("Mira Kos", "Hi"), ("Ada", "Hello")),
+    *(talk(day, ("Mira Kos", f"day {day}"), ("Tobin", f"yes {day}")) for day in range(2, 20)),
+]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def make(conversations: list[Conversation] = TALKS, **options: Any) -> Dataset:
+        path = tmp_path / "chats.jsonl"
+        lines = (json.dumps(each.to_json()) + "\n" for each in conversations)
+        path.write_text("".join(lines), "utf-8")
+        return Dataset(str(path), **options)
+
+    return make
+
+
+def test_a_dataset_is_what_the_source_says(make: Make) -> None:
+    dataset = make()
+    assert list(dataset.conversations()) == list(dataset.conversations()) == TALKS
+    assert dataset.survey.people == {"Mira Kos": 20, "Tobin": 19, "Ada": 2}
+    assert (dataset.gap, dataset.others, dataset.bot) == (None, "user", None)
+    assert not dataset.notes.lines()
+
+
+def test_conversations_without_the_bot_are_left_out_and_counted(make: Make) -> None:
+    dataset = make(bot="Ada")
+    assert list(dataset.conversations()) == TALKS[:2]
+    assert dataset.notes.left_out == {"Ada says nothing in their conversation": 36}
+    assert dataset.survey.people == {"Mira Kos": 2, "Tobin": 1, "Ada": 2}
+
+
+def test_people_are_known_by_name_where_a_bot_has_several_around_it(make: Make) -> None:
+    assert make(bot="Ada").others == "names"
+    assert make(bot="Ada", others="user").others == "user"
+    assert make(TALKS[1:], bot="Tobin").others == "user"
+    assert make().others == "user"  # among peers nobody is the bot
+
+
+def test_an_unknown_bot_is_named_with_everybody_there_is(make: Make) -> None:
+    with pytest.raises(ElmanError, match=r"--bot 'Ann': nobody .* Mira Kos .* Tobin .* Ada"):
+        make(bot="Ann")
+
+
+def test_who_is_to_be_left_out_is_gone(make: Make) -> None:
+    dataset = make(drop=("Ada",))
+    dataset.check_dropped()
+    said = [message for each in dataset.conversations() for message in each.messages]
+    assert "Ada" not in {message.author for message in said}
+    assert dataset.notes.left_out == {
+        "Ada was to be left out": 2,
+        "nobody answered in their conversation": 1,
+    }
+    assert len(said) + dataset.notes.left_out.total() == sum(len(t.messages) for t in TALKS)
+    with pytest.raises(ElmanError, match="--drop 'Bob': nobody has that name"):
+        make(drop=("Ada", "Bob")).check_dropped()
+
+
+def test_what_is_private_is_replaced_and_people_renamed_in_what_they_say_too(make: Make) -> None:
+    dataset = make(bot="Tobin", redact=True, rename=True)
+    [first, *_] = dataset.conversations()
+    mira, tobin = dataset.pseudonyms["Mira Kos"], dataset.pseudonyms["Tobin"]
+    assert dataset.bot == tobin
+    assert first.messages[0][:2] == (mira, "write to [email]")
+    assert first.messages[1][:2] == (tobin, f"Yes, {mira}")
+    text = json.dumps([each.to_json() for each in dataset.conversations()])
+    assert not any(name in text for name in ("Mira", "Tobin", "Ada", "kettle.example"))
+    # A run that goes on knows its bot by the new name alone.
+    assert make(bot=tobin, redact=True, rename=True).bot == tobin
+
+
+def test_the_newest_are_held_out_and_near_duplicates_of_what_is_learned_with_them(
+    make: Make,
+) -> None:
+    long = [("Mira Kos", "what do we do about the kettle, it is broken again, I think, Tobin?")]
+    repeated = [talk(day, *long, ("Tobin", "buy a new one, they are cheap")) for day in (0, 38)]
+    others = [
+        talk(day, ("Mira Kos", f"{day} is a number of its own"), ("Tobin", f"{day * 7}"))
+        for day in range(1, 38)
+    ]
+    conversations = [repeated[0], *others, repeated[1]]
+    dataset = make(conversations)
+    tokenizer = Tokenizer.train((m.text for c in conversations for m in c.messages), 300)
+    held_out = [each.id for part, each in dataset.parts() if part == "dev"]
+    assert held_out == ["day 35", "day 36", "day 37", "day 38"]
+    parts, left_out = dataset.encode(tokenizer)
+    assert (len(parts["train"]), len(parts["dev"]), left_out) == (35, 3, 1)
+    assert Dataset(dataset.path, split="id").encode(tokenizer)[1] <= 1
+    [same, other] = [make([each] * 2).encode(tokenizer) for each in repeated]
+    # Where nothing else is there to be held out, it stays.
+    assert [len(part) for part in same[0].values()] == [1, 1]
+    assert same[1] == other[1] == 0
+
+
+def chat(tmp_path: Path, *minutes: float) -> str:
+    """A messenger's export, whose chat is cut where people paused."""
+    times = [START + timedelta(minutes=m) for m in minutes]
+    lines = [
+        f"[{time:%d/%m/%Y, %H:%M:%S}] {'Mira' if n % 2 else 'Tobin'}: word {n}\n"
+        for n, time in enumerate(times)
+    ]
+    (tmp_path / "_chat.txt").write_text("".join(lines), "utf-8")
+    return str(tmp_path / "_chat.txt")
+
+
+def test_chats_are_cut_at_the_gap_that_is_given_or_found(tmp_path: Path) -> None:
+    path = chat(tmp_path, 0, 1, 30, 31, 200, 201)
+    assert [Dataset(path, gap=gap).survey.conversations for gap in (600, 3600, 86400)] == [3, 2, 1]
+    found = Dataset(path)
+    assert (found.gap, found.survey.conversations) == (DEFAULT_GAP, 2)
+
+
+def test_the_built_in_conversations_are_divided_as_they_ever_were() -> None:
+    assert not Dataset("chitchat").survey.by_time
+    assert Dataset("chitchat", split="time").survey.by_time
+
+
+def test_every_message_is_watched_once(make: Make) -> None:
+    seen: list[Message] = []
+
+    def watch(message: Message) -> Message:
+        seen.append(message)
+        return message
+
+    dataset = make(watch=watch)
+    list(dataset.conversations())
+    assert seen == [message for each in TALKS for message in each.messages]

@@ -1,0 +1,113 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elman.data.conversation import SYSTEM, Conversation
+from elman.data.readers import READERS, find_reader, read
+from elman.data.source import Document, Notes
+from elman.errors import ElmanError
+
+Load = Callable[[str], tuple[list[Conversation], Notes]]
+
+
+@pytest.fixture(scope="session")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    path = tmp_path_factory.mktemp("sharegpt") / "talk"
+
+    def load(content: str) -> tuple[list[Conversation], Notes]:
+        path.write_text(content, "utf-8")
+        notes = Notes()
+        document = Document("talk", path)
+        assert find_reader(document) is READERS["sharegpt"]
+        return list(read([document], notes)), notes
+
+    return load
+
+
+def talk(*said: tuple[str, Any], **more: Any) -> str:
+    messages = [{"from": author, "value": text} for author, text in said]
+    return json.dumps({"conversations": messages, **more})
+
+
+GOOD = talk(("human", "Hi"), ("gpt", "Hello"))
+
+
+@pytest.mark.parametrize(
+    ("name", "author"),
+    [
+        ("human", "user"),
+        ("USER", "user"),
+        ("GPT", "assistant"),
+        ("bard", "assistant"),
+        ("system", SYSTEM),
+        ("Mira", "Mira"),
+    ],
+)
+def test_names(load: Load, name: str, author: str) -> None:
+    [conversation], _ = load(talk((name, "Hi"), ("human", "Hi"), ("gpt", "Hello")))
+    assert conversation.messages[0].author == author
+
+
+@pytest.mark.parametrize("system", [None, " ", 5, ["Be kind."]])
+def test_instructions_that_say_nothing_are_passed_over(load: Load, system: Any) -> None:
+    [conversation], _ = load(talk(("human", "Hi"), ("gpt", "Hello"), system=system))
+    assert len(conversation.messages) == 2
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        '{"conversations": null}',
+        '{"conversations": ["Hi"]}',
+        '{"conversations": [{"from": 5, "value": "Hi"}]}',
+        '{"conversations": [{"from": "human", "value": 5}]}',
+        '{"conversations": [{"value": "Hi"}]}',
+        '{"conversations": [], "chosen": "Hi"}',
+        '{"items": {"from": "human"}}',
+        "[]",
+    ],
+)
+def test_what_cannot_be_read_is_named(load: Load, item: str) -> None:
+    with pytest.raises(ElmanError, match="talk: line 2: expected"):
+        load(f"{GOOD}\n{item}")
+    with pytest.raises(ElmanError, match="talk: item 2: expected"):
+        load(f"[{GOOD},\n{item}]")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '{"messages": [{"role": "user", "content": "Hi"}], "tools": [{"items": {"role": 1}}]}',
+        '{"turns": [{"speaker": "human", "text": "\\"conversations\\": [{\\"from\\": ..."}]}',
+        '{"conversations": [{"title": "from", "messages": [{"role": "user", "content": ""}]}]}',
+        f"Mira: {GOOD}",
+    ],
+)
+def test_what_is_another_format(head: str) -> None:
+    assert not READERS["sharegpt"].matches(head)
+
+
+texts = st.text().filter(str.strip)
+names = {"human": "user", "gpt": "assistant", "system": SYSTEM, "Mira": "Mira"}
+said = st.lists(st.tuples(st.sampled_from([*names, "tool", "observation"]), texts))
+
+
+@given(st.lists(said, min_size=1), st.booleans(), st.sampled_from(["conversations", "items"]))
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_every_message_is_kept_or_counted(
+    load: Load, talks: list[list[tuple[str, str]]], lines: bool, key: str
+) -> None:
+    talks = [[("human", "Hi"), ("gpt", "Hello"), *each] for each in talks]
+    items = [{key: [{"from": name, "value": text} for name, text in each]} for each in talks]
+    content = "\n".join(map(json.dumps, items)) if lines else json.dumps(items)
+    conversations, notes = load(content)
+    assert [[(m.author, m.text) for m in each.messages] for each in conversations] == [
+        [(names[name], text) for name, text in each if name in names] for each in talks
+    ]
+    left_out = sum(name not in names for each in talks for name, _ in each)
+    assert notes.left_out.total() == left_out
+    assert not notes.changed

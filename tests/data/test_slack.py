@@ -1,0 +1,223 @@
+import json
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elman.data.conversation import Chat, Conversation
+from elman.data.readers.slack import LONGEST_SILENCE, READER
+from elman.data.source import Document, Notes, documents
+from elman.errors import ElmanError
+
+GOLDEN = Path(__file__).parent / "golden"
+
+START = datetime(2023, 11, 14, tzinfo=UTC)
+PEOPLE: list[dict[str, Any]] = [
+    {"id": f"U{name.upper()}", "name": name, "profile": {"display_name": name.title()}}
+    for name in ("mira", "tobin", "ada")
+]
+
+Said = list[tuple[str, str]]
+
+
+def ts(after: timedelta) -> str:
+    return f"{(START + after).timestamp():.6f}"
+
+
+def message(after: timedelta, user: str | None, text: str, **more: Any) -> dict[str, Any]:
+    return {"type": "message", "user": user, "text": text, "ts": ts(after)} | more
+
+
+def write(folder: Path, files: dict[str, Any]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(content), "utf-8")
+    return folder
+
+
+def read(folder: Path) -> tuple[dict[str, Said], Notes]:
+    """What was said, by the id of its chat or conversation, in the order of them."""
+    notes = Notes()
+    found = {}
+    for item in READER.read(documents(folder), notes):
+        assert item.id not in found
+        found[item.id] = [(each.author, each.text) for each in item.messages]
+    return found, notes
+
+
+def said(folder: Path, record: dict[str, Any]) -> tuple[str, str]:
+    """Author and text of one record in a workspace of `PEOPLE`."""
+    write(folder, {"users.json": PEOPLE, "tea/2023-11-14.json": [record]})
+    [found] = read(folder)[0]["tea"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("<@UMIRA>", "@Mira"),
+        ("<@UMIRA|mm>", "@Mira"),
+        ("<@U0GONE|gone>", "@gone"),
+        ("<@U0GONE>", "@U0GONE"),
+        ("<#C0TEA|tea>", "#tea"),
+        ("<#C0TEA>", "#C0TEA"),
+        ("<!here|@here> <!channel> <!everyone>", "@here @channel @everyone"),
+        ("<!subteam^S0TEA>", "@S0TEA"),
+        ("<!date^1699920000^{date_num}|2023-11-14>", "2023-11-14"),
+        ("<https://tea.example|a &lt;b&gt; c>", "a <b> c"),
+        ("<https://tea.example/|>", "https://tea.example/"),
+        ("<tel:123|123>", "123"),
+        ("&amp;lt; is &lt;", "&lt; is <"),
+        ("a <b> <> <|c> > d < e", "a <b> <> <|c> > d < e"),
+        (":tea: *so* `good`", ":tea: *so* `good`"),
+    ],
+)
+def test_markup_becomes_what_people_saw(tmp_path: Path, text: str, plain: str) -> None:
+    assert said(tmp_path, message(timedelta(), "UADA", text)) == ("Ada", plain)
+
+
+@pytest.mark.parametrize(
+    ("author", "record"),
+    [
+        ("Mira", {"user": "UMIRA", "user_profile": {"display_name": "M"}}),
+        ("Guest", {"user": "U0GUEST", "user_profile": {"display_name": " ", "real_name": "Guest"}}),
+        ("Timer", {"user": "UMIRA", "subtype": "bot_message", "username": "Timer"}),
+        ("Timer", {"bot_id": "B0", "bot_profile": {"id": "B0", "name": "Timer"}}),
+        ("B0", {"bot_id": "B0"}),
+        ("U0GUEST", {"user": "U0GUEST", "user_profile": None}),
+    ],
+)
+def test_authors_have_the_names_that_people_know(
+    tmp_path: Path, author: str, record: dict[str, Any]
+) -> None:
+    assert said(tmp_path, message(timedelta(), None, "Hi") | record) == (author, "Hi")
+
+
+def test_nobody_said_what_has_no_author(tmp_path: Path) -> None:
+    write(tmp_path, {"tea/2023-11-14.json": [message(timedelta(), None, "Hi")]})
+    found, notes = read(tmp_path)
+    assert (found, notes.left_out) == ({"tea": []}, {"without an author": 1})
+
+
+def test_workspaces_side_by_side_keep_their_own_names(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        person = {"id": "U0", "name": name, "profile": {"display_name": name.title()}}
+        channel = {"id": "C0", "name": f"{name}-tea", "created": 1, "members": []}
+        files = {"users.json": [person], "channels.json": [channel]}
+        files["general/2023-11-14.json"] = [message(timedelta(), "U0", "<@U0> <#C0>")]
+        write(tmp_path / name, files)
+    found, _ = read(tmp_path)
+    assert found == {
+        "one/general": [("One", "@One #one-tea")],
+        "two/general": [("Two", "@Two #two-tea")],
+    }
+
+
+@pytest.mark.parametrize(("late", "threads"), [(timedelta(0), 1), (timedelta(seconds=1), 2)])
+def test_a_thread_ends_after_a_long_silence(tmp_path: Path, late: timedelta, threads: int) -> None:
+    parent = ts(timedelta())
+    records = [
+        message(timedelta(), "UMIRA", "Tea?", thread_ts=parent, reply_count=2),
+        message(timedelta(days=1), "UADA", "Yes", thread_ts=parent),
+        message(timedelta(days=1) + LONGEST_SILENCE + late, "UADA", "Still?", thread_ts=parent),
+    ]
+    write(tmp_path, {f"tea/{number}.json": [each] for number, each in enumerate(records)})
+    found, _ = read(tmp_path)
+    assert len(found) == 1 + threads
+    assert found["tea"] == []
+    assert [text for each in found.values() for _, text in each] == ["Tea?", "Yes", "Still?"]
+
+
+def test_all_chats_come_before_all_threads(tmp_path: Path) -> None:
+    parent = ts(timedelta())
+    day = [
+        message(timedelta(), "UMIRA", "Tea?", thread_ts=parent, replies=[{"user": "UADA"}]),
+        message(timedelta(seconds=1), "UADA", "Yes", thread_ts=parent),
+    ]
+    write(tmp_path, {f"{channel}/2023-11-14.json": day for channel in ("a", "b")})
+    items = [(item, list(item.messages)) for item in READER.read(documents(tmp_path), Notes())]
+    assert [type(item) for item, _ in items] == [Chat, Chat, Conversation, Conversation]
+
+
+def test_lists_of_names_alone_are_no_messages(tmp_path: Path) -> None:
+    write(tmp_path, {"users.json": [{"id": "U0", "profile": {}, "team_id": "T0"}]})
+    found, notes = read(tmp_path)
+    assert (found, notes.files.total()) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"ts": "1e999"},
+        {"ts": "soon"},
+        {"ts": 5},
+        {"text": ["Hi"]},
+        {"subtype": ["x"]},
+        {"thread_ts": {"x": 1}},
+        {"subtype": "file_comment", "comment": "Hi"},
+    ],
+)
+def test_a_broken_message_is_refused_by_its_place(tmp_path: Path, broken: dict[str, Any]) -> None:
+    day = [message(timedelta(), "UMIRA", "Hi"), message(timedelta(1), "UMIRA", "Hi") | broken]
+    write(tmp_path, {"tea/2023-11-14.json": day})
+    with pytest.raises(ElmanError, match=r"2023-11-14\.json: item 2"):
+        read(tmp_path)
+
+
+def test_files_of_other_formats_are_left_to_their_readers() -> None:
+    others = [file for file in GOLDEN.rglob("*") if file.is_file() and "slack" not in file.parts]
+    assert others
+    assert not [file for file in others if READER.matches(Document("talk", file).head())]
+
+
+@st.composite
+def exports(draw: st.DrawFn) -> list[tuple[dict[str, Any], str, bool]]:
+    """Records, the thread of each (its parent's `ts`), and whether it is to be kept."""
+    found: list[tuple[dict[str, Any], str, bool]] = []
+    parents: list[str] = []
+    steps = draw(st.lists(st.integers(1, 10**6), max_size=25))
+    after = timedelta()
+    for step in steps:
+        after += timedelta(seconds=step)
+        text = draw(st.text(st.characters(exclude_characters="<>&", exclude_categories=["Cs"])))
+        record = message(after, draw(st.sampled_from(PEOPLE))["id"], text)
+        kind = draw(st.sampled_from(["plain", "parent", "reply", "system", "deleted"]))
+        thread = ""
+        if kind == "parent":
+            thread = record["ts"]
+            parents.append(thread)
+            record |= {"thread_ts": thread, "reply_count": 1}
+        elif kind == "reply" and parents:
+            thread = draw(st.sampled_from(parents))
+            record |= {"thread_ts": thread}
+        elif kind == "system":
+            record |= {"subtype": "channel_join"}
+        elif kind == "deleted":
+            record |= {"subtype": "tombstone"}
+        found.append((record, thread, "subtype" not in record and text.strip() != ""))
+    return found
+
+
+@given(exports())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_every_message_is_kept_or_counted(
+    tmp_path_factory: pytest.TempPathFactory, export: list[tuple[dict[str, Any], str, bool]]
+) -> None:
+    folder = tmp_path_factory.mktemp("slack")
+    days: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record, _, _ in export:
+        day = datetime.fromtimestamp(float(record["ts"]), UTC).date()
+        days[f"tea/{day}.json"].insert(0, record)
+    found, notes = read(write(folder, {"users.json": PEOPLE, **days}))
+    names = {person["id"]: person["name"].title() for person in PEOPLE}
+    kept = [
+        (names[record["user"]], record["text"], thread) for record, thread, keep in export if keep
+    ]
+    assert sum(map(len, found.values())) + notes.left_out.total() == len(export)
+    assert found.pop("tea", []) == [(author, text) for author, text, thread in kept if not thread]
+    answers = [(author, text) for author, text, thread in kept if thread]
+    assert sorted(each for thread in found.values() for each in thread) == sorted(answers)
