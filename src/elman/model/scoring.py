@@ -11,12 +11,25 @@ from elman.model.chatbot import Chatbot
 
 LANES = 64
 
+MOST_TOKENS = 1 << 16
+"""Of a group that is read side by side: what bounds its memory."""
 
-def by_length(corpus: Corpus, lanes: int) -> Iterator[list[int]]:
-    """Groups of conversations, as indices; those of a group are of similar length."""
-    order = np.argsort(-np.diff(corpus.starts), kind="stable").tolist()
-    for begin in range(0, len(order), lanes):
-        yield order[begin : begin + lanes]
+
+def by_length(corpus: Corpus, lanes: int, tokens: int | None = None) -> Iterator[list[int]]:
+    """Groups of conversations, as indices; those of a group are of similar length.
+
+    Args:
+        lanes: conversations of a group, at most.
+        tokens: lanes times the longest of a group, at most, where one alone is not longer.
+    """
+    lengths = np.diff(corpus.starts)
+    order = np.argsort(-lengths, kind="stable").tolist()
+    begin = 0
+    while begin < len(order):
+        longest = max(1, int(lengths[order[begin]]))
+        end = begin + (lanes if tokens is None else max(1, min(lanes, tokens // longest)))
+        yield order[begin:end]
+        begin = end
 
 
 def message_nats(
@@ -29,7 +42,7 @@ def message_nats(
         it, (messages,).
     """
     chatbot.eval()
-    for group in by_length(corpus, lanes):
+    for group in by_length(corpus, lanes, MOST_TOKENS):
         messages = [corpus.messages(index) for index in group]
         nats, _ = chatbot.score(messages, chatbot.initial_state(len(group)))
         for index, own, costs in zip(group, messages, nats, strict=True):
