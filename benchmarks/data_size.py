@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from machine import describe
 
+from elman.chat import Session
 from elman.data.conversation import Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.evaluate.context import gain_by_lag
-from elman.model.checkpoint import load_bot
+from elman.model.checkpoint import Bot, load_bot
+from elman.model.decoding import Sampling
 from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 
@@ -31,6 +33,7 @@ SIZES = (20_000, 60_000, 200_000, 600_000, 2_000_000, 8_000_000)
 STEPS = 4000
 VALIDATIONS, PATIENCE = 40, 8
 LAGS = 4
+PROMPTS = ("hi! how are you?", "what are you studying?", "any plans for the weekend?", "why?")
 REPLIES = 1000
 
 
@@ -76,7 +79,14 @@ def measure(size: int, parts: dict[str, list[Conversation]], seed: int) -> dict[
             "stopped": result.reason,
             "bits_per_byte": round(bits_per_byte(bot.chatbot, dev, bot.tokenizer, "all"), 3),
             "context_gain": None if gains is None else round(sum(gains), 4),
+            "replies": replies(bot, seed),
         }
+
+
+def replies(bot: Bot, seed: int) -> list[str]:
+    """What it says to a few messages, to be read by a person."""
+    session = Session(bot, Sampling(seed=seed))
+    return ["".join(session.say(text)) for text in PROMPTS]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """elman data: what is in an export, and the same as a file of one's own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,7 +144,7 @@ NO_NETWORK = """
 import sys
 
 def watch(event, arguments):
-    if event.startswith("socket."):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
         print(event, arguments, file=sys.stderr)
         raise RuntimeError(event)
 
@@ -166,3 +167,65 @@ def test_nothing_leaves_the_machine(phone: Path, tmp_path: Path) -> None:
         ran = subprocess.run(command, input="hello\n", capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
         assert "socket." not in ran.stderr
+
+
+def small(elman: Run, data: Path, bot: Path, *options: object) -> Any:
+    return elman(
+        "train", data, "--out", bot, "--steps", 2, "--vocabulary", "bytes", "--hidden-size", 8,
+        "--lanes", 2, "--overwrite", *options,
+    )  # fmt: skip
+
+
+def test_names_are_found_whatever_their_case_and_spaces(
+    elman: Run, phone: Path, tmp_path: Path
+) -> None:
+    bot = tmp_path / "bot"
+    assert small(elman, phone, bot, "--bot", " mira ").code == 0
+    assert json.loads((bot / "config.json").read_text("utf-8"))["data"]["bot"] == "Mira"
+    both = small(elman, phone, bot, "--bot", "Mira", "--drop", "mira")
+    assert both.code == 2
+    assert "learns from whom --drop leaves out" in both.err
+
+
+def test_a_folder_of_a_renamed_bot_holds_no_names(elman: Run, phone: Path, tmp_path: Path) -> None:
+    bot = tmp_path / "bot"
+    options = ["--bot", "Mira", "--rename", "--redact", "--drop", "Ada\x1b[2J"]
+    assert small(elman, phone, bot, *options).code == 0
+    for name in ("config.json", "tokenizer.json", "log.jsonl"):
+        text = (bot / name).read_text("utf-8").replace(str(phone), "")
+        assert not any(real in text for real in ("Mira", "Tobin", "Ada", "kettle")), name
+    more = elman("train", "--resume", bot, "--steps", 4)
+    assert more.code == 0, more.err
+    fewer = elman("train", "--resume", bot, "--steps", 3)
+    assert (fewer.code, "4 steps are done already" in fewer.err) == (2, True)
+    # In other conversations others have its name.
+    other = tmp_path / "other.txt"
+    other.write_text(PHONE.replace("Tobin", "Bo"), "utf-8")
+    refused = elman("eval", bot, other)
+    assert (refused.code, "--bot and the real name" in refused.err) == (2, True)
+    assert elman("eval", bot, other, "--bot", "Mira").code == 0
+    assert elman("eval", bot, phone).code == 0
+
+
+def test_only_a_part_that_was_held_out_can_be_measured(
+    elman: Run, trained: Path, chats: Path
+) -> None:
+    ran = elman("eval", trained, chats, "--split", "test")
+    assert ran.code == 2
+    assert "trained without a test part" in ran.err
+
+
+def test_an_export_is_not_replaced_by_what_is_made_of_it(elman: Run, phone: Path) -> None:
+    ran = elman("data", "convert", phone, "--out", phone)
+    assert (ran.code, "is the export itself" in ran.err) == (2, True)
+    assert phone.read_text("utf-8") == PHONE
+
+
+def test_an_old_encoding_of_the_terminal_ends_nothing(phone: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "elman", "data", "inspect", str(phone)],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")

@@ -29,7 +29,7 @@ def refused(ran: Any, *said: str) -> None:
         (b"Bob: hello\nBob: anyone?\n", ["only 'Bob' spoke"]),
         (b"once upon a time\n", ["no known format", "'Name: what was said'"]),
         (b'{"messages": [{"role": "user",', ["line 1", "broken JSON"]),
-        (ENOUGH.encode() + b"Bob: caf\xe9\n", ["line 3", "byte 27", "--encoding latin-1"]),
+        (ENOUGH.encode() + b"Bob: caf\xe9\n", ["line 3", "byte 27", "--encoding cp1252"]),
     ],
     ids=["empty", "one speaker", "no format", "broken JSON", "not UTF-8"],
 )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Conversation
-from elman.data.readers import READERS, read
+from elman.data.readers import READERS, chatgpt, read
 from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
@@ -203,3 +203,9 @@ def test_every_message_is_kept_or_counted(
     assert notes.left_out["on a branch that was not kept"] == len(others)
     for kind, reason in REASONS.items():
         assert notes.left_out[reason] == sum(each == kind for each, _ in kept)
+
+
+def test_marks_that_never_end_take_no_time() -> None:
+    # A pattern that tries every end for every beginning would need hours.
+    for piece in ("【1†", "\ue200", "\ue200url\ue202", '\ue200entity\ue202["'):
+        chatgpt._MARK.sub("", piece * (100_000 // len(piece)))

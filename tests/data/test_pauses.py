@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.data.conversation import Chat, Conversation, Message
+from elman.data.conversation import SYSTEM, Chat, Conversation, Message
 from elman.data.pauses import (
     DEFAULT_GAP,
     LONGEST_CONVERSATION,
@@ -135,3 +135,16 @@ def test_of_a_few_gaps_or_of_one_kind_of_gap_nothing_is_made() -> None:
 def test_a_gap_is_always_a_sensible_one(bins: list[tuple[int, int]]) -> None:
     gap = Gaps(Counter(dict(bins))).choose()
     assert SHORTEST_GAP <= gap <= LONGEST_GAP
+
+
+def test_somebody_who_speaks_alone_is_not_kept_in_memory() -> None:
+    names = ["A", "B"] + ["A"] * 5 * LONGEST_CONVERSATION + ["B"]
+    found = pieces(said(*((name, 600.0) for name in names)))
+    assert "".join(found) == "".join(names)
+    assert max(map(len, found)) <= 3 * LONGEST_CONVERSATION
+
+
+def test_instructions_are_no_speaker() -> None:
+    messages = said((SYSTEM, 0), ("A", 1), ("A", 600), ("B", 1))
+    [conversation] = cut(Chat("chat", iter(messages)), 3600)
+    assert len(conversation.messages) == 4

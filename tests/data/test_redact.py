@@ -207,3 +207,25 @@ def test_any_text(text: str) -> None:
     assert REDACTOR.find(redacted) == []
     assert REDACTOR.redact(redacted) == redacted
     assert REDACTOR.count(text) == Counter(span.kind for span in spans)
+
+
+def test_mentions_and_links_of_messengers_are_phone_numbers() -> None:
+    texts = ["ask @491715550001 about it", "https://wa.me/491712345678", "<@!123456789012345678>"]
+    assert [REDACTOR.redact(text) for text in texts] == [
+        "ask @[phone] about it",
+        "https://wa.me/[phone]",
+        texts[2],
+    ]
+
+
+def test_people_who_are_numbers_stay_apart() -> None:
+    one, other = map(REDACTOR.name, ("+49 171 5550001", "+49 171 5550002"))
+    assert one.startswith("[phone] ")
+    assert one != other
+    assert REDACTOR.name(one) == one
+    assert REDACTOR.name("Ann") == "Ann"
+
+
+def test_a_password_that_never_comes_takes_no_time() -> None:
+    # With two ways to read every space this would take minutes.
+    REDACTOR.find("1:@= password is" + " " * 100_000 + " 1a")

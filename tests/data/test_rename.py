@@ -113,3 +113,10 @@ def test_any_people(people: dict[str, int], text: str) -> None:
     for real, invented in chat.names.items():
         renamed = chat.message(Message(real, f"hello @{real}, {text}"))
         assert renamed.author == invented
+
+
+def test_people_who_are_addresses_leave_domains_alone() -> None:
+    names = Pseudonyms({"ann.smith@acme.com": 2, "bob@example.org": 1})
+    text = "write to carl@foo.com or http://acme.com, my email"
+    assert names.text(text) == text
+    assert names.text("hi Smith") == f"hi {names.names['ann.smith@acme.com']}"

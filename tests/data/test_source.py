@@ -1,8 +1,10 @@
 import gzip
 import io
+import os
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,8 +45,8 @@ def test_notes_count_by_reason_and_remember_where_it_began() -> None:
     assert notes.lines() == [
         "1,234 messages left out: no name (first: line 0)",
         "2 messages left out: empty (first: line 3)",
-        "1 files left out: not text (first: cat.png)",
-        "1 messages changed: cut (first: line 7)",
+        "1 file left out: not text (first: cat.png)",
+        "1 message changed: cut (first: line 7)",
     ]
 
 
@@ -76,7 +78,7 @@ def test_the_head_is_short_and_may_end_within_a_character(save: Save) -> None:
 
 def test_invalid_utf8_is_located_and_another_encoding_suggested(save: Save) -> None:
     content = "Grüße\nHal".encode() + b"l\xf6\n"
-    with pytest.raises(ElmanError, match=r"talk: line 2, byte 12 \(0xf6\).*--encoding latin-1"):
+    with pytest.raises(ElmanError, match=r"talk: line 2, byte 12 \(0xf6\).*--encoding cp1252"):
         save(content).text()
     assert save(content, "latin-1").text().endswith("Hallö")
 
@@ -276,12 +278,45 @@ def test_an_archive_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "talk"
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        for _ in range((LONGEST_LINE >> 24) + 1):
-            file.write(bytes(1 << 24))
+    with path.open("wb") as file:
+        file.truncate(LONGEST_LINE + 2)
     for read in (Document.text, lambda document: list(document.chunks())):
         with pytest.raises(ElmanError, match="a line of more than 256 MB"):
             read(documents(path)[0])
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_gzip_that_would_fill_the_machine_is_refused(tmp_path: Path, zipped: bool) -> None:
+    data = gzip.compress(b"\n" * (BOMB_BYTES + 1))
+    path = tmp_path / "talk"
+    if zipped:
+        archive(path, ("chat.gz", data))
+    else:
+        path.write_bytes(data)
+    with pytest.raises(ElmanError, match="refused: unpacks to more than 67,108,864 bytes"):
+        for _ in documents(path)[0].chunks():
+            pass
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(path.write_text, "Mira: Hi")
+        [document] = documents(path)
+        written.result()
+    assert (document.text(), document.text()) == ("Mira: Hi", "Mira: Hi")
+
+
+def test_a_compression_that_is_not_known_is_named(tmp_path: Path) -> None:
+    path = archive(tmp_path / "export.zip", ("chat.txt", b"Mira: Hi"))
+    data = path.read_bytes()
+    for header, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = data.index(header) + method
+        data = data[:at] + b"\x09" + data[at + 1 :]
+    path.write_bytes(data)
+    with pytest.raises(ElmanError, match=r"cannot be unpacked: .*compression"):
+        documents(path)[0].head()
 
 
 texts = st.text(st.sampled_from("aé🙂\n\r\u2028 "), max_size=200)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.data.conversation import SYSTEM, Conversation, Message
+from elman.data.conversation import Conversation, Message
 from elman.data.split import MOST_HELD_OUT, NEWEST, Part, Split, Survey
 from elman.errors import ElmanError
 
@@ -107,31 +107,6 @@ def test_no_conversation_is_lost_or_doubled(names: list[str], test: bool) -> Non
     # The order in which files are found must not decide what is held out.
     backwards = divided(conversations[::-1], test)
     assert backwards[::-1] == found
-
-
-def test_an_author_may_be_the_bot() -> None:
-    survey_of([Conversation(TALK)]).check_name("Tobin", "--bot")
-
-
-def test_an_unknown_bot_is_answered_with_the_names_there_are() -> None:
-    survey = survey_of([spoken("MTM")])
-    expected = (
-        r"--bot 'Nobody': nobody has that name; there are M \(2 messages\), T \(1 messages\)$"
-    )
-    with pytest.raises(ElmanError, match=expected):
-        survey.check_name("Nobody", "--bot")
-
-
-def test_of_many_names_the_most_frequent_are_listed() -> None:
-    survey = survey_of([spoken("ABCDEFGHIJKLMNOPQRSTUVWXYZ" + "Z")] + [spoken("ZA")] * 3)
-    with pytest.raises(ElmanError, match=r"there are A \(4 messages\).* and 6 more$"):
-        survey.check_name("Nobody", "--bot")
-
-
-def test_instructions_are_nobody_whom_a_bot_could_play() -> None:
-    survey = survey_of([Conversation((Message(SYSTEM, "Be kind."), *TALK))])
-    with pytest.raises(ElmanError, match=r"there are Mira \(1 messages\), Tobin \(1 messages\)$"):
-        survey.check_name(SYSTEM, "--bot")
 
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from elman.data.corpus import Corpus, scored
 from elman.data.order import Layout
 from elman.data.stream import Stream
 from elman.data.tokenizer import END, ROLES
-from elman.model import MEMORIES, Chatbot, ModelConfig, build
-from elman.model.scoring import message_nats
+from elman.model import MEMORIES, Chatbot, ModelConfig, build, scoring
+from elman.model.scoring import by_length, message_nats
 
 VOCABULARY = 270
 
@@ -137,3 +137,18 @@ def test_message_nats_cover_the_corpus() -> None:
         assert np.array_equal(np.concatenate(messages), data[index])
         assert costs.shape == (len(messages),)
         assert (costs > 0).all()
+
+
+def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    chatbot, held_out = make(), corpus([5, 1, 9, 3, 2, 7])
+    whole = {index: costs for index, _, costs in message_nats(chatbot, held_out)}
+    longest = int(np.diff(held_out.starts).max())
+    groups = list(by_length(held_out, 64, tokens=2 * longest))
+    assert sorted(index for group in groups for index in group) == list(range(6))
+    assert len(groups) > 2
+    for group in groups:
+        lengths = np.diff(held_out.starts)[group]
+        assert len(group) * lengths.max() <= 2 * longest
+    monkeypatch.setattr(scoring, "MOST_TOKENS", 1)  # one at a time, whatever its length
+    for index, _, costs in message_nats(chatbot, held_out):
+        np.testing.assert_allclose(costs, whole[index], rtol=1e-10)

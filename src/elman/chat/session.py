@@ -101,7 +101,7 @@ class Session:
             ElmanError: where nothing was said yet.
         """
         last = self._pop("answer again")
-        return self._reply(last.before, last.asked)
+        return self._reply(last.before, last.asked, last)
 
     def undo(self) -> None:
         """Forget the last message and its reply.
@@ -139,7 +139,8 @@ class Session:
             raise ElmanError(f"there is nothing to {what} yet")
         return self._exchanges.pop()
 
-    def _reply(self, before: State, asked: State) -> Iterator[str]:
+    def _reply(self, before: State, asked: State, last: Exchange | None = None) -> Iterator[str]:
+        """Say a reply, and remember it; where it is left before it began, `last` stays said."""
         recent = self._exchanges[-1].said if self._exchanges else ()
         tokens = reply(self._bot.chatbot, asked, self.sampling, self._generator, recent)
         text = codecs.getincrementaldecoder("utf-8")("replace")
@@ -161,5 +162,7 @@ class Session:
             if not finished and said:
                 with torch.no_grad():
                     state = self._bot.chatbot.end_message(state)
-            if said:
+            if said or last is None:
                 self._exchanges.append(Exchange(before, asked, state, tuple(said)))
+            else:
+                self._exchanges.append(last)

@@ -1,5 +1,6 @@
 """The command line: one typed function per verb, each in a file of its own."""
 
+import io
 import sys
 
 import typer
@@ -28,6 +29,10 @@ app.command("bench")(bench.bench)
 
 def main() -> None:
     """The command `elman`: exit code 2, and one line, for whatever is wrong with what was given."""
+    for stream in (sys.stdout, sys.stderr):
+        # Where an old encoding lacks a character, it is replaced: nothing ends for it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except ElmanError as error:
@@ -39,5 +44,5 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"elman: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"elman: {plain(where)}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)

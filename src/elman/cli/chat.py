@@ -92,7 +92,7 @@ def talk(session: "Session", name: str) -> None:
                 # One line in, one line out: a reply of several lines becomes one.
                 print(" ".join("".join(answer(session, line.strip())).split("\n")), flush=True)
             except ElmanError as error:
-                print(f"elman: {error}", file=sys.stderr, flush=True)
+                print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
             except EOFError:
                 return
 
@@ -121,7 +121,7 @@ def _at_a_terminal(session: "Session", name: str) -> None:
         except KeyboardInterrupt:
             print(" …")
         except ElmanError as error:
-            print(f"elman: {error}", file=sys.stderr)
+            print(f"elman: {plain(str(error))}", file=sys.stderr)
         except EOFError:
             return
 
@@ -143,7 +143,10 @@ def answer(session: "Session", line: str) -> Iterator[str]:
     if command in ("/save", "/load"):
         if len(arguments) != 1:
             raise ElmanError(f"{command} takes one file: {command} FILE")
-        path = Path(arguments[0]).expanduser()
+        try:
+            path = Path(arguments[0]).expanduser()
+        except RuntimeError as error:  # of "~nobody"
+            raise ElmanError(f"{arguments[0]}: {error}") from None
         if command == "/save":
             session.save(path)
             yield f"kept in {path} ({path.stat().st_size:,} bytes)"

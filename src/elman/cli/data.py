@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +38,7 @@ Drop = Annotated[
 ]
 
 MOST_PEOPLE = 12
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @app.command("inspect")
@@ -79,10 +80,11 @@ def convert(
     from elman.data.dataset import Dataset
     from elman.data.files import replacing
 
+    if out.exists() and Path(export).exists() and out.samefile(export):
+        raise ElmanError(f"--out {out}: is the export itself, and would replace it; name another")
     dataset = Dataset(
         export, encoding, gap=seconds(gap), drop=drop or (), redact=redact, rename=rename
     )
-    dataset.check_dropped()
     with replacing(out) as file:
         for conversation in dataset.conversations():
             line = json.dumps(conversation.to_json(), ensure_ascii=False) + "\n"
@@ -92,7 +94,7 @@ def convert(
         f"wrote {out}: {survey.people.total():,} messages in {survey.conversations:,} conversations"
     )
     for line in dataset.notes.lines():
-        print(line, file=sys.stderr)
+        print(plain(line), file=sys.stderr)
 
 
 def seconds(gap: str | None) -> float | None:
@@ -142,7 +144,7 @@ def _inspected(export: str, encoding: str, gap: float | None) -> dict[str, Any]:
         "languages": languages.shares(),
         "gap_seconds": dataset.gap,
         "largest_group": survey.largest_group,
-        "held_out": "the newest tenth" if survey.by_time else "a part by hash of the id",
+        "held_out": survey.held_out,
         "left_out": dict(notes.left_out),
         "files_left_out": dict(notes.files),
         "changed": dict(notes.changed),
@@ -179,7 +181,7 @@ def _counted(
 
 
 def _iso(time: float | None) -> str | None:
-    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat()
+    return None if time is None else (EPOCH + timedelta(seconds=time)).isoformat()
 
 
 def _show(facts: dict[str, Any]) -> None:

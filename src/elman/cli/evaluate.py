@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elman.cli.text import plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ def evaluate(
         str,
         typer.Option("--split", help="all; or dev or test, the parts that training holds out."),
     ] = "all",
-    encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
+    name: Annotated[
+        str | None,
+        typer.Option("--bot", help="Who it is in these conversations, where the name differs."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of the files.  [default: that of what it learned from]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -35,7 +42,7 @@ def evaluate(
     from elman.model.checkpoint import load_bot
 
     loaded = load_bot(bot)
-    corpus, notes = read_for(loaded, heldout, part, encoding)
+    corpus, notes = read_for(loaded, heldout, part, encoding, name)
     report = measured(loaded, corpus, loaded.config["data"]["learn_from"], seed)
     if as_json:
         print(
@@ -54,9 +61,18 @@ def evaluate(
 
 
 def read_for(
-    bot: "Bot", heldout: str, part: str = "all", encoding: str = "utf-8"
+    bot: "Bot",
+    heldout: str,
+    part: str = "all",
+    encoding: str | None = None,
+    name: str | None = None,
 ) -> tuple["Corpus", list[str]]:
-    """Held-out conversations as a bot sees them, and what was left out of them."""
+    """Held-out conversations as a bot sees them, and what was left out of them.
+
+    Raises:
+        ElmanError: where the part is unknown or was not held out, where nobody is the bot, or where
+            it cannot be known who is.
+    """
     from elman.data.corpus import Corpus
     from elman.data.dataset import Dataset
     from elman.train.config import DataConfig
@@ -64,12 +80,25 @@ def read_for(
     if part not in ("all", "dev", "test"):
         raise ElmanError(f"--split {part}: expected all, dev or test")
     saved = DataConfig.model_validate(bot.config["data"])
-    dataset = Dataset(heldout, encoding, bot=saved.bot, **saved.view())
+    if part == "test" and not saved.test:
+        raise ElmanError(
+            "--split test: this bot was trained without a test part (--set data.test=true), so it "
+            "has learned from those conversations"
+        )
+    same = heldout == saved.path or Path(heldout).resolve() == Path(saved.path)
+    if saved.rename and name is None and not same:
+        raise ElmanError(
+            "people were renamed for this bot, and get other names in other conversations: say who "
+            "it is there, with --bot and the real name"
+        )
+    dataset = Dataset(
+        heldout, encoding or saved.encoding, bot=name or saved.bot, lenient=True, **saved.view()
+    )
     notes = dataset.notes.lines()
     if part == "all":
         corpus = Corpus.encode(dataset.conversations(), bot.tokenizer, dataset.bot, dataset.others)
     else:
-        parts, repeated = dataset.encode(bot.tokenizer, test=part == "test")
+        parts, repeated = dataset.encode(bot.tokenizer, saved.test)
         if repeated:
             notes.append(f"{repeated:,} held-out conversations left out: nearly learned")
         corpus = parts.get(part, Corpus.encode((), bot.tokenizer))
@@ -117,4 +146,4 @@ def show(report: "Report", notes: list[str]) -> None:
         soft_wrap=True,
     )
     for note in notes:
-        console.print(note, soft_wrap=True, markup=False)
+        console.print(plain(note), soft_wrap=True, markup=False)

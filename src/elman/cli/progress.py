@@ -76,7 +76,7 @@ class _Bar(_Lines):
     def __call__(self, kind: str, facts: dict[str, Any]) -> None:
         super().__call__(kind, facts)
         if kind == "stage":
-            self._bar.update(self._task, description=escape(facts["text"]), numbers="")
+            self._bar.update(self._task, description=escape(plain(facts["text"])), numbers="")
         elif kind == "step":
             self._bits = (
                 facts["bits_per_byte"]

@@ -162,7 +162,7 @@ def train(
 def default_name(values: dict[str, Any]) -> str:
     """A folder's name for the bot of some data."""
     path = values.get("data", {}).get("path")
-    if not path:
+    if not path or not isinstance(path, str):
         raise ElmanError("name the conversations to learn from: elman train CHATS")
     stem = Path(path).name.split(".")[0] or "bot"
     return re.sub(r"[^\w-]+", "-", stem).strip("-") or "bot"

@@ -1,15 +1,18 @@
 """The conversations of a source as somebody chose to see them: the same ones in every pass."""
 
+import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from elman.data.conversation import SYSTEM, Conversation, Message, Others
 from elman.data.corpus import Corpus, encode_parts
 from elman.data.overlap import near_duplicates, without
-from elman.data.readers import Reading, choose_gap, dropped, read
+from elman.data.readers import Reading, choose_gap, read
 from elman.data.source import BUILT_IN, Document, Notes, documents
 from elman.data.split import Part, Split, Survey
 from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
 
 Change = Callable[[Message], Message]
 
@@ -26,6 +29,7 @@ class Dataset:
         drop: people whose messages are left out.
         redact: put placeholders in the place of what is private.
         rename: give people pseudonyms, of whom `bot` is told by either name.
+        lenient: let `drop` name people who are not there, as in data that came later.
         watch: shown every message during the survey, and not again.
         split: what decides what is held out; of the built-in conversations, "auto" is "id", so that
             figures that were reported for them stay comparable.
@@ -47,65 +51,94 @@ class Dataset:
         rename: bool = False,
         split: Split = "auto",
         watch: Change | None = None,
+        lenient: bool = False,
     ) -> None:
         self.path = path
         self.notes = Notes()
         self._documents: list[Document] = documents(path, encoding)
-        self.gap = choose_gap(self._documents) if gap is None else gap
-        self._drop = frozenset(drop)
-        self.bot = bot
+        self.pseudonyms: dict[str, str] = {}
+        found = choose_gap(self._documents)
+        self.gap = found if found is None or gap is None else gap
+        self._hides = redact or rename
+        self._real = self._count_people(rename or bool(drop) or bot is not None)
+        self._drop = frozenset(
+            self._called(name, "--drop") for name in drop if not lenient or self._knows(name)
+        )
         changes: list[Change] = []
+        self.bot = bot
+        if rename:
+            from elman.data.rename import Pseudonyms
+
+            names = Pseudonyms(self._real)
+            changes.append(names.message)
+            self.pseudonyms = names.names
+        if bot is not None and bot not in self.pseudonyms.values():
+            bot = self._called(bot, "--bot")
+            if bot in self._drop:
+                raise ElmanError(f"--bot {bot!r}: it learns from whom --drop leaves out")
+            self.bot = self.pseudonyms.get(bot, bot)
         if redact:
             from elman.data.redact import Redactor
 
             hidden = Redactor()
             changes.append(hidden.message)
-            self.bot = bot and hidden.name(bot)
-        self.pseudonyms: dict[str, str] = {}
-        if rename:
-            from elman.data.rename import Pseudonyms
-
-            names = Pseudonyms(self._count_people(changes))
-            changes.append(names.message)
-            self.pseudonyms = names.names
-            self.bot = self.bot and self.pseudonyms.get(self.bot, self.bot)
-        self._reading = Reading(self.gap, self._drop, _composed(changes))
+            self.bot = self.bot and hidden.name(self.bot)
+        self._reading = self._reads(changes)
         if path == BUILT_IN and split == "auto":
             split = "id"
         self.survey = Survey(split)
-        self._everybody = self._survey(_composed([*changes, *([watch] if watch else [])]))
-        if self.bot is not None:
-            self._everybody.check_name(self.bot, "--bot")
+        self._survey(self._reads([*changes, *([watch] if watch else [])]))
         several = self.survey.largest_group > 2
         self.others: Others = others or ("names" if several and bot is not None else "user")
 
-    def _count_people(self, changes: Sequence[Change]) -> Counter[str]:
-        """Messages of everybody, also where nobody answered."""
+    def _reads(self, changes: Sequence[Change]) -> Reading:
+        return Reading(self.gap, self._drop, _composed(changes), self._hides)
+
+    def _count_people(self, needed: bool) -> Counter[str]:
+        """Messages of everybody, by their real names, also where nobody answered."""
         people: Counter[str] = Counter()
+        if needed:
 
-        def count(message: Message) -> Message:
-            people[message.author] += 1
-            return message
+            def count(message: Message) -> Message:
+                people[message.author] += 1
+                return message
 
-        reading = Reading(self.gap, self._drop, _composed([*changes, count]))
-        for _ in read(self._documents, None, reading):
-            pass
-        del people[SYSTEM]
+            for _ in read(self._documents, None, Reading(self.gap, change=count)):
+                pass
+            del people[SYSTEM]
         return people
 
-    def check_dropped(self) -> None:
-        """Raises ElmanError where nobody has the name of somebody to be left out."""
-        for name in self._drop:
-            if dropped(name) not in self.notes.left_out:
-                self._everybody.check_name(name, "--drop")
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Who is left out, to be kept in a configuration: as digests, where names are hidden."""
+        return tuple(sorted(map(_digest, self._drop) if self._hides else self._drop))
 
-    def _survey(self, change: Change | None) -> Survey:
-        """Fills the survey and the notes; returns a survey of everybody, silent bot or not."""
-        everybody = Survey()
+    def _knows(self, name: str) -> bool:
+        return any(name in (real, _digest(real)) for real in self._real)
+
+    def _called(self, name: str, option: str) -> str:
+        """The name as the source writes it, where only case, spaces or accents' forms differ.
+
+        Raises:
+            ElmanError: where nobody or more than one person is called so; it lists who is there.
+        """
+        if name in self._real:
+            return name
+        hidden = [real for real in self._real if name == _digest(real) or _is_redacted(name, real)]
+        alike = [real for real in self._real if _folded(real) == _folded(name)]
+        if len(found := hidden or alike) == 1:
+            return found[0]
+        names = [f"{each} ({number:,} messages)" for each, number in self._real.most_common(20)]
+        more = f" and {len(self._real) - 20:,} more" if len(self._real) > 20 else ""
+        raise ElmanError(
+            f"{option} {name!r}: nobody has that name; there are {', '.join(names)}{more}"
+        )
+
+    def _survey(self, reading: Reading) -> None:
+        """Fills the survey and the notes."""
 
         def heard(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
             for conversation in conversations:
-                everybody.authors.update(author for author, _ in conversation.runs())
                 if self._is_heard(conversation):
                     yield conversation
                 else:
@@ -115,10 +148,10 @@ class Dataset:
                         len(conversation.messages),
                     )
 
-        reading = Reading(self.gap, self._drop, change)
         for _ in self.survey.texts(heard(read(self._documents, self.notes, reading))):
             pass
-        return everybody
+        if not self.survey.conversations:
+            raise ElmanError(f"{self.path}: {self.bot} speaks with nobody in it")
 
     def _is_heard(self, conversation: Conversation) -> bool:
         return self.bot is None or self.bot in conversation.authors
@@ -160,3 +193,21 @@ def _composed(
         return message
 
     return change
+
+
+def _folded(name: str) -> str:
+    """A name without what people do not see in it, or do not mind."""
+    return unicodedata.normalize("NFC", name).replace("\ufe0f", "").strip().casefold()
+
+
+def _digest(name: str) -> str:
+    return "#" + hashlib.sha256(name.encode(errors="replace")).hexdigest()[:12]
+
+
+def _is_redacted(name: str, real: str) -> bool:
+    """Whether a name is what redacting makes of a real one, as a bot's configuration has it."""
+    if not name.startswith("["):
+        return False
+    from elman.data.redact import Redactor
+
+    return Redactor().name(real) == name

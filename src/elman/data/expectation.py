@@ -12,7 +12,7 @@ MEASURED: tuple[tuple[int, float], ...] = (
     (2_000_000, 1.84),
 )
 
-# From reading replies of those bots: what they are like below so many bytes.
+# What the replies of those bots read like, below so many bytes.
 LEVELS = (
     (100_000, "will echo phrases"),
     (500_000, "will have the tone, in short and general replies"),
@@ -30,9 +30,8 @@ def hope(who: str, messages: int, size: int) -> str:
         size: their text, in bytes.
     """
     level = next(text for limit, text in LEVELS if size < limit)
-    more = "" if size >= LEVELS[-2][0] else f"; {human(LEVELS[-2][0])} of it would hold small talk"
     plural = "" if messages == 1 else "s"
-    return f"{who}: {messages:,} message{plural}, {human(size)}: a bot of it {level}{more}"
+    return f"{who}: {messages:,} message{plural}, {human(size)}: a bot {level}"
 
 
 def basis(size: int) -> str:
@@ -43,8 +42,9 @@ def basis(size: int) -> str:
     """
     known = ", ".join(f"{bits:.1f} from {human(at)}" for at, bits in MEASURED[1::2])
     return (
-        f"with all {human(size)}, about {bits_for(size):.1f} bits per byte of what it has not "
-        f"seen, as parts of the built-in conversations gave: {known}"
+        f"from {human(LEVELS[-2][0])} on it would hold small talk; with all {human(size)}, about "
+        f"{bits_for(size):.1f} bits per byte of what it has not seen (growing parts of the "
+        f"built-in conversations gave {known})"
     )
 
 

@@ -17,6 +17,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         ElmanError: where it cannot be written, such as on a full disk; the old file stays.
     """
+    path = path.resolve()  # what a link points to is replaced, not the link
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".elman-", delete=False) as file:
@@ -24,15 +25,23 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
         raise ElmanError(
-            f"{path}: cannot be written: {error.strerror}; what was there before is still there"
+            f"{path}: cannot be written: {why}; what was there before is still there"
         ) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """What new files of this process are not allowed to be; there is no asking without setting."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_file(path: Path, content: bytes | str) -> None:

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from elman.data.conversation import Chat, Conversation, Message
+from elman.data.conversation import SYSTEM, Chat, Conversation, Message
 
 LONGEST_CONVERSATION = 2_000
-"""Messages. People who never pause are cut here, at the next change of speaker."""
+"""Messages. Where people never pause, it is cut here, as the speaker changes; or at twice that."""
 
 DEFAULT_GAP = 3600.0
 SHORTEST_GAP, LONGEST_GAP = 900.0, 86_400.0
@@ -92,8 +92,8 @@ def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
     """Conversations of a chat, in order: a new one where nobody spoke for longer than `gap`.
 
     An answer may be late: a pause before which only one person spoke ends nothing. So all
-    conversations of a chat in which anybody answered have an answer in them, and no message is
-    lost.
+    conversations of a chat in which anybody answered have an answer in them, unless somebody
+    speaks alone for more than `LONGEST_CONVERSATION` messages.
 
     Args:
         gap: in seconds. Without times, only `LONGEST_CONVERSATION` cuts.
@@ -104,10 +104,12 @@ def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
     number = 0
     last: Message | None = None
     for message in chat.messages:
-        if last is not None and len(heard) > 1:
+        if last is not None:
             wait = _wait(last, message)
-            if (wait is not None and wait > gap) or (
-                len(piece) >= LONGEST_CONVERSATION and message.author != last.author
+            paused = wait is not None and wait > gap and len(heard) > 1
+            if paused or (
+                len(piece) >= LONGEST_CONVERSATION
+                and (message.author != last.author or len(piece) >= 2 * LONGEST_CONVERSATION)
             ):
                 if held:
                     yield _conversation(chat, held, number)
@@ -116,7 +118,8 @@ def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
                 heard.clear()
         last = message
         piece.append(message)
-        heard.add(message.author)
+        if message.author != SYSTEM:
+            heard.add(message.author)
     if held and len(heard) < 2:
         held, piece = held + piece, []
     for rest in (held, piece):

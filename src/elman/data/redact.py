@@ -78,6 +78,8 @@ _PHONE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# How messengers mention a person without a name, and link to one.
+_MENTIONED = re.compile(r"(?:(?<=@)|(?<=wa\.me/)|(?<=phone=)|(?<=tel:))\+?\d{8,15}(?!\w)")
 _DATE = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:[0-2]?\d|3[01])"
     r"|(?:[0-2]?\d|3[01])[-./ ](?:[0-2]?\d|3[01])[-./ ](?:19|20)\d\d"
@@ -152,7 +154,7 @@ _PASSWORD = re.compile(
       (?:api|auth|access|secret|private)[\ _-]?key|
       \bpass\b(?=\s?[:=])|(?P<pin>\bpin(?:[ -]?code)?\b))
     [\w'\u2019"\]\)\ ]{0,12}?
-    (?:\s*(?P<sign>[:=\uff1a]{1,3})\s*|\s+(?:is|ist|lautet|es|est|è|é|was|będzie|है)\s*:?\s+|\s*[は是]\s*|
+    (?:\s*(?P<sign>[:=\uff1a]{1,3})\s*|\s+(?:is|ist|lautet|es|est|è|é|was|będzie|है)(?:\s*:)?\s+|\s*[は是]\s*|
       \s+[-\u2013]\s+)
     (?P<value>"[^"\n]{3,64}"|'[^'\n]{3,64}'|`[^`\n]{3,64}`|\S{4,128})
     """,
@@ -172,7 +174,7 @@ _REST = re.compile(r"(?:[\w+/=-]|[.\\](?=\w))*")
 _PRIVATE_KEY = re.compile(
     r"-{0,5}BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?(?P<armour>-----)?|PuTTY-User-Key-File-\d"
 )
-_LINE = re.compile(r"[^\n]{1,1000}")  # the patterns of others may be slow on long lines
+_LINE = re.compile(r"[^\n]{1,400}")  # the patterns of others may be slow on long lines
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 
 
@@ -219,14 +221,14 @@ class Redactor:
         return "".join([*pieces, text[at:]]) if pieces else text
 
     def name(self, author: str) -> str:
-        """A person's name, where it is no number or address; those stay apart, by four digits of a
+        """A person's name, where it is no number or address; those stay apart, by six digits of a
         digest.
         """
         hidden = self.redact(author)
         if hidden == author:
             return author
         digest = hashlib.sha256(author.encode(errors="replace")).hexdigest()
-        return f"{hidden} {digest[:4]}"
+        return f"{hidden} {digest[:6]}"
 
     def message(self, message: Message) -> Message:
         """The message without what is private in it or in the name above it."""
@@ -289,6 +291,8 @@ def _spans(text: str) -> Iterator[Span]:
 
 
 def _phones(text: str) -> Iterator[Span]:
+    for match in _MENTIONED.finditer(text):
+        yield Span("phone", *match.span())
     for match in _PHONE.finditer(text):
         number = match[0]
         if _is_phone(match) and not (

@@ -143,6 +143,7 @@ def _key(name: str) -> str:
 
 def _parts(name: str) -> Iterator[str]:
     """What a person may be called, apart from the whole name."""
+    name = name.partition("@")[0] or name  # of an address, nobody is called by the domain
     words = re.split(r"[\s,.()\"/|~_\[\]<>]+", name)
     pieces = [piece for word in words for piece in word.split("-")]
     for word in (*words, *pieces):

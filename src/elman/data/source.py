@@ -75,13 +75,14 @@ class Notes:
     def lines(self) -> list[str]:
         """One sentence for each reason."""
         kinds = (
-            ("messages left out", self.left_out),
-            ("files left out", self.files),
-            ("messages changed", self.changed),
+            ("message", "left out", self.left_out),
+            ("file", "left out", self.files),
+            ("message", "changed", self.changed),
         )
         return [
-            f"{number:,} {kind}: {reason} (first: {self.first[reason]})"
-            for kind, counts in kinds
+            f"{number:,} {what}{'' if number == 1 else 's'} {done}: {reason} "
+            f"(first: {self.first[reason]})"
+            for what, done, counts in kinds
             for reason, number in counts.most_common()
         ]
 
@@ -192,7 +193,7 @@ class Document:
         place = f"about byte {offset + getattr(error, 'start', 0)}"
         return ElmanError(
             f"{self.name}: {place}: not {self.encoding}: {error}; name the file's encoding, for "
-            "example --encoding latin-1"
+            "example --encoding cp1252"
         )
 
     def _lines_of(self, stream: IO[bytes], codec: str) -> Iterator[tuple[int, str]]:
@@ -224,7 +225,8 @@ class Document:
                 raise ElmanError(
                     f"{self.name}: line {number}, byte {offset + error.start} "
                     f"(0x{data[error.start]:02x}) is not valid UTF-8; name the file's "
-                    "encoding, for example --encoding latin-1"
+                    "encoding, for example --encoding cp1252 (Excel's), or export it again if "
+                    "it was cut short"
                 ) from None
             offset += len(data)
             if number == 1:
@@ -249,7 +251,8 @@ class Document:
         if self.member is not None:
             stream = self._member(*self.member)
             if self._checked(stream.peek, 2)[:2] == GZIP:
-                return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)))
+                packed = self.member[1].file_size
+                return _Gzip.reader(gzip.GzipFile(fileobj=stream), self.name, packed)
             return stream
         try:
             stream = self.path.open("rb")
@@ -257,19 +260,22 @@ class Document:
             raise ElmanError(f"{self.name}: cannot be read: {error.strerror}") from None
         if stream.peek(2)[:2] == GZIP:
             stream.close()  # a GzipFile closes only what it has opened itself
-            return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(self.path)))
+            packed = self.path.stat().st_size
+            return _Gzip.reader(gzip.GzipFile(self.path), self.name, packed)
         return stream
 
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> io.BufferedReader:
         try:
             return io.BufferedReader(cast(io.RawIOBase, archive.open(info)))
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+            raise ElmanError(
+                f"{self.name}: cannot be unpacked: {error}; unpack the archive and give the folder"
+            ) from None
         except RuntimeError:
             raise ElmanError(
                 f"{self.name}: is encrypted; unpack the archive with its password and give the "
                 "folder"
             ) from None
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
-            raise ElmanError(f"{self.name}: cannot be unpacked: {error}") from None
 
     def _checked(self, read: Callable[..., T], *args: int) -> T:
         try:
@@ -281,6 +287,36 @@ class Document:
                 raise
             kind = "gzip" if self.member is None else "zip"
             raise ElmanError(f"{self.name}: damaged {kind} data: {error}") from None
+
+
+class _Gzip(io.RawIOBase):
+    """Unpacks, and refuses to go on where it is a bomb."""
+
+    def __init__(self, unpacked: gzip.GzipFile, name: str, packed: int) -> None:
+        self._unpacked, self._name = unpacked, name
+        self._most = max(BOMB_BYTES, BOMB_RATIO * packed)
+        self._size = 0
+
+    @classmethod
+    def reader(cls, unpacked: gzip.GzipFile, name: str, packed: int) -> io.BufferedReader:
+        return io.BufferedReader(cls(unpacked, name, packed), 1 << 16)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._unpacked.readinto(buffer)
+        self._size += count
+        if self._size > self._most:
+            raise ElmanError(
+                f"{self._name}: refused: unpacks to more than {self._most:,} bytes, "
+                f"{BOMB_RATIO} times what it takes"
+            )
+        return count
+
+    def close(self) -> None:
+        self._unpacked.close()
+        super().close()
 
 
 class _Utf8:
@@ -326,10 +362,7 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
             damaged or not to be trusted.
     """
     if str(path) == "-":
-        file = tempfile.NamedTemporaryFile(prefix="elman-stdin-")  # noqa: SIM115
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.flush()
-        return _unpacked(Document("standard input", Path(file.name), encoding, owner=file))
+        return _spooled(sys.stdin.buffer, "standard input", encoding)
     path = Path(path)
     if str(path) == BUILT_IN and not path.exists():
         import chitchat_dataset
@@ -337,8 +370,11 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
         return [Document(BUILT_IN, Path(chitchat_dataset.__file__).with_name("dataset.json"))]
     if not path.exists():
         raise ElmanError(f"{path}: no such file or folder")
-    if not path.is_dir():
+    if path.is_file():
         return _unpacked(Document(str(path), path, encoding))
+    if not path.is_dir():  # a pipe, which can be read but once
+        with path.open("rb") as stream:
+            return _spooled(stream, str(path), encoding)
     files = sorted(
         file
         for file in path.rglob("*")
@@ -348,6 +384,13 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
         raise ElmanError(f"{path}: an empty folder; expected files of conversations")
     found = [_unpacked(Document(str(file), file, encoding)) for file in files]
     return [document for some in found for document in some]
+
+
+def _spooled(stream: IO[bytes], name: str, encoding: str) -> list[Document]:
+    file = tempfile.NamedTemporaryFile(prefix="elman-stdin-")  # noqa: SIM115
+    shutil.copyfileobj(stream, file)
+    file.flush()
+    return _unpacked(Document(name, Path(file.name), encoding, owner=file))
 
 
 def _is_hidden(parts: tuple[str, ...]) -> bool:

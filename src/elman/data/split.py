@@ -83,27 +83,21 @@ class Survey:
                 self.first = time if self.first is None else min(self.first, time)
                 self.last = time if self.last is None else max(self.last, time)
 
-    def check_name(self, name: str, option: str) -> None:
-        """Raises ElmanError where nobody has that name; it lists the names there are."""
-        if name in self.authors:
-            return
-        names = [f"{each} ({turns:,} messages)" for each, turns in self.authors.most_common(20)]
-        more = f" and {len(self.authors) - 20:,} more" if len(self.authors) > 20 else ""
-        raise ElmanError(
-            f"{option} {name!r}: nobody has that name; there are {', '.join(names)}{more}"
-        )
-
     @property
     def by_time(self) -> bool:
         """Whether the newest conversations are held out.
 
         Raises:
-            ElmanError: where times were asked for and conversations have none.
+            ElmanError: where time was asked for and cannot decide.
         """
-        timed = all(start == start for start in self._starts)
-        if self.split == "time" and not timed:
-            raise ElmanError("the split by time needs a time for every conversation: use 'id'")
-        return self.split != "id" and timed and self._threshold(NEWEST) is not None
+        possible = all(start == start for start in self._starts)
+        possible = possible and self._threshold(NEWEST) is not None
+        if self.split == "time" and not possible:
+            raise ElmanError(
+                "the split by time needs a time for every conversation, and several of them that "
+                "are not much longer than the others: use 'id'"
+            )
+        return self.split != "id" and possible
 
     def _threshold(self, share: float) -> float | None:
         """The start from which on conversations hold that share of all turns, or a little more.
@@ -117,6 +111,13 @@ class Survey:
             held_out += turns
             threshold = start
         return None
+
+    @property
+    def held_out(self) -> str:
+        """What `divide` holds out, in words."""
+        if self.conversations == 1:
+            return "the last tenth of the conversation, if it is long enough"
+        return "the newest tenth" if self.by_time else "one conversation in twenty, by a hash"
 
     def divide(
         self, conversations: Iterable[Conversation], test: bool = False

@@ -157,6 +157,9 @@ def layered(
             values = tomllib.loads(toml.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise ElmanError(f"{toml}: {error}") from None
+    for name in ("data", "model", "train"):
+        if not isinstance(values.get(name, {}), dict):
+            raise ElmanError(f"{toml}: expected {name} to be a table, got {values[name]!r}")
     given = {name: value for name, value in flags.items() if value is not None}
     for assignment in assignments:
         name, equals, written = assignment.partition("=")
@@ -177,5 +180,5 @@ def layered(
     budgets = {"minutes", "epochs", "steps"} & {name.removeprefix("train.") for name in given}
     if len(budgets) == 1:  # a budget from the command line replaces the one of the file
         for other in {"minutes", "epochs", "steps"} - budgets:
-            values["train"].pop(other, None)
+            values.get("train", {}).pop(other, None)
     return values

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.expectation import basis, hope
 from elman.data.tokenizer import END, Tokenizer
@@ -31,7 +31,6 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     data = config.data
     tell("stage", text=f"reading {data.path}")
     dataset = Dataset(data.path, data.encoding, bot=data.bot, **data.view())
-    dataset.check_dropped()
     for line in dataset.notes.lines():
         tell("note", text=line)
     survey = dataset.survey
@@ -56,13 +55,20 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     if "train" not in parts:
         raise ElmanError(f"{data.path}: nothing is left to train on")
     dev = parts.get("dev")
+    if dev is not None and not scored(dev.ids, data.learn_from).any():
+        dev = None  # what it learns to say does not occur
     if dev is None:
         tell("note", text="too little to hold anything out: no validation and no early stop")
-    chosen = {"bot": dataset.bot, "others": dataset.others, "gap": dataset.gap}
+    chosen = {
+        "bot": dataset.bot,
+        "others": dataset.others,
+        "gap": dataset.gap,
+        "drop": dataset.dropped,
+    }
     return Data(
         tokenizer,
         parts["train"],
-        dev and subset(dev, config.train.validation_tokens),
+        None if dev is None else subset(dev, config.train.validation_tokens),
         data.model_copy(update=chosen),
     )
 

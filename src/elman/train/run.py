@@ -1,5 +1,6 @@
 """A training run from top to bottom: conversations in, a bot's folder out."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,6 +116,10 @@ def resume(
         raise ElmanError(
             f"{out}: this run is finished; to train it further, name a larger budget, for example "
             f"--steps {2 * facts['trainer']['steps']}"
+        )
+    if budget and (config.train.steps or math.inf) <= facts["trainer"]["steps"]:
+        raise ElmanError(
+            f"{out}: {facts['trainer']['steps']:,} steps are done already; name more --steps"
         )
     tell = Tell(observers)
     data = prepare(config, tell, read_tokenizer(out))

@@ -1,9 +1,10 @@
 """Readers: one format each, recognised by content. To add one, write its file and list it here."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from elman.data.conversation import Chat, Conversation, Message
@@ -64,11 +65,13 @@ class Reading:
         gap: seconds without a message after which a chat begins anew; None: chosen from the data.
         drop: people whose messages are left out.
         change: what is done to every message, such as to hide what is private in it.
+        hide_ids: give conversations a digest for an id: those of exports hold names.
     """
 
     gap: float | None = None
     drop: frozenset[str] = frozenset()
     change: Callable[[Message], Message] | None = None
+    hide_ids: bool = False
 
 
 def find_reader(document: Document) -> AnyReader | None:
@@ -113,7 +116,7 @@ def read(
                     notes.leave_out("nobody answered in their conversation", name, count)
                 continue
             found += 1
-            yield conversation
+            yield _under_digest(conversation) if reading.hide_ids else conversation
     if not found:
         names = ", ".join(repr(author) for author in sorted(one_sided)[:10])
         who = f"only {names} spoke" if len(one_sided) == 1 else "nobody answered anybody"
@@ -121,7 +124,14 @@ def read(
         raise ElmanError(
             f"{place}: no conversation with an answer in it"
             + (f": {who}; a bot learns from at least two people" if one_sided else "")
+            + (f" ({'; '.join(notes.lines())})" if notes.lines() else "")
+            + (f"; {KNOWN}" if UNKNOWN in notes.files and not notes.formats else "")
         )
+
+
+def _under_digest(conversation: Conversation) -> Conversation:
+    digest = hashlib.sha1(conversation.id.encode(), usedforsecurity=False).hexdigest()
+    return replace(conversation, id=digest[:16])
 
 
 def choose_gap(documents: Iterable[Document]) -> float | None:

@@ -27,8 +27,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What the app shows as footnotes: between U+E200 and U+E201, or in the brackets of older models.
 # Of a link and of a person or thing the app shows the name.
 _MARK = re.compile(
-    '\ue200(?:url\ue202(?P<link>[^\ue201\ue202]*)|entity\ue202\\["[^"]*", *"(?P<thing>[^"]*)")?'
-    "[^\ue201]*\ue201|【\\d+[^】]*†[^】]*】"
+    "\ue200(?:url\ue202(?P<link>[^\ue200-\ue202]*)|entity\ue202"
+    '\\["[^"\ue200\ue201]*", *"(?P<thing>[^"\ue200\ue201]*)")?'
+    "[^\ue200\ue201]*\ue201|【\\d[^【】†]*†[^【】]*】"
 )
 
 
@@ -98,13 +99,13 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
     metadata = expect(message.get("metadata") or {}, dict, where, "'metadata'")
     reason = None
     if role not in ("user", "assistant"):
-        reason = f"of role {role!r}"
+        reason = f"of role {role[:40]!r}"
     elif metadata.get("is_visually_hidden_from_conversation"):
         reason = "hidden in the app"
     elif message.get("recipient") not in (None, "all"):
         reason = "a call of a tool"
     elif kind not in _SPOKEN:
-        reason = f"of type {kind!r}"
+        reason = f"of type {kind[:40]!r}"
     if reason is not None:
         notes.leave_out(reason, where)
         return None

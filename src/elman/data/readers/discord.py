@@ -157,7 +157,9 @@ def _rows(document: Document, delimiter: str) -> Iterator[tuple[str, dict[str, s
         except csv.Error as error:
             raise ElmanError(f"{where}: broken CSV: {error}") from None
         if not header:
-            header = row if len(row) > 1 else []  # there may be blank lines before it
+            header = (
+                [name.strip(' "') for name in row] if len(row) > 1 else []
+            )  # there may be blank lines before it
         elif len(row) == len(header):
             yield where, dict(zip(header, row, strict=True))
         elif row:

@@ -38,7 +38,7 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
     message = expect(message, dict, where, "each of 'messages'")
     role = expect(message.get("role"), str, where, "'role'")
     if role in MACHINERY:
-        notes.leave_out(f"of role {role!r}", where)
+        notes.leave_out(f"of role {role[:40]!r}", where)
         return None
     content = message.get("content")
     text = text_of(message.get("refusal") if content is None else content, where, notes)

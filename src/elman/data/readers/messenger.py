@@ -82,9 +82,9 @@ def _read(documents: Sequence[Document], notes: Notes) -> Iterator[Chat]:
 
 def _id(document: Document) -> str:
     if _is_encrypted(json_start(document.head())):
-        return _value(document, "threadName") or document.name
+        return _value(document, "threadName") or document.filename
     title, _ = _mended(_value(document, "title"))
-    return f"{title} {PurePosixPath(document.folder).name}".strip() or document.name
+    return f"{title} {PurePosixPath(document.folder).name}".strip() or document.filename
 
 
 def _value(document: Document, path: str) -> str:

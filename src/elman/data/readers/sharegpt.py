@@ -66,7 +66,7 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
     name = expect(message.get(author), str, where, repr(author))
     role = name.casefold()
     if role in _MACHINERY:
-        notes.leave_out(f"of role {role!r}", where)
+        notes.leave_out(f"of role {role[:40]!r}", where)
         return None
     author = SYSTEM if role in INSTRUCTIONS else _NAMES.get(role, name)
     return Message(author, text_of(message.get(text), where, notes))

@@ -3,8 +3,8 @@
 The text of an export follows the phone's language and region, and nothing in it says which they
 are. So a file's first line shows how its dates are written, and the dates of the file in what
 order their numbers stand: the order in which the fewest are impossible and the fewest go back in
-time. Where both agree (all in one day, say), months come first if the clock says AM or PM and
-years have two digits, as in America; else days.
+time. Where both agree (all in one day, say), months come first if the clock says AM or PM,
+years have two digits and no zero fills a number up, as in America; else days.
 
 On an iPhone, U+200E before a text marks it as WhatsApp's own words, whatever the language; that,
 and `<...>` and `(...)` where Android writes about media, says more than a list of phrases could.
@@ -228,11 +228,12 @@ def _numbers(text: str) -> list[int]:
 
 def _orders(date: str, clock: str) -> list[str]:
     """The orders in which the numbers of a date may stand; the likeliest first."""
-    first, _, last = re.findall(r"\d+", date)
+    first, second, last = re.findall(r"\d+", date)
     if len(first) > 2:
         return ["ymd"]
     orders = ["dmy", "mdy"]
-    if "/" in date and len(last) < 3 and any(_halves(clock)):
+    american = not any(number.startswith("0") for number in (first, second))
+    if "/" in date and len(last) < 3 and american and any(_halves(clock)):
         orders.reverse()
     return orders if len(last) > 2 else [*orders, "ymd"]
 
