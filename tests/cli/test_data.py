@@ -131,7 +131,11 @@ def test_a_bot_of_a_group_knows_people_by_name(elman: Run, phone: Path, tmp_path
     said = elman("chat", bot, "--as", "Tobin", "--seed", 1, given="hello\n")
     assert (said.code, said.err) == (0, "")
     unnamed = elman("chat", bot, "--seed", 1, given="hello\n")
-    assert "--as NAME" in unnamed.err
+    assert unnamed.err == (
+        "This bot knows people by name; with --as you can be Tobin, Ada\ufffd[2J.\n"
+    )
+    stranger = elman("chat", bot, "--as", "Bo", "--seed", 1, given="hello\n")
+    assert "has never met Bo; with --as you can be Tobin" in stranger.err
     alike = elman("train", phone, "--bot", "Mira", "--others", "user", "--out", bot, "--steps", 1,
                   "--vocabulary", "bytes", "--hidden-size", 8, "--overwrite")  # fmt: skip
     assert alike.code == 0

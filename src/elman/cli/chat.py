@@ -75,8 +75,11 @@ def chat(
     if precision not in get_args(Precision):
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     loaded = load_bot(bot, cast(Precision, precision))
-    if loaded.knows_names and speaker is None:
-        print("This bot knows people by name: say who you are with --as NAME.", file=sys.stderr)
+    known = loaded.config["data"].get("known", ())
+    if loaded.knows_names and speaker not in known:
+        who = "knows people by name" if speaker is None else f"has never met {speaker}"
+        names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+        print(plain(f"This bot {who}; with --as you can be {names}."), file=sys.stderr)
     talk(Session(loaded, sampling, speaker), loaded.config["data"].get("bot") or "bot")
 
 

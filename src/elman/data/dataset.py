@@ -4,6 +4,7 @@ import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from elman.data.conversation import SYSTEM, Conversation, Message, Others
 from elman.data.corpus import Corpus, encode_parts
@@ -13,6 +14,8 @@ from elman.data.source import BUILT_IN, Document, Notes, documents
 from elman.data.split import Part, Split, Survey
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
+
+MOST_KNOWN = 50
 
 Change = Callable[[Message], Message]
 
@@ -112,6 +115,14 @@ class Dataset:
     def dropped(self) -> tuple[str, ...]:
         """Who is left out, to be kept in a configuration: as digests, where names are hidden."""
         return tuple(sorted(map(_digest, self._drop) if self._hides else self._drop))
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Whom the bot meets by name, who speaks most with it first; of many, some."""
+        if self.others != "names":
+            return ()
+        ranked = (name for name, _ in self.survey.people.most_common() if name != self.bot)
+        return tuple(islice(ranked, MOST_KNOWN))
 
     def _knows(self, name: str) -> bool:
         return any(name in (real, _digest(real)) for real in self._real)

@@ -29,6 +29,7 @@ class DataConfig(_Section):
     others: Literal["names", "user"] | None = Field(
         None, description="the other people: by name, or all alike; None: by name if several"
     )
+    known: tuple[str, ...] = Field((), description="whom it has met by name; filled in")
     gap: float | None = Field(
         None, gt=0, description="seconds of silence that end a conversation; None: from the data"
     )

@@ -62,6 +62,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     chosen = {
         "bot": dataset.bot,
         "others": dataset.others,
+        "known": dataset.known,
         "gap": dataset.gap,
         "drop": dataset.dropped,
     }
