@@ -379,3 +379,10 @@ def test_the_built_in_conversations() -> None:
     assert set(buckets) == set(range(20))
     # Measured once: whoever reports a figure for dev or test reports it for these.
     assert (buckets[0], buckets[1]) == (226, 211)
+
+
+def test_of_a_folder_a_broken_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A: Hi\nB: Hello\n")
+    (tmp_path / "b.jsonl").write_text(ANSWERED + "\n[1]\n")
+    with pytest.raises(ElmanError, match=r"b\.jsonl: line 2: .* the others can be read"):
+        list(read(documents(tmp_path)))

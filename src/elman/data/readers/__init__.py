@@ -158,8 +158,13 @@ def _items(documents: list[Document], notes: Notes) -> Iterator[tuple[Conversati
     """What the readers of the documents yield, each with the name of where it comes from."""
     for reader, group in _sorted_out(documents, notes):
         place = group[0].name if len(group) == 1 else group[0].folder
-        for item in _read_group(reader, group, notes):
-            yield item, place
+        try:
+            for item in _read_group(reader, group, notes):
+                yield item, place
+        except ElmanError as error:
+            if len(documents) == 1:
+                raise
+            raise ElmanError(f"{error} (without this file, the others can be read)") from None
 
 
 def _sorted_out(documents: list[Document], notes: Notes) -> list[Group]:
