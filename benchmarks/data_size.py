@@ -1,6 +1,6 @@
 """What a bot becomes of how much text: the figures behind what `elman train` says to hope for.
 
-    python benchmarks/data_size.py                  # about 30 minutes
+    python benchmarks/data_size.py                  # about 40 minutes
 
 Growing parts of the built-in training conversations are trained on with Elman's defaults until the
 early stop, and scored on the dev part of the built-in data: on other people's conversations. The

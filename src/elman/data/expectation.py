@@ -10,13 +10,14 @@ MEASURED: tuple[tuple[int, float], ...] = (
     (200_000, 2.41),
     (600_000, 2.03),
     (2_000_000, 1.84),
+    (8_000_000, 1.64),
 )
 
 # What the replies of those bots read like, below so many bytes.
 LEVELS = (
     (100_000, "will echo phrases"),
-    (500_000, "will have the tone, in short and general replies"),
-    (1_500_000, "will make small talk, and often lose the thread"),
+    (700_000, "will have the tone, and often make little sense"),
+    (2_000_000, "will make small talk, in short replies"),
     (10**18, "will hold small talk"),
 )
 
