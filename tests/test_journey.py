@@ -56,11 +56,12 @@ def test_standard_input_is_learned_from(chats: Path, tmp_path: Path) -> None:
     assert config["data"]["learn_from"] == "all"
 
 
-def test_interrupted_and_resumed(chats: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_interrupted_and_resumed(chats: Path, tmp_path: Path, precision: str) -> None:
     """Ctrl-C saves and says how to go on; going on ends in the same weights as never stopping."""
     # So many that their lines do not fit into the pipe: the run cannot end before it is stopped.
     # What is faster here is measured anew for each run, and must not decide this one.
-    same = ["--set", "train.precision=float32"]
+    same = ["--set", f"train.precision={precision}"]
     arguments = ["train", chats, "--steps", 1000, "--json", *SMALL, *same]
     elman(*arguments, "--out", tmp_path / "whole")
     stopped = tmp_path / "stopped"
