@@ -8,6 +8,7 @@ import numpy as np
 from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.expectation import basis, hope
+from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.model.scoring import subset
@@ -37,7 +38,8 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     if dataset.bot is not None:
         size = survey.text_bytes_of[dataset.bot]
         tell("note", text=hope(dataset.bot, survey.people[dataset.bot], size))
-    tell("note", text=basis(survey.text_bytes))
+    if data.path != BUILT_IN:  # of which it is known
+        tell("note", text=basis(survey.text_bytes))
     if tokenizer is None:
         tell("stage", text=f"learning {data.vocabulary:,} pieces of text")
         learned = (each for part, each in dataset.parts(data.test) if part == "train")
