@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elman.data import readers
 from elman.data.source import (
     BOMB_BYTES,
     HEAD_BYTES,
@@ -339,3 +340,10 @@ def test_chunks_are_whole_lines_and_streams_are_utf8(
     with document.stream() as stream:
         data = b"".join(iter(lambda: stream.read(size), b""))
     assert data == text.encode()
+
+
+def test_a_document_of_an_office_program_is_no_archive_of_chats(tmp_path: Path) -> None:
+    path = archive(tmp_path / "chats.xlsx", ("[Content_Types].xml", b"<x/>"), ("xl/a", b"A: Hi"))
+    assert [document.path for document in documents(path)] == [path]
+    with pytest.raises(ElmanError, match="of an office program: save it as CSV"):
+        list(readers.read(documents(path)))

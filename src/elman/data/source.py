@@ -36,6 +36,8 @@ compressed to a tenth, machine-made JSON to a fiftieth."""
 
 UTF8 = ("utf-8", "utf-8-sig")
 GZIP = b"\x1f\x8b"
+OFFICE = "[Content_Types].xml"
+"""Is in every document of an office program, which is an archive as well."""
 
 T = TypeVar("T")
 
@@ -412,6 +414,9 @@ def _unpacked(document: Document) -> list[Document]:
             f"{document.name}: a damaged or truncated zip archive: {error}; export it again"
         ) from None
     members = [info for info in archive.infolist() if not info.is_dir()]
+    if any(info.filename == OFFICE for info in members):
+        archive.close()
+        return [document]
     _check_archive(document, members)
     kept = sorted(
         (info for info in members if not _is_hidden(PurePosixPath(info.filename).parts)),

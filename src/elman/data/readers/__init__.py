@@ -24,7 +24,7 @@ from elman.data.readers import (
     whatsapp,
 )
 from elman.data.readers.reader import FolderReader, Reader
-from elman.data.source import Document, Notes
+from elman.data.source import OFFICE, Document, Notes
 from elman.errors import ElmanError
 
 AnyReader = Reader | FolderReader
@@ -202,6 +202,8 @@ def _why_unknown(document: Document) -> str:
     head = document.head()
     if not head.strip("\ufeff \t\r\n\0"):
         return "empty; expected conversations"
+    if head.startswith("PK\x03\x04") and OFFICE in head:
+        return "a document of an office program: save it as CSV or as plain text"
     if head.startswith("PK\x03\x04"):
         return "an archive within an archive: unpack it first"
     if head.strip("\ufeff \t\r\n") == "[]":
