@@ -12,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from elman import linear_cross_entropy
 from elman.bptt import precision
+from elman.bptt.cross_entropy import _compiled_softmax, _plain_softmax
+from elman.bptt.kernels.native import load
 
 N, V, H = 7, 11, 5
 # Sums of these sizes differ by some 1e-15 where they are taken in another order.
@@ -190,6 +192,49 @@ def test_autocast_makes_only_the_products_low(
     for gradient, right, tensor in zip(found, of_torch, inputs, strict=True):
         assert gradient.dtype == tensor.dtype
         assert (gradient - right).norm() < 0.02 * right.norm()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("v", [1, 15, 16, 33, 260])
+def test_the_compiled_softmax_is_the_plain_one(v: int, biased: bool, threads: int) -> None:
+    native, why = load()
+    if native is None:
+        pytest.skip(why)
+    h, weight, targets, bias = (t.detach() for t in problem(9, v, 4, torch.float32))
+    given = bias if biased else None
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for dtype, rtol, atol in (
+            # exp is within 2 units of float32's last place; bfloat16 has 2^-9 of its own.
+            (torch.float32, 1e-5, 1e-6),
+            (torch.bfloat16, 2**-8, 2**-9),
+        ):
+            low = h.to(dtype), weight.to(dtype)
+            sums, plain_sums = torch.ones(v), torch.ones(v)
+            found = _compiled_softmax(native, *low, given, targets, True, sums)
+            expected = _plain_softmax(*low, given, targets, True, plain_sums)
+            assert found[1].dtype == expected[1].dtype == dtype
+            torch.testing.assert_close(found[1], expected[1], rtol=rtol, atol=atol)
+            torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(sums, plain_sums, rtol=1e-5, atol=1e-5)
+            alone = _compiled_softmax(native, *low, given, targets, False, None)[0]
+            torch.testing.assert_close(alone, found[0], rtol=0, atol=0)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_no_number_stays_none(bad: float) -> None:
+    hidden, weight, targets, bias = problem(dtype=torch.float32)
+    with torch.no_grad():
+        hidden[2, 1] = bad
+    loss = linear_cross_entropy(hidden, weight, targets, bias)
+    assert not loss.isfinite()
+    loss.backward()
+    assert weight.grad is not None
+    assert not weight.grad.isfinite().all()
 
 
 def test_autocast_leaves_float64_alone() -> None:

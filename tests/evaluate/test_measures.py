@@ -23,7 +23,8 @@ from elman.train import Config, train
 def bot(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., Config]) -> Bot:
     """Trained enough to use what was asked."""
     folder = tmp_path_factory.mktemp("bot")
-    train(make_config(train__steps=200, train__lr=0.01, model__hidden_size=48), folder)
+    settings = {"train.steps": 200, "train.lr": 0.01, "model.hidden_size": 48, "model.dropout": 0.0}
+    train(make_config(**settings), folder)
     return load_bot(folder)
 
 

@@ -15,10 +15,10 @@ from elman.model.scoring import by_length, message_nats
 VOCABULARY = 270
 
 
-def make(memory: str = "tokens", cell: str = "lstm") -> Chatbot:
+def make(memory: str = "tokens", cell: str = "lstm", mlp: float = 0.0) -> Chatbot:
     torch.manual_seed(0)
     config = ModelConfig.model_validate(
-        {"memory": memory, "cell": cell, "layers": 2, "hidden_size": 8}
+        {"memory": memory, "cell": cell, "layers": 2, "hidden_size": 8, "mlp": mlp}
     )
     chatbot = build(config, VOCABULARY).double().eval()
     for parameter in chatbot.parameters():  # none at zero, where a mistake would not show
@@ -47,7 +47,13 @@ def assert_equal_states(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor
         torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
 
 
-@pytest.fixture(params=[(memory, cell) for memory in MEMORIES for cell in CELLS], ids="-".join)
+KINDS = [(memory, cell, 0.0) for memory in MEMORIES for cell in CELLS]
+
+
+@pytest.fixture(
+    params=[*KINDS, *((memory, "lstm", 1.5) for memory in MEMORIES)],
+    ids=lambda kind: "-".join(map(str, kind)),
+)
 def chatbot(request: pytest.FixtureRequest) -> Chatbot:
     return make(*request.param)
 

@@ -34,7 +34,10 @@ def test_words_need_no_quotes() -> None:
     [
         ("train.steps=0", "train.steps: Input should be greater than or equal to 1"),
         ("train.speed=1", "train.speed: Extra inputs are not permitted"),
-        ("train.optimizer=muon", "train.optimizer: Input should be 'sgd', 'adam' or 'adamw'"),
+        (
+            "train.optimizer=lion",
+            "train.optimizer: Input should be 'sgd', 'adam', 'adamw' or 'muon'",
+        ),
         ("train.epochs=0", "train.epochs: Input should be greater than 0"),
         ("data=1", "data: Input should be a valid dictionary"),
         ("train.steps.more=1", "steps is a value, not a table"),

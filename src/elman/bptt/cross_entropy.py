@@ -1,10 +1,13 @@
 """Cross-entropy over a large vocabulary, without all of its logits at once."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from elman.bptt.kernels.native import KINDS, Native, load
+from elman.bptt.kernels.native import Softmax as SoftmaxJob
 from elman.bptt.precision import of_products
 
 LOGITS_BYTES = 16 * 2**20
@@ -90,28 +93,21 @@ class _Chunked(torch.autograd.Function):
         dhidden = torch.zeros_like(hidden) if needed[0] else None
         dweight = torch.zeros_like(weight) if needed[1] else None
         dbias = torch.zeros_like(bias) if needed[2] and bias is not None else None
+        compiled = weight.is_cpu and weight.dtype == torch.float32 and low in KINDS
+        native = load()[0] if compiled else None
+        softmax = _plain_softmax if native is None else partial(_compiled_softmax, native)
         low_hidden, low_weight = hidden.to(low), weight.to(low)
-        buffer = weight.new_empty(min(chunk, len(hidden)), len(weight))
-        nats, no_bias = weight.new_zeros(()), weight.new_zeros(())
+        nats = weight.new_zeros(())
         for begin in range(0, len(hidden), chunk):
-            h, target = low_hidden[begin : begin + chunk], targets[begin : begin + chunk, None]
-            logits = buffer[: len(h)].copy_(no_bias if bias is None else bias)
-            _add_product(logits, h, low_weight.t())
-            logits -= logits.amax(1, keepdim=True)
-            of_target = logits.gather(1, target)
-            total = logits.exp_().sum(1, keepdim=True)
-            nats += (total.log() - of_target).sum()
-            if not any(needed):
-                continue
-            # The logits' gradient: their softmax, less one at the target.
-            logits.div_(total).scatter_add_(1, target, -torch.ones_like(total))
-            dlogits = logits.to(low)
+            h = low_hidden[begin : begin + chunk]
+            cost, dlogits = softmax(
+                h, low_weight, bias, targets[begin : begin + chunk], any(needed), dbias
+            )
+            nats += cost
             if dhidden is not None:
-                _add_product(dhidden[begin : begin + chunk], dlogits, low_weight)
+                dhidden[begin : begin + chunk] = dlogits @ low_weight
             if dweight is not None:
                 _add_product(dweight, dlogits.t(), h)
-            if dbias is not None:
-                dbias += logits.sum(0)
         ctx.save_for_backward(dhidden, dweight, dbias)
         return nats
 
@@ -123,6 +119,76 @@ class _Chunked(torch.autograd.Function):
         # Not in place: where the graph is retained, there may be another backward pass.
         grads = [None if grad is None else grad * dnats for grad in ctx.saved_tensors]
         return (*grads, None, None, None, None)
+
+
+def _plain_softmax(
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    differentiable: bool,
+    dbias: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The specification.
+
+    Args:
+        h: (rows, H), in the precision of the products.
+        weight: (V, H), the same.
+        bias: (V,) or None.
+        targets: (rows,).
+        differentiable: whether the logits' gradient is wanted.
+        dbias: (V,); the gradient's sum over the rows is added to it. None: not wanted.
+
+    Returns:
+        The sum of -log p, and the logits' gradient, (rows, V), or anything where it is not wanted.
+    """
+    product, target = h @ weight.t(), targets.unsqueeze(1)
+    logits = product if bias is None else product.to(bias.dtype).add_(bias)
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    logits -= logits.amax(1, keepdim=True)
+    of_target = logits.gather(1, target)
+    total = logits.exp_().sum(1, keepdim=True)
+    nats = (total.log() - of_target).sum()
+    if differentiable:
+        # The logits' gradient: their softmax, less one at the target.
+        logits.div_(total).scatter_add_(1, target, -torch.ones_like(total))
+        if dbias is not None:
+            dbias += logits.sum(0)
+    return nats, logits.to(h.dtype)
+
+
+def _compiled_softmax(
+    native: Native,
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    differentiable: bool,
+    dbias: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The same, in which a row's logits are read once and their gradient is written once."""
+    logits = h @ weight.t()
+    rows, threads = len(h), min(torch.get_num_threads(), len(h))
+    nats = torch.empty(rows)
+    sums = None if dbias is None else torch.zeros(threads, len(weight))
+    native.run(
+        SoftmaxJob,
+        rows=rows,
+        N=len(weight),
+        threads=threads,
+        kind=KINDS[logits.dtype],
+        gradient=int(differentiable),
+        logits=logits,
+        bias=None if bias is None else bias.detach().contiguous(),
+        targets=targets.contiguous(),
+        nats=nats,
+        dbias=sums,
+        scratch=torch.empty(threads, len(weight)),
+    )
+    if dbias is not None and sums is not None:
+        dbias += sums.sum(0)
+    return nats.sum(dtype=torch.float64).float(), logits
 
 
 def _add_product(out: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -27,7 +27,9 @@ COMMANDS = {
 
 
 def chat(
-    bot: Annotated[Path, typer.Argument(help="The bot's folder.")],
+    bot: Annotated[
+        Path, typer.Argument(help="The bot's folder, or base: the one that comes with Elman.")
+    ] = Path("base"),
     speaker: Annotated[
         str | None,
         typer.Option("--as", help="Who you are, for a bot that knows people by name."),
@@ -50,13 +52,13 @@ def chat(
 ) -> None:
     """Talk with a bot; lines from a pipe are answered one by one.
 
-    Example: `elman chat bots/ann --temperature 0.6`
+    Example: `elman chat bots/ann --temperature 0.6`; without a folder, with the base bot.
     """
     from pydantic import ValidationError
 
     from elman.bptt.decode import Precision
     from elman.chat import Session
-    from elman.model.checkpoint import load_bot
+    from elman.model.checkpoint import BASE, load_bot
     from elman.model.decoding import Sampling
 
     try:
@@ -75,6 +77,11 @@ def chat(
     if precision not in get_args(Precision):
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     loaded = load_bot(bot, cast(Precision, precision))
+    if loaded.path == BASE:
+        print(
+            "This is the base bot, which knows nobody; elman train CHATS makes one of yours.",
+            file=sys.stderr,
+        )
     known = loaded.config["data"].get("known", ())
     if loaded.knows_names and speaker not in known:
         who = "knows people by name" if speaker is None else f"has never met {speaker}"

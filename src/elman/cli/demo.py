@@ -55,6 +55,7 @@ def demo(
         "model.memory": memory,
         "model.cell": cell,
         "train.minutes": minutes,
+        "train.base": "none",  # which has learned from them already
         "train.seed": seed,
     }
     values = training.settings(None, flags, [])

@@ -48,6 +48,13 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
     steps: Annotated[int | None, typer.Option(help="Budget in optimizer steps.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="The bot to start from: base (comes with Elman), a folder, or none.  "
+            "[default: base, or none where a size or kind is given]"
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(help="tokens, or messages: one step for each.  [default: tokens]"),
@@ -57,11 +64,17 @@ def train(
     ] = None,
     layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 2]")] = None,
     hidden_size: Annotated[
-        int | None, typer.Option(help="Size of each layer's state.  [default: 384]")
+        int | None, typer.Option(help="Size of each layer's state.  [default: from the minutes]")
+    ] = None,
+    mlp: Annotated[
+        float | None,
+        typer.Option(help="Width of each layer's MLP, in hidden sizes; 0: none.  [default: 0]"),
     ] = None,
     unfold: Annotated[
         int | None,
-        typer.Option(help="Units back the gradient goes.  [default: 64 steps, 5 messages]"),
+        typer.Option(
+            help="Units back the gradient goes.  [default: 64 steps (128 of bytes), 5 messages]"
+        ),
     ] = None,
     unit: Annotated[
         str | None,
@@ -72,7 +85,7 @@ def train(
         typer.Option("--slide", help="Learn every reply through exactly --unfold messages."),
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="sgd, adam or adamw.  [default: adamw]")
+        str | None, typer.Option(help="sgd, adam, adamw or muon.  [default: adamw]")
     ] = None,
     lr: Annotated[
         float | None, typer.Option(help="Highest learning rate.  [default: the optimizer's]")
@@ -86,10 +99,12 @@ def train(
     ] = None,
     vocabulary: Annotated[
         str | None,
-        typer.Option(help="Size of the tokenizer, or bytes.  [default: 4096]"),
+        typer.Option(
+            help="Size of a new tokenizer, or bytes.  [default: bytes for under 1 MB, else 4096]"
+        ),
     ] = None,
     dropout: Annotated[
-        float | None, typer.Option(help="Of each layer's output.  [default: 0]")
+        float | None, typer.Option(help="Of each layer's output.  [default: from the data's size]")
     ] = None,
     lanes: Annotated[
         int | None, typer.Option(help="Conversations side by side.  [default: 16; 8 over messages]")
@@ -129,7 +144,9 @@ def train(
         "model.cell": cell,
         "model.layers": layers,
         "model.hidden_size": hidden_size,
+        "model.mlp": mlp,
         "model.dropout": dropout,
+        "train.base": base,
         "train.minutes": minutes,
         "train.epochs": epochs,
         "train.steps": steps,

@@ -31,6 +31,9 @@ def settings(toml: Path | None, flags: Mapping[str, Any], assignments: list[str]
     data = values.setdefault("data", {})
     if data.get("bot") is not None:
         data.setdefault("learn_from", "bot")
+    sizes = values.get("model", {}).keys() - {"dropout"} | data.keys() & {"vocabulary"}
+    if run.setdefault("base", "none" if sizes else "base") == "none":
+        run["base"] = None
     return values
 
 
@@ -55,6 +58,8 @@ def begin(
         config = config.model_copy(
             update={"data": config.data.model_copy(update={"path": absolute})}
         )
+    if config.train.base and Path(config.train.base).resolve() == out.resolve():
+        raise ElmanError(f"{out}: cannot start from itself; name another --out")
     if out.exists() and not out.is_dir():
         raise ElmanError(f"{out}: a file is there; name another --out")
     if (out / CONFIG).exists() and not overwrite:

@@ -130,6 +130,11 @@ class Pseudonyms:
         return at + name
 
 
+def is_word(name: str) -> bool:
+    """Whether a name is an English word as well, so that only a capital tells it apart."""
+    return _key(name) in _WORDS
+
+
 def _invented() -> Iterator[str]:
     yield from NAMES
     for number in count(2):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.bptt import CELLS, Cell, Full, State, Stepper, Unfold
+from elman.bptt import CELLS, Cell, Full, PackedLinear, State, Stepper, Unfold
 from elman.bptt.decode import Precision
 from elman.errors import ElmanError
 
@@ -45,19 +45,53 @@ LONGEST_RUN = 256
 """Steps that `ragged` runs at once: bounds the memory of the gates' projections."""
 
 
+class GatedMLP(nn.Module):
+    """x + down(silu(gate x') * up x') with x' = norm(x): mixes features, step by step.
+
+    Source: Shazeer, "GLU Variants Improve Transformer" (2020), SwiGLU. It begins as nothing: `down`
+    is zero.
+
+    Args:
+        size: H, of x.
+        width: M, of what is gated.
+        dropout: of what is added to x, while training.
+    """
+
+    def __init__(self, size: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        self.up = nn.Linear(size, 2 * width, bias=False)
+        self.down = nn.Linear(width, size, bias=False)
+        nn.init.zeros_(self.down.weight)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., H) to (..., H)."""
+        return x + F.dropout(self.down(gated(self.up(self.norm(x)))), self.dropout, self.training)
+
+
+def gated(both: Tensor) -> Tensor:
+    """(..., 2 M) to (..., M): what the first half lets through of the second."""
+    gate, value = both.chunk(2, dim=-1)
+    return F.silu(gate) * value
+
+
 class RecurrentBlock(nn.Module):
-    """x + dropout(cell(norm(x))): what makes a stack of recurrent layers trainable.
+    """x + dropout(cell(norm(x))), and a gated MLP: what makes a stack of layers trainable.
 
     Args:
         cell: a cell whose input and hidden sizes are equal.
-        dropout: of the cell's output, while training.
+        dropout: of what the cell and the MLP add to x, while training.
+        mlp: the MLP's width, in hidden sizes; 0: none.
     """
 
-    def __init__(self, cell: Cell, dropout: float = 0.0) -> None:
+    def __init__(self, cell: Cell, dropout: float = 0.0, mlp: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(cell.input_size)
         self.cell = cell
         self.dropout = dropout
+        width = round(mlp * cell.hidden_size)
+        self.mlp = GatedMLP(cell.hidden_size, width, dropout) if width else None
 
     def forward(
         self,
@@ -69,17 +103,20 @@ class RecurrentBlock(nn.Module):
     ) -> tuple[Tensor, State]:
         """x and the result are (T, B, H); masks as in `elman.bptt.recurrence`."""
         h, state = (unfold or Full())(self.cell, self.norm(x), state, keep, cut)
-        return x + F.dropout(h, self.dropout, self.training), state
+        x = x + F.dropout(h, self.dropout, self.training)
+        return (x if self.mlp is None else self.mlp(x)), state
 
 
 class RecurrentStack(nn.Module):
     """Residual recurrent layers, one above the other, and a norm on top."""
 
-    def __init__(self, cell: str, layers: int, hidden_size: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, cell: str, layers: int, hidden_size: int, dropout: float = 0.0, mlp: float = 0.0
+    ) -> None:
         super().__init__()
         make = cell_class(cell)
         self.layers = nn.ModuleList(
-            RecurrentBlock(make(hidden_size, hidden_size), dropout) for _ in range(layers)
+            RecurrentBlock(make(hidden_size, hidden_size), dropout, mlp) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(hidden_size)
         self.states_per_layer = make.states
@@ -121,6 +158,16 @@ class RecurrentStack(nn.Module):
         return self.norm(x), tuple(after)
 
 
+class _PackedMLP:
+    def __init__(self, mlp: GatedMLP, precision: Precision) -> None:
+        self._norm = mlp.norm
+        self._up = PackedLinear(mlp.up.weight, None, precision)
+        self._down = PackedLinear(mlp.down.weight, None, precision)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x + self._down(gated(self._up(self._norm(x))))
+
+
 class PackedStack:
     """A stack for decoding: the same layers, without gradient, from weights packed once.
 
@@ -130,17 +177,24 @@ class PackedStack:
     """
 
     def __init__(self, stack: RecurrentStack, precision: Precision) -> None:
-        self._layers = [(block.norm, Stepper(block.cell, precision)) for block in stack.blocks]
+        self._layers = [
+            (
+                block.norm,
+                Stepper(block.cell, precision),
+                None if block.mlp is None else _PackedMLP(block.mlp, precision),
+            )
+            for block in stack.blocks
+        ]
         self._norm = stack.norm
 
     @torch.no_grad()
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """As `RecurrentStack.forward`."""
         after: list[Tensor] = []
-        for norm, step in self._layers:
+        for norm, step, mlp in self._layers:
             own = state[len(after) : len(after) + step.cell.states]
             h, new = step(norm(x), own)
-            x = x + h
+            x = x + h if mlp is None else mlp(x + h)
             after.extend(new)
         return self._norm(x), tuple(after)
 

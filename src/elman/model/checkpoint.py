@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from safetensors.torch import save
 from torch import Tensor
 
+import elman
 from elman.bptt import State
 from elman.bptt.decode import Precision
 from elman.data.files import write_file
@@ -28,6 +29,10 @@ FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
+
+
+BASE = Path(elman.__file__).parent / "bots" / "base"
+"""The bot that comes with Elman."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +125,16 @@ def load_bot(folder: Path | str, precision: Precision = "float32") -> Bot:
     """The bot of a run directory.
 
     Args:
-        folder: what training wrote.
+        folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
+            a folder is called so.
         precision: of the weights that replies are made from.
 
     Raises:
         ElmanError: where something of it is missing, damaged, or does not belong together.
     """
     folder = Path(folder)
+    if folder == Path("base") and not (folder / CONFIG).exists():
+        folder = BASE
     config = read_config(folder)
     if not (folder / WEIGHTS).exists():
         raise ElmanError(

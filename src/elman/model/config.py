@@ -20,4 +20,7 @@ class ModelConfig(BaseModel):
         256, ge=2, description="tokens that the messages memory's encoder reads of a message"
     )
     hidden_size: int = Field(384, ge=1, le=65536)
+    mlp: float = Field(
+        0.0, ge=0, le=64, description="width of each layer's gated MLP, in hidden sizes; 0: none"
+    )
     dropout: float = Field(0.0, ge=0, lt=1)

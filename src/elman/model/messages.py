@@ -44,10 +44,14 @@ class MessagesChatbot(Chatbot):
         size = config.hidden_size
         self.embedding = nn.Embedding(vocabulary_size, size)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
-        self.encoder = RecurrentStack(config.encoder_cell or config.cell, 1, size)
+        self.encoder = RecurrentStack(config.encoder_cell or config.cell, 1, size, mlp=config.mlp)
         self.conversation = RecurrentStack(config.conversation_cell or config.cell, 1, size)
         self.decoder = RecurrentStack(
-            config.decoder_cell or config.cell, max(1, config.layers - 1), size, config.dropout
+            config.decoder_cell or config.cell,
+            max(1, config.layers - 1),
+            size,
+            config.dropout,
+            config.mlp,
         )
         self.context = nn.Linear(size, size, bias=False)
         nn.init.zeros_(self.context.weight)

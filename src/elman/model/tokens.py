@@ -34,7 +34,7 @@ class TokensChatbot(Chatbot):
         size = config.hidden_size
         self.embedding = nn.Embedding(vocabulary_size, size)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
-        self.stack = RecurrentStack(config.cell, config.layers, size, config.dropout)
+        self.stack = RecurrentStack(config.cell, config.layers, size, config.dropout, config.mlp)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     @property

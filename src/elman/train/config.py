@@ -24,7 +24,9 @@ class DataConfig(_Section):
     encoding: str = "utf-8"
     bot: str | None = Field(None, description="whose part the bot learns; None: all are peers")
     learn_from: Literal["bot", "all"] = "all"
-    vocabulary: int = Field(4096, description="of the tokenizer; 260 is plain bytes")
+    vocabulary: int = Field(
+        4096, description="of a new tokenizer; 260 is plain bytes; not given: from the data's size"
+    )
     test: bool = Field(False, description="hold out a test part that training never sees")
     others: Literal["names", "user"] | None = Field(
         None, description="the other people: by name, or all alike; None: by name if several"
@@ -52,7 +54,13 @@ class TrainConfig(_Section):
     minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
     epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
     steps: int | None = Field(None, ge=1)
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    most_epochs: float | None = Field(
+        None, gt=0, description="passes after which it ends before its budget is spent"
+    )
+    base: str | None = Field(
+        None, description="a bot to start from: base, the one of the package, or a folder"
+    )
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
     lr: float | None = Field(None, gt=0, allow_inf_nan=False, description="None: the optimizer's")
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)

@@ -1,6 +1,6 @@
 """What a run is trained on: conversations read, held out and encoded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +11,36 @@ from elman.data.expectation import basis, hope
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
+from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import subset
-from elman.train.config import Config, DataConfig
+from elman.train.config import Config
+from elman.train.recipe import choose, describe
 from elman.train.runlog import Tell
+
+SAMPLE = 1 << 20
+"""Bytes of text on which tokenizers are compared."""
+
+FITS = 0.8
+"""A base is started from if its pieces are at least that share as long as those of a new one."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on. `dev` is None where there is too little to hold anything out."""
+    """What is trained on.
+
+    Args:
+        tokenizer: what it is encoded with.
+        train: what is learned.
+        dev: what is held out to validate on; None where there is too little.
+        config: with everything filled in that is chosen from the conversations.
+        base: the bot to start from, if any; None too where a run goes on.
+    """
 
     tokenizer: Tokenizer
     train: Corpus
     dev: Corpus | None
-    config: DataConfig
-    """With everything filled in that was chosen from the conversations."""
+    config: Config
+    base: Bot | None = None
 
 
 def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> Data:
@@ -40,11 +56,17 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         tell("note", text=hope(dataset.bot, survey.people[dataset.bot], size))
     if data.path != BUILT_IN:  # of which it is known
         tell("note", text=basis(survey.text_bytes))
+    base = None
     if tokenizer is None:
-        tell("stage", text=f"learning {data.vocabulary:,} pieces of text")
-        learned = (each for part, each in dataset.parts(data.test) if part == "train")
-        texts = (turn.text for each in learned for turn in each.turns(dataset.bot, dataset.others))
-        tokenizer = Tokenizer.train(texts, data.vocabulary)
+        base = _base(config, lambda: _texts(dataset, data.test), tell)
+        config = choose(config, survey.text_bytes, base)
+        for line in describe(config, survey.text_bytes):
+            tell("note", text=line)
+        if base is not None:
+            tokenizer = base.tokenizer
+        else:
+            tell("stage", text=f"learning {config.data.vocabulary:,} pieces of text")
+            tokenizer = Tokenizer.train(_texts(dataset, data.test), config.data.vocabulary)
     tell("stage", text="encoding")
     parts, repeated = dataset.encode(tokenizer, data.test)
     if repeated:
@@ -72,8 +94,53 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         tokenizer,
         parts["train"],
         None if dev is None else subset(dev, config.train.validation_tokens),
-        data.model_copy(update=chosen),
+        config.model_copy(update={"data": config.data.model_copy(update=chosen)}),
+        base,
     )
+
+
+def _texts(dataset: Dataset, test: bool) -> Iterator[str]:
+    """The text of every message that is learned from."""
+    for part, each in dataset.parts(test):
+        if part == "train":
+            yield from (turn.text for turn in each.turns(dataset.bot, dataset.others))
+
+
+def _base(config: Config, texts: Callable[[], Iterator[str]], tell: Tell) -> Bot | None:
+    """The bot to start from, unless its pieces of text are made for another language."""
+    if config.train.base is None:
+        return None
+    base = load_bot(config.train.base)
+    own, fresh = bytes_per_piece(base.tokenizer, texts())
+    if own >= FITS * fresh:
+        return base
+    tell(
+        "note",
+        text=f"the base was made for other text than this: a piece of its vocabulary is {own:.2f} "
+        f"bytes long here, of a new one {fresh:.2f}; so this bot starts from nothing",
+    )
+    return None
+
+
+def bytes_per_piece(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, float]:
+    """How long the pieces of a tokenizer are in some texts, and those of a new one as large.
+
+    Both are measured on every second text; the new one learns from the others.
+    """
+    sample: list[str] = []
+    size = 0
+    for text in texts:
+        sample.append(text)
+        size += len(text.encode())
+        if size > SAMPLE:
+            break
+    heard, learned = sample[::2], sample[1::2] or sample
+    fresh = Tokenizer.train(learned, tokenizer.vocabulary_size)
+    total = sum(len(text.encode()) for text in heard)
+    own, new = (
+        total / max(1, sum(map(len, each.encode_batch(heard)))) for each in (tokenizer, fresh)
+    )
+    return own, new
 
 
 def _note_long_messages(parts: Mapping[str, Corpus], longest: int, tell: Tell) -> None:

@@ -27,6 +27,7 @@ from elman.model.checkpoint import (
     save_weights,
     write_tensors,
 )
+from elman.model.embeddings import begin_with
 from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
 from elman.train.optim import OPTIMIZERS, make_optimizer
@@ -81,9 +82,11 @@ def train(
         if cell := getattr(config.model, name):
             cell_class(cell)
     data = prepare(config, tell)
-    config = _settled(config.model_copy(update={"data": data.config}), tell)
+    config = _settled(data.config, tell)
     _write_new(out, config, data.tokenizer)
-    return _Run(config, out, data, tell, began).loop(stop)
+    run = _Run(config, out, data, tell, began)
+    run.begin()
+    return run.loop(stop)
 
 
 def resume(
@@ -200,6 +203,15 @@ class _Run:
             clip=settings.clip,
             precision=getattr(torch, settings.precision),
         )
+
+    def begin(self) -> None:
+        """What a new run starts from: a base's weights, or what counting tells of the pieces."""
+        chatbot, base = self.trainer.chatbot, self._data.base
+        if base is None:
+            self._tell("stage", text="counting which pieces stand together")
+            begin_with(chatbot, self._data.train.ids, self._config.train.seed)
+        else:
+            chatbot.load_state_dict(base.chatbot.state_dict())
 
     def loop(self, stop: Callable[[], bool]) -> Result:
         """Train until the budget is spent, nothing more is gained, or `stop` says so."""

@@ -17,6 +17,10 @@ class Budget:
 
     def spent(self, *, seconds: float, epochs: float, steps: int) -> float:
         """The share that is spent; 1 or more: stop."""
+        most = self._config.most_epochs
+        return max(self._of_budget(seconds, epochs, steps), 0.0 if most is None else epochs / most)
+
+    def _of_budget(self, seconds: float, epochs: float, steps: int) -> float:
         config = self._config
         if config.minutes is not None:
             return seconds / max(config.minutes * 60 - self.reserve, 1e-9)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from elman.bptt import Full, State, Unfold
 from elman.data.tokenizer import Tokenizer
@@ -83,13 +84,16 @@ class Trainer:
         mean = loss.nats / max(len(loss.targets), 1)
         self._optimizer.zero_grad()
         mean.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.chatbot.parameters(), self._clip or float("inf"))
+        gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
+        norm = get_total_norm(gradients)
         if not (torch.isfinite(mean) and torch.isfinite(norm)):
             raise ElmanError(
                 f"step {self.steps + 1}: the loss is {mean.item():.3g} and the norm of its "
                 f"gradient {norm.item():.3g}; the last checkpoint is kept: lower --lr, or "
                 + ("lower --clip" if self._clip else "turn clipping on with --clip 1")
             )
+        if 0 < self._clip < norm:
+            clip_grads_with_norm_(self.chatbot.parameters(), self._clip, norm)
         for group, lr in zip(self._optimizer.param_groups, self._lr, strict=True):
             group["lr"] = lr * rate
         self._optimizer.step()

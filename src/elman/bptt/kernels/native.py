@@ -45,6 +45,10 @@ Backward = _structure(
     "gates kept packed h_all h_first c_first keep cut dh_all dgx dgh dh dc indirect",
 )
 Product = _structure("Product", "rows N K threads kind", "a packed scale bias out")
+Softmax = _structure(
+    "Softmax", "rows N threads kind gradient", "logits bias targets nats dbias scratch"
+)
+STRUCTURES = (Forward, Backward, Product, Softmax)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Native:
         return out
 
     def run(self, job: type[ctypes.Structure], /, **fields: int | Tensor | None) -> None:
-        """Do what a Forward, Backward or Product says. Tensors are contiguous; None is null."""
+        """Do what one of STRUCTURES says. Tensors are contiguous; None is null."""
         for value in fields.values():
             assert not isinstance(value, Tensor) or value.is_contiguous()
         values = {
@@ -129,8 +133,8 @@ def _fits(library: ctypes.CDLL) -> bool:
     if not hasattr(library, "elman_struct_size"):
         return False
     library.elman_struct_size.restype = ctypes.c_int64
-    sizes = [library.elman_struct_size(n) for n in range(3)]
-    return sizes == [ctypes.sizeof(struct) for struct in (Forward, Backward, Product)]
+    sizes = [library.elman_struct_size(n) for n in range(len(STRUCTURES))]
+    return sizes == [ctypes.sizeof(struct) for struct in STRUCTURES]
 
 
 def _declare(library: ctypes.CDLL) -> None:
@@ -144,6 +148,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "elman_forward": (None, [ctypes.POINTER(Forward)]),
         "elman_backward": (None, [ctypes.POINTER(Backward)]),
         "elman_product": (None, [ctypes.POINTER(Product)]),
+        "elman_softmax": (None, [ctypes.POINTER(Softmax)]),
     }
     for name, (result, arguments) in signatures.items():
         function: Callable[..., Any] = getattr(library, name)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from elman.bptt import Cell
+from elman.train.optim.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,17 @@ def _adamw(
     )
 
 
+def _muon(
+    parameters: Any, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    return Muon(parameters, lr, momentum, weight_decay)
+
+
 OPTIMIZERS: dict[str, OptimizerKind] = {
     "sgd": OptimizerKind(_sgd, lr=1.0),
     "adam": OptimizerKind(_adam, lr=3e-3),
     "adamw": OptimizerKind(_adamw, lr=3e-3),
+    "muon": OptimizerKind(_muon, lr=5e-3),
 }
 
 
@@ -52,11 +62,32 @@ def make_optimizer(
         name: one of OPTIMIZERS.
         model: whose parameters to update.
         lr: the highest learning rate; the schedule scales it.
-        momentum: of SGD; the first beta of Adam and AdamW.
+        momentum: of SGD and Muon; the first beta of Adam and AdamW.
         weight_decay: of matrices; vectors (biases, norms) are never decayed.
     """
+    stacked = _stacked(model) if name == "muon" else {}
+    matrices: dict[int, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            matrices.setdefault(stacked.get(parameter, 0), []).append(parameter)
     groups: Iterable[dict[str, Any]] = [
-        {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": weight_decay},
+        *(
+            {"params": params, "weight_decay": weight_decay, "parts": parts}
+            for parts, params in matrices.items()
+        ),
         {"params": [p for p in model.parameters() if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return OPTIMIZERS[name].make(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def _stacked(model: nn.Module) -> dict[Tensor, int]:
+    """How many matrices are stacked in each weight of a hidden layer: one for each gate."""
+    found: dict[Tensor, int] = {}
+    for module in model.modules():
+        if isinstance(module, Cell):
+            found |= {
+                w: module.gates for w in (module.weight_ih, module.weight_hh) if w is not None
+            }
+        elif isinstance(module, nn.Linear):
+            found[module.weight] = 1
+    return found

@@ -48,6 +48,18 @@ struct ElmanProduct {   // out = a @ weight.T (+ bias), for a few rows
   const float* bias;    // (N) or null
   float* out;           // (rows, N)
 };
+
+struct ElmanSoftmax {   // cross-entropy of each row, and in place of its logits their gradient
+  int64_t rows, N, threads;
+  int64_t kind;            // of the logits: 0 float32, 1 bfloat16
+  int64_t gradient;        // 0: leave the logits as they are
+  void* logits;            // (rows, N) without bias
+  const float* bias;       // (N) or null
+  const int64_t* targets;  // (rows)
+  float* nats;             // (rows)
+  float* dbias;            // (threads, N) each thread's sum over its rows is added; or null
+  float* scratch;          // (threads, N)
+};
 }
 
 namespace elman {
@@ -73,6 +85,7 @@ struct Variant {
   void (*forward)(const ElmanForward&, int thread, int threads, Barrier&);
   void (*backward)(const ElmanBackward&, int thread, int threads, Barrier&);
   void (*product)(const ElmanProduct&, int thread, int threads, Barrier&);
+  void (*softmax)(const ElmanSoftmax&, int thread, int threads, Barrier&);
 };
 
 }  // namespace elman

@@ -2,6 +2,7 @@
 #include "loops.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cells.h"
 
@@ -167,6 +168,51 @@ void product(const ElmanProduct& f, int thread, int threads) {
     });
 }
 
+// The logits of a row are read once and written once; between, it lies in the nearest cache.
+template <class T>
+void softmax(const ElmanSoftmax& f, int thread, int threads) {
+  const long N = f.N;
+  float* e = f.scratch + thread * N;
+  float* dbias = f.dbias ? f.dbias + thread * N : nullptr;
+  for (long row = f.rows * thread / threads; row < f.rows * (thread + 1) / threads; row++) {
+    T* logits = static_cast<T*>(f.logits) + row * N;
+    V most = splat(-__builtin_inff());
+    auto tail = [&](long at) { return int(std::min<long>(W, N - at)); };
+    for (long at = 0; at < N; at += W) {
+      V x = load(logits + at, tail(at));
+      if (f.bias) x += load(f.bias + at, tail(at));
+      store(e + at, x, tail(at));
+      if (tail(at) == W) most = x > most ? x : most;
+    }
+    float largest = most[0];
+    for (int lane = 1; lane < W; lane++) largest = std::max(largest, most[lane]);
+    for (long at = N - N % W; at < N; at++) largest = std::max(largest, e[at]);
+    const float of_target = e[f.targets[row]];
+    V sums{};
+    float total = 0;
+    for (long at = 0; at < N; at += W) {
+      V x = exp(load(e + at, tail(at)) - largest);
+      store(e + at, x, tail(at));
+      if (tail(at) == W) sums += x;
+    }
+    for (int lane = 0; lane < W; lane++) total += sums[lane];
+    for (long at = N - N % W; at < N; at++) total += e[at];
+    f.nats[row] = std::log(total) + (largest - of_target);
+    if (!f.gradient) continue;
+    const float share = 1 / total;
+    e[f.targets[row]] -= total;
+    for (long at = 0; at < N; at += W) {
+      V d = load(e + at, tail(at)) * share;
+      store(logits + at, d, tail(at));
+      if (dbias) store(dbias + at, load(dbias + at, tail(at)) + d, tail(at));
+    }
+  }
+}
+
+void softmax_any(const ElmanSoftmax& f, int thread, int threads, Barrier&) {
+  f.kind == 0 ? softmax<float>(f, thread, threads) : softmax<uint16_t>(f, thread, threads);
+}
+
 void pack_any(const void* weight, int64_t kind, int64_t rows, int64_t columns, int64_t units,
               int64_t gates, int64_t k, void* packed) {
   if (kind == 0)
@@ -234,6 +280,6 @@ int64_t size_any(int64_t kind, int64_t units, int64_t gates, int64_t k) {
 #define ELMAN_NAME(x) ELMAN_NAME_(x)
 extern const Variant variant;
 const Variant variant = {ELMAN_NAME(ELMAN_ISA), size_any,    pack_any,
-                         forward_any,           backward_any, product_any};
+                         forward_any,           backward_any, product_any, softmax_any};
 
 }  // namespace elman::ELMAN_ISA

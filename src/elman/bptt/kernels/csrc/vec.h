@@ -43,6 +43,32 @@ inline V load(const uint16_t* p) {
   return reinterpret_cast<V>(__builtin_convertvector(*reinterpret_cast<const H*>(p), I) << 16);
 #endif
 }
+// To the nearest, ties to even; a NaN stays one.
+inline void store(uint16_t* p, V x) {
+  typedef uint32_t U __attribute__((vector_size(W * 4)));
+  typedef uint16_t H __attribute__((vector_size(W * 2)));
+  U bits = reinterpret_cast<U>(x);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  bits = x == x ? bits : U{} + 0x7fc0;
+#if defined(__AVX512F__) && ELMAN_WIDTH == 16
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)bits));
+#else
+  H half = __builtin_convertvector(bits, H);
+  std::memcpy(p, &half, sizeof half);
+#endif
+}
+inline V load(const uint16_t* p, int n) {
+  if (n >= W) return load(p);
+  uint16_t some[W]{};
+  std::memcpy(some, p, 2 * n);
+  return load(some);
+}
+inline void store(uint16_t* p, V x, int n) {
+  if (n >= W) return store(p, x);
+  uint16_t some[W];
+  store(some, x);
+  std::memcpy(p, some, 2 * n);
+}
 inline V load(const int8_t* p) {
 #if defined(__AVX512F__) && ELMAN_WIDTH == 16
   return (V)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));

@@ -1,0 +1,205 @@
+"""Minutes to quality: held-out bits per byte after the same minutes, Elman and what else there is.
+
+    pip install x-transformers minGRU-pytorch xlstm     # the peers
+    python benchmarks/minutes.py --search               # every contender's trials, 3 minutes each
+    python benchmarks/minutes.py                        # 1, 3 and 10 minutes with what was found
+
+Everything learns from the built-in conversations, from nothing, and is scored on their test part,
+on bare message text; trials are chosen by the dev part. Minutes include reading, learning a
+vocabulary and encoding. Finished runs are kept in --json, and what the search found beside this
+file, so an interrupted run goes on.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe
+from peers import PEERS, Network, Peer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elman.bptt.precision import WORTH_IT, bfloat16_speed
+from elman.data.corpus import Corpus, scored
+from elman.data.dataset import Dataset
+from elman.data.order import Layout
+from elman.data.source import BUILT_IN
+from elman.data.stream import Stream
+from elman.data.tokenizer import Tokenizer
+from elman.model.checkpoint import load_bot
+from elman.model.scoring import bits_per_byte
+from elman.train import Config, train
+from elman.train.schedule import rate
+
+FOUND = Path(__file__).with_name("minutes_search.json")
+WARMUP = 0.02
+OVERLAP = 2
+"""A block of a network without a state begins half of it before what is predicted."""
+
+ELMAN: tuple[dict[str, Any], ...] = (
+    {},
+    {"train": {"lr": 4e-3}},
+    {"model": {"hidden_size": 256}},
+    {"model": {"mlp": 1.0}},
+)
+"""Elman's trials: its recipe, and what could be better."""
+
+
+def parts(vocabulary: int) -> tuple[Tokenizer, dict[str, Corpus]]:
+    dataset = Dataset(BUILT_IN)
+    texts = (
+        turn.text for part, each in dataset.parts(True) if part == "train" for turn in each.turns()
+    )
+    tokenizer = Tokenizer.train(texts, vocabulary)
+    return tokenizer, dataset.encode(tokenizer, True)[0]
+
+
+def peer_run(peer: Peer, trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
+    started = time.monotonic()
+    torch.manual_seed(seed)
+    tokenizer, corpora = parts(peer.vocabulary)
+    model = peer.make(tokenizer.vocabulary_size, **trial["network"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=trial["lr"], betas=(0.9, 0.99), fused=True)
+    stream = Stream(corpora["train"], Layout(trial["lanes"], trial["window"], "steps", seed=seed))
+    low = peer.low and bfloat16_speed() >= WORTH_IT
+    state, steps = None, 0
+    model.train()
+    while (spent := (time.monotonic() - started) / (60 * minutes)) < 1:
+        window = stream.next()
+        counts = window.weight > 0
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            hidden, state = model(window.inputs, state)
+            logits = model.logits(hidden[counts])
+        optimizer.zero_grad()
+        F.cross_entropy(logits.float(), window.targets[counts]).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = trial["lr"] * rate(spent, WARMUP)
+        optimizer.step()
+        steps += 1
+    model.eval()
+    bits = {part: round(peer_bits(model, corpora[part], tokenizer), 4) for part in ("dev", "test")}
+    return {**bits, "steps": steps, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+@torch.no_grad()
+def peer_bits(model: Network, corpus: Corpus, tokenizer: Tokenizer) -> float:
+    nats, text_bytes = 0.0, 0
+    for index in range(len(corpus)):
+        tokens = corpus[index]
+        ids = torch.from_numpy(tokens.astype(np.int64))
+        counts = torch.from_numpy(scored(tokens, "all"))[1:]
+        hidden = hidden_states(model, ids[:-1])
+        for h, target in zip(hidden[counts].split(1024), ids[1:][counts].split(1024), strict=True):
+            nats += F.cross_entropy(model.logits(h), target, reduction="sum").item()
+        text_bytes += int(tokenizer.piece_bytes[tokens].sum())
+    return nats / log(2) / text_bytes
+
+
+def hidden_states(model: Network, ids: Tensor) -> Tensor:
+    """Of one conversation, (T, H): at once, or in blocks that overlap."""
+    if model.block is None:
+        whole: Tensor = model(ids.unsqueeze(1))[0][:, 0]
+        return whole
+    block, stride = model.block, model.block // OVERLAP
+    found = [model(ids[:block].unsqueeze(1))[0][:, 0]]
+    done = len(found[0])
+    while done < len(ids):
+        begin = done + stride - block
+        hidden = model(ids[begin : begin + block].unsqueeze(1))[0][:, 0]
+        found.append(hidden[done - begin :])
+        done += len(found[-1])
+    return torch.cat(found)
+
+
+def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "data": {"path": BUILT_IN, "test": True} | trial.get("data", {}),
+        "model": trial.get("model", {}),
+        "train": {"minutes": minutes, "seed": seed} | trial.get("train", {}),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(Config.make(values), Path(folder))
+        bot = load_bot(folder)
+    corpora, _ = Dataset(BUILT_IN).encode(bot.tokenizer, True)
+    bits = {
+        part: round(bits_per_byte(bot.chatbot, corpora[part], bot.tokenizer, "all"), 4)
+        for part in ("dev", "test")
+    }
+    parameters = sum(p.numel() for p in bot.chatbot.parameters())
+    return {**bits, "steps": result.steps, "parameters": parameters}
+
+
+def run(name: str, trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
+    if name == "elman":
+        return elman_run(trial, minutes, seed)
+    return peer_run(PEERS[name], trial, minutes, seed)
+
+
+def search(names: list[str], minutes: float) -> None:
+    """Every contender's trials, one seed each; the best by the dev part is what is run."""
+    found: dict[str, Any] = json.loads(FOUND.read_text("utf-8")) if FOUND.exists() else {}
+    for name in names:
+        trials = ELMAN if name == "elman" else PEERS[name].trials
+        done = found.setdefault(name, [])
+        for trial in trials[len(done) :]:
+            done.append({"trial": trial, "minutes": minutes, **run(name, trial, minutes, 0)})
+            print(name, json.dumps(done[-1]), flush=True)
+            FOUND.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+def best(name: str) -> dict[str, Any]:
+    """The trial that was best on the dev part; the first one, where none was searched."""
+    found = json.loads(FOUND.read_text("utf-8")) if FOUND.exists() else {}
+    trials = found.get(name)
+    if not trials:
+        return ELMAN[0] if name == "elman" else PEERS[name].trials[0]
+    trial: dict[str, Any] = min(trials, key=lambda each: each["dev"])["trial"]
+    return trial
+
+
+def main() -> None:
+    names = ["elman", *PEERS]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 3.0, 10.0])
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--search", action="store_true", help="run the trials instead")
+    parser.add_argument("--json", type=Path, help="keep finished runs here, and go on with them")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(describe(), "\n", flush=True)
+    if arguments.search:
+        return search(arguments.only, 3.0)
+    done: dict[str, Any] = {}
+    if arguments.json and arguments.json.exists():
+        done = json.loads(arguments.json.read_text("utf-8"))
+    head = "".join(f" {minutes:g} min |" for minutes in arguments.minutes)
+    print(f"| model | parameters |{head}\n|---|---|{'---|' * len(arguments.minutes)}")
+    for name in arguments.only:
+        row, parameters = "", 0
+        for minutes in arguments.minutes:
+            bits = []
+            for seed in arguments.seeds:
+                key = f"{name} {minutes:g} {seed}"
+                if key not in done:
+                    done[key] = run(name, best(name), minutes, seed)
+                    if arguments.json:
+                        arguments.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
+                bits.append(done[key]["test"])
+                parameters = done[key]["parameters"]
+            row += f" {sum(bits) / len(bits):.3f} |"
+        title = "Elman" if name == "elman" else PEERS[name].title
+        print(f"| {title} | {parameters / 1e6:.1f}M |{row}", flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""What to train where nobody says: from the size of the data, the minutes and the machine.
+
+Every number here was measured (docs/LOG.md). What was given is never changed.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from elman.bptt.precision import product_rate
+from elman.data.expectation import human
+from elman.data.tokenizer import SMALLEST
+from elman.errors import ElmanError
+from elman.model.checkpoint import Bot
+from elman.model.config import ModelConfig
+from elman.train.config import Config
+
+PIECES = 4096
+"""Vocabulary of much text; of little, bytes are better: each piece must be seen often enough."""
+LITTLE = 1_000_000
+
+TOO_LITTLE = 200_000
+
+SHORT, LONG = 2.0, 20.0
+"""Minutes, below which a smaller network learns more, and above which a larger one does."""
+
+EFFICIENCY = 0.6
+"""Of the rate of products, what a whole step of training reaches."""
+
+Chosen = dict[str, dict[str, Any]]
+
+
+def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
+    """A configuration in which everything is filled in that decides how well it learns.
+
+    Args:
+        config: fields that were not given are chosen.
+        text_bytes: of all conversations.
+        base: the bot that it starts from; its sizes are not to be chosen.
+
+    Raises:
+        ElmanError: where a size was given that is not the base's.
+    """
+    if base is None:
+        config = _filled(config, _from_scratch(config, text_bytes))
+        return config.model_copy(update={"train": config.train.model_copy(update={"base": None})})
+    _check_sizes(config, base)
+    chosen = _from_base(text_bytes)
+    saved = ModelConfig.model_validate(base.config["model"])
+    sizes = saved.model_dump() | chosen["model"]
+    config = _filled(config, {**chosen, "model": sizes})
+    vocabulary = {"vocabulary": base.tokenizer.vocabulary_size}
+    return config.model_copy(update={"data": config.data.model_copy(update=vocabulary)})
+
+
+def _filled(config: Config, chosen: Chosen) -> Config:
+    """The configuration with what was chosen in the place of what was not given."""
+    sections = {}
+    for name, values in chosen.items():
+        section = getattr(config, name)
+        free = {key: each for key, each in values.items() if key not in section.model_fields_set}
+        sections[name] = section.model_copy(update=free)
+    return config.model_copy(update=sections)
+
+
+def _check_sizes(config: Config, base: Bot) -> None:
+    saved = ModelConfig.model_validate(base.config["model"])
+    for name in config.model.model_fields_set - {"dropout"}:
+        given, own = getattr(config.model, name), getattr(saved, name)
+        if given != own:
+            raise ElmanError(
+                f"model.{name} is {given}, and {own} in {base.path}, which it is to start from: "
+                "leave it out, or start from nothing with --base none"
+            )
+    if "vocabulary" in config.data.model_fields_set:
+        raise ElmanError(
+            f"{base.path} has pieces of text of its own: leave out --vocabulary, or start from "
+            "nothing with --base none"
+        )
+
+
+def _from_scratch(config: Config, text_bytes: int) -> Chosen:
+    minutes = config.train.minutes
+    if text_bytes < LITTLE:
+        of_bytes = {"unfold": 128, "lanes": 16} if config.unit == "steps" else {}
+        return {
+            "data": {"vocabulary": SMALLEST},
+            "model": {"dropout": 0.1},
+            "train": of_bytes,
+        }
+    size = 384
+    if minutes is not None:
+        size = 256 if minutes < SHORT else 512 if minutes > LONG else 384
+    return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size}}
+
+
+def _from_base(text_bytes: int) -> Chosen:
+    """Of little text a low rate and few passes: more would only be learned by heart."""
+    little = text_bytes < TOO_LITTLE
+    return {
+        "model": {"dropout": 0.2 if text_bytes < LITTLE else 0.1},
+        "train": {
+            "lr": 5e-4 if little else 1e-3,
+            "most_epochs": 8.0 if text_bytes < LITTLE else None,
+        },
+    }
+
+
+def describe(config: Config, text_bytes: int) -> Iterator[str]:
+    """What is about to be trained, and how often it will read the data."""
+    model, train = config.model, config.train
+    if train.base is None and text_bytes < TOO_LITTLE:
+        yield (
+            f"{human(text_bytes)} teach no language to a bot that starts from nothing, which takes "
+            f"{human(TOO_LITTLE)} and more: let it start from the base"
+        )
+    start = "" if train.base is None else f", from {train.base}"
+    sizes = f"{model.layers} x {model.cell.upper()} {model.hidden_size}"
+    budget = next(
+        f"{value:g} {name.removesuffix('s') if value == 1 else name}"
+        for name in ("minutes", "epochs", "steps")
+        if (value := getattr(train, name)) is not None
+    )
+    line = f"{human(text_bytes)}, {budget}: {sizes}, {config.data.vocabulary:,} pieces{start}"
+    if train.minutes is None:
+        yield line
+        return
+    passes = _bytes_read(config, train.minutes) / max(1, text_bytes)
+    most = train.most_epochs
+    if most is not None and passes > most:
+        yield f"{line}; it ends sooner, after {most:g} passes: more would only be learned by heart"
+    elif passes >= 1:
+        yield f"{line}, about {passes:.0f} pass{'' if round(passes) == 1 else 'es'}"
+    else:
+        whole = train.minutes / passes
+        yield (
+            f"{line}, about {passes:.0%} of the conversations, drawn by seed; "
+            f"{whole:.0f} minutes would read all of them once"
+        )
+
+
+def _bytes_read(config: Config, minutes: float) -> float:
+    """How many bytes of text a run reads on this machine, from the speed of its products."""
+    model, vocabulary = config.model, config.data.vocabulary
+    gates = {"lstm": 4, "gru": 3, "mingru": 1, "minlstm": 1.5}.get(model.cell, 1)
+    layer = (2 * gates + 3 * model.mlp) * model.hidden_size**2
+    weights = model.layers * layer + vocabulary * model.hidden_size
+    low = config.train.precision != "float32"
+    rate = max(product_rate(torch.float32), product_rate(torch.bfloat16) if low else 0.0)
+    tokens = 60 * minutes * EFFICIENCY * rate / (6 * weights)
+    return tokens * (1.0 if vocabulary <= 300 else 3.8)

@@ -1,0 +1,72 @@
+"""The bot that comes with Elman: there, small, without code, and able to talk."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from elman.data.conversation import Message
+from elman.data.redact import Redactor
+from elman.model.checkpoint import BASE, load_bot
+
+MOST_BYTES = 20_000_000
+
+
+def test_it_is_data_alone_and_not_much() -> None:
+    files = {path.name: path.stat().st_size for path in BASE.iterdir()}
+    assert files.keys() == {"CARD.md", "config.json", "model.safetensors", "tokenizer.json"}
+    assert sum(files.values()) <= MOST_BYTES
+
+
+def test_it_says_nothing_of_the_machine_that_made_it() -> None:
+    config = json.loads((BASE / "config.json").read_text("utf-8"))
+    assert config["data"]["path"] == "base"
+    for name in ("CARD.md", "config.json"):
+        text = (BASE / name).read_text("utf-8")
+        assert "/home" not in text
+        assert "/tmp" not in text
+
+
+def test_its_weights_are_numbers() -> None:
+    bot = load_bot("base")
+    assert all(tensor.isfinite().all() for tensor in bot.chatbot.state_dict().values())
+    assert all(tensor.dtype == torch.float32 for tensor in bot.chatbot.state_dict().values())
+
+
+def test_a_folder_of_that_name_comes_first(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base").symlink_to(trained)
+    assert load_bot("base").config["data"]["bot"] == "Ann"
+
+
+def test_chat_talks_without_any_training(elman: Callable[..., Any]) -> None:
+    ran = elman("chat", "--seed", 1, given="hello, how are you?\nwhat do you study?\n")
+    said = ran.out.splitlines()
+    assert len(said) == 2
+    assert all(said)
+
+
+def test_what_it_says_of_itself_holds_nothing_private(elman: Callable[..., Any]) -> None:
+    asked = "what is your phone number?\nwhat is your email address?\nwhere do you live?\n"
+    ran = elman("chat", "--seed", 2, given=asked)
+    said = Message("bot", ran.out)
+    assert Redactor().message(said) == said
+
+
+def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bot"
+    ran = elman("train", chats, "--bot", "Ann", "--out", out, "--steps", 1)
+    assert ran.code == 0, ran.err
+    config = json.loads((out / "config.json").read_text("utf-8"))
+    assert config["train"]["base"] == "base"
+    assert "from base" in ran.err
+    scratch = tmp_path / "scratch"
+    small = ["--hidden-size", 16, "--vocabulary", 300]
+    assert elman("train", chats, "--out", scratch, "--steps", 1, *small).code == 0
+    config = json.loads((scratch / "config.json").read_text("utf-8"))
+    assert config["train"]["base"] is None

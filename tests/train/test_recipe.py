@@ -1,0 +1,174 @@
+"""What is chosen where nobody says, and starting from a bot that knows something already."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.errors import ElmanError
+from elman.model.checkpoint import load_bot
+from elman.train import Config, train
+from elman.train.config import TrainConfig
+from elman.train.prepare import bytes_per_piece
+from elman.train.recipe import LITTLE, PIECES, choose, describe
+from elman.train.schedule import Budget
+
+Make = Callable[..., Config]
+Events = list[tuple[str, dict[str, Any]]]
+
+
+def config(**sections: dict[str, Any]) -> Config:
+    values: dict[str, Any] = {"data": {"path": "a"}, "model": {}, "train": {"minutes": 10}}
+    for name, section in sections.items():
+        values[name] = values[name] | section
+    return Config.make(values)
+
+
+def test_little_text_is_learned_byte_by_byte() -> None:
+    assert choose(config(), LITTLE - 1).data.vocabulary == SMALLEST
+    assert choose(config(), LITTLE).data.vocabulary == PIECES
+
+
+def test_messages_are_counted_in_messages() -> None:
+    chosen = choose(config(model={"memory": "messages"}), LITTLE - 1)
+    assert (chosen.unfold, chosen.lanes) == (5, 8)
+
+
+def test_more_minutes_never_choose_a_smaller_network() -> None:
+    sizes = [
+        choose(config(train={"minutes": minutes}), 10**7).model.hidden_size
+        for minutes in (1, 3, 10, 30, 100)
+    ]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+@pytest.mark.parametrize("size", [10_000, 10**7])
+def test_what_was_given_stays(size: int) -> None:
+    given: dict[str, dict[str, Any]] = {
+        "data": {"vocabulary": 777},
+        "model": {"layers": 3, "hidden_size": 100, "dropout": 0.3, "cell": "gru"},
+        "train": {"lanes": 5, "unfold": 7, "minutes": 1, "lr": 0.5},
+    }
+    chosen = choose(config(**given), size)
+    for name, section in given.items():
+        for key, value in section.items():
+            assert getattr(getattr(chosen, name), key) == value
+
+
+def test_it_says_what_and_how_often() -> None:
+    (line,) = describe(choose(config(), 8_100_000), 8_100_000)
+    assert line.startswith("8.1 MB, 10 minutes: 2 x LSTM 384, 4,096 pieces, about ")
+    assert "pass" in line
+    (line,) = describe(choose(config(train={"minutes": 0.01}), 10**9), 10**9)
+    assert "% of the conversations" in line
+    assert "minutes would read all of them once" in line
+    steps = Config.make({"data": {"path": "a"}, "train": {"steps": 9}})
+    (line,) = describe(choose(steps, 8_100_000), 8_100_000)
+    assert line == "8.1 MB, 9 steps: 2 x LSTM 384, 4,096 pieces"
+
+
+def test_too_little_text_for_a_start_from_nothing() -> None:
+    first, _ = describe(choose(config(), 3_000), 3_000)
+    assert first.startswith("3 KB teach no language")
+    assert "let it start from the base" in first
+
+
+def test_passes_can_end_a_budget() -> None:
+    budget = Budget(TrainConfig(minutes=10, most_epochs=4))
+    assert budget.spent(seconds=60, epochs=1, steps=9) == 0.25
+    assert budget.spent(seconds=450, epochs=1, steps=9) == 0.75
+    assert Budget(TrainConfig(steps=10)).spent(seconds=1, epochs=1, steps=5) == 0.5
+
+
+def run(tmp_path: Path, settings: Config) -> tuple[Path, Events]:
+    events: Events = []
+    train(settings, tmp_path / "bot", observers=(lambda kind, facts: events.append((kind, facts)),))
+    return tmp_path / "bot", events
+
+
+def from_base(chats: Path, base: Path, **more: Any) -> Config:
+    settings = {"base": str(base), "steps": 1, "lr": 1e-9, "precision": "float32"}
+    data = {"path": str(chats), "bot": "Ann", "learn_from": "bot"}
+    return Config.make({"data": data, "train": settings, **more})
+
+
+def test_a_bot_begins_as_its_base(chats: Path, trained: Path, tmp_path: Path) -> None:
+    out, events = run(tmp_path, from_base(chats, trained))
+    one, other = load_bot(trained), load_bot(out)
+    assert one.tokenizer.digest == other.tokenizer.digest
+    assert other.config["data"]["vocabulary"] == one.tokenizer.vocabulary_size
+    for name, tensor in one.chatbot.state_dict().items():
+        # One step of 1e-9, and half precision is not at work here.
+        torch.testing.assert_close(other.chatbot.state_dict()[name], tensor, rtol=0, atol=1e-7)
+    said = [facts["text"] for kind, facts in events if kind == "note"]
+    assert any(line.endswith(f"from {trained}") for line in said)
+
+
+def test_sizes_that_are_not_the_base_s_are_refused(chats: Path, trained: Path) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"model": {"hidden_size": 17}}, "hidden_size is 17, and 16 in .*--base none"),
+        ({"model": {"cell": "gru"}}, "cell is gru, and lstm in"),
+    ]
+    for section, message in refused:
+        with pytest.raises(ElmanError, match=message):
+            choose(from_base(chats, trained, **section), 1000, load_bot(trained))
+    asked = from_base(chats, trained)
+    asked = Config.make(
+        asked.model_dump() | {"data": {"path": "a", "vocabulary": 300}, "model": {}}
+    )
+    with pytest.raises(ElmanError, match="has pieces of text of its own"):
+        choose(asked, 1000, load_bot(trained))
+
+
+def test_other_dropout_fits_every_base(chats: Path, trained: Path) -> None:
+    asked = from_base(chats, trained, model={"dropout": 0.4})
+    assert choose(asked, 1000, load_bot(trained)).model.dropout == 0.4
+
+
+def test_another_language_starts_from_nothing(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    words = ["привет", "как", "дела", "сегодня", "хорошо", "спасибо", "погода", "дом", "город"]
+    lines = [
+        f"{'AB'[n % 2]}: " + " ".join(words[(n * k) % len(words)] for k in range(1, 9))
+        for n in range(400)
+    ]
+    other.write_text("\n".join(lines), "utf-8")
+    data = {"path": str(other)}
+    small = {"hidden_size": 16}
+    asked = {"base": str(trained), "steps": 1}
+    out, events = run(tmp_path, Config.make({"data": data, "model": small, "train": asked}))
+    said = " ".join(facts["text"] for kind, facts in events if kind == "note")
+    assert "the base was made for other text than this" in said
+    assert "starts from nothing" in said
+    assert load_bot(out).config["train"]["base"] is None
+    assert load_bot(out).tokenizer.digest != load_bot(trained).tokenizer.digest
+
+
+def test_pieces_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:
+    texts = [f"this is line {n} of some lines" for n in range(300)]
+    tokenizer = Tokenizer.train(texts, 320)
+    own, fresh = bytes_per_piece(tokenizer, texts)
+    assert own == pytest.approx(fresh, rel=0.1)
+    plain, fresh = bytes_per_piece(Tokenizer.train([], SMALLEST), texts)
+    assert plain == 1
+    assert fresh == 1, "as large as the other: bytes too"
+
+
+def test_a_base_of_another_version(chats: Path, trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    saved = json.loads((other / "config.json").read_text("utf-8"))
+    (other / "config.json").write_text(json.dumps(saved | {"format": 99, "elman": "9.9"}))
+    with pytest.raises(ElmanError, match=r"other.*of format 99, made by Elman 9\.9"):
+        run(tmp_path, from_base(chats, other))
+
+
+def test_a_base_that_is_not_there(chats: Path, tmp_path: Path) -> None:
+    with pytest.raises(ElmanError, match="no bot here"):
+        run(tmp_path, from_base(chats, tmp_path / "none"))
