@@ -135,7 +135,7 @@ def gather(data: Path, out: Path) -> None:
 
     def lines() -> Iterator[str]:
         for source in (BUILT_IN, *(str(data / name) for name in SETS)):
-            # Not Dataset's own redaction: it hides ids, and they decide what is held out everywhere.
+            # Not by Dataset: its redaction hides ids, and they decide what is held out.
             dataset, name, redactor = Dataset(source), Path(source).name, Redactor()
             nameless = Nameless(name in NICKNAMED)
             for conversation in dataset.conversations():
