@@ -1,6 +1,6 @@
 """What a run is trained on: conversations read, held out and encoded."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         tell("note", text=basis(survey.text_bytes))
     base = None
     if tokenizer is None:
-        base = _base(config, lambda: _texts(dataset, data.test), tell)
+        base = _base(config, _texts(dataset, data.test), tell)
         config = choose(config, survey.text_bytes, base)
         for line in describe(config, survey.text_bytes):
             tell("note", text=line)
@@ -106,12 +106,12 @@ def _texts(dataset: Dataset, test: bool) -> Iterator[str]:
             yield from (turn.text for turn in each.turns(dataset.bot, dataset.others))
 
 
-def _base(config: Config, texts: Callable[[], Iterator[str]], tell: Tell) -> Bot | None:
+def _base(config: Config, texts: Iterable[str], tell: Tell) -> Bot | None:
     """The bot to start from, unless its pieces of text are made for another language."""
     if config.train.base is None:
         return None
     base = load_bot(config.train.base)
-    own, fresh = bytes_per_piece(base.tokenizer, texts())
+    own, fresh = bytes_per_piece(base.tokenizer, texts)
     if own >= FITS * fresh:
         return base
     tell(

@@ -1,6 +1,6 @@
-"""What to train where nobody says: from the size of the data, the minutes and the machine.
+"""What to train where nobody says: from the size of the data and the minutes.
 
-Every number here was measured (docs/LOG.md). What was given is never changed.
+What is known of these numbers is in docs/LOG.md. What was given is never changed.
 """
 
 from collections.abc import Iterator
