@@ -12,7 +12,7 @@ import torch
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
 from elman.model.checkpoint import load_bot
-from elman.train import Config, train
+from elman.train import Config, resume, train
 from elman.train.config import TrainConfig
 from elman.train.prepare import bytes_per_piece
 from elman.train.recipe import LITTLE, PIECES, choose, describe
@@ -124,6 +124,25 @@ def test_sizes_that_are_not_the_base_s_are_refused(chats: Path, trained: Path) -
     )
     with pytest.raises(ElmanError, match="has pieces of text of its own"):
         choose(asked, 1000, load_bot(trained))
+
+
+def test_minutes_are_a_limit_where_epochs_and_steps_are_a_wish(chats: Path, trained: Path) -> None:
+    base = load_bot(trained)
+    for budget, most in (("minutes", 8.0), ("epochs", None), ("steps", None)):
+        asked = Config.make({"data": {"path": str(chats)}, "train": {budget: 50, "base": "b"}})
+        assert choose(asked, 1000, base).train.most_epochs == most
+
+
+def test_a_new_budget_is_not_ended_by_the_old_one_s_passes(
+    tmp_path: Path, make_config: Make
+) -> None:
+    out = tmp_path / "bot"
+    train(make_config(train__minutes=10, train__most_epochs=1.0), out)
+    before = load_bot(out).config["train"]
+    assert before["most_epochs"] == 1.0
+    assert resume(out, budget={"epochs": 2.0}).reason == "finished"
+    after = load_bot(out).config["train"]
+    assert (after["minutes"], after["most_epochs"], after["epochs"]) == (None, None, 2.0)
 
 
 def test_other_dropout_fits_every_base(chats: Path, trained: Path) -> None:

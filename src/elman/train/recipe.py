@@ -46,7 +46,7 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
         config = _filled(config, _from_scratch(config, text_bytes))
         return config.model_copy(update={"train": config.train.model_copy(update={"base": None})})
     _check_sizes(config, base)
-    chosen = _from_base(text_bytes)
+    chosen = _from_base(text_bytes, config.train.minutes is not None)
     saved = ModelConfig.model_validate(base.config["model"])
     sizes = saved.model_dump() | chosen["model"]
     config = _filled(config, {**chosen, "model": sizes})
@@ -95,14 +95,17 @@ def _from_scratch(config: Config, text_bytes: int) -> Chosen:
     return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size}}
 
 
-def _from_base(text_bytes: int) -> Chosen:
-    """Of little text a low rate and few passes: more would only be learned by heart."""
+def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
+    """Of little text a low rate and few passes: more would only be learned by heart.
+
+    Who says how many epochs or steps gets them; minutes are a limit, not a wish for passes.
+    """
     little = text_bytes < TOO_LITTLE
     return {
         "model": {"dropout": 0.2 if text_bytes < LITTLE else 0.1},
         "train": {
             "lr": 5e-4 if little else 1e-3,
-            "most_epochs": 8.0 if text_bytes < LITTLE else None,
+            "most_epochs": 8.0 if in_minutes and text_bytes < LITTLE else None,
         },
     }
 

@@ -110,7 +110,8 @@ def resume(
     began = time.monotonic() if started is None else started
     saved = read_config(out)
     if budget:
-        saved["train"] |= {"minutes": None, "epochs": None, "steps": None, **budget}
+        nothing = dict.fromkeys(("minutes", "epochs", "steps", "most_epochs"))
+        saved["train"] |= nothing | dict(budget)
     config = Config.make(saved)
     if config.data.path == "-":
         raise ElmanError(f"{out}: was trained on standard input, which is gone; begin a new run")
