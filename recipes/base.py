@@ -45,7 +45,7 @@ SETS = ("taskmaster4_coffee", "synthetic_persona_chat_validtest", "ubuntu_irc_di
 NICKNAMED = ("ubuntu_irc_disentangled",)
 
 RUN = {
-    "data": {"split": "id", "test": True, "vocabulary": 4096},
+    "data": {"split": "id", "test": True, "vocabulary": 4096, "replies": 0},
     "model": {"layers": 2, "hidden_size": 512, "mlp": 1.0, "dropout": 0.1},
     "train": {
         "lanes": 24,

@@ -7,6 +7,7 @@ import torch
 
 from elman.bptt import State
 from elman.chat import Session
+from elman.chat.replies import Replier
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
@@ -106,7 +107,7 @@ def test_save_and_load_go_on_alike(bot: Bot, tmp_path: Path) -> None:
         there.undo()
     # The repetition penalty looks at the last reply, which a state does not hold.
     without = Sampling(temperature=0, longest=20, repetition_penalty=1)
-    here.sampling = there.sampling = without
+    here.replier = there.replier = Replier(bot, without)
     assert say(here, "what is 2 plus 2?") == say(there, "what is 2 plus 2?")
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 import torch
 
 from elman.bptt import State
+from elman.chat.replies import Replier
 from elman.data.conversation import named
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_state, save_state
-from elman.model.decoding import Sampling, reply
+from elman.model.decoding import Sampling
+
+AVOID = 5
+"""Exchanges, whose replies are not given again where there is another."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +50,26 @@ class Session:
 
     Args:
         bot: who replies.
-        sampling: how replies are chosen.
+        sampling: how replies are drawn.
         speaker: who speaks with it, for a bot that knows people by their names.
+        replier: chooses the replies, by its own sampling; None: the best of some that are drawn.
 
     Raises:
         ElmanError: for a speaker, where the bot knows nobody by name.
     """
 
     def __init__(
-        self, bot: Bot, sampling: Sampling | None = None, speaker: str | None = None
+        self,
+        bot: Bot,
+        sampling: Sampling | None = None,
+        speaker: str | None = None,
+        replier: Replier | None = None,
     ) -> None:
         if speaker is not None and not bot.knows_names:
             raise ElmanError("this bot knows nobody by name: leave out who is speaking")
         self._bot, self._speaker = bot, speaker
-        self.sampling = sampling or Sampling()
-        self._generator = self.sampling.generator()
+        self.replier = replier or Replier(bot, sampling)
+        self._generator = self.replier.sampling.generator()
         self._exchanges: list[Exchange] = []
         self._start: State = bot.chatbot.initial_state(1)
         self._start_messages = 0
@@ -142,7 +151,10 @@ class Session:
     def _reply(self, before: State, asked: State, last: Exchange | None = None) -> Iterator[str]:
         """Say a reply, and remember it; where it is left before it began, `last` stays said."""
         recent = self._exchanges[-1].said if self._exchanges else ()
-        tokens = reply(self._bot.chatbot, asked, self.sampling, self._generator, recent)
+        avoid = {each.said for each in self._exchanges[-AVOID:]}
+        if last is not None:
+            avoid.add(last.said)
+        tokens = self.replier(asked, self._generator, recent, avoid)
         text = codecs.getincrementaldecoder("utf-8")("replace")
         said: list[int] = []
         state = asked

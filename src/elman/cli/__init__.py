@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from elman.cli import bench, chat, data, demo, evaluate, lens, train
+from elman.cli import ab, bench, chat, data, demo, evaluate, lens, train
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -23,6 +23,7 @@ app.add_typer(data.app)
 app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
+app.command("ab")(ab.ab)
 app.command("lens")(lens.lens)
 app.command("bench")(bench.bench)
 

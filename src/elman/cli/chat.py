@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from elman.cli.replying import (
+    MUTUAL,
+    SAMPLES,
+    Mutual,
+    ReplyFrom,
+    Samples,
+    Unsure,
+    Wrong,
+    make_replier,
+    make_sampling,
+)
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -45,6 +56,11 @@ def chat(
         float, typer.Option(help="Above 1: say the same less often.")
     ] = 1.1,
     longest: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
+    samples: Samples = SAMPLES,
+    mutual: Mutual = MUTUAL,
+    reply_from: ReplyFrom = "generate",
+    unsure: Unsure = None,
+    wrong: Wrong = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same replies.")] = None,
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
@@ -54,26 +70,18 @@ def chat(
 
     Example: `elman chat bots/ann --temperature 0.6`; without a folder, with the base bot.
     """
-    from pydantic import ValidationError
-
     from elman.bptt.decode import Precision
     from elman.chat import Session
     from elman.model.checkpoint import BASE, load_bot
-    from elman.model.decoding import Sampling
 
-    try:
-        sampling = Sampling(
-            temperature=temperature,
-            top_p=top_p,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-            longest=longest,
-            seed=seed,
-        )
-    except ValidationError as error:
-        item = error.errors()[0]
-        option = str(item["loc"][0]).replace("_", "-")
-        raise ElmanError(f"--{option} {item['input']}: {item['msg']}") from None
+    sampling = make_sampling(
+        temperature=temperature,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        longest=longest,
+        seed=seed,
+    )
     if precision not in get_args(Precision):
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     loaded = load_bot(bot, cast(Precision, precision))
@@ -87,7 +95,18 @@ def chat(
         who = "knows people by name" if speaker is None else f"has never met {speaker}"
         names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
         print(plain(f"This bot {who}; with --as you can be {names}."), file=sys.stderr)
-    talk(Session(loaded, sampling, speaker), loaded.config["data"].get("bot") or "bot")
+    replier = make_replier(
+        loaded,
+        sampling,
+        samples=samples,
+        mutual=mutual,
+        reply_from=reply_from,
+        unsure=unsure,
+        wrong=wrong,
+    )
+    talk(
+        Session(loaded, speaker=speaker, replier=replier), loaded.config["data"].get("bot") or "bot"
+    )
 
 
 def talk(session: "Session", name: str) -> None:
@@ -145,6 +164,7 @@ def answer(session: "Session", line: str) -> Iterator[str]:
     """
     if not line.startswith("/"):
         yield from map(plain, session.say(line))
+        yield _origin(session)
         return
     try:
         command, *arguments = shlex.split(line)
@@ -169,6 +189,7 @@ def answer(session: "Session", line: str) -> Iterator[str]:
     match command:
         case "/again":
             yield from map(plain, session.again())
+            yield _origin(session)
         case "/undo":
             session.undo()
             yield f"undone; {session.facts.messages:,} messages are left"
@@ -185,3 +206,11 @@ def answer(session: "Session", line: str) -> Iterator[str]:
             raise EOFError
         case _:
             raise ElmanError(f"no command {command}; /help lists them")
+
+
+def _origin(session: "Session") -> str:
+    """Where a reply came from, where it may come from both."""
+    last = session.replier.last
+    if last is None or session.replier.reply_from != "best":
+        return ""
+    return "  [said by somebody]" if last.origin == "data" else "  [made]"

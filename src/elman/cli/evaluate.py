@@ -1,63 +1,123 @@
 """elman eval"""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elman.cli.replying import (
+    MUTUAL,
+    SAMPLES,
+    Mutual,
+    ReplyFrom,
+    Samples,
+    make_replier,
+    make_sampling,
+)
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from elman.data.corpus import Corpus
-    from elman.evaluate import Report
+    from elman.evaluate import Measured
+    from elman.evaluate.replies import Responder
     from elman.model.checkpoint import Bot
+
+Part = Annotated[
+    str, typer.Option("--split", help="all; or dev or test, the parts that training holds out.")
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--bot", help="Who it is in these conversations, where the name differs."),
+]
+Encoding = Annotated[
+    str | None, typer.Option(help="Of the files.  [default: that of what it learned from]")
+]
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)]
 
 
 def evaluate(
-    bot: Annotated[Path, typer.Argument(help="The bot's folder.")],
+    bot: Annotated[Path, typer.Argument(help="The bot's folder, or base.")],
     heldout: Annotated[
         str, typer.Argument(help="Conversations that it has not learned from, as for train.")
     ],
-    part: Annotated[
-        str,
-        typer.Option("--split", help="all; or dev or test, the parts that training holds out."),
-    ] = "all",
-    name: Annotated[
-        str | None,
-        typer.Option("--bot", help="Who it is in these conversations, where the name differs."),
+    part: Part = "all",
+    name: Name = None,
+    encoding: Encoding = None,
+    temperature: Annotated[
+        float, typer.Option(help="Of its replies: 0 takes the likeliest.")
+    ] = 0.8,
+    samples: Samples = SAMPLES,
+    mutual: Mutual = MUTUAL,
+    reply_from: ReplyFrom = "generate",
+    seed: Seed = 0,
+    card_path: Annotated[
+        Path | None,
+        typer.Option("--card", help="Write a report card: Markdown, with pictures beside it."),
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Of the files.  [default: that of what it learned from]")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a bot on conversations it has not seen.
 
-    Example: `elman eval bots/ann heldout.jsonl --json`
+    Example: `elman eval bots/ann heldout.jsonl --card ann.md`
     """
-    from elman.evaluate import evaluate as measured
+    from elman.data.files import write_file
+    from elman.evaluate import evaluate as measure
+    from elman.evaluate.card import card
     from elman.model.checkpoint import load_bot
 
     loaded = load_bot(bot)
     corpus, notes = read_for(loaded, heldout, part, encoding, name)
-    report = measured(loaded, corpus, loaded.config["data"]["learn_from"], seed)
+    respond = responder(loaded, temperature, samples, mutual, reply_from, seed)
+    learned, missing = learned_texts(loaded)
+    measured = measure(
+        loaded, corpus, loaded.config["data"]["learn_from"], seed, respond, learned, mutual
+    )
+    notes += missing
+    facts = {"data": heldout, "split": part, "reply_from": reply_from, "samples": samples}
+    if card_path is not None:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", card_path.stem)
+        text, pictures = card(str(bot), stem, measured, corpus, loaded.tokenizer, facts)
+        for picture, drawn in pictures.items():
+            write_file(card_path.with_name(picture), drawn)
+        write_file(card_path, text)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "bot": str(bot),
-                    "heldout": heldout,
-                    "split": part,
-                    "left_out": notes,
-                    **report.to_json(),
-                }
-            )
-        )
+        of = {"bot": str(bot), "heldout": heldout, "split": part, "reply_from": reply_from}
+        print(json.dumps({**of, "left_out": notes, **measured.report.to_json()}))
     else:
-        show(report, notes)
+        show(measured, notes)
+        if card_path is not None:
+            print(f"{card_path} holds the card")
+
+
+def responder(
+    bot: "Bot", temperature: float, samples: int, mutual: float, reply_from: str, seed: int
+) -> "Responder":
+    """How a bot replies in many places at once."""
+    sampling = make_sampling(temperature=temperature, seed=seed)
+    replier = make_replier(bot, sampling, samples=samples, mutual=mutual, reply_from=reply_from)
+    generator = sampling.generator()
+    return lambda state: [each.tokens for each in replier.choose(state, generator)]
+
+
+def learned_texts(bot: "Bot") -> tuple[Iterator[str] | None, list[str]]:
+    """Every message that a bot learned from; and a note, where they can no longer be read."""
+    from elman.data.dataset import Dataset
+    from elman.data.source import fingerprint
+
+    saved = bot.config["data"]
+    if fingerprint(saved["path"]) is None:
+        return None, ["what it learned from is not here: nothing is said of what it copies"]
+    dataset = Dataset.again(saved)
+    return (
+        turn.text
+        for part, each in dataset.parts(saved["test"])
+        if part == "train"
+        for turn in each.turns(dataset.bot, dataset.others)
+    ), []
 
 
 def read_for(
@@ -107,33 +167,17 @@ def read_for(
     return corpus, notes
 
 
-def show(report: "Report", notes: list[str]) -> None:
+def show(measured: "Measured", notes: list[str]) -> None:
     """The report as a table for people."""
     from rich.console import Console
     from rich.table import Table
 
-    def gain(mean: float | None, interval: tuple[float, float] | None) -> str:
-        if mean is None or interval is None:
-            return "-"
-        return f"{mean:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
+    from elman.evaluate.card import rows
 
+    report = measured.report
     table = Table("measure", "the bot", "people", box=None, pad_edge=False)
-    table.add_row("bits per byte", f"{report.bits_per_byte:.4f}", "")
-    table.add_row(
-        "context gain, over no history", gain(report.context_gain, report.context_gain_interval), ""
-    )
-    table.add_row(
-        "context gain, over another's",
-        gain(report.context_gain_other, report.context_gain_other_interval),
-        "",
-    )
-    for label, ours, theirs in (
-        ("distinct-1", report.distinct_1, report.distinct_1_people),
-        ("distinct-2", report.distinct_2, report.distinct_2_people),
-        ("repeated replies", report.repeated_replies, report.repeated_replies_people),
-        ("words in a reply", report.reply_words, report.reply_words_people),
-    ):
-        table.add_row(label, f"{ours:.3f}", f"{theirs:.3f}")
+    for row in rows(measured):
+        table.add_row(*row)
     if report.context_gain_by_lag:
         gains = "  ".join(f"{value:+.4f}" for value in report.context_gain_by_lag)
         table.add_row("context gain by message of lag", gains, "")

@@ -3,8 +3,9 @@
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any, Self
 
 from elman.data.conversation import SYSTEM, Conversation, Message, Others
 from elman.data.corpus import Corpus, encode_parts
@@ -93,6 +94,12 @@ class Dataset:
         self._survey(self._reads([*changes, *([watch] if watch else [])]))
         several = self.survey.largest_group > 2
         self.others: Others = others or ("names" if several and bot is not None else "user")
+
+    @classmethod
+    def again(cls, saved: Mapping[str, Any]) -> Self:
+        """What a bot learned from, as the table `data` of its configuration has it."""
+        names = ("encoding", "bot", "others", "gap", "split", "drop", "redact", "rename")
+        return cls(saved["path"], lenient=True, **{name: saved[name] for name in names})
 
     def _reads(self, changes: Sequence[Change]) -> Reading:
         return Reading(self.gap, self._drop, _composed(changes), self._hides)

@@ -5,6 +5,7 @@ Files may be compressed by gzip. Archives are read where they lie: nothing is un
 
 import codecs
 import gzip
+import hashlib
 import io
 import lzma
 import shutil
@@ -348,6 +349,21 @@ class _Utf8:
         if text and not self._begun:
             self._begun, text = True, text.removeprefix("\ufeff")
         return text
+
+
+def fingerprint(path: Path | str) -> str | None:
+    """What changes whenever files do, from their names, sizes and times; None: they are gone."""
+    path = Path(path)
+    if str(path) == BUILT_IN and not path.exists():
+        return BUILT_IN
+    if not path.exists():
+        return None
+    facts = []
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            status = file.stat()
+            facts.append(f"{file.relative_to(path)} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()
 
 
 def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:

@@ -1,5 +1,5 @@
 """Measures of a bot on conversations that it has not learned from."""
 
-from elman.evaluate.measures import Report, evaluate
+from elman.evaluate.measures import Measured, Report, evaluate
 
-__all__ = ["Report", "evaluate"]
+__all__ = ["Measured", "Report", "evaluate"]

@@ -9,7 +9,7 @@ from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
-from elman.model.scoring import LANES, by_length, counts
+from elman.model.scoring import LANES, counts, walk
 
 RESAMPLES = 2000
 
@@ -51,34 +51,20 @@ def context_gain(
     Returns:
         Both gains, and how many replies they are taken over; None where there is no reply.
     """
-    chatbot.eval()
     # For each conversation: nats with the true, no, and another's history; and bytes.
     sums = np.zeros((len(corpus), 4))
     replies = 0
-    for group in by_length(corpus, LANES):
-        conversations = [corpus.messages(index) for index in group]
-        state = chatbot.initial_state(len(group))
-        active = list(range(len(group)))
-        for number in range(max(map(len, conversations))):
-            going = [place for place, row in enumerate(active) if len(conversations[row]) > number]
-            if len(going) < 2:
-                break
-            state = tuple(tensor[going] for tensor in state)
-            active = [active[place] for place in going]
-            messages = [conversations[row][number] for row in active]
-            true, after = _score(chatbot, messages, state)
-            places = [n for n, message in enumerate(messages) if counts(message, learn_from)]
-            if number > 0 and places:
-                said = [messages[place] for place in places]
-                none, _ = _score(chatbot, said, chatbot.initial_state(len(said)))
-                other, _ = _score(chatbot, said, tuple(t.roll(1, 0)[places] for t in state))
-                text_bytes = [int(tokenizer.piece_bytes[message].sum()) for message in said]
-                for place, *costs in zip(
-                    places, true[places], none, other, text_bytes, strict=True
-                ):
-                    sums[group[active[place]]] += costs
-                replies += len(places)
-            state = after
+    for place in walk(chatbot, corpus):
+        rows = [n for n, message in enumerate(place.messages) if counts(message, learn_from)]
+        if place.number == 0 or len(place.messages) < 2 or not rows:
+            continue
+        said = [place.messages[row] for row in rows]
+        none = _nats(chatbot, said, chatbot.initial_state(len(said)))
+        other = _nats(chatbot, said, tuple(t.roll(1, 0)[rows] for t in place.before))
+        text_bytes = [int(tokenizer.piece_bytes[message].sum()) for message in said]
+        for row, *costs in zip(rows, place.nats[rows], none, other, text_bytes, strict=True):
+            sums[place.conversations[row]] += costs
+        replies += len(rows)
     sums = sums[sums[:, 3] > 0]
     if not len(sums):
         return None
@@ -137,6 +123,6 @@ def gain_by_lag(
     return [before - after for before, after in pairwise(bits)]
 
 
-def _score(chatbot: Chatbot, messages: list[np.ndarray], state: State) -> tuple[np.ndarray, State]:
-    nats, after = chatbot.score([[message] for message in messages], state)
-    return np.array([float(each[0]) for each in nats]), after
+def _nats(chatbot: Chatbot, messages: list[np.ndarray], state: State) -> np.ndarray:
+    nats, _ = chatbot.score([[message] for message in messages], state)
+    return np.array([float(each[0]) for each in nats])

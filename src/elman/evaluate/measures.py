@@ -1,35 +1,64 @@
 """One report of all measures."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import exp, log
 from typing import Any
 
+import numpy as np
+
 from elman.data.corpus import Corpus
+from elman.evaluate.choices import candidates, hits, recall
 from elman.evaluate.context import context_gain, gain_by_lag
-from elman.evaluate.replies import distinct, median_length, repeated, sample_replies
+from elman.evaluate.replies import (
+    Copies,
+    Pair,
+    Place,
+    Responder,
+    bleu,
+    distinct,
+    draw_places,
+    median_length,
+    repeated,
+    reply_in,
+    states_at,
+    words,
+)
 from elman.model.checkpoint import Bot
 from elman.model.decoding import Sampling
-from elman.model.scoring import bits_per_byte, subset
+from elman.model.ranking import Ranking, generated, likelihoods
+from elman.model.scoring import counts, message_nats, subset
 
 REPLIES = 200
 CONTEXT_TOKENS = 40_000
 LAGS = 8
 LAG_REPLIES = 128
+RECALLED = 400
+FEW, MANY = 10, 20
+"""Replies among which the real one is to be found."""
 
 
 @dataclass(frozen=True)
 class Report:
     """Measures on held-out conversations; docs/measures.md says what each means.
 
-    A measure is None where the conversations do not allow it.
+    A measure is None where the conversations do not allow it, or what it needs is gone.
     """
 
     bits_per_byte: float
+    perplexity_per_word: float
     context_gain: float | None
     context_gain_interval: tuple[float, float] | None
     context_gain_other: float | None
     context_gain_other_interval: tuple[float, float] | None
     context_replies: int
     context_gain_by_lag: list[float] | None
+    hits_at_1: float | None
+    hits_at_1_of_20: float | None
+    hits_at_1_likelihood: float | None
+    recall_by_distance: dict[str, float | None]
+    bleu: float
+    exact_match: float
     distinct_1: float
     distinct_2: float
     distinct_1_people: float
@@ -38,6 +67,9 @@ class Report:
     repeated_replies_people: float
     reply_words: float
     reply_words_people: float
+    copied: float | None
+    copied_people: float | None
+    people_in_training: float | None
     replies: int
     conversations: int
     messages: int
@@ -48,7 +80,37 @@ class Report:
         return asdict(self)
 
 
-def evaluate(bot: Bot, corpus: Corpus, learn_from: str, seed: int = 0) -> Report:
+@dataclass(frozen=True)
+class Measured:
+    """What a report is made of, place by place, so that two bots can be compared.
+
+    Args:
+        report: the measures.
+        nats: of each conversation's counted messages, (conversations,).
+        text_bytes: of the same messages.
+        places: where the bot replied, drawn by seed.
+        pairs: its replies there, and people's.
+        found: in each place whether it ranks the real reply first, (places,); empty where there are
+            too few others.
+    """
+
+    report: Report
+    nats: np.ndarray
+    text_bytes: np.ndarray
+    places: list[Place]
+    pairs: list[Pair]
+    found: np.ndarray
+
+
+def evaluate(
+    bot: Bot,
+    corpus: Corpus,
+    learn_from: str,
+    seed: int = 0,
+    respond: Responder | None = None,
+    training: Iterable[str] | None = None,
+    mutual: float = Ranking().mutual,
+) -> Measured:
     """Measure a bot.
 
     Bits per byte are taken over the whole corpus, the context gains over its first conversations
@@ -59,30 +121,43 @@ def evaluate(bot: Bot, corpus: Corpus, learn_from: str, seed: int = 0) -> Report
         corpus: conversations that it has not learned from.
         learn_from: whose messages count, "bot" or "all".
         seed: of everything that is drawn.
+        respond: how it replies; None: as `Sampling` and `Ranking` say by themselves.
+        training: every message that it learned from, for what is copied; None: not known.
+        mutual: of the ranking of other people's replies, as in `Ranking`.
     """
-    gains = context_gain(bot.chatbot, subset(corpus, CONTEXT_TOKENS), bot.tokenizer, learn_from)
-    none, other, replies = gains or (None, None, 0)
-    pairs = sample_replies(
-        bot.chatbot, corpus, bot.tokenizer, learn_from, Sampling(seed=seed), REPLIES, seed
-    )
-    ours = [pair.bot for pair in pairs]
-    theirs = [pair.person for pair in pairs]
-    return Report(
-        bits_per_byte=bits_per_byte(bot.chatbot, corpus, bot.tokenizer, learn_from),
+    chatbot, tokenizer = bot.chatbot, bot.tokenizer
+    nats, text_bytes, text_words = _costs(bot, corpus, learn_from)
+    gains = context_gain(chatbot, subset(corpus, CONTEXT_TOKENS), tokenizer, learn_from)
+    none, other, context_replies = gains or (None, None, 0)
+    places = draw_places(corpus, learn_from, REPLIES, seed)
+    state = states_at(chatbot, corpus, places)
+    choices = candidates(corpus, places, learn_from, MANY, seed)
+    ranked = likelihoods(chatbot, state, choices)
+    few = len(ranked) > 0 and min(map(len, choices)) >= FEW
+    many = few and min(map(len, choices)) >= MANY
+    pairs = reply_in(places, state, corpus, tokenizer, respond or responder(bot, seed))
+    ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
+    copies = None if training is None else Copies([*ours, *theirs], training)
+    found = hits(ranked, FEW, mutual) if few else np.zeros(0, dtype=bool)
+    report = Report(
+        bits_per_byte=float(nats.sum()) / log(2) / max(1, int(text_bytes.sum())),
+        perplexity_per_word=exp(float(nats.sum()) / max(1, text_words)),
         context_gain=none.mean if none else None,
         context_gain_interval=none.interval(seed) if none else None,
         context_gain_other=other.mean if other else None,
         context_gain_other_interval=other.interval(seed) if other else None,
-        context_replies=replies,
+        context_replies=context_replies,
         context_gain_by_lag=gain_by_lag(
-            bot.chatbot,
-            corpus,
-            bot.tokenizer,
-            learn_from,
-            lags=LAGS,
-            replies=LAG_REPLIES,
-            seed=seed,
+            chatbot, corpus, tokenizer, learn_from, lags=LAGS, replies=LAG_REPLIES, seed=seed
         ),
+        hits_at_1=float(found.mean()) if few else None,
+        hits_at_1_of_20=float(hits(ranked, MANY, mutual).mean()) if many else None,
+        hits_at_1_likelihood=float(hits(ranked, FEW, 0.0).mean()) if few else None,
+        recall_by_distance=recall(
+            chatbot, corpus, tokenizer, learn_from, of=FEW, number=RECALLED, seed=seed
+        ),
+        bleu=bleu(pairs),
+        exact_match=_share([pair.exact for pair in pairs]),
         distinct_1=distinct(ours, 1),
         distinct_2=distinct(ours, 2),
         distinct_1_people=distinct(theirs, 1),
@@ -91,9 +166,44 @@ def evaluate(bot: Bot, corpus: Corpus, learn_from: str, seed: int = 0) -> Report
         repeated_replies_people=repeated(theirs),
         reply_words=median_length(ours),
         reply_words_people=median_length(theirs),
+        copied=_share(copies.runs[: len(ours)]) if copies else None,
+        copied_people=_share(copies.runs[len(ours) :]) if copies else None,
+        people_in_training=_share(copies.whole[len(ours) :]) if copies else None,
         replies=len(pairs),
         conversations=len(corpus),
         messages=sum(len(corpus.messages(index)) for index in range(len(corpus))),
         learn_from=learn_from,
         seed=seed,
     )
+    return Measured(report, nats, text_bytes, places, pairs, found)
+
+
+def responder(
+    bot: Bot, seed: int, sampling: Sampling | None = None, ranking: Ranking | None = None
+) -> Responder:
+    """Replies as a bot makes them where nothing else is said, by a seed."""
+    sampling, ranking = sampling or Sampling(), ranking or Ranking()
+    generator = sampling.model_copy(update={"seed": seed}).generator()
+
+    def respond(state: Any) -> list[Sequence[int]]:
+        best = generated(bot.chatbot, state, sampling, ranking, generator)
+        return [candidate.tokens for candidate in best]
+
+    return respond
+
+
+def _costs(bot: Bot, corpus: Corpus, learn_from: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Nats and bytes of each conversation's counted messages, and the words of all."""
+    nats, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus), np.int64)
+    text_words = 0
+    for index, messages, costs in message_nats(bot.chatbot, corpus):
+        for message, cost in zip(messages, costs, strict=True):
+            if counts(message, learn_from):
+                nats[index] += cost
+                text_bytes[index] += int(bot.tokenizer.piece_bytes[message].sum())
+                text_words += len(words(bot.tokenizer.decode(message)))
+    return nats, text_bytes, text_words
+
+
+def _share(found: Sequence[bool]) -> float:
+    return sum(found) / max(1, len(found))

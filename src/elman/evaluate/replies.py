@@ -1,19 +1,60 @@
-"""What a bot says: variety and length, beside what people said in the same places."""
+"""What a bot says, beside what people said in the same places."""
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 import numpy as np
+import torch
 
+from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
-from elman.model.decoding import Sampling, reply_batch
 from elman.model.scoring import counts
 
+Responder = Callable[[State], list[Sequence[int]]]
+"""A reply's tokens, without END, for each lane of a state."""
+
+LANES = 64
+
+COPIED = 8
+"""Words in a row that make a copy of a line of the training data."""
+
 _WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A message of a corpus that answers another: its conversation, and its number in it."""
+
+    conversation: int
+    position: int
+
+
+def draw_places(corpus: Corpus, learn_from: str, number: int, seed: int) -> list[Place]:
+    """Places in which the bot could reply, drawn by seed, in the corpus's order."""
+    places = [
+        Place(index, position)
+        for index in range(len(corpus))
+        for position, message in enumerate(corpus.messages(index))
+        if position > 0 and counts(message, learn_from)
+    ]
+    drawn = np.random.default_rng(seed).permutation(len(places))[:number]
+    return [places[index] for index in sorted(drawn)]
+
+
+def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[Place]) -> State:
+    """The state before each place, (places, size) tensors."""
+    parts = [chatbot.initial_state(0)]
+    for begin in range(0, len(places), LANES):
+        some = places[begin : begin + LANES]
+        histories = [corpus.messages(p.conversation)[: p.position] for p in some]
+        parts.append(chatbot.score(histories, chatbot.initial_state(len(some)))[1])
+    return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -23,53 +64,86 @@ class Pair:
     bot: str
     person: str
 
+    @property
+    def exact(self) -> bool:
+        """Whether they are the same, word for word."""
+        return words(self.bot) == words(self.person)
 
-def sample_replies(
-    chatbot: Chatbot,
-    corpus: Corpus,
-    tokenizer: Tokenizer,
-    learn_from: str,
-    sampling: Sampling,
-    number: int,
-    seed: int,
+
+def reply_in(
+    places: Sequence[Place], state: State, corpus: Corpus, tokenizer: Tokenizer, respond: Responder
 ) -> list[Pair]:
-    """Replies in places of the corpus that are drawn by seed."""
-    places = [
-        (index, position)
-        for index in range(len(corpus))
-        for position, message in enumerate(corpus.messages(index))
-        if position > 0 and counts(message, learn_from)
-    ]
-    if not places:
-        return []
-    drawn = np.random.default_rng(seed).permutation(len(places))[:number]
-    chosen = [places[index] for index in sorted(drawn)]
-    histories = [corpus.messages(index)[:position] for index, position in chosen]
-    _, state = chatbot.score(histories, chatbot.initial_state(len(histories)))
-    said = reply_batch(chatbot, state, sampling)
-    truth = [corpus.messages(index)[position] for index, position in chosen]
-    return [
-        Pair(tokenizer.decode(ours), tokenizer.decode(theirs))
-        for ours, theirs in zip(said, truth, strict=True)
-    ]
+    """A bot's replies in some places, of which `state` are the states."""
+    pairs = []
+    for begin in range(0, len(places), LANES):
+        some = places[begin : begin + LANES]
+        said = respond(tuple(tensor[begin : begin + LANES] for tensor in state))
+        for place, own in zip(some, said, strict=True):
+            person = corpus.messages(place.conversation)[place.position]
+            pairs.append(Pair(tokenizer.decode(own), tokenizer.decode(person)))
+    return pairs
 
 
 def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def distinct(texts: list[str], n: int) -> float:
+def distinct(texts: Iterable[str], n: int) -> float:
     """Different n-grams of words over all n-grams (Li et al. 2016)."""
-    grams = [tuple(w[i : i + n]) for w in map(words, texts) for i in range(len(w) - n + 1)]
+    grams = [gram for text in texts for gram in _grams(words(text), n)]
     return len(set(grams)) / max(len(grams), 1)
 
 
-def repeated(texts: list[str]) -> float:
+def repeated(texts: Sequence[str]) -> float:
     """The share of texts that were said more than once, word for word."""
     times = Counter(" ".join(words(text)) for text in texts)
     return sum(count for count in times.values() if count > 1) / max(len(texts), 1)
 
 
-def median_length(texts: list[str]) -> float:
+def median_length(texts: Sequence[str]) -> float:
     """Words of a typical text: a few pasted pages would draw up a mean."""
     return float(median(len(words(text)) for text in texts)) if texts else 0.0
+
+
+def bleu(pairs: Sequence[Pair]) -> float:
+    """Of all replies together, 0 to 100 (Papineni et al. 2002; Post 2018, sacreBLEU)."""
+    from sacrebleu import corpus_bleu
+
+    if not pairs:
+        return 0.0
+    return float(corpus_bleu([p.bot for p in pairs], [[p.person for p in pairs]]).score)
+
+
+class Copies:
+    """Which texts repeat what a bot learned from; tells a bot that recites.
+
+    Args:
+        texts: whose words are looked for.
+        training: every message that was learned from, read once.
+    """
+
+    def __init__(self, texts: Sequence[str], training: Iterable[str]) -> None:
+        self._texts = [words(text) for text in texts]
+        wanted = {gram for text in self._texts for gram in _grams(text, COPIED)}
+        whole = set(map(tuple, self._texts))
+        self._grams: set[tuple[str, ...]] = set()
+        self._whole: set[tuple[str, ...]] = set()
+        for text in training:
+            said = words(text)
+            self._grams.update(wanted.intersection(_grams(said, COPIED)))
+            if (line := tuple(said)) in whole:
+                self._whole.add(line)
+
+    @cached_property
+    def runs(self) -> list[bool]:
+        """Of each text: whether 8 words in a row stand in one message of the training data."""
+        return [any(gram in self._grams for gram in _grams(t, COPIED)) for t in self._texts]
+
+    @cached_property
+    def whole(self) -> list[bool]:
+        """Of each text: whether it is one of these messages, word for word."""
+        return [tuple(text) in self._whole for text in self._texts]
+
+
+def _grams(said: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(said[i : i + n]) for i in range(len(said) - n + 1))

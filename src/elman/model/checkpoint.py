@@ -173,7 +173,7 @@ def save_state(path: Path, bot: Bot, state: State, facts: Mapping[str, Any]) -> 
         facts: anything else, as JSON, such as how many messages were read.
     """
     tensors = {spec.name: t for spec, t in zip(bot.chatbot.state_spec, state, strict=True)}
-    write_tensors(path, tensors, {"state": FORMAT, **facts, **_made_by(bot)})
+    write_tensors(path, tensors, {"state": FORMAT, **facts, **made_by(bot.chatbot, bot.tokenizer)})
 
 
 def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
@@ -185,7 +185,7 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
     tensors, facts = read_tensors(path)
     if facts.get("state") != FORMAT:
         raise ElmanError(f"{path}: not a saved state of this version of Elman")
-    for what, digest in _made_by(bot).items():
+    for what, digest in made_by(bot.chatbot, bot.tokenizer).items():
         if facts.get(what) != digest:
             raise ElmanError(
                 f"{path}: this state was made by other {what} than those of {bot.path}; "
@@ -197,5 +197,6 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
     return tuple(tensors[part.name] for part in spec), facts
 
 
-def _made_by(bot: Bot) -> dict[str, str]:
-    return {"weights": weights_digest(bot.chatbot), "tokenizer": bot.tokenizer.digest}
+def made_by(chatbot: Chatbot, tokenizer: Tokenizer) -> dict[str, str]:
+    """Digests of what makes states: a state is valid only for these."""
+    return {"weights": weights_digest(chatbot), "tokenizer": tokenizer.digest}

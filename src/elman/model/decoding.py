@@ -59,20 +59,34 @@ def choose(
         recent: tokens under the repetition penalty.
         may_end: whether END is among the choices; roles never are.
     """
+    return choose_each(logits.unsqueeze(0), sampling, generator, [recent], [may_end])[0]
+
+
+def choose_each(
+    logits: Tensor,
+    sampling: Sampling,
+    generator: torch.Generator,
+    recent: Sequence[Sequence[int]],
+    may_end: Sequence[bool],
+) -> list[int]:
+    """One token for each lane of (batch, vocabulary_size) logits; the rest as for `choose`."""
     logits = logits.clone()
-    logits[0 if not may_end else END + 1 : SPECIALS] = -torch.inf
-    repeated = torch.tensor([token for token in set(recent) if token >= SPECIALS], dtype=torch.long)
-    values = logits[repeated]
-    penalty = sampling.repetition_penalty
-    logits[repeated] = torch.where(values > 0, values / penalty, values * penalty)
+    logits[:, END + 1 : SPECIALS] = -torch.inf
+    logits[~torch.tensor(may_end), END] = -torch.inf
+    repeated = [(n, t) for n, said in enumerate(recent) for t in set(said) if t >= SPECIALS]
+    if repeated and sampling.repetition_penalty != 1:
+        rows, tokens = torch.tensor(repeated).T
+        values, penalty = logits[rows, tokens], sampling.repetition_penalty
+        logits[rows, tokens] = torch.where(values > 0, values / penalty, values * penalty)
     if sampling.temperature == 0:
-        return int(logits.argmax())
-    probabilities = torch.softmax(logits / sampling.temperature, dim=0)
-    probabilities[probabilities < sampling.min_p * probabilities.max()] = 0
-    ordered, order = probabilities.sort(descending=True)
-    before = ordered.cumsum(0) - ordered
-    ordered[before >= sampling.top_p * ordered.sum()] = 0
-    return int(order[torch.multinomial(ordered, 1, generator=generator)])
+        return logits.argmax(1).tolist()
+    probabilities = torch.softmax(logits / sampling.temperature, dim=1)
+    probabilities[probabilities < sampling.min_p * probabilities.amax(1, keepdim=True)] = 0
+    ordered, order = probabilities.sort(dim=1, descending=True)
+    before = ordered.cumsum(1) - ordered
+    ordered[before >= sampling.top_p * ordered.sum(1, keepdim=True)] = 0
+    drawn = torch.multinomial(ordered, 1, generator=generator)
+    return order.gather(1, drawn).squeeze(1).tolist()
 
 
 @torch.no_grad()
@@ -108,17 +122,26 @@ def reply(
 
 
 @torch.no_grad()
-def reply_batch(chatbot: Chatbot, state: State, sampling: Sampling) -> list[list[int]]:
+def reply_batch(
+    chatbot: Chatbot,
+    state: State,
+    sampling: Sampling,
+    generator: torch.Generator | None = None,
+    recent: Sequence[int] = (),
+) -> list[list[int]]:
     """Replies of many lanes at once, without END; lanes do not depend on one another's length."""
-    generator = sampling.generator()
+    generator = generator or sampling.generator()
     logits, state = chatbot.begin_reply(state)
     said: list[list[int]] = [[] for _ in range(len(logits))]
     open_lanes = list(range(len(logits)))
     while open_lanes:
-        tokens = [
-            choose(row, sampling, generator, said[lane], may_end=bool(said[lane]))
-            for lane, row in zip(open_lanes, logits, strict=True)
-        ]
+        tokens = choose_each(
+            logits,
+            sampling,
+            generator,
+            [[*recent, *said[lane]] for lane in open_lanes],
+            [bool(said[lane]) for lane in open_lanes],
+        )
         going = []
         for row, (lane, token) in enumerate(zip(open_lanes, tokens, strict=True)):
             if token == END:
@@ -132,3 +155,13 @@ def reply_batch(chatbot: Chatbot, state: State, sampling: Sampling) -> list[list
         logits, state = chatbot.step(torch.tensor([tokens[row] for row in going]), state)
         open_lanes = [open_lanes[row] for row in going]
     return said
+
+
+@torch.no_grad()
+def say(chatbot: Chatbot, state: State, tokens: Sequence[int]) -> Iterator[tuple[int, State]]:
+    """Say a reply whose tokens are known; yields as `reply` does."""
+    _, state = chatbot.begin_reply(state)
+    for token in tokens:
+        _, state = chatbot.step(torch.tensor([token]), state)
+        yield token, state
+    yield END, chatbot.end_message(state)

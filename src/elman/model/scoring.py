@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 
+from elman.bptt import State
 from elman.data.corpus import Corpus, scored
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
@@ -47,6 +49,43 @@ def message_nats(
         nats, _ = chatbot.score(messages, chatbot.initial_state(len(group)))
         for index, own, costs in zip(group, messages, nats, strict=True):
             yield index, own, costs.numpy()
+
+
+class Place(NamedTuple):
+    """The same position in several conversations, which are read side by side.
+
+    Args:
+        number: of the message in each of them.
+        conversations: their indices in the corpus.
+        messages: what is said there, one of each.
+        before: the state of each before it.
+        nats: -log p of each message, given all before it, (conversations,).
+        after: the state of each after it.
+    """
+
+    number: int
+    conversations: list[int]
+    messages: list[np.ndarray]
+    before: State
+    nats: np.ndarray
+    after: State
+
+
+def walk(chatbot: Chatbot, corpus: Corpus, lanes: int = LANES) -> Iterator[Place]:
+    """Every message of a corpus with the states around it, `lanes` conversations side by side."""
+    chatbot.eval()
+    for group in by_length(corpus, lanes, MOST_TOKENS):
+        conversations = [corpus.messages(index) for index in group]
+        state, active = chatbot.initial_state(len(group)), list(range(len(group)))
+        for number in range(max(map(len, conversations))):
+            going = [place for place, row in enumerate(active) if len(conversations[row]) > number]
+            state = tuple(tensor[going] for tensor in state)
+            active = [active[place] for place in going]
+            messages = [conversations[row][number] for row in active]
+            nats, after = chatbot.score([[message] for message in messages], state)
+            costs = np.array([float(each[0]) for each in nats])
+            yield Place(number, [group[row] for row in active], messages, state, costs, after)
+            state = after
 
 
 def counts(message: np.ndarray, learn_from: str) -> bool:

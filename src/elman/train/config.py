@@ -11,6 +11,7 @@ import elman
 from elman.errors import ElmanError
 from elman.model.checkpoint import FORMAT
 from elman.model.config import ModelConfig
+from elman.model.retrieval import MOST
 
 
 class _Section(BaseModel):
@@ -41,6 +42,9 @@ class DataConfig(_Section):
     drop: tuple[str, ...] = Field((), description="people whose messages are left out")
     redact: bool = Field(False, description="placeholders in the place of what is private")
     rename: bool = Field(False, description="pseudonyms in the place of people's names")
+    replies: int = Field(
+        MOST, ge=0, description="of people that are kept, to be given again; 0: none"
+    )
 
     def view(self) -> dict[str, Any]:
         """How the conversations are seen, as the keywords of a `Dataset`."""

@@ -15,12 +15,13 @@ from elman.data.files import write_file
 from elman.data.order import Layout
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
-from elman.model import build
+from elman.model import build, retrieval
 from elman.model.blocks import cell_class
 from elman.model.checkpoint import (
     CONFIG,
     TOKENIZER,
     WEIGHTS,
+    load_bot,
     read_config,
     read_tensors,
     read_tokenizer,
@@ -28,6 +29,8 @@ from elman.model.checkpoint import (
     write_tensors,
 )
 from elman.model.embeddings import begin_with
+from elman.model.ranking import Ranking
+from elman.model.retrieval import REPLIES
 from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
 from elman.train.optim import OPTIMIZERS, make_optimizer
@@ -157,7 +160,7 @@ def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
     """Begin a run directory. Weights of an earlier run go first: they would not fit."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in (WEIGHTS, RESUME, LOG):
+        for name in (WEIGHTS, RESUME, LOG, REPLIES):
             (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise ElmanError(f"{out}: cannot be written: {error.strerror}") from None
@@ -221,7 +224,11 @@ class _Run:
         log = RunLog(self._out / LOG, self.trainer.steps)
         self._tell.observers.append(log)
         try:
-            return self._loop(stop)
+            result = self._loop(stop)
+            if self._config.data.replies and result.reason != "interrupted":
+                self._keep_replies()
+            self._tell("end", **vars(result))
+            return result
         finally:
             log.close()
 
@@ -254,9 +261,23 @@ class _Run:
             self._checkpoint(finished=True)
         else:
             self._save(finished=True)
-        result = Result(reason, self.trainer.steps, self._seconds(), self._best)
-        self._tell("end", **vars(result))
-        return result
+        return Result(reason, self.trainer.steps, self._seconds(), self._best)
+
+    def _keep_replies(self) -> None:
+        """Of people, found by the states of the best weights."""
+        self._tell("stage", text="keeping people's replies")
+        saved, bot = self._config.data, load_bot(self._out)
+        index = retrieval.build(
+            bot.chatbot,
+            bot.tokenizer,
+            self._data.train,
+            saved.learn_from,
+            saved.replies,
+            self._data.dev,
+            Ranking().mutual,
+        )
+        if index is not None:
+            retrieval.save(self._out, index, bot.chatbot, bot.tokenizer, saved.path)
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Go on from a checkpoint."""

@@ -1,0 +1,112 @@
+"""How a bot replies, as the commands that make it reply are told."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from elman.cli.text import plain
+from elman.errors import ElmanError
+
+if TYPE_CHECKING:
+    from elman.chat.replies import Replier
+    from elman.model.checkpoint import Bot
+    from elman.model.decoding import Sampling
+
+Samples = Annotated[
+    int, typer.Option(help="Replies that are drawn, of which the best is said; 1: the first.")
+]
+Mutual = Annotated[
+    float,
+    typer.Option(
+        help="How much less a reply is worth for fitting everywhere: 0, likelihood alone."
+    ),
+]
+ReplyFrom = Annotated[
+    str,
+    typer.Option(
+        help="generate: the net's own; data: only what somebody really answered; best: of both."
+    ),
+]
+Unsure = Annotated[
+    str | None, typer.Option(help="Say this instead of a reply that is too likely wrong.")
+]
+Wrong = Annotated[
+    float | None,
+    typer.Option(
+        help="With --unsure: the share of wrong answers that is accepted.  [default: 0.1]"
+    ),
+]
+
+SAMPLES, MUTUAL, WRONG = 8, 0.5, 0.1
+
+
+def make_sampling(**values: Any) -> "Sampling":
+    """Raises ElmanError, naming the option, where one is out of range."""
+    from elman.model.decoding import Sampling
+
+    return cast("Sampling", _valid(Sampling, values))
+
+
+def make_replier(
+    bot: "Bot",
+    sampling: "Sampling",
+    *,
+    samples: int,
+    mutual: float,
+    reply_from: str,
+    unsure: str | None = None,
+    wrong: float | None = None,
+) -> "Replier":
+    """Who chooses the replies; reads people's replies where these are wanted.
+
+    Raises:
+        ElmanError: where a value is out of range, there are no replies of people, or no threshold
+            keeps wrong answers as rare as wanted.
+    """
+    from elman.chat.replies import Replier, ReplyFrom
+    from elman.model import retrieval
+    from elman.model.ranking import Ranking
+
+    if reply_from not in get_args(ReplyFrom):
+        raise ElmanError(f"--reply-from {reply_from}: expected generate, data or best")
+    if wrong is not None and unsure is None:
+        raise ElmanError("--wrong is for --unsure TEXT: what to say instead of a wrong answer")
+    wrong = WRONG if wrong is None else wrong
+    if not 0 < wrong < 1:
+        raise ElmanError(f"--wrong {wrong:g}: expected a share between 0 and 1, such as 0.1")
+    if unsure is not None and reply_from != "data":
+        raise ElmanError("--unsure is counted on replies of people: add --reply-from data")
+    ranking = _valid(Ranking, {"samples": samples, "mutual": mutual})
+    if reply_from == "generate":
+        return Replier(bot, sampling, ranking)
+
+    def tell(text: str) -> None:
+        print(plain(text), file=sys.stderr)
+
+    index = retrieval.known(bot, ranking.mutual, tell)
+    source = cast("ReplyFrom", reply_from)
+    if unsure is None:
+        return Replier(bot, sampling, ranking, source, index)
+    bound = index.bound(wrong)
+    if bound is None:
+        raise ElmanError(
+            f"--unsure: {index.doubts()}; no score keeps wrong answers to {wrong:.0%}: raise "
+            "--wrong, or leave it out"
+        )
+    tell(
+        f"{index.answered(bound):.0%} of what was asked in held-out conversations would be "
+        f"answered, at most {wrong:.0%} of that wrongly"
+    )
+    return Replier(bot, sampling, ranking, source, index, unsure, bound)
+
+
+def _valid(model: Any, values: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        item = error.errors()[0]
+        option = str(item["loc"][0]).replace("_", "-")
+        raise ElmanError(f"--{option} {item['input']}: {item['msg']}") from None

@@ -1,0 +1,170 @@
+"""A bot's report card: Markdown with pictures, and conversations that nobody picked."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from elman.data.corpus import Corpus
+from elman.data.tokenizer import ROLES, Tokenizer
+from elman.evaluate.measures import Measured
+
+SAMPLES = 10
+HISTORY = 4
+"""Messages that are shown before a reply."""
+
+WIDTH, HEIGHT, MARGIN = 560, 220, 40
+
+
+def card(
+    name: str,
+    stem: str,
+    measured: Measured,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    facts: dict[str, Any],
+) -> tuple[str, dict[str, str]]:
+    """The card, and its pictures by their file names.
+
+    Args:
+        name: of the bot.
+        stem: what the names of its pictures begin with.
+        measured: what was measured.
+        corpus: on what.
+        tokenizer: the bot's.
+        facts: what else stands at its top, by label.
+    """
+    report = measured.report
+    pictures = {}
+    lines = [f"# {_shown(name)}", ""]
+    lines += [f"- {label}: {_shown(str(value))}" for label, value in facts.items()]
+    lines += [
+        f"- held out: {report.conversations:,} conversations, {report.messages:,} messages",
+        "",
+        "| measure | the bot | people |",
+        "|---|---|---|",
+        *(f"| {label} | {ours} | {theirs} |" for label, ours, theirs in rows(measured)),
+        "",
+    ]
+    if report.context_gain_by_lag:
+        pictures[f"{stem}-gain.svg"] = bars(
+            "Bits per byte that each earlier message saves",
+            [str(lag) for lag in range(1, len(report.context_gain_by_lag) + 1)],
+            report.context_gain_by_lag,
+            "messages back",
+        )
+        lines += [f"![What each earlier message is worth]({stem}-gain.svg)", ""]
+    remembered = {k: v for k, v in report.recall_by_distance.items() if v is not None}
+    if remembered:
+        pictures[f"{stem}-recall.svg"] = bars(
+            "Rare words told apart from nine others (chance 0.1)",
+            list(remembered),
+            list(remembered.values()),
+            "messages since they were said",
+        )
+        lines += [f"![What it remembers]({stem}-recall.svg)", ""]
+    lines += ["## Conversations, drawn by seed and not by taste", ""]
+    drawn = np.random.default_rng(report.seed).permutation(len(measured.places))[:SAMPLES]
+    for number in sorted(drawn):
+        place, pair = measured.places[number], measured.pairs[number]
+        history = corpus.messages(place.conversation)[: place.position][-HISTORY:]
+        for message in history:
+            who = "bot" if message[0] == ROLES["bot"] else "user"
+            lines.append(f"> {who}: {_shown(tokenizer.decode(message))}  ")
+        lines += [
+            f"> **really answered:** {_shown(pair.person)}  ",
+            f"> **the bot:** {_shown(pair.bot)}",
+            "",
+            "",
+        ]
+    return "\n".join(lines).rstrip() + "\n", pictures
+
+
+def rows(measured: Measured) -> list[tuple[str, str, str]]:
+    """Label, the bot's figure and people's of each measure."""
+    report = measured.report
+
+    def number(value: float | None, digits: int = 3) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    def gain(mean: float | None, interval: tuple[float, float] | None) -> str:
+        if mean is None or interval is None:
+            return "-"
+        return f"{mean:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
+
+    found = [
+        ("bits per byte", number(report.bits_per_byte, 4), ""),
+        ("perplexity per word", number(report.perplexity_per_word, 1), ""),
+        (
+            "context gain, over no history",
+            gain(report.context_gain, report.context_gain_interval),
+            "",
+        ),
+        (
+            "context gain, over another's",
+            gain(report.context_gain_other, report.context_gain_other_interval),
+            "",
+        ),
+        ("real reply ranked first, of 10", number(report.hits_at_1), ""),
+        ("real reply ranked first, of 20", number(report.hits_at_1_of_20), ""),
+        ("of 10, by likelihood alone", number(report.hits_at_1_likelihood), ""),
+        ("the very words that were answered", number(report.exact_match), ""),
+        ("BLEU", number(report.bleu, 1), ""),
+        ("distinct-1", number(report.distinct_1), number(report.distinct_1_people)),
+        ("distinct-2", number(report.distinct_2), number(report.distinct_2_people)),
+        (
+            "repeated replies",
+            number(report.repeated_replies),
+            number(report.repeated_replies_people),
+        ),
+        ("words in a reply", number(report.reply_words, 0), number(report.reply_words_people, 0)),
+        ("8 words copied in a row", number(report.copied), number(report.copied_people)),
+        ("replies that stand in the training data", "", number(report.people_in_training)),
+    ]
+    found += [
+        (f"rare word from {name} messages back, of 10", number(share), "")
+        for name, share in report.recall_by_distance.items()
+    ]
+    return found
+
+
+def bars(title: str, labels: Sequence[str], values: Sequence[float], axis: str) -> str:
+    """A bar chart as SVG, for light and dark pages."""
+    high, low = max(0.0, *values), min(0.0, *values)
+    span = (high - low) or 1.0
+    step = (WIDTH - 2 * MARGIN) / len(values)
+    zero = MARGIN + (HEIGHT - 2 * MARGIN) * high / span
+    parts = [
+        _OPEN.format(width=WIDTH, height=HEIGHT, title=html.escape(title)),
+        _text(WIDTH / 2, 16, title),
+        f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{zero:.1f}" y2="{zero:.1f}"/>',
+    ]
+    for n, (label, value) in enumerate(zip(labels, values, strict=True)):
+        x = MARGIN + (n + 0.5) * step
+        tall, wide = max(0.5, abs(value) / span * (HEIGHT - 2 * MARGIN)), step / 1.5
+        top = zero - tall if value >= 0 else zero
+        at = f'x="{x - wide / 2:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
+        parts += [
+            f"<rect {at}/>",
+            _text(x, top - 4 if value >= 0 else top + tall + 14, f"{value:.3f}"),
+            _text(x, HEIGHT - 20, label),
+        ]
+    return "\n".join([*parts, _text(WIDTH / 2, HEIGHT - 4, axis), "</svg>"]) + "\n"
+
+
+_OPEN = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" \
+aria-label="{title}" font-family="system-ui, sans-serif" font-size="12" text-anchor="middle">
+<style>text{{fill:#333}}rect{{fill:#3a6ea5}}line{{stroke:#999}}
+@media(prefers-color-scheme:dark){{text{{fill:#ddd}}rect{{fill:#7fb0e0}}}}</style>"""
+
+
+def _text(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'
+
+
+def _shown(text: str) -> str:
+    """Text in Markdown, as text: nothing of it is a link, a picture or a tag."""
+    escaped = html.escape(" ⏎ ".join(text.splitlines()), quote=False)
+    return "".join(f"\\{c}" if c in "\\`*_[]|#!~" else c for c in escaped)

@@ -1,0 +1,367 @@
+"""Replies that were really given, found by the state of the conversation in which they were.
+
+Where a bot must not invent, it says what somebody said. The state after a message is compared with
+the states in which the known replies were given; the net then ranks the replies of the nearest as
+it ranks its own (`elman.model.ranking`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.bptt import State
+from elman.data.corpus import Corpus
+from elman.data.dataset import Dataset
+from elman.data.source import fingerprint
+from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
+from elman.model.chatbot import Chatbot
+from elman.model.checkpoint import BASE, Bot, made_by, read_tensors, write_tensors
+from elman.model.ranking import Candidate, Tokens, ranked
+from elman.model.scoring import counts, walk
+
+REPLIES = "replies.safetensors"
+FORMAT = 1
+
+DIRECTIONS = 128
+"""Numbers that are kept of a state: its main directions (LOG.md: more of them find no more)."""
+
+NEAREST = 32
+"""Different replies that the net ranks."""
+
+MOST = 50_000
+"""Replies that are kept."""
+
+LONGEST = 200
+"""Tokens of a reply; longer ones are not kept."""
+
+CALIBRATION = 200
+"""Held-out places on which it is counted how often a reply of some score is wrong."""
+
+FIT = 4096
+"""States from which the directions are computed."""
+
+RIGHT = 0.5
+"""Share of words in common with the real reply (F1) from which a reply counts as right."""
+
+
+UNLIKE, FARTHER = 0.02, 2.0
+"""An answer is not dared where the nearest known place is twice as far as it is for all but 2 % of
+the held-out places: nothing like it was ever asked.
+"""
+
+
+class Near(NamedTuple):
+    """Different replies of the places nearest to a state, and how much the nearest is like it: the
+    cosine of the angle between them.
+    """
+
+    replies: list[Tokens]
+    alike: float
+
+
+class Known(NamedTuple):
+    """What could be answered, the best first, and how much the nearest known place is like it."""
+
+    candidates: list[Candidate]
+    alike: float
+
+
+class Bound(NamedTuple):
+    """What the score of an answer, and the likeness of the nearest known place, must reach."""
+
+    score: float
+    alike: float
+
+    def reached(self, score: float, alike: float) -> bool:
+        return score >= self.score and alike >= self.alike
+
+
+@dataclass(frozen=True)
+class ReplyIndex:
+    """Known replies, and where they were given.
+
+    Args:
+        centre: of the states, (S,), which are all the numbers of a state side by side.
+        directions: (S, D) of the centred states, what is kept of them.
+        places: (N, D) float16, of length 1: where replies were given.
+        reply: (N,) int32, which of the different replies was given there.
+        replies: different replies, R of them, without END.
+        calibration: (3, C) of held-out places: the score of what is answered there, rising; whether
+            it was right; and how much the nearest place is like it.
+    """
+
+    centre: Tensor
+    directions: Tensor
+    places: Tensor
+    reply: Tensor
+    replies: list[Tokens]
+    calibration: Tensor
+
+    def nearest(self, state: State, number: int = NEAREST) -> list[Near]:
+        """For each lane of a state the different replies of the nearest places, nearest first."""
+        wanted = self._kept(state).to(self.places.dtype)
+        found = []
+        for alike in (self.places @ wanted.T).T:
+            best = alike.topk(min(8 * number, len(alike)))
+            different = list(dict.fromkeys(self.reply[best.indices].tolist()))
+            found.append(Near([self.replies[n] for n in different[:number]], float(best.values[0])))
+        return found
+
+    def _kept(self, state: State) -> Tensor:
+        return _unit((_flat(state) - self.centre) @ self.directions)
+
+    def best(self, chatbot: Chatbot, state: State, mutual: float) -> list[Known]:
+        """For each lane of a state what could be answered."""
+        near = self.nearest(state)
+        lanes = ranked(chatbot, state, [each.replies for each in near], mutual)
+        return [Known(own, each.alike) for own, each in zip(lanes, near, strict=True)]
+
+    def bound(self, wrong: float) -> Bound | None:
+        """What an answer must reach so that at most that share of held-out ones was wrong.
+
+        None where even the surest answers are wrong more often, or nothing could be held out.
+        """
+        scores, right, alike = self.calibration
+        # Share of right ones among those from each score on.
+        above = right.flip(0).cumsum(0).flip(0) / torch.arange(len(right), 0, -1)
+        enough = (above >= 1 - wrong).nonzero()
+        if not len(enough):
+            return None
+        first = int(enough[0, 0])
+        farthest = 1 - float(alike.quantile(UNLIKE))
+        # Where all of them will do, the lowest is no bound: the next may be lower and as right.
+        return Bound(float(scores[first]) if first else -inf, 1 - FARTHER * farthest)
+
+    def answered(self, bound: Bound) -> float:
+        """The share of held-out places at which an answer reaches a bound."""
+        scores, _, alike = self.calibration
+        return float(((scores >= bound.score) & (alike >= bound.alike)).double().mean())
+
+    def doubts(self) -> str:
+        """How often answers are wrong, in words."""
+        right = self.calibration[1]
+        if not len(right):
+            return "nothing is held out to count wrong answers on"
+        surest = right[-max(1, len(right) // 10) :]
+        return (
+            f"of {len(right)} held-out answers {1 - float(right.mean()):.0%} were wrong, of the "
+            f"surest tenth {1 - float(surest.mean()):.0%}"
+        )
+
+
+def build(
+    chatbot: Chatbot,
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    learn_from: str,
+    most: int,
+    heldout: Corpus | None = None,
+    mutual: float = 0.0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> ReplyIndex | None:
+    """Read conversations and keep their replies.
+
+    Args:
+        chatbot: whose states they are found by.
+        tokenizer: its own.
+        corpus: what it learns from.
+        learn_from: whose messages are replies, "bot" or "all".
+        most: replies that are kept, about: of more, conversations are drawn.
+        heldout: conversations to count wrong answers on.
+        mutual: as in `Ranking`.
+        progress: told the share that is read.
+
+    Returns:
+        None where nobody replies.
+    """
+    corpus = _drawn(corpus, learn_from, most)
+    states: list[Tensor] = []
+    numbers: list[int] = []
+    known: dict[Tokens, int] = {}
+    read = 0
+    for place in walk(chatbot, corpus):
+        rows, said = _replies(place.messages, place.number, learn_from)
+        if rows:
+            states.append(_flat(tuple(tensor[rows] for tensor in place.before)).half())
+            numbers += [known.setdefault(tokens, len(known)) for tokens in said]
+        read += sum(map(len, place.messages))
+        progress(read / len(corpus.ids))
+    if not known:
+        return None
+    flat = torch.cat(states)
+    centre, directions = _directions(flat)
+    places = torch.cat([_unit((s.float() - centre) @ directions).half() for s in flat.split(FIT)])
+    index = ReplyIndex(
+        centre, directions, places, torch.tensor(numbers), list(known), torch.zeros(3, 0)
+    )
+    if heldout is None:
+        return index
+    calibration = _calibrate(index, chatbot, tokenizer, heldout, learn_from, mutual)
+    return ReplyIndex(centre, directions, places, index.reply, index.replies, calibration)
+
+
+def save(
+    folder: Path, index: ReplyIndex, chatbot: Chatbot, tokenizer: Tokenizer, data: str
+) -> None:
+    """Write an index into a bot's folder, with the digests of what made it.
+
+    Args:
+        data: the path of what it was made of.
+    """
+    lengths = [len(tokens) for tokens in index.replies]
+    tensors = {
+        "centre": index.centre,
+        "directions": index.directions,
+        "places": index.places,
+        "reply": index.reply.int(),
+        "lengths": torch.tensor(lengths, dtype=torch.int32),
+        "tokens": torch.tensor([t for own in index.replies for t in own], dtype=torch.int32),
+        "calibration": index.calibration,
+    }
+    facts = {"replies": FORMAT, "data": fingerprint(data), **made_by(chatbot, tokenizer)}
+    write_tensors(folder / REPLIES, tensors, facts)
+
+
+def known(bot: Bot, mutual: float, tell: Callable[[str], None]) -> ReplyIndex:
+    """The replies of the conversations that a bot learned from; read again where these, or its
+    weights, are others by now.
+
+    Args:
+        bot: whose replies.
+        mutual: as in `Ranking`.
+        tell: told in words what is done.
+
+    Raises:
+        ElmanError: where there are none, the conversations are gone, or a file is damaged.
+    """
+    saved, path = bot.config["data"], bot.path / REPLIES
+    if bot.path == BASE:
+        raise ElmanError(
+            "the base bot keeps nobody's replies: elman train CHATS makes a bot of yours"
+        )
+    source = fingerprint(saved["path"])
+    if path.exists():
+        tensors, facts = read_tensors(path)
+        expected = {"replies": FORMAT, **made_by(bot.chatbot, bot.tokenizer)}
+        same = all(facts.get(name) == value for name, value in expected.items())
+        if same and source in (None, facts.get("data")):
+            return _of(tensors)
+        what = "the conversations changed since" if same else "other weights made it"
+        tell(f"{path}: {what}; it is made again")
+    if source is None:
+        raise ElmanError(
+            f"{bot.path}: has no replies of people, and {saved['path']}, where they would be read, "
+            "is gone"
+        )
+    dataset = Dataset.again(saved)
+    parts, _ = dataset.encode(bot.tokenizer, saved["test"])
+    heldout = parts.get("dev")
+    found = build(
+        bot.chatbot,
+        bot.tokenizer,
+        parts["train"],
+        saved["learn_from"],
+        saved.get("replies") or MOST,
+        heldout,
+        mutual,
+    )
+    if found is None:
+        raise ElmanError(f"{saved['path']}: nobody replies to anything in it")
+    save(bot.path, found, bot.chatbot, bot.tokenizer, saved["path"])
+    return found
+
+
+def _of(tensors: dict[str, Tensor]) -> ReplyIndex:
+    replies = tensors.pop("tokens").split(tensors.pop("lengths").tolist())
+    return ReplyIndex(replies=[tuple(own.tolist()) for own in replies], **tensors)
+
+
+def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
+    """F1 of what two sequences have in common, counted as often as it occurs in both."""
+    rest = list(other)
+    common = 0
+    for each in one:
+        if each in rest:
+            rest.remove(each)
+            common += 1
+    return 2 * common / max(1, len(one) + len(other))
+
+
+def _replies(
+    messages: list[np.ndarray], number: int, learn_from: str
+) -> tuple[list[int], list[Tokens]]:
+    """Which of the messages at a place are replies to be kept, and what they say."""
+    rows = [
+        row
+        for row, message in enumerate(messages)
+        if number > 0 and counts(message, learn_from) and 2 < len(message) <= LONGEST + 2
+    ]
+    return rows, [tuple(messages[row][1:-1].tolist()) for row in rows]
+
+
+def _drawn(corpus: Corpus, learn_from: str, most: int) -> Corpus:
+    """Whole conversations, drawn by a fixed seed, that have about so many replies."""
+    sizes = np.array(
+        [
+            sum(counts(message, learn_from) for message in corpus.messages(index)[1:])
+            for index in range(len(corpus))
+        ]
+    )
+    if sizes.sum() <= most:
+        return corpus
+    order = np.random.default_rng(0).permutation(len(corpus))
+    chosen = np.sort(order[: max(1, int(np.searchsorted(sizes[order].cumsum(), most)))])
+    parts = [corpus[index] for index in chosen.tolist()]
+    starts = np.cumsum([0, *map(len, parts)])
+    return Corpus(np.concatenate(parts), starts)
+
+
+def _flat(state: State) -> Tensor:
+    return torch.cat([tensor.float() for tensor in state], 1)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors, dim=1)
+
+
+def _directions(flat: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of states, and their main directions by principal component analysis, each number
+    first divided by its spread, so that large ones do not drown the others.
+    """
+    some = flat[torch.randperm(len(flat), generator=torch.Generator().manual_seed(0))[:FIT]].float()
+    centre = some.mean(0)
+    spread = some.std(0, correction=0).clamp(min=1e-6)
+    scaled = (some - centre) / spread
+    values, vectors = torch.linalg.eigh(scaled.T @ scaled)
+    kept = vectors[:, values.argsort(descending=True)[:DIRECTIONS]]
+    return centre, (kept / spread.unsqueeze(1)).contiguous()
+
+
+def _calibrate(
+    index: ReplyIndex,
+    chatbot: Chatbot,
+    tokenizer: Tokenizer,
+    heldout: Corpus,
+    learn_from: str,
+    mutual: float,
+) -> Tensor:
+    found: list[tuple[float, float, float]] = []
+    for place in walk(chatbot, heldout):
+        rows, said = _replies(place.messages, place.number, learn_from)
+        if not rows:
+            continue
+        state = tuple(tensor[rows] for tensor in place.before)
+        for (answers, alike), real in zip(index.best(chatbot, state, mutual), said, strict=True):
+            words, true = (tokenizer.decode(t).lower().split() for t in (answers[0].tokens, real))
+            right = overlap(words, true) >= RIGHT
+            found.append((answers[0].score, float(right), alike))
+        if len(found) >= CALIBRATION:
+            break
+    return torch.tensor(sorted(found), dtype=torch.float64).reshape(-1, 3).T.contiguous()
