@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from elman.cli.text import plain
 
 Run = Callable[..., Any]
@@ -54,3 +56,50 @@ def test_text_is_shown_and_not_obeyed() -> None:
     assert plain("a\x1b[2Jb\x07\u202ec\x9b") == "a\ufffd[2Jb\ufffd\ufffdc\ufffd"
     kept = "one\n\ttwo 👩\u200d👩 \u0645\u06cc\u200c\u062e \U0001f3f4\U000e0067\U000e007f"
     assert plain(kept) == kept
+
+
+def test_replies_of_people(elman: Run, trained: Path, chats: Path) -> None:
+    asked = "what is 1 plus 2?\nwhat is 4 plus 0?\n"
+    ran = elman("chat", trained, "--reply-from", "data", given=asked)
+    assert ran.code == 0, ran.err
+    really = {line[5:] for line in chats.read_text("utf-8").splitlines() if line[:4] == "Ann:"}
+    assert set(ran.out.splitlines()) <= really
+    best = elman("chat", trained, "--reply-from", "best", "--seed", 1, given=asked).out.splitlines()
+    assert all(line.endswith(("[said by somebody]", "[made]")) for line in best)
+
+
+def test_unsure_where_too_much_would_be_wrong(elman: Run, trained: Path) -> None:
+    data = ["chat", trained, "--reply-from", "data", "--unsure", "Ask Ann."]
+    ran = elman(*data, "--wrong", 0.97, given="what is 1 plus 2?\n\u0416\u0434\u0438 zzz\n")
+    assert ran.code == 0, ran.err
+    assert "held-out conversations would be answered, at most 97%" in ran.err
+    ran = elman(*data, "--wrong", 0.0001, given="hello\n")
+    assert ran.code in (0, 2), "an untrained bot may answer nothing, or be right by luck"
+    if ran.code == 2:
+        assert "no score keeps wrong answers" in ran.err
+
+
+def test_one_sample_is_said_as_it_is_drawn(elman: Run, trained: Path) -> None:
+    ran = elman("chat", trained, "--samples", 1, "--seed", 1, given="hello\n")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--samples", 0], "--samples 0"),
+        (["--mutual", 2], "--mutual 2"),
+        (["--reply-from", "people"], "generate, data or best"),
+        (["--unsure", "no"], "add --reply-from data"),
+        (["--wrong", 0.1], "--unsure TEXT"),
+        (["--reply-from", "data", "--unsure", " "], "cannot be empty"),
+        (["--reply-from", "data", "--unsure", "no", "--wrong", 1], "share between 0 and 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    elman: Run, trained: Path, options: list[Any], message: str
+) -> None:
+    ran = elman("chat", trained, *options, given="hello\n")
+    assert ran.code == 2
+    assert message in ran.err
+    assert not ran.out

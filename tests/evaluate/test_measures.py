@@ -1,7 +1,7 @@
 """Measures against what they are by definition."""
 
 from collections.abc import Callable
-from math import log
+from math import exp, log
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from elman.data.readers import read
 from elman.data.source import documents
 from elman.evaluate import evaluate
 from elman.evaluate.context import Gain, context_gain, gain_by_lag
-from elman.evaluate.replies import distinct, median_length, repeated, words
+from elman.evaluate.replies import Copies, distinct, median_length, repeated, words
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import bits_per_byte, subset
 from elman.train import Config, train
@@ -103,10 +103,16 @@ def test_gain_in_bits_per_byte() -> None:
 
 
 def test_report_is_the_same_each_time(bot: Bot, corpus: Corpus) -> None:
-    one = evaluate(bot, corpus, "bot", seed=1).to_json()
+    one = evaluate(bot, corpus, "bot", seed=1).report.to_json()
     torch.manual_seed(99)  # measures must not depend on what was drawn elsewhere
-    assert evaluate(bot, corpus, "bot", seed=1).to_json() == one
-    assert {"bits_per_byte", "context_gain", "distinct_2"} <= one.keys()
+    assert evaluate(bot, corpus, "bot", seed=1).report.to_json() == one
+    assert {"bits_per_byte", "context_gain", "hits_at_1", "bleu", "exact_match"} <= one.keys()
+    assert one["bits_per_byte"] == pytest.approx(
+        bits_per_byte(bot.chatbot, corpus, bot.tokenizer, "bot"), rel=1e-9
+    )
+    # Every answer can be known from the question.
+    assert one["exact_match"] > 0.5
+    assert one["bleu"] > 60
 
 
 def test_a_corpus_without_replies_has_no_gain(bot: Bot, corpus: Corpus) -> None:
@@ -120,6 +126,38 @@ def test_subset_takes_whole_conversations(corpus: Corpus) -> None:
     assert np.array_equal(some[2], corpus[2])
     assert len(subset(corpus, 1)) == 1
     assert subset(corpus, 10**9) is corpus
+
+
+def test_perplexity_per_word_by_its_definition(bot: Bot, corpus: Corpus) -> None:
+    nats, count = 0.0, 0
+    for index in range(len(corpus)):
+        messages = corpus.messages(index)
+        costs, _ = bot.chatbot.score([messages], bot.chatbot.initial_state(1))
+        for message, cost in list(zip(messages, costs[0], strict=True))[1::2]:
+            nats += float(cost)
+            count += len(words(bot.tokenizer.decode(message)))
+    # Lanes side by side sum in another order, in float32.
+    report = evaluate(bot, corpus, "bot").report
+    assert report.perplexity_per_word == pytest.approx(exp(nats / count), rel=1e-4)
+
+
+def test_what_a_bot_copies_is_counted() -> None:
+    line = "one two three four five six seven eight nine"
+    texts = ["well, One two three four five six seven eight!", "one two three", "nothing of it"]
+    copies = Copies(texts, iter(["something else", line, "One, two three"]))
+    assert copies.runs == [True, False, False]
+    assert copies.whole == [False, False, False]
+    assert Copies(["One two Three"], ["one two three"]).whole == [True]
+
+
+def test_the_report_counts_copies_where_the_training_text_is_known(
+    bot: Bot, corpus: Corpus
+) -> None:
+    every = [bot.tokenizer.decode(m) for i in range(len(corpus)) for m in corpus.messages(i)]
+    report = evaluate(bot, corpus, "bot", training=iter(every)).report
+    assert report.people_in_training == 1
+    assert report.copied == 0, "no reply has eight words"
+    assert evaluate(bot, corpus, "bot").report.copied is None
 
 
 def test_words_and_variety() -> None:
