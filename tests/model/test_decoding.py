@@ -1,11 +1,12 @@
 """Choosing tokens."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.data.tokenizer import END, SPECIALS
+from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.model import ModelConfig, build
 from elman.model.decoding import Sampling, choose, reply, reply_batch
 
@@ -76,11 +77,20 @@ def test_replies_end(longest: int) -> None:
 def test_a_batch_of_greedy_replies_equals_single_ones() -> None:
     torch.manual_seed(0)
     chatbot = build(ModelConfig(hidden_size=8, layers=2), VOCABULARY).eval()
-    sampling = Sampling(temperature=0, longest=12)
+    sampling, warm, ones = Sampling(temperature=0, longest=12), Sampling(longest=12), [True] * 5
     state = tuple(torch.randn(5, spec.size) for spec in chatbot.state_spec)
     alone = []
     for row in range(5):
         own = tuple(tensor[row : row + 1] for tensor in state)
         said = [token for token, _ in reply(chatbot, own, sampling, generator())]
         alone.append(said[:-1])
-    assert reply_batch(chatbot, state, sampling) == alone
+    together = reply_batch(chatbot, state, sampling)
+    assert [list(each.tokens) for each in together] == alone
+    assert [
+        list(each.tokens) for each in reply_batch(chatbot, state, warm, likeliest=ones)
+    ] == alone
+    for row, (tokens, nats) in enumerate(together):
+        own = tuple(tensor[row : row + 1] for tensor in state)
+        read, _ = chatbot.score([[np.array([ROLES["bot"], *tokens, END])]], own)
+        # Lanes side by side sum in another order, in float32.
+        assert nats == pytest.approx(float(read[0][0]), rel=1e-5)

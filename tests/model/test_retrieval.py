@@ -68,7 +68,7 @@ def test_what_was_never_asked_is_unlike_what_was(bot: Bot, told: list[str]) -> N
 def index_of(scores: list[float], right: list[float]) -> ReplyIndex:
     calibration = torch.tensor([scores, right, [1.0] * len(scores)], dtype=torch.float64)
     nothing = torch.zeros(0)
-    return ReplyIndex(nothing, nothing, nothing, nothing, [], calibration)
+    return ReplyIndex(nothing, nothing, nothing, nothing, [], nothing, calibration)
 
 
 def test_the_bound_keeps_wrong_answers_as_rare_as_stated() -> None:
@@ -91,7 +91,7 @@ def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
     config = bot.config
     again = known(Bot(bot.chatbot, bot.tokenizer, config, tmp_path), 0.0, pytest.fail)
     assert again.replies == index.replies
-    for name in ("centre", "directions", "places", "reply", "calibration"):
+    for name in ("centre", "directions", "places", "reply", "alone", "calibration"):
         assert torch.equal(getattr(again, name), getattr(index, name)), name
 
 

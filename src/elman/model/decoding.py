@@ -1,10 +1,12 @@
 """From logits to tokens: sampling a reply."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from elman.bptt import State
 from elman.data.tokenizer import END, SPECIALS
@@ -68,8 +70,16 @@ def choose_each(
     generator: torch.Generator,
     recent: Sequence[Sequence[int]],
     may_end: Sequence[bool],
+    likeliest: Sequence[bool] | None = None,
 ) -> list[int]:
-    """One token for each lane of (batch, vocabulary_size) logits; the rest as for `choose`."""
+    """One token for each lane of (batch, vocabulary_size) logits.
+
+    Args:
+        logits, sampling, generator: as for `choose`.
+        recent: of each lane.
+        may_end: of each lane.
+        likeliest: lanes that take the likeliest token whatever the temperature.
+    """
     logits = logits.clone()
     logits[:, END + 1 : SPECIALS] = -torch.inf
     logits[~torch.tensor(may_end), END] = -torch.inf
@@ -78,15 +88,16 @@ def choose_each(
         rows, tokens = torch.tensor(repeated).T
         values, penalty = logits[rows, tokens], sampling.repetition_penalty
         logits[rows, tokens] = torch.where(values > 0, values / penalty, values * penalty)
+    best = logits.argmax(1)
     if sampling.temperature == 0:
-        return logits.argmax(1).tolist()
+        return best.tolist()
     probabilities = torch.softmax(logits / sampling.temperature, dim=1)
     probabilities[probabilities < sampling.min_p * probabilities.amax(1, keepdim=True)] = 0
     ordered, order = probabilities.sort(dim=1, descending=True)
     before = ordered.cumsum(1) - ordered
     ordered[before >= sampling.top_p * ordered.sum(1, keepdim=True)] = 0
-    drawn = torch.multinomial(ordered, 1, generator=generator)
-    return order.gather(1, drawn).squeeze(1).tolist()
+    drawn = order.gather(1, torch.multinomial(ordered, 1, generator=generator)).squeeze(1)
+    return drawn.where(~torch.tensor(likeliest or [False] * len(best)), best).tolist()
 
 
 @torch.no_grad()
@@ -121,6 +132,18 @@ def reply(
     yield END, chatbot.end_message(state)
 
 
+class Drawn(NamedTuple):
+    """A reply.
+
+    Args:
+        tokens: without END.
+        nats: -log p of it and of END, by the net itself, whatever it was drawn with.
+    """
+
+    tokens: tuple[int, ...]
+    nats: float
+
+
 @torch.no_grad()
 def reply_batch(
     chatbot: Chatbot,
@@ -128,33 +151,44 @@ def reply_batch(
     sampling: Sampling,
     generator: torch.Generator | None = None,
     recent: Sequence[int] = (),
-) -> list[list[int]]:
-    """Replies of many lanes at once, without END; lanes do not depend on one another's length."""
+    likeliest: Sequence[bool] | None = None,
+) -> list[Drawn]:
+    """Replies of many lanes at once; lanes do not depend on one another's length.
+
+    Args:
+        chatbot: in evaluation mode.
+        state: (batch, size) tensors.
+        sampling: how to choose each token.
+        generator: where the randomness comes from; None: the sampling's seed.
+        recent: tokens under the repetition penalty, beside each reply's own.
+        likeliest: lanes that take the likeliest token each time.
+    """
     generator = generator or sampling.generator()
     logits, state = chatbot.begin_reply(state)
     said: list[list[int]] = [[] for _ in range(len(logits))]
-    open_lanes = list(range(len(logits)))
-    while open_lanes:
+    nats = torch.zeros(len(logits), dtype=torch.float64)
+    lanes = list(range(len(logits)))
+    while lanes:
         tokens = choose_each(
             logits,
             sampling,
             generator,
-            [[*recent, *said[lane]] for lane in open_lanes],
-            [bool(said[lane]) for lane in open_lanes],
+            [[*recent, *said[lane]] for lane in lanes],
+            [bool(said[lane]) for lane in lanes],
+            likeliest and [likeliest[lane] for lane in lanes],
         )
-        going = []
-        for row, (lane, token) in enumerate(zip(open_lanes, tokens, strict=True)):
-            if token == END:
-                continue
-            said[lane].append(token)
-            if len(said[lane]) < sampling.longest:
-                going.append(row)
-        if not going:
-            break
-        state = tuple(tensor[going] for tensor in state)
-        logits, state = chatbot.step(torch.tensor([tokens[row] for row in going]), state)
-        open_lanes = [open_lanes[row] for row in going]
-    return said
+        for row, lane in enumerate(lanes):
+            if len(said[lane]) == sampling.longest:
+                tokens[row] = END
+        nats[lanes] += F.cross_entropy(logits, torch.tensor(tokens), reduction="none").double()
+        going = [row for row, token in enumerate(tokens) if token != END]
+        for row in going:
+            said[lanes[row]].append(tokens[row])
+        lanes = [lanes[row] for row in going]
+        if lanes:
+            state = tuple(tensor[going] for tensor in state)
+            logits, state = chatbot.step(torch.tensor([tokens[row] for row in going]), state)
+    return [Drawn(tuple(own), cost) for own, cost in zip(said, nats.tolist(), strict=True)]
 
 
 @torch.no_grad()

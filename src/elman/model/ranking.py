@@ -19,7 +19,7 @@ from torch import Tensor
 from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
 from elman.model.chatbot import Chatbot
-from elman.model.decoding import Sampling, reply_batch
+from elman.model.decoding import Drawn, Sampling, reply_batch
 
 LANES = 128
 """Candidates that are drawn or scored side by side."""
@@ -36,8 +36,8 @@ class Ranking(BaseModel):
     """How one of several replies is chosen.
 
     Args:
-        samples: how many replies are drawn; one of them is the likeliest token by token. 1: what is
-            drawn first is said, and nothing is ranked.
+        samples: how many replies are drawn; of several, the first takes the likeliest token each
+            time.
         mutual: how much of a reply's likelihood without history is taken off.
     """
 
@@ -78,7 +78,6 @@ class Likelihoods(NamedTuple):
         return (self.given - mutual * self.alone) / self.lengths
 
 
-@torch.no_grad()
 def likelihoods(
     chatbot: Chatbot, state: State, candidates: Sequence[Sequence[Tokens]]
 ) -> list[Likelihoods]:
@@ -90,32 +89,48 @@ def likelihoods(
         candidates: for each lane its replies, without END.
     """
     rows = [row for row, own in enumerate(candidates) for _ in own]
-    messages = [_message(tokens) for own in candidates for tokens in own]
-    given, alone = [torch.zeros(0).double()], [torch.zeros(0).double()]
-    for begin in range(0, len(messages), LANES):
-        some = [[message] for message in messages[begin : begin + LANES]]
-        lanes = rows[begin : begin + LANES]
-        given += chatbot.score(some, tuple(tensor[lanes] for tensor in state))[0]
-        alone += chatbot.score(some, chatbot.initial_state(len(some)))[0]
-    lengths = torch.tensor([len(message) - 1 for message in messages])
+    every = [tokens for own in candidates for tokens in own]
+    lengths = torch.tensor([len(tokens) + 1 for tokens in every])
+    parts = (log_likelihoods(chatbot, every, state, rows), log_likelihoods(chatbot, every), lengths)
     sizes = [len(own) for own in candidates]
-    parts = (-torch.cat(given), -torch.cat(alone), lengths)
     return list(map(Likelihoods, *(part.split(sizes) for part in parts)))
 
 
-def ranked(
-    chatbot: Chatbot, state: State, candidates: Sequence[Sequence[Tokens]], mutual: float
-) -> list[list[Candidate]]:
-    """The candidates of each lane, the best first; the same reply is there once."""
-    different = [list(dict.fromkeys(own)) for own in candidates]
-    found = likelihoods(chatbot, state, different)
-    return [
-        sorted(map(Candidate, own, each.scores(mutual).tolist()), key=lambda c: -c.score)
-        for own, each in zip(different, found, strict=True)
-    ]
-
-
 @torch.no_grad()
+def log_likelihoods(
+    chatbot: Chatbot,
+    replies: Sequence[Tokens],
+    state: State | None = None,
+    rows: Sequence[int] = (),
+) -> Tensor:
+    """log p of each reply and its END in nats, (replies,) float64.
+
+    Args:
+        chatbot: in evaluation mode.
+        replies: without END.
+        state: of some conversations; None: nothing was said before.
+        rows: for each reply the row of its conversation in `state`.
+    """
+    found = [torch.zeros(0, dtype=torch.float64)]
+    for begin in range(0, len(replies), LANES):
+        some = [[_message(tokens)] for tokens in replies[begin : begin + LANES]]
+        own = (
+            chatbot.initial_state(len(some))
+            if state is None
+            else tuple(tensor[rows[begin : begin + LANES]] for tensor in state)
+        )
+        found += chatbot.score(some, own)[0]
+    return -torch.cat(found)
+
+
+def ranked(
+    candidates: Sequence[Tokens], likelihoods: Likelihoods, mutual: float
+) -> list[Candidate]:
+    """Replies of one lane, the best first."""
+    scores = likelihoods.scores(mutual).tolist()
+    return sorted(map(Candidate, candidates, scores), key=lambda each: -each.score)
+
+
 def draw(
     chatbot: Chatbot,
     state: State,
@@ -123,21 +138,21 @@ def draw(
     samples: int,
     generator: torch.Generator,
     recent: Sequence[int] = (),
-) -> list[list[Tokens]]:
-    """For each lane of a state `samples` replies, the first of them the likeliest by token."""
-    batch = len(state[0])
-    likeliest = sampling.model_copy(update={"temperature": 0.0})
-    first = reply_batch(chatbot, state, likeliest, generator, recent)
-    candidates = [[tuple(tokens)] for tokens in first]
-    more = samples - 1 if sampling.temperature else 0  # they would all be the same
-    drawn = [row for row in range(batch) for _ in range(more)]
-    for begin in range(0, len(drawn), LANES):
-        lanes = drawn[begin : begin + LANES]
+) -> list[list[Drawn]]:
+    """For each lane of a state up to `samples` different replies; of several, the first is the one
+    that takes the likeliest token each time.
+    """
+    samples = samples if sampling.temperature else 1  # they would all be the same
+    rows = [row for row in range(len(state[0])) for _ in range(samples)]
+    drawn: list[list[Drawn]] = [[] for _ in state[0]]
+    for begin in range(0, len(rows), LANES):
+        lanes = rows[begin : begin + LANES]
+        first = [samples > 1 and (begin + n) % samples == 0 for n in range(len(lanes))]
         own = tuple(tensor[lanes] for tensor in state)
-        replies = reply_batch(chatbot, own, sampling, generator, recent)
-        for row, tokens in zip(lanes, replies, strict=True):
-            candidates[row].append(tuple(tokens))
-    return candidates
+        replies = reply_batch(chatbot, own, sampling, generator, recent, first)
+        for row, reply in zip(lanes, replies, strict=True):
+            drawn[row].append(reply)
+    return [list({each.tokens: each for each in own}.values()) for own in drawn]
 
 
 def generated(
@@ -160,9 +175,16 @@ def generated(
         recent: tokens under the repetition penalty.
         avoid: replies that are taken only where no other is about as good.
     """
-    drawn = draw(chatbot, state, sampling, ranking.samples, generator, recent)
-    lanes = ranked(chatbot, state, drawn, ranking.mutual)
-    return [fresh(own, avoid) for own in lanes]
+    lanes = draw(chatbot, state, sampling, ranking.samples, generator, recent)
+    alone = log_likelihoods(chatbot, [each.tokens for own in lanes for each in own])
+    best = []
+    for own, without in zip(lanes, alone.split([len(own) for own in lanes]), strict=True):
+        given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
+        lengths = torch.tensor([len(each.tokens) + 1 for each in own])
+        replies = [each.tokens for each in own]
+        found = ranked(replies, Likelihoods(given, without, lengths), ranking.mutual)
+        best.append(fresh(found, avoid))
+    return best
 
 
 def fresh(candidates: Sequence[Candidate], avoid: Collection[Tokens]) -> Candidate:

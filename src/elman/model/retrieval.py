@@ -6,7 +6,7 @@ it ranks its own (`elman.model.ranking`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import BASE, Bot, made_by, read_tensors, write_tensors
-from elman.model.ranking import Candidate, Tokens, ranked
+from elman.model.ranking import Candidate, Likelihoods, Tokens, log_likelihoods, ranked
 from elman.model.scoring import counts, walk
 
 REPLIES = "replies.safetensors"
@@ -32,7 +32,7 @@ FORMAT = 1
 DIRECTIONS = 128
 """Numbers that are kept of a state: its main directions (LOG.md: more of them find no more)."""
 
-NEAREST = 32
+NEAREST = 16
 """Different replies that the net ranks."""
 
 MOST = 50_000
@@ -58,11 +58,11 @@ the held-out places: nothing like it was ever asked.
 
 
 class Near(NamedTuple):
-    """Different replies of the places nearest to a state, and how much the nearest is like it: the
-    cosine of the angle between them.
+    """Different replies of the places nearest to a state, by number, and how much the nearest of
+    them is like it: the cosine of the angle between them.
     """
 
-    replies: list[Tokens]
+    replies: list[int]
     alike: float
 
 
@@ -93,6 +93,7 @@ class ReplyIndex:
         places: (N, D) float16, of length 1: where replies were given.
         reply: (N,) int32, which of the different replies was given there.
         replies: different replies, R of them, without END.
+        alone: (R,) float64, log p of each where nothing was said before, in nats.
         calibration: (3, C) of held-out places: the score of what is answered there, rising; whether
             it was right; and how much the nearest place is like it.
     """
@@ -102,6 +103,7 @@ class ReplyIndex:
     places: Tensor
     reply: Tensor
     replies: list[Tokens]
+    alone: Tensor
     calibration: Tensor
 
     def nearest(self, state: State, number: int = NEAREST) -> list[Near]:
@@ -111,7 +113,7 @@ class ReplyIndex:
         for alike in (self.places @ wanted.T).T:
             best = alike.topk(min(8 * number, len(alike)))
             different = list(dict.fromkeys(self.reply[best.indices].tolist()))
-            found.append(Near([self.replies[n] for n in different[:number]], float(best.values[0])))
+            found.append(Near(different[:number], float(best.values[0])))
         return found
 
     def _kept(self, state: State) -> Tensor:
@@ -120,8 +122,18 @@ class ReplyIndex:
     def best(self, chatbot: Chatbot, state: State, mutual: float) -> list[Known]:
         """For each lane of a state what could be answered."""
         near = self.nearest(state)
-        lanes = ranked(chatbot, state, [each.replies for each in near], mutual)
-        return [Known(own, each.alike) for own, each in zip(lanes, near, strict=True)]
+        rows = [row for row, own in enumerate(near) for _ in own.replies]
+        replies = [self.replies[n] for own in near for n in own.replies]
+        given = log_likelihoods(chatbot, replies, state, rows)
+        found = []
+        for (numbers, alike), own in zip(
+            near, given.split([len(each.replies) for each in near]), strict=True
+        ):
+            said = [self.replies[n] for n in numbers]
+            lengths = torch.tensor([len(tokens) + 1 for tokens in said])
+            likely = Likelihoods(own, self.alone[numbers], lengths)
+            found.append(Known(ranked(said, likely, mutual), alike))
+        return found
 
     def bound(self, wrong: float) -> Bound | None:
         """What an answer must reach so that at most that share of held-out ones was wrong.
@@ -198,13 +210,20 @@ def build(
     flat = torch.cat(states)
     centre, directions = _directions(flat)
     places = torch.cat([_unit((s.float() - centre) @ directions).half() for s in flat.split(FIT)])
+    replies = list(known)
     index = ReplyIndex(
-        centre, directions, places, torch.tensor(numbers), list(known), torch.zeros(3, 0)
+        centre,
+        directions,
+        places,
+        torch.tensor(numbers),
+        replies,
+        log_likelihoods(chatbot, replies),
+        torch.zeros(3, 0),
     )
     if heldout is None:
         return index
     calibration = _calibrate(index, chatbot, tokenizer, heldout, learn_from, mutual)
-    return ReplyIndex(centre, directions, places, index.reply, index.replies, calibration)
+    return replace(index, calibration=calibration)
 
 
 def save(
@@ -223,6 +242,7 @@ def save(
         "reply": index.reply.int(),
         "lengths": torch.tensor(lengths, dtype=torch.int32),
         "tokens": torch.tensor([t for own in index.replies for t in own], dtype=torch.int32),
+        "alone": index.alone,
         "calibration": index.calibration,
     }
     facts = {"replies": FORMAT, "data": fingerprint(data), **made_by(chatbot, tokenizer)}

@@ -1,0 +1,98 @@
+"""How long a reply takes: made and ranked by the base bot, and found among what people said.
+
+    python benchmarks/reply_speed.py
+
+A made reply has exactly 20 tokens, its end being forbidden, and is the best of 8. A found one is
+searched among 100,000 and 1,000,000 places of as many different replies, drawn by chance. The
+history is 20 messages long; its length does not matter, since the state is what is read.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+from machine import describe
+
+from elman.bptt import State
+from elman.data.corpus import Corpus
+from elman.data.dataset import Dataset
+from elman.data.source import BUILT_IN
+from elman.data.tokenizer import END, SPECIALS
+from elman.model.checkpoint import load_bot
+from elman.model.decoding import Sampling
+from elman.model.ranking import Ranking, generated
+from elman.model.retrieval import DIRECTIONS, ReplyIndex
+
+TOKENS = 20
+MESSAGES = 20
+
+
+def index_of(number: int, state: State, vocabulary: int) -> ReplyIndex:
+    """Places by chance, each with a reply of about 12 tokens by chance."""
+    draw = np.random.default_rng(0)
+    size = sum(tensor.shape[1] for tensor in state)
+    places = torch.nn.functional.normalize(torch.randn(number, DIRECTIONS), dim=1).half()
+    replies = [
+        tuple(draw.integers(SPECIALS, vocabulary, draw.integers(4, 20)).tolist())
+        for _ in range(number)
+    ]
+    directions = torch.randn(size, DIRECTIONS)
+    nothing = torch.zeros(3, 0)
+    alone = -3.0 * torch.rand(number, dtype=torch.float64)
+    numbers = torch.arange(number)
+    return ReplyIndex(torch.zeros(size), directions, places, numbers, replies, alone, nothing)
+
+
+def milliseconds(action: Callable[[], object], times: int) -> float:
+    action()
+    found = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        action()
+        found.append(1000 * (time.perf_counter() - begin))
+    return median(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--times", type=int, default=15)
+    parser.add_argument("--most", type=int, default=1_000_000, help="places of the largest index")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    print(describe())
+    bot = load_bot("base")
+    some = next(each for each in Dataset(BUILT_IN).conversations() if len(each.turns()) >= MESSAGES)
+    history = Corpus.encode([some], bot.tokenizer).messages(0)[:MESSAGES]
+    _, state = bot.chatbot.score([history], bot.chatbot.initial_state(1))
+    print("\n| reply | milliseconds (median) |\n|---|---|")
+    sampling = Sampling(longest=TOKENS, seed=0)
+    with torch.no_grad():
+        bot.chatbot.output_layer[1][END] = -1e9
+    bot.chatbot.pack()
+    generator = sampling.generator()
+    for samples in (1, 8):
+        ranking = Ranking(samples=samples)
+        taken = milliseconds(
+            lambda ranking=ranking: generated(bot.chatbot, state, sampling, ranking, generator),  # type: ignore[misc]
+            arguments.times,
+        )
+        print(f"| made, {TOKENS} tokens, the best of {samples} | {taken:.0f} |")
+    for number in (100_000, 1_000_000):
+        if number <= arguments.most:
+            index = index_of(number, state, bot.tokenizer.vocabulary_size)
+            search = milliseconds(lambda index=index: index.nearest(state), arguments.times)  # type: ignore[misc]
+            whole = milliseconds(
+                lambda index=index: index.best(bot.chatbot, state, 0.5),  # type: ignore[misc]
+                arguments.times,
+            )
+            print(f"| found among {number:,}, then ranked | {whole:.0f} |")
+            print(f"| of that, the search | {search:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
