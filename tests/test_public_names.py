@@ -26,6 +26,8 @@ PUBLIC = {
     "PackedLinear",
     "RNN",
     "RNNCell",
+    "Ranking",
+    "Replier",
     "Sampling",
     "Session",
     "Stepper",

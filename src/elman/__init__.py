@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from elman.bptt import recurrence as recurrence
     from elman.bptt import unfold as unfold
     from elman.chat import Session as Session
+    from elman.chat.replies import Replier as Replier
     from elman.data.conversation import Conversation as Conversation
     from elman.data.conversation import Message as Message
     from elman.data.readers import read as read
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from elman.errors import ElmanError as ElmanError
     from elman.model.checkpoint import load_bot as load_bot
     from elman.model.decoding import Sampling as Sampling
+    from elman.model.ranking import Ranking as Ranking
     from elman.train import Config as Config
 
 __version__ = "0.1.0"
@@ -60,6 +62,8 @@ _HOMES = {
     "PackedLinear": "elman.bptt",
     "RNN": "elman.bptt",
     "RNNCell": "elman.bptt",
+    "Ranking": "elman.model.ranking",
+    "Replier": "elman.chat.replies",
     "Sampling": "elman.model.decoding",
     "Session": "elman.chat",
     "Stepper": "elman.bptt",

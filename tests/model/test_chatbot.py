@@ -149,7 +149,8 @@ def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.Monk
     chatbot, held_out = make(), corpus([5, 1, 9, 3, 2, 7])
     whole = {index: costs for index, _, costs in message_nats(chatbot, held_out)}
     longest = int(np.diff(held_out.starts).max())
-    groups = list(by_length(held_out, 64, tokens=2 * longest))
+    monkeypatch.setattr(scoring, "MOST_TOKENS", 2 * longest)
+    groups = list(by_length(np.diff(held_out.starts)))
     assert sorted(index for group in groups for index in group) == list(range(6))
     assert len(groups) > 2
     for group in groups:

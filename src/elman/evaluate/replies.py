@@ -14,7 +14,7 @@ from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
-from elman.model.scoring import counts
+from elman.model.scoring import by_length, counts
 
 Responder = Callable[[State], list[Sequence[int]]]
 """A reply's tokens, without END, for each lane of a state."""
@@ -49,12 +49,17 @@ def draw_places(corpus: Corpus, learn_from: str, number: int, seed: int) -> list
 
 def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[Place]) -> State:
     """The state before each place, (places, size) tensors."""
-    parts = [chatbot.initial_state(0)]
-    for begin in range(0, len(places), LANES):
-        some = places[begin : begin + LANES]
-        histories = [corpus.messages(p.conversation)[: p.position] for p in some]
-        parts.append(chatbot.score(histories, chatbot.initial_state(len(some)))[1])
-    return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    if not places:
+        return chatbot.initial_state(0)
+    histories = [corpus.messages(p.conversation)[: p.position] for p in places]
+    order: list[int] = []
+    parts = []
+    for group in by_length(np.array([sum(map(len, history)) for history in histories])):
+        some = [histories[n] for n in group]
+        parts.append(chatbot.score(some, chatbot.initial_state(len(some)))[1])
+        order += group
+    back = torch.tensor(order).argsort()
+    return tuple(torch.cat(tensors)[back] for tensors in zip(*parts, strict=True))
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,18 @@ MOST_TOKENS = 1 << 16
 """Of a group that is read side by side: what bounds its memory."""
 
 
-def by_length(corpus: Corpus, lanes: int, tokens: int | None = None) -> Iterator[list[int]]:
-    """Groups of conversations, as indices; those of a group are of similar length.
+def by_length(lengths: np.ndarray, lanes: int = LANES) -> Iterator[list[int]]:
+    """Groups of sequences, as indices; those of a group are of similar length.
 
     Args:
-        lanes: conversations of a group, at most.
-        tokens: lanes times the longest of a group, at most, where one alone is not longer.
+        lengths: in tokens.
+        lanes: sequences of a group, at most; fewer, where it would have over `MOST_TOKENS`.
     """
-    lengths = np.diff(corpus.starts)
     order = np.argsort(-lengths, kind="stable").tolist()
     begin = 0
     while begin < len(order):
         longest = max(1, int(lengths[order[begin]]))
-        end = begin + (lanes if tokens is None else max(1, min(lanes, tokens // longest)))
+        end = begin + max(1, min(lanes, MOST_TOKENS // longest))
         yield order[begin:end]
         begin = end
 
@@ -44,7 +43,7 @@ def message_nats(
         it, (messages,).
     """
     chatbot.eval()
-    for group in by_length(corpus, lanes, MOST_TOKENS):
+    for group in by_length(np.diff(corpus.starts), lanes):
         messages = [corpus.messages(index) for index in group]
         nats, _ = chatbot.score(messages, chatbot.initial_state(len(group)))
         for index, own, costs in zip(group, messages, nats, strict=True):
@@ -74,7 +73,7 @@ class Place(NamedTuple):
 def walk(chatbot: Chatbot, corpus: Corpus, lanes: int = LANES) -> Iterator[Place]:
     """Every message of a corpus with the states around it, `lanes` conversations side by side."""
     chatbot.eval()
-    for group in by_length(corpus, lanes, MOST_TOKENS):
+    for group in by_length(np.diff(corpus.starts), lanes):
         conversations = [corpus.messages(index) for index in group]
         state, active = chatbot.initial_state(len(group)), list(range(len(group)))
         for number in range(max(map(len, conversations))):
