@@ -55,7 +55,8 @@ def measure(
         source, out = Path(folder) / "part.jsonl", Path(folder) / "bot"
         source.write_text("".join(first(data / "train.jsonl.gz", size)), encoding="utf-8")
         settings = {"minutes": minutes, "seed": seed, "base": base}
-        result = train(Config.make({"data": {"path": str(source)}, "train": settings}), out)
+        data_settings = {"path": str(source), "replies": 0}
+        result = train(Config.make({"data": data_settings, "train": settings}), out)
         return {
             "bits_per_byte": round(score(load_bot(out), test), 4),
             "steps": result.steps,

@@ -51,10 +51,15 @@ ELMAN: tuple[dict[str, Any], ...] = (
 """Elman's trials: its recipe, and what could be better."""
 
 
-def parts(vocabulary: int) -> tuple[Tokenizer, dict[str, Corpus]]:
-    dataset = Dataset(BUILT_IN)
+def parts(
+    vocabulary: int, source: str = BUILT_IN, bot: str | None = None
+) -> tuple[Tokenizer, dict[str, Corpus]]:
+    dataset = Dataset(source, bot=bot)
     texts = (
-        turn.text for part, each in dataset.parts(True) if part == "train" for turn in each.turns()
+        turn.text
+        for part, each in dataset.parts(True)
+        if part == "train"
+        for turn in each.turns(dataset.bot)
     )
     tokenizer = Tokenizer.train(texts, vocabulary)
     return tokenizer, dataset.encode(tokenizer, True)[0]
@@ -62,11 +67,28 @@ def parts(vocabulary: int) -> tuple[Tokenizer, dict[str, Corpus]]:
 
 def peer_run(peer: Peer, trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
     started = time.monotonic()
-    torch.manual_seed(seed)
     tokenizer, corpora = parts(peer.vocabulary)
+    model, steps = peer_trained(peer, trial, minutes, seed, corpora["train"], tokenizer, started)
+    bits = {part: round(peer_bits(model, corpora[part], tokenizer), 4) for part in ("dev", "test")}
+    return {**bits, "steps": steps, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+def peer_trained(
+    peer: Peer,
+    trial: dict[str, Any],
+    minutes: float,
+    seed: int,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    started: float,
+    learn_from: str = "all",
+) -> tuple[Network, int]:
+    """A peer that has learned until so many minutes after `started`, and its steps."""
+    torch.manual_seed(seed)
     model = peer.make(tokenizer.vocabulary_size, **trial["network"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial["lr"], betas=(0.9, 0.99), fused=True)
-    stream = Stream(corpora["train"], Layout(trial["lanes"], trial["window"], "steps", seed=seed))
+    layout = Layout(trial["lanes"], trial["window"], "steps", learn_from=learn_from, seed=seed)
+    stream = Stream(corpus, layout)
     low = peer.low and bfloat16_speed() >= WORTH_IT
     state, steps = None, 0
     model.train()
@@ -83,9 +105,7 @@ def peer_run(peer: Peer, trial: dict[str, Any], minutes: float, seed: int) -> di
             group["lr"] = trial["lr"] * rate(spent, WARMUP)
         optimizer.step()
         steps += 1
-    model.eval()
-    bits = {part: round(peer_bits(model, corpora[part], tokenizer), 4) for part in ("dev", "test")}
-    return {**bits, "steps": steps, "parameters": sum(p.numel() for p in model.parameters())}
+    return model.eval(), steps
 
 
 @torch.no_grad()
@@ -120,7 +140,7 @@ def hidden_states(model: Network, ids: Tensor) -> Tensor:
 
 def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "data": {"path": BUILT_IN, "test": True} | trial.get("data", {}),
+        "data": {"path": BUILT_IN, "test": True, "replies": 0} | trial.get("data", {}),
         "model": trial.get("model", {}),
         "train": {"minutes": minutes, "seed": seed} | trial.get("train", {}),
     }

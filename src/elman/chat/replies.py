@@ -124,6 +124,10 @@ class Replier:
         given = [self._given(each, avoid) for each in known]
         return given if not made else list(map(_better, made, given))
 
+    def replies(self, state: State, generator: torch.Generator) -> list[Tokens]:
+        """The tokens of what is answered in each lane of a state, without END."""
+        return [each.tokens for each in self.choose(state, generator)]
+
     def _given(self, known: Known, avoid: Collection[Tokens]) -> Chosen:
         """What somebody answered before, or that the bot is unsure."""
         best = fresh(known.candidates, avoid)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,8 +100,7 @@ def responder(
     """How a bot replies in many places at once."""
     sampling = make_sampling(temperature=temperature, seed=seed)
     replier = make_replier(bot, sampling, samples=samples, mutual=mutual, reply_from=reply_from)
-    generator = sampling.generator()
-    return lambda state: [each.tokens for each in replier.choose(state, generator)]
+    return partial(replier.replies, generator=sampling.generator())
 
 
 def learned_texts(bot: "Bot") -> tuple[Iterator[str] | None, list[str]]:

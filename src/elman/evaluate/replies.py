@@ -16,7 +16,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 from elman.model.scoring import by_length, counts
 
-Responder = Callable[[State], list[Sequence[int]]]
+Responder = Callable[[State], Sequence[Sequence[int]]]
 """A reply's tokens, without END, for each lane of a state."""
 
 LANES = 64
