@@ -12,7 +12,7 @@ import torch
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
 from elman.model.checkpoint import load_bot
-from elman.train import Config, resume, train
+from elman.train import Config, recipe, resume, train
 from elman.train.config import TrainConfig
 from elman.train.prepare import bytes_per_piece
 from elman.train.recipe import LITTLE, PIECES, choose, describe
@@ -48,6 +48,16 @@ def test_more_minutes_never_choose_a_smaller_network() -> None:
     assert sizes[0] < sizes[-1]
 
 
+def test_a_faster_machine_trains_a_larger_network_in_the_same_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+    for rate in (1e10, 4e11, 4e13):
+        monkeypatch.setattr(recipe, "product_rate", lambda dtype, rate=rate: rate)
+        sizes.append(choose(config(), 10**7).model.hidden_size)
+    assert sizes == [256, 384, 512]
+
+
 @pytest.mark.parametrize("size", [10_000, 10**7])
 def test_what_was_given_stays(size: int) -> None:
     given: dict[str, dict[str, Any]] = {
@@ -61,7 +71,8 @@ def test_what_was_given_stays(size: int) -> None:
             assert getattr(getattr(chosen, name), key) == value
 
 
-def test_it_says_what_and_how_often() -> None:
+def test_it_says_what_and_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 4e11)
     (line,) = describe(choose(config(), 8_100_000), 8_100_000)
     assert line.startswith("8.1 MB, 10 minutes: 2 x LSTM 384, 4,096 pieces, about ")
     assert "pass" in line

@@ -1,4 +1,4 @@
-"""What to train where nobody says: from the size of the data and the minutes.
+"""What to train where nobody says: from the size of the data, the minutes and the machine's speed.
 
 What is known of these numbers is in docs/LOG.md. What was given is never changed.
 """
@@ -22,8 +22,10 @@ LITTLE = 1_000_000
 
 TOO_LITTLE = 200_000
 
-SHORT, LONG = 2.0, 20.0
-"""Minutes, below which a smaller network learns more, and above which a larger one does."""
+SHORT, LONG = 5e13, 5e14
+"""Operations of a budget, below which a smaller network learns more, and above which a larger one
+does: 2 and 20 minutes of two cores at 430 GFLOP/s.
+"""
 
 EFFICIENCY = 0.6
 """Of the rate of products, what a whole step of training reaches."""
@@ -91,7 +93,8 @@ def _from_scratch(config: Config, text_bytes: int) -> Chosen:
         }
     size = 384
     if minutes is not None:
-        size = 256 if minutes < SHORT else 512 if minutes > LONG else 384
+        operations = _operations(config, minutes)
+        size = 256 if operations < SHORT else 512 if operations > LONG else 384
     return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size}}
 
 
@@ -149,7 +152,11 @@ def _bytes_read(config: Config, minutes: float) -> float:
     gates = {"lstm": 4, "gru": 3, "mingru": 1, "minlstm": 1.5}.get(model.cell, 1)
     layer = (2 * gates + 3 * model.mlp) * model.hidden_size**2
     weights = model.layers * layer + vocabulary * model.hidden_size
-    low = config.train.precision != "float32"
-    rate = max(product_rate(torch.float32), product_rate(torch.bfloat16) if low else 0.0)
-    tokens = 60 * minutes * EFFICIENCY * rate / (6 * weights)
+    tokens = EFFICIENCY * _operations(config, minutes) / (6 * weights)
     return tokens * (1.0 if vocabulary <= 300 else 3.8)
+
+
+def _operations(config: Config, minutes: float) -> float:
+    """How many operations this machine makes in products alone, in the precision of the run."""
+    low = config.train.precision != "float32"
+    return 60 * minutes * max(product_rate(torch.float32), low * product_rate(torch.bfloat16))
