@@ -66,7 +66,7 @@ def test_state_is_what_reading_the_conversation_gives(bot: Bot) -> None:
     here = session(bot)
     say(here, "what is 1 plus 2?")
     asked = [ROLES["user"], *bot.tokenizer.encode("what is 1 plus 2?"), END]
-    replied = [ROLES["bot"], *here._exchanges[-1].said, END]
+    replied = [ROLES["bot"], *here._memory.tokens(here.path[-1]), END]
     state = bot.chatbot.initial_state(1)
     for message in (asked, replied):
         state = bot.chatbot.read(message, state)
@@ -91,7 +91,7 @@ def test_a_reply_that_is_left_counts_as_far_as_it_came(bot: Bot) -> None:
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert here.facts.messages == 2
-    assert len(here._exchanges[-1].said) >= 1
+    assert here.path[-1].text
     say(here, "and then?")
 
 

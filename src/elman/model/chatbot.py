@@ -165,7 +165,20 @@ class Chatbot(nn.Module, ABC):
 
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
         """The state after one whole message, for one lane."""
-        return self.score([[np.asarray(message)]], state)[1]
+        return self.absorb([self.pieces(np.asarray(message))], state)
+
+    def pieces(self, message: np.ndarray) -> list[np.ndarray]:
+        """A message in parts that may be read one after the other, at different times."""
+        return [message]
+
+    @abstractmethod
+    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        """The state of each lane after its pieces, as `score` gives it, without scoring.
+
+        Args:
+            lanes: for each lane the pieces of one or more messages, at least one.
+            state: what each lane has read before them.
+        """
 
     @abstractmethod
     def begin_reply(self, state: State) -> tuple[Tensor, State]:

@@ -44,12 +44,14 @@ class Bot:
         tokenizer: its own.
         config: the run's whole configuration, as JSON.
         path: its folder.
+        precision: of the weights that replies are made from.
     """
 
     chatbot: Chatbot
     tokenizer: Tokenizer
     config: dict[str, Any]
     path: Path
+    precision: Precision = "float32"
 
     @property
     def knows_names(self) -> bool:
@@ -151,7 +153,7 @@ def load_bot(folder: Path | str, precision: Precision = "float32") -> Bot:
         raise ElmanError(f"{folder / CONFIG}: {error}") from None
     except RuntimeError as error:
         raise ElmanError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {error}") from None
-    return Bot(chatbot.eval().pack(precision), tokenizer, config, folder)
+    return Bot(chatbot.eval().pack(precision), tokenizer, config, folder, precision)
 
 
 def weights_digest(chatbot: Chatbot) -> str:
@@ -195,6 +197,12 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
     if {name: tuple(t.shape) for name, t in tensors.items()} != {s.name: (1, s.size) for s in spec}:
         raise ElmanError(f"{path}: its tensors do not fit the bot's state")
     return tuple(tensors[part.name] for part in spec), facts
+
+
+def state_digest(bot: Bot) -> bytes:
+    """Names all that a state depends on: weights, pieces, precision and layout. 16 bytes."""
+    parts = [*_made_by(bot).values(), bot.precision, *map(str, bot.chatbot.state_spec)]
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()
 
 
 def _made_by(bot: Bot) -> dict[str, str]:
