@@ -66,11 +66,14 @@ class Memory:
         store: where they are kept.
         bot: whose states they are.
         owner: who may reach them.
+        made_by: the bot's `state_digest`, where it is known already.
     """
 
-    def __init__(self, store: MemoryStore, bot: Bot, owner: str = LOCAL) -> None:
+    def __init__(
+        self, store: MemoryStore, bot: Bot, owner: str = LOCAL, made_by: bytes | None = None
+    ) -> None:
         self.store, self.bot, self.owner = store, bot, owner
-        self.made_by = state_digest(bot)
+        self.made_by = made_by or state_digest(bot)
         self.start = start_key(owner, self.made_by)
 
     def after(

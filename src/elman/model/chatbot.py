@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, Self, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -62,6 +62,8 @@ class Chatbot(nn.Module, ABC):
     """
 
     vocabulary_size: int
+    ends_by_step: ClassVar[bool] = False
+    """Whether saying END by `step` is what `end_message` does."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()

@@ -32,6 +32,8 @@ class TokensChatbot(Chatbot):
         vocabulary_size: V.
     """
 
+    ends_by_step = True
+
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
         size = config.hidden_size
