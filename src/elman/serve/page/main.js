@@ -1,0 +1,338 @@
+// Wires the page together: what is shown, what is done, and what other tabs and the server tell.
+
+import { Api, Refused, Unreachable } from "./api.js";
+import { ChatList } from "./chats.js";
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Conversation } from "./conversation.js";
+import { askKey, confirmed, showShortcuts } from "./dialogs.js";
+import { announce, byId, h } from "./dom.js";
+import { Drawers } from "./drawers.js";
+import { Feedback } from "./feedback.js";
+import { bytes, messages } from "./format.js";
+import { influenceBars } from "./influence.js";
+import { icon, mark } from "./icons.js";
+import { listenToKeys } from "./keys.js";
+import { BranchMap } from "./map.js";
+import { always, thisTab } from "./storage.js";
+import { ConversationView } from "./view.js";
+import { welcome } from "./welcome.js";
+
+const api = new Api((refused) => {
+  byId("key").hidden = false;
+  return askKey(refused);
+});
+const conversation = new Conversation(api);
+const connection = new Connection(api);
+const drawers = new Drawers();
+const tabs = new BroadcastChannel("elman");
+const feedback = new Feedback(api, draw, failed);
+const composer = new Composer(conversation, (text) => conversation.say(text));
+const list = new ChatList(openChat, removeChat);
+const map = new BranchMap((id) => (conversation.go(id), drawers.close()));
+const view = new ConversationView(conversation, {
+  go: (id) => conversation.go(id),
+  edit: (turn, text) => (composer.hold(text), conversation.instead(turn, text)),
+  again: (turn) => conversation.instead(turn),
+  rewind: (turn) => (conversation.go(turn.id), composer.focus()),
+  rate: (turn, rating) => feedback.rate(turn, rating),
+  instead: async (turn, text) => (await feedback.instead(turn, text)) && say("Kept as the better reply."),
+  retry: () => conversation.retry(),
+  takeBack: () => conversation.takeBack(),
+  why,
+  copy,
+});
+
+let bots = []; // the models
+let chats = [];
+
+const bot = () => bots.find((model) => model.id === conversation.tree.model);
+const name = () => conversation.tree.model ?? "bot";
+
+// What is shown
+
+function draw() {
+  const { tree, path } = conversation;
+  const empty = path.length === 0;
+  byId("empty").hidden = !empty;
+  if (empty) byId("empty").replaceChildren(...welcome(bot()));
+  view.draw(name(), feedback.rating);
+  map.draw(conversation, name());
+  composer.draw(name());
+  list.draw(chats, tree.id, bots.length > 1);
+  drawMemory(path);
+  drawFork();
+  if (byId("bot").value !== tree.model) byId("bot").value = tree.model;
+  document.title = path.length ? `${chats.find((chat) => chat.id === tree.id)?.title || path[0].said.slice(0, 60)} · Elman` : "Elman";
+}
+
+function drawMemory(path) {
+  const state = path.findLast((turn) => turn.state)?.state;
+  byId("memory").hidden = !state;
+  if (!state) return;
+  byId("memory").replaceChildren(mark("mark small"), h("span", {}, h("b", {}, bytes(state.bytes)), ` · ${messages(state.messages)}`));
+  byId("memory").title = `${name()} remembers this conversation in ${bytes(state.bytes)}, and in nothing else`;
+  byId("memory").classList.toggle("turning", conversation.busy);
+}
+
+/** Says so where what is said next begins a branch. */
+function drawFork() {
+  const { tree, tip, live } = conversation;
+  const ahead = tip === null || live ? 0 : tree.ahead(tip);
+  byId("fork").hidden = ahead === 0;
+  if (!ahead) return;
+  byId("fork").replaceChildren(
+    icon("branches"),
+    h("span", {}, `You are ${messages(ahead)} back. What you say now begins a branch.`),
+    h("button", { type: "button", class: "link", onclick: () => conversation.go(tree.newest(tip)) }, "To the newest"),
+  );
+}
+
+/** A short word at the top, for what has no other place; it leaves with the next thing that is done. */
+function say(text, kind = "told", ...more) {
+  byId("banner").className = kind;
+  byId("banner").replaceChildren(h("span", {}, text), ...more);
+  if (kind !== "gone") {
+    byId("banner").append(h("button", { type: "button", class: "quiet", "aria-label": "Close this message", onclick: hush }, icon("close")));
+  }
+  byId("banner").hidden = false;
+}
+
+function hush() {
+  byId("banner").hidden = true;
+  byId("banner").replaceChildren();
+}
+
+function failed(error) {
+  if (error instanceof Unreachable) connection.lost();
+  else say(error.message, "wrong");
+}
+
+/** Does what may fail, and says so where it does. */
+async function trying(action) {
+  try {
+    return await action();
+  } catch (error) {
+    failed(error);
+    return undefined;
+  }
+}
+
+// What is done
+
+function newChat(model = conversation.tree.model) {
+  conversation.start(model);
+  drawers.close(false);
+  composer.focus();
+}
+
+async function openChat({ id }, tip = null) {
+  const chat = await trying(() => conversation.fetched(id));
+  if (chat === undefined) return false;
+  if (chat === null) {
+    say("That chat is no more.");
+    return false;
+  }
+  conversation.open(chat, tip);
+  view.toEnd();
+  if (drawers.close(false)) composer.focus();
+  return true;
+}
+
+async function removeChat(chat) {
+  const sure = await confirmed({
+    title: "Delete this chat?",
+    text: [`“${chat.title || "Without words"}”, ${messages(chat.messages)} in all its branches, and the states they left. This cannot be undone.`],
+    yes: "Delete", careful: true,
+  });
+  if (!sure) return;
+  await trying(async () => {
+    await api.deleteChat(chat.id);
+    tabs.postMessage({ deleted: chat.id });
+    if (conversation.tree.id === chat.id) newChat();
+    await loadChats();
+    announce("Deleted.");
+  });
+}
+
+async function why(turn) {
+  const got = await trying(() => api.why(turn.id));
+  if (!got) return;
+  const influence = got.elman?.influence;
+  const elements = conversation.tree.path(turn.id)
+    .flatMap((before) => [view.element(before, "said"), view.element(before, "reply")]);
+  if (!influence?.length) say("What made this reply is not available: this server does not measure it.");
+  else if (influenceBars(influence, elements)) say("The bars show how much each message made this reply likelier.");
+}
+
+async function copy(turn) {
+  try {
+    await navigator.clipboard.writeText(turn.reply);
+    announce("Copied.");
+  } catch {
+    say("This browser does not let the page copy: select the text instead.");
+  }
+}
+
+async function loadChats() {
+  chats = await api.chats();
+  list.draw(chats, conversation.tree.id, bots.length > 1);
+}
+
+// Where we are is in the address, so that a reload and the back button find it again.
+
+function keepPlace() {
+  const { tree, tip } = conversation;
+  const place = tree.id ? `#${tree.id}${tip ? `/${tip}` : ""}` : "#";
+  if (place === (location.hash || "#")) return;
+  const sameChat = tree.id === placeNow().chat || !location.hash;
+  history[sameChat ? "replaceState" : "pushState"](null, "", place === "#" ? location.pathname : place);
+}
+
+function placeNow() {
+  const [chat, tip] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  return { chat: chat || null, tip: tip || null };
+}
+
+async function goToPlace() {
+  const { chat, tip } = placeNow();
+  if (conversation.tree.model === null) conversation.start(chosenBot());
+  if (chat === conversation.tree.id) {
+    if (tip && conversation.tree.get(tip)) conversation.go(tip);
+  } else if (!chat || !(await openChat({ id: chat }, tip))) {
+    conversation.start(conversation.tree.model);
+  }
+}
+
+// Beginning, and beginning again
+
+const chosenBot = () => (bots.find((model) => model.id === always.get("bot")) ?? bots[0])?.id ?? null;
+
+async function loadBots() {
+  bots = await api.models();
+  byId("bot").replaceChildren(...bots.map((model) => h("option", { value: model.id }, model.id)));
+  byId("bot").disabled = bots.length < 2;
+}
+
+let begun = false;
+
+async function begin() {
+  try {
+    await loadBots();
+    begun = true;
+    await loadChats();
+    await goToPlace();
+    await trying(() => feedback.load());
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) {
+      say("Without a key this server does not answer.", "gone", h("button", { type: "button", class: "plain", onclick: begin }, "Give a key"));
+    } else {
+      failed(error);
+    }
+  }
+  document.documentElement.dataset.ready = "";
+}
+
+// What others tell
+
+conversation.addEventListener("change", () => {
+  draw();
+  if (begun) keepPlace();
+});
+conversation.addEventListener("text", ({ detail: live }) => view.grow(live));
+conversation.addEventListener("begun", () => {
+  composer.kept();
+  if (byId("banner").className !== "gone") hush();
+});
+conversation.addEventListener("unsaid", () => composer.giveBack());
+conversation.addEventListener("lost", () => connection.lost());
+conversation.addEventListener("done", async ({ detail: turn }) => {
+  view.done(turn, name());
+  tabs.postMessage({ changed: conversation.tree.id });
+  await trying(loadChats);
+});
+
+connection.addEventListener("lost", () => announce("The server does not answer. What you typed is kept."));
+connection.addEventListener("waiting", ({ detail: seconds }) => {
+  const when = seconds ? `Trying again in ${seconds} s.` : "Trying again…";
+  say(`The server does not answer. What you typed is kept. ${when}`, "gone", h("button", { type: "button", class: "plain", onclick: () => connection.ask() }, "Try now"));
+});
+connection.addEventListener("back", () => trying(async () => {
+  hush();
+  announce("The server is back.");
+  if (!begun) return begin();
+  await loadChats();
+  await conversation.back();
+  if (!conversation.live) await conversation.refresh();
+}));
+
+/** Looks at what other tabs and programs did meanwhile. */
+const catchUp = () => trying(async () => {
+  if (!begun || connection.down) return;
+  await loadChats();
+  if (!(await conversation.refresh())) {
+    newChat();
+    say("This chat was deleted elsewhere.");
+  }
+});
+tabs.addEventListener("message", catchUp);
+document.addEventListener("visibilitychange", () => !document.hidden && catchUp());
+
+addEventListener("popstate", goToPlace);
+addEventListener("hashchange", goToPlace);
+
+byId("new-chat").addEventListener("click", () => newChat());
+byId("bot").addEventListener("change", ({ target }) => {
+  always.set("bot", target.value);
+  newChat(target.value);
+  announce(`A new chat with ${target.value}.`);
+});
+byId("feedback").addEventListener("click", () => feedback.menu());
+byId("shortcuts").addEventListener("click", showShortcuts);
+byId("key").hidden = !thisTab.get("key");
+byId("key").addEventListener("click", async () => {
+  const key = await askKey(false);
+  if (!key) return;
+  thisTab.set("key", key);
+  await begin();
+});
+byId("theme").addEventListener("click", turnTheme);
+
+function turnTheme() {
+  const root = document.documentElement;
+  const dark = getComputedStyle(root).colorScheme === "dark"
+    || (!root.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  root.dataset.theme = dark ? "light" : "dark";
+  always.set("theme", root.dataset.theme);
+  drawTheme();
+}
+
+function drawTheme() {
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const dark = (document.documentElement.dataset.theme ?? system) === "dark";
+  byId("theme").replaceChildren(icon(dark ? "sun" : "moon"));
+  byId("theme").title = `${dark ? "Light" : "Dark"} (Alt+T)`;
+  byId("theme").setAttribute("aria-label", dark ? "Light" : "Dark");
+}
+
+listenToKeys({
+  n: () => newChat(),
+  c: () => (drawers.chats.drawn ? drawers.chats.toggle() : list.focus()),
+  b: () => (drawers.map.drawn || drawers.map.side.inert ? drawers.map.toggle() : map.focus()),
+  s: () => (drawers.close(), composer.focus()),
+  t: turnTheme,
+  "/": showShortcuts,
+  Escape: () => drawers.close() || (conversation.busy && (conversation.stop(), true)),
+});
+
+byId("brand-mark").append(mark());
+byId("new-chat").append(icon("plus"), "New chat");
+byId("close-chats").append(icon("close"));
+byId("open-chats").append(icon("menu"));
+byId("open-map").append(icon("branches"));
+byId("close-map").append(icon("close"));
+byId("feedback").append(icon("download"), "Feedback");
+byId("key").append(icon("key"), "Key");
+byId("shortcuts").append(icon("keyboard"), "Shortcuts");
+drawTheme();
+begin();
