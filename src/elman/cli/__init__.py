@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from elman.cli import bench, chat, data, demo, evaluate, lens, train
+from elman.cli import bench, chat, data, demo, evaluate, keys, lens, serve, sessions, train
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -25,6 +25,9 @@ app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("lens")(lens.lens)
 app.command("bench")(bench.bench)
+app.add_typer(sessions.app)
+app.command("serve")(serve.serve)
+app.add_typer(keys.app)
 
 
 def main() -> None:

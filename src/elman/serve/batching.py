@@ -114,7 +114,8 @@ class Lane:
     def __init__(self, job: Job, choice: int, bot: Bot) -> None:
         self.job, self.choice = job, choice
         self.chooser = Chooser(job.wishes, job.recent, choice)
-        self.reason: Reason | None = None
+        self._longest = job.wishes.longest + len(job.begins)
+        self.reason: Reason | None = None if self._longest else "length"
         self._begins = deque(job.begins)
         self._bot = bot
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -130,9 +131,8 @@ class Lane:
 
     def say(self, token: int) -> str:
         """Take a token; the text that can be told now. A stop text is never told in part."""
-        longest = self.job.wishes.sampling.longest + len(self.job.begins)
         self.chooser.say(token)
-        if len(self.chooser.said) >= longest:
+        if len(self.chooser.said) >= self._longest:
             self.reason = "length"
         return self._told(self._decoder.decode(self._bot.tokenizer.decode_bytes([token])))
 

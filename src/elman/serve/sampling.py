@@ -26,6 +26,7 @@ class Wishes:
         bias: added to the logits of some tokens.
         stop: texts that end the reply, and do not belong to it.
         logprobs: how many of the likeliest tokens to tell with each; None: no probabilities.
+        at_most: tokens of the reply, after those that it begins with; None: as sampling says.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -34,6 +35,11 @@ class Wishes:
     bias: Mapping[int, float] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    at_most: int | None = None
+
+    @property
+    def longest(self) -> int:
+        return self.sampling.longest if self.at_most is None else self.at_most
 
     def randomness(self, choice: int) -> random.Random:
         """Of one of the replies to the request."""
