@@ -166,7 +166,7 @@ def expiring(depth: int) -> list[int]:
 
 
 class MemoryStore:
-    """Nodes, states and sessions in a database. Every look-up names an owner, and finds only theirs.
+    """Nodes, states and sessions in a database. A look-up names an owner, and finds only theirs.
 
     Args:
         place: a path, a URL of SQLAlchemy's for SQLite, or nothing: in memory, until it is closed.
@@ -182,9 +182,7 @@ class MemoryStore:
             with self.writing() as connection:
                 TABLES.create_all(connection, checkfirst=True)
                 connection.execute(
-                    insert(about)
-                    .values(name="format", value=str(FORMAT))
-                    .on_conflict_do_nothing()
+                    insert(about).values(name="format", value=str(FORMAT)).on_conflict_do_nothing()
                 )
                 found = connection.scalar(select(about.c.value).where(about.c.name == "format"))
         except BaseException:
@@ -229,9 +227,11 @@ class MemoryStore:
     @contextmanager
     def _connection(self, write: bool) -> Iterator[Connection]:
         try:
-            with self._engine.connect().execution_options(write=write) as connection:
-                with connection.begin():
-                    yield connection
+            with (
+                self._engine.connect().execution_options(write=write) as connection,
+                connection.begin(),
+            ):
+                yield connection
         except SQLAlchemyError as error:
             why = getattr(error, "orig", None) or error
             done = "written" if write else "read"
@@ -248,14 +248,12 @@ class MemoryStore:
             return
         connection.execute(adding.on_conflict_do_update(set_={"tokens": node.tokens}))
         kept = {"key": node.key, "root": node.root, "depth": node.depth, "state": state}
-        connection.execute(
-            insert(states).values(kept).on_conflict_do_update(set_={"state": state})
-        )
+        connection.execute(insert(states).values(kept).on_conflict_do_update(set_={"state": state}))
         if old := expiring(node.depth):
             self._thin(connection, node.root, old)
 
     def _thin(self, connection: Connection, root: bytes, depths: list[int]) -> None:
-        """Drop the states at some depths, but for the ends of branches, and what cannot be replayed."""
+        """Drop the states at some depths, but for the ends of branches, and files' states."""
         child = nodes.alias()
         connection.execute(
             delete(states).where(
@@ -335,7 +333,9 @@ class MemoryStore:
         """Remove a message without holder or child, and those before it that only led to it."""
         child = nodes.alias()
         children = select(func.count()).where(child.c.parent == nodes.c.key).scalar_subquery()
-        free = select(nodes.c.key, nodes.c.parent).where(~exists().where(holds.c.key == nodes.c.key))
+        free = select(nodes.c.key, nodes.c.parent).where(
+            ~exists().where(holds.c.key == nodes.c.key)
+        )
         up = free.where(nodes.c.key == key, children == 0).cte(recursive=True)
         up = up.union_all(free.join(up, nodes.c.key == up.c.parent).where(children == 1))
         keys = list(connection.scalars(select(up.c.key)))
@@ -417,9 +417,7 @@ def _url(place: str | Path) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        engine = create_engine(
-            url, poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
         path = Path(url.database)
         try:

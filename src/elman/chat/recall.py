@@ -107,7 +107,7 @@ class Memory:
     def tokens(self, node: Node) -> list[int]:
         """The ids of a message's text."""
         if node.tokens is not None:
-            return np.frombuffer(node.tokens, "<u2").tolist()
+            return [int(token) for token in np.frombuffer(node.tokens, "<u2")]
         return self.bot.tokenizer.encode(node.text)
 
     def ids(self, node: Node) -> np.ndarray:
@@ -129,7 +129,8 @@ class Memory:
         Raises:
             ElmanError: where this owner has no such message.
         """
-        spec, unread = self.bot.chatbot.state_spec, []
+        spec = self.bot.chatbot.state_spec
+        unread: list[Node] = []
         while key != self.start:
             found = self.store.to_a_state(connection, self.owner, key)
             if not found:

@@ -222,7 +222,8 @@ class Talk:
                 yield "everything is forgotten"
             case "/state":
                 facts = session.facts
-                yield f"{facts.bytes:,} bytes, {facts.messages:,} messages old, norm {facts.norm:.2f}"
+                size, age = f"{facts.bytes:,} bytes", f"{facts.messages:,} messages old"
+                yield f"{size}, {age}, norm {facts.norm:.2f}"
             case "/help":
                 width = max(map(len, COMMANDS))
                 yield "\n".join(f"{name:{width}}  {what}" for name, what in COMMANDS.items())

@@ -19,7 +19,8 @@ def serve(
         typer.Argument(help="Folders of bots.  [default: base, the one that comes with Elman]"),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen at; another than this needs `elman keys add`.")
+        str,
+        typer.Option(help="The address to listen at; another than this needs `elman keys add`."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
     database: Database = None,

@@ -82,9 +82,7 @@ def export(
 
     with open_store(database) as store, store.reading() as connection:
         found = (
-            store.sessions(connection, LOCAL)
-            if name is None
-            else [_kept(store, connection, name)]
+            store.sessions(connection, LOCAL) if name is None else [_kept(store, connection, name)]
         )
         lines = []
         for kept in found:

@@ -1,7 +1,6 @@
 """The application: routes, the page, and what is done for every request."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -145,49 +144,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        counted = False
-
-        async def counting(message: Message) -> None:
-            nonlocal counted
-            if message["type"] == "http.response.start" and not counted:
-                counted = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = POLICY
-                headers["Referrer-Policy"] = "no-referrer"
-                route = scope.get("route")
-                path = getattr(route, "path", "other")
-                self._service.metrics.answers.labels(path, message["status"]).inc()
-            await send(message)
-
-        try:
-            self._check(Headers(scope=scope))
-            await self._app(scope, self._bounded(receive), counting)
-        except ApiError as error:
-            if counted:
-                raise
-            answer = JSONResponse(
-                error.body.model_dump(), error.status, error.headers | {"Connection": "close"}
-            )
-            await answer(scope, receive, counting)
-
-    def _check(self, headers: Headers) -> None:
-        """Raises ApiError for what is too large, and what another site makes a browser ask."""
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY:
-            raise _too_large()
-        host = headers.get("host", "")
-        if self._near and not is_loopback(urlsplit(f"//{host}").hostname or "localhost"):
-            # A name that another site points at this computer (DNS rebinding).
-            raise ApiError(403, "this server answers to localhost and 127.0.0.1 alone")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            raise ApiError(403, "this server answers no other site's pages")
-
-    @staticmethod
-    def _bounded(receive: Receive) -> Receive:
-        """Bodies without a length are counted as they come."""
-        size = 0
+        refused = self._refused(Headers(scope=scope))
+        if refused is not None:
+            await self._refuse(refused, scope, receive, send)
+            return
+        size, begun, dropped = 0, False, False
 
         async def bounded() -> Message:
             nonlocal size
@@ -197,13 +158,49 @@ class Guard:
                 raise _too_large()
             return message
 
-        return bounded
+        async def told(message: Message) -> None:
+            nonlocal begun, dropped
+            if not begun and size > BODY:
+                dropped = True
+                await self._refuse(_too_large(), scope, receive, send)
+            begun = True
+            if not dropped:
+                await send(self._dressed(message, scope))
+
+        await self._app(scope, bounded, told)
+
+    def _refused(self, headers: Headers) -> ApiError | None:
+        """Why nobody looks at a request: its size, or that another site made a browser ask."""
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > BODY:
+            return _too_large()
+        host = headers.get("host", "")
+        if self._near and not is_loopback(urlsplit(f"//{host}").hostname or "localhost"):
+            # A name that another site points at this computer (DNS rebinding).
+            return ApiError(403, "this server answers to localhost and 127.0.0.1 alone")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return ApiError(403, "this server answers no other site's pages")
+        return None
+
+    async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            await send(self._dressed(message, scope))
+
+        headers = error.headers | {"Connection": "close"}
+        await JSONResponse(error.body.model_dump(), error.status, headers)(scope, receive, told)
+
+    def _dressed(self, message: Message, scope: Scope) -> Message:
+        """An answer's beginning with the headers that every answer has; counted."""
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Content-Security-Policy"] = POLICY
+            headers["Referrer-Policy"] = "no-referrer"
+            path = getattr(scope.get("route"), "path", "other")
+            self._service.metrics.answers.labels(path, message["status"]).inc()
+        return message
 
 
 def _too_large() -> ApiError:
     return ApiError(413, f"the request is too large: {BODY:,} bytes at most", None, "too_large")
-
-
-def openapi(app: FastAPI) -> str:
-    """The schema, as JSON."""
-    return json.dumps(app.openapi(), indent=1)

@@ -32,7 +32,7 @@ ROUND = 256
 Reason = Literal["stop", "length", "cancelled"]
 
 
-class Full(Exception):
+class FullError(Exception):
     """So many replies wait that one more is refused."""
 
 
@@ -195,11 +195,14 @@ class Batcher:
         """Ask for replies.
 
         Raises:
-            Full: where too many wait, or the batcher is closed.
+            FullError: where too many wait, or the batcher is closed.
         """
         with self._wake:
-            if self._closing or self._open + job.choices > self.lanes_at_most + self.waiting_at_most:
-                raise Full
+            if (
+                self._closing
+                or self._open + job.choices > self.lanes_at_most + self.waiting_at_most
+            ):
+                raise FullError
             self._open += job.choices
             self._waiting.append(job)
             self._wake.notify()
@@ -233,7 +236,7 @@ class Batcher:
                 self._fail(f"{type(error).__name__} while replying")
 
     def _admit(self) -> None:
-        """Take jobs in the order in which they came, while there are lanes for all their replies."""
+        """Take jobs in the order in which they came, while there are lanes for their replies."""
         taken = len(self._lanes) + sum(job.choices for job in self._reading)
         while True:
             with self._wake:
@@ -258,7 +261,9 @@ class Batcher:
             unread = [job for job in self._reading if job.pieces]
             if unread:
                 some = [self._some(job, budget // len(unread)) for job in unread]
-                state = tuple(torch.cat(rows) for rows in zip(*(j.state for j in unread), strict=True))
+                state = tuple(
+                    torch.cat(rows) for rows in zip(*(j.state for j in unread), strict=True)
+                )
                 state = self._chatbot.absorb(some, state)
                 for row, job in enumerate(unread):
                     job.state = tuple(tensor[row : row + 1].clone() for tensor in state)

@@ -2,16 +2,17 @@
 
 import json
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from elman.serve.access import Owner
 from elman.serve.errors import ApiError, no_such
 from elman.serve.responses import Deleted, State
 from elman.serve.routes import ERRORS, Id, service_of
+from elman.serve.wire import whole_text
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
@@ -61,6 +62,11 @@ class FeedbackRequest(BaseModel):
     instead: str | None = Field(None, description="What the bot should have said.")
     consent: bool = Field(False, description="Must be true: kept to learn from, until deleted.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        return whole_text(given)
+
 
 class Feedback(BaseModel):
     object: Literal["feedback"] = "feedback"
@@ -105,7 +111,7 @@ def chat(request: Request, owner: Owner, chat_id: Id) -> ChatTree:
                 input=record.input,
                 output=record.output,
                 created_at=int(record.created_at),
-                status=record.status,  # type: ignore[arg-type]
+                status=record.status,
                 state=State(bytes=record.bytes, messages=record.messages),
             )
             for record in records
@@ -130,15 +136,13 @@ def give_feedback(request: Request, owner: Owner, body: FeedbackRequest) -> Feed
     """Keep what somebody thought of a reply, in the place of what they thought before."""
     if not body.consent:
         raise ApiError(
-            400, "without consent nothing is kept: send \"consent\": true", "consent", "no_consent"
+            400, 'without consent nothing is kept: send "consent": true', "consent", "no_consent"
         )
     service, now = service_of(request), time.time()
     with service.store.writing() as connection:
         if service.records.get(connection, owner, body.response_id) is None:
             raise no_such("response", body.response_id)
-        service.records.rate(
-            connection, owner, body.response_id, body.rating, body.instead, now
-        )
+        service.records.rate(connection, owner, body.response_id, body.rating, body.instead, now)
     return Feedback(
         response_id=body.response_id,
         rating=body.rating,

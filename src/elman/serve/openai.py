@@ -1,7 +1,7 @@
 """/v1/chat/completions and /v1/completions: the client tells the whole conversation each time.
 
-Nothing of it is kept on disk. The states of the last conversations stay at hand, so that only what is
-new is read.
+Nothing of it is kept on disk. The states of the last conversations stay at hand, so that only
+what is new is read.
 """
 
 import secrets
@@ -176,7 +176,10 @@ class Chat:
     """One request to /v1/chat/completions."""
 
     def __init__(self, service: Service, owner: str, body: ChatRequest) -> None:
-        refuse(body.model_dump(include={"tools", "functions", "audio"}), ["tools", "functions", "audio"])
+        refuse(
+            body.model_dump(include={"tools", "functions", "audio"}),
+            ["tools", "functions", "audio"],
+        )
         kind = body.response_format
         if kind is not None and (not isinstance(kind, dict) or kind.get("type") != "text"):
             raise ApiError(
@@ -244,7 +247,6 @@ class Chat:
         ).model_dump()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        begun: set[int] = set()
         texts: dict[int, str] = {}
         said = 0
         for choice in range(self._body.n or 1):
@@ -347,15 +349,17 @@ class Completing:
 
     def _prompts(self) -> list[list[int]]:
         """Every prompt as tokens."""
-        given = self._body.prompt
-        many = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+        given: Any = self._body.prompt
+        several = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
         found = [
             encoded(self.model, each) if isinstance(each, str) else text_tokens(self.model, each)
-            for each in many  # type: ignore[arg-type]
+            for each in (given if several else [given])
         ]
         for tokens in found:
             if len(tokens) > PROMPT:
-                raise ApiError(400, f"the prompt has {len(tokens):,} tokens: {PROMPT:,} at most", "prompt")
+                raise ApiError(
+                    400, f"the prompt has {len(tokens):,} tokens: {PROMPT:,} at most", "prompt"
+                )
         return found
 
     def cancel(self) -> None:
@@ -390,7 +394,8 @@ class Completing:
             for index, end in sorted(ends.items())
         ]
         return (
-            self._head() | {"choices": [each.model_dump() for each in choices]}
+            self._head()
+            | {"choices": [each.model_dump() for each in choices]}
             | {"usage": self._usage(ends).model_dump()}
         )
 

@@ -368,7 +368,7 @@ def response_of(
         id=record.id,
         created_at=int(record.created_at),
         completed_at=int(record.completed_at) if record.status == "completed" else None,
-        status=record.status,  # type: ignore[arg-type]
+        status=record.status,
         incomplete_details=Incomplete(reason="max_output_tokens") if cut else None,
         model=record.model,
         output=[message],

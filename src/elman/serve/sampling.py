@@ -90,7 +90,9 @@ def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
     logits[:, END + 1 : SPECIALS] = -torch.inf
     silent = [row for row, each in enumerate(choosers) if not each.said]
     logits[silent, END] = -torch.inf
-    rows, columns, penalties = [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    penalties: list[float] = []
     for row, each in enumerate(choosers):
         penalty = each.wishes.sampling.repetition_penalty
         if penalty != 1 and each._repeated:

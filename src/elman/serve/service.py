@@ -17,7 +17,7 @@ from elman.chat.recall import pack
 from elman.data.tokenizer import SPECIALS
 from elman.errors import ElmanError
 from elman.model.checkpoint import WEIGHTS, Bot, state_digest
-from elman.serve.batching import LANES, WAITING, Batcher, Ended, Event, Failed, Full, Job, Read
+from elman.serve.batching import LANES, WAITING, Batcher, Ended, Event, Failed, FullError, Job, Read
 from elman.serve.errors import ApiError, cannot_be_kept, full, no_such, no_such_model
 from elman.serve.keys import Keys
 from elman.serve.metrics import Metrics
@@ -158,9 +158,7 @@ class Service:
         self.keeper = Keeper(store)
         self.recent = Recent()
         self.models = {
-            name: Model(
-                name, bot, state_digest(bot), _made(bot.path), Batcher(bot, lanes, waiting)
-            )
+            name: Model(name, bot, state_digest(bot), _made(bot.path), Batcher(bot, lanes, waiting))
             for name, bot in bots.items()
         }
         self.metrics = Metrics(self.models)
@@ -276,7 +274,7 @@ class Service:
         reply = Reply(prompt, job, time.monotonic())
         try:
             prompt.model.batcher.submit(job)
-        except Full:
+        except FullError:
             raise full() from None
         self.metrics.read.labels(prompt.model.name).inc(sum(map(len, prompt.unread)))
         self.metrics.known.labels(prompt.model.name).inc(prompt.known)

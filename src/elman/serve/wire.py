@@ -1,13 +1,13 @@
 """What the endpoints' requests share: settings of a reply, texts, and what is refused.
 
-Fields that change nothing are ignored; what would be a pretence (tools, images, schemas) is refused.
+Fields that change nothing are ignored; what would be a pretence (tools, images, schemas) is not.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from elman.data.tokenizer import SPECIALS
 from elman.model.decoding import Sampling
@@ -28,6 +28,15 @@ ROLES: dict[str, str] = {
 }
 
 
+def whole_text(given: Any) -> Any:
+    """Raises ValueError where some text is none: half of a surrogate pair."""
+    try:
+        json.dumps(given, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise ValueError("some text has half of a character (a lone surrogate)") from None
+    return given
+
+
 class Request(BaseModel):
     """Settings that every kind of request has. What is not given is as in `elman chat`."""
 
@@ -43,6 +52,11 @@ class Request(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)
     stream: bool | None = None
     user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        return whole_text(given)
 
     def sampling(self, longest: int | None) -> Sampling:
         given = {
@@ -90,7 +104,10 @@ class Part(BaseModel):
 
 
 Content = str | list[Part]
-Stop = Annotated[str, Field(min_length=1)] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)]
+Stop = (
+    Annotated[str, Field(min_length=1)]
+    | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)]
+)
 Bias = dict[str, Annotated[Finite, Field(ge=-100, le=100)]]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
@@ -120,7 +137,7 @@ def text_of(content: Content | None, param: str) -> str:
 
 
 def joined(turns: Sequence[Turn]) -> list[Turn]:
-    """Messages that follow one another in the same role are one, as in what the bot learned from."""
+    """Messages that follow one another in the same role are one, as in training."""
     found: list[Turn] = []
     for turn in turns:
         if found and found[-1].role == turn.role:
