@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from elman.serve.batching import Ended, Read, Said
-from elman.serve.errors import ApiError
+from elman.serve.errors import ApiError, no_such
 from elman.serve.openai import TokenLogprob, token_logprob
 from elman.serve.records import Record
 from elman.serve.service import Service, Turn
@@ -32,6 +32,19 @@ class InputItem(BaseModel):
     content: Content | None = None
 
 
+class ElmanWishes(BaseModel):
+    """What only this server can be asked for."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    beside: str | None = Field(
+        None,
+        max_length=200,
+        description="Of a response that goes on from none: another one, whose chat it belongs to, "
+        "as another reply to the first message does.",
+    )
+
+
 class ResponsesRequest(Request):
     input: str | Annotated[list[InputItem], Field(min_length=1)]
     instructions: str | None = None
@@ -46,6 +59,7 @@ class ResponsesRequest(Request):
     conversation: Any = None
     prompt: Any = None
     text: Any = None
+    elman: ElmanWishes | None = None
 
 
 class State(BaseModel):
@@ -192,6 +206,7 @@ class Responding:
         self.input = "\n".join(turn.text for turn in turns if turn.role == "user")
         self.prompt = service.from_response(self.model, owner, body.previous_response_id, turns)
         self.id = f"resp_{secrets.token_hex(16)}"
+        self._chat = self._chat_of(body)
         self.item = f"msg_{self.id[5:]}"
         self.created = time.time()
         wants = LOGPROBS in (body.include or ()) or bool(body.top_logprobs)
@@ -215,6 +230,23 @@ class Responding:
         self._asked: Any = None
         self._text = ""
         self._logprobs: list[TokenLogprob] = []
+
+    def _chat_of(self, body: ResponsesRequest) -> str:
+        """The conversation that the response belongs to.
+
+        Raises:
+            ApiError: where it is to be beside what the owner does not have.
+        """
+        if self.prompt.before is not None:
+            return self.prompt.before.chat
+        beside = None if body.elman is None else body.elman.beside
+        if beside is None:
+            return self.id
+        with self._service.store.reading() as connection:
+            record = self._service.records.get(connection, self._owner, beside)
+        if record is None:
+            raise no_such("response", beside)
+        return record.chat
 
     @staticmethod
     def _check_text(text: Any) -> None:
@@ -289,11 +321,10 @@ class Responding:
     async def _end(self, event: Ended) -> ResponseObject:
         """Keep the response, and tell it."""
         node = self._service.remember(self.prompt, event, self._text)
-        before = self.prompt.before
         status = {"stop": "completed", "length": "incomplete", "cancelled": "cancelled"}
         record = Record(
             id=self.id,
-            chat=self.id if before is None else before.chat,
+            chat=self._chat,
             previous=self._body.previous_response_id,
             model=self.model.name,
             made_by=self.model.made_by,

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from elman.serve.access import Owner
@@ -41,11 +41,18 @@ router = APIRouter(prefix="/v1", responses=ERRORS)
 Id = Annotated[str, Path(max_length=200)]
 
 
+class ModelFacts(BaseModel):
+    """What only this server tells of a model."""
+
+    state_bytes: int = Field(description="Size of its whole memory of a conversation.")
+
+
 class ModelObject(BaseModel):
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: Literal["elman"] = "elman"
+    elman: ModelFacts
 
 
 class ModelList(BaseModel):
@@ -59,7 +66,8 @@ def service_of(request: Request) -> Service:
 
 
 def _model(model: Model) -> ModelObject:
-    return ModelObject(id=model.name, created=model.created)
+    size = sum(tensor.nbytes for tensor in model.bot.chatbot.initial_state(1))
+    return ModelObject(id=model.name, created=model.created, elman=ModelFacts(state_bytes=size))
 
 
 def _late(error: ApiError) -> bytes:
@@ -110,6 +118,12 @@ async def create_response(request: Request, owner: Owner, body: ResponsesRequest
         return EventStream(responding.pieces(), responding.failed, leave)
     found = await unless_gone(request, responding.whole(), responding.reply.cancel)
     return JSONResponse(found)
+
+
+@router.post("/responses/compact", include_in_schema=False)
+async def compact(owner: Owner) -> None:
+    """Of other servers, whose memory grows."""
+    raise ApiError(404, "there is nothing to compact: the memory never grows", None, "not_found")
 
 
 @router.get("/responses/{response_id}")
