@@ -23,9 +23,10 @@ export class Api {
   }
 
   models = async () => (await this.json("GET", "/v1/models")).data;
-  chats = async () => (await this.json("GET", "/v1/chats")).data;
+  chats = (after = null) => this.json("GET", `/v1/chats${after ? `?after=${encodeURIComponent(after)}` : ""}`);
   chat = (id) => this.json("GET", `/v1/chats/${encodeURIComponent(id)}`);
   deleteChat = (id) => this.json("DELETE", `/v1/chats/${encodeURIComponent(id)}`);
+  response = (id) => this.json("GET", `/v1/responses/${encodeURIComponent(id)}`);
   why = (id) => this.json("GET", `/v1/responses/${encodeURIComponent(id)}?why=true`);
   feedback = (given) => this.json("POST", "/v1/feedback", given);
   kept = async () => (await this.request("GET", "/v1/feedback")).blob();

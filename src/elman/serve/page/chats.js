@@ -4,29 +4,25 @@ import { byId, h } from "./dom.js";
 import { ago, messages, moment } from "./format.js";
 import { icon } from "./icons.js";
 
-const AT_ONCE = 60; // chats that are drawn, and drawn in addition where more are wanted
-
 export class ChatList {
-  /** `open(chat)` and `remove(chat)`: what the entries do. */
-  constructor(open, remove) {
-    this.open = open;
-    this.remove = remove;
+  /** `open(chat)` and `remove(chat)`: what the entries do; `older()` loads more of them. */
+  constructor(open, remove, older) {
+    Object.assign(this, { open, remove, older });
     this.box = byId("chat-list");
-    this.shown = AT_ONCE;
     this.chats = [];
     this.box.addEventListener("keydown", (event) => this.key(event));
   }
 
-  draw(chats, current, severalBots) {
+  draw(chats, { current, severalBots, more }) {
+    const held = this.box.contains(document.activeElement) ? document.activeElement : null;
+    const before = held?.classList.contains("more") ? this.chats.length : null;
     this.chats = chats;
-    this.last = [current, severalBots];
-    const held = this.box.contains(document.activeElement) ? document.activeElement.dataset.chat : null;
-    const entries = chats.slice(0, this.shown).map((chat) => this.entry(chat, current, severalBots));
-    const rest = chats.length - this.shown;
-    if (rest > 0) entries.push(h("li", {}, h("button", { type: "button", class: "more", onclick: () => this.more() }, `${rest.toLocaleString("en")} more`)));
+    const entries = chats.map((chat) => this.entry(chat, current, severalBots));
+    if (more) entries.push(h("li", {}, h("button", { type: "button", class: "more", onclick: this.older }, "Older chats")));
     if (!chats.length) entries.push(h("li", { class: "none" }, "Chats that you have are kept here."));
     this.box.replaceChildren(...entries);
-    if (held) this.box.querySelector(`[data-chat="${CSS.escape(held)}"]`)?.focus();
+    if (before !== null) this.box.querySelectorAll(".open, .more")[before]?.focus();
+    else if (held?.dataset.chat) this.box.querySelector(`.open[data-chat="${CSS.escape(held.dataset.chat)}"]`)?.focus();
   }
 
   entry(chat, current, severalBots) {
@@ -42,13 +38,6 @@ export class ChatList {
       ),
       h("button", { type: "button", class: "tool remove", "aria-label": `Delete ${title}`, title: "Delete (Del)", onclick: () => this.remove(chat) }, icon("trash")),
     );
-  }
-
-  more() {
-    const first = this.shown;
-    this.shown += AT_ONCE;
-    this.draw(this.chats, ...this.last);
-    this.box.querySelectorAll(".open")[first]?.focus();
   }
 
   key(event) {

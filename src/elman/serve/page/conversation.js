@@ -63,7 +63,7 @@ export class Conversation extends EventTarget {
     if (this.busy) return;
     this.live = {
       key: `live-${(lives += 1)}`, id: null, parent, beside, said: text, reply: "",
-      state: null, stage: "sending", error: "", controller: new AbortController(),
+      state: null, heard: null, stage: "sending", error: "", controller: new AbortController(),
     };
     this.tell("change");
     this.run(this.live);
@@ -126,6 +126,7 @@ export class Conversation extends EventTarget {
     switch (data.type) {
       case "response.created":
         live.id = data.response.id;
+        live.heard = data.response.elman?.state ?? null;
         live.stage = "replying";
         this.tell("begun", live);
         this.tell("change");
@@ -155,15 +156,18 @@ export class Conversation extends EventTarget {
     this.tell("done", this.tree.get(turn.id));
   }
 
+  /** The server keeps what it had said; a moment passes until it has noticed that nobody listens. */
   async stopped(live) {
     if (live.id === null) return this.takeBack();
-    // What the server heard of it decides: its memory is what the next message goes on from.
     try {
-      if (await this.adopt(live)) return;
+      for (let wait = 30; wait < 4000 && this.live === live; wait *= 2) {
+        if (await this.adopt(live)) return;
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
     } catch {
-      // Gone as well: what the page saw is kept as it is.
+      // Gone as well: what the page saw is shown as it is.
     }
-    if (this.live === live) this.fail(live, "This reply was stopped; the bot does not remember it.");
+    if (this.live === live) this.fail(live, "This reply was stopped, and the bot does not remember it.");
   }
 
   /** `hopeless`: the same words would be refused again. */
@@ -198,29 +202,19 @@ export class Conversation extends EventTarget {
     }
   }
 
-  /** Takes a turn from the server, where it has it. */
+  /** Takes a turn from the server; false where it does not have it. */
   async adopt(live) {
-    const chat = await this.fetched(this.tree.id ?? live.id);
-    const known = chat?.responses.find((response) => response.id === live.id);
+    const known = await found(this.api.response(live.id));
     if (!known || this.live !== live) return this.live !== live;
-    this.finish(live, turnOf(known, live.parent));
+    this.finish(live, turnOf({ input: live.said, ...known }, live.parent));
     return true;
-  }
-
-  async fetched(id) {
-    try {
-      return await this.api.chat(id);
-    } catch (error) {
-      if (error instanceof Refused && error.status === 404) return null;
-      throw error;
-    }
   }
 
   /** Takes in what other tabs and programs have done to this chat; false where it is no more. */
   async refresh() {
     const before = this.tree;
     if (before.id === null || this.live) return true;
-    const chat = await this.fetched(before.id);
+    const chat = await found(this.api.chat(before.id));
     if (this.tree !== before || this.live) return true;
     if (!chat) return false;
     const now = Tree.of(chat);
@@ -235,5 +229,15 @@ export class Conversation extends EventTarget {
 
   tell(type, detail = null) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** What a request gives, or null where there is no such thing. */
+export async function found(request) {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof Refused && error.status === 404) return null;
+    throw error;
   }
 }

@@ -31,7 +31,7 @@ class Drawer {
     byId("main").inert = true;
     byId("shade").hidden = false;
     this.button.setAttribute("aria-expanded", "true");
-    this.side.querySelector("[aria-current], .here, button")?.focus();
+    (this.side.querySelector("[aria-current], .here") ?? this.side.querySelector("button")).focus();
   }
 
   /** Where it is only drawn over the page, what is out of sight is out of reach. */

@@ -20,54 +20,49 @@ export class Feedback {
     this.api = api;
     this.changed = changed;
     this.failed = failed;
-    this.ratings = new Map(); // id of a response -> "up" or "down"
+    this.given = new Map(); // id of a response -> {rating: "up", "down" or null, instead: text or null}
   }
 
   get consents() {
     return always.get("consent") === "yes";
   }
 
-  rating = (turn) => this.ratings.get(turn.id) ?? null;
+  of = (turn) => this.given.get(turn.id) ?? { rating: null, instead: null };
 
-  /** What was rated before, out of what the server has kept. */
+  rating = (turn) => this.of(turn).rating;
+
+  /** What was given before, out of what the server has kept. */
   async load() {
     if (!this.consents) return;
     const lines = (await (await this.api.kept()).text()).split("\n").filter(Boolean);
-    for (const { response_id: id, rating } of lines.map((line) => JSON.parse(line))) {
-      if (rating) this.ratings.set(id, rating);
-      else if (rating === null) this.ratings.delete(id);
+    for (const { response_id: id, rating, instead } of lines.map((line) => JSON.parse(line))) {
+      this.given.set(id, { rating, instead });
     }
     this.changed();
   }
 
+  /** The same rating twice takes it back. */
   async rate(turn, rating) {
-    const before = this.rating(turn);
-    const now = before === rating ? null : rating;
-    if (!(await this.keep({ response_id: turn.id, rating: now, instead: null }))) return;
-    if (now) this.ratings.set(turn.id, now);
-    else this.ratings.delete(turn.id);
+    const now = this.rating(turn) === rating ? null : rating;
+    if (!(await this.keep(turn, { ...this.of(turn), rating: now }))) return;
     announce(now ? `Rated ${now === "up" ? "good" : "bad"}.` : "Rating taken back.");
-    this.changed();
   }
 
   async instead(turn, text) {
-    const rating = this.rating(turn);
-    if (await this.keep({ response_id: turn.id, rating, instead: text })) {
-      announce("Kept as the better reply.");
-      return true;
-    }
-    return false;
+    return this.keep(turn, { ...this.of(turn), instead: text });
   }
 
-  async keep(given) {
+  async keep(turn, given) {
     if (!(await this.agreed())) return false;
     try {
-      await this.api.feedback({ ...given, consent: true });
-      return true;
+      await this.api.feedback({ response_id: turn.id, ...given, consent: true });
     } catch (error) {
       this.failed(error);
       return false;
     }
+    this.given.set(turn.id, given);
+    this.changed();
+    return true;
   }
 
   /** Asks once; a no is not kept, since what follows it is that nothing is. */

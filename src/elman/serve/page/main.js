@@ -4,7 +4,7 @@ import { Api, Refused, Unreachable } from "./api.js";
 import { ChatList } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { Conversation } from "./conversation.js";
+import { Conversation, found } from "./conversation.js";
 import { askKey, confirmed, showShortcuts } from "./dialogs.js";
 import { announce, byId, h } from "./dom.js";
 import { Drawers } from "./drawers.js";
@@ -28,7 +28,7 @@ const drawers = new Drawers();
 const tabs = new BroadcastChannel("elman");
 const feedback = new Feedback(api, draw, failed);
 const composer = new Composer(conversation, (text) => conversation.say(text));
-const list = new ChatList(openChat, removeChat);
+const list = new ChatList(openChat, removeChat, () => trying(loadOlder));
 const map = new BranchMap((id) => (conversation.go(id), drawers.close()));
 const view = new ConversationView(conversation, {
   go: (id) => conversation.go(id),
@@ -36,6 +36,7 @@ const view = new ConversationView(conversation, {
   again: (turn) => conversation.instead(turn),
   rewind: (turn) => (conversation.go(turn.id), composer.focus()),
   rate: (turn, rating) => feedback.rate(turn, rating),
+  better: (turn) => feedback.of(turn).instead,
   instead: async (turn, text) => (await feedback.instead(turn, text)) && say("Kept as the better reply."),
   retry: () => conversation.retry(),
   takeBack: () => conversation.takeBack(),
@@ -44,7 +45,8 @@ const view = new ConversationView(conversation, {
 });
 
 let bots = []; // the models
-let chats = [];
+let chats = []; // the latest, as far as they were asked for
+let more = false; // whether there are older ones
 
 const bot = () => bots.find((model) => model.id === conversation.tree.model);
 const name = () => conversation.tree.model ?? "bot";
@@ -59,10 +61,12 @@ function draw() {
   view.draw(name(), feedback.rating);
   map.draw(conversation, name());
   composer.draw(name());
-  list.draw(chats, tree.id, bots.length > 1);
+  drawChats();
   drawMemory(path);
   drawFork();
   if (byId("bot").value !== tree.model) byId("bot").value = tree.model;
+  byId("heading").hidden = empty;
+  byId("heading").textContent = `A conversation with ${name()}`;
   document.title = path.length ? `${chats.find((chat) => chat.id === tree.id)?.title || path[0].said.slice(0, 60)} · Elman` : "Elman";
 }
 
@@ -127,7 +131,7 @@ function newChat(model = conversation.tree.model) {
 }
 
 async function openChat({ id }, tip = null) {
-  const chat = await trying(() => conversation.fetched(id));
+  const chat = await trying(() => found(api.chat(id)));
   if (chat === undefined) return false;
   if (chat === null) {
     say("That chat is no more.");
@@ -174,10 +178,24 @@ async function copy(turn) {
   }
 }
 
+/** The latest chats anew; the older ones that are known stay below them. */
 async function loadChats() {
-  chats = await api.chats();
-  list.draw(chats, conversation.tree.id, bots.length > 1);
+  const page = await api.chats();
+  const latest = new Set(page.data.map((chat) => chat.id));
+  const older = page.has_more ? chats.slice(page.data.length).filter((chat) => !latest.has(chat.id)) : [];
+  if (!older.length) more = Boolean(page.has_more);
+  chats = [...page.data, ...older];
+  drawChats();
 }
+
+async function loadOlder() {
+  const page = await api.chats(chats.at(-1).id);
+  more = Boolean(page.has_more);
+  chats = [...chats, ...page.data];
+  drawChats();
+}
+
+const drawChats = () => list.draw(chats, { current: conversation.tree.id, severalBots: bots.length > 1, more });
 
 // Where we are is in the address, so that a reload and the back button find it again.
 
@@ -254,7 +272,7 @@ conversation.addEventListener("done", async ({ detail: turn }) => {
 
 connection.addEventListener("lost", () => announce("The server does not answer. What you typed is kept."));
 connection.addEventListener("waiting", ({ detail: seconds }) => {
-  const when = seconds ? `Trying again in ${seconds} s.` : "Trying again…";
+  const when = seconds ? `Trying again in ${seconds}\u00a0s.` : "Trying again…";
   say(`The server does not answer. What you typed is kept. ${when}`, "gone", h("button", { type: "button", class: "plain", onclick: () => connection.ask() }, "Try now"));
 });
 connection.addEventListener("back", () => trying(async () => {
@@ -298,21 +316,22 @@ byId("key").addEventListener("click", async () => {
 });
 byId("theme").addEventListener("click", turnTheme);
 
+const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+const otherTheme = () =>
+  (document.documentElement.dataset.theme ?? (systemIsDark.matches ? "dark" : "light")) === "dark" ? "light" : "dark";
+
 function turnTheme() {
-  const root = document.documentElement;
-  const dark = getComputedStyle(root).colorScheme === "dark"
-    || (!root.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
-  root.dataset.theme = dark ? "light" : "dark";
-  always.set("theme", root.dataset.theme);
+  const theme = otherTheme();
+  document.documentElement.dataset.theme = theme;
+  always.set("theme", theme);
   drawTheme();
 }
 
 function drawTheme() {
-  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const dark = (document.documentElement.dataset.theme ?? system) === "dark";
-  byId("theme").replaceChildren(icon(dark ? "sun" : "moon"));
-  byId("theme").title = `${dark ? "Light" : "Dark"} (Alt+T)`;
-  byId("theme").setAttribute("aria-label", dark ? "Light" : "Dark");
+  const [drawing, name] = otherTheme() === "light" ? ["sun", "Light"] : ["moon", "Dark"];
+  byId("theme").replaceChildren(icon(drawing));
+  byId("theme").title = `${name} (Alt+T)`;
+  byId("theme").setAttribute("aria-label", name);
 }
 
 listenToKeys({
@@ -334,5 +353,6 @@ byId("close-map").append(icon("close"));
 byId("feedback").append(icon("download"), "Feedback");
 byId("key").append(icon("key"), "Key");
 byId("shortcuts").append(icon("keyboard"), "Shortcuts");
+systemIsDark.addEventListener("change", drawTheme);
 drawTheme();
 begin();

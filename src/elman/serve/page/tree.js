@@ -72,7 +72,7 @@ export class Tree {
   sayings(turn) {
     const last = new Map();
     for (const id of this.children(turn.parent)) last.set(this.get(id).said, id);
-    if (last.has(turn.said)) last.set(turn.said, turn.id);
+    if (this.turns.has(turn.id)) last.set(turn.said, turn.id);
     return [...last.values()];
   }
 

@@ -93,7 +93,7 @@ export class ConversationView {
     const place = (ids) => (live ? [ids.length, ids.length + 1] : [ids.indexOf(turn.id), ids.length]);
     // What is said anew replaces nothing: until it is done it counts as one more.
     const words = tree.sayings(turn), replies = tree.replies(turn);
-    const heard = turn.state && { ...turn.state, messages: turn.state.messages - 1 };
+    const heard = turn.heard ?? (turn.state && { ...turn.state, messages: turn.state.messages - (turn.reply ? 1 : 0) });
     const known = words.findIndex((id) => tree.get(id).said === turn.said);
     said.update({
       name: "You", number: 2 * n + 1, text: turn.said, state: heard, at: turn.at, live,
@@ -163,7 +163,7 @@ export class ConversationView {
 
   instead({ turn, reply }) {
     reply.write({
-      label: "What should it have said?", text: turn.reply, send: "Keep this", under: true,
+      label: "What should it have said?", text: this.actions.better(turn) ?? turn.reply, send: "Keep this", under: true,
       use: (text) => this.actions.instead(turn, text),
     });
   }
