@@ -14,6 +14,9 @@ from elman.model.decoding import Sampling
 LIKELIEST = 128
 """Tokens among which nearly every choice is made; where they do not suffice, all are sorted."""
 
+COLD = 1e-4
+"""A temperature at which the likeliest token is taken: dividing by it would lose all digits."""
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -78,7 +81,7 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
     """
     logits = _changed(logits, choosers)
     tokens = logits.argmax(dim=1)
-    rows = [row for row, each in enumerate(choosers) if each.wishes.sampling.temperature > 0]
+    rows = [row for row, each in enumerate(choosers) if each.wishes.sampling.temperature > COLD]
     if rows:
         tokens[rows] = _drawn(logits[rows], [choosers[row] for row in rows])
     return [int(token) for token in tokens.tolist()]
@@ -126,7 +129,9 @@ def _drawn(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
         weights = (values - values[:, :1]).exp()
     weights = weights.where(weights >= min_p, 0)
     before = weights.cumsum(1) - weights
-    weights = weights.where(before < top_p * weights.sum(1, keepdim=True), 0)
+    kept = before < top_p * weights.sum(1, keepdim=True)
+    kept[:, 0] = True  # the likeliest, even of no probability at all
+    weights = weights.where(kept, 0)
     sums = weights.cumsum(1)
     draws = torch.tensor([[each._random.random()] for each in choosers]) * sums[:, -1:]
     # A draw that rounds to the whole sum must not fall on what has no weight.

@@ -42,7 +42,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    model: str = Field("base", max_length=200, description="One of those that /v1/models lists.")
+    model: str = Field(max_length=200, description="One of those that /v1/models lists.")
     temperature: Annotated[Finite, Field(ge=0, le=2)] | None = None
     top_p: Annotated[Finite, Field(gt=0, le=1)] | None = None
     min_p: Annotated[Finite, Field(ge=0, le=1)] | None = None
