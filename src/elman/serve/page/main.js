@@ -1,6 +1,7 @@
 // Wires the page together: what is shown, what is done, and what other tabs and the server tell.
 
 import { Api, Refused, Unreachable } from "./api.js";
+import { hush, moveOn, say } from "./banner.js";
 import { ChatList } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -13,7 +14,9 @@ import { bytes, messages } from "./format.js";
 import { influenceBars } from "./influence.js";
 import { icon, mark } from "./icons.js";
 import { listenToKeys } from "./keys.js";
+import { drawTheme, turnTheme } from "./look.js";
 import { BranchMap } from "./map.js";
+import { Place } from "./place.js";
 import { always, thisTab } from "./storage.js";
 import { ConversationView } from "./view.js";
 import { welcome } from "./welcome.js";
@@ -29,6 +32,7 @@ const tabs = new BroadcastChannel("elman");
 const feedback = new Feedback(api, draw, failed);
 const composer = new Composer(conversation, (text) => conversation.say(text));
 const list = new ChatList(openChat, removeChat, () => trying(loadOlder));
+const place = new Place(conversation, (chat, tip) => openChat({ id: chat }, tip));
 const map = new BranchMap((id) => (conversation.go(id), drawers.close()));
 const view = new ConversationView(conversation, {
   go: (id) => conversation.go(id),
@@ -90,21 +94,6 @@ function drawFork() {
     h("span", {}, `You are ${messages(ahead)} back. What you say now begins a branch.`),
     h("button", { type: "button", class: "link", onclick: () => conversation.go(tree.newest(tip)) }, "To the newest"),
   );
-}
-
-/** A short word at the top, for what has no other place; it leaves with the next thing that is done. */
-function say(text, kind = "told", ...more) {
-  byId("banner").className = kind;
-  byId("banner").replaceChildren(h("span", {}, text), ...more);
-  if (kind !== "gone") {
-    byId("banner").append(h("button", { type: "button", class: "quiet", "aria-label": "Close this message", onclick: hush }, icon("close")));
-  }
-  byId("banner").hidden = false;
-}
-
-function hush() {
-  byId("banner").hidden = true;
-  byId("banner").replaceChildren();
 }
 
 function failed(error) {
@@ -197,31 +186,6 @@ async function loadOlder() {
 
 const drawChats = () => list.draw(chats, { current: conversation.tree.id, severalBots: bots.length > 1, more });
 
-// Where we are is in the address, so that a reload and the back button find it again.
-
-function keepPlace() {
-  const { tree, tip } = conversation;
-  const place = tree.id ? `#${tree.id}${tip ? `/${tip}` : ""}` : "#";
-  if (place === (location.hash || "#")) return;
-  const sameChat = tree.id === placeNow().chat || !location.hash;
-  history[sameChat ? "replaceState" : "pushState"](null, "", place === "#" ? location.pathname : place);
-}
-
-function placeNow() {
-  const [chat, tip] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  return { chat: chat || null, tip: tip || null };
-}
-
-async function goToPlace() {
-  const { chat, tip } = placeNow();
-  if (conversation.tree.model === null) conversation.start(chosenBot());
-  if (chat === conversation.tree.id) {
-    if (tip && conversation.tree.get(tip)) conversation.go(tip);
-  } else if (!chat || !(await openChat({ id: chat }, tip))) {
-    conversation.start(conversation.tree.model);
-  }
-}
-
 // Beginning, and beginning again
 
 const chosenBot = () => (bots.find((model) => model.id === always.get("bot")) ?? bots[0])?.id ?? null;
@@ -237,9 +201,10 @@ let begun = false;
 async function begin() {
   try {
     await loadBots();
+    if (conversation.tree.model === null) conversation.start(chosenBot());
     begun = true;
     await loadChats();
-    await goToPlace();
+    await place.go();
     await trying(() => feedback.load());
   } catch (error) {
     if (error instanceof Refused && error.status === 401) {
@@ -255,12 +220,12 @@ async function begin() {
 
 conversation.addEventListener("change", () => {
   draw();
-  if (begun) keepPlace();
+  if (begun) place.keep();
 });
 conversation.addEventListener("text", ({ detail: live }) => view.grow(live));
 conversation.addEventListener("begun", () => {
   composer.kept();
-  if (byId("banner").className !== "gone") hush();
+  moveOn();
 });
 conversation.addEventListener("unsaid", () => composer.giveBack());
 conversation.addEventListener("lost", () => connection.lost());
@@ -296,9 +261,6 @@ const catchUp = () => trying(async () => {
 tabs.addEventListener("message", catchUp);
 document.addEventListener("visibilitychange", () => !document.hidden && catchUp());
 
-addEventListener("popstate", goToPlace);
-addEventListener("hashchange", goToPlace);
-
 byId("new-chat").addEventListener("click", () => newChat());
 byId("bot").addEventListener("change", ({ target }) => {
   always.set("bot", target.value);
@@ -312,27 +274,10 @@ byId("key").addEventListener("click", async () => {
   const key = await askKey(false);
   if (!key) return;
   thisTab.set("key", key);
+  newChat();
   await begin();
 });
 byId("theme").addEventListener("click", turnTheme);
-
-const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
-const otherTheme = () =>
-  (document.documentElement.dataset.theme ?? (systemIsDark.matches ? "dark" : "light")) === "dark" ? "light" : "dark";
-
-function turnTheme() {
-  const theme = otherTheme();
-  document.documentElement.dataset.theme = theme;
-  always.set("theme", theme);
-  drawTheme();
-}
-
-function drawTheme() {
-  const [drawing, name] = otherTheme() === "light" ? ["sun", "Light"] : ["moon", "Dark"];
-  byId("theme").replaceChildren(icon(drawing));
-  byId("theme").title = `${name} (Alt+T)`;
-  byId("theme").setAttribute("aria-label", name);
-}
 
 listenToKeys({
   n: () => newChat(),
@@ -353,6 +298,5 @@ byId("close-map").append(icon("close"));
 byId("feedback").append(icon("download"), "Feedback");
 byId("key").append(icon("key"), "Key");
 byId("shortcuts").append(icon("keyboard"), "Shortcuts");
-systemIsDark.addEventListener("change", drawTheme);
 drawTheme();
 begin();
