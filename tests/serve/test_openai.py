@@ -144,7 +144,7 @@ def test_completions(client: openai.OpenAI, served: Served) -> None:
         found = client.completions.create(model="ann", prompt=prompt, max_tokens=4, temperature=0)
         many = isinstance(prompt, list) and not isinstance(prompt[0], int)
         assert len(found.choices) == (2 if many else 1)
-    # Until the end finish_reason is null, as OpenAI sends it; the strict client's types forget that.
+    # Until the end finish_reason is null, as OpenAI sends it; the strict client forgets that.
     lenient = openai.OpenAI(base_url=f"{served.url}/v1", api_key="unused")
     streamed = lenient.completions.create(
         model="ann", prompt="it is 3", max_tokens=4, temperature=0, stream=True

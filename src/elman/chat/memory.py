@@ -2,7 +2,7 @@
 
 A state is kept for each message, and those of old messages are thinned: the state after message d
 stays until the conversation is 16 · 2^k messages longer, where 2^k is the largest power of two that
-divides d. So whoever goes back x messages reads at most x / 8 of them anew, a conversation of n
+divides d. So whoever goes back x messages reads at most x / 7 of them anew, a conversation of n
 messages holds about 16 + 8 log2(n / 16) states, and the end of every branch is always kept.
 """
 

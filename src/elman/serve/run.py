@@ -1,8 +1,10 @@
 """From bots and a store to a server that runs."""
 
 import logging
+import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast, get_args
 
@@ -104,4 +106,18 @@ def serve(
         logging.getLogger("elman").setLevel(logging.INFO)
         name = f"[{host}]" if ":" in host else host
         tell(f"http://{name}:{listening.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends quietly when it is told to, once what was being said is said."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        handled = [signal.SIGINT, signal.SIGTERM]
+        before = [signal.signal(each, self.handle_exit) for each in handled]
+        try:
+            yield
+        finally:
+            for each, handler in zip(handled, before, strict=True):
+                signal.signal(each, handler)

@@ -66,6 +66,10 @@ class Recent:
             self._kept.move_to_end(key)
         return found
 
+    def clear(self) -> None:
+        self._kept.clear()
+        self._size = 0
+
     def put(self, key: bytes, state: State, tokens: int) -> None:
         if key in self._kept:
             self._size -= _size(self._kept.pop(key).state)
