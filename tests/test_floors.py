@@ -20,7 +20,8 @@ ALLOWED = {
     "chat": {"errors", "bptt", "data", "model"},
     "evaluate": {"errors", "bptt", "data", "model"},
     "lens": {"errors", "bptt", "data", "model"},
-    "cli": {"errors", "bptt", "data", "model", "train", "chat", "evaluate", "lens"},
+    "serve": {"errors", "bptt", "data", "model", "chat", "evaluate", "lens"},
+    "cli": {"errors", "bptt", "data", "model", "train", "chat", "evaluate", "lens", "serve"},
     "__main__.py": {"cli"},
 }
 

@@ -1,17 +1,19 @@
 """A conversation whose memory is a value."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from elman.bptt import State
-from elman.chat import Session
+from elman.chat import MemoryStore, Session
 from elman.chat.replies import Replier
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.decoding import Sampling
+from elman.train import Config, train
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_state_is_what_reading_the_conversation_gives(bot: Bot) -> None:
     here = session(bot)
     say(here, "what is 1 plus 2?")
     asked = [ROLES["user"], *bot.tokenizer.encode("what is 1 plus 2?"), END]
-    replied = [ROLES["bot"], *here._exchanges[-1].said, END]
+    replied = [ROLES["bot"], *here._memory.tokens(here.path[-1]), END]
     state = bot.chatbot.initial_state(1)
     for message in (asked, replied):
         state = bot.chatbot.read(message, state)
@@ -92,7 +94,7 @@ def test_a_reply_that_is_left_counts_as_far_as_it_came(bot: Bot) -> None:
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
     assert here.facts.messages == 2
-    assert len(here._exchanges[-1].said) >= 1
+    assert here.path[-1].text
     say(here, "and then?")
 
 
@@ -140,3 +142,101 @@ def test_reset_forgets(bot: Bot) -> None:
     here.reset()
     assert here.facts.messages == 0
     assert here.facts.norm == 0
+
+
+def test_going_back_and_forth(bot: Bot) -> None:
+    here = session(bot)
+    states = [here.state]
+    for line in ("one", "two", "three"):
+        say(here, line)
+        states.append(here.state)
+    here.undo(2)
+    assert equal(here.state, states[1])
+    with pytest.raises(ElmanError, match="2 cannot be undone"):
+        here.undo(2)
+    "".join(here.edit(1, "uno"))
+    assert here.path[0].text == "uno"
+    assert here.facts.messages == 2
+    assert list(here.edit(2, "I say this")) == []
+    assert [node.role for node in here.path] == ["user", "bot"]
+    assert here.path[1].text == "I say this"
+    for bad in (0, 3, -1):
+        with pytest.raises(ElmanError, match="no message"):
+            here.edit(bad, "x")
+    # Everything is still in the tree: three messages of the first line, and two of the other.
+    texts = [node.text for node in here.tree()]
+    assert {"one", "two", "three", "uno", "I say this"} <= set(texts)
+
+
+def test_a_fork_goes_its_own_way(bot: Bot) -> None:
+    here = session(bot)
+    say(here, "hello")
+    there = here.fork("there")
+    assert equal(here.state, there.state)
+    say(there, "and then?")
+    assert (here.facts.messages, there.facts.messages) == (2, 4)
+    with pytest.raises(ElmanError, match="already"):
+        here.fork("there")
+
+
+def test_a_session_goes_on_where_it_was(bot: Bot, tmp_path: Path) -> None:
+    sampling = Sampling(seed=0, longest=20)
+    with MemoryStore(tmp_path / "memory.db") as store:
+        here = Session(bot, sampling, store=store, name="tea")
+        states = [here.state]
+        for number in range(12):
+            say(here, f"hello {number}")
+            states.append(here.state)
+        path = here.path
+    with MemoryStore(tmp_path / "memory.db") as store:
+        there = Session(bot, sampling, store=store, name="tea")
+        assert there.path == path
+        assert equal(there.state, here.state)
+        there.undo(11)
+        for ours, theirs in zip(there.state, states[1], strict=True):
+            # This old state was thinned, and is read anew: sums come in another order.
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        assert Session(bot, sampling, store=store, name="coffee").facts.messages == 0
+
+
+def test_a_reply_that_never_began_is_made_later(bot: Bot, tmp_path: Path) -> None:
+    sampling = Sampling(seed=0, longest=20)
+    with MemoryStore(tmp_path / "memory.db") as store:
+        Session(bot, sampling, store=store, name="tea").say("hello")  # and nobody listens
+        there = Session(bot, sampling, store=store, name="tea")
+        assert there.unanswered
+        assert "".join(there.again())
+        assert [node.role for node in there.path] == ["user", "bot"]
+
+
+def test_other_weights_read_the_transcript(
+    bot: Bot, tmp_path: Path, make_config: Callable[..., Config]
+) -> None:
+    train(make_config(train__seed=5), tmp_path / "other")
+    other = load_bot(tmp_path / "other")
+    with MemoryStore(tmp_path / "memory.db") as store:
+        here = Session(bot, Sampling(seed=0, longest=20), store=store, name="tea")
+        say(here, "hello")
+        there = Session(other, store=store, name="tea")
+        assert there.read_anew
+        assert [node.text for node in there.path] == [node.text for node in here.path]
+        state = other.chatbot.initial_state(1)
+        for node in there.path:
+            state = other.chatbot.read(there._memory.ids(node), state)
+        for ours, theirs in zip(there.state, state, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_state_from_a_file_is_where_a_session_begins(bot: Bot, tmp_path: Path) -> None:
+    here = session(bot)
+    say(here, "hello")
+    here.save(tmp_path / "kept")
+    with MemoryStore(tmp_path / "memory.db") as store:
+        there = Session(bot, Sampling(seed=0, longest=9), store=store, name="tea")
+        there.load(tmp_path / "kept")
+        for _ in range(10):
+            say(there, "go on")
+        there.undo(10)
+        assert equal(there.state, here.state)
+        again = Session(bot, store=store, name="tea")
+        assert again.facts == there.facts == here.facts

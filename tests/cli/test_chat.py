@@ -1,5 +1,6 @@
 """A piped chat: one line in, one line out."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,37 @@ def test_what_makes_no_sense_is_refused(
     assert ran.code == 2
     assert message in ran.err
     assert not ran.out
+
+
+def test_a_session_is_kept(elman: Run, trained: Path, tmp_path: Path) -> None:
+    kept = ("--session", "tea", "--db", tmp_path / "memory.db", "--seed", 1)
+    ran = elman("chat", trained, *kept, given="hello\nwhat is 1 plus 2?\n")
+    assert (ran.code, ran.err) == (0, "")
+    ran = elman("chat", trained, *kept, given="/state\n/undo\n/fork milk\n/edit 1 bye\n/tree\n")
+    assert ran.code == 0
+    assert "tea goes on, 4 messages old" in ran.err
+    said = ran.out.splitlines()
+    assert "4 messages old" in said[0]
+    assert "2 messages are left" in said[1]
+    assert said[2] == "you are in milk now; tea stays as it was"
+    # One line: a piped reply has no line breaks.
+    assert "user  hello" in said[-1]
+    assert "user  bye" in said[-1]
+    ran = elman("sessions", "list", "--db", tmp_path / "memory.db")
+    assert "milk" in ran.out
+    assert "tea" in ran.out
+    ran = elman("sessions", "show", "tea", "--db", tmp_path / "memory.db")
+    assert ran.out.splitlines()[0].endswith("hello")
+    ran = elman("sessions", "export", "--branches", "--db", tmp_path / "memory.db")
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert {line["id"].split()[0] for line in lines} == {"tea", "milk"}
+    ran = elman(
+        "sessions", "export", "tea", "--db", tmp_path / "memory.db", "--out", tmp_path / "x.jsonl"
+    )
+    assert elman("data", "inspect", tmp_path / "x.jsonl").code == 0
+    assert elman("sessions", "delete", "tea", "--db", tmp_path / "memory.db").code == 0
+    ran = elman("sessions", "delete", "tea", "--db", tmp_path / "memory.db")
+    assert ran.code == 2
+    assert "there is no session 'tea'" in ran.err
+    assert "milk" in elman("sessions", "list", "--json", "--db", tmp_path / "memory.db").out
+    assert elman("chat", trained, "--session", " ").code == 2

@@ -8,32 +8,17 @@ from pathlib import Path
 import torch
 
 from elman.bptt import State
+from elman.chat.memory import LOCAL, Kept, MemoryStore, Node, next_key
+from elman.chat.recall import Memory
 from elman.chat.replies import Replier
 from elman.data.conversation import named
-from elman.data.tokenizer import END, ROLES
+from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_state, save_state
 from elman.model.decoding import Sampling
 
 AVOID = 5
-"""Exchanges, whose replies are not given again where there is another."""
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One message of the user's and the bot's reply to it.
-
-    Args:
-        before: the state before the user's message.
-        asked: the state after it: what the reply is made from.
-        after: the state after the reply.
-        said: the reply's tokens, without END.
-    """
-
-    before: State
-    asked: State
-    after: State
-    said: tuple[int, ...]
+"""Exchanges, whose replies are not given again where another is about as good."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +33,15 @@ class StateFacts:
 class Session:
     """Say something, get a reply, in time that does not grow with the conversation.
 
+    Every message is kept with the state after it, so that going back, another reply, a changed
+    message and a fork are look-ups.
+
     Args:
         bot: who replies.
         sampling: how replies are drawn.
         speaker: who speaks with it, for a bot that knows people by their names.
+        store: where the conversation is kept; None: in memory.
+        name: of the session; one that the store knows goes on where it was.
         replier: chooses the replies, by its own sampling; None: the best of some that are drawn.
 
     Raises:
@@ -63,6 +53,8 @@ class Session:
         bot: Bot,
         sampling: Sampling | None = None,
         speaker: str | None = None,
+        store: MemoryStore | None = None,
+        name: str = "",
         replier: Replier | None = None,
     ) -> None:
         if speaker is not None and not bot.knows_names:
@@ -70,22 +62,42 @@ class Session:
         self._bot, self._speaker = bot, speaker
         self.replier = replier or Replier(bot, sampling)
         self._generator = self.replier.sampling.generator()
-        self._exchanges: list[Exchange] = []
-        self._start: State = bot.chatbot.initial_state(1)
-        self._start_messages = 0
+        self.name = name
+        self._store = store or MemoryStore()
+        self._memory = Memory(self._store, bot)
+        self._head: Node | None = None
+        self._state: State = bot.chatbot.initial_state(1)
+        with self._store.reading() as connection:
+            kept = self._store.session(connection, LOCAL, name)
+        self.read_anew = False
+        if kept is not None:
+            self._resume(kept)
 
     @property
     def state(self) -> State:
         """The memory of everything said so far, (1, size) tensors."""
-        return self._exchanges[-1].after if self._exchanges else self._start
+        return self._state
 
     @property
     def facts(self) -> StateFacts:
         return StateFacts(
             bytes=sum(tensor.nbytes for tensor in self.state),
-            messages=self._start_messages + 2 * len(self._exchanges),
+            messages=0 if self._head is None else self._head.depth,
             norm=float(torch.cat(self.state, dim=1).norm()),
         )
+
+    @property
+    def path(self) -> list[Node]:
+        """The messages so far, the first one first."""
+        if self._head is None:
+            return []
+        with self._store.reading() as connection:
+            return self._store.path(connection, LOCAL, self._head.key)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the last message is the user's: its reply was left before it began."""
+        return self._head is not None and self._head.role == "user"
 
     def say(self, text: str) -> Iterator[str]:
         """Reply to a message, in pieces of text as they are made.
@@ -95,13 +107,8 @@ class Session:
         Raises:
             ElmanError: where there is nothing in the message.
         """
-        if not text.strip():
-            raise ElmanError("there is nothing in the message")
-        if self._speaker is not None:
-            text = named(self._speaker, text)
-        ids = [ROLES["user"], *self._bot.tokenizer.encode(text.encode(errors="replace")), END]
-        before = self.state
-        return self._reply(before, self._bot.chatbot.read(ids, before))
+        self._read("user", self._heard(text))
+        return self._reply()
 
     def again(self) -> Iterator[str]:
         """Another reply to the last message.
@@ -109,21 +116,71 @@ class Session:
         Raises:
             ElmanError: where nothing was said yet.
         """
-        last = self._pop("answer again")
-        return self._reply(last.before, last.asked, last)
+        last = self._head
+        if last is None or last.role == "state":
+            raise ElmanError("there is nothing to answer again yet")
+        if last.role == "bot":
+            self._go(last.parent)
+        return self._reply(last)
 
-    def undo(self) -> None:
-        """Forget the last message and its reply.
+    def undo(self, count: int = 1) -> None:
+        """Forget the last messages and their replies.
 
         Raises:
-            ElmanError: where nothing was said yet.
+            ElmanError: where so much was not said yet.
         """
-        self._pop("undo")
+        asked = [node for node in self.path if node.role == "user"]
+        if not asked:
+            raise ElmanError("there is nothing to undo yet")
+        if not 1 <= count <= len(asked):
+            raise ElmanError(f"{count} cannot be undone: from 1 to {len(asked):,} can")
+        self._go(asked[-count].parent)
+
+    def edit(self, number: int, text: str) -> Iterator[str]:
+        """Go back to a message and say something else in its place; what was said stays a branch.
+
+        Args:
+            number: of the message, from 1, as `tree` counts.
+            text: the user's, which is replied to; or the bot's, which then has said so.
+
+        Raises:
+            ElmanError: where there is no such message, or nothing in the text.
+        """
+        found = [node for node in self.path if node.depth == number and node.role != "state"]
+        if not found:
+            raise ElmanError(f"there is no message {number}")
+        [node] = found
+        text = self._heard(text) if node.role == "user" else text
+        if not text.strip():
+            raise ElmanError("there is nothing in the message")
+        self._go(node.parent)
+        self._read(node.role, text)
+        return self._reply() if node.role == "user" else iter(())
+
+    def fork(self, name: str) -> "Session":
+        """Another session that begins with all that was said here, and goes its own way.
+
+        Raises:
+            ElmanError: where the store has a session of that name.
+        """
+        with self._store.writing() as connection:
+            if self._store.session(connection, LOCAL, name) is not None:
+                raise ElmanError(f"there is a session {name!r} already")
+            head = None if self._head is None else self._head.key
+            self._store.move(connection, LOCAL, self._names(name), head)
+        return Session(self._bot, None, self._speaker, self._store, name, self.replier)
+
+    def tree(self) -> list[Node]:
+        """The messages of all branches that were said here, parents before children."""
+        with self._store.reading() as connection:
+            return self._store.tree(connection, LOCAL, f"session {self.name}")
 
     def reset(self) -> None:
         """Forget everything."""
-        self._exchanges.clear()
-        self._start, self._start_messages = self._bot.chatbot.initial_state(1), 0
+        with self._store.writing() as connection:
+            self._store.delete_session(connection, LOCAL, self.name)
+            self._store.move(connection, LOCAL, self._names(), None)
+        self._head, self._state = None, self._bot.chatbot.initial_state(1)
 
     def save(self, path: Path) -> None:
         """Keep the state in a file.
@@ -141,23 +198,33 @@ class Session:
         """
         state, facts = load_state(path, self._bot)
         self.reset()
-        self._start, self._start_messages = state, int(facts.get("messages", 0))
+        numbers = b"".join(tensor.numpy().tobytes() for tensor in state)
+        key = next_key(self._memory.start, "state", numbers.hex())
+        first = self._memory.after(None, "state", path.name)
+        depth = int(facts.get("messages", 0))
+        self._keep(first._replace(key=key, root=key, depth=depth), state)
 
-    def _pop(self, what: str) -> Exchange:
-        if not self._exchanges:
-            raise ElmanError(f"there is nothing to {what} yet")
-        return self._exchanges.pop()
+    def _heard(self, text: str) -> str:
+        """A message of the user's as the bot reads it."""
+        if not text.strip():
+            raise ElmanError("there is nothing in the message")
+        return text if self._speaker is None else named(self._speaker, text)
 
-    def _reply(self, before: State, asked: State, last: Exchange | None = None) -> Iterator[str]:
-        """Say a reply, and remember it; where it is left before it began, `last` stays said."""
-        recent = self._exchanges[-1].said if self._exchanges else ()
-        avoid = {each.said for each in self._exchanges[-AVOID:]}
+    def _read(self, role: str, text: str) -> None:
+        node = self._memory.after(self._head, role, text)
+        self._keep(node, self._memory.read([node], self._state))
+
+    def _reply(self, last: Node | None = None) -> Iterator[str]:
+        """Say a reply, and keep it; where it is left before it began, `last` stays said."""
+        lately = self._said_lately()
+        avoid = set(lately)
         if last is not None:
-            avoid.add(last.said)
-        tokens = self.replier(asked, self._generator, recent, avoid)
+            avoid.add(tuple(self._memory.tokens(last)))
+        recent = lately[0] if lately else ()
+        tokens = self.replier(self._state, self._generator, recent, avoid)
         text = codecs.getincrementaldecoder("utf-8")("replace")
         said: list[int] = []
-        state = asked
+        state = self._state
         finished = False
         try:
             for token, reached in tokens:
@@ -174,7 +241,59 @@ class Session:
             if not finished and said:
                 with torch.no_grad():
                     state = self._bot.chatbot.end_message(state)
-            if said or last is None:
-                self._exchanges.append(Exchange(before, asked, state, tuple(said)))
-            else:
-                self._exchanges.append(last)
+            if said:
+                text_said = self._bot.tokenizer.decode(said)
+                self._keep(self._memory.after(self._head, "bot", text_said, said), state)
+            elif last is not None:
+                self._go(last.key)
+
+    def _said_lately(self) -> list[tuple[int, ...]]:
+        """The tokens of the bot's last replies, the newest first."""
+        found = []
+        with self._store.reading() as connection:
+            node = self._head
+            for _ in range(2 * AVOID):
+                node = node and self._store.node(connection, LOCAL, node.parent)
+                if node is not None and node.role == "bot":
+                    found.append(tuple(self._memory.tokens(node)))
+        return found
+
+    def _names(self, name: str | None = None) -> tuple[str, str, bytes]:
+        name = self.name if name is None else name
+        return name, str(self._bot.path), self._memory.made_by
+
+    def _keep(self, node: Node, state: State) -> None:
+        """Add a message after the last one; on disk when this returns."""
+        passed = None if self._head is None else self._head.key
+        with self._store.writing() as connection:
+            self._memory.put(connection, node, state)
+            self._store.move(connection, LOCAL, self._names(), node.key, passed)
+        self._head, self._state = node, state
+
+    def _go(self, key: bytes) -> None:
+        """Stand after another message; none of what was said is lost."""
+        state = self._memory.state(key)
+        with self._store.writing() as connection:
+            head = self._store.node(connection, LOCAL, key)
+            self._store.move(connection, LOCAL, self._names(), None if head is None else key)
+        self._head, self._state = head, state
+
+    def _resume(self, kept: Kept) -> None:
+        if kept.head is None:
+            return
+        if kept.made_by == self._memory.made_by:
+            self._state = self._memory.state(kept.head)
+            with self._store.reading() as connection:
+                self._head = self._store.node(connection, LOCAL, kept.head)
+            return
+        # Another bot, or this one after more training: what was said is read anew.
+        with self._store.reading() as connection:
+            path = self._memory.adopt(self._store.path(connection, LOCAL, kept.head))
+        self.read_anew = True
+        self._state = self._memory.read(path, self._state)
+        self._head = path[-1]
+        with self._store.writing() as connection:
+            for node in path[:-1]:
+                self._memory.put(connection, node)
+            self._memory.put(connection, path[-1], self._state)
+            self._store.move(connection, LOCAL, self._names(), path[-1].key)

@@ -5,7 +5,19 @@ import sys
 
 import typer
 
-from elman.cli import ab, bench, chat, data, demo, evaluate, lens, train
+from elman.cli import (
+    ab,
+    bench,
+    chat,
+    data,
+    demo,
+    evaluate,
+    keys,
+    lens,
+    serve,
+    sessions,
+    train,
+)
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -26,6 +38,9 @@ app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
 app.command("lens")(lens.lens)
 app.command("bench")(bench.bench)
+app.add_typer(sessions.app)
+app.command("serve")(serve.serve)
+app.add_typer(keys.app)
 
 
 def main() -> None:

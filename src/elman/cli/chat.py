@@ -19,15 +19,19 @@ from elman.cli.replying import (
     make_replier,
     make_sampling,
 )
+from elman.cli.store import Database, open_store
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
-    from elman.chat import Session
+    from elman.chat import Node, Session
 
 COMMANDS = {
-    "/undo": "forget the last message and its reply",
     "/again": "another reply to the last message",
+    "/undo N": "go back N messages and their replies (1 if left out)",
+    "/edit N TEXT": "say something else in the place of message N",
+    "/fork NAME": "go on in another session that begins with all this",
+    "/tree": "what was said, with all branches, numbered",
     "/reset": "forget everything",
     "/save FILE": "keep the state of this conversation in a file",
     "/load FILE": "go on from a kept state",
@@ -65,13 +69,18 @@ def chat(
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
     ] = "float32",
+    name: Annotated[
+        str | None,
+        typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
+    ] = None,
+    database: Database = None,
 ) -> None:
     """Talk with a bot; lines from a pipe are answered one by one.
 
-    Example: `elman chat bots/ann --temperature 0.6`; without a folder, with the base bot.
+    Example: `elman chat bots/ann --session tea`; without a folder, with the base bot.
     """
     from elman.bptt.decode import Precision
-    from elman.chat import Session
+    from elman.chat import MemoryStore, Session
     from elman.model.checkpoint import BASE, load_bot
 
     sampling = make_sampling(
@@ -95,6 +104,8 @@ def chat(
         who = "knows people by name" if speaker is None else f"has never met {speaker}"
         names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
         print(plain(f"This bot {who}; with --as you can be {names}."), file=sys.stderr)
+    if name is not None and not name.strip():
+        raise ElmanError("--session needs a name")
     replier = make_replier(
         loaded,
         sampling,
@@ -104,29 +115,45 @@ def chat(
         unsure=unsure,
         wrong=wrong,
     )
-    talk(
-        Session(loaded, speaker=speaker, replier=replier), loaded.config["data"].get("bot") or "bot"
-    )
+    with MemoryStore() if name is None else open_store(database) as store:
+        session = Session(loaded, None, speaker, store, name or "", replier)
+        _greet(session)
+        talk(session, loaded.config["data"].get("bot") or "bot")
+
+
+def _greet(session: "Session") -> None:
+    """Say where a session that goes on stands."""
+    messages = session.facts.messages
+    if session.read_anew:
+        print(
+            f"This session was kept with other weights: its {messages:,} messages were read anew.",
+            file=sys.stderr,
+        )
+    elif messages:
+        print(plain(f"{session.name} goes on, {messages:,} messages old."), file=sys.stderr)
+    if session.unanswered:
+        print("Its last message has no reply yet: /again makes one.", file=sys.stderr)
 
 
 def talk(session: "Session", name: str) -> None:
     """Hold a conversation on standard input and output, until it ends."""
+    conversation = Talk(session)
     if sys.stdin.isatty():
-        _at_a_terminal(session, name)
+        _at_a_terminal(conversation, name)
         return
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     for line in sys.stdin:
         if line.strip():
             try:
                 # One line in, one line out: a reply of several lines becomes one.
-                print(" ".join("".join(answer(session, line.strip())).split("\n")), flush=True)
+                print(" ".join("".join(conversation.answer(line.strip())).split("\n")), flush=True)
             except ElmanError as error:
                 print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
             except EOFError:
                 return
 
 
-def _at_a_terminal(session: "Session", name: str) -> None:
+def _at_a_terminal(conversation: "Talk", name: str) -> None:
     import readline  # noqa: F401  (gives input() editing and history)
 
     print(
@@ -141,10 +168,10 @@ def _at_a_terminal(session: "Session", name: str) -> None:
         if not line:
             continue
         try:
-            speaks = not line.startswith("/") or line == "/again"
+            speaks = not line.startswith("/") or line == "/again" or line.startswith("/edit ")
             if speaks:
                 print(f"{plain(name)}> ", end="", flush=True)
-            for piece in answer(session, line):
+            for piece in conversation.answer(line):
                 print(piece, end="", flush=True)
             print()
         except KeyboardInterrupt:
@@ -155,62 +182,126 @@ def _at_a_terminal(session: "Session", name: str) -> None:
             return
 
 
-def answer(session: "Session", line: str) -> Iterator[str]:
-    """What is shown for one line of input, in pieces, with nothing that a terminal would obey.
+class Talk:
+    """A conversation by lines of input: what is said, and commands.
 
-    Raises:
-        ElmanError: where a command is unknown, or cannot be done.
-        EOFError: where it is time to leave.
+    Args:
+        session: where it begins; `/fork` goes to another.
     """
-    if not line.startswith("/"):
-        yield from map(plain, session.say(line))
-        yield _origin(session)
-        return
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+
+    def answer(self, line: str) -> Iterator[str]:
+        """What is shown for one line, in pieces, with nothing that a terminal would obey.
+
+        Raises:
+            ElmanError: where a command is unknown, or cannot be done.
+            EOFError: where it is time to leave.
+        """
+        if not line.startswith("/"):
+            return map(plain, self._told(self.session.say(line)))
+        command, _, rest = line.partition(" ")
+        return map(plain, self._obey(command, rest.strip()))
+
+    def _told(self, reply: Iterator[str]) -> Iterator[str]:
+        """A reply, and where it came from if it may come from both the net and people."""
+        pieces = 0
+        for piece in reply:
+            pieces += 1
+            yield piece
+        last = self.session.replier.last
+        if pieces and last is not None and self.session.replier.reply_from == "best":
+            yield "  [said by somebody]" if last.origin == "data" else "  [made]"
+
+    def _obey(self, command: str, rest: str) -> Iterator[str]:
+        session = self.session
+        match command:
+            case "/undo":
+                session.undo(_number(command, rest or "1"))
+                yield f"undone; {session.facts.messages:,} messages are left"
+            case "/edit":
+                number, _, text = rest.partition(" ")
+                yield from self._told(session.edit(_number(command, number), text))
+            case "/fork":
+                if not session.name:
+                    raise ElmanError("only a session can be forked: elman chat BOT --session NAME")
+                if not rest:
+                    raise ElmanError("/fork takes a name: /fork NAME")
+                self.session = session.fork(rest)
+                yield f"you are in {rest} now; {session.name} stays as it was"
+            case "/save":
+                path = _file(command, rest)
+                session.save(path)
+                yield f"kept in {path} ({path.stat().st_size:,} bytes)"
+            case "/load":
+                path = _file(command, rest)
+                session.load(path)
+                yield f"{path}: {session.facts.messages:,} messages old"
+            case _ if rest:
+                raise ElmanError(f"{command} takes nothing after it")
+            case "/again":
+                yield from self._told(session.again())
+            case "/tree":
+                yield "\n".join(drawn(session))
+            case "/reset":
+                session.reset()
+                yield "everything is forgotten"
+            case "/state":
+                facts = session.facts
+                size, age = f"{facts.bytes:,} bytes", f"{facts.messages:,} messages old"
+                yield f"{size}, {age}, norm {facts.norm:.2f}"
+            case "/help":
+                width = max(map(len, COMMANDS))
+                yield "\n".join(f"{name:{width}}  {what}" for name, what in COMMANDS.items())
+            case "/quit":
+                raise EOFError
+            case _:
+                raise ElmanError(f"no command {command}; /help lists them")
+
+
+def _number(command: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise ElmanError(f"{command} takes a number, not {text!r}")
+    return int(text)
+
+
+def _file(command: str, text: str) -> Path:
     try:
-        command, *arguments = shlex.split(line)
+        names = shlex.split(text)
     except ValueError as error:
-        raise ElmanError(f"{line}: {error}") from None
-    if command in ("/save", "/load"):
-        if len(arguments) != 1:
-            raise ElmanError(f"{command} takes one file: {command} FILE")
-        try:
-            path = Path(arguments[0]).expanduser()
-        except RuntimeError as error:  # of "~nobody"
-            raise ElmanError(f"{arguments[0]}: {error}") from None
-        if command == "/save":
-            session.save(path)
-            yield f"kept in {path} ({path.stat().st_size:,} bytes)"
-        else:
-            session.load(path)
-            yield f"{path}: {session.facts.messages:,} messages old"
-        return
-    if arguments:
-        raise ElmanError(f"{command} takes nothing after it")
-    match command:
-        case "/again":
-            yield from map(plain, session.again())
-            yield _origin(session)
-        case "/undo":
-            session.undo()
-            yield f"undone; {session.facts.messages:,} messages are left"
-        case "/reset":
-            session.reset()
-            yield "everything is forgotten"
-        case "/state":
-            facts = session.facts
-            yield (f"{facts.bytes:,} bytes, {facts.messages:,} messages old, norm {facts.norm:.2f}")
-        case "/help":
-            width = max(map(len, COMMANDS))
-            yield "\n".join(f"{name:{width}}  {what}" for name, what in COMMANDS.items())
-        case "/quit":
-            raise EOFError
-        case _:
-            raise ElmanError(f"no command {command}; /help lists them")
+        raise ElmanError(f"{command} {text}: {error}") from None
+    if len(names) != 1:
+        raise ElmanError(f"{command} takes one file: {command} FILE")
+    try:
+        return Path(names[0]).expanduser()
+    except RuntimeError as error:  # of "~nobody"
+        raise ElmanError(f"{names[0]}: {error}") from None
 
 
-def _origin(session: "Session") -> str:
-    """Where a reply came from, where it may come from both."""
-    last = session.replier.last
-    if last is None or session.replier.reply_from != "best":
-        return ""
-    return "  [said by somebody]" if last.origin == "data" else "  [made]"
+WIDTH = 72
+"""Characters of a message in the tree."""
+
+
+def drawn(session: "Session") -> list[str]:
+    """The tree of what was said: a branch is indented, and where we are is marked."""
+    nodes = session.tree()
+    if not nodes:
+        return ["nothing was said yet"]
+    here = {node.key for node in session.path}
+    children: dict[bytes, list[Node]] = {}
+    for node in nodes:
+        children.setdefault(node.parent, []).append(node)
+    keys = {node.key for node in nodes}
+    waiting = [(node, 0) for node in reversed(nodes) if node.parent not in keys]
+    lines = []
+    while waiting:
+        node, indent = waiting.pop()
+        words = " ".join(node.text.split())
+        words = words if len(words) <= WIDTH else words[: WIDTH - 1] + "…"
+        mark = "*" if node.key in here else " "
+        lines.append(f"{node.depth:>4}{mark} {'  ' * indent}{node.role:4}  {words}")
+        after = children.get(node.key, [])
+        # The first branch goes straight on, below the later ones.
+        waiting += [(child, indent + (n > 0)) for n, child in enumerate(after)]
+    return lines

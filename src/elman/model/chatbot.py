@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, Self, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -62,6 +62,8 @@ class Chatbot(nn.Module, ABC):
     """
 
     vocabulary_size: int
+    ends_by_step: ClassVar[bool] = False
+    """Whether saying END by `step` is what `end_message` does."""
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -165,7 +167,20 @@ class Chatbot(nn.Module, ABC):
 
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
         """The state after one whole message, for one lane."""
-        return self.score([[np.asarray(message)]], state)[1]
+        return self.absorb([self.pieces(np.asarray(message))], state)
+
+    def pieces(self, message: np.ndarray) -> list[np.ndarray]:
+        """A message in parts that may be read one after the other, at different times."""
+        return [message]
+
+    @abstractmethod
+    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        """The state of each lane after its pieces, as `score` gives it, without scoring.
+
+        Args:
+            lanes: for each lane the pieces of one or more messages, at least one.
+            state: what each lane has read before them.
+        """
 
     @abstractmethod
     def begin_reply(self, state: State) -> tuple[Tensor, State]:

@@ -44,12 +44,14 @@ class Bot:
         tokenizer: its own.
         config: the run's whole configuration, as JSON.
         path: its folder.
+        precision: of the weights that replies are made from.
     """
 
     chatbot: Chatbot
     tokenizer: Tokenizer
     config: dict[str, Any]
     path: Path
+    precision: Precision = "float32"
 
     @property
     def knows_names(self) -> bool:
@@ -151,7 +153,7 @@ def load_bot(folder: Path | str, precision: Precision = "float32") -> Bot:
         raise ElmanError(f"{folder / CONFIG}: {error}") from None
     except RuntimeError as error:
         raise ElmanError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {error}") from None
-    return Bot(chatbot.eval().pack(precision), tokenizer, config, folder)
+    return Bot(chatbot.eval().pack(precision), tokenizer, config, folder, precision)
 
 
 def weights_digest(chatbot: Chatbot) -> str:
@@ -200,3 +202,10 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
 def made_by(chatbot: Chatbot, tokenizer: Tokenizer) -> dict[str, str]:
     """Digests of what makes states: a state is valid only for these."""
     return {"weights": weights_digest(chatbot), "tokenizer": tokenizer.digest}
+
+
+def state_digest(bot: Bot) -> bytes:
+    """Names all that a state depends on: weights, pieces, precision and layout. 16 bytes."""
+    digests = made_by(bot.chatbot, bot.tokenizer)
+    parts = [*digests.values(), bot.precision, *map(str, bot.chatbot.state_spec)]
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()

@@ -1,0 +1,443 @@
+"""Conversations kept: every message a node, under a hash of all that was said before and in it.
+
+A state is kept for each message, and those of old messages are thinned: the state after message d
+stays until the conversation is 16 · 2^k messages longer, where 2^k is the largest power of two that
+divides d. So whoever goes back x messages reads at most x / 7 of them anew, a conversation of n
+messages holds about 16 + 8 log2(n / 16) states, and the end of every branch is always kept.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    exists,
+    func,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from elman.data.conversation import Role
+from elman.errors import ElmanError
+
+FORMAT = 1
+"""Raised whenever a store written before can no longer be read."""
+
+LOCAL = "local"
+"""Who owns what is said at this computer, without a key."""
+
+RECENT = 16
+"""A state is kept until the conversation is at least so many messages longer."""
+
+TABLES = MetaData()
+
+about = Table("about", TABLES, Column("name", String, primary_key=True), Column("value", String))
+
+nodes = Table(
+    "nodes",
+    TABLES,
+    Column("key", LargeBinary, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("parent", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("role", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("tokens", LargeBinary),
+    Column("time", Float, nullable=False),
+    Index("children", "parent"),
+    sqlite_with_rowid=False,
+)
+
+states = Table(
+    "states",
+    TABLES,
+    Column("key", LargeBinary, primary_key=True),
+    Column("root", LargeBinary, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Index("to_be_thinned", "root", "depth"),
+)
+
+holds = Table(
+    "holds",
+    TABLES,
+    Column("owner", String, primary_key=True),
+    Column("holder", String, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Index("held", "key"),
+    sqlite_with_rowid=False,
+)
+
+sessions = Table(
+    "sessions",
+    TABLES,
+    Column("owner", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("bot", String, nullable=False),
+    Column("made_by", LargeBinary, nullable=False),
+    Column("head", LargeBinary),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+)
+
+
+class Node(NamedTuple):
+    """One message, after all those before it.
+
+    Args:
+        key: the hash of whose conversation it is, what made its states, and everything said.
+        parent: the key before it.
+        root: the key of the conversation's first message.
+        depth: how many messages were read up to it.
+        role: whose; "state" stands for a conversation of which only the state is known.
+        text: as the bot read it.
+        tokens: ids as little-endian uint16, where the tokenizer would cut the text otherwise.
+        time: when, in seconds since 1970.
+    """
+
+    key: bytes
+    parent: bytes
+    root: bytes
+    depth: int
+    role: Role | Literal["state"]
+    text: str
+    tokens: bytes | None
+    time: float
+
+
+class Kept(NamedTuple):
+    """A session: its name, its bot, what made its states, its last message, and when."""
+
+    name: str
+    bot: str
+    made_by: bytes
+    head: bytes | None
+    created: float
+    updated: float
+
+
+def start_key(owner: str, made_by: bytes) -> bytes:
+    """The key before anything was said."""
+    return _hash(b"start", owner.encode(), made_by)
+
+
+def next_key(key: bytes, role: str, text: str) -> bytes:
+    """The key after one more message."""
+    return _hash(key, role.encode(), text.encode())
+
+
+def _hash(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.digest()
+
+
+def expiring(depth: int) -> list[int]:
+    """The depths whose states are dropped when a message of this depth is put."""
+    found, power = [], 1
+    while (old := depth - RECENT * power) > 0:
+        if old % (2 * power) == power:
+            found.append(old)
+        power *= 2
+    return found
+
+
+class MemoryStore:
+    """Nodes, states and sessions in a database. A look-up names an owner, and finds only theirs.
+
+    Args:
+        place: a path, a URL of SQLAlchemy's for SQLite, or nothing: in memory, until it is closed.
+
+    Raises:
+        ElmanError: where it cannot be opened, or another version of Elman made it.
+    """
+
+    def __init__(self, place: str | Path = "sqlite://") -> None:
+        self.url = _url(place)
+        self._engine = _engine(self.url)
+        try:
+            with self.writing() as connection:
+                TABLES.create_all(connection, checkfirst=True)
+                connection.execute(
+                    insert(about).values(name="format", value=str(FORMAT)).on_conflict_do_nothing()
+                )
+                found = connection.scalar(select(about.c.value).where(about.c.name == "format"))
+        except BaseException:
+            self.close()
+            raise
+        if found != str(FORMAT):
+            self.close()
+            raise ElmanError(
+                f"{self._where}: of format {found}; this Elman reads format {FORMAT}: use the "
+                "version that made it, or another --db"
+            )
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _where(self) -> str:
+        return self.url.database or "the memory"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A view of the store that does not change while it is looked at."""
+        with self._connection(write=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """All of what is written here is on disk when this is left, or none of it.
+
+        Raises:
+            ElmanError: where it cannot be written, such as on a full disk.
+        """
+        with self._connection(write=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _connection(self, write: bool) -> Iterator[Connection]:
+        try:
+            with (
+                self._engine.connect().execution_options(write=write) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        except SQLAlchemyError as error:
+            why = getattr(error, "orig", None) or error
+            done = "written" if write else "read"
+            raise ElmanError(f"{self._where}: cannot be {done}: {why}") from None
+
+    def put(
+        self, connection: Connection, owner: str, node: Node, state: bytes | None = None
+    ) -> None:
+        """Add a message, and the state after it; of one that is there, the state is put anew."""
+        values = node._asdict() | {"owner": owner}
+        adding = insert(nodes).values(values)
+        if state is None:
+            connection.execute(adding.on_conflict_do_nothing())
+            return
+        connection.execute(adding.on_conflict_do_update(set_={"tokens": node.tokens}))
+        kept = {"key": node.key, "root": node.root, "depth": node.depth, "state": state}
+        connection.execute(insert(states).values(kept).on_conflict_do_update(set_={"state": state}))
+        if old := expiring(node.depth):
+            self._thin(connection, node.root, old)
+
+    def _thin(self, connection: Connection, root: bytes, depths: list[int]) -> None:
+        """Drop the states at some depths, but for the ends of branches, and files' states."""
+        child = nodes.alias()
+        connection.execute(
+            delete(states).where(
+                states.c.root == root,
+                states.c.depth.in_(depths),
+                exists().where(child.c.parent == states.c.key),
+                ~exists().where(nodes.c.key == states.c.key, nodes.c.role == "state"),
+            )
+        )
+
+    def node(self, connection: Connection, owner: str, key: bytes) -> Node | None:
+        found = connection.execute(
+            select(*_NODE).where(nodes.c.key == key, nodes.c.owner == owner)
+        ).first()
+        return None if found is None else Node(*found)
+
+    def to_a_state(
+        self, connection: Connection, owner: str, key: bytes
+    ) -> list[tuple[Node, bytes | None]]:
+        """The message of a key and those before it, back to the nearest whose state is kept."""
+        with_state = select(*_NODE, states.c.state).outerjoin(states, states.c.key == nodes.c.key)
+        up = with_state.where(nodes.c.key == key, nodes.c.owner == owner).cte(recursive=True)
+        up = up.union_all(
+            with_state.join(up, nodes.c.key == up.c.parent).where(up.c.state.is_(None))
+        )
+        found = connection.execute(select(up).order_by(up.c.depth.desc()))
+        return [(Node(*row[:-1]), row[-1]) for row in found]
+
+    def path(self, connection: Connection, owner: str, key: bytes) -> list[Node]:
+        """All messages up to a key, the first one first."""
+        return self._up(connection, owner, [key])
+
+    def tree(self, connection: Connection, owner: str, holder: str) -> list[Node]:
+        """All messages of all branches that somebody holds, parents before children."""
+        return self._up(connection, owner, self.held(connection, owner, holder))
+
+    def _up(self, connection: Connection, owner: str, keys: Sequence[bytes]) -> list[Node]:
+        whole = select(*_NODE)
+        up = whole.where(nodes.c.key.in_(keys), nodes.c.owner == owner).cte(recursive=True)
+        up = up.union(whole.join(up, nodes.c.key == up.c.parent))
+        found = connection.execute(select(up).order_by(up.c.depth, up.c.time))
+        return [Node(*row) for row in found]
+
+    def known(self, connection: Connection, owner: str, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of some keys have a state."""
+        found: set[bytes] = set()
+        for begin in range(0, len(keys), 500):
+            found.update(
+                connection.scalars(
+                    select(nodes.c.key)
+                    .join(states, states.c.key == nodes.c.key)
+                    .where(nodes.c.owner == owner, nodes.c.key.in_(keys[begin : begin + 500]))
+                )
+            )
+        return found
+
+    def hold(self, connection: Connection, owner: str, holder: str, key: bytes) -> None:
+        """Keep a message, and all before it, until the holder lets go."""
+        values = {"owner": owner, "holder": holder, "key": key}
+        connection.execute(insert(holds).values(values).on_conflict_do_nothing())
+
+    def held(self, connection: Connection, owner: str, holder: str) -> list[bytes]:
+        mine = (holds.c.owner == owner) & (holds.c.holder == holder)
+        return list(connection.scalars(select(holds.c.key).where(mine)))
+
+    def let_go(
+        self, connection: Connection, owner: str, holder: str, key: bytes | None = None
+    ) -> None:
+        """Let go of one key or of all, and forget every message that nobody holds any more."""
+        mine = (holds.c.owner == owner) & (holds.c.holder == holder)
+        keys = self.held(connection, owner, holder) if key is None else [key]
+        connection.execute(delete(holds).where(mine, holds.c.key.in_(keys)))
+        for each in keys:
+            self._forget(connection, each)
+
+    def _forget(self, connection: Connection, key: bytes) -> None:
+        """Remove a message without holder or child, and those before it that only led to it."""
+        child = nodes.alias()
+        children = select(func.count()).where(child.c.parent == nodes.c.key).scalar_subquery()
+        free = select(nodes.c.key, nodes.c.parent).where(
+            ~exists().where(holds.c.key == nodes.c.key)
+        )
+        up = free.where(nodes.c.key == key, children == 0).cte(recursive=True)
+        up = up.union_all(free.join(up, nodes.c.key == up.c.parent).where(children == 1))
+        keys = list(connection.scalars(select(up.c.key)))
+        for begin in range(0, len(keys), 500):
+            some = keys[begin : begin + 500]
+            connection.execute(delete(nodes).where(nodes.c.key.in_(some)))
+            connection.execute(delete(states).where(states.c.key.in_(some)))
+
+    def session(self, connection: Connection, owner: str, name: str) -> Kept | None:
+        found = connection.execute(
+            select(*_KEPT).where(sessions.c.owner == owner, sessions.c.name == name)
+        ).first()
+        return None if found is None else Kept(*found)
+
+    def sessions(self, connection: Connection, owner: str) -> list[Kept]:
+        """All of an owner's, the latest first."""
+        found = connection.execute(
+            select(*_KEPT).where(sessions.c.owner == owner).order_by(sessions.c.updated.desc())
+        )
+        return [Kept(*row) for row in found]
+
+    def move(
+        self,
+        connection: Connection,
+        owner: str,
+        session: tuple[str, str, bytes],
+        head: bytes | None,
+        passed: bytes | None = None,
+    ) -> None:
+        """Set where a session stands; make it, if need be.
+
+        Args:
+            connection: of `writing`.
+            owner: whose.
+            session: its name, its bot, and what made its states.
+            head: the last message, None where nothing was said.
+            passed: what was its end, and is now on the way to its head.
+        """
+        name, bot, made_by = session
+        now = time.time()
+        values = {"bot": bot, "made_by": made_by, "head": head, "updated": now}
+        connection.execute(
+            insert(sessions)
+            .values(owner=owner, name=name, created=now, **values)
+            .on_conflict_do_update(index_elements=["owner", "name"], set_=values)
+        )
+        if head is not None:
+            self.hold(connection, owner, holder(name), head)
+        if passed is not None:
+            self.let_go(connection, owner, holder(name), passed)
+
+    def delete_session(self, connection: Connection, owner: str, name: str) -> bool:
+        """Forget a session, and what nobody else holds of it; False: there was none."""
+        self.let_go(connection, owner, holder(name))
+        mine = (sessions.c.owner == owner) & (sessions.c.name == name)
+        return connection.execute(delete(sessions).where(mine)).rowcount > 0
+
+
+def holder(session: str) -> str:
+    """The name under which a session holds its branches."""
+    return f"session {session}"
+
+
+_NODE = [nodes.c[name] for name in Node._fields]
+_KEPT = [sessions.c[name] for name in Kept._fields]
+
+
+def _url(place: str | Path) -> URL:
+    if isinstance(place, Path) or ":" not in place:
+        return URL.create("sqlite", database=str(Path(place).expanduser().resolve()))
+    try:
+        url = make_url(place)
+    except (ArgumentError, ValueError) as error:
+        raise ElmanError(f"{place}: not a database: {error}") from None
+    if url.get_backend_name() != "sqlite":
+        raise ElmanError(f"{place}: Elman keeps its memory in SQLite: sqlite:///PATH, or a path")
+    return url
+
+
+def _engine(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        path = Path(url.database)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # What people say is theirs: nobody else on the computer may read it.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise ElmanError(f"{path}: cannot be opened: {error.strerror}") from None
+        engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Connection, _: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # transactions are ours
+        for setting in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {setting}")  # type: ignore[call-overload]
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A reader that begins to write would be refused while another writes, instead of waiting.
+        writes = connection.get_execution_options().get("write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

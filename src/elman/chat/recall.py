@@ -1,0 +1,177 @@
+"""What a bot remembers of a conversation: its kept state, or the transcript read anew."""
+
+import hashlib
+import struct
+import time
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sqlalchemy import Connection
+
+from elman.bptt import State
+from elman.chat.memory import LOCAL, MemoryStore, Node, next_key, start_key
+from elman.data.tokenizer import END, ROLES
+from elman.errors import ElmanError
+from elman.model.blocks import StateSpec
+from elman.model.checkpoint import Bot, state_digest
+
+MAGIC = b"ELMS"
+VERSION = 1
+HEAD = struct.Struct("<4sBB16s16s")
+"""Magic, version, how many tensors, the digest of what made the state, the key of its message."""
+CHECK = 16
+"""Bytes of the checksum at the end."""
+
+AT_ONCE = 64
+"""Pieces of a transcript that are read at once: bounds the memory that reading takes."""
+
+
+def pack(state: State, made_by: bytes, key: bytes) -> bytes:
+    """A state of one lane as bytes: head, the tensors' sizes, the tensors (zlib), a checksum."""
+    head = HEAD.pack(MAGIC, VERSION, len(state), made_by, key)
+    sizes = struct.pack(f"<{len(state)}I", *(tensor.shape[1] for tensor in state))
+    numbers = b"".join(tensor.contiguous().numpy().tobytes() for tensor in state)
+    content = head + sizes + zlib.compress(numbers, 1)
+    return content + _check(content)
+
+
+def unpack(kept: bytes, spec: Sequence[StateSpec], made_by: bytes, key: bytes) -> State | None:
+    """The state, or None where it is damaged, of another message, or of other weights."""
+    content, check = kept[:-CHECK], kept[-CHECK:]
+    head = HEAD.pack(MAGIC, VERSION, len(spec), made_by, key)
+    head += struct.pack(f"<{len(spec)}I", *(part.size for part in spec))
+    if not content.startswith(head) or _check(content) != check:
+        return None
+    lengths = [part.size * part.dtype.itemsize for part in spec]
+    numbers = zlib.decompressobj().decompress(content[len(head) :], sum(lengths) + 1)
+    if len(numbers) != sum(lengths):
+        return None
+    ends = np.cumsum(lengths)
+    return tuple(
+        torch.frombuffer(bytearray(numbers[end - length : end]), dtype=part.dtype).unsqueeze(0)
+        for part, length, end in zip(spec, lengths, ends, strict=True)
+    )
+
+
+def _check(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=CHECK).digest()
+
+
+class Memory:
+    """The conversations of one owner with one bot.
+
+    Args:
+        store: where they are kept.
+        bot: whose states they are.
+        owner: who may reach them.
+        made_by: the bot's `state_digest`, where it is known already.
+    """
+
+    def __init__(
+        self, store: MemoryStore, bot: Bot, owner: str = LOCAL, made_by: bytes | None = None
+    ) -> None:
+        self.store, self.bot, self.owner = store, bot, owner
+        self.made_by = made_by or state_digest(bot)
+        self.start = start_key(owner, self.made_by)
+
+    def after(
+        self, parent: Node | None, role: str, text: str, tokens: Sequence[int] | None = None
+    ) -> Node:
+        """The node of one more message; nothing is kept yet.
+
+        Args:
+            parent: the message before it, None where it is the first.
+            role: whose.
+            text: what is said.
+            tokens: how the bot cut it, for what it said itself; None: as the tokenizer does.
+        """
+        text = text.encode(errors="replace").decode()
+        before = self.start if parent is None else parent.key
+        key = next_key(before, role, text)
+        own = None
+        if tokens is not None and list(tokens) != self.bot.tokenizer.encode(text):
+            own = np.array(tokens, "<u2").tobytes()
+        return Node(
+            key=key,
+            parent=before,
+            root=key if parent is None else parent.root,
+            depth=1 if parent is None else parent.depth + 1,
+            role=role,  # type: ignore[arg-type]
+            text=text,
+            tokens=own,
+            time=time.time(),
+        )
+
+    def tokens(self, node: Node) -> list[int]:
+        """The ids of a message's text."""
+        if node.tokens is not None:
+            return [int(token) for token in np.frombuffer(node.tokens, "<u2")]
+        return self.bot.tokenizer.encode(node.text)
+
+    def ids(self, node: Node) -> np.ndarray:
+        """A message from its role to its END.
+
+        Raises:
+            ElmanError: for a conversation of which only the state was known.
+        """
+        if node.role == "state":
+            raise ElmanError(
+                "this conversation began with a state from a file, which is damaged or was made "
+                "by other weights; without it, what was said later cannot be understood"
+            )
+        return np.array([ROLES[node.role], *self.tokens(node), END], np.uint16)
+
+    def find(self, connection: Connection, key: bytes) -> tuple[State, list[Node]]:
+        """The nearest state that can be trusted, and the messages to be read after it.
+
+        Raises:
+            ElmanError: where this owner has no such message.
+        """
+        spec = self.bot.chatbot.state_spec
+        unread: list[Node] = []
+        while key != self.start:
+            found = self.store.to_a_state(connection, self.owner, key)
+            if not found:
+                raise ElmanError("there is no such message")
+            for node, kept in found:
+                state = None if kept is None else unpack(kept, spec, self.made_by, node.key)
+                if state is not None:
+                    return state, unread[::-1]
+                unread.append(node)
+            key = unread[-1].parent
+        return self.bot.chatbot.initial_state(1), unread[::-1]
+
+    def state(self, key: bytes) -> State:
+        """The state after a message, from the nearest that is kept.
+
+        Raises:
+            ElmanError: where this owner has no such message.
+        """
+        with self.store.reading() as connection:
+            state, unread = self.find(connection, key)
+        return self.read(unread, state)
+
+    def read(self, unread: Sequence[Node], state: State) -> State:
+        """The state after some more messages."""
+        chatbot = self.bot.chatbot
+        pieces = [piece for node in unread for piece in chatbot.pieces(self.ids(node))]
+        for begin in range(0, len(pieces), AT_ONCE):
+            state = chatbot.absorb([pieces[begin : begin + AT_ONCE]], state)
+        return state
+
+    def put(self, connection: Connection, node: Node, state: State | None = None) -> None:
+        """Keep a message, and the state after it."""
+        packed = None if state is None else pack(state, self.made_by, node.key)
+        self.store.put(connection, self.owner, node, packed)
+
+    def adopt(self, path: Sequence[Node]) -> list[Node]:
+        """A transcript of other weights, under the keys of these."""
+        found: list[Node] = []
+        for node in path:
+            last = found[-1] if found else None
+            if node.role == "state":
+                self.ids(node)
+            found.append(self.after(last, node.role, node.text)._replace(time=node.time))
+        return found

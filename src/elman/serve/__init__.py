@@ -1,0 +1,1 @@
+"""The server: OpenAI's API over bots whose memory of a conversation is a state."""

@@ -1,0 +1,84 @@
+"""Errors as OpenAI's clients know them: {"error": {message, type, param, code}}."""
+
+from pydantic import BaseModel
+
+from elman.errors import ElmanError
+
+
+class ErrorBody(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorResponse(BaseModel):
+    """What is wrong, in one sentence."""
+
+    error: ErrorBody
+
+
+KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class ApiError(ElmanError):
+    """An answer that is an error.
+
+    Args:
+        status: of HTTP.
+        message: one sentence for people.
+        param: the part of the request that it is about.
+        code: one word for programs.
+        retry_after: seconds after which to try again.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+        self.retry_after = retry_after
+
+    @property
+    def body(self) -> ErrorResponse:
+        kind = KINDS.get(
+            self.status, "server_error" if self.status >= 500 else "invalid_request_error"
+        )
+        return ErrorResponse(
+            error=ErrorBody(message=self.message, type=kind, param=self.param, code=self.code)
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+
+
+def no_such_model(name: str) -> ApiError:
+    return ApiError(404, f"there is no model {name!r} here", "model", "model_not_found")
+
+
+def no_such(what: str, name: str) -> ApiError:
+    return ApiError(404, f"there is no {what} {name!r}", None, "not_found")
+
+
+def full() -> ApiError:
+    return ApiError(
+        429, "every lane is taken and the queue is full: try again soon", None, "overloaded", 1
+    )
+
+
+def cannot_be_kept(error: Exception) -> ApiError:
+    return ApiError(507, f"the reply could not be kept: {error}", None, "not_stored")

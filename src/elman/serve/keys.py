@@ -1,0 +1,92 @@
+"""API keys: who somebody is. Only their hashes are kept."""
+
+import hashlib
+import secrets
+import time
+from typing import NamedTuple
+
+from sqlalchemy import Column, Float, Integer, LargeBinary, String, Table, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from elman.chat.memory import TABLES, MemoryStore
+from elman.errors import ElmanError
+
+keys = Table(
+    "keys",
+    TABLES,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("per_minute", Integer),
+    Column("created", Float, nullable=False),
+    Column("revoked", Float),
+)
+
+
+class Key(NamedTuple):
+    """A key without its secret: what owns conversations is its id."""
+
+    id: str
+    name: str
+    per_minute: int | None
+    created: float
+    revoked: float | None
+
+
+_KEY = [keys.c[name] for name in Key._fields]
+
+
+class Keys:
+    """The keys of a store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def add(self, name: str, per_minute: int | None = None) -> tuple[Key, str]:
+        """Make a key: what is kept of it, and its secret, which nobody can be told again.
+
+        Raises:
+            ElmanError: where a key of that name is in use.
+        """
+        secret = f"elman-{secrets.token_urlsafe(32)}"
+        key = Key(f"key_{secrets.token_hex(6)}", name, per_minute, time.time(), None)
+        with self._store.writing() as connection:
+            used = (keys.c.name == name) & keys.c.revoked.is_(None)
+            if connection.execute(select(keys.c.id).where(used)).first() is not None:
+                raise ElmanError(f"there is a key {name!r} already: revoke it first")
+            connection.execute(insert(keys).values(**key._asdict(), hash=_hash(secret)))
+        return key, secret
+
+    def revoke(self, name: str) -> Key:
+        """Let nobody in with a key any more, by its name or id; what was said stays.
+
+        Raises:
+            ElmanError: where there is none in use.
+        """
+        with self._store.writing() as connection:
+            mine = ((keys.c.name == name) | (keys.c.id == name)) & keys.c.revoked.is_(None)
+            found = connection.execute(
+                update(keys).where(mine).values(revoked=time.time()).returning(*_KEY)
+            ).first()
+        if found is None:
+            raise ElmanError(f"there is no key {name!r} in use; elman keys list shows them")
+        return Key(*found)
+
+    def list(self) -> "list[Key]":
+        with self._store.reading() as connection:
+            return [Key(*row) for row in connection.execute(select(*_KEY).order_by(keys.c.created))]
+
+    def any(self) -> bool:
+        """Whether some key is in use."""
+        return any(key.revoked is None for key in self.list())
+
+    def find(self, secret: str) -> Key | None:
+        """The key of a secret, also where it was revoked."""
+        with self._store.reading() as connection:
+            found = connection.execute(select(*_KEY).where(keys.c.hash == _hash(secret))).first()
+        return None if found is None else Key(*found)
+
+
+def _hash(secret: str) -> bytes:
+    # A secret of 256 random bits cannot be guessed from its hash, however fast that is made.
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()

@@ -1,0 +1,416 @@
+"""/v1/responses: the server remembers; `previous_response_id` goes on, twice from one is a fork."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from elman.serve.batching import Ended, Read, Said
+from elman.serve.errors import ApiError, no_such
+from elman.serve.openai import TokenLogprob, token_logprob
+from elman.serve.records import Record
+from elman.serve.service import Service, Turn
+from elman.serve.wire import (
+    ROLES,
+    Content,
+    Metadata,
+    Request,
+    joined,
+    refuse,
+    sse,
+    text_of,
+)
+
+
+class InputItem(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    type: str | None = None
+    role: str | None = None
+    content: Content | None = None
+
+
+class ElmanWishes(BaseModel):
+    """What only this server can be asked for."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    beside: str | None = Field(
+        None,
+        max_length=200,
+        description="Of a response that goes on from none: another one, whose chat it belongs to, "
+        "as another reply to the first message does.",
+    )
+
+
+class ResponsesRequest(Request):
+    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    instructions: str | None = None
+    previous_response_id: str | None = Field(None, max_length=200)
+    max_output_tokens: int | None = Field(None, ge=1)
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    include: list[str] | None = None
+    store: bool | None = None
+    metadata: Metadata | None = None
+    tools: Any = None
+    background: bool | None = None
+    conversation: Any = None
+    prompt: Any = None
+    text: Any = None
+    elman: ElmanWishes | None = None
+
+
+class State(BaseModel):
+    """The memory after a response."""
+
+    bytes: int = Field(description="Size of the state: the same, however long the conversation.")
+    messages: int = Field(description="How many messages it has read and said.")
+
+
+class ElmanFacts(BaseModel):
+    """What only this server tells."""
+
+    state: State
+
+
+class OutputText(BaseModel):
+    type: Literal["output_text"] = "output_text"
+    text: str
+    annotations: list[Any] = []
+    logprobs: list[TokenLogprob] = []
+
+
+class OutputMessage(BaseModel):
+    type: Literal["message"] = "message"
+    id: str
+    status: Literal["in_progress", "completed", "incomplete"]
+    role: Literal["assistant"] = "assistant"
+    content: list[OutputText]
+
+
+class ResponsesUsage(BaseModel):
+    class Input(BaseModel):
+        cached_tokens: int = 0
+        cache_write_tokens: int = 0
+
+    class Output(BaseModel):
+        reasoning_tokens: int = 0
+
+    input_tokens: int
+    input_tokens_details: Input
+    output_tokens: int
+    output_tokens_details: Output
+    total_tokens: int
+
+
+class ResponseError(BaseModel):
+    code: Literal["server_error"]
+    message: str
+
+
+class Incomplete(BaseModel):
+    reason: Literal["max_output_tokens"]
+
+
+class TextFormat(BaseModel):
+    class Format(BaseModel):
+        type: Literal["text"] = "text"
+
+    format: Format = Format()
+
+
+class ResponseObject(BaseModel):
+    """A response, as OpenAI's API has it, and `elman`, the size and age of the memory after it."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    completed_at: int | None
+    status: Literal["in_progress", "completed", "incomplete", "cancelled", "failed"]
+    error: ResponseError | None = None
+    incomplete_details: Incomplete | None = None
+    instructions: str | None
+    max_output_tokens: int | None
+    max_tool_calls: None = None
+    model: str
+    output: list[OutputMessage]
+    parallel_tool_calls: bool = False
+    previous_response_id: str | None
+    reasoning: None = None
+    background: bool = False
+    store: bool
+    temperature: float
+    top_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    top_logprobs: int
+    text: TextFormat = TextFormat()
+    tool_choice: Literal["none"] = "none"
+    tools: list[Any] = []
+    truncation: Literal["disabled"] = "disabled"
+    service_tier: Literal["default"] = "default"
+    usage: ResponsesUsage | None
+    user: str | None
+    metadata: dict[str, str]
+    safety_identifier: None = None
+    prompt_cache_key: None = None
+    elman: ElmanFacts
+
+
+class Deleted(BaseModel):
+    id: str
+    object: str
+    deleted: Literal[True] = True
+
+
+LOGPROBS = "message.output_text.logprobs"
+"""What `include` says where likelihoods are wanted."""
+
+SETTINGS = (
+    "instructions", "max_output_tokens", "temperature", "top_p", "presence_penalty",
+    "frequency_penalty", "top_logprobs", "store", "user", "metadata",
+)  # fmt: skip
+"""Of a request, what its answers tell."""
+
+
+def turns_of(body: ResponsesRequest) -> list[Turn]:
+    """The new messages of a request.
+
+    Raises:
+        ApiError: where there is anything but text.
+    """
+    turns = [] if body.instructions is None else [Turn("system", body.instructions)]
+    if isinstance(body.input, str):
+        return joined([*turns, Turn("user", body.input)])
+    for number, item in enumerate(body.input):
+        param = f"input[{number}]"
+        if item.type not in (None, "message") or item.role not in ROLES:
+            what = item.type if item.type not in (None, "message") else f"role {item.role!r}"
+            raise ApiError(400, f"this bot reads messages, and no {what}", param, "unsupported")
+        turns.append(Turn(ROLES[item.role], text_of(item.content, f"{param}.content")))
+    return joined(turns)
+
+
+class Responding:
+    """One request to /v1/responses."""
+
+    def __init__(self, service: Service, owner: str, body: ResponsesRequest) -> None:
+        given = body.model_dump(include={"tools", "background", "conversation", "prompt"})
+        refuse(given, list(given))
+        self._check_text(body.text)
+        self._service, self._owner, self._body = service, owner, body
+        self.model = service.model(body.model)
+        turns = turns_of(body)
+        self.input = "\n".join(turn.text for turn in turns if turn.role == "user")
+        self.prompt = service.from_response(self.model, owner, body.previous_response_id, turns)
+        self.id = f"resp_{secrets.token_hex(16)}"
+        self._chat = self._chat_of(body)
+        self.item = f"msg_{self.id[5:]}"
+        self.created = time.time()
+        wants = LOGPROBS in (body.include or ()) or bool(body.top_logprobs)
+        wishes = body.wishes(
+            body.max_output_tokens, logprobs=(body.top_logprobs or 0) if wants else None
+        )
+        sampling = wishes.sampling
+        self._settings = {
+            "instructions": body.instructions,
+            "max_output_tokens": body.max_output_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "presence_penalty": wishes.presence,
+            "frequency_penalty": wishes.frequency,
+            "top_logprobs": body.top_logprobs or 0,
+            "store": body.store is not False,
+            "user": body.user,
+            "metadata": body.metadata or {},
+        }
+        self.reply = service.reply(self.prompt, wishes)
+        self._asked: Any = None
+        self._text = ""
+        self._logprobs: list[TokenLogprob] = []
+
+    def _chat_of(self, body: ResponsesRequest) -> str:
+        """The conversation that the response belongs to.
+
+        Raises:
+            ApiError: where it is to be beside what the owner does not have.
+        """
+        if self.prompt.before is not None:
+            return self.prompt.before.chat
+        beside = None if body.elman is None else body.elman.beside
+        if beside is None:
+            return self.id
+        with self._service.store.reading() as connection:
+            record = self._service.records.get(connection, self._owner, beside)
+        if record is None:
+            raise no_such("response", beside)
+        return record.chat
+
+    @staticmethod
+    def _check_text(text: Any) -> None:
+        kind = text.get("format") if isinstance(text, dict) else text
+        if kind is not None and (not isinstance(kind, dict) or kind.get("type") != "text"):
+            raise ApiError(
+                400, "this bot says what it says: of text.format only text", "text.format",
+                "unsupported",
+            )  # fmt: skip
+
+    async def whole(self) -> dict[str, Any]:
+        """The response, when it is on disk."""
+        async for event in self._events():
+            if isinstance(event, Ended):
+                return (await self._end(event)).model_dump()
+        raise AssertionError("a reply ends")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The events of the stream; the last one when the response is on disk."""
+        begun = self._begun().model_dump()
+        yield self._event("response.created", response=begun)
+        yield self._event("response.in_progress", response=begun)
+        item = OutputMessage(id=self.item, status="in_progress", content=[])
+        yield self._event("response.output_item.added", output_index=0, item=item.model_dump())
+        at = {"item_id": self.item, "output_index": 0, "content_index": 0}
+        part = OutputText(text="").model_dump()
+        yield self._event("response.content_part.added", **at, part=part)
+        async for event in self._events():
+            if event.text or (isinstance(event, Said) and event.logprob is not None):
+                own = isinstance(event, Said) and event.logprob is not None
+                logprobs = [self._logprobs[-1].model_dump()] if own else []
+                yield self._event(
+                    "response.output_text.delta", **at, delta=event.text, logprobs=logprobs
+                )
+            if not isinstance(event, Ended):
+                continue
+            ended = await self._end(event)
+            [item] = ended.output
+            [whole] = item.content
+            done = whole.model_dump()
+            yield self._event(
+                "response.output_text.done", **at, text=self._text, logprobs=done["logprobs"]
+            )
+            yield self._event("response.content_part.done", **at, part=done)
+            yield self._event("response.output_item.done", output_index=0, item=item.model_dump())
+            kind = "incomplete" if ended.status == "incomplete" else "completed"
+            yield self._event(f"response.{kind}", response=ended.model_dump())
+
+    async def finish(self) -> None:
+        """Keep what was said after the client went away."""
+        self.reply.cancel()
+        async for event in self._events():
+            if isinstance(event, Ended):
+                await self._end(event)
+
+    async def _events(self) -> AsyncIterator[Said | Ended]:
+        first = True
+        async for event in self.reply.events():
+            if isinstance(event, Read):
+                self._service.remember(self.prompt, event)
+                self._asked = event.state
+                continue
+            if first:
+                self._service.metrics.first_token(self.reply)
+                first = False
+            assert isinstance(event, Said | Ended)
+            self._text += event.text
+            if isinstance(event, Said) and event.logprob is not None:
+                self._logprobs.append(token_logprob(self.model, event))
+            yield event
+
+    async def _end(self, event: Ended) -> ResponseObject:
+        """Keep the response, and tell it."""
+        node = self._service.remember(self.prompt, event, self._text)
+        status = {"stop": "completed", "length": "incomplete", "cancelled": "cancelled"}
+        record = Record(
+            id=self.id,
+            chat=self._chat,
+            previous=self._body.previous_response_id,
+            model=self.model.name,
+            made_by=self.model.made_by,
+            key=node.key,
+            messages=node.depth,
+            bytes=sum(tensor.nbytes for tensor in event.state),
+            input=self.input,
+            output=self._text,
+            status=status[event.reason],
+            read=self.prompt.tokens,
+            said=len(event.said),
+            asked_for=self._settings,
+            created_at=self.created,
+            completed_at=time.time(),
+        )
+        if self._settings["store"]:
+            await self._service.keep(self.prompt, record, node, self._asked, event.state)
+        return response_of(record, self.prompt.known, self._logprobs)
+
+    def _begun(self) -> ResponseObject:
+        record = Record(
+            id=self.id,
+            chat=self.id,
+            previous=self._body.previous_response_id,
+            model=self.model.name,
+            made_by=b"",
+            key=b"",
+            messages=self.prompt.asked.depth,
+            bytes=sum(tensor.nbytes for tensor in self.prompt.state),
+            input=self.input,
+            output="",
+            status="in_progress",
+            read=0,
+            said=0,
+            asked_for=self._settings,
+            created_at=self.created,
+            completed_at=0,
+        )
+        return response_of(record).model_copy(
+            update={"output": [], "usage": None, "completed_at": None}
+        )
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        number = self._number
+        self._number += 1
+        return sse({"type": kind, "sequence_number": number, **fields}, kind)
+
+    _number = 0
+
+    def failed(self, error: ApiError) -> bytes:
+        """The last event, where the response could not be made or kept."""
+        failed = self._begun().model_copy(
+            update={
+                "status": "failed",
+                "error": ResponseError(code="server_error", message=error.message),
+            }
+        )
+        return self._event("response.failed", response=failed.model_dump())
+
+
+def response_of(
+    record: Record, known: int = 0, logprobs: list[TokenLogprob] | None = None
+) -> ResponseObject:
+    """The response of a record."""
+    cut = record.status == "incomplete"
+    message = OutputMessage(
+        id=f"msg_{record.id[5:]}",
+        status="completed" if record.status == "completed" else "incomplete",
+        content=[OutputText(text=record.output, logprobs=logprobs or [])],
+    )
+    return ResponseObject(
+        id=record.id,
+        created_at=int(record.created_at),
+        completed_at=int(record.completed_at) if record.status == "completed" else None,
+        status=record.status,
+        incomplete_details=Incomplete(reason="max_output_tokens") if cut else None,
+        model=record.model,
+        output=[message],
+        previous_response_id=record.previous,
+        usage=ResponsesUsage(
+            input_tokens=record.read,
+            input_tokens_details=ResponsesUsage.Input(cached_tokens=known),
+            output_tokens=record.said,
+            output_tokens_details=ResponsesUsage.Output(),
+            total_tokens=record.read + record.said,
+        ),
+        elman=ElmanFacts(state=State(bytes=record.bytes, messages=record.messages)),
+        **record.asked_for,
+    )

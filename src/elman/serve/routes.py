@@ -1,0 +1,148 @@
+"""OpenAI's routes."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+from elman.serve.access import Owner
+from elman.serve.errors import ApiError, ErrorResponse, no_such
+from elman.serve.openai import (
+    Chat,
+    ChatCompletion,
+    ChatRequest,
+    Completing,
+    Completion,
+    CompletionRequest,
+)
+from elman.serve.responses import (
+    Deleted,
+    Responding,
+    ResponseObject,
+    ResponsesRequest,
+    response_of,
+)
+from elman.serve.service import Model, Service
+from elman.serve.stream import EventStream, unless_gone
+from elman.serve.wire import sse
+
+SENTENCE = {"model": ErrorResponse}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: SENTENCE, 401: SENTENCE, 403: SENTENCE, 404: SENTENCE, 413: SENTENCE, 429: SENTENCE,
+    500: SENTENCE, 507: SENTENCE,
+}  # fmt: skip
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+
+router = APIRouter(prefix="/v1", responses=ERRORS)
+
+Id = Annotated[str, Path(max_length=200)]
+
+
+class ModelFacts(BaseModel):
+    """What only this server tells of a model."""
+
+    state_bytes: int = Field(description="Size of its whole memory of a conversation.")
+
+
+class ModelObject(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: Literal["elman"] = "elman"
+    elman: ModelFacts
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+def service_of(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found
+
+
+def _model(model: Model) -> ModelObject:
+    size = sum(tensor.nbytes for tensor in model.bot.chatbot.initial_state(1))
+    return ModelObject(id=model.name, created=model.created, elman=ModelFacts(state_bytes=size))
+
+
+def _late(error: ApiError) -> bytes:
+    return sse(error.body.model_dump())
+
+
+@router.get("/models")
+async def models(request: Request, owner: Owner) -> ModelList:
+    """The bots that are served."""
+    return ModelList(data=[_model(each) for each in service_of(request).models.values()])
+
+
+@router.get("/models/{model}")
+async def one_model(request: Request, owner: Owner, model: Id) -> ModelObject:
+    """One of them."""
+    return _model(service_of(request).model(model))
+
+
+@router.post("/chat/completions", response_model=ChatCompletion, responses=STREAM)
+async def chat_completions(request: Request, owner: Owner, body: ChatRequest) -> Response:
+    """A reply to a conversation that is told from its beginning."""
+    chat = Chat(service_of(request), owner, body)
+    if body.stream:
+        return EventStream(chat.pieces(), _late, chat.reply.cancel)
+    found = await unless_gone(request, chat.whole(), chat.reply.cancel)
+    return JSONResponse(found)
+
+
+@router.post("/completions", response_model=Completion, responses=STREAM)
+async def completions(request: Request, owner: Owner, body: CompletionRequest) -> Response:
+    """A message of the bot's that begins with the prompt."""
+    completion = Completing(service_of(request), owner, body)
+    if body.stream:
+        return EventStream(completion.pieces(), _late, completion.cancel)
+    found = await unless_gone(request, completion.whole(), completion.cancel)
+    return JSONResponse(found)
+
+
+@router.post("/responses", response_model=ResponseObject, responses=STREAM)
+async def create_response(request: Request, owner: Owner, body: ResponsesRequest) -> Response:
+    """A reply to something new in a conversation that the server remembers."""
+    responding = Responding(service_of(request), owner, body)
+
+    def leave() -> None:
+        request.app.state.later(responding.finish())
+
+    if body.stream:
+        return EventStream(responding.pieces(), responding.failed, leave)
+    found = await unless_gone(request, responding.whole(), responding.reply.cancel)
+    return JSONResponse(found)
+
+
+@router.post("/responses/compact", include_in_schema=False)
+async def compact(owner: Owner) -> None:
+    """Of other servers, whose memory grows."""
+    raise ApiError(404, "there is nothing to compact: the memory never grows", None, "not_found")
+
+
+@router.get("/responses/{response_id}")
+def get_response(request: Request, owner: Owner, response_id: Id) -> ResponseObject:
+    """A response that was kept."""
+    service = service_of(request)
+    with service.store.reading() as connection:
+        record = service.records.get(connection, owner, response_id)
+    if record is None:
+        raise no_such("response", response_id)
+    return response_of(record)
+
+
+@router.delete("/responses/{response_id}")
+def delete_response(request: Request, owner: Owner, response_id: Id) -> Deleted:
+    """Forget a response. Those that go on from it keep what was said before them."""
+    service = service_of(request)
+    with service.store.writing() as connection:
+        if service.records.get(connection, owner, response_id) is None:
+            raise no_such("response", response_id)
+        service.records.delete(connection, owner, [response_id])
+    return Deleted(id=response_id, object="response")

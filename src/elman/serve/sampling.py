@@ -1,0 +1,147 @@
+"""The next tokens of many lanes at once, each lane with wishes and randomness of its own."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from elman.data.tokenizer import END, SPECIALS
+from elman.model.decoding import Sampling
+
+LIKELIEST = 128
+"""Tokens among which nearly every choice is made; where they do not suffice, all are sorted."""
+
+COLD = 1e-4
+"""A temperature at which the likeliest token is taken: dividing by it would lose all digits."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How one request wants its reply.
+
+    Args:
+        sampling: temperature, shares of probability, repetition, length, seed.
+        presence: taken off the logit of each token of the reply so far.
+        frequency: the same, for each time that it was said.
+        bias: added to the logits of some tokens.
+        stop: texts that end the reply, and do not belong to it.
+        logprobs: how many of the likeliest tokens to tell with each; None: no probabilities.
+        at_most: tokens of the reply, after those that it begins with; None: as sampling says.
+    """
+
+    sampling: Sampling = field(default_factory=Sampling)
+    presence: float = 0.0
+    frequency: float = 0.0
+    bias: Mapping[int, float] = field(default_factory=dict)
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    at_most: int | None = None
+
+    @property
+    def longest(self) -> int:
+        return self.sampling.longest if self.at_most is None else self.at_most
+
+    def randomness(self, choice: int) -> random.Random:
+        """Of one of the replies to the request."""
+        seed = self.sampling.seed
+        return random.Random(None if seed is None else f"{seed} {choice}")  # noqa: S311
+
+
+class Chooser:
+    """Chooses the tokens of one reply, and remembers what was said.
+
+    Args:
+        wishes: of its request.
+        recent: tokens that fall under the repetition penalty from the beginning.
+        choice: which of the request's replies it is.
+    """
+
+    def __init__(self, wishes: Wishes, recent: Sequence[int] = (), choice: int = 0) -> None:
+        self.wishes = wishes
+        self.said: list[int] = []
+        self._counts: Counter[int] = Counter()
+        self._repeated = dict.fromkeys(token for token in recent if token >= SPECIALS)
+        self._random = wishes.randomness(choice)
+
+    def say(self, token: int) -> None:
+        self.said.append(token)
+        self._counts[token] += 1
+        self._repeated[token] = None
+
+
+def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
+    """One token for each lane, as `elman.model.decoding.choose` would.
+
+    Args:
+        logits: (lanes, vocabulary_size).
+        choosers: one for each lane.
+    """
+    logits = _changed(logits, choosers)
+    tokens = logits.argmax(dim=1)
+    rows = [row for row, each in enumerate(choosers) if each.wishes.sampling.temperature > COLD]
+    if rows:
+        tokens[rows] = _drawn(logits[rows], [choosers[row] for row in rows])
+    return [int(token) for token in tokens.tolist()]
+
+
+def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
+    """The logits with every lane's penalties and biases."""
+    logits = logits.clone()
+    logits[:, END + 1 : SPECIALS] = -torch.inf
+    silent = [row for row, each in enumerate(choosers) if not each.said]
+    logits[silent, END] = -torch.inf
+    rows: list[int] = []
+    columns: list[int] = []
+    penalties: list[float] = []
+    for row, each in enumerate(choosers):
+        penalty = each.wishes.sampling.repetition_penalty
+        if penalty != 1 and each._repeated:
+            rows += [row] * len(each._repeated)
+            columns += each._repeated
+            penalties += [penalty] * len(each._repeated)
+    if rows:
+        values, penalty_of = logits[rows, columns], torch.tensor(penalties)
+        logits[rows, columns] = torch.where(values > 0, values / penalty_of, values * penalty_of)
+    for row, each in enumerate(choosers):
+        wishes = each.wishes
+        if wishes.presence or wishes.frequency:
+            for token, count in each._counts.items():
+                logits[row, token] -= wishes.presence + wishes.frequency * count
+        for token, bias in wishes.bias.items():
+            logits[row, token] += bias
+    return logits
+
+
+def _drawn(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
+    """Tokens drawn from the likeliest of each lane, (lanes,)."""
+    sampling = [each.wishes.sampling for each in choosers]
+    scaled = logits / torch.tensor([each.temperature for each in sampling]).unsqueeze(1)
+    min_p = torch.tensor([each.min_p for each in sampling]).unsqueeze(1)
+    top_p = torch.tensor([each.top_p for each in sampling]).unsqueeze(1)
+    some = min(LIKELIEST, scaled.shape[1])
+    values, order = scaled.topk(some, dim=1)
+    weights = (values - values[:, :1]).exp()
+    if some < scaled.shape[1] and bool((weights[:, -1:] >= min_p).any()):
+        values, order = scaled.sort(dim=1, descending=True)
+        weights = (values - values[:, :1]).exp()
+    weights = weights.where(weights >= min_p, 0)
+    before = weights.cumsum(1) - weights
+    kept = before < top_p * weights.sum(1, keepdim=True)
+    kept[:, 0] = True  # the likeliest, even of no probability at all
+    weights = weights.where(kept, 0)
+    sums = weights.cumsum(1)
+    draws = torch.tensor([[each._random.random()] for each in choosers]) * sums[:, -1:]
+    # A draw that rounds to the whole sum must not fall on what has no weight.
+    last = (weights > 0).sum(1, keepdim=True) - 1
+    places = torch.searchsorted(sums, draws, right=True).minimum(last)
+    return order.gather(1, places).squeeze(1)
+
+
+def likelihoods(logits: Tensor, token: int, count: int) -> tuple[float, list[tuple[int, float]]]:
+    """log p of a token, and of the `count` likeliest, of one lane's own logits, (V,)."""
+    logs = logits.double().log_softmax(0)
+    values, order = logs.topk(min(count, len(logs)))
+    return float(logs[token]), list(zip(order.tolist(), values.tolist(), strict=True))

@@ -1,0 +1,207 @@
+"""What the endpoints' requests share: settings of a reply, texts, and what is refused.
+
+Fields that change nothing are ignored; what would be a pretence (tools, images, schemas) is not.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from elman.data.tokenizer import SPECIALS
+from elman.model.decoding import Sampling
+from elman.serve.errors import ApiError
+from elman.serve.sampling import Wishes
+from elman.serve.service import Model, Turn
+
+LONGEST = 4096
+"""Tokens of a reply, whatever is asked for."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+ROLES: dict[str, str] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "bot",
+}
+
+
+def whole_text(given: Any) -> Any:
+    """Raises ValueError where some text is none: half of a surrogate pair."""
+    try:
+        json.dumps(given, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise ValueError("some text has half of a character (a lone surrogate)") from None
+    return given
+
+
+class Request(BaseModel):
+    """Settings that every kind of request has. What is not given is as in `elman chat`."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    model: str = Field(max_length=200, description="One of those that /v1/models lists.")
+    temperature: Annotated[Finite, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Finite, Field(gt=0, le=1)] | None = None
+    min_p: Annotated[Finite, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[Finite, Field(ge=1, le=10)] | None = None
+    presence_penalty: Annotated[Finite, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Finite, Field(ge=-2, le=2)] | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**64)
+    stream: bool | None = None
+    user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:
+        return whole_text(given)
+
+    def sampling(self, longest: int | None) -> Sampling:
+        given = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+            "seed": self.seed,
+            "longest": None if longest is None else max(1, min(longest, LONGEST)),
+        }
+        return Sampling.model_validate({k: v for k, v in given.items() if v is not None})
+
+    def wishes(
+        self,
+        longest: int | None,
+        stop: Sequence[str] = (),
+        bias: Mapping[int, float] | None = None,
+        logprobs: int | None = None,
+    ) -> Wishes:
+        return Wishes(
+            sampling=self.sampling(longest),
+            presence=self.presence_penalty or 0.0,
+            frequency=self.frequency_penalty or 0.0,
+            bias=bias or {},
+            stop=tuple(stop),
+            logprobs=logprobs,
+            at_most=None if longest is None else min(longest, LONGEST),
+        )
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    include_usage: bool | None = None
+
+
+class Part(BaseModel):
+    """A part of a message; only text is read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+Content = str | list[Part]
+Stop = (
+    Annotated[str, Field(min_length=1)]
+    | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)]
+)
+Bias = dict[str, Annotated[Finite, Field(ge=-100, le=100)]]
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+
+
+def text_of(content: Content | None, param: str) -> str:
+    """The text of a message.
+
+    Raises:
+        ApiError: where there is anything but text.
+    """
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    texts = []
+    for part in content:
+        if part.type == "refusal" and part.refusal is not None:
+            texts.append(part.refusal)
+        elif part.type in ("text", "input_text", "output_text") and part.text is not None:
+            texts.append(part.text)
+        else:
+            raise ApiError(400, f"this bot reads text, and no {part.type!r}", param, "unsupported")
+    return "\n".join(texts)
+
+
+def joined(turns: Sequence[Turn]) -> list[Turn]:
+    """Messages that follow one another in the same role are one, as in training."""
+    found: list[Turn] = []
+    for turn in turns:
+        if found and found[-1].role == turn.role:
+            found[-1] = Turn(turn.role, f"{found[-1].text}\n{turn.text}")
+        else:
+            found.append(turn)
+    return found
+
+
+def stops(stop: Stop | None) -> list[str]:
+    return [] if stop is None else [stop] if isinstance(stop, str) else list(stop)
+
+
+def biases(bias: Bias | None, model: Model) -> dict[int, float]:
+    """Raises ApiError where a key is no token of text."""
+    size = model.bot.tokenizer.vocabulary_size
+    found = {}
+    for name, value in (bias or {}).items():
+        if not name.isascii() or not name.isdigit() or not SPECIALS <= int(name[:9]) < size:
+            raise ApiError(
+                400, f"logit_bias {name!r}: tokens are numbers from {SPECIALS} to {size - 1}",
+                "logit_bias",
+            )  # fmt: skip
+        found[int(name)] = value
+    return found
+
+
+def refuse(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises ApiError for what this bot cannot do, where it was asked for."""
+    for name in names:
+        if given.get(name):
+            raise ApiError(400, f"this bot has no {name}: leave that out", name, "unsupported")
+
+
+class Usage(BaseModel):
+    class Prompt(BaseModel):
+        cached_tokens: int
+        audio_tokens: int = 0
+
+    class Completion(BaseModel):
+        reasoning_tokens: int = 0
+        audio_tokens: int = 0
+        accepted_prediction_tokens: int = 0
+        rejected_prediction_tokens: int = 0
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: Prompt
+    completion_tokens_details: Completion
+
+    @classmethod
+    def of(cls, prompt: int, known: int, said: int) -> "Usage":
+        return cls(
+            prompt_tokens=prompt,
+            completion_tokens=said,
+            total_tokens=prompt + said,
+            prompt_tokens_details=cls.Prompt(cached_tokens=known),
+            completion_tokens_details=cls.Completion(),
+        )
+
+
+def sse(data: Mapping[str, Any] | Literal["[DONE]"], event: str | None = None) -> bytes:
+    """One server-sent event; its lines end in \\n."""
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    name = "" if event is None else f"event: {event}\n"
+    return f"{name}data: {text}\n\n".encode()

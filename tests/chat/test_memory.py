@@ -1,0 +1,269 @@
+"""The store against the plainest thing that could be in its place: lists, and reading anew."""
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from sqlalchemy import select
+
+from elman.bptt import State
+from elman.chat import Memory, MemoryStore, Node, Session
+from elman.chat.memory import RECENT, expiring, states
+from elman.chat.recall import pack, unpack
+from elman.errors import ElmanError
+from elman.model.checkpoint import Bot, load_bot
+from elman.model.decoding import Sampling
+
+OWNERS = ("ann", "bob")
+TEXTS = st.text(max_size=12)
+
+
+@pytest.fixture(scope="module")
+def bot(trained: Path) -> Bot:
+    return load_bot(trained)
+
+
+def close(one: State, other: State) -> None:
+    for a, b in zip(one, other, strict=True):
+        # Read in other pieces, float32 sums come in another order.
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@given(st.integers(1, 5000))
+def test_states_are_thinned_as_the_rule_says(length: int) -> None:
+    kept: set[int] = set()
+    for depth in range(1, length + 1):
+        kept = (kept | {depth}) - set(expiring(depth))
+        if depth not in (length, length // 2):
+            continue
+        for old in range(1, depth + 1):
+            power = old & -old
+            assert (old in kept) == (depth < old + RECENT * power)
+        levels = max(0, (depth // RECENT).bit_length())
+        assert len(kept) <= RECENT + RECENT // 2 * levels
+        for old in range(1, depth + 1, 7):
+            behind = depth - old
+            nearest = max((k for k in kept if k <= old), default=0)
+            assert old - nearest <= behind / 7
+
+
+class Conversations(RuleBasedStateMachine):
+    """Two owners talk, branch, hold and let go; a list of texts for each message is the truth."""
+
+    messages: Any = Bundle("messages")
+    bot: Bot
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.memories = {owner: Memory(self.store, self.bot, owner) for owner in OWNERS}
+        self.truth: dict[tuple[str, bytes], list[tuple[str, str]]] = {}
+        self.holds: dict[tuple[str, str], set[bytes]] = {}
+
+    def teardown(self) -> None:
+        self.store.close()
+
+    def known(self, owner: str, node: Node) -> list[tuple[str, str]] | None:
+        return self.truth.get((owner, node.key))
+
+    @rule(target=messages, owner=st.sampled_from(OWNERS), text=TEXTS, count=st.integers(1, 20))
+    def begin(self, owner: str, text: str, count: int) -> tuple[str, Node]:
+        return self.put(owner, None, [f"{text}{n}" for n in range(count)])
+
+    @rule(target=messages, message=messages, text=TEXTS, count=st.integers(1, 40))
+    def go_on(self, message: tuple[str, Node], text: str, count: int) -> tuple[str, Node]:
+        owner, node = message
+        if self.known(owner, node) is None:
+            return message
+        return self.put(owner, node, [f"{text}{n}" for n in range(count)])
+
+    def put(self, owner: str, node: Node | None, texts: list[str]) -> tuple[str, Node]:
+        memory = self.memories[owner]
+        state = self.bot.chatbot.initial_state(1) if node is None else memory.state(node.key)
+        said = [] if node is None else self.truth[owner, node.key]
+        with self.store.writing() as connection:
+            for text in texts:
+                role = "user" if len(said) % 2 == 0 else "bot"
+                node = memory.after(node, role, text)
+                state = memory.read([node], state)
+                memory.put(connection, node, state)
+                said = [*said, (role, text)]
+                self.truth[owner, node.key] = said
+            assert node is not None
+            self.store.hold(connection, owner, "everything", node.key)
+        self.holds.setdefault((owner, "everything"), set()).add(node.key)
+        return owner, node
+
+    @rule(message=messages)
+    def look_up(self, message: tuple[str, Node]) -> None:
+        owner, node = message
+        said = self.known(owner, node)
+        memory = self.memories[owner]
+        if said is None:
+            with pytest.raises(ElmanError):
+                memory.state(node.key)
+            return
+        with self.store.reading() as connection:
+            path = self.store.path(connection, owner, node.key)
+        assert [(each.role, each.text) for each in path] == said
+        state = self.bot.chatbot.initial_state(1)
+        for each in path:
+            state = self.bot.chatbot.read(memory.ids(each), state)
+        close(memory.state(node.key), state)
+
+    @rule(message=messages)
+    def others_find_nothing(self, message: tuple[str, Node]) -> None:
+        owner, node = message
+        other = OWNERS[1 - OWNERS.index(owner)]
+        with pytest.raises(ElmanError):
+            self.memories[other].state(node.key)
+        with self.store.reading() as connection:
+            assert self.store.node(connection, other, node.key) is None
+            assert self.store.path(connection, other, node.key) == []
+            assert self.store.known(connection, other, [node.key]) == set()
+
+    @rule(message=messages)
+    def let_go(self, message: tuple[str, Node]) -> None:
+        owner, node = message
+        with self.store.writing() as connection:
+            self.store.let_go(connection, owner, "everything", node.key)
+        held = self.holds.get((owner, "everything"), set())
+        held.discard(node.key)
+        kept = [self.truth[owner, key] for key in held]
+        # What leads to nothing that is held is gone, if it led to what was let go.
+        gone = self.known(owner, node)
+        for (whose, key), said in list(self.truth.items()):
+            led = gone is not None and gone[: len(said)] == said
+            if whose == owner and led and not any(k[: len(said)] == said for k in kept):
+                del self.truth[whose, key]
+
+    @rule(message=messages, damage=st.sampled_from(["flip", "cut", "foreign"]))
+    def damage(self, message: tuple[str, Node], damage: str) -> None:
+        """A state that was damaged, or is of another message, is never used."""
+        _, node = message
+        with self.store.writing() as connection:
+            found = connection.scalar(select(states.c.state).where(states.c.key == node.key))
+            if found is None:
+                return
+            bad = {
+                "flip": found[:60] + bytes([found[60] ^ 1]) + found[61:],
+                "cut": found[:-7],
+                "foreign": pack(
+                    self.bot.chatbot.initial_state(1), self.memories["ann"].made_by, b"x" * 16
+                ),
+            }[damage]
+            connection.execute(states.update().where(states.c.key == node.key).values(state=bad))
+
+    @invariant()
+    def nothing_is_left_over(self) -> None:
+        with self.store.reading() as connection:
+            count = connection.exec_driver_sql("select count(*) from nodes").scalar()
+            orphans = connection.exec_driver_sql(
+                "select count(*) from states where key not in (select key from nodes)"
+            ).scalar()
+        assert (count, orphans) == (len(self.truth), 0)
+
+
+def test_the_store_is_as_plain_reading(bot: Bot) -> None:
+    case = type("Case", (Conversations,), {"bot": bot}).TestCase
+    case.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+    case().runTest()
+
+
+@given(data=st.binary(max_size=200), flip=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int, bit: int) -> None:
+    spec = bot.chatbot.state_spec
+    state = tuple(torch.randn(1, part.size, dtype=part.dtype) for part in spec)
+    kept = pack(state, b"m" * 16, b"k" * 16)
+    same = unpack(kept, spec, b"m" * 16, b"k" * 16)
+    assert same is not None
+    assert all(torch.equal(a, b) for a, b in zip(state, same, strict=True))
+    at = flip % len(kept)
+    changed = kept[:at] + bytes([kept[at] ^ (1 << bit)]) + kept[at + 1 :]
+    for bad in (changed, kept[:at], kept + data if data else b"", data):
+        assert unpack(bad, spec, b"m" * 16, b"k" * 16) is None
+    assert unpack(kept, spec, b"n" * 16, b"k" * 16) is None
+    assert unpack(kept, spec, b"m" * 16, b"l" * 16) is None
+
+
+def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
+    """Of a state of 1 KB and messages of 30 bytes, in the long run."""
+    with MemoryStore(tmp_path / "memory.db") as store:
+        memory = Memory(store, bot)
+        big = tuple(torch.randn(1, part.size) for part in bot.chatbot.state_spec)
+        sizes, node = {}, None
+        with store.writing() as connection:
+            for number in range(1, 4001):
+                node = memory.after(node, "user", f"{number:030}")
+                memory.put(connection, node, big)
+                if number in (2000, 4000):
+                    sizes[number] = connection.exec_driver_sql("pragma page_count").scalar()
+    grown = (sizes[4000] - sizes[2000]) * 4096 / 2000
+    assert grown < 300
+
+
+def test_another_writer_is_waited_for(tmp_path: Path, bot: Bot) -> None:
+    place = tmp_path / "memory.db"
+    with MemoryStore(place) as one, MemoryStore(place) as other:
+        memory = Memory(one, bot)
+        node = memory.after(None, "user", "hello")
+        with one.writing() as connection:
+            thread = threading.Thread(target=_put, args=(other, bot))
+            thread.start()
+            memory.put(connection, node)
+        thread.join()
+        with one.reading() as connection:
+            assert connection.exec_driver_sql("select count(*) from nodes").scalar() == 2
+
+
+def _put(store: MemoryStore, bot: Bot) -> None:
+    memory = Memory(store, bot)
+    with store.writing() as connection:
+        memory.put(connection, memory.after(None, "user", "good-bye"))
+
+
+def test_places_that_are_no_store(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.db"
+    bad.write_bytes(b"this is no database " * 300)
+    with pytest.raises(ElmanError, match="not a database"):
+        MemoryStore(bad)
+    with pytest.raises(ElmanError, match="SQLite"):
+        MemoryStore("postgresql://localhost/elman")
+    with pytest.raises(ElmanError, match="cannot be opened"):
+        MemoryStore(bad / "memory.db")
+    old = tmp_path / "old.db"
+    MemoryStore(old).close()
+    connection = sqlite3.connect(old)
+    connection.execute("update about set value = '99'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ElmanError, match="format 99"):
+        MemoryStore(old)
+
+
+def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
+    place = tmp_path / "memory.db"
+    MemoryStore(place).close()
+    assert place.stat().st_mode & 0o077 == 0
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, bot: Bot) -> None:
+    place = tmp_path / "memory.db"
+    sampling = Sampling(seed=0, longest=5)
+    with MemoryStore(place) as store:
+        session = Session(bot, sampling, store=store, name="tea")
+        "".join(session.say("hello"))
+        with store.reading() as connection:
+            pages = connection.exec_driver_sql("pragma page_count").scalar()
+            connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+        with pytest.raises(ElmanError, match="cannot be written"):
+            "".join(session.say("a" * 100_000))
+        before = session.path
+    with MemoryStore(place) as store:
+        assert Session(bot, sampling, store=store, name="tea").path == before

@@ -1,0 +1,83 @@
+"""A real server, over a tiny bot, in a thread of this process."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from elman.chat import MemoryStore
+from elman.model.checkpoint import Bot, load_bot
+from elman.serve.app import create_app
+from elman.serve.keys import Keys
+from elman.serve.run import listen
+from elman.serve.service import Service
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that answers.
+
+    Args:
+        url: where.
+        service: what is behind it.
+    """
+
+    url: str
+    service: Service
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+    def key(self, name: str, per_minute: int | None = None) -> str:
+        return Keys(self.service.store).add(name, per_minute)[1]
+
+
+@contextmanager
+def running(
+    bots: dict[str, Bot],
+    place: Path,
+    host: str = "127.0.0.1",
+    lanes: int = 8,
+    waiting: int = 64,
+) -> Iterator[Served]:
+    with MemoryStore(place) as store, listen("127.0.0.1", 0) as listening:
+        service = Service(bots, store, lanes, waiting)
+        config = uvicorn.Config(create_app(service, host), log_config=None, lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", service)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def bot(trained: Path) -> Bot:
+    return load_bot(trained)
+
+
+@pytest.fixture
+def serving(bot: Bot, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Starts servers; the tiny bot is called ann."""
+    with ExitStack() as stack:
+
+        def start(place: Path | None = None, **options: object) -> Served:
+            where = place or tmp_path / "memory.db"
+            return stack.enter_context(running({"ann": bot}, where, **options))  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def served(bot: Bot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for the tests of a file; the tiny bot is called ann."""
+    with running({"ann": bot}, tmp_path_factory.mktemp("served") / "memory.db") as server:
+        yield server

@@ -1,0 +1,197 @@
+"""Whoever shares the batch, everybody gets the reply that they would get alone."""
+
+import random
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from elman.bptt import State
+from elman.data.tokenizer import END, ROLES
+from elman.model.checkpoint import Bot, load_bot
+from elman.model.decoding import Sampling, choose, reply
+from elman.serve.batching import Batcher, Ended, Event, Failed, FullError, Job, Said
+from elman.serve.sampling import Chooser, Wishes
+from elman.serve.sampling import choose as choose_many
+from elman.train import Config, train
+
+
+class Listener:
+    """Collects a job's events; `wait` returns them when its replies have ended."""
+
+    def __init__(self, replies: int = 1) -> None:
+        self.events: list[Event] = []
+        self._left, self._done = replies, threading.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self._left -= isinstance(event, Ended)
+        if not self._left or isinstance(event, Failed):
+            self._done.set()
+
+    def wait(self) -> list[Event]:
+        assert self._done.wait(60)
+        return self.events
+
+    @property
+    def end(self) -> Ended:
+        last = self.wait()[-1]
+        assert isinstance(last, Ended)
+        return last
+
+
+@pytest.fixture(scope="module", params=["tokens", "messages"])
+def bot(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_config
+) -> Bot:  # type: ignore[no-untyped-def]
+    config: Config = make_config(model__memory=request.param)
+    folder: Path = tmp_path_factory.mktemp("bots") / request.param
+    train(config, folder)
+    return load_bot(folder)
+
+
+def message(bot: Bot, text: str) -> np.ndarray:
+    return np.array([ROLES["user"], *bot.tokenizer.encode(text), END], np.uint16)
+
+
+def alone(bot: Bot, unread: Sequence[np.ndarray], sampling: Sampling) -> tuple[list[int], State]:
+    state = bot.chatbot.initial_state(1)
+    for each in unread:
+        state = bot.chatbot.read(each, state)
+    said = list(reply(bot.chatbot, state, sampling, sampling.generator()))
+    return [token for token, _ in said[:-1]], said[-1][1]
+
+
+def test_batched_replies_are_solo_replies(bot: Bot) -> None:
+    draw = random.Random(0)
+    jobs = []
+    for _ in range(40):
+        unread = [
+            message(bot, f"what is {draw.randint(0, 9)} plus {n}? " * draw.randint(1, 30))
+            for n in range(draw.randint(1, 4))
+        ]
+        jobs.append((unread, Sampling(temperature=0, longest=draw.randint(1, 30))))
+    batcher = Batcher(bot, lanes=7)
+    listeners = []
+    try:
+        for unread, sampling in jobs:
+            listener = Listener()
+            start = bot.chatbot.initial_state(1)
+            batcher.submit(Job(start, unread, Wishes(sampling), listener))
+            listeners.append(listener)
+        for (unread, sampling), listener in zip(jobs, listeners, strict=True):
+            said, state = alone(bot, unread, sampling)
+            end = listener.end
+            assert list(end.said) == said
+            assert end.reason == ("length" if len(said) == sampling.longest else "stop")
+            for ours, theirs in zip(end.state, state, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+            text = "".join(e.text for e in listener.events if isinstance(e, Said | Ended))
+            assert text == bot.tokenizer.decode(said)
+    finally:
+        batcher.close()
+    assert batcher.open == batcher.speaking == 0
+
+
+def test_sampled_replies_do_not_depend_on_the_batch(bot: Bot) -> None:
+    wishes = [Wishes(Sampling(seed=n, temperature=1.2, longest=20)) for n in range(20)]
+    unread = [message(bot, "what is 1 plus 2?")]
+
+    def replies(lanes: int) -> list[tuple[int, ...]]:
+        batcher = Batcher(bot, lanes=lanes)
+        listeners = [Listener() for _ in wishes]
+        for wish, listener in zip(wishes, listeners, strict=True):
+            batcher.submit(Job(bot.chatbot.initial_state(1), unread, wish, listener))
+        batcher.close()
+        return [listener.end.said for listener in listeners]
+
+    one = replies(1)
+    assert one == replies(20)
+    assert len(set(one)) > 1
+
+
+def test_several_replies_to_one_request(bot: Bot) -> None:
+    batcher = Batcher(bot, lanes=4)
+    listener = Listener(3)
+    wishes = Wishes(Sampling(temperature=0, longest=10))
+    unread = [message(bot, "hello")]
+    batcher.submit(Job(bot.chatbot.initial_state(1), unread, wishes, listener, choices=3))
+    ends = [event for event in listener.wait() if isinstance(event, Ended)]
+    batcher.close()
+    assert sorted(end.choice for end in ends) == [0, 1, 2]
+    assert len({end.said for end in ends}) == 1
+
+
+def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
+    batcher = Batcher(bot, lanes=1, waiting=2)
+    wishes = Wishes(Sampling(temperature=0, longest=4000), bias={END: -1000.0})
+    listeners = [Listener() for _ in range(3)]
+    jobs = [
+        Job(bot.chatbot.initial_state(1), [message(bot, "hello")], wishes, each)
+        for each in listeners
+    ]
+    for job in jobs:
+        batcher.submit(job)
+    with pytest.raises(FullError):
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], wishes, Listener()))
+    for job in jobs:
+        batcher.cancel(job)
+    assert {listener.end.reason for listener in listeners} == {"cancelled"}
+    last = Listener()
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(Sampling(longest=3)), last))
+    assert last.end.said
+    batcher.close()
+
+
+def test_a_round_that_fails_is_told_and_the_next_one_goes_on(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    batcher = Batcher(bot)
+    listener = Listener()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bot.chatbot, "begin_reply", broken)
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), listener))
+        assert isinstance(listener.wait()[-1], Failed)
+    after = Listener()
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(Sampling(longest=3)), after))
+    assert after.end.said
+    batcher.close()
+    assert "a round of the batcher failed" in caplog.text
+
+
+def test_choices_are_those_of_a_single_lane() -> None:
+    """Greedily the same tokens; drawn, the same shares of them."""
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(1, 300)
+    recent = [7, 9, int(logits.argmax())]
+    for sampling in (
+        Sampling(temperature=0),
+        Sampling(temperature=1e-30, top_p=1e-300),
+        Sampling(temperature=0, repetition_penalty=2.0),
+    ):
+        [token] = choose_many(logits, [Chooser(Wishes(sampling), recent)])
+        cold = sampling.model_copy(update={"temperature": 0})
+        assert token == choose(logits[0], cold, cold.generator(), recent, may_end=False)
+    for sampling in (
+        Sampling(temperature=1.0, top_p=0.9, min_p=0.0, seed=0),
+        Sampling(temperature=3.0, top_p=1.0, min_p=0.0, seed=0),
+        Sampling(temperature=0.7, seed=0),
+    ):
+        generator = sampling.generator()
+        single, batched = np.zeros(300), np.zeros(300)
+        chooser = Chooser(Wishes(sampling), recent)
+        for _ in range(40):
+            for token in choose_many(logits.expand(100, -1), [chooser] * 100):
+                batched[token] += 1
+        for _ in range(4000):
+            single[choose(logits[0], sampling, generator, recent, may_end=False)] += 1
+        assert set(np.flatnonzero(batched > 8)) <= set(np.flatnonzero(single))
+        # 4,000 draws each: a share of one half has a deviation of 0.8 %.
+        assert np.abs(single - batched).max() / 4000 < 0.05
