@@ -121,6 +121,15 @@ class Chatbot(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def through_time(self) -> RecurrentStack:
+        """The layers that carry the state from message to message."""
+
+    @abstractmethod
+    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
+        """How many steps `through_time` takes for a message."""
+
+    @property
+    @abstractmethod
     def output_layer(self) -> tuple[Tensor, Tensor]:
         """What makes logits of a hidden state: weight, (vocabulary_size, H), and bias."""
 
@@ -163,9 +172,9 @@ class Chatbot(nn.Module, ABC):
             before it, (messages,); and the state of each lane after its last message.
         """
 
+    @abstractmethod
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
-        """The state after one whole message, for one lane."""
-        return self.score([[np.asarray(message)]], state)[1]
+        """The state of every lane after it has read one whole message, the same in all of them."""
 
     @abstractmethod
     def begin_reply(self, state: State) -> tuple[Tensor, State]:

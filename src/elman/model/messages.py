@@ -136,6 +136,13 @@ class MessagesChatbot(Chatbot):
         return F.linear(context, self.context.weight / self.context.in_features)
 
     @property
+    def through_time(self) -> RecurrentStack:
+        return self.conversation
+
+    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
+        return 1
+
+    @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
         return self.embedding.weight, self.output_bias
 
@@ -187,6 +194,10 @@ class MessagesChatbot(Chatbot):
             costs = self.costs(hidden, targets).split([len(message) - 1 for message in some])
             nats += [part.sum() for part in costs]
         return list(torch.stack(nats).split(sizes)), after
+
+    @torch.no_grad()
+    def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
+        return self.remember([self.encode([np.asarray(message)])] * len(state[0]), state)[1]
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)

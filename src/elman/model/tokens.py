@@ -47,6 +47,13 @@ class TokensChatbot(Chatbot):
         )
 
     @property
+    def through_time(self) -> RecurrentStack:
+        return self.stack
+
+    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
+        return len(message)
+
+    @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
         return self.embedding.weight, self.output_bias
 
@@ -103,6 +110,11 @@ class TokensChatbot(Chatbot):
         return [
             _per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)
         ], state
+
+    @torch.no_grad()
+    def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
+        x = self.embedding(torch.from_numpy(np.asarray(message).astype(np.int64)))
+        return ragged(self.stack, [x] * len(state[0]), state)[1]
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
