@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from elman.bptt import State
@@ -24,12 +25,14 @@ class Exchange:
         asked: the state after it: what the reply is made from.
         after: the state after the reply.
         said: the reply's tokens, without END.
+        heard: the user's message, from its role to its END.
     """
 
     before: State
     asked: State
     after: State
     said: tuple[int, ...]
+    heard: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,20 @@ class Session:
         return self._exchanges[-1].after if self._exchanges else self._start
 
     @property
+    def start(self) -> State:
+        """The memory before the first of the turns."""
+        return self._start
+
+    @property
+    def turns(self) -> list[np.ndarray]:
+        """What was said here, both sides, each message from its role to its END."""
+        return [
+            np.array(message, np.uint16)
+            for exchange in self._exchanges
+            for message in (exchange.heard, (ROLES["bot"], *exchange.said, END))
+        ]
+
+    @property
     def facts(self) -> StateFacts:
         return StateFacts(
             bytes=sum(tensor.nbytes for tensor in self.state),
@@ -92,7 +109,7 @@ class Session:
             text = named(self._speaker, text)
         ids = [ROLES["user"], *self._bot.tokenizer.encode(text.encode(errors="replace")), END]
         before = self.state
-        return self._reply(before, self._bot.chatbot.read(ids, before))
+        return self._reply(before, self._bot.chatbot.read(ids, before), tuple(ids))
 
     def again(self) -> Iterator[str]:
         """Another reply to the last message.
@@ -101,7 +118,7 @@ class Session:
             ElmanError: where nothing was said yet.
         """
         last = self._pop("answer again")
-        return self._reply(last.before, last.asked, last)
+        return self._reply(last.before, last.asked, last.heard, last)
 
     def undo(self) -> None:
         """Forget the last message and its reply.
@@ -139,7 +156,9 @@ class Session:
             raise ElmanError(f"there is nothing to {what} yet")
         return self._exchanges.pop()
 
-    def _reply(self, before: State, asked: State, last: Exchange | None = None) -> Iterator[str]:
+    def _reply(
+        self, before: State, asked: State, heard: tuple[int, ...], last: Exchange | None = None
+    ) -> Iterator[str]:
         """Say a reply, and remember it; where it is left before it began, `last` stays said."""
         recent = self._exchanges[-1].said if self._exchanges else ()
         tokens = reply(self._bot.chatbot, asked, self.sampling, self._generator, recent)
@@ -163,6 +182,6 @@ class Session:
                 with torch.no_grad():
                     state = self._bot.chatbot.end_message(state)
             if said or last is None:
-                self._exchanges.append(Exchange(before, asked, state, tuple(said)))
+                self._exchanges.append(Exchange(before, asked, state, tuple(said), heard))
             else:
                 self._exchanges.append(last)

@@ -83,7 +83,7 @@ def left_out(
     """
     lanes = state  # row 0 has heard everything, row n + 1 everything but turn n
     for turn in turns:
-        after = chatbot.read(turn, lanes)
+        after = chatbot.absorb([[turn]] * len(lanes[0]), lanes)
         lanes = tuple(torch.cat([new, old[:1]]) for new, old in zip(after, lanes, strict=True))
     nats, _ = chatbot.score([[reply]] * len(lanes[0]), lanes)
     return torch.cat(nats)

@@ -172,9 +172,22 @@ class Chatbot(nn.Module, ABC):
             before it, (messages,); and the state of each lane after its last message.
         """
 
-    @abstractmethod
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
-        """The state of every lane after it has read one whole message, the same in all of them."""
+        """The state after one whole message, for one lane."""
+        return self.absorb([self.pieces(np.asarray(message))], state)
+
+    def pieces(self, message: np.ndarray) -> list[np.ndarray]:
+        """A message in parts that may be read one after the other, at different times."""
+        return [message]
+
+    @abstractmethod
+    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        """The state of each lane after its pieces, as `score` gives it, without scoring.
+
+        Args:
+            lanes: for each lane the pieces of one or more messages, at least one.
+            state: what each lane has read before them.
+        """
 
     @abstractmethod
     def begin_reply(self, state: State) -> tuple[Tensor, State]:

@@ -196,8 +196,9 @@ class MessagesChatbot(Chatbot):
         return list(torch.stack(nats).split(sizes)), after
 
     @torch.no_grad()
-    def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
-        return self.remember([self.encode([np.asarray(message)])] * len(state[0]), state)[1]
+    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        vectors = self.encode([message for lane in lanes for message in lane])
+        return self.remember(list(vectors.split([len(lane) for lane in lanes])), state)[1]
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)

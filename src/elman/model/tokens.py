@@ -17,6 +17,9 @@ from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 
+PIECE = 64
+"""Tokens of a message that are read without a break."""
+
 
 class TokensChatbot(Chatbot):
     """One recurrent step for each token of each message; the state after the user's last message is
@@ -111,10 +114,13 @@ class TokensChatbot(Chatbot):
             _per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)
         ], state
 
+    def pieces(self, message: np.ndarray) -> list[np.ndarray]:
+        return np.split(message, range(PIECE, len(message), PIECE))
+
     @torch.no_grad()
-    def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
-        x = self.embedding(torch.from_numpy(np.asarray(message).astype(np.int64)))
-        return ragged(self.stack, [x] * len(state[0]), state)[1]
+    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+        return ragged(self.stack, self._embed(tokens), state)[1]
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
