@@ -80,26 +80,42 @@ def test_left_out_in_float32(memory: str) -> None:
     torch.testing.assert_close(found, torch.tensor(fresh).double(), rtol=0, atol=3e-5)
 
 
-def autograds(chatbot: Any, turns: list[np.ndarray], reply: np.ndarray) -> list[float]:
-    """Gradient times input by a loop that is not the lens's: an offset of each input, at zero."""
-    tokens = torch.from_numpy(np.concatenate([*turns, reply]).astype(np.int64))
-    targets = torch.from_numpy(reply[1:].astype(np.int64))
+def autograds(
+    chatbot: Any, turns: list[np.ndarray], reply: np.ndarray
+) -> tuple[list[float], list[float]]:
+    """Both by a loop that is not the lens's: gradients of offsets of every input and state."""
+    tokens = hasattr(chatbot, "stack")
+
+    def ids(message: np.ndarray) -> Tensor:
+        return torch.from_numpy(message.astype(np.int64))
+
     state = chatbot.initial_state(1)
-    if hasattr(chatbot, "stack"):
-        x = chatbot.embedding(tokens)
-        sizes = [*map(len, turns), len(reply)]
+    offsets: list[Tensor] = []
+    products: list[tuple[Tensor, ...]] = []
+    for turn in turns:
+        x = (chatbot.embedding(ids(turn)) if tokens else chatbot.encode([turn])).detach()
+        offset = torch.zeros_like(x, requires_grad=True)
+        if tokens:
+            _, after = chatbot.stack((x + offset)[:, None], state)
+        else:
+            _, after = chatbot.remember([x + offset], state)
+        moved = tuple(torch.zeros_like(part, requires_grad=True) for part in after)
+        changes = tuple((new - old).detach() for new, old in zip(after, state, strict=True))
+        state = tuple(part + extra for part, extra in zip(after, moved, strict=True))
+        offsets += [offset, *moved]
+        products.append((x, *changes))
+    if tokens:
+        hidden, _ = chatbot.stack(chatbot.embedding(ids(reply))[:, None], state)
+        hidden = hidden[:-1, 0]
     else:
-        x, sizes = torch.cat([chatbot.encode([turn]) for turn in turns]), [1] * len(turns)
-    offset = torch.zeros_like(x, requires_grad=True)
-    if hasattr(chatbot, "stack"):
-        hidden, _ = chatbot.stack((x + offset)[:, None], state)
-        hidden = hidden[-len(reply) : -1, 0]
-    else:
-        contexts, _ = chatbot.remember([x + offset], state)
-        hidden, _ = chatbot.decode([reply], contexts[0][-1:])
-    log_p = -torch.nn.functional.cross_entropy(chatbot.logits(hidden), targets, reduction="sum")
-    (dx,) = torch.autograd.grad(log_p, offset)
-    return [float(part.sum()) for part in (x * dx).detach().split(sizes)][: len(turns)]
+        context = state[len(chatbot.conversation.state_spec(""))]
+        hidden, _ = chatbot.decode([reply], context)
+    nats = torch.nn.functional.cross_entropy(
+        chatbot.logits(hidden), ids(reply)[1:], reduction="sum"
+    )
+    gradients = iter(torch.autograd.grad(-nats, offsets, allow_unused=True, materialize_grads=True))
+    sums = [[float((next(gradients) * other).sum()) for other in own] for own in products]
+    return [own[0] for own in sums], [sum(own[1:]) for own in sums]
 
 
 @settings(max_examples=40, deadline=None)
@@ -108,17 +124,18 @@ def test_by_gradient_is_autograds(
     chatbot: Chatbot, turns: list[np.ndarray], reply: np.ndarray
 ) -> None:
     found = by_gradient(chatbot, turns, reply, chatbot.initial_state(1))
-    same(found, torch.tensor(autograds(chatbot, turns, reply), dtype=torch.float64))
+    for ours, expected in zip(found, autograds(chatbot, turns, reply), strict=True):
+        same(ours, torch.tensor(expected, dtype=torch.float64))
     assert all(parameter.grad is None for parameter in chatbot.parameters())
 
 
 @every_chatbot
 def test_by_gradient_over_more_steps_than_are_run_at_once(memory: str) -> None:
     chatbot = make(memory, "gru")
-    turns = [message(1, [4 + n % 30, 7]) for n in range(300)]
+    turns = [message(1, [4 + n % 30 for n in range(300)]), message(2, [7])]
     found = by_gradient(chatbot, turns, message(2, [5]), chatbot.initial_state(1))
-    expected = autograds(chatbot, turns, message(2, [5]))
-    same(found, torch.tensor(expected, dtype=torch.float64))
+    for ours, expected in zip(found, autograds(chatbot, turns, message(2, [5])), strict=True):
+        same(ours, torch.tensor(expected, dtype=torch.float64))
 
 
 @every_chatbot
@@ -133,12 +150,14 @@ def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
         "message": 3,
         "nats": found[3].nats,
         "gradient": found[3].gradient,
+        "linear": found[3].linear,
     }
     last = receipts(bot, turns, reply, most=2)
     for ours, theirs in zip(last, found[3:], strict=True):
         assert ours.message == theirs.message
         assert ours.nats == pytest.approx(theirs.nats, abs=1e-10)
         assert ours.gradient == pytest.approx(theirs.gradient, abs=1e-10)
+        assert ours.linear == pytest.approx(theirs.linear, abs=1e-10)
     assert receipts(bot, [], reply) == []
 
 
@@ -155,8 +174,14 @@ def test_what_cannot_reach_the_reply_weighs_nothing(memory: str) -> None:
     nats = left_out(chatbot, turns, message(2, [6]), state)
     # The messages memory hands the last turn's vector past the cell.
     assert float(nats[1]) == pytest.approx(float(nats[0]), abs=1e-12)
-    assert float(by_gradient(chatbot, turns, message(2, [6]), state)[0]) == 0
+    for effects in by_gradient(chatbot, turns, message(2, [6]), state):
+        assert float(effects[0]) == 0
 
 
 def test_a_receipt_is_a_value() -> None:
-    assert Receipt(1, 0.5, 0.25).to_json() == {"message": 1, "nats": 0.5, "gradient": 0.25}
+    assert Receipt(1, 0.5, 0.25, 0.4).to_json() == {
+        "message": 1,
+        "nats": 0.5,
+        "gradient": 0.25,
+        "linear": 0.4,
+    }

@@ -13,6 +13,7 @@ from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from elman.chat import Session
+    from elman.cli.why import Why
 
 COMMANDS = {
     "/undo": "forget the last message and its reply",
@@ -20,6 +21,7 @@ COMMANDS = {
     "/reset": "forget everything",
     "/save FILE": "keep the state of this conversation in a file",
     "/load FILE": "go on from a kept state",
+    "/why": "what each message did for the last reply, and what it is near to",
     "/state": "size, age and norm of the memory",
     "/help": "this list",
     "/quit": "leave (so does the end of input)",
@@ -49,6 +51,10 @@ def chat(
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
     ] = "float32",
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="After each reply, what each earlier message did for it."),
+    ] = False,
 ) -> None:
     """Talk with a bot; lines from a pipe are answered one by one.
 
@@ -58,6 +64,7 @@ def chat(
 
     from elman.bptt.decode import Precision
     from elman.chat import Session
+    from elman.cli.why import Why
     from elman.model.checkpoint import BASE, load_bot
     from elman.model.decoding import Sampling
 
@@ -87,27 +94,45 @@ def chat(
         who = "knows people by name" if speaker is None else f"has never met {speaker}"
         names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
         print(plain(f"This bot {who}; with --as you can be {names}."), file=sys.stderr)
-    talk(Session(loaded, sampling, speaker), loaded.config["data"].get("bot") or "bot")
+    name = loaded.config["data"].get("bot") or "bot"
+    talk(Session(loaded, sampling, speaker), name, Why(loaded, name), after_each=why)
 
 
-def talk(session: "Session", name: str) -> None:
-    """Hold a conversation on standard input and output, until it ends."""
+def talk(
+    session: "Session", name: str, why: "Why | None" = None, *, after_each: bool = False
+) -> None:
+    """Hold a conversation on standard input and output, until it ends.
+
+    Args:
+        session: with whom.
+        name: the bot's.
+        why: what explains a reply, if anything does.
+        after_each: whether every reply is explained.
+    """
     if sys.stdin.isatty():
-        _at_a_terminal(session, name)
+        _at_a_terminal(session, name, why, after_each)
         return
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     for line in sys.stdin:
         if line.strip():
             try:
                 # One line in, one line out: a reply of several lines becomes one.
-                print(" ".join("".join(answer(session, line.strip())).split("\n")), flush=True)
+                said = "".join(answer(session, line.strip(), why))
+                print(said if line.startswith("/why") else " ".join(said.split("\n")), flush=True)
+                if why is not None and after_each and _speaks(line.strip()):
+                    print(why(session), flush=True)
             except ElmanError as error:
                 print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
             except EOFError:
                 return
 
 
-def _at_a_terminal(session: "Session", name: str) -> None:
+def _speaks(line: str) -> bool:
+    """Whether a line of input is answered by the bot itself."""
+    return not line.startswith("/") or line == "/again"
+
+
+def _at_a_terminal(session: "Session", name: str, why: "Why | None", after_each: bool) -> None:
     import readline  # noqa: F401  (gives input() editing and history)
 
     print(
@@ -122,12 +147,14 @@ def _at_a_terminal(session: "Session", name: str) -> None:
         if not line:
             continue
         try:
-            speaks = not line.startswith("/") or line == "/again"
+            speaks = _speaks(line)
             if speaks:
                 print(f"{plain(name)}> ", end="", flush=True)
-            for piece in answer(session, line):
+            for piece in answer(session, line, why):
                 print(piece, end="", flush=True)
             print()
+            if why is not None and after_each and speaks:
+                print(why(session))
         except KeyboardInterrupt:
             print(" …")
         except ElmanError as error:
@@ -136,7 +163,7 @@ def _at_a_terminal(session: "Session", name: str) -> None:
             return
 
 
-def answer(session: "Session", line: str) -> Iterator[str]:
+def answer(session: "Session", line: str, why: "Why | None" = None) -> Iterator[str]:
     """What is shown for one line of input, in pieces, with nothing that a terminal would obey.
 
     Raises:
@@ -175,6 +202,8 @@ def answer(session: "Session", line: str) -> Iterator[str]:
         case "/reset":
             session.reset()
             yield "everything is forgotten"
+        case "/why" if why is not None:
+            yield why(session)
         case "/state":
             facts = session.facts
             yield (f"{facts.bytes:,} bytes, {facts.messages:,} messages old, norm {facts.norm:.2f}")

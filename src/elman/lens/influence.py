@@ -1,14 +1,17 @@
 """Why the bot said that: what each earlier message did for a reply, computed after the reply.
 
-Two answers stand side by side. Leaving a message out and reading the rest again is exact, and asks
-what the reply would have been worth had it never been said. Gradient times input (Simonyan et al.,
-"Deep Inside Convolutional Networks", 2013; Ancona et al. 2018) is one backward pass: what the
-message adds to the reply's log-likelihood if that were linear.
+Three answers stand side by side. Leaving a message out and reading the rest again is exact, and
+asks what the reply would have been worth had it never been said. One backward pass tells the same
+to first order, in two ways: gradient times input (Simonyan et al., "Deep Inside Convolutional
+Networks", 2013), the input being what the layers through time are given of a message; and gradient
+times what the message changed in the state, which is the tangent of leaving it out. The layers
+begin with a norm, which takes the length out of their input, so that the former sees little.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,12 +35,14 @@ class Receipt:
         message: its place among the turns, from 0.
         nats: log p(reply | all turns) - log p(reply | all but this one); above 0, it made the
             reply likelier.
-        gradient: the same to first order, by gradient times input.
+        gradient: to first order, gradient times input.
+        linear: to first order, gradient times what the message changed in the state.
     """
 
     message: int
     nats: float
     gradient: float
+    linear: float
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,8 +74,11 @@ def receipts(
         return []
     nats = left_out(chatbot, asked, reply, state)
     exact = (nats[1:] - nats[0]).tolist()
-    linear = by_gradient(chatbot, asked, reply, state).tolist()
-    return [Receipt(first + n, *both) for n, both in enumerate(zip(exact, linear, strict=True))]
+    of_inputs, of_states = (
+        effects.tolist() for effects in by_gradient(chatbot, asked, reply, state)
+    )
+    columns = zip(exact, of_inputs, of_states, strict=True)
+    return [Receipt(first + n, *numbers) for n, numbers in enumerate(columns)]
 
 
 def left_out(
@@ -91,20 +99,48 @@ def left_out(
 
 def by_gradient(
     chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
-) -> Tensor:
-    """Gradient of log p(reply) times input, summed over each turn's steps: (turns,), in nats.
+) -> tuple[Tensor, Tensor]:
+    """What each turn adds to log p(reply) in nats, to first order, (turns,) each.
 
-    The input is what the layers through time are given: the embeddings of a turn's tokens, or the
-    vector that the encoder makes of it.
+    Returns:
+        The gradient times the input, summed over a turn's steps: the embeddings of its tokens, or
+        the vector that the encoder makes of it. And the gradient of the state after a turn times
+        what the turn changed in it, summed over the state.
     """
-    lane = LaneWindow([*turns, reply], [False] * len(turns) + [True], carry=len(turns), fresh=False)
-    with torch.enable_grad(), inputs_of(chatbot.through_time) as given:
-        nats = chatbot.loss(MessageWindow([lane]), state, Full()).nats
-    gradients = torch.autograd.grad(nats, given)
-    parts = [(x * dx).sum(dim=(1, 2)) for x, dx in zip(given, gradients, strict=True)]
-    steps = [chatbot.steps_of(turn) for turn in turns]
-    of_turns = -torch.cat(parts).detach()[: sum(steps)]
-    return torch.stack([part.sum() for part in of_turns.split(steps)])
+    inputs: list[list[Tensor]] = []
+    # Leaves of the graph even where no weight wants a gradient.
+    states = [tuple(part.detach().clone().requires_grad_() for part in state)]
+    with torch.enable_grad():
+        for turn in turns:
+            with inputs_of(chatbot.through_time) as given:
+                states.append(chatbot.hear(turn, states[-1]))
+            inputs.append(given)
+        lane = LaneWindow([reply], [True], carry=0, fresh=False)
+        nats = chatbot.loss(MessageWindow([lane]), states[-1], Full()).nats
+    changes = [
+        [(new, new - old) for new, old in zip(after, before, strict=True) if new.requires_grad]
+        for before, after in pairwise(states)
+    ]
+    of_inputs = [[(x, x) for x in given] for given in inputs]
+    effects = -_along(nats, [*of_inputs, *changes])
+    return effects[: len(turns)], effects[len(turns) :]
+
+
+def _along(nats: Tensor, groups: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Tensor:
+    """For each group, the gradient of each of its tensors times the other, summed, (groups,)."""
+    tensors = [tensor for group in groups for tensor, _ in group]
+    gradients = torch.autograd.grad(nats, tensors, allow_unused=True, materialize_grads=True)
+    products = iter(
+        [
+            (gradient * other).sum().detach()
+            for gradient, (_, other) in zip(
+                gradients, (pair for group in groups for pair in group), strict=True
+            )
+        ]
+    )
+    return torch.stack(
+        [sum((next(products) for _ in group), nats.new_zeros(())) for group in groups]
+    )
 
 
 @contextmanager

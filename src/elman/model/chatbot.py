@@ -128,6 +128,10 @@ class Chatbot(nn.Module, ABC):
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         """How many steps `through_time` takes for a message."""
 
+    @abstractmethod
+    def hear(self, message: np.ndarray, state: State) -> State:
+        """The state after one whole message, for one lane, with its gradient."""
+
     @property
     @abstractmethod
     def output_layer(self) -> tuple[Tensor, Tensor]:

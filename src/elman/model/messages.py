@@ -142,6 +142,9 @@ class MessagesChatbot(Chatbot):
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         return 1
 
+    def hear(self, message: np.ndarray, state: State) -> State:
+        return self.remember([self.encode([message])], state)[1]
+
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
         return self.embedding.weight, self.output_bias
