@@ -1,7 +1,8 @@
 """elman lens"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -13,8 +14,6 @@ from elman.errors import ElmanError
 if TYPE_CHECKING:
     from elman.lens.tiny import TinyStep
 
-STANDARD_OUTPUT = "-"
-
 
 def lens(
     bot: Annotated[
@@ -25,16 +24,7 @@ def lens(
         str | None, typer.Argument(help="Conversations, as for train; one of them is shown.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write it as a page, one HTML file.")] = None,
-    as_json: Annotated[
-        str | None,
-        typer.Option(
-            "--json",
-            metavar="[FILE.json]",
-            help="Print one JSON object, or write it to a file.",
-            is_flag=False,
-            flag_value=STANDARD_OUTPUT,
-        ),
-    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     number: Annotated[
         int | None,
         typer.Option(
@@ -82,9 +72,8 @@ def lens(
     """
     if not 0 <= seed < 2**63:
         raise ElmanError(f"--seed {seed}: expected a whole number from 0 to {2**63 - 1}")
-    file = _json_file(as_json)
     if tiny:
-        _tiny(cell, unfold, seed, html, as_json is not None, file)
+        _tiny(cell, unfold, seed, html, as_json)
         return
     if bot is None or chat is None:
         raise ElmanError(
@@ -107,47 +96,22 @@ def lens(
         from elman.lens.page import page
 
         write_file(out, page(seen))
-    if as_json == STANDARD_OUTPUT:
+    if as_json:
         print(json.dumps(seen | ({} if out is None else {"html": str(out)})))
         return
-    if file is not None:
-        from elman.data.files import write_file
-
-        write_file(file, json.dumps(seen) + "\n")
     show_seen(seen)
-    for written in (out, file):
-        if written is not None:
-            print(f"wrote {plain(str(written))}" + (": open it in a browser" * (written is out)))
+    if out is not None:
+        print(f"wrote {plain(str(out))}: open it in a browser")
 
 
-def _json_file(as_json: str | None) -> Path | None:
-    """The file that `--json` names, if it names one."""
-    if as_json is None or as_json == STANDARD_OUTPUT:
-        return None
-    if not as_json.endswith(".json"):
-        # Most likely an argument that came right after a bare --json.
-        raise ElmanError(
-            f"--json {as_json}: expected a file that ends in .json, or nothing after it"
-        )
-    return Path(as_json)
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Says on a terminal what is being done."""
+    from rich.console import Console
+    from rich.markup import escape
 
-
-class _Progress:
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._status = Console(stderr=True).status("")
-
-    def __enter__(self) -> Callable[[str], None]:
-        self._status.__enter__()
-        return lambda words: self._status.update(plain(words))
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-
-def _progress() -> _Progress:
-    return _Progress()
+    with Console(stderr=True).status("") as status:
+        yield lambda words: status.update(escape(plain(words)))
 
 
 def show_seen(seen: dict[str, Any]) -> None:
@@ -161,9 +125,7 @@ def show_seen(seen: dict[str, Any]) -> None:
         console.print(part)
 
 
-def _tiny(
-    cell: str, unfold: int, seed: int, html: Path | None, as_json: bool, file: Path | None
-) -> None:
+def _tiny(cell: str, unfold: int, seed: int, html: Path | None, as_json: bool) -> None:
     from elman.lens.tiny import CELLS, tiny_step
 
     if cell not in CELLS:
@@ -171,20 +133,14 @@ def _tiny(
         raise ElmanError(f"--cell {cell}: expected {', '.join(others)} or {last}")
     if unfold < 1:
         raise ElmanError(f"--unfold {unfold}: expected a number of messages, 1 or more")
-    from elman.data.files import write_file
-
     step = tiny_step(cell, unfold, seed)
     if html is not None:
+        from elman.data.files import write_file
         from elman.lens.tiny_page import page
 
         write_file(html, page(step))
     if as_json:
-        text = json.dumps(to_json(step) | ({} if html is None else {"html": str(html)}))
-        if file is None:
-            print(text)
-        else:
-            write_file(file, text + "\n")
-            print(f"wrote {plain(str(file))}")
+        print(json.dumps(to_json(step) | ({} if html is None else {"html": str(html)})))
     elif html is not None:
         print(f"wrote {html}: open it in a browser; the arrow keys walk through it")
     else:

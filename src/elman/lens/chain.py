@@ -6,7 +6,7 @@ one sits on it. Which loss pulls at which step's output is known once and does n
 chain is unfolded; so every gradient of the lens comes from one function, `pulled`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from elman.lens.watched import Watched
 from elman.model.blocks import PackedStack, RecurrentStack
 from elman.model.chatbot import CHUNK, Chatbot
 
-LANE_STEPS = 8192
+LANE_STEPS = 4096
 """Lanes times steps that are differentiated at once: what bounds memory."""
 
 
@@ -52,6 +52,7 @@ class Chain:
         ends: the step after which each message has been read, (M,).
         own_steps: whether a message's loss sits on its own steps (tokens), or on the step before.
         before_ends: the state before each of these steps, (M, size) each.
+        start: the state before the first step, (1, size) each.
     """
 
     stack: RecurrentStack
@@ -60,6 +61,7 @@ class Chain:
     ends: list[int]
     own_steps: bool
     before_ends: State
+    start: State
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Lane:
     """A piece of a chain that is differentiated by itself, from the end of a message on.
 
     Args:
-        first: the message at whose last step it begins.
+        first: the message at whose last step it begins; -1: it begins with the chain.
         begin, end: its steps.
         marks: message and step within the lane of every state whose gradient is wanted.
     """
@@ -87,9 +89,8 @@ def window(chain: Chain, first: int, last: int) -> Lane:
     return Lane(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
 
 
-def carried(stack: RecurrentStack, x: Tensor, ends: Sequence[int]) -> State:
-    """The state before each of some steps, from an empty one: (ends, size) each."""
-    state = stack.initial_state(1)
+def carried(stack: RecurrentStack, x: Tensor, ends: Sequence[int], state: State) -> State:
+    """The state before each of some steps, from the one before all: (ends, size) each."""
     # Packed once, not anew for each message; there is no packed form in double precision.
     run = PackedStack(stack, "float32") if x.dtype == torch.float32 else stack
     before = []
@@ -104,14 +105,19 @@ def carried(stack: RecurrentStack, x: Tensor, ends: Sequence[int]) -> State:
 
 
 def pulled(
-    stack: RecurrentStack, x: Tensor, state: State, pull: Tensor, cut: Tensor | None = None
+    stack: RecurrentStack,
+    x: Tensor,
+    state: State,
+    pull: Callable[[Tensor], Tensor],
+    cut: Tensor | None = None,
 ) -> list[Tensor]:
     """The gradient of h in every layer at every step, given how the losses pull at the outputs.
 
     Args:
         stack: the layers, `frozen`.
-        x, pull: (T, B, H).
+        x: (T, B, H).
         state: before the first step.
+        pull: tells of the outputs, (T, B, H), the gradients of the losses in them.
         cut: as in `elman.bptt.recurrence`.
 
     Returns:
@@ -121,7 +127,7 @@ def pulled(
     with torch.enable_grad():
         read = x.detach().clone().requires_grad_()
         hidden, _ = stack(read, state, None, cut, watched)
-        torch.autograd.grad(hidden, read, pull)
+        torch.autograd.grad(hidden, read, pull(hidden.detach()))
     return [call.gradient for call in watched.calls]
 
 
@@ -143,9 +149,10 @@ def over_lanes(
             for values in (chain.x, chain.pull)
         )
         firsts = torch.tensor([lane.first for lane in some])
-        state = tuple(part[firsts] for part in chain.before_ends)
+        starts = zip(chain.before_ends, chain.start, strict=True)
+        state = tuple(torch.cat([parts, first])[firsts] for parts, first in starts)
         cut = torch.zeros(x.shape[:2], dtype=torch.bool) if cut_everywhere else None
-        layers = pulled(chain.stack, x, state, pull, cut)
+        layers = pulled(chain.stack, x, state, lambda _, own=pull: own, cut)
         for row, lane in enumerate(some):
             yield lane, [layer[: lane.end - lane.begin, row] for layer in layers]
 

@@ -92,7 +92,7 @@ class Watch:
         a_message = 1 if train["unit"] == "messages" else _steps_a_message(corpus)
         self._unfold = train["unfold"] / a_message
         self._norms: deque[float] = deque(maxlen=RECENT)
-        self._began: float | None = None
+        self._began = self._next = 0.0  # when the first step ended; when to look again
         self._steps, self._spent, self._cost = 0, 0.0, 0.0
         self._found: deque[str] = deque(maxlen=SURE)
         self._said: set[str] = set()
@@ -100,12 +100,16 @@ class Watch:
     def __call__(self, batch: Any, state: State | None, norm: float) -> Iterator[Event]:
         """What is to be told of a step, before its weights are updated."""
         now = perf_counter()
-        if self._began is None:
+        if not self._steps:
             self._began = now
         usual = median(self._norms) if len(self._norms) >= USUAL else None
         if not isfinite(norm) or (usual is not None and norm > SPIKE * usual):
             yield "spike", self._spike(batch, state, norm, usual, now)
-        elif self._replies and self._may(now, self._cost or self._step(now) * FIRST):
+        elif (
+            self._replies
+            and now >= self._next
+            and self._may(now, self._cost or self._step(now) * FIRST)
+        ):
             yield from self._look(now)
         if isfinite(norm):
             self._norms.append(norm)
@@ -114,22 +118,22 @@ class Watch:
     @property
     def cost(self) -> float:
         """The share of the time that looking took so far."""
-        elapsed = perf_counter() - (self._began or perf_counter())
-        return self._spent / elapsed if elapsed > 0 else 0.0
+        elapsed = perf_counter() - self._began
+        return self._spent / elapsed if self._steps and elapsed > 0 else 0.0
 
     def _step(self, now: float) -> float:
         """Seconds of a step."""
-        return (now - (self._began or now) - self._spent) / max(1, self._steps)
+        return (now - self._began - self._spent) / max(1, self._steps)
 
     def _may(self, now: float, cost: float) -> bool:
         """Whether looking for so many seconds stays within the share of the time."""
-        assert self._began is not None
         return 0 < self._spent + cost <= self._share * (now - self._began)
 
     def _look(self, now: float) -> Iterator[Event]:
         found = lags(self._chatbot, self._replies, LAGS, 1)
         self._cost = perf_counter() - now
         self._spent += self._cost
+        self._next = now + self._cost / self._share
         reach, more = found.reach
         yield (
             "lag",

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from elman.bptt import State
 from elman.lens.chain import Chain, along_output, carried, flat, frozen, pulls
 from elman.lens.lens import summed
+from elman.lens.units import Units, gates_of, states_before, units
 from elman.lens.watched import Call, Watched, share
-from elman.model.blocks import RecurrentBlock
+from elman.model.blocks import RecurrentBlock, RecurrentStack
 from elman.model.chatbot import Chatbot
 from elman.model.messages import MessagesChatbot
 from elman.model.packing import pack
@@ -36,7 +38,7 @@ class Whole:
         steps: dLoss/dh of every step of the chain, (layers, N, H).
         shares: of each weight's gradient, by message, (M,); each sums to 1.
         norms: of each weight's gradient.
-        calls: the chain's layers, as they ran.
+        units: of the chain's layers.
     """
 
     chain: Chain
@@ -48,11 +50,14 @@ class Whole:
     steps: Tensor
     shares: dict[str, Tensor]
     norms: dict[str, float]
-    calls: list[Call]
+    units: list[Units]
 
 
 def differentiate(
-    chatbot: Chatbot, messages: Sequence[np.ndarray], counted: Sequence[bool]
+    chatbot: Chatbot,
+    messages: Sequence[np.ndarray],
+    counted: Sequence[bool],
+    start: State | None = None,
 ) -> Whole:
     """One forward and one backward pass over a conversation.
 
@@ -60,12 +65,14 @@ def differentiate(
         chatbot: either memory.
         messages: at least two, each from its role to its END.
         counted: whose text and END count in the loss.
+        start: the chatbot's state before them; None: nothing was said before.
     """
+    start = chatbot.initial_state(1) if start is None else start
     with frozen(chatbot), _Watch(chatbot) as watch:
         if isinstance(chatbot, TokensChatbot):
-            return _tokens(chatbot, messages, counted, watch)
+            return _tokens(chatbot, messages, counted, start, watch)
         assert isinstance(chatbot, MessagesChatbot)
-        return _messages(chatbot, messages, counted, watch)
+        return _messages(chatbot, messages, counted, start, watch)
 
 
 class _Watch:
@@ -189,7 +196,11 @@ def _split(values: Tensor, messages: Sequence[np.ndarray]) -> list[Tensor]:
 
 
 def _tokens(
-    chatbot: TokensChatbot, messages: Sequence[np.ndarray], counted: Sequence[bool], watch: _Watch
+    chatbot: TokensChatbot,
+    messages: Sequence[np.ndarray],
+    counted: Sequence[bool],
+    start: State,
+    watch: _Watch,
 ) -> Whole:
     ids, owner = flat(messages), _owners(messages)
     ends = torch.tensor([len(message) for message in messages]).cumsum(0) - 1
@@ -198,7 +209,7 @@ def _tokens(
     counts[1:] &= owner[1:] == owner[:-1]  # who speaks is given
     at = counts.nonzero().squeeze(1)
     x = chatbot.embedding(ids)
-    hidden, _ = chatbot.stack(x.unsqueeze(1), chatbot.initial_state(1))
+    hidden, _ = chatbot.stack(x.unsqueeze(1), start)
     flat_hidden = hidden.detach().squeeze(1)
     nats, own, of_output, _ = pulls(chatbot, flat_hidden[at - 1], ids[at])
     pull = torch.zeros_like(flat_hidden)
@@ -216,38 +227,57 @@ def _tokens(
     token_nats[at] = nats
     calls = watch.of("stack")
     x = x.detach()
-    before_ends = carried(chatbot.stack, x, ends.tolist())
-    chain = Chain(chatbot.stack, x, pull, ends.tolist(), True, before_ends)
-    return _whole(chain, calls, _split(token_nats, messages), shares)
+    return _whole(
+        chatbot.stack, x, pull, ends.tolist(), True, calls, _split(token_nats, messages), shares
+    )
 
 
-def _whole(chain: Chain, calls: list[Call], token_nats: list[Tensor], shares: _Shares) -> Whole:
-    ends = torch.tensor(chain.ends)
+def _whole(
+    stack: RecurrentStack,
+    x: Tensor,
+    pull: Tensor,
+    ends: list[int],
+    own_steps: bool,
+    calls: list[Call],
+    token_nats: list[Tensor],
+    shares: _Shares,
+) -> Whole:
+    gates = [gates_of(call) for call in calls]
+    at = torch.tensor(ends)
+    layers = [states_before(call, own, at) for call, own in zip(calls, gates, strict=True)]
+    first = tuple(part for call in calls for part in call.state)
+    if None in layers:  # a cell of the user's own
+        before_ends = carried(stack, x, ends, first)
+    else:
+        before_ends = tuple(part for layer in layers for part in layer or ())
     steps = torch.stack([call.gradient.squeeze(1) for call in calls])
     return Whole(
-        chain=chain,
+        chain=Chain(stack, x, pull, ends, own_steps, before_ends, first),
         layers=[f"layer {number + 1}" for number in range(len(calls))],
         nats=torch.stack([values.sum() for values in token_nats]),
         token_nats=token_nats,
-        state=torch.stack([call.h.squeeze(1)[ends] for call in calls], dim=1),
-        gradient=steps[:, ends].transpose(0, 1),
+        state=torch.stack([call.h.squeeze(1)[at] for call in calls], dim=1),
+        gradient=steps[:, at].transpose(0, 1),
         steps=steps,
         shares=shares.shares,
         norms=shares.norms,
-        calls=calls,
+        units=[units(call, own) for call, own in zip(calls, gates, strict=True)],
     )
 
 
 def _messages(
-    chatbot: MessagesChatbot, messages: Sequence[np.ndarray], counted: Sequence[bool], watch: _Watch
+    chatbot: MessagesChatbot,
+    messages: Sequence[np.ndarray],
+    counted: Sequence[bool],
+    start: State,
+    watch: _Watch,
 ) -> Whole:
     count = len(messages)
     vectors = chatbot.encode(messages)
-    context, _ = chatbot.conversation(
-        vectors.unsqueeze(1), chatbot.conversation.initial_state(1)
-    )
-    # What is remembered when each message is said; before the first, nothing.
-    before = torch.cat([vectors.new_zeros(1, vectors.shape[1]), context.detach()[:-1, 0]])
+    parts = len(chatbot.conversation.state_spec(""))
+    context, _ = chatbot.conversation(vectors.unsqueeze(1), start[:parts])
+    # What is remembered when each message is said.
+    before = torch.cat([start[parts], context.detach()[:-1, 0]])
     before = before.requires_grad_()
     spoken = [n for n in range(count) if counted[n]]
     said = [messages[n] for n in spoken]
@@ -287,10 +317,8 @@ def _messages(
         token_nats[n][1:] = values
     x = vectors.detach()
     ends = list(range(count))
-    chain = Chain(
-        chatbot.conversation, x, pull, ends, False, carried(chatbot.conversation, x, ends)
-    )
-    return _whole(chain, watch.of("conversation"), token_nats, shares)
+    calls = watch.of("conversation")
+    return _whole(chatbot.conversation, x, pull, ends, False, calls, token_nats, shares)
 
 
 def _gradient_of(read: Tensor) -> Tensor:
