@@ -25,8 +25,11 @@ from elman.model.chatbot import Chatbot
 SHARE = 0.02
 """Of the time of training that looking may take."""
 
+LOOKS = 0.75
+"""Of that share; the rest is for spikes."""
+
 FIRST = 6.0
-"""Steps that a look is thought to cost before the first one."""
+"""Steps that a look, or a spike's cause, is thought to cost before the first one."""
 
 LAGS = 12
 REPLIES = 8
@@ -93,7 +96,8 @@ class Watch:
         self._unfold = train["unfold"] / a_message
         self._norms: deque[float] = deque(maxlen=RECENT)
         self._began = self._next = 0.0  # when the first step ended; when to look again
-        self._steps, self._spent, self._cost = 0, 0.0, 0.0
+        self._steps, self._spent = 0, 0.0
+        self._cost = self._spike_cost = 0.0  # seconds, of the last one
         self._found: deque[str] = deque(maxlen=SURE)
         self._said: set[str] = set()
 
@@ -105,11 +109,7 @@ class Watch:
         usual = median(self._norms) if len(self._norms) >= USUAL else None
         if not isfinite(norm) or (usual is not None and norm > SPIKE * usual):
             yield "spike", self._spike(batch, state, norm, usual, now)
-        elif (
-            self._replies
-            and now >= self._next
-            and self._may(now, self._cost or self._step(now) * FIRST)
-        ):
+        elif self._replies and now >= self._next and self._may(now, self._cost, LOOKS):
             yield from self._look(now)
         if isfinite(norm):
             self._norms.append(norm)
@@ -125,15 +125,16 @@ class Watch:
         """Seconds of a step."""
         return (now - self._began - self._spent) / max(1, self._steps)
 
-    def _may(self, now: float, cost: float) -> bool:
-        """Whether looking for so many seconds stays within the share of the time."""
-        return 0 < self._spent + cost <= self._share * (now - self._began)
+    def _may(self, now: float, cost: float, part: float = 1.0) -> bool:
+        """Whether looking for so many seconds (0: not yet known) stays within part of the share."""
+        cost = cost or FIRST * self._step(now)
+        return self._steps > 0 and self._spent + cost <= part * self._share * (now - self._began)
 
     def _look(self, now: float) -> Iterator[Event]:
         found = lags(self._chatbot, self._replies, LAGS, 1)
         self._cost = perf_counter() - now
         self._spent += self._cost
-        self._next = now + self._cost / self._share
+        self._next = now + self._cost / (LOOKS * self._share)
         reach, more = found.reach
         yield (
             "lag",
@@ -163,11 +164,11 @@ class Watch:
         text = f"the norm of the gradient {size}" + (
             "" if usual is None else f", usually about {usual:.3g}"
         )
-        # Each lane alone, and then each message of one of them, costs about two steps in all.
-        if isfinite(norm) and not self._may(now, 2 * self._step(now)):
+        if isfinite(norm) and not self._may(now, self._spike_cost):
             return facts | {"text": f"{text} (what caused it was not looked for, to save time)"}
         found = culprit(self._chatbot, batch, state)
-        self._spent += perf_counter() - now
+        self._spike_cost = perf_counter() - now
+        self._spent += self._spike_cost
         if found is None:
             return facts | {"text": text}
         said = " ".join(self._tokenizer.decode(found.place.tokens.tolist()).split())

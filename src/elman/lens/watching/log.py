@@ -62,7 +62,7 @@ def check(run: Path) -> None:
         raise ElmanError(f"{run}: no such folder; elman train CHATS --out {run} makes one")
     if not any((run / name).exists() for name in (CONFIG, LOG)):
         raise ElmanError(
-            f"{run}: no run here ({CONFIG} and {LOG} are missing); name what elman train --out named"
+            f"{run}: no run here ({CONFIG} and {LOG} are missing); name the --out of elman train"
         )
 
 
