@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from elman.cli import bench, chat, data, demo, evaluate, lens, train
+from elman.cli import bench, chat, data, demo, evaluate, lens, train, watch
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -24,6 +24,7 @@ app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("lens")(lens.lens)
+app.command("watch")(watch.watch)
 app.command("bench")(bench.bench)
 
 

@@ -122,7 +122,7 @@ def show_seen(seen: dict[str, Any]) -> None:
 
     console = Console(highlight=False)
     for part in summary(seen):
-        console.print(part)
+        console.print(part, soft_wrap=True)
 
 
 def _tiny(cell: str, unfold: int, seed: int, html: Path | None, as_json: bool) -> None:

@@ -79,7 +79,18 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
     if wish.compare_steps is not None:
         from elman.cli.compare import compared
 
-        seen["compare"] = compared(dataset, wish, saved, tell)
+        data = saved.model_dump(exclude={"path", "encoding", "bot", "known", "vocabulary", "gap"})
+        seen["compare"] = compared(
+            data
+            | {
+                "path": wish.chat,
+                "encoding": wish.encoding or saved.encoding,
+                "bot": wish.name or saved.bot,
+            },
+            wish.compare_steps,
+            wish.seed,
+            tell,
+        )
     return seen
 
 
@@ -125,7 +136,7 @@ class _Chosen:
                 f"{wish.chat}: in conversation {self.number:,} {self._who()} never answers, so no "
                 "loss reaches back; leave out --conversation for the first in which that happens"
             )
-        self.name = dataset.bot or found.authors[1]
+        self.name = dataset.bot or "the bot"
         self.said = self._as_said(found)
         self.others = [self._as_said(each) for each in drawn]
 

@@ -26,19 +26,18 @@ LANE_STEPS = 4096
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """No dropout, and no gradient of the weights; on leaving, all is as it was."""
-    training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     learned = [p for p in module.parameters() if p.requires_grad]
     for parameter in learned:
         parameter.requires_grad_(False)
-    # Not by train() of the whole, which forgets what was packed.
     module.eval()
     try:
         yield
     finally:
         for parameter in learned:
             parameter.requires_grad_(True)
-        if training:
-            module.train()
+        for part, training in modes:
+            part.training = training
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ def headline(seen: dict[str, Any]) -> str:
         over += f", about {unfold['messages']:g} messages here"
     if own is None or not own["reach"]:
         return f"No gradient comes back to any message; it is unfolded over {over}."
-    least = "at least " if own["or_more"] else ""
-    return f"It feels about {least}{own['reach']} messages back; it is unfolded over {over}."
+    least = "at least" if own["or_more"] else "about"
+    return f"A reply is felt {least} {own['reach']} messages back; it is unfolded over {over}."
 
 
 def _header(seen: dict[str, Any]) -> str:
@@ -108,7 +108,7 @@ def _sections(seen: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _network() -> str:
-    return """<section id="network"><h2><b>1</b> The network, unfolded</h2>
+    return """<section id="network"><h2><b></b> The network, unfolded</h2>
 <p>A column for each message: below what was read, in the middle the state (some units of each
 layer), above the guess of the next message and its loss. The state goes right. The gradient comes
 back left: <span class="swatch direct"></span> direct, from the very next loss, and
@@ -132,18 +132,18 @@ states</figcaption><div id="truncation"></div></figure></div>
 
 
 def _lags() -> str:
-    return """<section><h2><b>2</b> How far back a reply is felt</h2>
+    return """<section><h2><b></b> How far back a reply is felt</h2>
 <p>How much would a reply's loss change if a state of so many messages before were nudged? The norm of
 its gradient there, by layer; the scale is logarithmic.</p><div id="lags"></div></section>"""
 
 
 def _compare() -> str:
-    return """<section><h2><b>3</b> Vanishing and exploding, seen</h2>
+    return """<section><h2><b></b> Vanishing and exploding, seen</h2>
 <p id="compare-words"></p><div id="compare"></div></section>"""
 
 
 def _gates() -> str:
-    return """<section><h2><b>4</b> Gates and state</h2>
+    return """<section><h2><b></b> Gates and state</h2>
 <p>What lets a gradient through is what keeps a memory: a gate that stays near 1.</p>
 <div id="gates"></div></section>"""
 
@@ -154,7 +154,7 @@ def _method(seen: dict[str, Any]) -> str:
     items += [
         f'<li class="lost"><b>Lost:</b> {escape(words)}.</li>' for words in seen["lost"]
     ]
-    return f"""<section><h2><b>5</b> How this was made</h2><ul class="method">{"".join(items)}</ul>
+    return f"""<section><h2><b></b> How this was made</h2><ul class="method">{"".join(items)}</ul>
 <p>Loss: −log p in nats, summed over a message. Norms are of dLoss/dh, where the loss is the sum over
 the messages that {escape(str(seen["name"]))} learns to say. An LSTM carries its gradient in c, too; h
 is what all cells share.</p>

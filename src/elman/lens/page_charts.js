@@ -10,7 +10,7 @@ function heat(rows, names, label, marks, unit) {
     body.push(words(left - 10, y + high_ / 2, name, "label small", "end"));
     rows.forEach((values, k) => body.push(node("g", {}, tip(`${name}, ${k + 1} ${unit} back: ${number(values[l])}`),
       rect(left + k * cell, y, cell, high_, "back"), rect(left + k * cell, y, cell, high_, "indirect", { "fill-opacity": depth(values[l]).toFixed(3) }),
-      ...(cell >= 40 ? [words(left + (k + 0.5) * cell, y + high_ / 2, number(values[l]), `num heat${depth(values[l]) > 0.55 ? " on" : ""}`)] : []))));
+      ...(cell >= 40 ? [words(left + (k + 0.5) * cell, y + high_ / 2, brief(values[l]), `num heat${depth(values[l]) > 0.55 ? " on" : ""}`)] : []))));
   });
   const foot = top + layers * high_, every = Math.ceil(34 / cell);
   rows.forEach((_, k) => { if ((k + 1) % every === 0 || k === 0) body.push(words(left + (k + 0.5) * cell, foot + 14, String(k + 1), "tick")); });
@@ -36,7 +36,9 @@ function logChart(series, { width = 560, height = 250, label, x, y, marks = [], 
   for (const v of linear ? [0, high / 2, high] : ticks(low, high)) body.push(line(left, py(v), right, py(v), "axis"),
     words(left - 7, py(v), share ? percent(v) : number(v), "tick", "end"));
   const from = series[0].from ?? 1, step = series[0].step ?? 1;
-  for (let k = 0; k < longest; k += Math.max(1, Math.floor(longest / 8))) body.push(words(px(k), foot + 15, String(from + k * step), "tick"));
+  const every = Math.max(step, round(longest * step / 8));
+  for (let v = from; from === 1 ? v <= longest : v < from + longest * step; v = from === 1 && v === 1 && every > 1 ? every : v + every)
+    body.push(words(px((v - from) / step), foot + 15, String(v), "tick"));
   body.push(words((left + right) / 2, foot + 35, x, "unit"));
   if (y) body.push(words(left, 6, y, "tick", "start"));
   for (const s of series) {
@@ -120,11 +122,11 @@ function saturation(gates, layer) {
     body.push(rect(left + room - 74, 14 + g * 20, 12, 12, colors[g]), words(left + room - 56, 21 + g * 20, name, "tick", "start"));
   });
   for (const v of [0, 0.5, 1]) body.push(words(left + room * v, 24 + room * 0.6, percent(v), "tick"), words(left - 5, 10 + room * 0.6 * (1 - v), percent(v), "tick", "end"));
-  body.push(words(left + room / 2, 46 + room * 0.6, "of the time open (above 0.9); upwards: shut (below 0.1)", "unit"));
+  body.push(words(left + room / 2, 46 + room * 0.6, "→ open (above 0.9)   ↑ shut (below 0.1)", "unit"));
   return svg(width, 60 + room * 0.6, `Saturation of the gates of ${layer}`, body, 300);
 }
 function held(own) {
-  const width = 400, left = 8, room = width - 80, row = 34, body = [];
+  const width = 420, left = 8, room = width - 150, row = 34, body = [];
   own.longest.forEach((unit, k) => {
     const values = own.kept.map((v) => v[k]), top = Math.max(1e-6, ...values.map(Math.abs)), middle = 18 + k * row;
     body.push(line(left, middle, left + room, middle, "axis"),
@@ -157,7 +159,7 @@ function tableOf(seen) {
   for (const name of ["message", "who", "text", "loss", "direct", "indirect", "gradient"]) head.append(element("th", { scope: "col" }, name));
   seen.messages.forEach((m, n) => {
     const row = element("tr"), all = (v) => v ? v.map(number).join(", ") : "–";
-    for (const cell of [String(n + 1 + seen.skipped), m.author || m.role, m.text.slice(0, 60), m.counts ? number(m.nats) : "–", all(m.direct), all(m.indirect), all(m.gradient)]) row.append(element("td", {}, cell));
+    for (const cell of [String(n + 1 + seen.skipped), who(m), m.text.slice(0, 60), m.counts ? number(m.nats) : "–", all(m.direct), all(m.indirect), all(m.gradient)]) row.append(element("td", {}, cell));
     body.append(row);
   });
   document.getElementById("numbers").append(element("table", {}, element("thead", {}, head), body));

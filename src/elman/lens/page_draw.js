@@ -41,12 +41,22 @@ function number(value) {
     : size >= 0.1 ? value.toFixed(2) : size >= 0.001 ? value.toFixed(4) : value.toExponential(0);
   return text.replace("-", "−");
 }
+const brief = (value) => value === null ? "–" : Number(value.toPrecision(2)).toString()
+  .replace(/^0\./, ".").replace(/e-0*/, "e−");
+const who = (m) => { // an account's number says nothing to a reader
+  const name = m.author && !/^[0-9a-f-]{20,}$/i.test(m.author) ? m.author : m.role;
+  return name.length > 18 ? name.slice(0, 17) + "…" : name;
+};
 const percent = (share) => share === null ? "–" : Math.abs(share) >= 0.1 || share === 0
   ? `${(100 * share).toFixed(0)} %` : `${(100 * share).toFixed(1)} %`;
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const mean = (values) => sum(values) / Math.max(1, values.length);
 const norm = (values) => Math.hypot(...values);
 const many = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+function round(step) { // the next of 1, 2, 5, 10, 20, 50 ...
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, step)));
+  return [1, 2, 5, 10].map((k) => k * power).find((k) => k >= step) || step;
+}
 function element(kind, attributes = {}, ...inside) {
   const made = document.createElement(kind);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);

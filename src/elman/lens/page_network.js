@@ -10,8 +10,8 @@ function network(seen, root) {
   const hasGradient = Boolean(seen.unfoldings);
   const closeFrom = count - seen.close;
   let first = Math.max(0, count - 1 - fits()), picked = null;
-  const COLUMN = 176, GUTTER = 150, STATE = 150, CELL = 12;
-  function fits() { return Math.max(2, Math.floor((box.clientWidth - 150) / 176)); }
+  const COLUMN = 204, GUTTER = 150, STATE = 156, CELL = 10;
+  function fits() { return Math.max(2, Math.floor((box.clientWidth - 150) / 204)); }
   const layer = () => choice.value === "all" ? null : Number(choice.value);
   const of = (values) => !values ? 0 : layer() === null ? norm(values) : values[layer()];
   const unfold = () => lengths[Number(slider.value)];
@@ -48,12 +48,12 @@ function network(seen, root) {
       const quiet = !next.counts;
       const share = next.nats / Math.max(1e-9, geometry.mostNats);
       const group = node("g", { class: quiet ? "quiet" : "" },
-        rect(x - 78, 8, 156, 50, "pill", { rx: 8 }));
-      if (!quiet) group.append(rect(x - 74, 48, 148 * share, 6, "bar", { rx: 2 }),
+        rect(x - 88, 8, 176, 50, "pill", { rx: 8 }));
+      if (!quiet) group.append(rect(x - 82, 48, 164 * share, 6, "bar", { rx: 2 }),
         words(x, 23, `loss ${number(next.nats)}`, "num strong"));
       else group.append(words(x, 23, "not learned", "small"));
-      group.append(words(x, 39, wrapped(next.text, 22, 1)[0], "next"));
-      group.append(tip(`${next.author || next.role}: ${next.text}\n` +
+      group.append(words(x, 39, wrapped(next.text, 24, 1)[0], "next"));
+      group.append(tip(`${who(next)}: ${next.text}\n` +
         (quiet ? "not counted" : `−log p = ${number(next.nats)} nats over ${next.tokens - 1} tokens`)));
       parts.push(group);
     }
@@ -78,27 +78,27 @@ function network(seen, root) {
     });
     // Said, and read.
     const lines = wrapped(m.text, 22, 4), high = 30 + 18 * 4;
-    parts.push(arrow(x, message - 3, x, foot + 4, 2.4, "wire"));
-    parts.push(rect(x - 80, message, 160, high, `bubble ${m.role === "bot" ? "right" : "left"}`, { rx: 14 }));
-    parts.push(words(x - 68, message + 15, `${n + 1 + seen.skipped} ${m.author || m.role}`.slice(0, 24), "who", "start"));
-    lines.forEach((l, k) => parts.push(words(x - 68, message + 36 + 18 * k, l, "heard", "start")));
+    parts.push(arrow(x - 40, message - 3, x - 40, foot + 4, 2.4, "wire"));
+    parts.push(rect(x - 92, message, 184, high, `bubble ${m.role === "bot" ? "right" : "left"}`, { rx: 14 }));
+    parts.push(words(x - 80, message + 15, `${n + 1 + seen.skipped}  ${who(m)}`, "who", "start"));
+    lines.forEach((l, k) => parts.push(words(x - 80, message + 36 + 18 * k, l, "heard", "start")));
     if (next && hasGradient) {
       const { kept } = back(n), total = direct + kept;
       if (total > 0) {
-        const part = 150 * direct / total;
-        parts.push(rect(x - 75, mix, part, 14, "direct"), rect(x - 75 + part, mix, 150 - part, 14, "indirect"),
+        const part = 180 * direct / total;
+        parts.push(rect(x - 90, mix, part, 14, "direct"), rect(x - 90 + part, mix, 180 - part, 14, "indirect"),
           words(x, mix + 30, `${percent(kept / total)} from later`, "num small"));
       }
       rowsOfWeights().forEach((weight, k) => {
         const share = weight.shares[n], y = weights + k * 17;
         parts.push(node("g", {}, tip(`${weight.name}: this message gives ${(100 * share).toFixed(2)} % of its gradient`),
-          rect(x - 75, y, 150, 15, "back"),
-          rect(share < 0 ? x - 75 * Math.min(1, -share / geometry.mostShare) : x, y,
-            75 * Math.min(1, Math.abs(share) / geometry.mostShare), 15, share < 0 ? "neg" : "pos")));
+          rect(x - 90, y, 180, 15, "back"),
+          rect(share < 0 ? x - 90 * Math.min(1, -share / geometry.mostShare) : x, y,
+            90 * Math.min(1, Math.abs(share) / geometry.mostShare), 15, share < 0 ? "neg" : "pos")));
       });
     }
     const made = node("g", { class: "column", tabindex: 0, role: "button", "aria-pressed": String(n === picked),
-      "aria-label": `Message ${n + 1 + seen.skipped}, ${m.author || m.role}: ${m.text.slice(0, 80)}. ` +
+      "aria-label": `Message ${n + 1 + seen.skipped}, ${who(m)}: ${m.text.slice(0, 80)}. ` +
         (next && hasGradient ? `Direct gradient ${number(direct)}, from later ${number(of(m.indirect))}.` : "") }, ...parts);
     const pick = () => { picked = picked === n ? null : n; draw(); closer(seen, picked, layer()); };
     made.addEventListener("click", pick);
@@ -113,23 +113,24 @@ function network(seen, root) {
     const units = seen.messages[0].strip[0].length * CELL / 2, parts = [];
     parts.push(arrow(x1 + units + 2, state + 6, x2 - units - 3, state + 6, 2.4, "wire"));
     if (!hasGradient || n + 1 >= last) return parts;
-    const { kept, lost, edge } = back(n), y = state + Math.max(26, layers * 26 - 14);
+    const { kept, lost, edge } = back(n), y = foot + 24;
     if (lost > 0) parts.push(node("g", {}, tip(`cut off: ${number(lost)}`),
-      arrow(x2 - units - 3, y, edge ? x2 - units - 8 - (COLUMN - 2 * units) / 3 : x1 + units + 3, y, wide(kept + lost, top), "gone", !edge)));
+      arrow(x2 + 26, y, edge ? (x1 + x2) / 2 + 12 : x1 + 30, y, wide(kept + lost, top), "gone", !edge)));
     if (kept > 0 && !edge) parts.push(node("g", {}, tip(`from later losses: ${number(kept)}`),
-      arrow(x2 - units - 3, y, x1 + units + 3, y, wide(kept, top), "indirect")));
-    parts.push(words((x1 + x2) / 2, y + wide(kept + lost, top) / 2 + 14, edge ? number(lost) : number(kept),
+      arrow(x2 + 26, y, x1 + 30, y, wide(kept, top), "indirect")));
+    parts.push(node("path", { d: `M${x2 + 26} ${foot + 2} V${y} M${x1 + 30} ${y} V${foot + 2}`, class: "turn" }));
+    parts.push(words((x1 + x2) / 2 + (edge ? 34 : 0), y + wide(kept + lost, top) / 2 + 13, edge ? number(lost) : number(kept),
       edge ? "num bad" : "num indirect-ink"));
     if (edge) {
       const x = (x1 + x2) / 2;
-      parts.push(line(x, state - 34, x, foot + 26, "cut"), scissors(x, foot + 40));
+      parts.push(line(x, state - 34, x, foot + 36, "cut"), scissors(x, foot + 50));
     }
     return parts;
   }
   function draw(wave = false) {
     const visible = Math.min(count, fits() + 1), top = most();
     first = Math.max(0, Math.min(first, count - visible));
-    const state = STATE, foot = state + layers * 26 - 4, message = foot + 62, mix = message + 120;
+    const state = STATE, foot = state + layers * 26 - 4, message = foot + 74, mix = message + 116;
     const weights = mix + 52, list = hasGradient ? rowsOfWeights() : [];
     const geometry = { state, foot, message, mix, weights,
       mostNats: Math.max(...seen.messages.map((m) => m.nats)),
@@ -139,8 +140,8 @@ function network(seen, root) {
     const label = (y, text, kind = "label") => words(4, y, text, kind, "start");
     const labels = [label(22, "guess: what"), label(40, "comes next?"), label(message + 20, "message read"),
       ...seen.layers.map((name, l) => label(state + (layers - 1 - l) * 26 + 11, `state, ${name}`, "label small"))];
-    if (hasGradient) labels.push(label(96, "direct", "label direct-ink"), label(foot + 22, "indirect", "label indirect-ink"),
-      label(mix + 8, "how much of each", "label small"), label(weights - 14, "share of each weight", "label small"),
+    if (hasGradient) labels.push(label(96, "direct", "label direct-ink"), label(foot + 24, "indirect", "label indirect-ink"),
+      label(mix + 8, "how much of each", "label small"), label(weights - 14, `weights: up to ±${percent(geometry.mostShare)}`, "label small"),
       ...list.map((w, k) => label(weights + k * 17 + 8, short(w.name), "tick")));
     const columns = node("g", {}), between = node("g", {});
     for (let k = 0; k < visible; k++) {
@@ -230,7 +231,7 @@ function closer(seen, n, layer) {
   const place = n === null ? -1 : n - (seen.messages.length - seen.tokens.length);
   if (n === null) { box.hidden = true; return; }
   box.hidden = false;
-  const m = seen.messages[n], title = element("h3", {}, `Message ${n + 1 + seen.skipped}, ${m.author || m.role}, token by token`);
+  const m = seen.messages[n], title = element("h3", {}, `Message ${n + 1 + seen.skipped}, ${who(m)}, token by token`);
   if (place < 0) { box.replaceChildren(title, element("p", {}, `Only the last ${seen.tokens.length} messages are kept token by token.`)); return; }
   const own = seen.tokens[place], row = element("div", { class: "tokens" });
   const of = (values) => !values ? 0 : layer === null ? norm(values) : values[layer];

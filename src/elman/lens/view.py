@@ -153,6 +153,17 @@ def look(
         seed: of the draw.
         tell: is told what is being done.
     """
+    with frozen(chatbot):
+        return _looked(chatbot, said, others, seed, tell)
+
+
+def _looked(
+    chatbot: Chatbot,
+    said: Sequence[Said],
+    others: Sequence[Sequence[Said]],
+    seed: int,
+    tell: Tell,
+) -> View:
     first = stretch(said)
     seen = list(said[first:])
     tell(f"differentiating {len(seen):,} messages")
@@ -172,9 +183,8 @@ def look(
         token_nats=whole.token_nats,
         whole=whole,
     )
-    with frozen(chatbot):
-        tell("unfolding")
-        _unfold(view, whole)
+    tell("unfolding")
+    _unfold(view, whole)
     tell("following replies back")
     _follow(view, chatbot, said, others, seed)
     view.units = whole.units
