@@ -1,6 +1,7 @@
 """A run in the terminal: the numbers of the moment, curves and how far the gradient reaches."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isfinite, log10
 from typing import Any
 
@@ -86,10 +87,7 @@ def spark(values: Sequence[float], width: int = WIDTH) -> str:
     """A curve of blocks: the mean of each of up to `width` parts."""
     count = min(width, len(values))
     edges = [round(n * len(values) / count) for n in range(count + 1)] if count else [0]
-    means = [
-        sum(values[begin:end]) / (end - begin)
-        for begin, end in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    means = [sum(values[begin:end]) / (end - begin) for begin, end in pairwise(edges)]
     if not means:
         return ""
     low, high = min(means), max(means)
