@@ -106,7 +106,7 @@ def test_the_culprit_is_the_message_with_the_largest_gradient(memory: str, unit:
     def norm(part: Any) -> float:
         bot.zero_grad()
         loss = bot.loss(part, state, Full())
-        (loss.nats / count).backward()  # type: ignore[no-untyped-call]
+        (loss.nats / count).backward()
         gradients = [p.grad for p in bot.parameters() if p.grad is not None]
         return float(torch.nn.utils.get_total_norm(gradients))
 
@@ -128,8 +128,8 @@ def test_a_watched_run_is_the_same_run(
     monkeypatch.setattr(training, "SPIKE", 0.9)
     seen: list[str] = []
 
-    def watcher(*arguments: Any) -> Watch:
-        return Watch(*arguments, share=1e9)
+    def watcher(chatbot: Any, tokenizer: Any, corpus: Any, config: Any) -> Watch:
+        return Watch(chatbot, tokenizer, corpus, config, share=1e9)
 
     config = make_config(model__dropout=0.2)
     train(config, tmp_path / "plain")

@@ -37,15 +37,11 @@ class Window:
 
     def apart(self) -> list["Window"]:
         """Each lane by itself."""
-        return [
-            Window(
-                **{
-                    name: None if value is None else value[:, lane : lane + 1]
-                    for name, value in vars(self).items()
-                }
-            )
+        every: list[dict[str, Any]] = [
+            {name: v if v is None else v[:, lane : lane + 1] for name, v in vars(self).items()}
             for lane in range(self.inputs.shape[1])
         ]
+        return [Window(**each) for each in every]
 
     def by_message(self) -> Iterator[tuple[Place, "Window"]]:
         """Each message that counts, and the window in which it alone does."""

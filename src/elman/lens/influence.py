@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from elman.bptt import Full, State
 from elman.data.message_stream import LaneWindow, MessageWindow
+from elman.lens.chain import frozen
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import Bot
 
@@ -110,7 +111,7 @@ def by_gradient(
     inputs: list[list[Tensor]] = []
     # Leaves of the graph even where no weight wants a gradient.
     states = [tuple(part.detach().clone().requires_grad_() for part in state)]
-    with torch.enable_grad():
+    with frozen(chatbot), torch.enable_grad():
         for turn in turns:
             with inputs_of(chatbot.through_time) as given:
                 states.append(chatbot.hear(turn, states[-1]))

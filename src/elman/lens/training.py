@@ -96,7 +96,9 @@ class Watch:
         self._unfold = train["unfold"] / a_message
         self._norms: deque[float] = deque(maxlen=RECENT)
         self._began = self._next = 0.0  # when the first step ended; when to look again
-        self._steps, self._spent = 0, 0.0
+        self.spent = 0.0
+        """Seconds that looking took so far."""
+        self._steps = 0
         self._cost = self._spike_cost = 0.0  # seconds, of the last one
         self._found: deque[str] = deque(maxlen=SURE)
         self._said: set[str] = set()
@@ -119,21 +121,21 @@ class Watch:
     def cost(self) -> float:
         """The share of the time that looking took so far."""
         elapsed = perf_counter() - self._began
-        return self._spent / elapsed if self._steps and elapsed > 0 else 0.0
+        return self.spent / elapsed if self._steps and elapsed > 0 else 0.0
 
     def _step(self, now: float) -> float:
         """Seconds of a step."""
-        return (now - self._began - self._spent) / max(1, self._steps)
+        return (now - self._began - self.spent) / max(1, self._steps)
 
     def _may(self, now: float, cost: float, part: float = 1.0) -> bool:
         """Whether looking for so many seconds (0: not yet known) stays within part of the share."""
         cost = cost or FIRST * self._step(now)
-        return self._steps > 0 and self._spent + cost <= part * self._share * (now - self._began)
+        return self._steps > 0 and self.spent + cost <= part * self._share * (now - self._began)
 
     def _look(self, now: float) -> Iterator[Event]:
         found = lags(self._chatbot, self._replies, LAGS, 1)
         self._cost = perf_counter() - now
-        self._spent += self._cost
+        self.spent += self._cost
         self._next = now + self._cost / (LOOKS * self._share)
         reach, more = found.reach
         yield (
@@ -168,7 +170,7 @@ class Watch:
             return facts | {"text": f"{text} (what caused it was not looked for, to save time)"}
         found = culprit(self._chatbot, batch, state)
         self._spike_cost = perf_counter() - now
-        self._spent += self._spike_cost
+        self.spent += self._spike_cost
         if found is None:
             return facts | {"text": text}
         said = " ".join(self._tokenizer.decode(found.place.tokens.tolist()).split())

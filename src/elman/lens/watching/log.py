@@ -164,7 +164,7 @@ class Summary:
         recent = self.steps[-last:]
         if not clip or not recent:
             return None
-        return sum(event["grad_norm"] > clip for event in recent) / len(recent)
+        return sum(float(event["grad_norm"]) > clip for event in recent) / len(recent)
 
     def to_json(self, config: dict[str, Any]) -> dict[str, Any]:
         """The moment, as JSON."""
