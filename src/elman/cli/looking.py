@@ -62,8 +62,11 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
         view = look(bot.chatbot, chosen.said, chosen.others, seed=wish.seed, tell=tell)
     else:
         view = listen(bot.chatbot, chosen.said, wish.precision, tell)
-    if same and chosen.part == "train":
-        view.exact.append("the bot has learned from this conversation; the lags are of held-out ones")
+    if chosen.learned:
+        view.exact.append(
+            "the conversation is one of those that the bot was trained or chosen with; the gradient by "
+            "lag is of held-out ones"
+        )
     if (steps := _unfinished(bot)) is not None:
         view.sampled.append(f"the run is not finished: these are its best weights at step {steps:,}")
     seen = {
@@ -109,26 +112,14 @@ class _Chosen:
         self, bot: Bot, dataset: Dataset, saved: DataConfig, wish: Wish, same: bool
     ) -> None:
         self._bot, self._dataset, self._learn_from = bot, dataset, saved.learn_from
-        self.others: list[list[Said]] = []
-        self.count, self.number, self.part = 0, 0, "all"
+        self.count, self.number = 0, 0
         found: Conversation | None = None
-        rng = np.random.default_rng(wish.seed)
-        drawn: list[Conversation] = []
-        heard = 0
-        for part, each in dataset.parts(saved.test):
+        for each in dataset.conversations():
             self.count += 1
             if found is None and (
                 self.count == wish.number or (wish.number is None and self._answers(each))
             ):
-                found, self.number, self.part = each, self.count, part
-            if same and part == "train":
-                continue
-            # A sample of fixed size in one pass (Vitter's algorithm R).
-            heard += 1
-            if len(drawn) < SAMPLE:
-                drawn.append(each)
-            elif (place := int(rng.integers(heard))) < SAMPLE:
-                drawn[place] = each
+                found, self.number = each, self.count
         if found is None:
             raise ElmanError(self._missing(wish))
         if not self._answers(found):
@@ -138,7 +129,30 @@ class _Chosen:
             )
         self.name = dataset.bot or "the bot"
         self.said = self._as_said(found)
+        drawn = self._drawn(saved.test, wish.seed) if same else self._drawn(None, wish.seed)
+        self.learned = same and all(each.id != found.id for each in drawn)
         self.others = [self._as_said(each) for each in drawn]
+
+    def _drawn(self, test: bool | None, seed: int) -> list[Conversation]:
+        """A sample of fixed size in one pass (Vitter's algorithm R).
+
+        Args:
+            test: None: of all conversations; else of those that are held out, of which some may
+                be a test part.
+            seed: of the draw.
+        """
+        if test is None:
+            source = self._dataset.conversations()
+        else:
+            source = (each for part, each in self._dataset.parts(test) if part != "train")
+        rng = np.random.default_rng(seed)
+        drawn: list[Conversation] = []
+        for heard, each in enumerate(source, 1):
+            if len(drawn) < SAMPLE:
+                drawn.append(each)
+            elif (place := int(rng.integers(heard))) < SAMPLE:
+                drawn[place] = each
+        return drawn
 
     def _who(self) -> str:
         return self._dataset.bot or "the bot"

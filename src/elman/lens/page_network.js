@@ -41,7 +41,8 @@ function network(seen, root) {
   }
   const rowsOfWeights = () => (seen.weights || []).filter((w) => !/bias/.test(w.name));
   function column(n, place, top, geometry) {
-    const m = seen.messages[n], x = GUTTER + COLUMN * place + COLUMN / 2, parts = [];
+    const m = seen.messages[n], x = GUTTER + COLUMN * place + COLUMN / 2;
+    const parts = [rect(x - COLUMN / 2, 0, COLUMN, geometry.height, "hit")];
     const next = seen.messages[n + 1], { state, foot, message, mix, weights } = geometry;
     // The loss of what came next, which this state guessed.
     if (next) {
@@ -132,10 +133,10 @@ function network(seen, root) {
     first = Math.max(0, Math.min(first, count - visible));
     const state = STATE, foot = state + layers * 26 - 4, message = foot + 74, mix = message + 116;
     const weights = mix + 52, list = hasGradient ? rowsOfWeights() : [];
-    const geometry = { state, foot, message, mix, weights,
+    const height = hasGradient ? weights + list.length * 17 + 8 : message + 110;
+    const geometry = { height, state, foot, message, mix, weights,
       mostNats: Math.max(...seen.messages.map((m) => m.nats)),
       mostShare: Math.max(1e-9, ...list.flatMap((w) => w.shares.slice(first, first + visible).map(Math.abs))) };
-    const height = hasGradient ? weights + list.length * 17 + 8 : message + 110;
     const width = GUTTER + COLUMN * visible + 6;
     const label = (y, text, kind = "label") => words(4, y, text, kind, "start");
     const labels = [label(22, "guess: what"), label(40, "comes next?"), label(message + 20, "message read"),
@@ -156,7 +157,7 @@ function network(seen, root) {
     }
     const drawing = node("svg", { viewBox: `0 0 ${width} ${height}`, role: "group",
       "aria-label": `The network unfolded over messages ${first + 1 + seen.skipped} to ${first + visible + seen.skipped}`,
-      style: `width:${width}px;max-width:none` }, ...labels, between, columns);
+      style: `width:${width}px;max-width:none` }, ...labels, columns, between);
     box.replaceChildren(drawing);
     say(); paint();
   }
