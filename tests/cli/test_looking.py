@@ -57,8 +57,14 @@ def test_json_page_and_summary(elman: Run, trained: Path, chat: Path, tmp_path: 
     shares = [each["share"] for each in seen["unfoldings"].values()]
     assert shares == sorted(shares, reverse=True)
     assert seen["lags"]["reach"] >= 1
-    assert sum(map(len, (t["pieces"] for t in seen["tokens"]))) == sum(m["tokens"] for m in messages)
-    assert seen["unfold"] == {"count": 16, "unit": "tokens", "messages": pytest.approx(0.8, abs=0.5)}
+    assert sum(map(len, (t["pieces"] for t in seen["tokens"]))) == sum(
+        m["tokens"] for m in messages
+    )
+    assert seen["unfold"] == {
+        "count": 16,
+        "unit": "tokens",
+        "messages": pytest.approx(0.8, abs=0.5),
+    }
     assert seen["lost"] == []
 
     text = page.read_text("utf-8")
@@ -81,7 +87,7 @@ def test_another_conversation(elman: Run, trained: Path, chat: Path) -> None:
 
 def test_the_bot_under_another_name(elman: Run, trained: Path, chat: Path) -> None:
     seen = looked(elman, trained, chat, "--bot", "Bob", "--conversation", 2)
-    assert [m["role"] for m in seen["messages"]] == ["bot", "user"]  * 9
+    assert [m["role"] for m in seen["messages"]] == ["bot", "user"] * 9
 
 
 def test_the_base_bot_knows_no_name(elman: Run, chat: Path) -> None:
@@ -137,7 +143,9 @@ def test_a_run_that_is_still_being_written(
     asked = iter([False, False, True])
     train(make_config(), folder, stop=lambda: next(asked))
     seen = looked(elman, folder, chat)
-    assert any("the run is not finished" in words and "step 2" in words for words in seen["sampled"])
+    assert any(
+        "the run is not finished" in words and "step 2" in words for words in seen["sampled"]
+    )
     (folder / "model.safetensors").unlink()
     ran = elman("lens", folder, chat)
     assert (ran.code, ran.out) == (2, "")
@@ -151,7 +159,9 @@ def test_compare_trains_six_networks(
 ) -> None:
     monkeypatch.setattr("elman.cli.compare.HIDDEN_SIZE", 8)
     monkeypatch.setattr("elman.cli.compare.VOCABULARY", 300)
-    seen = looked(elman, trained, chats, "--compare", "--compare-steps", 10, "--out", tmp_path / "x")
+    seen = looked(
+        elman, trained, chats, "--compare", "--compare-steps", 10, "--out", tmp_path / "x"
+    )
     runs = seen["compare"]["runs"]
     assert [(run["cell"], run["clip"]) for run in runs] == [
         (cell, clip) for cell in ("rnn", "gru", "lstm") for clip in (1.0, 0.0)

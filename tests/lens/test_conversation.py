@@ -47,8 +47,8 @@ def conversation(count: int, seed: int) -> list[np.ndarray]:
 
 @dataclass
 class Plain:
-    """h of each layer of the chain at each step, the loss of each message, and the weights that each
-    message used: copies of its own, so that their gradients tell messages apart.
+    """h of each layer of the chain at each step, the loss of each message, and the weights that it
+    used: copies of its own, so that their gradients tell messages apart.
     """
 
     h: list[list[Tensor]]
@@ -383,7 +383,7 @@ def test_gates_are_those_of_the_cells_own_steps(cell: str) -> None:
         assert found.hold is None
         return
     assert gates.keep is not None
-    # What is kept of a unit is what its memory before is multiplied by: the slope of one in the other.
+    # What a unit keeps is the slope of its memory in its memory before.
     state = module.initial_state(1)
     for t in range(9):
         leaves = tuple(part.clone().requires_grad_() for part in state)

@@ -44,9 +44,7 @@ def seen_by(folder: Path, *, rounded: bool = False, compare: bool = False) -> di
         )
         for n, text in enumerate(texts)
     ]
-    view = (
-        listen(bot.chatbot, said, "int8", lambda _: None) if rounded else look(bot.chatbot, said)
-    )
+    view = listen(bot.chatbot, said, "int8", lambda _: None) if rounded else look(bot.chatbot, said)
     facts = {
         "bot": BAD, "chat": BAD, "conversation": 1, "conversations": 1, "name": BAD, "seed": 0,
         "memory": "tokens", "cell": "lstm", "hidden_size": 16, "parameters": 1000,

@@ -29,8 +29,8 @@ class Trace(Protocol):
 
 @runtime_checkable
 class ProjectionTrace(Trace, Protocol):
-    """A trace that is also told of the gradients of both projections: with what went into them, they
-    are every step's own share of the weights' gradients.
+    """A trace that is also told of the gradients of both projections: they and what was projected
+    make every step's own share of the weights' gradients.
     """
 
     def backward_chunk(self, begin: int, dgx: Tensor, dgh: Tensor) -> None:

@@ -33,7 +33,9 @@ POINTS = 200
 """Of a curve, at most."""
 
 
-def compared(data: dict[str, Any], steps: int, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def compared(
+    data: dict[str, Any], steps: int, seed: int, tell: Callable[[str], None]
+) -> dict[str, Any]:
     """Train the six networks and follow their gradients back.
 
     Args:
@@ -65,8 +67,8 @@ def compared(data: dict[str, Any], steps: int, seed: int, tell: Callable[[str], 
         "words": f"Six networks of {LAYERS} layers of {HIDDEN_SIZE} learn from this data for "
         f"{steps:,} steps of SGD with momentum, at a learning rate of {LR:g} that is too large on "
         f"purpose, unfolded over {UNFOLD} tokens: the same size, seed and order, each with its "
-        "gradient clipped to 1 and without. A gradient that vanishes falls steeply with the messages "
-        "it goes back; one that explodes throws the weights away.",
+        "gradient clipped to 1 and without. A gradient that vanishes falls steeply with the "
+        "messages it goes back; one that explodes throws the weights away.",
         "runs": runs,
     }
 

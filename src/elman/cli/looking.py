@@ -64,11 +64,13 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
         view = listen(bot.chatbot, chosen.said, wish.precision, tell)
     if chosen.learned:
         view.exact.append(
-            "the conversation is one of those that the bot was trained or chosen with; the gradient by "
-            "lag is of held-out ones"
+            "the conversation is one of those that the bot was trained or chosen with; the gradient "
+            "by lag is of held-out ones"
         )
     if (steps := _unfinished(bot)) is not None:
-        view.sampled.append(f"the run is not finished: these are its best weights at step {steps:,}")
+        view.sampled.append(
+            f"the run is not finished: these are its best weights at step {steps:,}"
+        )
     seen = {
         "bot": str(wish.bot),
         "chat": wish.chat,
@@ -164,8 +166,8 @@ class _Chosen:
                 f"conversation{'s' if self.count != 1 else ''}"
             )
         return (
-            f"{wish.chat}: {self._who()} never answers anybody in its {self.count:,} conversations; "
-            "say who the bot is there with --bot NAME"
+            f"{wish.chat}: {self._who()} never answers anybody in its {self.count:,} "
+            "conversations; say who the bot is there with --bot NAME"
         )
 
     def _answers(self, conversation: Conversation) -> bool:

@@ -212,9 +212,7 @@ def pulls(
     return torch.cat(nats), torch.cat(own), of_weight, of_bias
 
 
-def along_output(
-    chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: Tensor
-) -> Tensor:
+def along_output(chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: Tensor) -> Tensor:
     """How much each target's own gradient of the output's weight goes along a direction, (N,)."""
     out = []
     for h, ids in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):

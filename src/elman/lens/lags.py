@@ -66,9 +66,7 @@ def reach(by_lag: Tensor, enough: float = ENOUGH) -> tuple[int, bool]:
     return min(k, len(by_lag)), bool(by_lag[-1] > enough * total / 2)
 
 
-def lags(
-    chatbot: Chatbot, replies: Sequence[Reply], most: int, most_tokens: int = 256
-) -> Lags:
+def lags(chatbot: Chatbot, replies: Sequence[Reply], most: int, most_tokens: int = 256) -> Lags:
     """Follow each reply's loss back, side by side, one exact backward pass for each.
 
     Args:
@@ -111,9 +109,7 @@ def _ends(chatbot: Chatbot, messages: Sequence[np.ndarray]) -> list[int]:
     return (np.cumsum(steps) - 1).tolist()
 
 
-def _gradients(
-    chatbot: Chatbot, replies: Sequence[Reply]
-) -> Iterator[tuple[Reply, Tensor]]:
+def _gradients(chatbot: Chatbot, replies: Sequence[Reply]) -> Iterator[tuple[Reply, Tensor]]:
     """Each reply with dloss/dh of every step before it, (T, layers, H)."""
     length = {id(reply): sum(map(chatbot.steps_of, reply.messages)) for reply in replies}
     order = sorted(replies, key=lambda reply: -length[id(reply)])

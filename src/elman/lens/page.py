@@ -5,6 +5,8 @@ from typing import Any
 
 from elman.lens.html import beside, data, document
 
+MINUS = "\N{MINUS SIGN}"
+
 SCRIPTS = ("page_draw.js", "page_network.js", "page_charts.js")
 
 
@@ -40,7 +42,7 @@ def _header(seen: dict[str, Any]) -> str:
     of = f" of {seen['messages_in_all']:,}" if seen["skipped"] else ""
     chips = (
         seen["bot"],
-        f"{len(seen['layers'])} × {seen['cell'].upper()} {seen['hidden_size']:,}",
+        f"{len(seen['layers'])} x {seen['cell'].upper()} {seen['hidden_size']:,}",
         f"memory of {seen['memory']}",
         f"{seen['chat']}, conversation {seen['conversation']:,}",
         f"{shown:,}{of} messages",
@@ -48,9 +50,9 @@ def _header(seen: dict[str, Any]) -> str:
     name = escape(str(seen["name"]))
     return f"""<header>
 <h1>How a conversation teaches {name}</h1>
-<p class="lead">Message by message the network makes its next state and guesses what comes next. Each
-wrong guess sends an error back through the very messages that led to it: that is backpropagation
-through time, and these are its real numbers. <b>{escape(headline(seen))}</b></p>
+<p class="lead">Message by message the network makes its next state and guesses what comes next.
+Each wrong guess sends an error back through the very messages that led to it: that is
+backpropagation through time, and these are its real numbers. <b>{escape(headline(seen))}</b></p>
 <p class="chips">{"".join(f"<span>{escape(chip)}</span>" for chip in chips)}</p>
 {_cards(seen)}
 </header>"""
@@ -61,35 +63,19 @@ def _cards(seen: dict[str, Any]) -> str:
         return ""
     cards = []
     if own := seen.get("lags"):
-        least = "≥ " if own["or_more"] else ""
-        cards.append(
-            (
-                f"{least}{own['reach']} <small>messages</small>",
-                "is how far back a reply is felt: less than 1 % of its gradient comes from before "
-                "those",
-            )
-        )
+        least = "\N{GREATER-THAN OR EQUAL TO} " if own["or_more"] else ""
+        felt = "is how far back a reply is felt: less than 1 % of its gradient is from before those"
+        cards.append((f"{least}{own['reach']} <small>messages</small>", felt))
     unfold = seen["unfold"]
-    cards.append(
-        (
-            f"{unfold['count']:,} <small>{unfold['unit']}</small>",
-            "is what training unfolds it over"
-            + (
-                f": about {unfold['messages']:g} messages as long as these"
-                if unfold["unit"] == "tokens"
-                else ""
-            ),
-        )
-    )
+    words = "is what training unfolds it over"
+    if unfold["unit"] == "tokens":
+        words += f": about {unfold['messages']:g} messages as long as these"
+    cards.append((f"{unfold['count']:,} <small>{unfold['unit']}</small>", words))
     direct, indirect = (_total(seen, name) for name in ("direct", "indirect"))
     if direct + indirect:
         share = 100 * indirect / (direct + indirect)
-        cards.append(
-            (
-                f"{share:.0f} <small>%</small>",
-                "of what reaches the states is indirect: from later losses than the very next one",
-            )
-        )
+        words = "of what reaches the states is indirect: from later losses than the very next one"
+        cards.append((f"{share:.0f} <small>%</small>", words))
     return (
         '<div class="cards">'
         + "".join(f"<div><b>{big}</b><span>{escape(words)}</span></div>" for big, words in cards)
@@ -112,8 +98,8 @@ def _network() -> str:
 <p>A column for each message: below what was read, in the middle the state (some units of each
 layer), above the guess of the next message and its loss. The state goes right. The gradient comes
 back left: <span class="swatch direct"></span> direct, from the very next loss, and
-<span class="swatch indirect"></span> indirect, from all later ones. The wider an arrow, the longer the
-gradient (by its square root). Cut the unfolding short, and see what is
+<span class="swatch indirect"></span> indirect, from all later ones. The wider an arrow, the longer
+the gradient (by its square root). Cut the unfolding short, and see what is
 <span class="swatch gone"></span> cut off.</p>
 <div class="controls"><label>Unfold over <input id="unfold" type="range" min="0" max="0" step="1">
 <output id="unfolded" for="unfold"></output></label>
@@ -122,8 +108,8 @@ gradient (by its square root). Cut the unfolding short, and see what is
 <p id="readout" class="readout" aria-live="polite"></p>
 <canvas id="overview" tabindex="0" role="img" aria-label="The whole conversation: losses upwards,
 gradients downwards. Arrow keys move the part that is shown below."></canvas>
-<p class="hint">The whole conversation: losses above, gradients below. Drag, or use the arrow keys; press
-a message to see its tokens.</p>
+<p class="hint">The whole conversation: losses above, gradients below. Drag, or use the arrow keys;
+press a message to see its tokens.</p>
 <div id="columns" class="scroll" tabindex="0" role="region" aria-label="The unfolded network"></div>
 <div id="close" class="close" hidden></div>
 <div class="split"><figure><figcaption>What a truncation cuts off of the gradient at the
@@ -133,8 +119,8 @@ states</figcaption><div id="truncation"></div></figure></div>
 
 def _lags() -> str:
     return """<section><h2><b></b> How far back a reply is felt</h2>
-<p>How much would a reply's loss change if a state of so many messages before were nudged? The norm of
-its gradient there, by layer; the scale is logarithmic.</p><div id="lags"></div></section>"""
+<p>How much would a reply's loss change if a state of so many messages before were nudged? The norm
+of its gradient there, by layer; the scale is logarithmic.</p><div id="lags"></div></section>"""
 
 
 def _compare() -> str:
@@ -151,16 +137,14 @@ def _gates() -> str:
 def _method(seen: dict[str, Any]) -> str:
     items = [f"<li><b>Exact:</b> {escape(words)}.</li>" for words in seen["exact"]]
     items += [f"<li><b>Sampled:</b> {escape(words)}.</li>" for words in seen["sampled"]]
-    items += [
-        f'<li class="lost"><b>Lost:</b> {escape(words)}.</li>' for words in seen["lost"]
-    ]
+    items += [f'<li class="lost"><b>Lost:</b> {escape(words)}.</li>' for words in seen["lost"]]
     return f"""<section><h2><b></b> How this was made</h2><ul class="method">{"".join(items)}</ul>
-<p>Loss: −log p in nats, summed over a message. Norms are of dLoss/dh, where the loss is the sum over
-the messages that {escape(str(seen["name"]))} learns to say. An LSTM carries its gradient in c, too; h
-is what all cells share.</p>
+<p>Loss: {MINUS}log p in nats, summed over a message. Norms are of dLoss/dh, where the loss is the
+sum over the messages that {escape(str(seen["name"]))} learns to say. An LSTM carries its gradient in c,
+too; h is what all cells share.</p>
 <details><summary>The numbers of the drawing, as a table</summary>
 <div id="numbers" class="scroll" tabindex="0" role="region" aria-label="Numbers"></div></details>
-<noscript><p>The drawings need JavaScript, which is inside this file and fetches nothing.</p></noscript>
+<noscript><p>The drawings need JavaScript, which is in this file and fetches nothing.</p></noscript>
 </section>"""
 
 

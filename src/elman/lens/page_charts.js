@@ -24,17 +24,17 @@ function heat(rows, names, label, marks, unit) {
   }
   return svg(left + count * cell + 12, foot + 46, label, body, 640);
 }
-function logChart(series, { width = 560, height = 250, label, x, y, marks = [], floor = 1e-4, linear = false, share = false }) {
+function logChart(series, { width = 560, height = 250, label, x, y, marks = [], floor = 1e-4, linear = false, cap = Infinity }) {
   const left = 62, right = width - 14, top = 16, foot = height - 44;
   const points = series.flatMap((s) => s.values).filter((v) => v !== null && isFinite(v) && (linear || v > 0));
-  const high = Math.max(...points, 1e-12), low = linear ? Math.min(0, ...points) : Math.max(Math.min(...points), high * floor);
+  const high = Math.min(cap, Math.max(...points, 1e-12)), low = linear ? Math.min(0, ...points) : Math.max(Math.min(...points), high * floor);
   const longest = Math.max(...series.map((s) => s.values.length));
   const px = (k) => left + (right - left) * (longest > 1 ? k / (longest - 1) : 0.5);
-  const py = (v) => linear ? foot - (foot - top) * (v - low) / Math.max(1e-12, high - low)
+  const py = (v) => linear ? foot - (foot - top) * (Math.min(v, high) - low) / Math.max(1e-12, high - low)
     : foot - (foot - top) * Math.log(Math.max(v, low) / low) / Math.max(1e-9, Math.log(high / low));
   const body = [line(left, foot, right, foot, "axis")];
   for (const v of linear ? [0, high / 2, high] : ticks(low, high)) body.push(line(left, py(v), right, py(v), "axis"),
-    words(left - 7, py(v), share ? percent(v) : number(v), "tick", "end"));
+    words(left - 7, py(v), number(v), "tick", "end"));
   const from = series[0].from ?? 1, step = series[0].step ?? 1;
   const every = Math.max(step, round(longest * step / 8));
   for (let v = from; from === 1 ? v <= longest : v < from + longest * step; v = from === 1 && v === 1 && every > 1 ? every : v + every)
@@ -138,7 +138,7 @@ function held(own) {
 function compareOf(seen) {
   const box = document.getElementById("compare");
   if (!seen.compare) { box.closest("section").hidden = true; return; }
-  const cells = [...new Set(seen.compare.runs.map((r) => r.cell))], part = (v) => v.map((x) => x);
+  const cells = [...new Set(seen.compare.runs.map((r) => r.cell))], part = (v) => v;
   document.getElementById("compare-words").textContent = seen.compare.words;
   cells.forEach((cell) => {
     const runs = seen.compare.runs.filter((r) => r.cell === cell), row = element("div", { class: "three" });
@@ -147,7 +147,7 @@ function compareOf(seen) {
     const chart = (title, values, options) => row.append(element("figure", {}, element("figcaption", {}, title),
       logChart(runs.map((r) => ({ kind: kind(r), values: part(values(r)), from: options.from ?? 1, step: options.step ?? 1, end: options.ends && r.ended ? r.ended : null })),
         { width: 420, height: 210, label: `${cell}: ${title}`, ...options })));
-    chart("Loss", (r) => r.loss, { x: "step", linear: true, step: every, ends: true });
+    chart("Loss", (r) => r.loss, { x: "step", linear: true, cap: 2 * runs[0].loss[0], step: every, ends: true });
     chart("Norm of the gradient before clipping", (r) => r.norm, { x: "step", step: every, floor: 1e-6, ends: true });
     chart("Gradient by messages back, of the trained network", (r) => r.lags || [], { x: "messages back", floor: 1e-7 });
     box.append(row);

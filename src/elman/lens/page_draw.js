@@ -37,7 +37,7 @@ function svg(width, height, label, body, least = 0) {
 function number(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  const text = size === 0 ? "0" : size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1)
+  const text = size === 0 ? "0" : size >= 1e5 ? value.toExponential(0).replace("+", "") : size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1)
     : size >= 0.1 ? value.toFixed(2) : size >= 0.001 ? value.toFixed(4) : value.toExponential(0);
   return text.replace("-", "−");
 }
@@ -80,5 +80,6 @@ function painted(canvas, paint) {
 const ticks = (low, high) => { // powers of ten from low to high
   const found = [];
   for (let p = Math.ceil(Math.log10(low) - 1e-9); 10 ** p <= high * 1.001; p++) found.push(10 ** p);
-  return found;
+  const every = Math.ceil(found.length / 7);
+  return found.filter((_, n) => n % every === 0);
 };

@@ -120,7 +120,7 @@ function network(seen, root) {
     if (kept > 0 && !edge) parts.push(node("g", {}, tip(`from later losses: ${number(kept)}`),
       arrow(x2 + 26, y, x1 + 30, y, wide(kept, top), "indirect")));
     parts.push(node("path", { d: `M${x2 + 26} ${foot + 2} V${y} M${x1 + 30} ${y} V${foot + 2}`, class: "turn" }));
-    parts.push(words((x1 + x2) / 2 + (edge ? 34 : 0), y + wide(kept + lost, top) / 2 + 13, edge ? number(lost) : number(kept),
+    parts.push(words((x1 + x2) / 2 + (edge ? 52 : 0), y + wide(kept + lost, top) / 2 + 13, edge ? number(lost) : number(kept),
       edge ? "num bad" : "num indirect-ink"));
     if (edge) {
       const x = (x1 + x2) / 2;

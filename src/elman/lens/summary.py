@@ -26,7 +26,8 @@ def summary(seen: dict[str, Any]) -> Iterator[RenderableType]:
         yield from _lags(own)
     if seen.get("unfoldings"):
         cut = ", ".join(
-            f"{100 * each['share']:.0f} % at {unfold}" for unfold, each in seen["unfoldings"].items()
+            f"{100 * each['share']:.0f} % at {unfold}"
+            for unfold, each in seen["unfoldings"].items()
         )
         yield Text(f"\nCut every so many messages, the states lose of their gradient: {cut}")
     for layer, units in zip(seen["layers"], seen["units"], strict=False):

@@ -123,6 +123,11 @@ class View:
 
 Tell = Callable[[str], None]
 
+_LOST = (
+    "weights rounded to {} have no gradient: the gradient of every message, the unfold lengths, "
+    "the lags, the shares of the weights and the gates are lost; --precision float32 shows them"
+)
+
 
 def stretch(said: Sequence[Said]) -> int:
     """Where the part begins that is differentiated as a whole."""
@@ -228,7 +233,9 @@ def _unfold(view: View, whole: Whole) -> None:
 def _close(chain: Chain, said: Sequence[Said]) -> int:
     """The first message of those at the end that are seen closely."""
     tokens, first = 0, len(said)
-    while first > 0 and (len(said) - first < 3 or tokens + len(said[first - 1].tokens) <= CLOSE_TOKENS):
+    while first > 0 and (
+        len(said) - first < 3 or tokens + len(said[first - 1].tokens) <= CLOSE_TOKENS
+    ):
         first -= 1
         tokens += len(said[first].tokens)
     return first
@@ -248,8 +255,8 @@ def _from(chain: Chain, first: int) -> Chain:
 
 
 def _alone(chain: Chain, first: int) -> Tensor:
-    """Norm of dloss_t/dh_t for every step from message `first` on, (steps, L): each step's own loss,
-    through all layers, and nothing from later steps.
+    """Norm of dloss_t/dh_t for every step from message `first` on, (steps, L): from each step's own
+    loss, through all layers, and nothing from later steps.
     """
     begins = [0 if n == 0 else chain.ends[n - 1] + 1 for n in range(first, len(chain.ends))]
     lanes = []
@@ -283,12 +290,12 @@ def _follow(
 
 def _describe(view: View, count: int, heard: int) -> None:
     shown = len(view.said)
-    view.exact = [
+    closely = "the unfold lengths" + (" and every token" if view.token_direct is not None else "")
+    view.exact.append(
         f"loss, direct and indirect gradient of h, and every weight's shares: over all {shown:,} "
-        "messages shown, by one backward pass from the last loss to the first step",
-        f"the unfold lengths{' and every token' if view.token_direct is not None else ''}: over the "
-        f"last {view.close:,} messages",
-    ]
+        "messages shown, by one backward pass from the last loss to the first step"
+    )
+    view.exact.append(f"{closely}: over the last {view.close:,} messages")
     if view.lags is not None:
         replies, conversations = view.sample
         view.sampled.append(
@@ -332,11 +339,7 @@ def listen(chatbot: Chatbot, said: Sequence[Said], precision: str, tell: Tell) -
         drawn=drawn,
         token_nats=token_nats,
         exact=[f"losses and states, as the bot speaks with {precision} weights"],
-        lost=[
-            f"weights rounded to {precision} have no gradient: the gradient of every message, the "
-            "unfold lengths, the lags, the shares of the weights and the gates are lost; "
-            "--precision float32 shows them"
-        ],
+        lost=[_LOST.format(precision)],
     )
 
 
@@ -446,8 +449,10 @@ def _tokens(view: View, tokenizer: Tokenizer) -> list[dict[str, Any]]:
 def _units(units: Units) -> dict[str, Any]:
     return {
         "hold": None if units.hold is None else _short(units.hold),
-        "gates": {name: [[round(float(v), 3) for v in pair] for pair in values]
-                  for name, values in units.gates.items()},
+        "gates": {
+            name: [[round(float(v), 3) for v in pair] for pair in values]
+            for name, values in units.gates.items()
+        },
         "dead": units.dead,
         "stuck": {name: list(pair) for name, pair in units.stuck.items()},
         "longest": units.longest,

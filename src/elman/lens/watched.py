@@ -1,4 +1,4 @@
-"""An unfolding that watches: it changes no number, and keeps what goes forward and what comes back."""
+"""An unfolding that watches: it changes no number, and keeps what goes forward and comes back."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -155,10 +155,9 @@ def share(
         owner: the group of each step, (T, B) int64; `count` where it has none.
         count: of groups.
     """
-    if of is None:
-        along = made @ weight_gradient
-    else:
-        along = ((made @ weight_gradient) * of).sum(-1)
+    along = made @ weight_gradient
+    if of is not None:
+        along = (along * of).sum(-1)
     total = along.new_zeros(count + 1, dtype=torch.float64)
     total.index_add_(0, owner.flatten(), along.flatten().double())
     square = weight_gradient.double().square().sum()

@@ -1,8 +1,7 @@
-"""The actual backward pass over a whole conversation, and what each message gives to each weight."""
+"""The actual backward pass over a whole conversation, and what each message gives each weight."""
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
