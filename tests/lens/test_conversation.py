@@ -1,6 +1,7 @@
 """A whole conversation through the lens, held to autograd through a loop in plain sight."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -23,7 +24,7 @@ from elman.model.blocks import RecurrentBlock
 
 VOCABULARY = 30
 # float64: rounding of about 1e-16 a step, over some dozens of steps.
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
+EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
 
 
 def made(memory: str, cell: str, seed: int) -> Chatbot:
@@ -86,7 +87,9 @@ def step(
     after, _ = cell.step(gx, gh, state)
     h = after[0].clone()
     x = x + h
-    return (x if block.mlp is None else block.mlp(x)), (h, *after[1:])
+    if block.mlp is not None:
+        x = block.mlp(x)
+    return x, (h, *after[1:])
 
 
 def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> Plain:
@@ -101,7 +104,8 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
         for layer, block in enumerate(stack.blocks):
             x, states[layer] = step(block, x, states[layer], used, f"{name}.{layer}")
             found.h[layer].append(states[layer][0])
-        return stack.norm(x)
+        out: Tensor = stack.norm(x)
+        return out
 
     context = torch.zeros(1, 5, dtype=torch.float64)
     for message, counts in zip(messages, counted, strict=True):

@@ -21,7 +21,7 @@ KINDS = {
     "minlstm": elman.MinLSTM,
 }
 # float64: a step adds rounding of about 1e-16 to numbers of about 1.
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
+EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
 
 
 class Reader(nn.Module):
@@ -34,7 +34,8 @@ class Reader(nn.Module):
 
     def forward(self, x: Tensor, keep: Tensor | None = None, unfold: Any = None) -> Tensor:
         hidden, _ = self.recurrent(x, keep=keep, unfold=unfold)
-        return self.head(hidden)
+        out: Tensor = self.head(hidden)
+        return out
 
 
 def losses_of(model: nn.Module, *given: Any) -> Tensor:
@@ -99,13 +100,15 @@ def test_direct_indirect_lags_and_shares_are_autograds(
     hs, expected = plain(model, kind, x, keep, window)
     torch.testing.assert_close(losses, expected, **EXACT)
     for layer, own in enumerate(flow):
+        assert own.lags is not None
+        assert own.direct is not None
         for s, loss in enumerate(expected):
             found = torch.autograd.grad(
                 loss.sum(), hs[layer], retain_graph=True, materialize_grads=True, allow_unused=True
             )
             for t, gradient in enumerate(found):
-                torch.testing.assert_close(own.lags[s, t], gradient.norm(dim=1), **EXACT)  # type: ignore[index]
-            torch.testing.assert_close(own.direct[s], found[s], **EXACT)  # type: ignore[index]
+                torch.testing.assert_close(own.lags[s, t], gradient.norm(dim=1), **EXACT)
+            torch.testing.assert_close(own.direct[s], found[s], **EXACT)
         whole = torch.stack(
             torch.autograd.grad(
                 expected.sum(),
@@ -179,7 +182,7 @@ def test_nothing_changes_and_everything_is_restored(dtype: torch.dtype) -> None:
         model(x[0, 0])
     assert [dict(module._forward_pre_hooks) for module in model.modules()] == hooks
     # torch's own loop may run outside, Elman's inside: rounding of float32.
-    tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else EXACT
+    tolerance: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else EXACT
     torch.testing.assert_close(losses, before, **tolerance)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], **tolerance)

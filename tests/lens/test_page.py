@@ -63,7 +63,8 @@ def seen_by(folder: Path, *, rounded: bool = False, compare: bool = False) -> di
             for cell in ("rnn", "gru", "lstm") for clip in (1.0, 0.0)
         ]  # fmt: skip
         found["compare"] = {"words": "Six networks.", "runs": runs}
-    return json.loads(json.dumps(found))
+    as_written: dict[str, Any] = json.loads(json.dumps(found))
+    return as_written
 
 
 def _tokens(ids: list[int], role: int) -> Any:

@@ -37,13 +37,14 @@ class Receipt:
         nats: log p(reply | all turns) - log p(reply | all but this one); above 0, it made the
             reply likelier.
         gradient: to first order, gradient times input.
-        linear: to first order, gradient times what the message changed in the state.
+        linear: to first order, gradient times what the message changed in the state; None where it
+            was not asked for.
     """
 
     message: int
     nats: float
     gradient: float
-    linear: float
+    linear: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,6 +56,8 @@ def receipts(
     reply: np.ndarray,
     start: State | None = None,
     most: int = MOST,
+    *,
+    linear: bool = False,
 ) -> list[Receipt]:
     """Receipts of a reply, for each turn before it.
 
@@ -64,6 +67,7 @@ def receipts(
         reply: likewise.
         start: the state before the first turn, (1, size) tensors; None: nothing was said before.
         most: only the last so many turns get a receipt; those before them are read, and stay.
+        linear: whether to add what costs a second, slower backward pass.
     """
     chatbot = bot.chatbot
     state = chatbot.initial_state(1) if start is None else start
@@ -75,10 +79,9 @@ def receipts(
         return []
     nats = left_out(chatbot, asked, reply, state)
     exact = (nats[1:] - nats[0]).tolist()
-    of_inputs, of_states = (
-        effects.tolist() for effects in by_gradient(chatbot, asked, reply, state)
-    )
-    columns = zip(exact, of_inputs, of_states, strict=True)
+    effects = by_gradient(chatbot, asked, reply, state).tolist()
+    changes = by_state(chatbot, asked, reply, state).tolist() if linear else [None] * len(asked)
+    columns = zip(exact, effects, changes, strict=True)
     return [Receipt(first + n, *numbers) for n, numbers in enumerate(columns)]
 
 
@@ -100,48 +103,50 @@ def left_out(
 
 def by_gradient(
     chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
-) -> tuple[Tensor, Tensor]:
-    """What each turn adds to log p(reply) in nats, to first order, (turns,) each.
+) -> Tensor:
+    """Gradient of log p(reply) times input, summed over each turn's steps: (turns,), in nats.
 
-    Returns:
-        The gradient times the input, summed over a turn's steps: the embeddings of its tokens, or
-        the vector that the encoder makes of it. And the gradient of the state after a turn times
-        what the turn changed in it, summed over the state.
+    The input is what the layers through time are given: the embeddings of a turn's tokens, or the
+    vector that the encoder makes of it.
     """
-    inputs: list[list[Tensor]] = []
-    # Leaves of the graph even where no weight wants a gradient.
+    counted = [False] * len(turns) + [True]
+    lane = LaneWindow([*turns, reply], counted, carry=len(turns), fresh=False)
+    with frozen(chatbot), torch.enable_grad(), inputs_of(chatbot.through_time) as given:
+        nats = chatbot.loss(MessageWindow([lane]), state, Full()).nats
+    gradients = torch.autograd.grad(nats, given)
+    parts = [(x * dx).sum(dim=(1, 2)) for x, dx in zip(given, gradients, strict=True)]
+    steps = [chatbot.steps_of(turn) for turn in turns]
+    of_turns = -torch.cat(parts).detach()[: sum(steps)]
+    return torch.stack([part.sum() for part in of_turns.split(steps)])
+
+
+def by_state(
+    chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
+) -> Tensor:
+    """Gradient of log p(reply) by the state after each turn, times what the turn changed in it,
+    summed over the state: (turns,), in nats.
+    """
+    # Leaves of the graph, since no weight wants a gradient.
     states = [tuple(part.detach().clone().requires_grad_() for part in state)]
     with frozen(chatbot), torch.enable_grad():
         for turn in turns:
-            with inputs_of(chatbot.through_time) as given:
-                states.append(chatbot.hear(turn, states[-1]))
-            inputs.append(given)
+            states.append(chatbot.hear(turn, states[-1]))
         lane = LaneWindow([reply], [True], carry=0, fresh=False)
         nats = chatbot.loss(MessageWindow([lane]), states[-1], Full()).nats
-    changes = [
-        [(new, new - old) for new, old in zip(after, before, strict=True) if new.requires_grad]
-        for before, after in pairwise(states)
-    ]
-    of_inputs = [[(x, x) for x in given] for given in inputs]
-    effects = -_along(nats, [*of_inputs, *changes])
-    return effects[: len(turns)], effects[len(turns) :]
-
-
-def _along(nats: Tensor, groups: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Tensor:
-    """For each group, the gradient of each of its tensors times the other, summed, (groups,)."""
-    tensors = [tensor for group in groups for tensor, _ in group]
-    gradients = torch.autograd.grad(nats, tensors, allow_unused=True, materialize_grads=True)
-    products = iter(
-        [
-            (gradient * other).sum().detach()
-            for gradient, (_, other) in zip(
-                gradients, (pair for group in groups for pair in group), strict=True
-            )
-        ]
+    moved = [[part for part in after if part.requires_grad] for after in states[1:]]
+    gradients = iter(
+        torch.autograd.grad(
+            nats, [part for own in moved for part in own], allow_unused=True, materialize_grads=True
+        )
     )
-    return torch.stack(
-        [sum((next(products) for _ in group), nats.new_zeros(())) for group in groups]
-    )
+    effects = []
+    for before, after in pairwise(states):
+        effect = nats.new_zeros(())
+        for old, new in zip(before, after, strict=True):
+            if new.requires_grad:
+                effect = effect - (next(gradients) * (new - old)).sum()
+        effects.append(effect.detach())
+    return torch.stack(effects)
 
 
 @contextmanager
