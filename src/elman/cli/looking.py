@@ -64,8 +64,8 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
         view = listen(bot.chatbot, chosen.said, wish.precision, tell)
     if chosen.learned:
         view.exact.append(
-            "the conversation is one of those that the bot was trained or chosen with; the gradient "
-            "by lag is of held-out ones"
+            "the conversation is one that the bot was trained or chosen with; the gradient by "
+            "lag is of held-out ones"
         )
     if (steps := _unfinished(bot)) is not None:
         view.sampled.append(

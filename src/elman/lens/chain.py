@@ -9,6 +9,7 @@ chain is unfolded; so every gradient of the lens comes from one function, `pulle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -151,9 +152,13 @@ def over_lanes(
         starts = zip(chain.before_ends, chain.start, strict=True)
         state = tuple(torch.cat([parts, first])[firsts] for parts, first in starts)
         cut = torch.zeros(x.shape[:2], dtype=torch.bool) if cut_everywhere else None
-        layers = pulled(chain.stack, x, state, lambda _, own=pull: own, cut)
+        layers = pulled(chain.stack, x, state, partial(_known, pull), cut)
         for row, lane in enumerate(some):
             yield lane, [layer[: lane.end - lane.begin, row] for layer in layers]
+
+
+def _known(pull: Tensor, _: Tensor) -> Tensor:
+    return pull
 
 
 def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:

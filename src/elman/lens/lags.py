@@ -106,7 +106,7 @@ def lags(chatbot: Chatbot, replies: Sequence[Reply], most: int, most_tokens: int
 def _ends(chatbot: Chatbot, messages: Sequence[np.ndarray]) -> list[int]:
     """The step after which each message has been read."""
     steps = [chatbot.steps_of(message) for message in messages]
-    return (np.cumsum(steps) - 1).tolist()
+    return [int(end) - 1 for end in np.cumsum(steps)]
 
 
 def _gradients(chatbot: Chatbot, replies: Sequence[Reply]) -> Iterator[tuple[Reply, Tensor]]:
