@@ -138,3 +138,30 @@ def test_a_session_is_kept(elman: Run, trained: Path, tmp_path: Path) -> None:
     assert "there is no session 'tea'" in ran.err
     assert "milk" in elman("sessions", "list", "--json", "--db", tmp_path / "memory.db").out
     assert elman("chat", trained, "--session", " ").code == 2
+
+
+def test_why_explains_each_reply_in_plain_text(elman: Run, trained: Path) -> None:
+    ran = elman("chat", trained, "--seed", 1, "--why", given="hello\nwhat is 1 plus 2?\n")
+    assert (ran.code, ran.err) == (0, "")
+    assert "\x1b" not in ran.out
+    second = ran.out[ran.out.rindex("why it said that") :].splitlines()
+    rows = [line.split() for line in second[1:4]]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert [row[1] for row in rows] == ["you", "Ann", "you"]
+    for row in rows:
+        assert all(number[0] in "+-" and float(number) is not None for number in row[-3:])
+    assert "nearest of what it learned to say" in ran.out
+    assert "8 words in a row" in ran.out
+
+
+def test_why_is_a_command_and_says_what_it_cannot_explain(elman: Run, trained: Path) -> None:
+    ran = elman("chat", trained, "--seed", 1, given="/why\nhello\n/why\n/undo\n/why\n")
+    assert ran.code == 0
+    assert ran.err.count("no reply to explain yet") == 2
+    assert ran.out.count("why it said that") == 1
+
+
+def test_why_without_the_training_data_says_what_is_gone(elman: Run, trained: Path) -> None:
+    ran = elman("chat", "base", "--seed", 1, "--why", given="hello\n")
+    assert ran.code == 0
+    assert "none, for the conversations that the base learned from do not come" in ran.out

@@ -12,6 +12,7 @@ from elman.model.decoding import Sampling, choose, choose_each, reply, reply_bat
 from elman.model.ranking import (
     AGAIN,
     Candidate,
+    Likelihoods,
     Ranking,
     draw,
     fresh,
@@ -57,8 +58,9 @@ def test_likelihoods_are_those_of_reading_the_reply(chatbot: Chatbot) -> None:
 
 def test_mutual_information_takes_off_what_fits_everywhere(chatbot: Chatbot) -> None:
     (found,) = likelihoods(chatbot, states(chatbot, 1), [[(5, 6), (7,)]])
-    assert torch.equal(found.scores(0.0), found.given / found.lengths)
-    assert torch.equal(found.scores(1.0), (found.given - found.alone) / found.lengths)
+    root = found.lengths.sqrt()
+    assert torch.equal(found.scores(0.0), found.given / root)
+    assert torch.equal(found.scores(1.0), (found.given - found.alone) / root)
     candidates = ranked([(5, 6), (7,)], found, 0.3)
     assert candidates[0].score == pytest.approx(float(found.scores(0.3).max()))
     assert candidates[0].score >= candidates[1].score
@@ -103,6 +105,16 @@ def test_what_was_said_lately_gives_way_to_what_is_about_as_good() -> None:
     assert fresh(near, ()) == near[0]
     assert fresh(near, {(5,)}) == near[1]
     assert fresh(far, {(5,)}) == far[0]
+
+
+def test_what_is_likelier_than_all_others_together_is_said() -> None:
+    given = torch.tensor([-0.6, -0.8, -5.0]).double()
+    alone = torch.tensor([-1.0, -1.0, -50.0]).double()
+    own = [(5,), (6,), (7,)]
+    lengths = torch.tensor([2, 2, 2])
+    found = ranked(own, Likelihoods(given, alone, lengths), 1.0)
+    assert [each.tokens for each in found] == [(5,), (7,), (6,)]
+    assert fresh(found, {(5,)}).tokens == (5,), "what is right is said again"
 
 
 def test_saying_known_tokens_ends_where_making_them_does(chatbot: Chatbot) -> None:

@@ -8,7 +8,7 @@ from elman.bptt.cross_entropy import linear_cross_entropy
 from elman.bptt.decode import PackedLinear, Stepper
 from elman.bptt.gru import GRUCell
 from elman.bptt.layers import GRU, LSTM, RNN, MinGRU, MinLSTM
-from elman.bptt.loops import Trace
+from elman.bptt.loops import ProjectionTrace, Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
 from elman.bptt.recurrence import recurrence
@@ -38,6 +38,7 @@ __all__ = [
     "MinLSTM",
     "MinLSTMCell",
     "PackedLinear",
+    "ProjectionTrace",
     "RNNCell",
     "ReLUCell",
     "Saved",

@@ -6,7 +6,7 @@
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,22 @@ class Trace(Protocol):
             t: the step.
             direct: the part of dLoss/dh_t that came from outside at this step, (batch, H).
             indirect: the part that came back from step t + 1, (batch, H).
+        """
+
+
+@runtime_checkable
+class ProjectionTrace(Trace, Protocol):
+    """A trace that is also told of the gradients of both projections: they and what was projected
+    make every step's own share of the weights' gradients.
+    """
+
+    def backward_chunk(self, begin: int, dgx: Tensor, dgh: Tensor) -> None:
+        """Called for a chunk of time, the last one first; the tensors are not to be written to.
+
+        Args:
+            begin: its first step.
+            dgx: of gx, (steps, batch, gates * H).
+            dgh: of gh, the same; the same tensor where they are equal, or where a cell has no gh.
         """
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from elman.bptt.cell import Cell, State
 from elman.bptt.gradients import Gradients, previous
 from elman.bptt.kernels.fused import FusedLoop, fused
-from elman.bptt.loops import Loop, Mask, ReferenceLoop, Trace
+from elman.bptt.loops import Loop, Mask, ProjectionTrace, ReferenceLoop, Trace
 from elman.bptt.precision import of_products
 from elman.bptt.schedule import Schedule
 
@@ -213,6 +213,10 @@ class _Recurrence(torch.autograd.Function):
             saved, h_all[begin:end], before, dh_all[begin:end], dstate, keep,
             ctx.cut.part(begin, end), _shifted(ctx.trace, begin),
         )  # fmt: skip
+        if isinstance(ctx.trace, ProjectionTrace):
+            rows = (end - begin, len(before), -1)
+            in_time = dgx.view(rows)
+            ctx.trace.backward_chunk(begin, in_time, in_time if dgh is dgx else dgh.view(rows))
         # Every step's share of a weight's gradient is an outer product; their sum over time and
         # lanes is one matrix product.
         grads.add(begin, end, dgx, dgh, previous(h_all, h_first, begin, end, keep))

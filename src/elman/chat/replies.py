@@ -26,12 +26,14 @@ class Chosen:
         tokens: without END.
         origin: "generate": the net made it; "data": somebody gave it; "unsure": neither was good
             enough.
-        score: of the best reply there was, in nats per token (`elman.model.ranking`).
+        score: of the best reply there was (`elman.model.ranking`).
+        certain: whether it was likelier than all others together.
     """
 
     tokens: Tokens
     origin: Origin
     score: float
+    certain: bool = False
 
 
 class Replier:
@@ -112,7 +114,7 @@ class Replier:
         made: list[Chosen] = []
         if self.reply_from != "data":
             made = [
-                Chosen(each.tokens, "generate", each.score)
+                Chosen(each.tokens, "generate", each.score, each.certain)
                 for each in generated(
                     chatbot, state, self.sampling, self.ranking, generator, recent, avoid
                 )
@@ -133,8 +135,8 @@ class Replier:
         best = fresh(known.candidates, avoid)
         if self._unsure is not None and not self._bound.reached(best.score, known.alike):
             return Chosen(self._unsure, "unsure", best.score)
-        return Chosen(best.tokens, "data", best.score)
+        return Chosen(best.tokens, "data", best.score, best.certain)
 
 
 def _better(one: Chosen, other: Chosen) -> Chosen:
-    return max(one, other, key=lambda each: each.score)
+    return max(one, other, key=lambda each: (each.certain, each.score))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from elman.bptt import State
@@ -77,6 +78,19 @@ class Session:
     def state(self) -> State:
         """The memory of everything said so far, (1, size) tensors."""
         return self._state
+
+    @property
+    def start(self) -> State:
+        """The memory before the first of the turns: of a loaded state, or none."""
+        path = self.path
+        if path and path[0].role == "state":
+            return self._memory.state(path[0].key)
+        return self._bot.chatbot.initial_state(1)
+
+    @property
+    def turns(self) -> list[np.ndarray]:
+        """What was said here, both sides, each message from its role to its END."""
+        return [self._memory.ids(node) for node in self.path if node.role != "state"]
 
     @property
     def facts(self) -> StateFacts:

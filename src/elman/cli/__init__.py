@@ -17,6 +17,7 @@ from elman.cli import (
     serve,
     sessions,
     train,
+    watch,
 )
 from elman.cli.text import plain
 from elman.errors import ElmanError
@@ -37,6 +38,7 @@ app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
 app.command("lens")(lens.lens)
+app.command("watch")(watch.watch)
 app.command("bench")(bench.bench)
 app.add_typer(sessions.app)
 app.command("serve")(serve.serve)

@@ -30,7 +30,7 @@ def ab(
     encoding: Encoding = None,
     temperature: Annotated[
         float, typer.Option(help="Of the replies: 0 takes the likeliest.")
-    ] = 0.8,
+    ] = 1.0,
     samples: Samples = SAMPLES,
     mutual: Mutual = MUTUAL,
     reply_from: ReplyFrom = "generate",

@@ -25,6 +25,7 @@ from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from elman.chat import Node, Session
+    from elman.cli.why import Why
 
 COMMANDS = {
     "/again": "another reply to the last message",
@@ -32,6 +33,7 @@ COMMANDS = {
     "/edit N TEXT": "say something else in the place of message N",
     "/fork NAME": "go on in another session that begins with all this",
     "/tree": "what was said, with all branches, numbered",
+    "/why": "what each message did for the last reply, and what it is near to",
     "/reset": "forget everything",
     "/save FILE": "keep the state of this conversation in a file",
     "/load FILE": "go on from a kept state",
@@ -51,7 +53,7 @@ def chat(
     ] = None,
     temperature: Annotated[
         float, typer.Option(help="0 takes the likeliest; higher is more surprising.")
-    ] = 0.8,
+    ] = 1.0,
     top_p: Annotated[float, typer.Option(help="Choose among this share of probability.")] = 0.95,
     min_p: Annotated[
         float, typer.Option(help="Leave out what is less likely than this share of the likeliest.")
@@ -74,6 +76,10 @@ def chat(
         typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
     ] = None,
     database: Database = None,
+    explained: Annotated[
+        bool,
+        typer.Option("--why", help="After each reply, what each earlier message did for it."),
+    ] = False,
 ) -> None:
     """Talk with a bot; lines from a pipe are answered one by one.
 
@@ -81,6 +87,7 @@ def chat(
     """
     from elman.bptt.decode import Precision
     from elman.chat import MemoryStore, Session
+    from elman.cli.why import Why
     from elman.model.checkpoint import BASE, load_bot
 
     sampling = make_sampling(
@@ -118,7 +125,8 @@ def chat(
     with MemoryStore() if name is None else open_store(database) as store:
         session = Session(loaded, None, speaker, store, name or "", replier)
         _greet(session)
-        talk(session, loaded.config["data"].get("bot") or "bot")
+        called = loaded.config["data"].get("bot") or "bot"
+        talk(session, called, Why(loaded, called), explained=explained)
 
 
 def _greet(session: "Session") -> None:
@@ -135,9 +143,18 @@ def _greet(session: "Session") -> None:
         print("Its last message has no reply yet: /again makes one.", file=sys.stderr)
 
 
-def talk(session: "Session", name: str) -> None:
-    """Hold a conversation on standard input and output, until it ends."""
-    conversation = Talk(session)
+def talk(
+    session: "Session", name: str, why: "Why | None" = None, *, explained: bool = False
+) -> None:
+    """Hold a conversation on standard input and output, until it ends.
+
+    Args:
+        session: with whom.
+        name: the bot's.
+        why: what explains a reply, if anything does.
+        explained: whether every reply is.
+    """
+    conversation = Talk(session, why, explained)
     if sys.stdin.isatty():
         _at_a_terminal(conversation, name)
         return
@@ -146,7 +163,11 @@ def talk(session: "Session", name: str) -> None:
         if line.strip():
             try:
                 # One line in, one line out: a reply of several lines becomes one.
-                print(" ".join("".join(conversation.answer(line.strip())).split("\n")), flush=True)
+                said = "".join(conversation.answer(line.strip()))
+                explains = line.strip() == "/why"
+                print(said if explains else " ".join(said.split("\n")), flush=True)
+                if said_why := conversation.explained(line.strip()):
+                    print(said_why, flush=True)
             except ElmanError as error:
                 print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
             except EOFError:
@@ -168,12 +189,13 @@ def _at_a_terminal(conversation: "Talk", name: str) -> None:
         if not line:
             continue
         try:
-            speaks = not line.startswith("/") or line == "/again" or line.startswith("/edit ")
-            if speaks:
+            if conversation.speaks(line):
                 print(f"{plain(name)}> ", end="", flush=True)
             for piece in conversation.answer(line):
                 print(piece, end="", flush=True)
             print()
+            if said_why := conversation.explained(line):
+                print(said_why)
         except KeyboardInterrupt:
             print(" …")
         except ElmanError as error:
@@ -187,10 +209,23 @@ class Talk:
 
     Args:
         session: where it begins; `/fork` goes to another.
+        why: what explains a reply, if anything does.
+        always: whether every reply is.
     """
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(self, session: "Session", why: "Why | None" = None, always: bool = False) -> None:
         self.session = session
+        self._why, self._always = why, always
+
+    def speaks(self, line: str) -> bool:
+        """Whether a line is answered by the bot itself."""
+        return not line.startswith("/") or line.split(" ")[0] in ("/again", "/edit")
+
+    def explained(self, line: str) -> str:
+        """Why it answered a line so, where every reply is explained."""
+        if self._why is None or not self._always or not self.speaks(line):
+            return ""
+        return self._why(self.session)
 
     def answer(self, line: str) -> Iterator[str]:
         """What is shown for one line, in pieces, with nothing that a terminal would obey.
@@ -201,6 +236,8 @@ class Talk:
         """
         if not line.startswith("/"):
             return map(plain, self._told(self.session.say(line)))
+        if line == "/why" and self._why is not None:
+            return iter([self._why(self.session)])
         command, _, rest = line.partition(" ")
         return map(plain, self._obey(command, rest.strip()))
 

@@ -50,7 +50,7 @@ def evaluate(
     encoding: Encoding = None,
     temperature: Annotated[
         float, typer.Option(help="Of its replies: 0 takes the likeliest.")
-    ] = 0.8,
+    ] = 1.0,
     samples: Samples = SAMPLES,
     mutual: Mutual = MUTUAL,
     reply_from: ReplyFrom = "generate",

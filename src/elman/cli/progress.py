@@ -45,7 +45,7 @@ def _bar(console: Console) -> Progress:
 
 
 class _Lines:
-    """Says what was found, what was held out and how it ended; nothing in between."""
+    """Says what was found, what was held out, what to mind, and how it ended."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -53,6 +53,8 @@ class _Lines:
     def __call__(self, kind: str, facts: dict[str, Any]) -> None:
         if kind == "note":
             self._say(facts["text"])
+        elif kind in ("warning", "spike"):
+            self._say(f"step {facts['step']:,}: {facts['text']}")
         elif kind == "start":
             self._say(describe_start(facts))
         elif kind == "validation":

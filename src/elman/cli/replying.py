@@ -38,7 +38,7 @@ Wrong = Annotated[
     ),
 ]
 
-SAMPLES, MUTUAL, WRONG = 8, 0.5, 0.1
+SAMPLES, MUTUAL, WRONG = 8, 1.0, 0.1
 
 
 def make_sampling(**values: Any) -> "Sampling":

@@ -13,6 +13,7 @@ from rich.markup import escape
 import elman.train
 from elman.cli.progress import shown
 from elman.errors import ElmanError
+from elman.lens.training import Watch
 from elman.model.checkpoint import CONFIG
 from elman.train import Config, Result
 from elman.train.config import layered
@@ -69,7 +70,12 @@ def begin(
         )
     with _shown_run(out, as_json) as (shown_by, stop):
         return elman.train.train(
-            config, out, observers=(*shown_by, *observers), stop=stop, started=started
+            config,
+            out,
+            observers=(*shown_by, *observers),
+            watcher=Watch,
+            stop=stop,
+            started=started,
         )
 
 
@@ -89,6 +95,7 @@ def resume(
             out,
             budget={name: value for name, value in budget.items() if value is not None},
             observers=observers,
+            watcher=Watch,
             stop=stop,
             started=started,
         )

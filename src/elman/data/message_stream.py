@@ -1,12 +1,13 @@
 """Windows of whole messages: how a memory is unfolded over the last K messages."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, Order
+from elman.data.order import Layout, Order, Place
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,16 @@ class LaneWindow:
         counted: which of them count in the loss.
         carry: after how many of them the state is the one that the next window begins with.
         fresh: whether a conversation begins here, so that the state before is forgotten.
+        conversation: its number in the corpus.
+        first: the number of the first message in it.
     """
 
     messages: list[np.ndarray]
     counted: list[bool]
     carry: int
     fresh: bool
+    conversation: int = 0
+    first: int = 0
 
 
 def counted_tokens(lane: LaneWindow) -> np.ndarray:
@@ -41,6 +46,19 @@ class MessageWindow:
     """The next messages of every lane."""
 
     lanes: list[LaneWindow]
+
+    def apart(self) -> list["MessageWindow"]:
+        """Each lane by itself."""
+        return [MessageWindow([lane]) for lane in self.lanes]
+
+    def by_message(self) -> Iterator[tuple[Place, "MessageWindow"]]:
+        """Each message that counts, and the window in which it alone does."""
+        for number, lane in enumerate(self.lanes):
+            for n in (n for n, counts in enumerate(lane.counted) if counts):
+                lanes = [replace(each, counted=[False] * len(each.counted)) for each in self.lanes]
+                lanes[number].counted[n] = True
+                place = Place(lane.conversation, lane.first + n, lane.messages[n])
+                yield place, MessageWindow(lanes)
 
 
 class MessageStream:
@@ -100,6 +118,8 @@ class MessageStream:
             [n in due and self._learns(messages[n]) for n in range(first, last + 1)],
             carry,
             fresh=first == 0,
+            conversation=self._conversation[lane],
+            first=first,
         )
         self._counted[lane] = last
         if last == len(messages) - 1:

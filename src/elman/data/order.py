@@ -33,6 +33,21 @@ class Layout:
             )
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a message of a batch comes from.
+
+    Args:
+        conversation: its number in the corpus.
+        message: the message's number in it, from 0.
+        tokens: those of the message that are in the batch.
+    """
+
+    conversation: int
+    message: int
+    tokens: np.ndarray
+
+
 class Order:
     """Endless numbers of conversations, each once an epoch.
 

@@ -22,12 +22,17 @@ def shingles(tokens: np.ndarray) -> np.ndarray:
     width = min(SHINGLE, len(text))
     if not width:
         return np.zeros(0, np.uint64)
-    runs = np.lib.stride_tricks.sliding_window_view(text, width)
-    factors = np.uint64(0x9E3779B97F4A7C15) ** np.arange(width, dtype=np.uint64)
+    found: np.ndarray = np.unique(hashed(np.lib.stride_tricks.sliding_window_view(text, width)))
+    return found
+
+
+def hashed(runs: np.ndarray) -> np.ndarray:
+    """One number for each run: (N, width) to (N,), uint64."""
+    factors = np.uint64(0x9E3779B97F4A7C15) ** np.arange(runs.shape[1], dtype=np.uint64)
     # Unlike positions have unlike odd factors; multiplied again, so that sums do not line up.
     mixed = (runs + np.uint64(1)) * factors
     mixed ^= mixed >> np.uint64(29)
-    found: np.ndarray = np.unique((mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(axis=1))
+    found: np.ndarray = (mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(axis=1)
     return found
 
 

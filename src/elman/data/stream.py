@@ -1,6 +1,7 @@
 """Continuous lanes of windows: how a token-level memory is fed."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, Order
+from elman.data.order import Layout, Order, Place
+from elman.data.tokenizer import END
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Window:
         targets: the token that follows each, (T, B) int64.
         weight: 1 where the target counts in the loss, else 0, (T, B) float32.
         keep: 0 where a conversation starts, so that the state before it is forgotten, (T, B) bool.
+        conversation: the number of the conversation that the target is of, (T, B) int64.
+        message: the number of the target's message in it, (T, B) int64.
         cut: 0 where the state passes but its gradient does not, (T, B) bool; None: nowhere.
     """
 
@@ -27,7 +31,26 @@ class Window:
     targets: Tensor
     weight: Tensor
     keep: Tensor
+    conversation: Tensor
+    message: Tensor
     cut: Tensor | None = None
+
+    def apart(self) -> list["Window"]:
+        """Each lane by itself."""
+        every: list[dict[str, Any]] = [
+            {name: v if v is None else v[:, lane : lane + 1] for name, v in vars(self).items()}
+            for lane in range(self.inputs.shape[1])
+        ]
+        return [Window(**each) for each in every]
+
+    def by_message(self) -> Iterator[tuple[Place, "Window"]]:
+        """Each message that counts, and the window in which it alone does."""
+        counts = self.weight > 0
+        names = torch.stack([self.conversation[counts], self.message[counts]], dim=1)
+        for conversation, message in names.unique(dim=0).tolist():
+            own = counts & (self.conversation == conversation) & (self.message == message)
+            place = Place(conversation, message, self.targets[own].numpy())
+            yield place, replace(self, weight=self.weight * own)
 
 
 class Stream:
@@ -50,7 +73,7 @@ class Stream:
         # For each lane: the conversation it reads, and how many of its steps have been read.
         self._conversation = [-1] * lanes
         self._offset = [0] * lanes
-        self._loaded: list[tuple[np.ndarray, np.ndarray] | None] = [None] * lanes
+        self._loaded: list[tuple[np.ndarray, ...] | None] = [None] * lanes
 
     @property
     def epochs(self) -> float:
@@ -64,11 +87,13 @@ class Stream:
         targets = np.empty(shape, np.int64)
         weight = np.empty(shape, np.float32)
         keep = np.ones(shape, bool)
+        conversation = np.empty(shape, np.int64)
+        message = np.empty(shape, np.int64)
         for lane in range(self._lanes):
             step = 0
             while step < self._window:
                 loaded = self._loaded[lane] or self._load(lane)
-                tokens, counts = loaded
+                tokens, counts, numbers = loaded
                 begin = self._offset[lane]
                 end = min(begin + self._window - step, len(tokens) - 1)
                 span = slice(step, step + end - begin)
@@ -77,20 +102,26 @@ class Stream:
                 inputs[span, lane] = tokens[begin:end]
                 targets[span, lane] = tokens[begin + 1 : end + 1]
                 weight[span, lane] = counts[begin + 1 : end + 1]
+                conversation[span, lane] = self._conversation[lane]
+                message[span, lane] = numbers[begin + 1 : end + 1]
                 step = span.stop
                 self._offset[lane] = end
                 if end == len(tokens) - 1:
                     self._loaded[lane], self._conversation[lane] = None, -1
-        arrays = (inputs, targets, weight, keep)
+        arrays = (inputs, targets, weight, keep, conversation, message)
         return Window(*(torch.from_numpy(array) for array in arrays))
 
-    def _load(self, lane: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the lane reads; the next conversation in order, if it reads none."""
+    def _load(self, lane: int) -> tuple[np.ndarray, ...]:
+        """What the lane reads: tokens, which of them count, the number of each one's message. The
+        next conversation in order, if it reads none.
+        """
         if self._conversation[lane] < 0:
             self._conversation[lane] = self._order.take()
             self._offset[lane] = 0
         tokens = self._corpus[self._conversation[lane]]
-        loaded = self._loaded[lane] = (tokens, scored(tokens, self._learn_from))
+        ends = tokens == END
+        numbers = np.cumsum(ends) - ends
+        loaded = self._loaded[lane] = (tokens, scored(tokens, self._learn_from), numbers)
         return loaded
 
     def state_dict(self) -> dict[str, Any]:

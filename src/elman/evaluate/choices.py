@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
+from torch import Tensor
 
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
@@ -48,7 +49,16 @@ def candidates(
 
 def hits(found: Sequence[Likelihoods], of: int, mutual: float) -> np.ndarray:
     """Whether the first of the first `of` replies is ranked best, (places,) bool."""
-    return np.array([int(each.scores(mutual)[:of].argmax()) == 0 for each in found], dtype=bool)
+    return _first([each.scores(mutual)[:of] for each in found])
+
+
+def hits_by_likelihood(found: Sequence[Likelihoods], of: int) -> np.ndarray:
+    """The same, where they are ranked by log p per token alone."""
+    return _first([(each.given / each.lengths)[:of] for each in found])
+
+
+def _first(scores: list[Tensor]) -> np.ndarray:
+    return np.array([int(own.argmax()) == 0 for own in scores], dtype=bool)
 
 
 def recall(

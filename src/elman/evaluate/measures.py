@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus
-from elman.evaluate.choices import candidates, hits, recall
+from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
 from elman.evaluate.context import context_gain, gain_by_lag
 from elman.evaluate.replies import (
     Copies,
@@ -152,7 +152,7 @@ def evaluate(
         ),
         hits_at_1=float(found.mean()) if few else None,
         hits_at_1_of_20=float(hits(ranked, MANY, mutual).mean()) if many else None,
-        hits_at_1_likelihood=float(hits(ranked, FEW, 0.0).mean()) if few else None,
+        hits_at_1_likelihood=float(hits_by_likelihood(ranked, FEW).mean()) if few else None,
         recall_by_distance=recall(
             chatbot, corpus, tokenizer, learn_from, of=FEW, number=RECALLED, seed=seed
         ),

@@ -7,11 +7,11 @@ page hides later phases while it is walked through, and shows all of them withou
 
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from elman.lens.html import beside, document
 from elman.lens.tiny import ADAM_LR, CLIP, HIDDEN_SIZE, LR, SYMBOLS, TinyStep
 from elman.lens.tiny_text import came_back, columns_of, number, rows_of
 
@@ -56,18 +56,7 @@ def page(step: TinyStep) -> str:
         for n, label in [(0, "All"), *((n, f"{n} {phase}") for n, phase in enumerate(PHASES, 1))]
     )
     sections = (_network(step), _sum(step), _clip(step), _update(step), _table(step))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Backpropagation through time: one training step, {escape(name)}</title>
-<style>{beside("tiny_page.css")}</style>
-</head>
-<body>
-<header>
+    body = f"""<header>
 <h1>Backpropagation through time, in five messages</h1>
 <p class="lead">A network whose whole memory is three numbers reads a conversation, guesses each
 next message, and learns from its mistakes. This is one complete training step.</p>
@@ -80,19 +69,12 @@ next message, and learns from its mistakes. This is one complete training step.<
 </main>
 <footer>Made by <code>elman lens --tiny --cell {escape(step.cell)} --unfold {step.unfold}
  --seed {step.seed}</code>. Colours: <span class="swatch neg"></span> negative,
-<span class="swatch pos"></span> positive; the deeper, the larger.</footer>
-<script>{beside("tiny_page.js")}</script>
-</body>
-</html>
-"""
+<span class="swatch pos"></span> positive; the deeper, the larger.</footer>"""
+    title = f"Backpropagation through time: one training step, {name}"
+    return document(title, beside("tiny_page.css"), body, beside("tiny_page.js"))
 
 
 # --- pieces of a drawing -------------------------------------------------------------------------
-
-
-def beside(name: str) -> str:
-    """A text file of this folder."""
-    return Path(__file__).with_name(name).read_text("utf-8")
 
 
 def _short(value: float | Tensor) -> str:

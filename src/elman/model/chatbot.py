@@ -123,6 +123,19 @@ class Chatbot(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def through_time(self) -> RecurrentStack:
+        """The layers that carry the state from message to message."""
+
+    @abstractmethod
+    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
+        """How many steps `through_time` takes for a message."""
+
+    @abstractmethod
+    def hear(self, message: np.ndarray, state: State) -> State:
+        """The state after one whole message, for one lane, with its gradient."""
+
+    @property
+    @abstractmethod
     def output_layer(self) -> tuple[Tensor, Tensor]:
         """What makes logits of a hidden state: weight, (vocabulary_size, H), and bias."""
 

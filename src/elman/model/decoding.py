@@ -28,7 +28,7 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(0.8, ge=0, le=100)
+    temperature: float = Field(1.0, ge=0, le=100)
     top_p: float = Field(0.95, gt=0, le=1)
     min_p: float = Field(0.02, ge=0, le=1)
     repetition_penalty: float = Field(1.1, ge=1, le=10)

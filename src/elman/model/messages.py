@@ -136,6 +136,16 @@ class MessagesChatbot(Chatbot):
         return F.linear(context, self.context.weight / self.context.in_features)
 
     @property
+    def through_time(self) -> RecurrentStack:
+        return self.conversation
+
+    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
+        return 1
+
+    def hear(self, message: np.ndarray, state: State) -> State:
+        return self.remember([self.encode([message])], state)[1]
+
+    @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
         return self.embedding.weight, self.output_bias
 

@@ -4,11 +4,15 @@ A bot's likeliest replies fit everywhere ("I don't know"). Mutual information ta
 would be worth with no history at all (Li et al. 2016, "A Diversity-Promoting Objective Function for
 Neural Conversation Models", eq. 9, MMI-antiLM):
 
-    score(r | h) = (log p(r | h) - mutual * log p(r)) / len(r)
+    score(r | h) = (log p(r | h) - mutual * log p(r)) / sqrt(len(r))
+
+Dividing by the length would prefer short replies, not dividing at all long ones (LOG.md). A reply
+that is likelier than all others together is right, and is not outdone by a rarer one.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +28,13 @@ from elman.model.decoding import Drawn, Sampling, reply_batch
 LANES = 128
 """Candidates that are drawn or scored side by side."""
 
-AGAIN = 0.5
-"""Nats per token that a reply loses for having been given lately: what is right is said again, what
+AGAIN = 1.5
+"""Of its score, what a reply loses for having been given lately: what is right is said again, what
 is only likely is not.
 """
+
+CERTAIN = -log(2)
+"""log p from which a reply is likelier than all others together."""
 
 Tokens = tuple[int, ...]
 
@@ -44,7 +51,7 @@ class Ranking(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int = Field(8, ge=1, le=256)
-    mutual: float = Field(0.5, ge=0, le=1)
+    mutual: float = Field(1.0, ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,17 @@ class Candidate:
 
     Args:
         tokens: without END, at least one.
-        score: of `Likelihoods`, in nats per token; higher is better.
+        score: of `Likelihoods`; higher is better.
+        certain: whether it is likelier than all others together.
     """
 
     tokens: Tokens
     score: float
+    certain: bool = False
+
+    def rank(self, avoid: Collection[Tokens] = ()) -> tuple[bool, float]:
+        """What the best has most of; a reply that is to be avoided is worth less."""
+        return self.certain, self.score - AGAIN * (self.tokens in avoid)
 
 
 class Likelihoods(NamedTuple):
@@ -74,8 +87,8 @@ class Likelihoods(NamedTuple):
     lengths: Tensor
 
     def scores(self, mutual: float) -> Tensor:
-        """In nats per token; higher is better."""
-        return (self.given - mutual * self.alone) / self.lengths
+        """In nats per square root of a token; higher is better."""
+        return (self.given - mutual * self.alone) / self.lengths.sqrt()
 
 
 def likelihoods(
@@ -127,8 +140,9 @@ def ranked(
     candidates: Sequence[Tokens], likelihoods: Likelihoods, mutual: float
 ) -> list[Candidate]:
     """Replies of one lane, the best first."""
-    scores = likelihoods.scores(mutual).tolist()
-    return sorted(map(Candidate, candidates, scores), key=lambda each: -each.score)
+    certain = likelihoods.given > CERTAIN
+    found = map(Candidate, candidates, likelihoods.scores(mutual).tolist(), certain.tolist())
+    return sorted(found, key=Candidate.rank, reverse=True)
 
 
 def draw(
@@ -189,7 +203,7 @@ def generated(
 
 def fresh(candidates: Sequence[Candidate], avoid: Collection[Tokens]) -> Candidate:
     """The best of some candidates, one that is to be avoided being worth less."""
-    return max(candidates, key=lambda each: each.score - AGAIN * (each.tokens in avoid))
+    return max(candidates, key=lambda each: each.rank(avoid))
 
 
 def _message(tokens: Tokens) -> np.ndarray:

@@ -52,6 +52,18 @@ class TokensChatbot(Chatbot):
         )
 
     @property
+    def through_time(self) -> RecurrentStack:
+        return self.stack
+
+    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
+        return len(message)
+
+    def hear(self, message: np.ndarray, state: State) -> State:
+        return ragged(self.stack, self._embed([torch.from_numpy(message.astype(np.int64))]), state)[
+            1
+        ]
+
+    @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
         return self.embedding.weight, self.output_bias
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from elman.bptt import State
 from elman.bptt.kernels.native import load
 from elman.bptt.precision import measure
 from elman.data.files import write_file
@@ -35,7 +36,8 @@ from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
 from elman.train.optim import OPTIMIZERS, make_optimizer
 from elman.train.prepare import Data, prepare
-from elman.train.runlog import LOG, Observer, RunLog, Tell
+from elman.train.runlog import LOG, Observer, RunLog, Tell, Watcher
+from elman.train.samples import Samples
 from elman.train.schedule import Budget, rate
 from elman.train.trainer import Trainer
 
@@ -64,6 +66,7 @@ def train(
     out: Path,
     *,
     observers: tuple[Observer, ...] = (),
+    watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     started: float | None = None,
 ) -> Result:
@@ -73,6 +76,7 @@ def train(
         config: of the run.
         out: the run directory.
         observers: told of everything (see `runlog.Observer`).
+        watcher: looks at every step before its update; what it sees is told, too.
         stop: asked after every step; True saves and ends the run.
         started: when the clock of a budget in minutes began, as of `time.monotonic()`.
 
@@ -89,6 +93,7 @@ def train(
     _write_new(out, config, data.tokenizer)
     run = _Run(config, out, data, tell, began)
     run.begin()
+    run.watch(watcher)
     return run.loop(stop)
 
 
@@ -97,6 +102,7 @@ def resume(
     *,
     budget: Mapping[str, float] | None = None,
     observers: tuple[Observer, ...] = (),
+    watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     started: float | None = None,
 ) -> Result:
@@ -105,7 +111,7 @@ def resume(
     Args:
         out: the run directory.
         budget: a new one, as {"minutes" or "epochs" or "steps": number}.
-        observers, stop, started: as for `train`.
+        observers, watcher, stop, started: as for `train`.
 
     Raises:
         ElmanError: where nothing is left to do, the data changed, or a file is damaged.
@@ -134,6 +140,7 @@ def resume(
     run.restore(tensors, facts)
     if budget:
         write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
+    run.watch(watcher)
     return run.loop(stop)
 
 
@@ -181,6 +188,7 @@ class _Run:
         self._worse = 0
         assert settings.lr is not None
         self._lr = settings.lr
+        self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
         torch.manual_seed(settings.seed)
         chatbot = build(config.model, data.tokenizer.vocabulary_size)
         self.trainer = Trainer(
@@ -216,6 +224,20 @@ class _Run:
             begin_with(chatbot, self._data.train.ids, self._config.train.seed)
         else:
             chatbot.load_state_dict(base.chatbot.state_dict())
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Let somebody look at every step."""
+        if watcher is None:
+            return
+        shown = self._data.dev or self._data.train
+        settings = self._config.model_dump(mode="json")
+        look = watcher(self.trainer.chatbot, self._data.tokenizer, shown, settings)
+
+        def told(batch: Any, state: State | None, norm: float) -> None:
+            for kind, facts in look(batch, state, norm):
+                self._tell(kind, step=self.trainer.steps + 1, **facts)
+
+        self.trainer.look = told
 
     def loop(self, stop: Callable[[], bool]) -> Result:
         """Train until the budget is spent, nothing more is gained, or `stop` says so."""
@@ -339,6 +361,8 @@ class _Run:
                 best=best,
                 seconds=round(self._seconds(), 2),
             )
+        if replies := self._samples(self.trainer.chatbot):
+            self._tell("samples", step=self.trainer.steps, samples=replies)
         self._save(finished=finished)
         self._budget.reserve = self._seconds() - begin
 

@@ -1,11 +1,16 @@
 """What is told while a run goes on, and its record on disk."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from elman.bptt import State
+from elman.data.corpus import Corpus
 from elman.data.files import write_file
+from elman.data.tokenizer import Tokenizer
+from elman.model.chatbot import Chatbot
 
 Observer = Callable[[str, dict[str, Any]], None]
 """Told (kind, facts) of everything that happens in a run:
@@ -15,10 +20,24 @@ Observer = Callable[[str, dict[str, Any]], None]
     start       parameters, tokens, ...  the first step is next
     step        step, spent, loss, bits_per_byte, grad_norm, lr, tokens_per_second, seconds, epochs
     validation  step, bits_per_byte, best, seconds
+    samples     step, samples: of the same places each time, heard, person and bot
     end         reason, steps, seconds, bits_per_byte
+
+and whatever a `Watcher` saw: its step, and what the watcher says.
 """
 
+Look = Callable[[Any, State | None, float], Iterable[tuple[str, dict[str, Any]]]]
+"""Given a batch, the state before it and the norm of its gradient, before the weights are updated:
+what it saw, as (kind, facts). It leaves weights, gradients and randomness as they are."""
+
+Watcher = Callable[[Chatbot, Tokenizer, Corpus, dict[str, Any]], Look]
+"""Made when training begins, of the chatbot, its tokenizer, conversations to look at (held-out
+ones, where there are any), and the whole configuration as JSON."""
+
 LOG = "log.jsonl"
+
+FLUSH = 1.0
+"""Seconds after which steps are on disk, for whoever watches."""
 
 
 class Tell:
@@ -33,7 +52,7 @@ class Tell:
 
 
 class RunLog:
-    """Keeps steps and validations, one JSON object a line.
+    """Keeps what happened at each step, one JSON object a line, and how the run ended.
 
     Args:
         path: of the log; what it holds stays.
@@ -51,12 +70,17 @@ class RunLog:
                     break
         write_file(path, "".join(line + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
+        self._flushed = 0.0
 
     def __call__(self, kind: str, facts: dict[str, Any]) -> None:
-        if kind in ("step", "validation"):
+        if kind == "end":
+            facts = {"step": facts["steps"], **facts}
+        if "step" in facts:
             self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
-        if kind != "step":
+        now = time.perf_counter()
+        if kind != "step" or now - self._flushed > FLUSH:
             self._file.flush()
+            self._flushed = now
 
     def close(self) -> None:
         self._file.close()

@@ -1,5 +1,6 @@
 """One optimizer step: forward, backward through time, clip, update."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 from typing import Any
@@ -58,6 +59,9 @@ class Trainer:
         self.chatbot = chatbot
         self.batches = batches
         self.steps = 0
+        self.look: Callable[[Any, State | None, float], None] | None = None
+        """Called before each update with the batch, the state before it, and the norm of its
+        gradient. It may compute, but leaves weights, gradients and randomness as they are."""
         self._optimizer = optimizer
         self._unfold = unfold or Full()
         self._clip = clip
@@ -86,6 +90,8 @@ class Trainer:
         mean.backward()
         gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
+        if self.look is not None:
+            self.look(batch, self._state, norm.item())
         if not (torch.isfinite(mean) and torch.isfinite(norm)):
             raise ElmanError(
                 f"step {self.steps + 1}: the loss is {mean.item():.3g} and the norm of its "

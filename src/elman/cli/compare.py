@@ -1,0 +1,145 @@
+"""Vanishing and exploding, seen: short training runs of three cells, with and without clipping."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from elman.data.order import Layout
+from elman.errors import ElmanError
+from elman.lens.lags import draw_replies, lags
+from elman.model import build
+from elman.model.chatbot import Chatbot
+from elman.model.embeddings import begin_with
+from elman.model.scoring import counts
+from elman.train.config import Config
+from elman.train.optim import make_optimizer
+from elman.train.prepare import Data, prepare
+from elman.train.runlog import Tell
+from elman.train.schedule import rate
+from elman.train.trainer import Trainer
+
+CELLS = ("rnn", "gru", "lstm")
+CLIPS = (1.0, 0.0)
+
+HIDDEN_SIZE, LAYERS, LANES, UNFOLD, VOCABULARY = 96, 2, 8, 96, 1024
+
+LR = 4.0
+"""Of SGD with momentum, four times what train takes: so large that a long gradient does harm."""
+
+REPLIES, MOST_LAGS = 24, 12
+
+POINTS = 200
+"""Of a curve, at most."""
+
+
+def compared(
+    data: dict[str, Any], steps: int, seed: int, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train the six networks and follow their gradients back.
+
+    Args:
+        data: the `data` table of a run's configuration.
+        steps: optimizer steps of each run.
+        seed: of the weights and of the order of the data, the same in all.
+        tell: is told what is being done.
+
+    Returns:
+        The runs, and in words what they have in common, as plain JSON.
+    """
+    config = Config.make(
+        {
+            "data": data | {"vocabulary": VOCABULARY},
+            "model": {"layers": LAYERS, "hidden_size": HIDDEN_SIZE},
+            "train": {
+                "steps": steps, "optimizer": "sgd", "lr": LR, "lanes": LANES, "unfold": UNFOLD,
+                "precision": "float32", "seed": seed,
+            },
+        }
+    )  # fmt: skip
+    tell("reading what the six networks learn from")
+    prepared = prepare(config, Tell(()))
+    runs = []
+    for cell in CELLS:
+        for clip in CLIPS:
+            runs.append(_run(prepared, cell, clip, steps, seed, tell))
+    return {
+        "words": f"Six networks of {LAYERS} layers of {HIDDEN_SIZE} learn from this data for "
+        f"{steps:,} steps of SGD with momentum, at a learning rate of {LR:g} that is too large on "
+        f"purpose, unfolded over {UNFOLD} tokens: the same size, seed and order, each with its "
+        "gradient clipped to 1 and without. A gradient that vanishes falls steeply with the "
+        "messages it goes back; one that explodes throws the weights away.",
+        "runs": runs,
+    }
+
+
+def _run(
+    data: Data, cell: str, clip: float, steps: int, seed: int, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    name = f"{cell.upper()}, {'clipped' if clip else 'not clipped'}"
+    config = data.config
+    torch.manual_seed(seed)
+    model = config.model.model_copy(update={"cell": cell})
+    chatbot = build(model, data.tokenizer.vocabulary_size)
+    begin_with(chatbot, data.train.ids, seed)
+    layout = Layout(LANES, UNFOLD, "steps", False, config.data.learn_from, seed)
+    optimizer = make_optimizer("sgd", chatbot, lr=LR, momentum=0.9, weight_decay=0.0)
+    trainer = Trainer(
+        chatbot, chatbot.batches(data.train, layout), data.tokenizer, optimizer, clip=clip
+    )
+    loss: list[float] = []
+    norm: list[float] = []
+    ended = None
+    for step in range(steps):
+        tell(f"{name}: step {step + 1:,} of {steps:,}")
+        try:
+            metrics = trainer.step(rate(step / steps, config.train.warmup))
+        except ElmanError:  # no longer a number; the weights are those before it
+            ended = f"exploded at step {step + 1:,}"
+            break
+        loss.append(metrics.loss)
+        norm.append(metrics.grad_norm)
+    # Of what an explosion leaves, nothing is learned: it is no network any more.
+    found = None if ended else _lags(chatbot, data, seed)
+    every = max(1, -(-steps // POINTS))
+    return {
+        "cell": cell,
+        "clip": clip,
+        "every": every,
+        "loss": [float(f"{mean:.4g}") for mean in _means(loss, every)],
+        "norm": [float(f"{largest:.4g}") for largest in _largest(norm, every)],
+        "lags": None if found is None else [float(f"{value:.4g}") for value in found[0]],
+        "reach": None if found is None else found[1],
+        "ended": ended,
+        "parameters": sum(p.numel() for p in chatbot.parameters()),
+    }
+
+
+def _lags(chatbot: Chatbot, data: Data, seed: int) -> tuple[list[float], int] | None:
+    """The trained network's gradient by messages back, over held-out replies."""
+    corpus = data.train if data.dev is None else data.dev
+    conversations = [corpus.messages(n) for n in range(min(len(corpus), 100))]
+    learn_from = data.config.data.learn_from
+    replies = draw_replies(
+        conversations,
+        [[counts(message, learn_from) for message in own] for own in conversations],
+        replies=REPLIES,
+        most=MOST_LAGS,
+        heard=0,
+        seed=seed,
+    )
+    if not replies:
+        return None
+    found = lags(chatbot, replies, MOST_LAGS)
+    if not bool(found.whole.isfinite().all()):
+        return None
+    return found.whole.tolist(), found.reach[0]
+
+
+def _means(values: Sequence[float], every: int) -> list[float]:
+    parts = [values[n : n + every] for n in range(0, len(values), every)]
+    return [sum(part) / len(part) for part in parts]
+
+
+def _largest(values: Sequence[float], every: int) -> list[float]:
+    return [max(values[n : n + every]) for n in range(0, len(values), every)]

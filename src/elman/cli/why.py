@@ -1,0 +1,143 @@
+"""Receipts of a reply, as a few lines under it."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from elman.cli.text import plain
+from elman.errors import ElmanError
+
+if TYPE_CHECKING:
+    from elman.chat import Session
+    from elman.lens.influence import Receipt
+    from elman.lens.nearest import Lines
+    from elman.model.checkpoint import Bot
+
+SHOWN = 20
+"""Messages that are shown, the last ones."""
+
+BAR = 12
+"""Characters of the longest bar."""
+
+NUMBERS = 50
+"""Columns of a line that are not a name or a text."""
+
+
+class Why:
+    """Says of a session's last reply what each message did for it, and what it is near to.
+
+    Args:
+        bot: who replied; what it learned from is read when it is first asked for.
+        name: what it is called.
+    """
+
+    def __init__(self, bot: "Bot", name: str = "bot") -> None:
+        self._bot, self._name = bot, name
+        self._lines: Lines | None = None
+        self._gone = ""
+
+    def __call__(self, session: "Session") -> str:
+        """The lines, coloured at a terminal.
+
+        Raises:
+            ElmanError: where there is no reply yet.
+        """
+        from elman.data.tokenizer import ROLES
+        from elman.lens.influence import receipts
+
+        turns = session.turns
+        if not turns or turns[-1][0] != ROLES["bot"]:
+            raise ElmanError("there is no reply to explain yet")
+        *asked, reply = turns
+        found = receipts(self._bot, asked, reply, session.start, most=SHOWN, linear=True)
+        texts = [self._bot.tokenizer.decode(turn[1:-1]) for turn in turns]
+        names = [self._name if turn[0] == ROLES["bot"] else "you" for turn in turns]
+        console = Console(highlight=False, file=sys.stdout)
+        with console.capture() as captured:
+            console.print(_bars(found, texts, names, console))
+            some = f"the last {len(found)} of {len(asked):,} messages, " if asked[SHOWN:] else ""
+            console.print(
+                f"({some}in nats: above 0 it made the reply likelier; left out: exactly, "
+                "linear and input: by the gradient)",
+                style="dim",
+                soft_wrap=True,
+            )
+            for line in self._nearest(texts[-1]):
+                console.print(line, soft_wrap=True)
+        return captured.get().rstrip("\n")
+
+    def _nearest(self, reply: str) -> list[Text]:
+        if self._lines is None and not self._gone:
+            try:
+                self._read()
+            except ElmanError as error:
+                self._gone = str(error)
+        if self._lines is None:
+            return [Text(f"nearest lines: none, for {plain(self._gone)}", "dim")]
+        whole = "" if self._lines.complete else f" (of its first {len(self._lines):,} lines)"
+        lines = [Text(f"nearest of what it learned to say{whole}")]
+        lines += [
+            Text(f" {near.likeness:5.0%}  ", "cyan").append(_short(near.text), "default")
+            for near in self._lines.nearest(reply)
+        ] or [Text("   none is like it", "dim")]
+        if copy := self._lines.copied(reply):
+            lines.append(
+                Text(
+                    f"it copies {copy.words} words in a row of: {_short(copy.line, 200)}", "yellow"
+                )
+            )
+        else:
+            from elman.lens.nearest import COPIED
+
+            lines.append(Text(f"it copies no {COPIED} words in a row of them", "dim"))
+        return lines
+
+    def _read(self) -> None:
+        from elman.lens.nearest import training_lines
+
+        if sys.stderr.isatty():
+            print("(reading what it learned from)", file=sys.stderr, flush=True)
+        self._lines = training_lines(self._bot)
+
+
+def _bars(found: "list[Receipt]", texts: list[str], names: list[str], console: Console) -> Table:
+    """One row for each message: a bar, and its numbers."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("", justify="right", style="dim", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    width = max(16, console.width - NUMBERS - max(len(_short(name, 12)) for name in names))
+    table.add_column("why it said that", overflow="ellipsis", no_wrap=True, max_width=width)
+    table.add_column("", no_wrap=True)
+    for title in ("left out", "linear", "input"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=len(title))
+    most = max(1e-9, *(abs(receipt.nats) for receipt in found))
+    full, less = ("█", "▒") if _writes("█▒", console) else ("#", "-")
+    for receipt in found:
+        length = round(BAR * abs(receipt.nats) / most)
+        bar, style = (full, "green") if receipt.nats >= 0 else (less, "magenta")
+        numbers = (receipt.nats, receipt.linear, receipt.gradient)
+        table.add_row(
+            str(receipt.message + 1),
+            Text(_short(names[receipt.message], 12), "bold"),
+            Text(_short(texts[receipt.message])),
+            Text(bar * length, style),
+            *("" if number is None else f"{number:+.2f}" for number in numbers),
+        )
+    return table
+
+
+def _short(text: str, most: int = 100) -> str:
+    """One line of a text."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _writes(characters: str, console: Console) -> bool:
+    try:
+        characters.encode(console.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

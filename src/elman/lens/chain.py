@@ -1,0 +1,233 @@
+"""A conversation as the layers see it that carry its state: one chain of steps, in one lane.
+
+Both memories are such a chain. In the memory of tokens a step reads a token, and a message's loss
+sits on the steps in it; in the memory of messages a step reads a message, and the loss of the next
+one sits on it. Which loss pulls at which step's output is known once and does not depend on how the
+chain is unfolded; so every gradient of the lens comes from one function, `pulled`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elman.bptt import State
+from elman.lens.watched import Watched
+from elman.model.blocks import PackedStack, RecurrentStack
+from elman.model.chatbot import CHUNK, Chatbot
+
+LANE_STEPS = 4096
+"""Lanes times steps that are differentiated at once: what bounds memory."""
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """No dropout, and no gradient of the weights; on leaving, all is as it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    learned = [p for p in module.parameters() if p.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    module.eval()
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
+        for part, training in modes:
+            part.training = training
+
+
+@dataclass(frozen=True)
+class Chain:
+    """N steps over M messages.
+
+    Args:
+        stack: the layers that take them.
+        x: what they read, (N, H).
+        pull: dloss/d(output) of each step, of the loss that sits on it, (N, H).
+        ends: the step after which each message has been read, (M,).
+        own_steps: whether a message's loss sits on its own steps (tokens), or on the step before.
+        before_ends: the state before each of these steps, (M, size) each.
+        start: the state before the first step, (1, size) each.
+    """
+
+    stack: RecurrentStack
+    x: Tensor
+    pull: Tensor
+    ends: list[int]
+    own_steps: bool
+    before_ends: State
+    start: State
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A piece of a chain that is differentiated by itself, from the end of a message on.
+
+    Args:
+        first: the message at whose last step it begins; -1: it begins with the chain.
+        begin, end: its steps.
+        marks: message and step within the lane of every state whose gradient is wanted.
+    """
+
+    first: int
+    begin: int
+    end: int
+    marks: list[tuple[int, int]]
+
+
+def window(chain: Chain, first: int, last: int) -> Lane:
+    """The lane in which the states after messages `first` to `last` - 1 get their gradient, up to
+    the loss of message `last`.
+    """
+    begin = chain.ends[first]
+    marks = [(n, chain.ends[n] - begin) for n in range(first, last)]
+    return Lane(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
+
+
+def carried(stack: RecurrentStack, x: Tensor, ends: Sequence[int], state: State) -> State:
+    """The state before each of some steps, from the one before all: (ends, size) each."""
+    # Packed once, not anew for each message; there is no packed form in double precision.
+    run = PackedStack(stack, "float32") if x.dtype == torch.float32 else stack
+    before = []
+    begin = 0
+    with torch.no_grad():
+        for end in ends:
+            if end > begin:
+                _, state = run(x[begin:end].unsqueeze(1), state)
+            before.append(state)
+            begin = end
+    return tuple(torch.cat(parts) for parts in zip(*before, strict=True))
+
+
+def pulled(
+    stack: RecurrentStack,
+    x: Tensor,
+    state: State,
+    pull: Callable[[Tensor], Tensor],
+    cut: Tensor | None = None,
+) -> list[Tensor]:
+    """The gradient of h in every layer at every step, given how the losses pull at the outputs.
+
+    Args:
+        stack: the layers, `frozen`.
+        x: (T, B, H).
+        state: before the first step.
+        pull: tells of the outputs, (T, B, H), the gradients of the losses in them.
+        cut: as in `elman.bptt.recurrence`.
+
+    Returns:
+        For each layer dLoss/dh of its steps, (T, B, H).
+    """
+    watched = Watched(projections=False)
+    with torch.enable_grad():
+        read = x.detach().clone().requires_grad_()
+        hidden, _ = stack(read, state, None, cut, watched)
+        torch.autograd.grad(hidden, read, pull(hidden.detach()))
+    return [call.gradient for call in watched.calls]
+
+
+def over_lanes(
+    chain: Chain, lanes: Sequence[Lane], cut_everywhere: bool = False
+) -> Iterator[tuple[Lane, list[Tensor]]]:
+    """Differentiate lanes side by side, those of similar length together.
+
+    Yields:
+        Each lane, and for each layer dLoss/dh of its steps, (T, H).
+    """
+    order = sorted(lanes, key=lambda lane: lane.begin - lane.end)
+    while order:
+        longest = order[0].end - order[0].begin
+        fitting = max(1, LANE_STEPS // longest)
+        some, order = order[:fitting], order[fitting:]
+        x, pull = (
+            nn.utils.rnn.pad_sequence([values[lane.begin : lane.end] for lane in some])
+            for values in (chain.x, chain.pull)
+        )
+        firsts = torch.tensor([lane.first for lane in some])
+        starts = zip(chain.before_ends, chain.start, strict=True)
+        state = tuple(torch.cat([parts, first])[firsts] for parts, first in starts)
+        cut = torch.zeros(x.shape[:2], dtype=torch.bool) if cut_everywhere else None
+        layers = pulled(chain.stack, x, state, partial(_known, pull), cut)
+        for row, lane in enumerate(some):
+            yield lane, [layer[: lane.end - lane.begin, row] for layer in layers]
+
+
+def _known(pull: Tensor, _: Tensor) -> Tensor:
+    return pull
+
+
+def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:
+    """dLoss/dh after each message where the gradient is cut every `unfold` messages.
+
+    The windows are the trainer's: states 1 to K get what the K replies after them send back, then
+    the next K. With an `unfold` of 1 it is the direct part: from the very next message alone.
+
+    Args:
+        chain: of at least two messages.
+        unfold: K.
+        states: how many, from the first on; the loss after the last of them counts.
+
+    Returns:
+        (states, layers, H)
+    """
+    lanes = [
+        window(chain, first, min(first + unfold, states)) for first in range(0, states, unfold)
+    ]
+    layers = len(chain.stack.blocks)
+    out = chain.x.new_zeros(states, layers, chain.x.shape[1])
+    for lane, steps in over_lanes(chain, lanes):
+        for message, step in lane.marks:
+            out[message] = torch.stack([layer[step] for layer in steps])
+    return out
+
+
+def pulls(
+    chatbot: Chatbot, hidden: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cross-entropy by hand: what it costs, and how it pulls.
+
+    Args:
+        chatbot: makes the logits.
+        hidden: (N, H).
+        targets: (N,) int64.
+
+    Returns:
+        -log p of each target in nats, (N,) float64; its gradient in `hidden`, (N, H); the
+        gradients of the output's weight, (V, H), and bias, (V,).
+    """
+    weight, bias = chatbot.output_layer
+    nats, own = [], []
+    of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    for h, ids in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+        log_p = chatbot.logits(h).log_softmax(1)
+        rows = torch.arange(len(ids))
+        nats.append(-log_p[rows, ids].double())
+        dlogits = log_p.exp_()
+        dlogits[rows, ids] -= 1
+        own.append(dlogits @ weight)
+        of_weight.addmm_(dlogits.t(), h)
+        of_bias += dlogits.sum(0)
+    if not nats:
+        return hidden.new_zeros(0).double(), hidden, of_weight, of_bias
+    return torch.cat(nats), torch.cat(own), of_weight, of_bias
+
+
+def along_output(chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: Tensor) -> Tensor:
+    """How much each target's own gradient of the output's weight goes along a direction, (N,)."""
+    out = []
+    for h, ids in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+        p = chatbot.logits(h).softmax(1)
+        along = h @ direction.t()
+        rows = torch.arange(len(ids))
+        out.append((p * along).sum(1) - along[rows, ids])
+    return torch.cat(out) if out else hidden.new_zeros(0)
+
+
+def flat(messages: Sequence[np.ndarray]) -> Tensor:
+    """The ids of messages, one after another, (N,) int64."""
+    return torch.from_numpy(np.concatenate(messages).astype(np.int64))

@@ -1,0 +1,221 @@
+"""How far back a loss is felt: the gradient by layer and by how many messages or tokens back."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elman.bptt import State
+from elman.lens.chain import LANE_STEPS, flat, frozen, pulled, pulls
+from elman.model.chatbot import Chatbot
+from elman.model.messages import MessagesChatbot
+from elman.model.tokens import TokensChatbot
+
+ENOUGH = 0.01
+"""The share of the gradient that may be lost: past the unfold length less than this comes back."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One loss whose way back is followed: that of the last of some messages.
+
+    Args:
+        messages: what was said before it, as far back as is looked, and itself.
+        before: what was said before those; it makes the state, and gets no gradient.
+    """
+
+    messages: Sequence[np.ndarray]
+    before: Sequence[np.ndarray] = ()
+
+
+@dataclass(frozen=True)
+class Lags:
+    """Mean norms of dloss/dh over replies; lag 1 is the message, or token, just before a reply.
+
+    Args:
+        messages: of h after the message that many back, (lags, layers).
+        whole: the same of all layers' h together, (lags,).
+        tokens: of h at the token that many back, (lags, layers); None in the memory of messages.
+        replies: how many replies have so long a history, (lags,).
+    """
+
+    messages: Tensor
+    whole: Tensor
+    tokens: Tensor | None
+    replies: Tensor
+
+    @property
+    def reach(self) -> tuple[int, bool]:
+        """From how many messages back all but 1 % of the gradient comes, of what was looked at; and
+        whether what was looked at ends before the gradient does, so that it may be more.
+        """
+        return reach(self.whole)
+
+
+def reach(by_lag: Tensor, enough: float = ENOUGH) -> tuple[int, bool]:
+    """The smallest K such that the lags past K hold less than `enough` of the sum; and whether the
+    last lag is still so much that what lies past it may count, too.
+    """
+    total = float(by_lag.sum())
+    if total == 0 or not np.isfinite(total):
+        return 0, False
+    past = 1 - by_lag.double().cumsum(0) / total
+    k = int((past >= enough).sum()) + 1
+    return min(k, len(by_lag)), bool(by_lag[-1] > enough * total / 2)
+
+
+def lags(chatbot: Chatbot, replies: Sequence[Reply], most: int, most_tokens: int = 256) -> Lags:
+    """Follow each reply's loss back, side by side, one exact backward pass for each.
+
+    Args:
+        chatbot: either memory.
+        replies: at least one, each with a message before it.
+        most: messages back, at most.
+        most_tokens: tokens back, at most.
+    """
+    stack = chatbot.through_time
+    layers = len(stack.blocks)
+    sums = torch.zeros(most, layers, dtype=torch.float64)
+    whole, counts = torch.zeros(most, dtype=torch.float64), torch.zeros(most)
+    own_steps = isinstance(chatbot, TokensChatbot)
+    token_sums = torch.zeros(most_tokens, layers, dtype=torch.float64)
+    token_counts = torch.zeros(most_tokens)
+    with frozen(chatbot):
+        for lane, gradient in _gradients(chatbot, replies):
+            # After each message but the last, the nearest first: (lags, layers, H).
+            ends = torch.tensor(_ends(chatbot, lane.messages[:-1]))
+            norms = gradient[ends].flip(0)[:most].norm(dim=2).double()
+            sums[: len(norms)] += norms
+            whole[: len(norms)] += norms.norm(dim=1)
+            counts[: len(norms)] += 1
+            if own_steps:
+                back = gradient[: int(ends[-1]) + 1].flip(0)[:most_tokens].norm(dim=2).double()
+                token_sums[: len(back)] += back
+                token_counts[: len(back)] += 1
+    there, heard = int((counts > 0).sum()), int((token_counts > 0).sum())
+    return Lags(
+        messages=sums[:there] / counts[:there, None],
+        whole=whole[:there] / counts[:there],
+        tokens=token_sums[:heard] / token_counts[:heard, None] if own_steps else None,
+        replies=counts[:there].long(),
+    )
+
+
+def _ends(chatbot: Chatbot, messages: Sequence[np.ndarray]) -> list[int]:
+    """The step after which each message has been read."""
+    steps = [chatbot.steps_of(message) for message in messages]
+    return [int(end) - 1 for end in np.cumsum(steps)]
+
+
+def _gradients(chatbot: Chatbot, replies: Sequence[Reply]) -> Iterator[tuple[Reply, Tensor]]:
+    """Each reply with dloss/dh of every step before it, (T, layers, H)."""
+    length = {id(reply): sum(map(chatbot.steps_of, reply.messages)) for reply in replies}
+    order = sorted(replies, key=lambda reply: -length[id(reply)])
+    while order:
+        fitting = max(1, LANE_STEPS // max(1, length[id(order[0])]))
+        some, order = order[:fitting], order[fitting:]
+        layers = _side_by_side(chatbot, some)
+        for row, reply in enumerate(some):
+            yield reply, torch.stack([layer[:, row] for layer in layers], dim=1)
+
+
+def _side_by_side(chatbot: Chatbot, replies: Sequence[Reply]) -> list[Tensor]:
+    """dloss/dh of every step of each layer, (T, replies, H), padded at the end."""
+    state = _starts(chatbot, replies)
+    if isinstance(chatbot, TokensChatbot):
+        return _by_tokens(chatbot, replies, state)
+    assert isinstance(chatbot, MessagesChatbot)
+    return _by_messages(chatbot, replies, state)
+
+
+def _by_tokens(chatbot: TokensChatbot, replies: Sequence[Reply], state: State) -> list[Tensor]:
+    ids = [flat(reply.messages) for reply in replies]
+    # The step before each token of the last message, its role aside, pays for it.
+    places = [
+        torch.arange(len(own) - len(reply.messages[-1]), len(own) - 1)
+        for own, reply in zip(ids, replies, strict=True)
+    ]
+    at = torch.cat(places)
+    row = torch.arange(len(replies)).repeat_interleave(torch.tensor(list(map(len, places))))
+    targets = torch.cat([own[p + 1] for own, p in zip(ids, places, strict=True)])
+
+    def pull(hidden: Tensor) -> Tensor:
+        own = torch.zeros_like(hidden)
+        own[at, row] = pulls(chatbot, hidden[at, row], targets)[1]
+        return own
+
+    x = nn.utils.rnn.pad_sequence([chatbot.embedding(each) for each in ids])
+    return pulled(chatbot.stack, x, state, pull)
+
+
+def _by_messages(chatbot: MessagesChatbot, replies: Sequence[Reply], state: State) -> list[Tensor]:
+    own = [reply.messages[:-1] for reply in replies]
+    vectors = chatbot.encode([message for messages in own for message in messages])
+    last, row = torch.tensor([len(messages) - 1 for messages in own]), torch.arange(len(own))
+
+    def pull(context: Tensor) -> Tensor:
+        before = context[last, row].requires_grad_()
+        hidden, targets = chatbot.decode([reply.messages[-1] for reply in replies], before)
+        gradient = pulls(chatbot, hidden.detach(), targets)[1]
+        out = torch.zeros_like(context)
+        (out[last, row],) = torch.autograd.grad(hidden, before, gradient)
+        return out
+
+    stack = chatbot.conversation
+    x = nn.utils.rnn.pad_sequence(list(vectors.split(list(map(len, own)))))
+    return pulled(stack, x, state[: len(stack.state_spec(""))], pull)
+
+
+def _starts(chatbot: Chatbot, replies: Sequence[Reply]) -> State:
+    """The state before each reply's messages, (replies, size) each."""
+    state = chatbot.initial_state(len(replies))
+    reading = [row for row, reply in enumerate(replies) if reply.before]
+    if not reading:
+        return state
+    rows = torch.tensor(reading)
+    _, after = chatbot.score(
+        [replies[row].before for row in reading], tuple(part[rows] for part in state)
+    )
+    return tuple(part.index_copy(0, rows, new) for part, new in zip(state, after, strict=True))
+
+
+def draw_replies(
+    conversations: Sequence[Sequence[np.ndarray]],
+    counted: Sequence[Sequence[bool]],
+    *,
+    replies: int,
+    most: int,
+    heard: int,
+    seed: int,
+) -> list[Reply]:
+    """Some replies of some conversations, those with a long history first.
+
+    Args:
+        conversations: their messages.
+        counted: which of them are learned.
+        replies: how many, at most.
+        most: messages back that are looked at.
+        heard: messages before those that are read, at most.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    places = [
+        (number, n)
+        for number, own in enumerate(counted)
+        for n, counts in enumerate(own)
+        if counts and n > 0
+    ]
+    full = [place for place in places if place[1] >= most]
+    rest = sorted((place for place in places if place[1] < most), key=lambda place: -place[1])
+    drawn = [full[n] for n in rng.permutation(len(full))[:replies]]
+    # Where few histories are long enough, the longest of the others, from among four times as many.
+    others = rest[: 4 * (replies - len(drawn))]
+    drawn += [others[n] for n in rng.permutation(len(others))[: replies - len(drawn)]]
+    found = []
+    for number, n in drawn:
+        messages = conversations[number]
+        first = max(0, n - most)
+        found.append(Reply(messages[first : n + 1], messages[max(0, first - heard) : first]))
+    return found

@@ -1,0 +1,474 @@
+"""One conversation through the lens: everything that the page, the terminal and the JSON show."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.bptt import State
+from elman.data.tokenizer import END, SPECIALS, Tokenizer
+from elman.lens.chain import Chain, Lane, frozen, over_lanes, unfolded
+from elman.lens.lags import Lags, Reply, draw_replies, lags
+from elman.lens.units import Units
+from elman.lens.whole import Whole, differentiate
+from elman.model.chatbot import Chatbot
+
+MOST_MESSAGES = 512
+MOST_TOKENS = 1 << 13
+"""Of the stretch that is differentiated as a whole; of a longer conversation it is the end."""
+
+CLOSE_TOKENS = 1 << 11
+"""Of the stretch's end that is unfolded at several lengths, and shown token by token."""
+
+HEARD = 64
+"""Messages before a stretch that are read to begin with their state."""
+
+UNFOLDS = (1, 2, 5, 10, 20)
+
+REPLIES, MOST_LAGS, HEARD_BEFORE = 12, 24, 8
+
+STRIP = 12
+"""Units of each layer that are drawn: those that move most from message to message."""
+
+LONGEST_TEXT = 400
+
+
+@dataclass(frozen=True)
+class Said:
+    """One message of the conversation.
+
+    Args:
+        author: who said it.
+        role: user, bot or system.
+        text: as it was written.
+        tokens: from its role to its END.
+        counts: whether the bot learns to say it.
+    """
+
+    author: str
+    role: Literal["user", "bot", "system"]
+    text: str
+    tokens: np.ndarray
+    counts: bool
+
+
+@dataclass(frozen=True)
+class Unfolding:
+    """What a truncation keeps and loses.
+
+    Args:
+        indirect: norm of what later losses send back to h after each message, (S, layers).
+        lost: norm of what they would send back if nothing were cut, less this, (S, layers).
+        share: what is lost of all that is sent back to these states.
+    """
+
+    indirect: Tensor
+    lost: Tensor
+    share: float
+
+
+@dataclass
+class View:
+    """What was seen. Of M messages, L layers.
+
+    Args:
+        said: the messages of the stretch.
+        skipped: how many came before the stretch.
+        layers: what they are called.
+        nats: of each message.
+        state: norm of h after each message, (M, L).
+        strip: h of some units of each layer after each message, (M, L, units); `drawn` are those.
+        whole: the backward pass; None where there is none to be had.
+        direct: norm of dLoss/dh after each message from the very next one alone, (M, L).
+        indirect: the same from all later ones.
+        gradient: the same of both together.
+        unfoldings: by unfold length, over the last `close` messages.
+        close: how many messages at the end are seen closely.
+        token_direct: of each step of these, from its own loss alone, (steps, L); None in the memory
+            of messages.
+        token_gradient: of each step of these, (steps, L).
+        lags: None where no reply was there.
+        sampled: how many replies these are means of, and from how many conversations.
+        units: of each layer.
+        exact, sampled_words, lost: what is exact, what is sampled and what cannot be shown, in
+            words.
+    """
+
+    said: list[Said]
+    skipped: int
+    layers: list[str]
+    nats: Tensor
+    state: Tensor
+    strip: Tensor
+    drawn: Tensor
+    token_nats: list[Tensor]
+    whole: Whole | None = None
+    direct: Tensor | None = None
+    indirect: Tensor | None = None
+    gradient: Tensor | None = None
+    unfoldings: dict[int, Unfolding] = field(default_factory=dict)
+    close: int = 0
+    token_direct: Tensor | None = None
+    token_gradient: Tensor | None = None
+    lags: Lags | None = None
+    sample: tuple[int, int] = (0, 0)
+    units: list[Units] = field(default_factory=list)
+    exact: list[str] = field(default_factory=list)
+    sampled: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+Tell = Callable[[str], None]
+
+_LOST = (
+    "weights rounded to {} have no gradient: the gradient of every message, the unfold lengths, "
+    "the lags, the shares of the weights and the gates are lost; --precision float32 shows them"
+)
+
+
+def stretch(said: Sequence[Said]) -> int:
+    """Where the part begins that is differentiated as a whole."""
+    tokens = 0
+    first = len(said)
+    while first > 0 and len(said) - first < MOST_MESSAGES:
+        tokens += len(said[first - 1].tokens)
+        if tokens > MOST_TOKENS and len(said) - first >= 2:
+            break
+        first -= 1
+    return first
+
+
+def look(
+    chatbot: Chatbot,
+    said: Sequence[Said],
+    others: Sequence[Sequence[Said]] = (),
+    *,
+    seed: int = 0,
+    tell: Tell = lambda _: None,
+) -> View:
+    """See a conversation with the gradient of all its losses.
+
+    Args:
+        chatbot: whose weights are in float32 (or float64).
+        said: a conversation of at least two messages, one of which counts.
+        others: held-out conversations from which the lag profile is drawn; none: this one.
+        seed: of the draw.
+        tell: is told what is being done.
+    """
+    with frozen(chatbot):
+        return _looked(chatbot, said, others, seed, tell)
+
+
+def _looked(
+    chatbot: Chatbot,
+    said: Sequence[Said],
+    others: Sequence[Sequence[Said]],
+    seed: int,
+    tell: Tell,
+) -> View:
+    first = stretch(said)
+    seen = list(said[first:])
+    tell(f"differentiating {len(seen):,} messages")
+    before = [each.tokens for each in said[max(0, first - HEARD) : first]]
+    start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
+    messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
+    whole = differentiate(chatbot, messages, counted, start)
+    drawn = _most_moving(whole.state)
+    view = View(
+        said=seen,
+        skipped=first,
+        layers=whole.layers,
+        nats=whole.nats,
+        state=whole.state.norm(dim=2),
+        strip=torch.stack([whole.state[:, n, own] for n, own in enumerate(drawn)], dim=1),
+        drawn=drawn,
+        token_nats=whole.token_nats,
+        whole=whole,
+    )
+    tell("unfolding")
+    _unfold(view, whole)
+    tell("following replies back")
+    _follow(view, chatbot, said, others, seed)
+    view.units = whole.units
+    _describe(view, len(said), len(before))
+    return view
+
+
+def _most_moving(state: Tensor) -> Tensor:
+    """The units of each layer that are drawn, (L, units)."""
+    count = min(STRIP, state.shape[2])
+    spread = state.std(dim=0) if len(state) > 1 else state[0].abs()
+    return spread.topk(count, dim=1).indices.sort(dim=1).values
+
+
+def _unfold(view: View, whole: Whole) -> None:
+    chain = whole.chain
+    states = len(view.said) - 1
+    full = whole.gradient
+    direct = torch.zeros_like(full)
+    direct[:states] = unfolded(chain, 1, states)
+    view.direct, view.gradient = direct.norm(dim=2), full.norm(dim=2)
+    view.indirect = (full - direct).norm(dim=2)
+
+    first = _close(chain, view.said)
+    view.close = len(view.said) - first
+    near = _from(chain, first)
+    exact, own = full[first:-1], direct[first:-1]
+    for unfold in UNFOLDS:
+        if unfold >= states - first:
+            break
+        cut = own if unfold == 1 else unfolded(near, unfold, states - first)
+        lost = (exact - cut).norm(dim=2)
+        share = float((exact - cut).norm(dim=(1, 2)).sum() / exact.norm(dim=(1, 2)).sum())
+        view.unfoldings[unfold] = Unfolding((cut - own).norm(dim=2), lost, share)
+    if chain.own_steps:
+        begin = 0 if first == 0 else chain.ends[first - 1] + 1
+        view.token_gradient = whole.steps[:, begin:].norm(dim=2).t()
+        view.token_direct = _alone(chain, first)
+
+
+def _close(chain: Chain, said: Sequence[Said]) -> int:
+    """The first message of those at the end that are seen closely."""
+    tokens, first = 0, len(said)
+    while first > 0 and (
+        len(said) - first < 3 or tokens + len(said[first - 1].tokens) <= CLOSE_TOKENS
+    ):
+        first -= 1
+        tokens += len(said[first].tokens)
+    return first
+
+
+def _from(chain: Chain, first: int) -> Chain:
+    """The chain's messages from `first` on, numbered anew; its steps keep their numbers."""
+    return Chain(
+        chain.stack,
+        chain.x,
+        chain.pull,
+        chain.ends[first:],
+        chain.own_steps,
+        tuple(part[first:] for part in chain.before_ends),
+        chain.start,
+    )
+
+
+def _alone(chain: Chain, first: int) -> Tensor:
+    """Norm of dloss_t/dh_t for every step from message `first` on, (steps, L): from each step's own
+    loss, through all layers, and nothing from later steps.
+    """
+    begins = [0 if n == 0 else chain.ends[n - 1] + 1 for n in range(first, len(chain.ends))]
+    lanes = []
+    for n in range(first, len(chain.ends)):
+        lanes.append(Lane(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
+    out = chain.x.new_zeros(chain.ends[-1] + 1 - begins[0], len(chain.stack.blocks))
+    for lane, steps in over_lanes(chain, lanes, cut_everywhere=True):
+        place = lane.begin - begins[0]
+        norms = torch.stack([layer.norm(dim=1) for layer in steps], dim=1)
+        skip = max(0, -place)
+        out[place + skip : place + len(norms)] = norms[skip:]
+    return out
+
+
+def _follow(
+    view: View, chatbot: Chatbot, said: Sequence[Said], others: Sequence[Sequence[Said]], seed: int
+) -> None:
+    conversations = [*others] or [said]
+    replies: list[Reply] = draw_replies(
+        [[each.tokens for each in own] for own in conversations],
+        [[each.counts for each in own] for own in conversations],
+        replies=REPLIES,
+        most=MOST_LAGS,
+        heard=HEARD_BEFORE,
+        seed=seed,
+    )
+    if replies:
+        view.lags = lags(chatbot, replies, MOST_LAGS)
+        view.sample = len(replies), len(conversations)
+
+
+def _describe(view: View, count: int, heard: int) -> None:
+    shown = len(view.said)
+    closely = "the unfold lengths" + (" and every token" if view.token_direct is not None else "")
+    view.exact.append(
+        f"loss, direct and indirect gradient of h, and every weight's shares: over all {shown:,} "
+        "messages shown, by one backward pass from the last loss to the first step"
+    )
+    view.exact.append(f"{closely}: over the last {view.close:,} messages")
+    if view.lags is not None:
+        replies, conversations = view.sample
+        view.sampled.append(
+            f"the gradient by lag: the mean over {replies:,} replies of {conversations:,} "
+            f"conversation{'s' if conversations > 1 else ''}, each with one exact backward pass of "
+            "its own"
+        )
+    if shown < count:
+        view.sampled.append(
+            f"the conversation has {count:,} messages: its last {shown:,} are shown, after "
+            f"{heard:,} that are read for their state and get no gradient"
+        )
+
+
+def listen(chatbot: Chatbot, said: Sequence[Said], precision: str, tell: Tell) -> View:
+    """See a conversation through rounded weights, which have no gradient: what the bot expects and
+    how its state moves.
+    """
+    first = stretch(said)
+    seen = list(said[first:])
+    state = chatbot.initial_state(1)
+    with torch.no_grad():
+        if before := [each.tokens for each in said[max(0, first - HEARD) : first]]:
+            _, state = chatbot.score([before], state)
+        token_nats, states = [], []
+        for number, each in enumerate(seen):
+            if number % 16 == 0:
+                tell(f"reading message {number + 1:,} of {len(seen):,}")
+            costs, state = _said_by(chatbot, each.tokens, state)
+            token_nats.append(costs if each.counts else torch.zeros_like(costs))
+            states.append(_hidden(chatbot, state))
+    h = torch.stack(states)
+    drawn = _most_moving(h)
+    return View(
+        said=seen,
+        skipped=first,
+        layers=[f"layer {number + 1}" for number in range(h.shape[1])],
+        nats=torch.stack([costs.sum() for costs in token_nats]),
+        state=h.norm(dim=2),
+        strip=torch.stack([h[:, n, own] for n, own in enumerate(drawn)], dim=1),
+        drawn=drawn,
+        token_nats=token_nats,
+        exact=[f"losses and states, as the bot speaks with {precision} weights"],
+        lost=[_LOST.format(precision)],
+    )
+
+
+def _said_by(chatbot: Chatbot, tokens: np.ndarray, state: State) -> tuple[Tensor, State]:
+    """-log p of each token of a message, as the bot would say it, and the state after it."""
+    costs = torch.zeros(len(tokens), dtype=torch.float64)
+    for place, token in enumerate(tokens[:-1].tolist()):
+        logits, state = chatbot.step(torch.tensor([token]), state)
+        costs[place + 1] = -float(logits.log_softmax(1)[0, int(tokens[place + 1])])
+    return costs, chatbot.end_message(state)
+
+
+def _hidden(chatbot: Chatbot, state: State) -> Tensor:
+    """h of the layers that carry the state, (L, H)."""
+    stack = chatbot.through_time
+    parts = state[: len(stack.state_spec(""))]
+    return torch.cat(parts[:: stack.states_per_layer])
+
+
+def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
+    """What each token says; a role says nothing."""
+    return [
+        "END" if token == END else "" if token < SPECIALS else tokenizer.decode([token])
+        for token in tokens
+    ]
+
+
+def to_json(view: View, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Everything as plain JSON, to four digits."""
+    found: dict[str, Any] = {
+        "layers": view.layers,
+        "skipped": view.skipped,
+        "close": view.close,
+        "messages": [_message(view, n) for n in range(len(view.said))],
+        "exact": view.exact,
+        "sampled": view.sampled,
+        "lost": view.lost,
+        "tokens": _tokens(view, tokenizer),
+    }
+    if view.whole is not None:
+        found["weights"] = [
+            {"name": name, "norm": _short(norm), "shares": _short(view.whole.shares[name])}
+            for name, norm in view.whole.norms.items()
+        ]
+        found["unfoldings"] = {
+            str(unfold): {
+                "indirect": _short(each.indirect),
+                "lost": _short(each.lost),
+                "share": _short(each.share),
+            }
+            for unfold, each in view.unfoldings.items()
+        }
+    if view.lags is not None:
+        count, more = view.lags.reach
+        found["lags"] = {
+            "messages": _short(view.lags.messages),
+            "whole": _short(view.lags.whole),
+            "tokens": None if view.lags.tokens is None else _short(view.lags.tokens),
+            "replies": view.lags.replies.tolist(),
+            "reach": count,
+            "or_more": more,
+        }
+    found["units"] = [_units(each) for each in view.units]
+    return found
+
+
+def _message(view: View, n: int) -> dict[str, Any]:
+    said = view.said[n]
+    found: dict[str, Any] = {
+        "author": said.author,
+        "role": said.role,
+        "text": said.text[:LONGEST_TEXT] + ("…" if len(said.text) > LONGEST_TEXT else ""),
+        "tokens": len(said.tokens),
+        "counts": said.counts,
+        "nats": _short(view.nats[n]),
+        "state": _short(view.state[n]),
+        "strip": [[round(float(v), 2) for v in layer] for layer in view.strip[n]],
+    }
+    for name in ("direct", "indirect", "gradient"):
+        values = getattr(view, name)
+        if values is not None:
+            found[name] = _short(values[n])
+    return found
+
+
+def _tokens(view: View, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Of the messages that are seen closely."""
+    first = len(view.said) - view.close if view.whole is not None else 0
+    found, place = [], 0
+    for n in range(first, len(view.said)):
+        tokens = view.said[n].tokens
+        own: dict[str, Any] = {
+            "pieces": pieces(tokenizer, tokens.tolist()),
+            "nats": _short(view.token_nats[n]),
+        }
+        part = slice(place, place + len(tokens))
+        if view.token_direct is not None and view.token_gradient is not None:
+            own |= {
+                "direct": _short(view.token_direct[part]),
+                "gradient": _short(view.token_gradient[part]),
+            }
+        place = part.stop
+        found.append(own)
+    return found
+
+
+def _units(units: Units) -> dict[str, Any]:
+    return {
+        "hold": None if units.hold is None else _short(units.hold),
+        "gates": {
+            name: [[round(float(v), 3) for v in pair] for pair in values]
+            for name, values in units.gates.items()
+        },
+        "dead": units.dead,
+        "stuck": {name: list(pair) for name, pair in units.stuck.items()},
+        "longest": units.longest,
+        "kept": _short(_thinned(units.kept)),
+    }
+
+
+def _thinned(values: Tensor, most: int = 600) -> Tensor:
+    """Every so manieth step, so that a line can be drawn of it."""
+    return values[:: max(1, len(values) // most)]
+
+
+def _short(values: Any) -> Any:
+    """Numbers to four digits; what is no number is null."""
+    if isinstance(values, Tensor):
+        values = values.tolist()
+    if isinstance(values, list):
+        return [_short(value) for value in values]
+    return float(f"{values:.4g}") if np.isfinite(values) else None

@@ -1,0 +1,181 @@
+"""The log of a run, read while it is being written."""
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from elman.errors import ElmanError
+
+# As training writes them; imported from there they would bring torch with them.
+CONFIG = "config.json"
+LOG = "log.jsonl"
+
+MOST = 1 << 20
+"""Bytes that are read at once."""
+
+POLL = 1.0
+"""Seconds between two looks at a log."""
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a log has been read.
+
+    Args:
+        log: names the file; another one lies there where the run was resumed or begun anew.
+        offset: bytes that have been read.
+    """
+
+    log: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was new in a log.
+
+    Args:
+        events: one for each whole line.
+        place: how far it has been read now.
+        anew: whether this is another file than before: what was read is to be forgotten.
+        damaged: lines that are no JSON objects; a last line without its end is not yet one.
+        more: whether there is more to be read at once.
+    """
+
+    events: list[Event]
+    place: Place
+    anew: bool = False
+    damaged: int = 0
+    more: bool = False
+
+
+def check(run: Path) -> None:
+    """Raises ElmanError where no run is or was."""
+    if not run.is_dir():
+        raise ElmanError(f"{run}: no such folder; elman train CHATS --out {run} makes one")
+    if not any((run / name).exists() for name in (CONFIG, LOG)):
+        raise ElmanError(
+            f"{run}: no run here ({CONFIG} and {LOG} are missing); name the --out of elman train"
+        )
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The settings of a run; nothing where they cannot be read (yet)."""
+    try:
+        found = json.loads((run / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_on(run: Path, place: Place) -> Part:
+    """What was written after a place. There may be nothing, and no log yet."""
+    try:
+        with (run / LOG).open("rb") as file:
+            name = f"{os.fstat(file.fileno()).st_ino:x}-{zlib.crc32(file.readline()):x}"
+            size = file.seek(0, 2)
+            anew = bool(place.log) and (name != place.log or size < place.offset)
+            begin = place.offset if name == place.log and not anew else 0
+            file.seek(begin)
+            text = file.read(MOST)
+    except FileNotFoundError:
+        return Part([], Place(), anew=bool(place.log))
+    whole = text[: text.rfind(b"\n") + 1]
+    events: list[Event] = []
+    damaged = 0
+    for line in whole.splitlines():
+        try:
+            event = json.loads(line)
+            events.append({"kind": event["kind"], "step": int(event["step"]), **event})
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+    end = begin + len(whole)
+    return Part(events, Place(name if end else "", end), anew, damaged, bool(whole) and end < size)
+
+
+def follow(run: Path) -> Iterator[Part]:
+    """Every part of a log as it comes, until the run has ended and all is read.
+
+    Between two parts it waits; it yields a part without events where nothing is new.
+    """
+    place, ended = Place(), False
+    while True:
+        part = read_on(run, place)
+        place = part.place
+        if part.events:
+            ended = part.events[-1]["kind"] == "end"
+        yield part
+        if part.more:
+            continue
+        if ended:
+            return
+        time.sleep(POLL)
+
+
+@dataclass
+class Summary:
+    """What a log says, in the numbers of the moment.
+
+    Args:
+        steps: the step events; what is shown of each is looked up by name.
+        validations, lags: likewise.
+        samples: the last one.
+        words: warnings and spikes.
+        end: how the run ended, if it did.
+        damaged: lines that could not be read.
+    """
+
+    steps: list[Event] = field(default_factory=list)
+    validations: list[Event] = field(default_factory=list)
+    lags: list[Event] = field(default_factory=list)
+    samples: Event | None = None
+    words: list[Event] = field(default_factory=list)
+    end: Event | None = None
+    damaged: int = 0
+
+    def add(self, part: Part) -> None:
+        """Go on with what was new."""
+        if part.anew:
+            self.__init__()  # type: ignore[misc]
+        self.damaged += part.damaged
+        for event in part.events:
+            self.end = event if event["kind"] == "end" else None
+            match event["kind"]:
+                case "step":
+                    self.steps.append(event)
+                case "validation":
+                    self.validations.append(event)
+                case "lag":
+                    self.lags.append(event)
+                case "samples":
+                    self.samples = event
+                case "warning" | "spike":
+                    self.words.append(event)
+
+    def clipped(self, clip: float, last: int = 100) -> float | None:
+        """The share of the last steps whose gradient was clipped."""
+        recent = self.steps[-last:]
+        if not clip or not recent:
+            return None
+        return sum(float(event["grad_norm"]) > clip for event in recent) / len(recent)
+
+    def to_json(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The moment, as JSON."""
+        train = config.get("train", {})
+        return {
+            "step": self.steps[-1] if self.steps else None,
+            "best": min((v["bits_per_byte"] for v in self.validations), default=None),
+            "clipped": self.clipped(train.get("clip") or 0.0),
+            "lag": self.lags[-1] if self.lags else None,
+            "samples": self.samples,
+            "warnings": self.words,
+            "end": self.end,
+            "damaged": self.damaged,
+        }

@@ -1,0 +1,67 @@
+"""What the bot says in a few places, again and again while it learns."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from elman.data.corpus import Corpus
+from elman.data.tokenizer import Tokenizer
+from elman.model.chatbot import Chatbot
+from elman.model.decoding import Sampling, reply_batch
+from elman.model.scoring import counts
+
+PLACES = 3
+LONGEST = 40
+"""Tokens of a reply."""
+HEARD = 8
+"""Messages before a place that are read, at most."""
+LOOKED_AT = 200
+"""Conversations of which places are taken."""
+
+
+class Samples:
+    """Replies in the same places each time, from the same randomness.
+
+    Args:
+        corpus: where the places are, in conversations spread over it.
+        tokenizer: of the corpus.
+        learn_from: whose messages are replies.
+    """
+
+    def __init__(self, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> None:
+        self._tokenizer = tokenizer
+        self._places: list[list[np.ndarray]] = []
+        every = np.linspace(0, len(corpus) - 1, min(LOOKED_AT, len(corpus))).astype(int)
+        found = [place for index in every if (place := _place(corpus.messages(index), learn_from))]
+        for number in sorted({*np.linspace(0, len(found) - 1, PLACES).astype(int)}):
+            self._places += found[number : number + 1]
+
+    @torch.no_grad()
+    def __call__(self, chatbot: Chatbot) -> list[dict[str, Any]]:
+        """For each place, what was heard, what the person said, and what the bot says."""
+        if not self._places:
+            return []
+        chatbot.eval()
+        heard = [place[:-1] for place in self._places]
+        _, state = chatbot.score(heard, chatbot.initial_state(len(heard)))
+        said = reply_batch(chatbot, state, Sampling(longest=LONGEST, seed=0))
+        return [
+            {
+                "heard": [self._text(message) for message in place[-3:-1]],
+                "person": self._text(place[-1]),
+                "bot": self._tokenizer.decode(reply.tokens),
+            }
+            for place, reply in zip(self._places, said, strict=True)
+        ]
+
+    def _text(self, message: np.ndarray) -> str:
+        return self._tokenizer.decode(message[1:-1].tolist())
+
+
+def _place(messages: list[np.ndarray], learn_from: str) -> list[np.ndarray] | None:
+    """The messages up to the last one that is learned, if anything was said before it."""
+    for end in range(min(len(messages), HEARD + 1), 1, -1):
+        if counts(messages[end - 1], learn_from):
+            return messages[:end]
+    return None
