@@ -140,8 +140,8 @@ def _method(seen: dict[str, Any]) -> str:
     items += [f'<li class="lost"><b>Lost:</b> {escape(words)}.</li>' for words in seen["lost"]]
     return f"""<section><h2><b></b> How this was made</h2><ul class="method">{"".join(items)}</ul>
 <p>Loss: {MINUS}log p in nats, summed over a message. Norms are of dLoss/dh, where the loss is
-the sum over the messages that {escape(str(seen["name"]))} learns to say. An LSTM carries its gradient
-in c, too; h is what all cells share.</p>
+the sum over the messages that {escape(str(seen["name"]))} learns to say. An LSTM carries its
+gradient in c, too; h is what all cells share.</p>
 <details><summary>The numbers of the drawing, as a table</summary>
 <div id="numbers" class="scroll" tabindex="0" role="region" aria-label="Numbers"></div></details>
 <noscript><p>The drawings need JavaScript, which is in this file and fetches nothing.</p></noscript>
