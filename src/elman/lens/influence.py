@@ -85,6 +85,7 @@ def receipts(
     return [Receipt(first + n, *numbers) for n, numbers in enumerate(columns)]
 
 
+@torch.no_grad()
 def left_out(
     chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
 ) -> Tensor:
@@ -95,7 +96,7 @@ def left_out(
     """
     lanes = state  # row 0 has heard everything, row n + 1 everything but turn n
     for turn in turns:
-        after = chatbot.absorb([[turn]] * len(lanes[0]), lanes)
+        after = chatbot.hear(turn, lanes)
         lanes = tuple(torch.cat([new, old[:1]]) for new, old in zip(after, lanes, strict=True))
     nats, _ = chatbot.score([[reply]] * len(lanes[0]), lanes)
     return torch.cat(nats)
