@@ -173,6 +173,21 @@ def test_two_chunks_with_carried_state_equal_one_run(name: str) -> None:
 
 
 @EVERY_CELL
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lanes_that_read_the_same_need_no_copies_of_it(name: str, dtype: torch.dtype) -> None:
+    cell = KINDS[name](INPUT, H).to(dtype)
+    x = torch.randn(T, 1, INPUT, dtype=dtype, requires_grad=True)
+    state = tuple(torch.randn(B, H, dtype=dtype) for _ in range(cell.states))
+    runs = [recurrence(cell, given, state) for given in (x.expand(T, B, INPUT), x.repeat(1, B, 1))]
+    for views, copies in zip(*((h, *after) for h, after in runs), strict=True):
+        torch.testing.assert_close(views, copies)
+    wanted = [x, *cell.parameters()]
+    grads = [torch.autograd.grad(weighted_sum(h.double()), wanted) for h, _ in runs]
+    for view, copied in zip(*grads, strict=True):
+        torch.testing.assert_close(view, copied)
+
+
+@EVERY_CELL
 def test_state_none_is_a_state_of_zeros(name: str) -> None:
     cell, x, _, _ = problem(name)
     torch.testing.assert_close(

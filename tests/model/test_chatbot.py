@@ -159,3 +159,17 @@ def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.Monk
     monkeypatch.setattr(scoring, "MOST_TOKENS", 1)  # one at a time, whatever its length
     for index, _, costs in message_nats(chatbot, held_out):
         np.testing.assert_allclose(costs, whole[index], rtol=1e-10)
+
+
+def test_carrying_a_message_into_all_lanes_is_reading_it_in_each(
+    chatbot: Chatbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elman.model.blocks.LONGEST_RUN", 3)  # so that it takes several
+    (message,) = conversation(3, 1)
+    message = np.concatenate([message[:-1], message[1:-1], message[1:]])
+    lanes = chatbot.score([conversation(seed, 2) for seed in range(4)], chatbot.initial_state(4))[1]
+    carried = chatbot.carry(chatbot.inputs(message), lanes)
+    for lane in range(4):
+        own = tuple(part[lane : lane + 1] for part in lanes)
+        alone = chatbot.read(message, own)
+        assert_equal_states(tuple(part[lane : lane + 1].detach() for part in carried), alone)

@@ -261,11 +261,15 @@ class _Run:
     def forward(
         self, begin: int, end: int, state: State, h: Tensor, save: bool
     ) -> tuple[State, Any]:
-        x = self._x[begin:end].to(self.low)
+        x = self._x[begin:end]
+        if x.stride(1) == 0:  # all lanes read the same, so it is projected once
+            x = x[:, :1]
+        x = x.to(self.low)
         if self.low == self.dtype:
             gx = F.linear(x, self._weight, self._bias)
         else:
             gx = F.linear(x, self._weight).to(self.dtype)
             if self._bias is not None:
                 gx += self._bias
+        gx = gx.expand(-1, h.shape[1], -1).contiguous()
         return self.loop.forward(gx, state, self.keep.part(begin, end), h, save)

@@ -24,9 +24,9 @@ function heat(rows, names, label, marks, unit) {
   }
   return svg(left + count * cell + 12, foot + 46, label, body, 640);
 }
-function logChart(series, { width = 560, height = 250, label, x, y, marks = [], floor = 1e-4, linear = false, cap = Infinity }) {
+function logChart(series, { width = 560, height = 250, label, x, y, marks = [], floor = 1e-4, linear = false, cap = Infinity, all = [] }) {
   const left = 62, right = width - 14, top = 16, foot = height - 44;
-  const points = series.flatMap((s) => s.values).filter((v) => v !== null && isFinite(v) && (linear || v > 0));
+  const points = [...all, ...series.flatMap((s) => s.values)].filter((v) => v !== null && isFinite(v) && (linear || v > 0));
   const high = Math.min(cap, Math.max(...points, 1e-12)), low = linear ? Math.min(0, ...points) : Math.max(Math.min(...points), high * floor);
   const longest = Math.max(...series.map((s) => s.values.length));
   const px = (k) => left + (right - left) * (longest > 1 ? k / (longest - 1) : 0.5);
@@ -44,9 +44,9 @@ function logChart(series, { width = 560, height = 250, label, x, y, marks = [], 
   for (const s of series) {
     let run = [];
     const flush = () => { if (run.length) body.push(polyline(run, s.kind)); run = []; };
-    s.values.forEach((v, k) => { if (v !== null && isFinite(v) && (linear || v > 0)) run.push([px(k), py(v)]); else flush(); });
+    s.values.forEach((v, k) => { if (v !== null && isFinite(v) && (linear || v >= low)) run.push([px(k), py(v)]); else flush(); });
     flush();
-    if (s.end) body.push(words(px(s.values.length - 1) + (s.values.length > longest * 0.7 ? -8 : 8), top + 12, s.end, "bad", s.values.length > longest * 0.7 ? "end" : "start"));
+    if (s.end) body.push(words(right, top + 30, s.end, "bad", "end"));
   }
   for (const [at, text] of marks) { const m = px(at - from); if (at >= from && at <= longest) body.push(line(m, top, m, foot, "mark"), words(m + 6, top + 8, text, "mark-text", "start")); }
   return svg(width, height, label, body, Math.min(width, 340));
@@ -138,18 +138,18 @@ function held(own) {
 function compareOf(seen) {
   const box = document.getElementById("compare");
   if (!seen.compare) { box.closest("section").hidden = true; return; }
-  const cells = [...new Set(seen.compare.runs.map((r) => r.cell))], part = (v) => v;
+  const cells = [...new Set(seen.compare.runs.map((r) => r.cell))], everyLag = seen.compare.runs.flatMap((r) => r.lags || []); // one scale, so that cells compare
   document.getElementById("compare-words").textContent = seen.compare.words;
   cells.forEach((cell) => {
     const runs = seen.compare.runs.filter((r) => r.cell === cell), row = element("div", { class: "three" });
     row.append(element("h3", {}, cell.toUpperCase()));
     const kind = (r) => r.clip ? "a" : "b", every = runs[0].every;
     const chart = (title, values, options) => row.append(element("figure", {}, element("figcaption", {}, title),
-      logChart(runs.map((r) => ({ kind: kind(r), values: part(values(r)), from: options.from ?? 1, step: options.step ?? 1, end: options.ends && r.ended ? r.ended : null })),
+      logChart(runs.map((r) => ({ kind: kind(r), values: values(r), from: options.from ?? 1, step: options.step ?? 1, end: options.ends && r.ended ? r.ended : null })),
         { width: 420, height: 210, label: `${cell}: ${title}`, ...options })));
     chart("Loss", (r) => r.loss, { x: "step", linear: true, cap: 2 * runs[0].loss[0], step: every, ends: true });
-    chart("Norm of the gradient before clipping", (r) => r.norm, { x: "step", step: every, floor: 1e-6, ends: true });
-    chart("Gradient by messages back, of the trained network", (r) => r.lags || [], { x: "messages back", floor: 1e-7 });
+    chart("Norm of the gradient before clipping", (r) => r.norm, { x: "step", step: every, floor: 1e-30, ends: true });
+    chart("Gradient by messages back, of the trained network", (r) => r.lags || [], { x: "messages back", floor: 1e-9, all: everyLag });
     box.append(row);
   });
   box.append(element("p", { class: "legend" }, swatch("a"), " clipped ", swatch("b"), " not clipped (dashed)"));

@@ -78,11 +78,11 @@ def _compare(compare: dict[str, Any]) -> Iterator[RenderableType]:
     for run in compare["runs"]:
         losses = [value for value in run["loss"] if value is not None]
         norms = [value for value in run["norm"] if value is not None]
-        reach = "-" if run["reach"] is None else f"{run['reach']} messages"
+        reach = "-" if run["reach"] is None else f"{run['reach']} back"
         table.add_row(
             run["cell"].upper(),
             "yes" if run["clip"] else "no",
-            f"{losses[-1]:.2f}" if losses else "-",
+            f"{losses[-1]:.3g}" if losses else "-",
             f"{max(norms):.3g}" if norms else "-",
             reach,
             run["ended"] or "",

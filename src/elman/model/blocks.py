@@ -157,6 +157,29 @@ class RecurrentStack(nn.Module):
             after.extend(new)
         return self.norm(x), tuple(after)
 
+    def after(self, x: Tensor, state: State) -> State:
+        """The state of every lane after steps that all of them take, without what only the output
+        needs.
+
+        Args:
+            x: (T, H), at least one step.
+            state: of each lane before.
+        """
+        lanes, size = len(state[0]), self.states_per_layer
+        for part in x.split(LONGEST_RUN):
+            hidden = part.unsqueeze(1)
+            after: list[Tensor] = []
+            for number, block in enumerate(self.blocks):
+                read = block.norm(hidden).expand(-1, lanes, -1)
+                own = state[number * size : (number + 1) * size]
+                h, new = Full()(block.cell, read, own)
+                after.extend(new)
+                if number + 1 < len(self.blocks):
+                    hidden = hidden + F.dropout(h, block.dropout, self.training)
+                    hidden = hidden if block.mlp is None else block.mlp(hidden)
+            state = tuple(after)
+        return state
+
 
 class _PackedMLP:
     def __init__(self, mlp: GatedMLP, precision: Precision) -> None:

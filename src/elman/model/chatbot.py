@@ -131,8 +131,17 @@ class Chatbot(nn.Module, ABC):
         """How many steps `through_time` takes for a message."""
 
     @abstractmethod
-    def hear(self, message: np.ndarray, state: State) -> State:
-        """The state after one whole message, for one lane, with its gradient."""
+    def inputs(self, message: np.ndarray) -> Tensor:
+        """What `through_time` is given of a message, (steps, H), with its gradient."""
+
+    @abstractmethod
+    def carry(self, inputs: Tensor, state: State) -> State:
+        """The state of every lane after all have read one message, with its gradient.
+
+        Args:
+            inputs: of the message, (steps, H).
+            state: of each lane before.
+        """
 
     @property
     @abstractmethod

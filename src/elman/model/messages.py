@@ -142,8 +142,11 @@ class MessagesChatbot(Chatbot):
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         return 1
 
-    def hear(self, message: np.ndarray, state: State) -> State:
-        return self.remember([self.encode([message])], state)[1]
+    def inputs(self, message: np.ndarray) -> Tensor:
+        return self.encode([message])
+
+    def carry(self, inputs: Tensor, state: State) -> State:
+        return self.remember([inputs] * len(state[0]), state)[1]
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:

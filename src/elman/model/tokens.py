@@ -58,10 +58,12 @@ class TokensChatbot(Chatbot):
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         return len(message)
 
-    def hear(self, message: np.ndarray, state: State) -> State:
-        return ragged(self.stack, self._embed([torch.from_numpy(message.astype(np.int64))]), state)[
-            1
-        ]
+    def inputs(self, message: np.ndarray) -> Tensor:
+        embedded: Tensor = self.embedding(torch.from_numpy(message.astype(np.int64)))
+        return embedded
+
+    def carry(self, inputs: Tensor, state: State) -> State:
+        return self.stack.after(inputs, state)
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
