@@ -227,8 +227,10 @@ def test_a_conversation_and_its_memory(page: Page, served: Served) -> None:
     assert len(reply.inner_text()) < len("it is 4, Bob.")
     expect(page.get_by_role("button", name="Stop the reply")).to_be_visible()
     expect(page.locator("#announcer")).to_be_empty()
+    place = reply.bounding_box()
     served.script.go_on()
     done(page)
+    assert reply.bounding_box() == place  # nothing jumps when the state and the tools come
     assert texts(page) == ["what is 2 plus 2?", "it is 4, Bob."]
     expect(page.locator("#announcer")).to_have_text("ann: it is 4, Bob.")
     # Every message tells the state's size and age; so does the top.
@@ -352,6 +354,24 @@ def test_old_chats_are_resumed_and_deleted(page: Page) -> None:
     expect(messages(page)).to_have_count(0)
     titles = [chat["title"] for chat in page.request.get("/v1/chats").json()["data"]]
     assert "remember the boat" not in titles
+
+
+def test_older_chats_are_loaded_when_asked_for(page: Page) -> None:
+    for text in ("the first", "the second", "the third"):
+        page.keyboard.press("Alt+n")
+        said(page, text)
+    page.route("**/v1/chats", lambda route: route.continue_(url=f"{route.request.url}?limit=2"))
+    opened(page)
+    expect(page.locator(".chat")).to_have_count(2)
+    page.get_by_role("button", name="Older chats").click()
+    expect(page.locator(".chat").nth(2)).to_contain_text("the first")
+    expect(page.locator(".chat .open").nth(2)).to_be_focused()
+    said(page, "the fourth")
+    expect(page.locator(".chat").first).to_contain_text("the fourth")
+    # The older ones stay in sight.
+    assert page.locator(".chat-title").all_text_contents()[:4] == [
+        "the fourth", "the third", "the second", "the first",
+    ]  # fmt: skip
 
 
 def test_feedback_is_kept_with_consent_alone(page: Page) -> None:
@@ -664,7 +684,8 @@ def test_what_is_said_is_never_run(page: Page, served: Served) -> None:
         served.script.text = payload
         given = {"model": "ann", "input": payload, "previous_response_id": before}
         before = page.request.post("/v1/responses", data=given).json()["id"]
-        page.request.post("/v1/responses", data=given | {"previous_response_id": None})
+        alone = {"previous_response_id": None, "max_output_tokens": 1}
+        page.request.post("/v1/responses", data=given | alone)
     opened(page)
     page.locator(".chat .open", has_text=f"{2 * len(PAYLOADS)} messages").click()
     expect(messages(page)).to_have_count(2 * len(PAYLOADS))
