@@ -350,7 +350,7 @@ def start(trained: Path, place: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(trained: Path, tmp_path: Path) -> None:
-    """Three times here; scripts/kill.py does it a hundred times."""
+    """Three times here; benchmarks/kill.py does it a hundred times."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     acknowledged: dict[str, str] = {}
