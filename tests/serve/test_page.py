@@ -131,6 +131,7 @@ def browser() -> Iterator[Browser]:
         pytest.fail("there is no `chromium` to test the page in: apt-get install chromium")
     arguments = ["--no-sandbox", "--disable-background-networking"]
     with sync_playwright() as playwright:
+        expect.set_options(timeout=15_000)
         launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield launched
         launched.close()
@@ -332,6 +333,18 @@ def test_branches(page: Page, served: Served) -> None:
     assert page.locator(".chat", has_text="one").count() == 1
 
 
+def test_what_is_beside_another_shares_its_chat(page: Page) -> None:
+    def respond(**given: object) -> Any:
+        return page.request.post("/v1/responses", data={"model": "ann", "input": "one"} | given)
+
+    first = respond().json()["id"]
+    second = respond(elman={"beside": first}).json()["id"]
+    chat = page.request.get(f"/v1/chats/{first}").json()
+    assert [each["id"] for each in chat["responses"]] == [first, second]
+    assert page.request.get(f"/v1/chats/{second}").status == 404
+    assert respond(elman={"beside": "resp_of_somebody_else"}).status == 404
+
+
 def test_old_chats_are_resumed_and_deleted(page: Page) -> None:
     said(page, "remember the boat")
     page.keyboard.press("Alt+n")
@@ -438,6 +451,7 @@ def test_dark_and_light(page: Page) -> None:
 def test_two_tabs(page: Page, context: BrowserContext) -> None:
     said(page, "from the first tab")
     other = opened(context.new_page(), page.url)
+    expect(messages(other)).to_have_count(2)
     assert texts(other) == texts(page)
     other.get_by_label("What you say").fill("half a sentence")
     said(page, "again from the first")

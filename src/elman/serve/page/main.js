@@ -142,6 +142,7 @@ async function removeChat(chat) {
   await trying(async () => {
     await api.deleteChat(chat.id);
     tabs.postMessage({ deleted: chat.id });
+    chats = chats.filter((other) => other.id !== chat.id);
     if (conversation.tree.id === chat.id) newChat();
     await loadChats();
     announce("Deleted.");
@@ -171,7 +172,8 @@ async function copy(turn) {
 async function loadChats() {
   const page = await api.chats();
   const latest = new Set(page.data.map((chat) => chat.id));
-  const older = page.has_more ? chats.slice(page.data.length).filter((chat) => !latest.has(chat.id)) : [];
+  const since = page.data.at(-1)?.updated_at;
+  const older = page.has_more ? chats.filter((chat) => !latest.has(chat.id) && chat.updated_at <= since) : [];
   if (!older.length) more = Boolean(page.has_more);
   chats = [...page.data, ...older];
   drawChats();
