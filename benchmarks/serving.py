@@ -346,8 +346,8 @@ def main() -> None:
             print(
                 f"\n{len(ids):,} idle chats of 20 messages, of which 200 were resumed: "
                 f"{server.memory:.0f} MB of server memory, {server.memory - empty:+.0f} MB beside "
-                f"a server without any; {place.stat().st_size / 1e6:.0f} MB on disk; one is found in "
-                f"{1000 * median(looked_up):.2f} ms, its first token comes in "
+                f"a server without any; {place.stat().st_size / 1e6:.0f} MB on disk; one is found "
+                f"in {1000 * median(looked_up):.2f} ms, its first token comes in "
                 f"{1000 * median(times):.1f} ms (medians)"
             )
         finally:

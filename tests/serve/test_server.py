@@ -338,7 +338,8 @@ def test_what_cannot_be_served(elman: Callable[..., Any], trained: Path, tmp_pat
 
 def start(trained: Path, place: Path, port: int) -> subprocess.Popen[bytes]:
     """`elman serve` in a process of its own, once it answers."""
-    command = [sys.executable, "-m", "elman", "serve", trained, "--port", str(port), "--db", place]
+    command = [sys.executable, "-m", "elman", "serve", str(trained), "--port", str(port)]
+    command += ["--db", str(place)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while True:
         try:
