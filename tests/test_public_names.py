@@ -18,6 +18,7 @@ PUBLIC = {
     "GRUCell",
     "LSTM",
     "LSTMCell",
+    "MemoryStore",
     "Message",
     "MinGRU",
     "MinGRUCell",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from elman.bptt import linear_cross_entropy as linear_cross_entropy
     from elman.bptt import recurrence as recurrence
     from elman.bptt import unfold as unfold
+    from elman.chat import MemoryStore as MemoryStore
     from elman.chat import Session as Session
     from elman.chat.replies import Replier as Replier
     from elman.data.conversation import Conversation as Conversation
@@ -54,6 +55,7 @@ _HOMES = {
     "GRUCell": "elman.bptt",
     "LSTM": "elman.bptt",
     "LSTMCell": "elman.bptt",
+    "MemoryStore": "elman.chat",
     "Message": "elman.data.conversation",
     "MinGRU": "elman.bptt",
     "MinGRUCell": "elman.bptt",

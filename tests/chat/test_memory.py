@@ -9,7 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import select
 
 from elman.bptt import State
@@ -171,9 +177,9 @@ class Conversations(RuleBasedStateMachine):
 
 
 def test_the_store_is_as_plain_reading(bot: Bot) -> None:
-    case = type("Case", (Conversations,), {"bot": bot}).TestCase
-    case.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
-    case().runTest()
+    Conversations.bot = bot
+    how = settings(max_examples=25, stateful_step_count=15, deadline=None)
+    run_state_machine_as_test(Conversations, settings=how)
 
 
 @given(data=st.binary(max_size=200), flip=st.integers(0, 10_000), bit=st.integers(0, 7))
@@ -197,13 +203,14 @@ def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     with MemoryStore(tmp_path / "memory.db") as store:
         memory = Memory(store, bot)
         big = tuple(torch.randn(1, part.size) for part in bot.chatbot.state_spec)
-        sizes, node = {}, None
+        sizes: dict[int, int] = {}
+        node: Node | None = None
         with store.writing() as connection:
             for number in range(1, 4001):
                 node = memory.after(node, "user", f"{number:030}")
                 memory.put(connection, node, big)
                 if number in (2000, 4000):
-                    sizes[number] = connection.exec_driver_sql("pragma page_count").scalar()
+                    [sizes[number]] = connection.exec_driver_sql("pragma page_count").one()
     grown = (sizes[4000] - sizes[2000]) * 4096 / 2000
     assert grown < 300
 

@@ -2,8 +2,7 @@
 
 import random
 import threading
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -45,10 +44,12 @@ class Listener:
 
 @pytest.fixture(scope="module", params=["tokens", "messages"])
 def bot(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_config
-) -> Bot:  # type: ignore[no-untyped-def]
-    config: Config = make_config(model__memory=request.param)
-    folder: Path = tmp_path_factory.mktemp("bots") / request.param
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_config: Callable[..., Config],
+) -> Bot:
+    config = make_config(model__memory=request.param)
+    folder = tmp_path_factory.mktemp("bots") / request.param
     train(config, folder)
     return load_bot(folder)
 

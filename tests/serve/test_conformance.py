@@ -32,7 +32,7 @@ def test_schemathesis(served: Served) -> None:
         "response_schema_conformance,negative_data_rejection"
     )
     command = [
-        Path(sys.executable).with_name("schemathesis"), "run", f"{served.url}/openapi.json",
+        str(Path(sys.executable).with_name("schemathesis")), "run", f"{served.url}/openapi.json",
         "--max-examples", "5", "--phases", "coverage,fuzzing", "-c", checks, "--no-color",
         "--generation-database", "none", "--seed", "1", "--request-timeout", "30",
     ]  # fmt: skip

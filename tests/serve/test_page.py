@@ -131,6 +131,7 @@ def browser() -> Iterator[Browser]:
         pytest.fail("there is no `chromium` to test the page in: apt-get install chromium")
     arguments = ["--no-sandbox", "--disable-background-networking"]
     with sync_playwright() as playwright:
+        expect.set_options(timeout=15_000)
         launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield launched
         launched.close()
@@ -217,6 +218,12 @@ def bar(page: Page) -> Locator:
     return page.locator("#banner")
 
 
+def reconnect(page: Page) -> None:
+    """Has the page ask at once whether the server is back, if it has not found out itself."""
+    page.evaluate("() => dispatchEvent(new Event('online'))")
+    expect(bar(page)).to_be_hidden()
+
+
 def test_a_conversation_and_its_memory(page: Page, served: Served) -> None:
     expect(page.locator("#empty")).to_contain_text("whole memory of this conversation")
     served.script.pause()
@@ -227,8 +234,10 @@ def test_a_conversation_and_its_memory(page: Page, served: Served) -> None:
     assert len(reply.inner_text()) < len("it is 4, Bob.")
     expect(page.get_by_role("button", name="Stop the reply")).to_be_visible()
     expect(page.locator("#announcer")).to_be_empty()
+    place = reply.bounding_box()
     served.script.go_on()
     done(page)
+    assert reply.bounding_box() == place  # nothing jumps when the state and the tools come
     assert texts(page) == ["what is 2 plus 2?", "it is 4, Bob."]
     expect(page.locator("#announcer")).to_have_text("ann: it is 4, Bob.")
     # Every message tells the state's size and age; so does the top.
@@ -330,6 +339,18 @@ def test_branches(page: Page, served: Served) -> None:
     assert page.locator(".chat", has_text="one").count() == 1
 
 
+def test_what_is_beside_another_shares_its_chat(page: Page) -> None:
+    def respond(**given: object) -> Any:
+        return page.request.post("/v1/responses", data={"model": "ann", "input": "one"} | given)
+
+    first = respond().json()["id"]
+    second = respond(elman={"beside": first}).json()["id"]
+    chat = page.request.get(f"/v1/chats/{first}").json()
+    assert [each["id"] for each in chat["responses"]] == [first, second]
+    assert page.request.get(f"/v1/chats/{second}").status == 404
+    assert respond(elman={"beside": "resp_of_somebody_else"}).status == 404
+
+
 def test_old_chats_are_resumed_and_deleted(page: Page) -> None:
     said(page, "remember the boat")
     page.keyboard.press("Alt+n")
@@ -352,6 +373,24 @@ def test_old_chats_are_resumed_and_deleted(page: Page) -> None:
     expect(messages(page)).to_have_count(0)
     titles = [chat["title"] for chat in page.request.get("/v1/chats").json()["data"]]
     assert "remember the boat" not in titles
+
+
+def test_older_chats_are_loaded_when_asked_for(page: Page) -> None:
+    for text in ("the first", "the second", "the third"):
+        page.keyboard.press("Alt+n")
+        said(page, text)
+    page.route("**/v1/chats", lambda route: route.continue_(url=f"{route.request.url}?limit=2"))
+    opened(page)
+    expect(page.locator(".chat")).to_have_count(2)
+    page.get_by_role("button", name="Older chats").click()
+    expect(page.locator(".chat").nth(2)).to_contain_text("the first")
+    expect(page.locator(".chat .open").nth(2)).to_be_focused()
+    said(page, "the fourth")
+    expect(page.locator(".chat").first).to_contain_text("the fourth")
+    # The older ones stay in sight.
+    assert page.locator(".chat-title").all_text_contents()[:4] == [
+        "the fourth", "the third", "the second", "the first",
+    ]  # fmt: skip
 
 
 def test_feedback_is_kept_with_consent_alone(page: Page) -> None:
@@ -418,6 +457,7 @@ def test_dark_and_light(page: Page) -> None:
 def test_two_tabs(page: Page, context: BrowserContext) -> None:
     said(page, "from the first tab")
     other = opened(context.new_page(), page.url)
+    expect(messages(other)).to_have_count(2)
     assert texts(other) == texts(page)
     other.get_by_label("What you say").fill("half a sentence")
     said(page, "again from the first")
@@ -442,10 +482,17 @@ def test_the_server_goes_and_comes_back(page: Page, served: Served) -> None:
         expect(bar(page)).to_contain_text("The server does not answer.")
         expect(page.locator(".message.last .note")).to_contain_text("Not said yet")
         page.get_by_label("What you say").fill("written meanwhile")
+        # The seconds are counted without taking the focus from whoever is at the button.
+        button = bar(page).get_by_role("button", name="Try now")
+        button.focus()
+        told = bar(page).locator("span").inner_text()
+        expect(bar(page).locator("span")).not_to_have_text(told)
+        page.keyboard.press("Enter")
+        expect(bar(page)).to_contain_text("Trying again in")
+        expect(button).to_be_focused()
     finally:
         served.start()
-    page.locator("#banner").get_by_role("button", name="Try now").click()
-    expect(bar(page)).to_be_hidden()
+    reconnect(page)
     done(page)
     assert texts(page) == ["are you there?", "it is 4, Bob.", "and now?", "it is 4, Bob."]
     expect(page.get_by_label("What you say")).to_have_value("written meanwhile")
@@ -470,8 +517,7 @@ def test_a_reply_that_breaks_off_is_taken_from_the_server(page: Page, served: Se
     served.script.go_on()
     expect(page.locator(".message.last .note")).to_contain_text("broke off")
     served.cut = False
-    page.locator("#banner").get_by_role("button", name="Try now").click()
-    expect(bar(page)).to_be_hidden()
+    reconnect(page)
     expect(page.locator(".message.last .state")).to_contain_text("2 messages")
     shown = texts(page)
     opened(page, page.url)
@@ -664,7 +710,8 @@ def test_what_is_said_is_never_run(page: Page, served: Served) -> None:
         served.script.text = payload
         given = {"model": "ann", "input": payload, "previous_response_id": before}
         before = page.request.post("/v1/responses", data=given).json()["id"]
-        page.request.post("/v1/responses", data=given | {"previous_response_id": None})
+        alone = {"previous_response_id": None, "max_output_tokens": 1}
+        page.request.post("/v1/responses", data=given | alone)
     opened(page)
     page.locator(".chat .open", has_text=f"{2 * len(PAYLOADS)} messages").click()
     expect(messages(page)).to_have_count(2 * len(PAYLOADS))

@@ -338,7 +338,8 @@ def test_what_cannot_be_served(elman: Callable[..., Any], trained: Path, tmp_pat
 
 def start(trained: Path, place: Path, port: int) -> subprocess.Popen[bytes]:
     """`elman serve` in a process of its own, once it answers."""
-    command = [sys.executable, "-m", "elman", "serve", trained, "--port", str(port), "--db", place]
+    command = [sys.executable, "-m", "elman", "serve", str(trained), "--port", str(port)]
+    command += ["--db", str(place)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while True:
         try:
@@ -350,7 +351,7 @@ def start(trained: Path, place: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(trained: Path, tmp_path: Path) -> None:
-    """Three times here; scripts/kill.py does it a hundred times."""
+    """Three times here; benchmarks/kill.py does it a hundred times."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     acknowledged: dict[str, str] = {}

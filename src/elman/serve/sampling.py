@@ -1,17 +1,19 @@
 """The next tokens of many lanes at once, each lane with wishes and randomness of its own."""
 
 import random
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from elman.data.tokenizer import END, SPECIALS
 from elman.model.decoding import Sampling
 
-LIKELIEST = 128
+LIKELIEST = 64
 """Tokens among which nearly every choice is made; where they do not suffice, all are sorted."""
 
 COLD = 1e-4
@@ -63,13 +65,17 @@ class Chooser:
         self.wishes = wishes
         self.said: list[int] = []
         self._counts: Counter[int] = Counter()
-        self._repeated = dict.fromkeys(token for token in recent if token >= SPECIALS)
+        self._seen = {token for token in recent if token >= SPECIALS}
+        # The same as an array: those of all lanes become one by joining bytes.
+        self._repeated = array("q", sorted(self._seen))
         self._random = wishes.randomness(choice)
 
     def say(self, token: int) -> None:
         self.said.append(token)
         self._counts[token] += 1
-        self._repeated[token] = None
+        if token not in self._seen:
+            self._seen.add(token)
+            self._repeated.append(token)
 
 
 def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
@@ -80,10 +86,13 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
         choosers: one for each lane.
     """
     logits = _changed(logits, choosers)
-    tokens = logits.argmax(dim=1)
     rows = [row for row, each in enumerate(choosers) if each.wishes.sampling.temperature > COLD]
-    if rows:
-        tokens[rows] = _drawn(logits[rows], [choosers[row] for row in rows])
+    if len(rows) == len(choosers):
+        tokens = _drawn(logits, choosers)
+    else:
+        tokens = logits.argmax(dim=1)
+        if rows:
+            tokens[rows] = _drawn(logits[rows], [choosers[row] for row in rows])
     return [int(token) for token in tokens.tolist()]
 
 
@@ -93,18 +102,7 @@ def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
     logits[:, END + 1 : SPECIALS] = -torch.inf
     silent = [row for row, each in enumerate(choosers) if not each.said]
     logits[silent, END] = -torch.inf
-    rows: list[int] = []
-    columns: list[int] = []
-    penalties: list[float] = []
-    for row, each in enumerate(choosers):
-        penalty = each.wishes.sampling.repetition_penalty
-        if penalty != 1 and each._repeated:
-            rows += [row] * len(each._repeated)
-            columns += each._repeated
-            penalties += [penalty] * len(each._repeated)
-    if rows:
-        values, penalty_of = logits[rows, columns], torch.tensor(penalties)
-        logits[rows, columns] = torch.where(values > 0, values / penalty_of, values * penalty_of)
+    _penalize(logits, choosers)
     for row, each in enumerate(choosers):
         wishes = each.wishes
         if wishes.presence or wishes.frequency:
@@ -113,6 +111,18 @@ def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
         for token, bias in wishes.bias.items():
             logits[row, token] += bias
     return logits
+
+
+def _penalize(logits: Tensor, choosers: Sequence[Chooser]) -> None:
+    """Make what was said less likely, by each lane's own repetition penalty."""
+    columns = np.frombuffer(b"".join(each._repeated for each in choosers), np.int64)
+    counts = [len(each._repeated) for each in choosers]
+    places = torch.from_numpy(np.repeat(np.arange(len(counts)) * logits.shape[1], counts) + columns)
+    penalties = [each.wishes.sampling.repetition_penalty for each in choosers]
+    penalty = torch.from_numpy(np.repeat(np.array(penalties, np.float32), counts))
+    flat = logits.view(-1)
+    values = flat[places]
+    flat[places] = torch.where(values > 0, values / penalty, values * penalty)
 
 
 def _drawn(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:

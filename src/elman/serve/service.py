@@ -1,6 +1,7 @@
 """What stands behind the routes: bots, the memory of their conversations, and replies."""
 
 import asyncio
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
@@ -141,6 +142,28 @@ class Reply:
             yield event
 
 
+class Post:
+    """Carries events from the batchers' threads to the loop: all that wait at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[asyncio.Queue[Event], Event]] = []
+
+    def put(self, to: "asyncio.Queue[Event]", event: Event) -> None:
+        with self._lock:
+            self._waiting.append((to, event))
+            first = len(self._waiting) == 1
+        if first:
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for to, event in waiting:
+            to.put_nowait(event)
+
+
 class Service:
     """Bots behind one store.
 
@@ -161,6 +184,7 @@ class Service:
         self.store, self.records, self.keys = store, Records(store), Keys(store)
         self.keeper = Keeper(store)
         self.recent = Recent()
+        self._posts: Post | None = None
         self.models = {
             name: Model(name, bot, state_digest(bot), _made(bot.path), Batcher(bot, lanes, waiting))
             for name, bot in bots.items()
@@ -172,6 +196,11 @@ class Service:
         for model in self.models.values():
             model.batcher.close()
         self.keeper.close()
+
+    def _post(self) -> "Post":
+        if self._posts is None:
+            self._posts = Post(asyncio.get_running_loop())
+        return self._posts
 
     def model(self, name: str) -> Model:
         """Raises ApiError where there is no such model."""
@@ -269,10 +298,10 @@ class Service:
         Raises:
             ApiError: where too many wait.
         """
-        loop = asyncio.get_running_loop()
+        post = self._post()
 
         def deliver(event: Event) -> None:
-            loop.call_soon_threadsafe(reply.queue.put_nowait, event)
+            post.put(reply.queue, event)
 
         job = Job(prompt.state, prompt.unread, wishes, deliver, prompt.recent, choices, begins)
         reply = Reply(prompt, job, time.monotonic())

@@ -1,7 +1,7 @@
 // Wires the page together: what is shown, what is done, and what other tabs and the server tell.
 
 import { Api, Refused, Unreachable } from "./api.js";
-import { hush, moveOn, say } from "./banner.js";
+import { hush, moveOn, say, stand } from "./banner.js";
 import { ChatList } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -142,6 +142,7 @@ async function removeChat(chat) {
   await trying(async () => {
     await api.deleteChat(chat.id);
     tabs.postMessage({ deleted: chat.id });
+    chats = chats.filter((other) => other.id !== chat.id);
     if (conversation.tree.id === chat.id) newChat();
     await loadChats();
     announce("Deleted.");
@@ -171,7 +172,8 @@ async function copy(turn) {
 async function loadChats() {
   const page = await api.chats();
   const latest = new Set(page.data.map((chat) => chat.id));
-  const older = page.has_more ? chats.slice(page.data.length).filter((chat) => !latest.has(chat.id)) : [];
+  const since = page.data.at(-1)?.updated_at;
+  const older = page.has_more ? chats.filter((chat) => !latest.has(chat.id) && chat.updated_at <= since) : [];
   if (!older.length) more = Boolean(page.has_more);
   chats = [...page.data, ...older];
   drawChats();
@@ -208,7 +210,7 @@ async function begin() {
     await trying(() => feedback.load());
   } catch (error) {
     if (error instanceof Refused && error.status === 401) {
-      say("Without a key this server does not answer.", "gone", h("button", { type: "button", class: "plain", onclick: begin }, "Give a key"));
+      stand("Without a key this server does not answer.", "Give a key", begin);
     } else {
       failed(error);
     }
@@ -238,7 +240,7 @@ conversation.addEventListener("done", async ({ detail: turn }) => {
 connection.addEventListener("lost", () => announce("The server does not answer. What you typed is kept."));
 connection.addEventListener("waiting", ({ detail: seconds }) => {
   const when = seconds ? `Trying again in ${seconds}\u00a0s.` : "Trying again…";
-  say(`The server does not answer. What you typed is kept. ${when}`, "gone", h("button", { type: "button", class: "plain", onclick: () => connection.ask() }, "Try now"));
+  stand(`The server does not answer. What you typed is kept. ${when}`, "Try now", () => connection.ask());
 });
 connection.addEventListener("back", () => trying(async () => {
   hush();
