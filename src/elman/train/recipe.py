@@ -66,7 +66,12 @@ def _filled(config: Config, chosen: Chosen) -> Config:
 
 def _check_sizes(config: Config, base: Bot) -> None:
     saved = ModelConfig.model_validate(base.config["model"])
-    for name in config.model.model_fields_set - {"dropout"}:
+    if config.model.pointer and saved.memory == "messages":
+        raise ElmanError(
+            f"{base.path} has the messages memory, which keeps no tokens to point at: leave out "
+            "--pointer"
+        )
+    for name in config.model.model_fields_set - {"dropout", "pointer"}:
         given, own = getattr(config.model, name), getattr(saved, name)
         if given != own:
             raise ElmanError(

@@ -1,0 +1,197 @@
+"""A pointer over what was lately read and said, so that a reply can repeat it."""
+
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from elman.bptt import State
+from elman.data.tokenizer import SPECIALS
+from elman.model.blocks import StateSpec
+
+KEY_SIZE = 64
+"""Numbers of each recorded token's key; independent of the hidden size."""
+
+SHUT = 0.01
+"""About the share that all of a full record has at first: a bot that gets a pointer stays itself."""
+
+NOTHING = -1e30
+"""The score of what cannot be pointed at. Finite, for where there is nothing else."""
+
+QUERIES = 128
+"""Steps whose scores exist at once: bounds memory."""
+
+
+class Pointed(NamedTuple):
+    """What the pointer makes of each target y: p(y) = g (p_vocabulary(y) + exp(odds)).
+
+    Args:
+        log_gate: log g, the share that is left to the vocabulary.
+        odds: log of what is pointed at y, over g.
+    """
+
+    log_gate: Tensor
+    odds: Tensor
+
+    def at(self, places: Tensor) -> "Pointed":
+        """Of some of the targets."""
+        return Pointed(self.log_gate[places], self.odds[places])
+
+
+class Record(NamedTuple):
+    """The L tokens before some steps, and those of the steps; P = L + T places, oldest first.
+
+    Args:
+        ids: (B, P).
+        keys: (B, P, D).
+        part: (B, P), of which conversation of the lane's window each is, from 0.
+    """
+
+    ids: Tensor
+    keys: Tensor
+    part: Tensor
+
+
+class Pointer(nn.Module):
+    """Copies from the last L tokens by attention, as far as a sentinel lets it.
+
+        k_j = K h_{j-1} + K' h_j           the key of token x_j: what came before it, and itself
+        a_j = (Q h_t) . k_j / sqrt(D)      for the last L tokens of the conversation, x_t included
+        s   = w . h_t + b                  the sentinel's score
+        p(y) = g p_vocabulary(y) + sum of softmax(a, s)_j over x_j = y, with g = softmax(a, s)_s
+
+    Source: Merity et al., "Pointer Sentinel Mixture Models" (2016); the key is made of the state
+    that predicted the token, as in the continuous cache of Grave et al. (2016). Roles and END
+    are never pointed at. Sums and products are in the weights' precision, under autocast too.
+
+    Args:
+        size: H, of the hidden states.
+        length: L, how many tokens it looks back over.
+    """
+
+    def __init__(self, size: int, length: int) -> None:
+        super().__init__()
+        self.length = length
+        self.query = nn.Linear(size, KEY_SIZE, bias=False)
+        self.before = nn.Linear(size, KEY_SIZE, bias=False)
+        self.itself = nn.Linear(size, KEY_SIZE, bias=False)
+        # At first a state is looked for that is like the present one: what came next then?
+        nn.init.normal_(self.query.weight, std=size**-0.5)
+        with torch.no_grad():
+            self.before.weight.copy_(self.query.weight)
+        nn.init.zeros_(self.itself.weight)
+        self.sentinel = nn.Parameter(torch.zeros(size))
+        self.sentinel_bias = nn.Parameter(torch.tensor(log(length / SHUT)))
+
+    def state_spec(self, name: str) -> list[StateSpec]:
+        """The record: the last L ids (0: nothing), their keys, and half of the next one's key."""
+        dtype = self.sentinel.dtype
+        return [
+            StateSpec(f"{name}.pointer.ids", self.length, dtype),
+            StateSpec(f"{name}.pointer.keys", self.length * KEY_SIZE, dtype),
+            StateSpec(f"{name}.pointer.before", KEY_SIZE, dtype),
+        ]
+
+    def record(
+        self,
+        ids: Tensor,
+        hidden: Tensor,
+        state: State,
+        keep: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Record, State]:
+        """Write down what was read.
+
+        Args:
+            ids: (T, B) int64; 0 behind the end of a lane.
+            hidden: the layers' output after each, (T, B, H).
+            state: before the first step.
+            keep: (T, B); 0 where a conversation starts and all before is forgotten.
+            lengths: after how many steps of each lane to take the state, (B,); None: after all.
+
+        Returns:
+            What `point` and `mix` look at, and the state.
+        """
+        told, keys, last = state
+        steps, lanes = ids.shape
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.to(last.dtype)
+            nexts = torch.cat([last.unsqueeze(0), self.before(hidden)])
+            own = (nexts[:-1] + self.itself(hidden)).transpose(0, 1)
+        part = ids.new_zeros(lanes, self.length + steps)
+        if keep is not None:
+            part[:, self.length :] = (keep == 0).cumsum(0).t()
+        whole = Record(
+            torch.cat([told.long(), ids.t()], 1),
+            torch.cat([keys.view(lanes, self.length, KEY_SIZE), own], 1),
+            part,
+        )
+        if lengths is None:
+            lengths = torch.full((lanes,), steps, device=ids.device)
+        place = lengths.unsqueeze(1) + torch.arange(self.length, device=ids.device)
+        kept, of = whole.ids.gather(1, place), part.gather(1, place)
+        kept = kept.where((kept >= SPECIALS) & (of == of[:, -1:]), kept.new_zeros(()))
+        keys = whole.keys.gather(1, place.unsqueeze(2).expand(-1, -1, KEY_SIZE))
+        keys = keys.where((kept > 0).unsqueeze(2), keys.new_zeros(()))
+        lane = torch.arange(lanes, device=ids.device)
+        return whole, (kept.to(told.dtype), keys.flatten(1), nexts[lengths, lane])
+
+    def point(self, record: Record, hidden: Tensor, targets: Tensor) -> Pointed:
+        """How far each target is pointed at.
+
+        Args:
+            record: of the same steps.
+            hidden: (T, B, H).
+            targets: (T, B).
+
+        Returns:
+            (T, B) each.
+        """
+        parts = []
+        for begin in range(0, len(hidden), QUERIES):
+            span = slice(begin, begin + QUERIES)
+            scores, sentinel, ids = self._scores(record, hidden[span], begin)
+            pointed = torch.logsumexp(scores, 2)
+            wanted = scores.where(ids.unsqueeze(1) == targets[span].t().unsqueeze(2), NOTHING)
+            parts.append(
+                Pointed(
+                    sentinel - torch.logaddexp(pointed, sentinel),
+                    torch.logsumexp(wanted, 2) - sentinel,
+                )
+            )
+        return Pointed(*(torch.cat(each, 1).t() for each in zip(*parts, strict=True)))
+
+    def mix(self, record: Record, hidden: Tensor, logits: Tensor) -> Tensor:
+        """log p of every token after one step.
+
+        Args:
+            record: of that step.
+            hidden: (B, H).
+            logits: of the vocabulary, (B, V).
+        """
+        scores, sentinel, ids = self._scores(record, hidden.unsqueeze(0), 0)
+        shares = torch.cat([scores[:, 0], sentinel], 1).float().softmax(1)
+        copied = torch.zeros_like(logits).scatter_add_(1, ids, shares[:, :-1])
+        return torch.logaddexp(logits.log_softmax(1) + shares[:, -1:].log(), copied.log())
+
+    def _scores(
+        self, record: Record, hidden: Tensor, begin: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of N steps from the `begin`-th on: scores (B, N, N + L), sentinel (B, N), ids (B, N + L).
+
+        A score is NOTHING where a token is further back than L, not yet read, of another
+        conversation, or not text.
+        """
+        steps = len(hidden)
+        ids, keys, part = (each[:, begin : begin + steps + self.length] for each in record)
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.to(keys.dtype).transpose(0, 1)
+            scores = self.query(hidden) @ keys.transpose(1, 2) / KEY_SIZE**0.5
+            sentinel = hidden @ self.sentinel + self.sentinel_bias
+        age = torch.arange(steps, device=ids.device).unsqueeze(1) + self.length
+        age = age - torch.arange(steps + self.length, device=ids.device)  # 0: the step's own token
+        seen = (age >= 0) & (age < self.length)
+        seen = seen & (part[:, self.length :].unsqueeze(2) == part.unsqueeze(1))
+        seen = seen & (ids >= SPECIALS).unsqueeze(1)
+        return scores.where(seen, NOTHING), sentinel, ids
