@@ -10,14 +10,11 @@ from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
 from elman.model.blocks import StateSpec
 
-KEY_SIZE = 64
+KEY_SIZE = 32
 """Numbers of each recorded token's key; independent of the hidden size."""
 
 SHUT = 0.01
 """About the share that all of a full record has at first: a bot that gets a pointer stays itself."""
-
-NOTHING = -1e30
-"""The score of what cannot be pointed at. Finite, for where there is nothing else."""
 
 QUERIES = 128
 """Steps whose scores exist at once: bounds memory."""
@@ -45,12 +42,12 @@ class Record(NamedTuple):
     Args:
         ids: (B, P).
         keys: (B, P, D).
-        part: (B, P), of which conversation of the lane's window each is, from 0.
+        first: (B, T), the place at which the conversation of each step begins, or 0.
     """
 
     ids: Tensor
     keys: Tensor
-    part: Tensor
+    first: Tensor
 
 
 class Pointer(nn.Module):
@@ -119,23 +116,25 @@ class Pointer(nn.Module):
             hidden = hidden.to(last.dtype)
             nexts = torch.cat([last.unsqueeze(0), self.before(hidden)])
             own = (nexts[:-1] + self.itself(hidden)).transpose(0, 1)
-        part = ids.new_zeros(lanes, self.length + steps)
+        whole_ids = torch.cat([told.long(), ids.t()], 1)
+        whole_keys = torch.cat([keys.view(lanes, self.length, KEY_SIZE), own], 1)
+        first = torch.zeros_like(ids)
         if keep is not None:
-            part[:, self.length :] = (keep == 0).cumsum(0).t()
-        whole = Record(
-            torch.cat([told.long(), ids.t()], 1),
-            torch.cat([keys.view(lanes, self.length, KEY_SIZE), own], 1),
-            part,
-        )
+            places = torch.arange(self.length, self.length + steps)
+            first = places.unsqueeze(1).where(keep == 0, first).cummax(0).values
         if lengths is None:
-            lengths = torch.full((lanes,), steps, device=ids.device)
-        place = lengths.unsqueeze(1) + torch.arange(self.length, device=ids.device)
-        kept, of = whole.ids.gather(1, place), part.gather(1, place)
-        kept = kept.where((kept >= SPECIALS) & (of == of[:, -1:]), kept.new_zeros(()))
-        keys = whole.keys.gather(1, place.unsqueeze(2).expand(-1, -1, KEY_SIZE))
-        keys = keys.where((kept > 0).unsqueeze(2), keys.new_zeros(()))
-        lane = torch.arange(lanes, device=ids.device)
-        return whole, (kept.to(told.dtype), keys.flatten(1), nexts[lengths, lane])
+            kept = slice(steps, None)
+            ids, keys, last = whole_ids[:, kept], whole_keys[:, kept], nexts[-1]
+            forgotten = torch.arange(steps, steps + self.length) < first[-1:].t()
+        else:
+            place = lengths.unsqueeze(1) + torch.arange(self.length)
+            keys = whole_keys.gather(1, place.unsqueeze(2).expand(-1, -1, KEY_SIZE))
+            ids, last = whole_ids.gather(1, place), nexts[lengths, torch.arange(lanes)]
+            forgotten = torch.zeros_like(ids, dtype=torch.bool)
+        forgotten = forgotten | (ids < SPECIALS)
+        ids = ids.masked_fill(forgotten, 0).to(told.dtype)
+        keys = keys.masked_fill(forgotten.unsqueeze(2), 0).flatten(1)
+        return Record(whole_ids, whole_keys, first.t()), (ids, keys, last)
 
     def point(self, record: Record, hidden: Tensor, targets: Tensor) -> Pointed:
         """How far each target is pointed at.
@@ -151,15 +150,12 @@ class Pointer(nn.Module):
         parts = []
         for begin in range(0, len(hidden), QUERIES):
             span = slice(begin, begin + QUERIES)
-            scores, sentinel, ids = self._scores(record, hidden[span], begin)
-            pointed = torch.logsumexp(scores, 2)
-            wanted = scores.where(ids.unsqueeze(1) == targets[span].t().unsqueeze(2), NOTHING)
-            parts.append(
-                Pointed(
-                    sentinel - torch.logaddexp(pointed, sentinel),
-                    torch.logsumexp(wanted, 2) - sentinel,
-                )
-            )
+            shares, ids = self._shares(record, hidden[span], begin)
+            wanted = ids.unsqueeze(1) == targets[span].t().unsqueeze(2)
+            copied = (shares[:, :, :-1] * wanted).sum(2)
+            least = torch.finfo(shares.dtype).tiny  # its logarithm is a number
+            log_gate = shares[:, :, -1].clamp(min=least).log()
+            parts.append(Pointed(log_gate, copied.clamp(min=least).log() - log_gate))
         return Pointed(*(torch.cat(each, 1).t() for each in zip(*parts, strict=True)))
 
     def mix(self, record: Record, hidden: Tensor, logits: Tensor) -> Tensor:
@@ -170,28 +166,29 @@ class Pointer(nn.Module):
             hidden: (B, H).
             logits: of the vocabulary, (B, V).
         """
-        scores, sentinel, ids = self._scores(record, hidden.unsqueeze(0), 0)
-        shares = torch.cat([scores[:, 0], sentinel], 1).float().softmax(1)
-        copied = torch.zeros_like(logits).scatter_add_(1, ids, shares[:, :-1])
-        return torch.logaddexp(logits.log_softmax(1) + shares[:, -1:].log(), copied.log())
+        shares, ids = self._shares(record, hidden.unsqueeze(0), 0)
+        of_words, of_record = shares[:, 0, -1:].float(), shares[:, 0, :-1].float()
+        copied = torch.zeros_like(logits).scatter_add_(1, ids, of_record)
+        return torch.logaddexp(logits.log_softmax(1) + of_words.log(), copied.log())
 
-    def _scores(
-        self, record: Record, hidden: Tensor, begin: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of N steps from the `begin`-th on: scores (B, N, N + L), sentinel (B, N), ids (B, N + L).
+    def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor]:
+        """Of N steps from the `begin`-th on.
 
-        A score is NOTHING where a token is further back than L, not yet read, of another
-        conversation, or not text.
+        Returns:
+            The share of each token that is looked at and, last, of the sentinel, (B, N, N + L + 1),
+            and the ids, (B, N + L). A token has none where it is further back than L, not yet
+            read, of another conversation, or not text.
         """
         steps = len(hidden)
-        ids, keys, part = (each[:, begin : begin + steps + self.length] for each in record)
+        window = slice(begin, begin + steps + self.length)
+        ids, keys = record.ids[:, window], record.keys[:, window]
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(keys.dtype).transpose(0, 1)
-            scores = self.query(hidden) @ keys.transpose(1, 2) / KEY_SIZE**0.5
+            scores = self.query(hidden / KEY_SIZE**0.5) @ keys.transpose(1, 2)
             sentinel = hidden @ self.sentinel + self.sentinel_bias
-        age = torch.arange(steps, device=ids.device).unsqueeze(1) + self.length
-        age = age - torch.arange(steps + self.length, device=ids.device)  # 0: the step's own token
-        seen = (age >= 0) & (age < self.length)
-        seen = seen & (part[:, self.length :].unsqueeze(2) == part.unsqueeze(1))
-        seen = seen & (ids >= SPECIALS).unsqueeze(1)
-        return scores.where(seen, NOTHING), sentinel, ids
+        place = torch.arange(begin, begin + steps + self.length)
+        last = place[self.length :].unsqueeze(1)  # of each step: its own token
+        first = torch.maximum(last - self.length + 1, record.first[:, begin : begin + steps, None])
+        seen = (place >= first) & (place <= last) & (ids >= SPECIALS).unsqueeze(1)
+        scores = scores.masked_fill(~seen, -torch.inf)
+        return torch.cat([scores, sentinel.unsqueeze(2)], 2).softmax(2), ids
