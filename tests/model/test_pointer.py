@@ -65,6 +65,7 @@ def test_what_is_pointed_at(length: int, queries: int, monkeypatch: pytest.Monke
     made = make(length)
     ids, hidden, keep = steps()
     targets = torch.randint(SPECIALS, V, (T, B), generator=torch.Generator().manual_seed(2))
+    targets[::2] = ids[::2]  # so that even the last token alone is worth pointing at
     record, _ = made.record(ids, hidden, zeros(made), keep)
     pointed = made.point(record, hidden, targets)
     some = 0
@@ -115,7 +116,7 @@ def test_a_record_is_the_same_however_it_was_cut(length: int) -> None:
 def test_lanes_end_where_they_end() -> None:
     made = make(4)
     ids, hidden, _ = steps()
-    lengths = [T, 0, 3]
+    lengths = [T, 1, 3]
     before = tuple(torch.randn_like(tensor) for tensor in zeros(made))
     before[0].copy_(ids[:4].t())
     padded = ids.clone()
@@ -128,6 +129,16 @@ def test_lanes_end_where_they_end() -> None:
         _, expected = made.record(ids[:length, own], hidden[:length, own], alone)
         for one, other in zip(state, expected, strict=True):
             torch.testing.assert_close(one[own], other, **EXACT)
+
+
+def test_a_lane_of_no_steps_keeps_its_record() -> None:
+    made = make(4)
+    ids, hidden, _ = steps()
+    _, before = made.record(ids, hidden, zeros(made))
+    nobody = torch.zeros(B, dtype=torch.long)
+    _, after = made.record(torch.zeros_like(ids), hidden, before, lengths=nobody)
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_reset_forgets_the_record() -> None:
