@@ -306,7 +306,10 @@ def test_mistakes() -> None:
         (lambda: linear_cross_entropy(hidden, weight, targets[1:]), r"targets must be \(7,\)"),
         (lambda: linear_cross_entropy(hidden, weight, targets.int()), "targets.*int64.*int32"),
         (lambda: linear_cross_entropy(hidden, weight, targets, bias[1:]), r"bias must be \(11,\)"),
-        (lambda: linear_cross_entropy(hidden, weight, targets, beside=bias), r"beside must be \(7,\)"),
+        (
+            lambda: linear_cross_entropy(hidden, weight, targets, beside=bias),
+            r"beside must be \(7,\)",
+        ),
         (lambda: linear_cross_entropy(hidden, weight, targets, chunk=0), "chunk.*at least 1.*0"),
         (lambda: linear_cross_entropy(hidden, weight, targets, reduction=other), "reduction.*none"),
     ]:

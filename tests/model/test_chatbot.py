@@ -15,9 +15,7 @@ from elman.model.scoring import by_length, message_nats
 VOCABULARY = 270
 
 
-def make(
-    memory: str = "tokens", cell: str = "lstm", mlp: float = 0.0, pointer: int = 0
-) -> Chatbot:
+def make(memory: str = "tokens", cell: str = "lstm", mlp: float = 0.0, pointer: int = 0) -> Chatbot:
     torch.manual_seed(0)
     sizes = {"layers": 2, "hidden_size": 8, "mlp": mlp, "pointer": pointer}
     config = ModelConfig.model_validate({"memory": memory, "cell": cell, **sizes})

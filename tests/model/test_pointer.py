@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from elman.bptt import linear_cross_entropy
 from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.model import ModelConfig, build, pointer
 from elman.model.chatbot import Chatbot
+from elman.model.checkpoint import load_bot
 from elman.model.pointer import KEY_SIZE, Pointer
 
 V, H, T, B = 9, 5, 12, 3
@@ -192,15 +194,22 @@ def chatbot(length: int, hidden_size: int = 16) -> Chatbot:
     return build(ModelConfig(hidden_size=hidden_size, pointer=length), 270)
 
 
-def test_a_bot_that_gets_a_pointer_begins_as_it_was() -> None:
-    plain, made = chatbot(0), chatbot(64)
-    made.begin_from(plain)
-    message = [1, *torch.randint(4, 270, (200,)).tolist(), END]
+def test_the_base_with_a_pointer_begins_no_worse() -> None:
+    base = load_bot("base")
+    torch.manual_seed(0)
+    config = ModelConfig.model_validate(base.config["model"] | {"pointer": 256})
+    made = build(config, base.tokenizer.vocabulary_size)
+    made.begin_from(base.chatbot)
+    texts = ["hi, I am Zoltan from Debrecen.", "hello Zoltan from Debrecen!", "yes, Debrecen."]
+    messages = [
+        np.array([1 + n % 2, *base.tokenizer.encode(text), END]) for n, text in enumerate(texts)
+    ]
     costs = []
-    for each in (plain, made):
-        ((cost,),), _ = each.eval().score([[torch.tensor(message).numpy()]], each.initial_state(1))
-        costs.append(float(cost) / 201)
-    assert costs[1] - costs[0] < 0.05
+    for each in (base.chatbot, made.eval()):
+        (nats,), _ = each.score([messages], each.initial_state(1))
+        costs.append(nats)
+    assert (costs[1] - costs[0])[0] < 0.1 * len(messages[0]), "nothing to copy yet"
+    assert costs[1][1:].sum() < 0.9 * costs[0][1:].sum(), "much to copy"
 
 
 def test_the_state_says_how_large_it_is() -> None:

@@ -58,9 +58,7 @@ def linear_cross_entropy(
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
     differentiable = torch.is_grad_enabled()
-    nats: Tensor = _Chunked.apply(
-        hidden, weight, bias, beside, targets, chunk, low, differentiable
-    )
+    nats: Tensor = _Chunked.apply(hidden, weight, bias, beside, targets, chunk, low, differentiable)
     return nats if reduction == "sum" else nats / len(targets)
 
 

@@ -13,8 +13,8 @@ from elman.model.blocks import StateSpec
 KEY_SIZE = 32
 """Numbers of each recorded token's key; independent of the hidden size."""
 
-SHUT = 0.01
-"""About the share that all of a full record has at first: a bot that gets a pointer stays itself."""
+SHUT = 0.03
+"""Share of a full record at first, where no earlier state is like the present one."""
 
 QUERIES = 128
 """Steps whose scores exist at once: bounds memory."""
@@ -73,7 +73,8 @@ class Pointer(nn.Module):
         self.query = nn.Linear(size, KEY_SIZE, bias=False)
         self.before = nn.Linear(size, KEY_SIZE, bias=False)
         self.itself = nn.Linear(size, KEY_SIZE, bias=False)
-        # At first a state is looked for that is like the present one: what came next then?
+        # At first it is Grave's cache: what came next when the state was like the present one? To
+        # the base that is better than nothing, before any learning (LOG.md).
         nn.init.normal_(self.query.weight, std=size**-0.5)
         with torch.no_grad():
             self.before.weight.copy_(self.query.weight)

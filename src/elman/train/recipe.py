@@ -122,6 +122,8 @@ def describe(config: Config, text_bytes: int) -> Iterator[str]:
         )
     start = "" if train.base is None else f", from {train.base}"
     sizes = f"{model.layers} x {model.cell.upper()} {model.hidden_size}"
+    if model.pointer:
+        sizes += f", copying from the last {model.pointer:,} tokens"
     budget = next(
         f"{value:g} {name.removesuffix('s') if value == 1 else name}"
         for name in ("minutes", "epochs", "steps")
