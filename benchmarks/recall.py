@@ -162,7 +162,9 @@ def accuracy(bot: Bot, distance: int, questions: int, seed: int) -> float:
     asked = [conversation(draw, distance, held_out=True) for _ in range(questions)]
     corpus = Corpus.encode(
         (
-            Conversation([Message("bot" if n % 2 else "user", t) for n, t in enumerate(messages)])
+            Conversation(
+                tuple(Message("bot" if n % 2 else "user", t) for n, t in enumerate(messages))
+            )
             for messages in asked
         ),
         bot.tokenizer,
