@@ -13,6 +13,7 @@ from elman.model import MEMORIES, Chatbot, ModelConfig, build, scoring
 from elman.model.scoring import by_length, message_nats
 
 VOCABULARY = 270
+WORDS = 24  # so few that a pointer finds most of what comes next
 
 
 def make(memory: str = "tokens", cell: str = "lstm", mlp: float = 0.0, pointer: int = 0) -> Chatbot:
@@ -29,7 +30,7 @@ def conversation(seed: int, messages: int) -> list[np.ndarray]:
     draw = np.random.default_rng(seed)
     roles = list(ROLES.values())[:2]
     return [
-        np.array([roles[n % 2], *draw.integers(4, VOCABULARY, draw.integers(1, 7)), END], np.uint16)
+        np.array([roles[n % 2], *draw.integers(4, WORDS, draw.integers(1, 7)), END], np.uint16)
         for n in range(messages)
     ]
 

@@ -60,7 +60,9 @@ class Pointer(nn.Module):
 
     Source: Merity et al., "Pointer Sentinel Mixture Models" (2016); the key is made of the state
     that predicted the token, as in the continuous cache of Grave et al. (2016). Roles and END
-    are never pointed at. Sums and products are in the weights' precision, under autocast too.
+    are never pointed at. Sums and products are in the weights' precision, under autocast too. The
+    gradient reaches every key of a window, whatever the unfolding cuts; what is carried into it
+    is a constant.
 
     Args:
         size: H, of the hidden states.
