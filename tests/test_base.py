@@ -65,6 +65,12 @@ def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_pat
     config = json.loads((out / "config.json").read_text("utf-8"))
     assert config["train"]["base"] == "base"
     assert "from base" in ran.err
+    pointing = tmp_path / "pointing"
+    ran = elman("train", chats, "--out", pointing, "--steps", 1, "--pointer", 64)
+    assert ran.code == 0, ran.err
+    config = json.loads((pointing / "config.json").read_text("utf-8"))
+    assert config["train"]["base"] == "base"
+    assert config["model"]["pointer"] == 64
     scratch = tmp_path / "scratch"
     small = ["--hidden-size", 16, "--vocabulary", 300]
     assert elman("train", chats, "--out", scratch, "--steps", 1, *small).code == 0

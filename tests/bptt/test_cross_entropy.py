@@ -196,13 +196,18 @@ def test_autocast_makes_only_the_products_low(
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("mixed", [True, False])
 @pytest.mark.parametrize("v", [1, 15, 16, 33, 260])
-def test_the_compiled_softmax_is_the_plain_one(v: int, biased: bool, threads: int) -> None:
+def test_the_compiled_softmax_is_the_plain_one(
+    v: int, mixed: bool, biased: bool, threads: int
+) -> None:
     native, why = load()
     if native is None:
         pytest.skip(why)
     h, weight, targets, bias = (t.detach() for t in problem(9, v, 4, torch.float32))
     given = bias if biased else None
+    # From nothing at all to far more than p.
+    beside = torch.tensor([-1e30, -87.0, -5, -2, -1, 0, 1, 5, 50]) if mixed else None
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -213,16 +218,50 @@ def test_the_compiled_softmax_is_the_plain_one(v: int, biased: bool, threads: in
         ):
             low = h.to(dtype), weight.to(dtype)
             sums, plain_sums = torch.ones(v), torch.ones(v)
-            found = _compiled_softmax(native, *low, given, targets, True, sums)
-            expected = _plain_softmax(*low, given, targets, True, plain_sums)
+            found = _compiled_softmax(native, *low, given, beside, targets, True, sums)
+            expected = _plain_softmax(*low, given, beside, targets, True, plain_sums)
             assert found[1].dtype == expected[1].dtype == dtype
             torch.testing.assert_close(found[1], expected[1], rtol=rtol, atol=atol)
             torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=1e-5)
             torch.testing.assert_close(sums, plain_sums, rtol=1e-5, atol=1e-5)
-            alone = _compiled_softmax(native, *low, given, targets, False, None)[0]
+            alone = _compiled_softmax(native, *low, given, beside, targets, False, None)[0]
             torch.testing.assert_close(alone, found[0], rtol=0, atol=0)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, N, None])
+def test_a_mixture_is_the_logarithm_of_a_sum(chunk: int | None) -> None:
+    hidden, weight, targets, bias = problem()
+    beside = torch.randn(N, generator=torch.Generator().manual_seed(9)).double()
+    beside[2] = -1e30
+    beside.requires_grad_()
+    inputs = [hidden, weight, bias, beside]
+    loss = linear_cross_entropy(hidden, weight, targets, bias, beside=beside, chunk=chunk)
+    logits = F.linear(hidden, weight, bias)
+    of_p = logits.log_softmax(1).gather(1, targets.unsqueeze(1)).squeeze(1)
+    expected = -torch.logaddexp(of_p, beside).sum()
+    torch.testing.assert_close(loss, expected, **EXACT)
+    found = torch.autograd.grad(-1.7 * loss, inputs)
+    for gradient, right in zip(found, torch.autograd.grad(-1.7 * expected, inputs), strict=True):
+        torch.testing.assert_close(gradient, right, **EXACT)
+
+
+def test_a_mixture_in_float32_is_that_of_float64() -> None:
+    """Where either part has almost everything, too."""
+    exact = problem(60, 50, 4)
+    hidden, weight, targets, bias = (t.detach() for t in exact)
+    beside = torch.linspace(-90, 60, 60).double()
+    inputs = [hidden, weight, bias, beside]
+    low = [each.float().requires_grad_() for each in inputs]
+    high = [each.requires_grad_() for each in inputs]
+    losses = [
+        linear_cross_entropy(h, w, targets, b, beside=q, chunk=16) for h, w, b, q in (low, high)
+    ]
+    torch.testing.assert_close(losses[0].double(), losses[1], rtol=1e-5, atol=1e-5)
+    gradients = [torch.autograd.grad(*pair) for pair in zip(losses, (low, high), strict=True)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -267,6 +306,10 @@ def test_mistakes() -> None:
         (lambda: linear_cross_entropy(hidden, weight, targets[1:]), r"targets must be \(7,\)"),
         (lambda: linear_cross_entropy(hidden, weight, targets.int()), "targets.*int64.*int32"),
         (lambda: linear_cross_entropy(hidden, weight, targets, bias[1:]), r"bias must be \(11,\)"),
+        (
+            lambda: linear_cross_entropy(hidden, weight, targets, beside=bias),
+            r"beside must be \(7,\)",
+        ),
         (lambda: linear_cross_entropy(hidden, weight, targets, chunk=0), "chunk.*at least 1.*0"),
         (lambda: linear_cross_entropy(hidden, weight, targets, reduction=other), "reduction.*none"),
     ]:

@@ -13,13 +13,13 @@ from elman.model import MEMORIES, Chatbot, ModelConfig, build, scoring
 from elman.model.scoring import by_length, message_nats
 
 VOCABULARY = 270
+WORDS = 24  # so few that a pointer finds most of what comes next
 
 
-def make(memory: str = "tokens", cell: str = "lstm", mlp: float = 0.0) -> Chatbot:
+def make(memory: str = "tokens", cell: str = "lstm", mlp: float = 0.0, pointer: int = 0) -> Chatbot:
     torch.manual_seed(0)
-    config = ModelConfig.model_validate(
-        {"memory": memory, "cell": cell, "layers": 2, "hidden_size": 8, "mlp": mlp}
-    )
+    sizes = {"layers": 2, "hidden_size": 8, "mlp": mlp, "pointer": pointer}
+    config = ModelConfig.model_validate({"memory": memory, "cell": cell, **sizes})
     chatbot = build(config, VOCABULARY).double().eval()
     for parameter in chatbot.parameters():  # none at zero, where a mistake would not show
         torch.nn.init.normal_(parameter, std=0.3)
@@ -30,7 +30,7 @@ def conversation(seed: int, messages: int) -> list[np.ndarray]:
     draw = np.random.default_rng(seed)
     roles = list(ROLES.values())[:2]
     return [
-        np.array([roles[n % 2], *draw.integers(4, VOCABULARY, draw.integers(1, 7)), END], np.uint16)
+        np.array([roles[n % 2], *draw.integers(4, WORDS, draw.integers(1, 7)), END], np.uint16)
         for n in range(messages)
     ]
 
@@ -51,7 +51,11 @@ KINDS = [(memory, cell, 0.0) for memory in MEMORIES for cell in CELLS]
 
 
 @pytest.fixture(
-    params=[*KINDS, *((memory, "lstm", 1.5) for memory in MEMORIES)],
+    params=[
+        *KINDS,
+        *((memory, "lstm", 1.5) for memory in MEMORIES),
+        *(("tokens", "lstm", 0.0, pointer) for pointer in (1, 6, 100)),
+    ],
     ids=lambda kind: "-".join(map(str, kind)),
 )
 def chatbot(request: pytest.FixtureRequest) -> Chatbot:
@@ -107,9 +111,10 @@ def test_saying_a_reply_equals_reading_it(chatbot: Chatbot) -> None:
 
 
 @pytest.mark.parametrize("windows", [1, 3, None])
-def test_training_loss_equals_score(windows: int | None) -> None:
+@pytest.mark.parametrize("pointer", [0, 1, 6, 100])
+def test_training_loss_equals_score(windows: int | None, pointer: int) -> None:
     """What is learned is what is measured: windows, carried states and resets included."""
-    chatbot = make()
+    chatbot = make(pointer=pointer)
     data = corpus([4, 7, 2, 5])
     steps = len(data.ids) - len(data)  # one epoch of one lane: the last token is never an input
     windows = windows or steps

@@ -31,9 +31,16 @@ def conversation() -> Corpus:
     return Corpus(ids, np.array([0, len(ids)]))
 
 
+POINTER = "tokens with a pointer"
+KINDS = [*MEMORIES, POINTER]
+
+
 def make(memory: str, cell: str = "lstm") -> Chatbot:
     torch.manual_seed(0)
-    config = ModelConfig.model_validate({"memory": memory, "cell": cell, "hidden_size": 6})
+    pointer = 8 if memory == POINTER else 0
+    memory = memory.split()[0]
+    sizes = {"hidden_size": 6, "pointer": pointer}
+    config = ModelConfig.model_validate({"memory": memory, "cell": cell, **sizes})
     chatbot = build(config, VOCABULARY)
     if isinstance(chatbot, MessagesChatbot):
         torch.nn.init.normal_(chatbot.context.weight)  # which begins at zero, and lets nothing pass
@@ -76,7 +83,7 @@ def reached(chatbot: Any, window: MessageWindow, state: State | None, position: 
     return {(row - 4) // 3 for row in rows if row >= 4} - {own}
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("memory", KINDS)
 @pytest.mark.parametrize("unfold", [1, 2, 3, 5, MESSAGES])
 @pytest.mark.parametrize("slide", [False, True])
 def test_reach(memory: str, unfold: int, slide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +107,7 @@ def test_reach(memory: str, unfold: int, slide: bool, monkeypatch: pytest.Monkey
         assert lengths == grows
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("memory", KINDS)
 @pytest.mark.parametrize("unfold", [1, 3])
 @pytest.mark.parametrize("slide", [False, True])
 def test_truncation_changes_no_loss(memory: str, unfold: int, slide: bool) -> None:
@@ -115,9 +122,10 @@ def test_truncation_changes_no_loss(memory: str, unfold: int, slide: bool) -> No
 
 
 @pytest.mark.parametrize("unfold", [MESSAGES - 1, MESSAGES + 7])
-def test_a_long_unfolding_is_full_bptt(unfold: int) -> None:
+@pytest.mark.parametrize("memory", ["tokens", POINTER])
+def test_a_long_unfolding_is_full_bptt(memory: str, unfold: int) -> None:
     """For the memory of tokens, against one window of single steps over the whole conversation."""
-    chatbot = make("tokens")
+    chatbot = make(memory)
     ((window, state),) = windows(chatbot, unfold, slide=False)
     found = gradients(chatbot, chatbot.loss(window, state, Full()).nats)
     stream = chatbot.batches(conversation(), Layout(1, len(conversation().ids) - 1, "steps"))

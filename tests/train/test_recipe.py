@@ -161,6 +161,32 @@ def test_other_dropout_fits_every_base(chats: Path, trained: Path) -> None:
     assert choose(asked, 1000, load_bot(trained)).model.dropout == 0.4
 
 
+def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path: Path) -> None:
+    """And keeps it: of a bot with a pointer, it can be made longer, and left out."""
+    base = load_bot(trained)
+    out, events = run(tmp_path, from_base(chats, trained, model={"pointer": 32}))
+    said = [facts["text"] for kind, facts in events if kind == "note"]
+    assert any("LSTM 16, copying from the last 32 tokens, " in line for line in said)
+    pointing = load_bot(out)
+    assert pointing.config["model"]["pointer"] == 32
+    own, weights = base.chatbot.state_dict(), pointing.chatbot.state_dict()
+    assert {name.partition(".")[0] for name in weights.keys() - own.keys()} == {"pointer"}
+    for name, tensor in own.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-7)
+    assert choose(from_base(chats, out), 1000, pointing).model.pointer == 32
+    for pointer in (64, 0):
+        asked = from_base(chats, out, model={"pointer": pointer})
+        again, _ = run(tmp_path / str(pointer), asked)
+        assert load_bot(again).config["model"]["pointer"] == pointer
+
+
+def test_a_base_of_messages_gets_no_pointer(chats: Path, make_config: Make, tmp_path: Path) -> None:
+    base, _ = run(tmp_path, make_config(model__memory="messages", train__steps=1))
+    asked = from_base(chats, base, model={"pointer": 32})
+    with pytest.raises(ElmanError, match="no tokens to point at: leave out --pointer"):
+        choose(asked, 1000, load_bot(base))
+
+
 def test_another_language_starts_from_nothing(trained: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     words = ["привет", "как", "дела", "сегодня", "хорошо", "спасибо", "погода", "дом", "город"]

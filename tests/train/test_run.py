@@ -62,8 +62,9 @@ def test_resumed_is_bit_identical(
     assert digests[0] == digests[1]
 
 
-def test_resumed_epochs_are_bit_identical(tmp_path: Path, make_config: Make) -> None:
-    config = make_config(train__epochs=0.5)
+@pytest.mark.parametrize("pointer", [0, 24])
+def test_resumed_epochs_are_bit_identical(tmp_path: Path, make_config: Make, pointer: int) -> None:
+    config = make_config(train__epochs=0.5, model__pointer=pointer)
     train(config, tmp_path / "whole")
     train(config, tmp_path / "parts", stop=stop_after(4))
     resume(tmp_path / "parts")

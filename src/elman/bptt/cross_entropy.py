@@ -20,6 +20,7 @@ def linear_cross_entropy(
     targets: Tensor,
     bias: Tensor | None = None,
     *,
+    beside: Tensor | None = None,
     reduction: Literal["sum", "mean"] = "sum",
     chunk: int | None = None,
 ) -> Tensor:
@@ -35,6 +36,9 @@ def linear_cross_entropy(
         weight: (V, H), float32 or float64.
         targets: ids from 0 to V - 1, (N,) int64.
         bias: (V,).
+        beside: log q of each target from elsewhere, (N,): the loss is then -log(p + q), which a
+            mixture of models needs (with weights g and 1 - g, q is the other's p times (1 - g) / g,
+            and -log g is to be added). Differentiated, too.
         reduction: "sum" over the tokens, or their "mean" (nan where there are none).
         chunk: tokens at a time; None: as many as have logits of `LOGITS_BYTES`.
 
@@ -46,7 +50,7 @@ def linear_cross_entropy(
     floats = {weight.dtype, low}
     if torch.is_autocast_enabled(weight.device.type) and weight.dtype != torch.float64:
         floats.add(torch.get_autocast_dtype(weight.device.type))
-    _check(hidden, weight, targets, bias, floats)
+    _check(hidden, weight, targets, bias, beside, floats)
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
     if chunk is None:
@@ -54,12 +58,17 @@ def linear_cross_entropy(
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
     differentiable = torch.is_grad_enabled()
-    nats: Tensor = _Chunked.apply(hidden, weight, bias, targets, chunk, low, differentiable)
+    nats: Tensor = _Chunked.apply(hidden, weight, bias, beside, targets, chunk, low, differentiable)
     return nats if reduction == "sum" else nats / len(targets)
 
 
 def _check(
-    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, floats: set[torch.dtype]
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    beside: Tensor | None,
+    floats: set[torch.dtype],
 ) -> None:
     if weight.dim() != 2 or 0 in weight.shape:
         raise ValueError(f"weight must be (V, H), neither of them 0, got {(*weight.shape,)}")
@@ -69,6 +78,7 @@ def _check(
         ("hidden", hidden, (*hidden.shape[:1], size), floats),
         ("targets", targets, (*hidden.shape[:1],), {torch.int64}),
         ("bias", bias, (vocabulary,), {weight.dtype}),
+        ("beside", beside, (*hidden.shape[:1],), {weight.dtype}),
     ):
         if tensor is not None and (tensor.shape != shape or tensor.dtype not in dtypes):
             expected = f"{shape} of {' or '.join(sorted(map(str, dtypes)))}"
@@ -84,6 +94,7 @@ class _Chunked(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        beside: Tensor | None,
         targets: Tensor,
         chunk: int,
         low: torch.dtype,
@@ -93,22 +104,27 @@ class _Chunked(torch.autograd.Function):
         dhidden = torch.zeros_like(hidden) if needed[0] else None
         dweight = torch.zeros_like(weight) if needed[1] else None
         dbias = torch.zeros_like(bias) if needed[2] and bias is not None else None
+        dbeside = torch.empty_like(beside) if needed[3] and beside is not None else None
         compiled = weight.is_cpu and weight.dtype == torch.float32 and low in KINDS
         native = load()[0] if compiled else None
         softmax = _plain_softmax if native is None else partial(_compiled_softmax, native)
         low_hidden, low_weight = hidden.to(low), weight.to(low)
         nats = weight.new_zeros(())
         for begin in range(0, len(hidden), chunk):
-            h = low_hidden[begin : begin + chunk]
-            cost, dlogits = softmax(
-                h, low_weight, bias, targets[begin : begin + chunk], any(needed), dbias
+            span = slice(begin, begin + chunk)
+            h = low_hidden[span]
+            log_q = None if beside is None else beside[span]
+            costs, dlogits = softmax(
+                h, low_weight, bias, log_q, targets[span], any(needed[:3]), dbias
             )
-            nats += cost
+            nats += costs.sum(dtype=torch.float64).to(nats.dtype)
+            if dbeside is not None and log_q is not None:
+                dbeside[span] = -(log_q + costs).exp()  # the share of q in p + q
             if dhidden is not None:
-                dhidden[begin : begin + chunk] = dlogits @ low_weight
+                dhidden[span] = dlogits @ low_weight
             if dweight is not None:
                 _add_product(dweight, dlogits.t(), h)
-        ctx.save_for_backward(dhidden, dweight, dbias)
+        ctx.save_for_backward(dhidden, dweight, dbias, dbeside)
         return nats
 
     @staticmethod
@@ -125,6 +141,7 @@ def _plain_softmax(
     h: Tensor,
     weight: Tensor,
     bias: Tensor | None,
+    beside: Tensor | None,
     targets: Tensor,
     differentiable: bool,
     dbias: Tensor | None,
@@ -135,12 +152,14 @@ def _plain_softmax(
         h: (rows, H), in the precision of the products.
         weight: (V, H), the same.
         bias: (V,) or None.
+        beside: log q, (rows,), or None.
         targets: (rows,).
         differentiable: whether the logits' gradient is wanted.
         dbias: (V,); the gradient's sum over the rows is added to it. None: not wanted.
 
     Returns:
-        The sum of -log p, and the logits' gradient, (rows, V), or anything where it is not wanted.
+        -log(p + q) of each row, and the logits' gradient, (rows, V), or anything where it is not
+        wanted.
     """
     product, target = h @ weight.t(), targets.unsqueeze(1)
     logits = product if bias is None else product.to(bias.dtype).add_(bias)
@@ -149,13 +168,17 @@ def _plain_softmax(
     logits -= logits.amax(1, keepdim=True)
     of_target = logits.gather(1, target)
     total = logits.exp_().sum(1, keepdim=True)
-    nats = (total.log() - of_target).sum()
+    nats = total.log() - of_target
+    if beside is not None:
+        alone, nats = nats, -torch.logaddexp(-nats, beside.unsqueeze(1))
     if differentiable:
         # The logits' gradient: their softmax, less one at the target.
         logits.div_(total).scatter_add_(1, target, -torch.ones_like(total))
+        if beside is not None:
+            logits *= (nats - alone).exp()  # the share of p in p + q
         if dbias is not None:
             dbias += logits.sum(0)
-    return nats, logits.to(h.dtype)
+    return nats.squeeze(1), logits.to(h.dtype)
 
 
 def _compiled_softmax(
@@ -163,6 +186,7 @@ def _compiled_softmax(
     h: Tensor,
     weight: Tensor,
     bias: Tensor | None,
+    beside: Tensor | None,
     targets: Tensor,
     differentiable: bool,
     dbias: Tensor | None,
@@ -181,6 +205,7 @@ def _compiled_softmax(
         gradient=int(differentiable),
         logits=logits,
         bias=None if bias is None else bias.detach().contiguous(),
+        beside=None if beside is None else beside.detach().contiguous(),
         targets=targets.contiguous(),
         nats=nats,
         dbias=sums,
@@ -188,7 +213,7 @@ def _compiled_softmax(
     )
     if dbias is not None and sums is not None:
         dbias += sums.sum(0)
-    return nats.sum(dtype=torch.float64).float(), logits
+    return nats, logits
 
 
 def _add_product(out: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -70,6 +70,10 @@ def train(
         float | None,
         typer.Option(help="Width of each layer's MLP, in hidden sizes; 0: none.  [default: 0]"),
     ] = None,
+    pointer: Annotated[
+        int | None,
+        typer.Option(help="Tokens back from which replies can copy; 0: none.  [default: 0]"),
+    ] = None,
     unfold: Annotated[
         int | None,
         typer.Option(
@@ -145,6 +149,7 @@ def train(
         "model.layers": layers,
         "model.hidden_size": hidden_size,
         "model.mlp": mlp,
+        "model.pointer": pointer,
         "model.dropout": dropout,
         "train.base": base,
         "train.minutes": minutes,

@@ -32,7 +32,7 @@ def settings(toml: Path | None, flags: Mapping[str, Any], assignments: list[str]
     data = values.setdefault("data", {})
     if data.get("bot") is not None:
         data.setdefault("learn_from", "bot")
-    sizes = values.get("model", {}).keys() - {"dropout"} | data.keys() & {"vocabulary"}
+    sizes = values.get("model", {}).keys() - {"dropout", "pointer"} | data.keys() & {"vocabulary"}
     if run.setdefault("base", "none" if sizes else "base") == "none":
         run["base"] = None
     return values

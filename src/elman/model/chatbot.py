@@ -16,6 +16,7 @@ from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
+from elman.model.pointer import Pointed
 
 CHUNK = 512
 """Tokens whose logits exist at once while scoring."""
@@ -152,21 +153,33 @@ class Chatbot(nn.Module, ABC):
         """(..., H) to (..., vocabulary_size)."""
         return F.linear(hidden, *self.output_layer)
 
-    def nats(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def nats(self, hidden: Tensor, targets: Tensor, pointed: Pointed | None = None) -> Tensor:
         """The sum of what `costs` gives, with its gradient: a scalar."""
         weight, bias = self.output_layer
-        return linear_cross_entropy(hidden, weight, targets, bias)
+        if pointed is None:
+            return linear_cross_entropy(hidden, weight, targets, bias)
+        rest = linear_cross_entropy(hidden, weight, targets, bias, beside=pointed.odds)
+        return rest - pointed.log_gate.sum()
 
-    def costs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def costs(self, hidden: Tensor, targets: Tensor, pointed: Pointed | None = None) -> Tensor:
         """-log p in nats of each target, (N,) float64, without all logits at once.
 
         Args:
             hidden: the state from which each is predicted, (N, H).
             targets: ids, (N,).
+            pointed: what a pointer makes of each, (N,) tensors.
         """
         parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
-        nats = [F.cross_entropy(self.logits(h), t, reduction="none") for h, t in parts]
-        return torch.cat(nats).double()
+        nats = torch.cat([F.cross_entropy(self.logits(h), t, reduction="none") for h, t in parts])
+        if pointed is not None:
+            nats = -torch.logaddexp(-nats, pointed.odds) - pointed.log_gate
+        return nats.double()
+
+    def begin_from(self, other: "Chatbot") -> None:
+        """Take over the weights of a chatbot of the same sizes; a part that it lacks stays new."""
+        own = self.state_dict()
+        given = {name: each for name, each in other.state_dict().items() if name in own}
+        self.load_state_dict(own | given)
 
     @abstractmethod
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:

@@ -16,6 +16,7 @@ from elman.data.tokenizer import END, ROLES
 from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
+from elman.model.pointer import Pointed, Pointer
 
 PIECE = 64
 """Tokens of a message that are read without a break."""
@@ -25,7 +26,9 @@ class TokensChatbot(Chatbot):
     """One recurrent step for each token of each message; the state after the user's last message is
     what the reply is made from.
 
-    The output layer is tied to the embedding (Press and Wolf 2017).
+    The output layer is tied to the embedding (Press and Wolf 2017). With a pointer, the state holds
+    a record of the last tokens too, which replies can copy from; what the chatbot gives as logits
+    is then log p of the mixture.
 
     Args:
         config: sizes and cell.
@@ -41,10 +44,17 @@ class TokensChatbot(Chatbot):
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
         self.stack = RecurrentStack(config.cell, config.layers, size, config.dropout, config.mlp)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.pointer = Pointer(size, config.pointer) if config.pointer else None
 
     @property
     def state_spec(self) -> list[StateSpec]:
-        return self.stack.state_spec("tokens")
+        layers = self.stack.state_spec("tokens")
+        return layers if self.pointer is None else layers + self.pointer.state_spec("tokens")
+
+    def _parts(self, state: State) -> tuple[State, State]:
+        """Of the layers, and of the pointer."""
+        layers = len(self.stack.state_spec(""))
+        return state[:layers], state[layers:]
 
     def batches(self, corpus: Corpus, layout: Layout) -> Batches:
         return (
@@ -75,13 +85,19 @@ class TokensChatbot(Chatbot):
         window: Window = batch
         if state is None:
             state = self.initial_state(window.inputs.shape[1])
-        hidden, state = self.stack(
-            self.embedding(window.inputs), state, window.keep, window.cut, unfold
+        layers, record = self._parts(state)
+        hidden, layers = self.stack(
+            self.embedding(window.inputs), layers, window.keep, window.cut, unfold
         )
         counts = window.weight > 0
         targets = window.targets[counts]
-        nats = self.nats(hidden[counts], targets)
-        return Loss(nats, targets, counts.numel(), tuple(tensor.detach() for tensor in state))
+        pointed = None
+        if self.pointer is not None:
+            seen, record = self.pointer.record(window.inputs, hidden, record, window.keep)
+            pointed = self.pointer.point(seen, hidden, window.targets).at(counts)
+        nats = self.nats(hidden[counts], targets, pointed)
+        after = tuple(tensor.detach() for tensor in (*layers, *record))
+        return Loss(nats, targets, counts.numel(), after)
 
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
         """Each lane's messages run in two parts: the next window begins with the state between."""
@@ -92,19 +108,43 @@ class TokensChatbot(Chatbot):
         ]
         read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
         embedded = self._embed(tokens)
+        layers, record = self._parts(state)
         first, carried = ragged(
-            self.stack, [x[:n] for x, n in zip(embedded, read, strict=True)], state, unfold
+            self.stack, [x[:n] for x, n in zip(embedded, read, strict=True)], layers, unfold
         )
         second, _ = ragged(
             self.stack, [x[n:] for x, n in zip(embedded, read, strict=True)], carried, unfold
         )
-        counts = torch.cat([torch.from_numpy(counted_tokens(lane)) for lane in window.lanes])
-        hidden = torch.cat([part for both in zip(first, second, strict=True) for part in both])
+        hidden = [torch.cat(both) for both in zip(first, second, strict=True)]
+        pointed, record = self._pointed(tokens, hidden, record, read)
         # The token that counts is predicted one step before it.
-        at = counts.nonzero().squeeze(1)
-        targets = torch.cat(tokens)[at]
-        nats = self.nats(hidden[at - 1], targets)
-        return Loss(nats, targets, len(counts), tuple(tensor.detach() for tensor in carried))
+        counts = torch.cat([torch.from_numpy(counted_tokens(lane)[1:]) for lane in window.lanes])
+        targets = torch.cat([lane[1:] for lane in tokens])[counts]
+        predictions = torch.cat([lane[:-1] for lane in hidden])[counts]
+        nats = self.nats(predictions, targets, None if pointed is None else pointed.at(counts))
+        after = tuple(tensor.detach() for tensor in (*carried, *record))
+        return Loss(nats, targets, sum(map(len, tokens)), after)
+
+    def _pointed(
+        self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State, read: Sequence[int]
+    ) -> tuple[Pointed | None, State]:
+        """What the pointer makes of each lane's tokens but its first, one lane after another.
+
+        Args:
+            tokens: of each lane, (T_i,).
+            hidden: of each lane, (T_i, H).
+            record: the pointer's state before them.
+            read: after how many tokens of each lane to take its state.
+        """
+        if self.pointer is None:
+            return None, record
+        ids = nn.utils.rnn.pad_sequence(list(tokens))
+        states = nn.utils.rnn.pad_sequence(list(hidden))
+        seen, record = self.pointer.record(ids, states, record, lengths=torch.tensor(read))
+        lengths = torch.tensor([len(lane) - 1 for lane in tokens])
+        ends = torch.arange(len(ids) - 1).unsqueeze(1) < lengths  # of what is not padding
+        pointed = self.pointer.point(seen, states[:-1], ids[1:])
+        return Pointed(*(each.t()[ends.t()] for each in pointed)), record
 
     def _embed(self, tokens: Sequence[Tensor]) -> list[Tensor]:
         """The embeddings of each lane's ids."""
@@ -115,13 +155,17 @@ class TokensChatbot(Chatbot):
         self, lanes: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
         tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-        hidden, state = ragged(self.stack, self._embed(tokens), state)
+        layers, record = self._parts(state)
+        hidden, layers = ragged(self.stack, self._embed(tokens), layers)
+        pointed, record = self._pointed(tokens, hidden, record, [len(lane) for lane in tokens])
         predictions = torch.cat([lane[:-1] for lane in hidden])
         targets = torch.cat([lane[1:] for lane in tokens])
-        per_lane = self.costs(predictions, targets).split([len(lane) - 1 for lane in tokens])
-        return [
-            _per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)
-        ], state
+        nats = self.costs(predictions, targets, pointed)
+        per_lane = nats.split([len(lane) - 1 for lane in tokens])
+        return [_per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)], (
+            *layers,
+            *record,
+        )
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
         return np.split(message, range(PIECE, len(message), PIECE))
@@ -135,8 +179,13 @@ class TokensChatbot(Chatbot):
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        hidden, state = self._steps("stack")(self.embedding(token).unsqueeze(0), state)
-        return self._say(hidden[0]), state
+        layers, record = self._parts(state)
+        hidden, layers = self._steps("stack")(self.embedding(token).unsqueeze(0), layers)
+        logits = self._say(hidden[0])
+        if self.pointer is not None:
+            seen, record = self.pointer.record(token.unsqueeze(0), hidden, record)
+            logits = self.pointer.mix(seen, hidden[0], logits)
+        return logits, (*layers, *record)
 
     def end_message(self, state: State) -> State:
         return self.step(torch.full((len(state[0]),), END), state)[1]

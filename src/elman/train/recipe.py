@@ -68,7 +68,12 @@ def _filled(config: Config, chosen: Chosen) -> Config:
 
 def _check_sizes(config: Config, base: Bot) -> None:
     saved = ModelConfig.model_validate(base.config["model"])
-    for name in config.model.model_fields_set - {"dropout"}:
+    if config.model.pointer and saved.memory == "messages":
+        raise ElmanError(
+            f"{base.path} has the messages memory, which keeps no tokens to point at: leave out "
+            "--pointer"
+        )
+    for name in config.model.model_fields_set - {"dropout", "pointer"}:
         given, own = getattr(config.model, name), getattr(saved, name)
         if given != own:
             raise ElmanError(
@@ -123,6 +128,8 @@ def describe(config: Config, text_bytes: int) -> Iterator[str]:
         )
     start = "" if train.base is None else f", from {train.base}"
     sizes = f"{model.layers} x {model.cell.upper()} {model.hidden_size}"
+    if model.pointer:
+        sizes += f", copying from the last {model.pointer:,} tokens"
     budget = next(
         f"{value:g} {name.removesuffix('s') if value == 1 else name}"
         for name in ("minutes", "epochs", "steps")

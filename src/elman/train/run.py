@@ -223,7 +223,7 @@ class _Run:
             self._tell("stage", text="counting which pieces stand together")
             begin_with(chatbot, self._data.train.ids, self._config.train.seed)
         else:
-            chatbot.load_state_dict(base.chatbot.state_dict())
+            chatbot.begin_from(base.chatbot)
 
     def watch(self, watcher: Watcher | None) -> None:
         """Let somebody look at every step."""

@@ -46,7 +46,7 @@ Backward = _structure(
 )
 Product = _structure("Product", "rows N K threads kind", "a packed scale bias out")
 Softmax = _structure(
-    "Softmax", "rows N threads kind gradient", "logits bias targets nats dbias scratch"
+    "Softmax", "rows N threads kind gradient", "logits bias beside targets nats dbias scratch"
 )
 STRUCTURES = (Forward, Backward, Product, Softmax)
 

@@ -55,8 +55,9 @@ struct ElmanSoftmax {   // cross-entropy of each row, and in place of its logits
   int64_t gradient;        // 0: leave the logits as they are
   void* logits;            // (rows, N) without bias
   const float* bias;       // (N) or null
+  const float* beside;     // (rows) log q, or null
   const int64_t* targets;  // (rows)
-  float* nats;             // (rows)
+  float* nats;             // (rows); -log(p + q)
   float* dbias;            // (threads, N) each thread's sum over its rows is added; or null
   float* scratch;          // (threads, N)
 };

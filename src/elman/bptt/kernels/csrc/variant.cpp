@@ -198,8 +198,16 @@ void softmax(const ElmanSoftmax& f, int thread, int threads) {
     for (int lane = 0; lane < W; lane++) total += sums[lane];
     for (long at = N - N % W; at < N; at++) total += e[at];
     f.nats[row] = std::log(total) + (largest - of_target);
+    float of_p = 1;  // the share of p in p + q
+    if (f.beside) {
+      // Of two ways to write log(1 + q / p), the one whose exponential cannot overflow.
+      const float odds = f.beside[row] + f.nats[row];
+      const float more = std::max(odds, 0.0f) + std::log1p(std::exp(-std::abs(odds)));
+      f.nats[row] -= more;
+      of_p = std::exp(-more);
+    }
     if (!f.gradient) continue;
-    const float share = 1 / total;
+    const float share = of_p / total;
     e[f.targets[row]] -= total;
     for (long at = 0; at < N; at += W) {
       V d = load(e + at, tail(at)) * share;

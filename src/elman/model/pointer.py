@@ -1,0 +1,197 @@
+"""A pointer over what was lately read and said, so that a reply can repeat it."""
+
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from elman.bptt import State
+from elman.data.tokenizer import SPECIALS
+from elman.model.blocks import StateSpec
+
+KEY_SIZE = 32
+"""Numbers of each recorded token's key; independent of the hidden size."""
+
+SHUT = 0.03
+"""Share of a full record at first, where no earlier state is like the present one."""
+
+QUERIES = 128
+"""Steps whose scores exist at once: bounds memory."""
+
+
+class Pointed(NamedTuple):
+    """What the pointer makes of each target y: p(y) = g (p_vocabulary(y) + exp(odds)).
+
+    Args:
+        log_gate: log g, the share that is left to the vocabulary.
+        odds: log of what is pointed at y, over g.
+    """
+
+    log_gate: Tensor
+    odds: Tensor
+
+    def at(self, places: Tensor) -> "Pointed":
+        """Of some of the targets."""
+        return Pointed(self.log_gate[places], self.odds[places])
+
+
+class Record(NamedTuple):
+    """The L tokens before some steps, and those of the steps; P = L + T places, oldest first.
+
+    Args:
+        ids: (B, P).
+        keys: (B, P, D).
+        first: (B, T), the place at which the conversation of each step begins, or 0.
+    """
+
+    ids: Tensor
+    keys: Tensor
+    first: Tensor
+
+
+class Pointer(nn.Module):
+    """Copies from the last L tokens by attention, as far as a sentinel lets it.
+
+        k_j = K h_{j-1} + K' h_j           the key of token x_j: what came before it, and itself
+        a_j = (Q h_t) . k_j / sqrt(D)      for the last L tokens of the conversation, x_t included
+        s   = w . h_t + b                  the sentinel's score
+        p(y) = g p_vocabulary(y) + sum of softmax(a, s)_j over x_j = y, with g = softmax(a, s)_s
+
+    Source: Merity et al., "Pointer Sentinel Mixture Models" (2016); the key is made of the state
+    that predicted the token, as in the continuous cache of Grave et al. (2016). Roles and END
+    are never pointed at. Sums and products are in the weights' precision, under autocast too. The
+    gradient reaches every key of a window, whatever the unfolding cuts; what is carried into it
+    is a constant.
+
+    Args:
+        size: H, of the hidden states.
+        length: L, how many tokens it looks back over.
+    """
+
+    def __init__(self, size: int, length: int) -> None:
+        super().__init__()
+        self.length = length
+        self.query = nn.Linear(size, KEY_SIZE, bias=False)
+        self.before = nn.Linear(size, KEY_SIZE, bias=False)
+        self.itself = nn.Linear(size, KEY_SIZE, bias=False)
+        # At first it is Grave's cache: what came next when the state was like the present one? To
+        # the base that is better than nothing, before any learning (LOG.md).
+        nn.init.normal_(self.query.weight, std=size**-0.5)
+        with torch.no_grad():
+            self.before.weight.copy_(self.query.weight)
+        nn.init.zeros_(self.itself.weight)
+        self.sentinel = nn.Parameter(torch.zeros(size))
+        self.sentinel_bias = nn.Parameter(torch.tensor(log(length / SHUT)))
+
+    def state_spec(self, name: str) -> list[StateSpec]:
+        """The record: the last L ids (0: nothing), their keys, and half of the next one's key."""
+        dtype = self.sentinel.dtype
+        return [
+            StateSpec(f"{name}.pointer.ids", self.length, dtype),
+            StateSpec(f"{name}.pointer.keys", self.length * KEY_SIZE, dtype),
+            StateSpec(f"{name}.pointer.before", KEY_SIZE, dtype),
+        ]
+
+    def record(
+        self,
+        ids: Tensor,
+        hidden: Tensor,
+        state: State,
+        keep: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Record, State]:
+        """Write down what was read.
+
+        Args:
+            ids: (T, B) int64; 0 behind the end of a lane.
+            hidden: the layers' output after each, (T, B, H).
+            state: before the first step.
+            keep: (T, B); 0 where a conversation starts and all before is forgotten.
+            lengths: after how many steps of each lane to take the state, (B,); None: after all.
+
+        Returns:
+            What `point` and `mix` look at, and the state.
+        """
+        told, keys, last = state
+        steps, lanes = ids.shape
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.to(last.dtype)
+            nexts = torch.cat([last.unsqueeze(0), self.before(hidden)])
+            own = (nexts[:-1] + self.itself(hidden)).transpose(0, 1)
+        whole_ids = torch.cat([told.long(), ids.t()], 1)
+        whole_keys = torch.cat([keys.view(lanes, self.length, KEY_SIZE), own], 1)
+        first = torch.zeros_like(ids)
+        if keep is not None:
+            places = torch.arange(self.length, self.length + steps)
+            first = places.unsqueeze(1).where(keep == 0, first).cummax(0).values
+        if lengths is None:
+            kept = slice(steps, None)
+            ids, keys, last = whole_ids[:, kept], whole_keys[:, kept], nexts[-1]
+            forgotten = torch.arange(steps, steps + self.length) < first[-1:].t()
+        else:
+            place = lengths.unsqueeze(1) + torch.arange(self.length)
+            keys = whole_keys.gather(1, place.unsqueeze(2).expand(-1, -1, KEY_SIZE))
+            ids, last = whole_ids.gather(1, place), nexts[lengths, torch.arange(lanes)]
+            forgotten = torch.zeros_like(ids, dtype=torch.bool)
+        forgotten = forgotten | (ids < SPECIALS)
+        ids = ids.masked_fill(forgotten, 0).to(told.dtype)
+        keys = keys.masked_fill(forgotten.unsqueeze(2), 0).flatten(1)
+        return Record(whole_ids, whole_keys, first.t()), (ids, keys, last)
+
+    def point(self, record: Record, hidden: Tensor, targets: Tensor) -> Pointed:
+        """How far each target is pointed at.
+
+        Args:
+            record: of the same steps.
+            hidden: (T, B, H).
+            targets: (T, B).
+
+        Returns:
+            (T, B) each.
+        """
+        parts = []
+        for begin in range(0, len(hidden), QUERIES):
+            span = slice(begin, begin + QUERIES)
+            shares, ids = self._shares(record, hidden[span], begin)
+            wanted = ids.unsqueeze(1) == targets[span].t().unsqueeze(2)
+            copied = (shares[:, :, :-1] * wanted).sum(2)
+            least = torch.finfo(shares.dtype).tiny  # its logarithm is a number
+            log_gate = shares[:, :, -1].clamp(min=least).log()
+            parts.append(Pointed(log_gate, copied.clamp(min=least).log() - log_gate))
+        return Pointed(*(torch.cat(each, 1).t() for each in zip(*parts, strict=True)))
+
+    def mix(self, record: Record, hidden: Tensor, logits: Tensor) -> Tensor:
+        """log p of every token after one step.
+
+        Args:
+            record: of that step.
+            hidden: (B, H).
+            logits: of the vocabulary, (B, V).
+        """
+        shares, ids = self._shares(record, hidden.unsqueeze(0), 0)
+        of_words, of_record = shares[:, 0, -1:].float(), shares[:, 0, :-1].float()
+        copied = torch.zeros_like(logits).scatter_add_(1, ids, of_record)
+        return torch.logaddexp(logits.log_softmax(1) + of_words.log(), copied.log())
+
+    def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor]:
+        """Of N steps from the `begin`-th on.
+
+        Returns:
+            The share of each token that is looked at and, last, of the sentinel, (B, N, N + L + 1),
+            and the ids, (B, N + L). A token has none where it is further back than L, not yet
+            read, of another conversation, or not text.
+        """
+        steps = len(hidden)
+        window = slice(begin, begin + steps + self.length)
+        ids, keys = record.ids[:, window], record.keys[:, window]
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.to(keys.dtype).transpose(0, 1)
+            scores = self.query(hidden / KEY_SIZE**0.5) @ keys.transpose(1, 2)
+            sentinel = hidden @ self.sentinel + self.sentinel_bias
+        place = torch.arange(begin, begin + steps + self.length)
+        last = place[self.length :].unsqueeze(1)  # of each step: its own token
+        first = torch.maximum(last - self.length + 1, record.first[:, begin : begin + steps, None])
+        seen = (place >= first) & (place <= last) & (ids >= SPECIALS).unsqueeze(1)
+        scores = scores.masked_fill(~seen, -torch.inf)
+        return torch.cat([scores, sentinel.unsqueeze(2)], 2).softmax(2), ids

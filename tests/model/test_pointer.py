@@ -1,0 +1,227 @@
+"""The pointer: its mixture against the definition, and its record however it is read."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from elman.bptt import linear_cross_entropy
+from elman.data.tokenizer import END, ROLES, SPECIALS
+from elman.model import ModelConfig, build, pointer
+from elman.model.chatbot import Chatbot
+from elman.model.checkpoint import load_bot
+from elman.model.pointer import KEY_SIZE, Pointer
+
+V, H, T, B = 9, 5, 12, 3
+# Sums of these sizes differ by some 1e-15 where they are taken in another order.
+EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-12}
+
+
+def make(length: int) -> Pointer:
+    """Weights of every kind, and a sentinel that lets much through."""
+    torch.manual_seed(0)
+    made = Pointer(H, length).double()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    return made
+
+
+def zeros(made: Pointer, lanes: int = B) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros(lanes, s.size, dtype=torch.float64) for s in made.state_spec(""))
+
+
+def steps() -> tuple[Tensor, Tensor, Tensor]:
+    """ids with many repetitions, hidden states, and `keep`: conversations begin with a role."""
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.randint(SPECIALS, V, (T, B), generator=draw)
+    keep = torch.ones(T, B, dtype=torch.bool)
+    for step, lane in [(0, 0), (0, 1), (5, 1), (6, 1), (7, 2)]:
+        keep[step, lane], ids[step, lane] = False, ROLES["user"]
+    ids[3, 0] = END
+    return ids, torch.randn(T, B, H, generator=draw, dtype=torch.float64), keep
+
+
+def by_definition(made: Pointer, ids: Tensor, hidden: Tensor, keep: Tensor, t: int, b: int) -> Any:
+    """g, and what is pointed at each of the V tokens, from one loop over the tokens before."""
+    begin = max((s for s in range(t + 1) if not keep[s, b]), default=0)
+    query = made.query(hidden[t, b])
+    scores = [(hidden[t, b] @ made.sentinel + made.sentinel_bias).exp()]
+    copied = torch.zeros(V, dtype=torch.float64)
+    for j in range(max(begin, t - made.length + 1), t + 1):
+        if ids[j, b] >= SPECIALS:
+            before = made.before(hidden[j - 1, b]) if j else torch.zeros(KEY_SIZE).double()
+            score = (query @ (before + made.itself(hidden[j, b])) / KEY_SIZE**0.5).exp()
+            scores.append(score)
+            copied = copied + score * F.one_hot(ids[j, b], V)
+    total = torch.stack(scores).sum()
+    return scores[0] / total, copied / total
+
+
+@pytest.mark.parametrize("length", [1, 4, 50])
+@pytest.mark.parametrize("queries", [3, 128])
+def test_what_is_pointed_at(length: int, queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointer, "QUERIES", queries)
+    made = make(length)
+    ids, hidden, keep = steps()
+    targets = torch.randint(SPECIALS, V, (T, B), generator=torch.Generator().manual_seed(2))
+    targets[::2] = ids[::2]  # so that even the last token alone is worth pointing at
+    record, _ = made.record(ids, hidden, zeros(made), keep)
+    pointed = made.point(record, hidden, targets)
+    some = 0
+    for t in range(T):
+        for b in range(B):
+            gate, copied = by_definition(made, ids, hidden, keep, t, b)
+            torch.testing.assert_close(pointed.log_gate[t, b], gate.log(), **EXACT)
+            odds = copied[targets[t, b]] / gate
+            torch.testing.assert_close(pointed.odds[t, b].exp(), odds, rtol=1e-12, atol=1e-12)
+            some += bool(odds > 0)
+    assert some > T, "many targets must be among what can be pointed at"
+
+
+@pytest.mark.parametrize("length", [1, 4, 50])
+def test_a_record_is_the_same_however_it_was_cut(length: int) -> None:
+    made = make(length)
+    ids, hidden, keep = steps()
+    record, whole = made.record(ids, hidden, zeros(made), keep)
+    logits = torch.randn(T, B, V, generator=torch.Generator().manual_seed(3))
+    targets = ids.roll(-1, 0)
+    expected = made.point(record, hidden, targets)
+    for cuts in [(5,), (1, 6, 8), tuple(range(1, T))]:
+        state, begin = zeros(made), 0
+        for end in (*cuts, T):
+            span = slice(begin, end)
+            part, state = made.record(ids[span], hidden[span], state, keep[span])
+            found = made.point(part, hidden[span], targets[span])
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other[span], rtol=1e-12, atol=1e-12)
+            if end == begin + 1:  # one step: the whole distribution, of which these are parts
+                says = made.mix(part, hidden[begin], logits[begin]).double()
+                torch.testing.assert_close(
+                    says.exp().sum(1), torch.ones(B).double(), rtol=0, atol=1e-6
+                )
+                of_words = logits[begin].double().log_softmax(1).gather(1, targets[begin, :, None])
+                mixed = expected.log_gate[begin] + torch.logaddexp(
+                    of_words[:, 0], expected.odds[begin]
+                )
+                # `mix` is of logits, which are float32.
+                torch.testing.assert_close(
+                    says.gather(1, targets[begin, :, None])[:, 0], mixed, rtol=1e-5, atol=1e-5
+                )
+            begin = end
+        for one, other in zip(state, whole, strict=True):
+            torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_lanes_end_where_they_end() -> None:
+    made = make(4)
+    ids, hidden, _ = steps()
+    lengths = [T, 1, 3]
+    before = tuple(torch.randn_like(tensor) for tensor in zeros(made))
+    before[0].copy_(ids[:4].t())
+    padded = ids.clone()
+    for lane, length in enumerate(lengths):
+        padded[length:, lane] = 0
+    _, state = made.record(padded, hidden, before, lengths=torch.tensor(lengths))
+    for lane, length in enumerate(lengths):
+        own = slice(lane, lane + 1)
+        alone = tuple(tensor[own] for tensor in before)
+        _, expected = made.record(ids[:length, own], hidden[:length, own], alone)
+        for one, other in zip(state, expected, strict=True):
+            torch.testing.assert_close(one[own], other, **EXACT)
+
+
+def test_a_lane_of_no_steps_keeps_its_record() -> None:
+    made = make(4)
+    ids, hidden, _ = steps()
+    _, before = made.record(ids, hidden, zeros(made))
+    nobody = torch.zeros(B, dtype=torch.long)
+    _, after = made.record(torch.zeros_like(ids), hidden, before, lengths=nobody)
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_reset_forgets_the_record() -> None:
+    made = make(50)
+    ids, hidden, _ = steps()
+    ids[0] = ROLES["user"]
+    keep = torch.ones(T, B, dtype=torch.bool)
+    keep[0] = False
+    full = tuple(torch.randn_like(tensor) for tensor in zeros(made))
+    full[0].fill_(SPECIALS)
+    fresh, after_nothing = made.record(ids, hidden, zeros(made), keep)
+    other, after_much = made.record(ids, hidden, full, keep)
+    for one, two in zip(after_nothing, after_much, strict=True):
+        assert torch.equal(one, two)
+    for one, two in zip(
+        made.point(fresh, hidden, ids), made.point(other, hidden, ids), strict=True
+    ):
+        assert torch.equal(one, two)
+
+
+def test_gradients() -> None:
+    """Of the whole loss, through the record, to everything."""
+    made = make(4)
+    ids, hidden, keep = steps()
+    weight = torch.randn(V, H, dtype=torch.float64, requires_grad=True)
+    hidden.requires_grad_()
+    targets = ids.roll(-1, 0)
+    state = tuple(torch.randn_like(tensor) for tensor in zeros(made))
+    state[0].copy_(ids[:4].t())
+    names, parameters = zip(*made.named_parameters(), strict=True)
+
+    def loss(hidden: Tensor, weight: Tensor, *values: Tensor) -> Tensor:
+        def nats(hidden: Tensor) -> Tensor:
+            record, _ = made.record(ids, hidden, state, keep)
+            pointed = made.point(record, hidden, targets)
+            rest = linear_cross_entropy(
+                hidden.flatten(0, 1), weight, targets.flatten(), beside=pointed.odds.flatten()
+            )
+            return rest - pointed.log_gate.sum()
+
+        with torch.nn.utils.stateless._reparametrize_module(
+            made, dict(zip(names, values, strict=True))
+        ):
+            return nats(hidden)
+
+    assert torch.autograd.gradcheck(loss, (hidden, weight, *parameters))
+
+
+def chatbot(length: int, hidden_size: int = 16) -> Chatbot:
+    torch.manual_seed(0)
+    return build(ModelConfig(hidden_size=hidden_size, pointer=length), 270)
+
+
+def test_the_base_with_a_pointer_begins_no_worse() -> None:
+    base = load_bot("base")
+    torch.manual_seed(0)
+    config = ModelConfig.model_validate(base.config["model"] | {"pointer": 256})
+    made = build(config, base.tokenizer.vocabulary_size)
+    made.begin_from(base.chatbot)
+    texts = ["hi, I am Zoltan from Debrecen.", "hello Zoltan from Debrecen!", "yes, Debrecen."]
+    messages = [
+        np.array([1 + n % 2, *base.tokenizer.encode(text), END]) for n, text in enumerate(texts)
+    ]
+    costs = []
+    for each in (base.chatbot, made.eval()):
+        (nats,), _ = each.score([messages], each.initial_state(1))
+        costs.append(nats)
+    assert (costs[1] - costs[0])[0] < 0.1 * len(messages[0]), "nothing to copy yet"
+    assert costs[1][1:].sum() < 0.9 * costs[0][1:].sum(), "much to copy"
+
+
+def test_the_state_says_how_large_it_is() -> None:
+    made = chatbot(256)
+    sizes = {spec.name: spec.size for spec in made.state_spec}
+    assert sizes["tokens.pointer.ids"] == 256
+    assert sizes["tokens.pointer.keys"] == 256 * KEY_SIZE
+    before = made.initial_state(1)
+    after = made.read([1, *range(4, 204), 0] * 3, before)
+    assert [t.shape for t in before] == [t.shape for t in after]
+
+
+def test_the_messages_memory_has_no_record() -> None:
+    with pytest.raises(ValueError, match="leave out --pointer"):
+        ModelConfig(memory="messages", pointer=8)
