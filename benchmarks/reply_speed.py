@@ -85,7 +85,9 @@ def main() -> None:
     for number in (100_000, 1_000_000):
         if number <= arguments.most:
             index = index_of(number, state, bot.tokenizer.vocabulary_size)
-            search = milliseconds(lambda index=index: index.nearest(state), arguments.times)  # type: ignore[misc]
+            search = milliseconds(
+                lambda index=index: index.nearest(bot.chatbot, state), arguments.times
+            )  # type: ignore[misc]
             whole = milliseconds(
                 lambda index=index: index.best(bot.chatbot, state, 0.5),  # type: ignore[misc]
                 arguments.times,

@@ -225,3 +225,13 @@ def test_the_state_says_how_large_it_is() -> None:
 def test_the_messages_memory_has_no_record() -> None:
     with pytest.raises(ValueError, match="leave out --pointer"):
         ModelConfig(memory="messages", pointer=8)
+
+
+def test_absorbing_gives_the_state_that_scoring_gives() -> None:
+    bot = chatbot(8)
+    lanes = [[np.array([1, 9, 10, 11, 0])], [np.array([2, 12, 0]), np.array([1, 9, 9, 13, 14, 0])]]
+    start = bot.initial_state(2)
+    scored = bot.score(lanes, start)[1]
+    assert any(tensor.any() for tensor in scored[-3:]), "the record holds something"
+    for one, other in zip(bot.absorb(lanes, start), scored, strict=True):
+        assert torch.equal(one, other)

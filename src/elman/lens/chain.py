@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
+from elman.errors import ElmanError
 from elman.lens.watched import Watched
 from elman.model.blocks import PackedStack, RecurrentStack
 from elman.model.chatbot import CHUNK, Chatbot
+from elman.model.tokens import TokensChatbot
 
 LANE_STEPS = 4096
 """Lanes times steps that are differentiated at once: what bounds memory."""
@@ -39,6 +41,22 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for part, training in modes:
             part.training = training
+
+
+def is_chain(chatbot: Chatbot) -> bool:
+    """Whether the layers' state is all that a chatbot remembers: not where it has a pointer, whose
+    record the gradient reaches by another way.
+    """
+    return not (isinstance(chatbot, TokensChatbot) and chatbot.pointer is not None)
+
+
+def check_chain(chatbot: Chatbot) -> None:
+    """Raises ElmanError where the lens would follow a part of the gradient alone."""
+    if not is_chain(chatbot):
+        raise ElmanError(
+            "this bot has a pointer: the lens follows the state of the layers alone, and would "
+            "show a part as the whole"
+        )
 
 
 @dataclass(frozen=True)

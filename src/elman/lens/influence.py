@@ -19,7 +19,7 @@ from torch import Tensor
 
 from elman.bptt import Full, State
 from elman.data.message_stream import LaneWindow, MessageWindow
-from elman.lens.chain import frozen
+from elman.lens.chain import check_chain, frozen
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import Bot
 
@@ -65,6 +65,7 @@ def receipts(
         most: only the last so many turns get a receipt; those before them are read, and stay.
     """
     chatbot = bot.chatbot
+    check_chain(chatbot)
     state = chatbot.initial_state(1) if start is None else start
     first = max(0, len(turns) - most)
     for turn in turns[:first]:

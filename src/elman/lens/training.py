@@ -19,6 +19,7 @@ from elman.bptt import Full, State
 from elman.data.corpus import Corpus, scored
 from elman.data.order import Place
 from elman.data.tokenizer import END, Tokenizer
+from elman.lens.chain import is_chain
 from elman.lens.lags import Lags, Reply, draw_replies, lags
 from elman.model.chatbot import Chatbot
 
@@ -90,7 +91,8 @@ class Watch:
         self._chatbot, self._tokenizer = chatbot, tokenizer
         self._cell = config["model"]["conversation_cell"] or config["model"]["cell"]
         self._share = share
-        self._replies = _sample(chatbot, corpus, config["data"]["learn_from"])
+        learn_from = config["data"]["learn_from"]
+        self._replies = _sample(chatbot, corpus, learn_from) if is_chain(chatbot) else []
         train = config["train"]
         a_message = 1 if train["unit"] == "messages" else _steps_a_message(corpus)
         self._unfold = train["unfold"] / a_message

@@ -106,9 +106,10 @@ class ReplyIndex:
     alone: Tensor
     calibration: Tensor
 
-    def nearest(self, state: State, number: int = NEAREST) -> list[Near]:
+    def nearest(self, chatbot: Chatbot, state: State, number: int = NEAREST) -> list[Near]:
         """For each lane of a state the different replies of the nearest places, nearest first."""
-        wanted = self._kept(state).to(self.places.dtype)
+        vectors = (_flat(chatbot, state) - self.centre) @ self.directions
+        wanted = _unit(vectors).to(self.places.dtype)
         found = []
         for alike in (self.places @ wanted.T).T:
             best = alike.topk(min(8 * number, len(alike)))
@@ -116,12 +117,9 @@ class ReplyIndex:
             found.append(Near(different[:number], float(best.values[0])))
         return found
 
-    def _kept(self, state: State) -> Tensor:
-        return _unit((_flat(state) - self.centre) @ self.directions)
-
     def best(self, chatbot: Chatbot, state: State, mutual: float) -> list[Known]:
         """For each lane of a state what could be answered."""
-        near = self.nearest(state)
+        near = self.nearest(chatbot, state)
         rows = [row for row, own in enumerate(near) for _ in own.replies]
         replies = [self.replies[n] for own in near for n in own.replies]
         given = log_likelihoods(chatbot, replies, state, rows)
@@ -201,7 +199,7 @@ def build(
     for place in walk(chatbot, corpus):
         rows, said = _replies(place.messages, place.number, learn_from)
         if rows:
-            states.append(_flat(tuple(tensor[rows] for tensor in place.before)).half())
+            states.append(_flat(chatbot, tuple(tensor[rows] for tensor in place.before)).half())
             numbers += [known.setdefault(tokens, len(known)) for tokens in said]
         read += sum(map(len, place.messages))
         progress(read / len(corpus.ids))
@@ -343,8 +341,10 @@ def _drawn(corpus: Corpus, learn_from: str, most: int) -> Corpus:
     return Corpus(np.concatenate(parts), starts)
 
 
-def _flat(state: State) -> Tensor:
-    return torch.cat([tensor.float() for tensor in state], 1)
+def _flat(chatbot: Chatbot, state: State) -> Tensor:
+    """The layers' part of a state: a pointer's record is words, and no summary of them."""
+    layers = chatbot.through_time.state_spec("")
+    return torch.cat([tensor.float() for tensor in state[: len(layers)]], 1)
 
 
 def _unit(vectors: Tensor) -> Tensor:

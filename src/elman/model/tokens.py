@@ -173,7 +173,14 @@ class TokensChatbot(Chatbot):
     @torch.no_grad()
     def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
         tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-        return ragged(self.stack, self._embed(tokens), state)[1]
+        layers, record = self._parts(state)
+        hidden, layers = ragged(self.stack, self._embed(tokens), layers)
+        if self.pointer is not None:
+            ids = nn.utils.rnn.pad_sequence(tokens)
+            lengths = torch.tensor([len(lane) for lane in tokens])
+            states = nn.utils.rnn.pad_sequence(hidden)
+            record = self.pointer.record(ids, states, record, lengths=lengths)[1]
+        return (*layers, *record)
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
