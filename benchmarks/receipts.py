@@ -56,17 +56,20 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 def measure_receipts(conversations: int, runs: int) -> dict[str, Any]:
     bot = load_bot("base")
-    seconds, tokens = [], []
+    seconds, linear, tokens = [], [], []
     columns: list[np.ndarray] = []
     for messages in replies(bot, conversations):
         *turns, reply = messages
         own = []
         for _ in range(runs):
             begin = time.perf_counter()
-            found = receipts(bot, turns, reply)
+            receipts(bot, turns, reply)
             own.append(time.perf_counter() - begin)
         seconds.append(min(own))
         tokens.append(sum(map(len, turns)))
+        begin = time.perf_counter()
+        found = receipts(bot, turns, reply, linear=True)
+        linear.append(time.perf_counter() - begin)
         columns.append(np.array([[r.nats, r.gradient, r.linear] for r in found]))
     every = np.concatenate(columns)
     by_rank = [[correlation(ranks(own[:, 0]), ranks(own[:, n])) for own in columns] for n in (1, 2)]
@@ -76,6 +79,7 @@ def measure_receipts(conversations: int, runs: int) -> dict[str, Any]:
         "tokens": median(tokens),
         "seconds": median(seconds),
         "worst_seconds": max(seconds),
+        "seconds_with_linear": median(linear),
         "pearson": {
             "gradient": correlation(every[:, 0], every[:, 1]),
             "linear": correlation(every[:, 0], every[:, 2]),
@@ -156,6 +160,7 @@ def main() -> None:
     print("| receipts after 20 messages, the base | |\n|---|---|")
     print(f"| seconds, median of {found['conversations']} | {found['seconds']:.3f} |")
     print(f"| seconds, the slowest | {found['worst_seconds']:.3f} |")
+    print(f"| seconds, with the linear effect | {found['seconds_with_linear']:.3f} |")
     print(f"| tokens before the reply, median | {found['tokens']:.0f} |")
     for name, words in (("linear", "times change of state"), ("gradient", "times input")):
         print(

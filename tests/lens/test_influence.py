@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
-from elman.lens.influence import Receipt, by_gradient, left_out, receipts
+from elman.lens.influence import Receipt, by_gradient, by_state, left_out, receipts
 from elman.model import MEMORIES, Chatbot, ModelConfig, build
 from elman.model.checkpoint import Bot
 
@@ -123,7 +123,7 @@ def autograds(
 def test_by_gradient_is_autograds(
     chatbot: Chatbot, turns: list[np.ndarray], reply: np.ndarray
 ) -> None:
-    found = by_gradient(chatbot, turns, reply, chatbot.initial_state(1))
+    found = [of(chatbot, turns, reply, chatbot.initial_state(1)) for of in (by_gradient, by_state)]
     for ours, expected in zip(found, autograds(chatbot, turns, reply), strict=True):
         same(ours, torch.tensor(expected, dtype=torch.float64))
     assert all(parameter.grad is None for parameter in chatbot.parameters())
@@ -133,7 +133,8 @@ def test_by_gradient_is_autograds(
 def test_by_gradient_over_more_steps_than_are_run_at_once(memory: str) -> None:
     chatbot = make(memory, "gru")
     turns = [message(1, [4 + n % 30 for n in range(300)]), message(2, [7])]
-    found = by_gradient(chatbot, turns, message(2, [5]), chatbot.initial_state(1))
+    state = chatbot.initial_state(1)
+    found = [of(chatbot, turns, message(2, [5]), state) for of in (by_gradient, by_state)]
     for ours, expected in zip(found, autograds(chatbot, turns, message(2, [5])), strict=True):
         same(ours, torch.tensor(expected, dtype=torch.float64))
 
@@ -144,7 +145,7 @@ def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
     bot = Bot(chatbot, Tokenizer.train([], 260), {}, tmp_path)
     turns = [message(1 + n % 2, [4 + n]) for n in range(5)]
     reply = message(ROLES["bot"], [9, 9])
-    found = receipts(bot, turns, reply)
+    found = receipts(bot, turns, reply, linear=True)
     assert [receipt.message for receipt in found] == [0, 1, 2, 3, 4]
     assert found[3].to_json() == {
         "message": 3,
@@ -152,7 +153,8 @@ def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
         "gradient": found[3].gradient,
         "linear": found[3].linear,
     }
-    last = receipts(bot, turns, reply, most=2)
+    last = receipts(bot, turns, reply, most=2, linear=True)
+    assert receipts(bot, turns, reply)[0].linear is None
     for ours, theirs in zip(last, found[3:], strict=True):
         assert ours.message == theirs.message
         assert ours.nats == pytest.approx(theirs.nats, abs=1e-10)
@@ -174,8 +176,8 @@ def test_what_cannot_reach_the_reply_weighs_nothing(memory: str) -> None:
     nats = left_out(chatbot, turns, message(2, [6]), state)
     # The messages memory hands the last turn's vector past the cell.
     assert float(nats[1]) == pytest.approx(float(nats[0]), abs=1e-12)
-    for effects in by_gradient(chatbot, turns, message(2, [6]), state):
-        assert float(effects[0]) == 0
+    for of in (by_gradient, by_state):
+        assert float(of(chatbot, turns, message(2, [6]), state)[0]) == 0
 
 
 def test_a_receipt_is_a_value() -> None:

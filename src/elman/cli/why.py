@@ -52,7 +52,7 @@ class Why:
         if not turns or turns[-1][0] != ROLES["bot"]:
             raise ElmanError("there is no reply to explain yet")
         *asked, reply = turns
-        found = receipts(self._bot, asked, reply, session.start, most=SHOWN)
+        found = receipts(self._bot, asked, reply, session.start, most=SHOWN, linear=True)
         texts = [self._bot.tokenizer.decode(turn[1:-1]) for turn in turns]
         names = [self._name if turn[0] == ROLES["bot"] else "you" for turn in turns]
         console = Console(highlight=False, file=sys.stdout)
@@ -124,7 +124,7 @@ def _bars(found: "list[Receipt]", texts: list[str], names: list[str], console: C
             Text(_short(names[receipt.message], 12), "bold"),
             Text(_short(texts[receipt.message])),
             Text(bar * length, style),
-            *(f"{number:+.2f}" for number in numbers),
+            *("" if number is None else f"{number:+.2f}" for number in numbers),
         )
     return table
 

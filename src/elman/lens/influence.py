@@ -8,14 +8,15 @@ times what the message changed in the state, which is the tangent of leaving it 
 begin with a norm, which takes the length out of their input, so that the former sees little.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elman.bptt import Full, State
 from elman.data.message_stream import LaneWindow, MessageWindow
@@ -36,13 +37,14 @@ class Receipt:
         nats: log p(reply | all turns) - log p(reply | all but this one); above 0, it made the
             reply likelier.
         gradient: to first order, gradient times input.
-        linear: to first order, gradient times what the message changed in the state.
+        linear: to first order, gradient times what the message changed in the state; None where it
+            was not asked for.
     """
 
     message: int
     nats: float
     gradient: float
-    linear: float
+    linear: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,6 +56,8 @@ def receipts(
     reply: np.ndarray,
     start: State | None = None,
     most: int = MOST,
+    *,
+    linear: bool = False,
 ) -> list[Receipt]:
     """Receipts of a reply, for each turn before it.
 
@@ -63,6 +67,7 @@ def receipts(
         reply: likewise.
         start: the state before the first turn, (1, size) tensors; None: nothing was said before.
         most: only the last so many turns get a receipt; those before them are read, and stay.
+        linear: whether to add what costs a second, slower backward pass.
     """
     chatbot = bot.chatbot
     check_chain(chatbot)
@@ -75,8 +80,9 @@ def receipts(
         return []
     nats = left_out(chatbot, asked, reply, state)
     exact = (nats[1:] - nats[0]).tolist()
-    of_inputs, of_states = by_gradient(chatbot, asked, reply, state)
-    columns = zip(exact, of_inputs.tolist(), of_states.tolist(), strict=True)
+    effects = by_gradient(chatbot, asked, reply, state).tolist()
+    changes = by_state(chatbot, asked, reply, state).tolist() if linear else [None] * len(asked)
+    columns = zip(exact, effects, changes, strict=True)
     return [Receipt(first + n, *numbers) for n, numbers in enumerate(columns)]
 
 
@@ -99,36 +105,63 @@ def left_out(
 
 def by_gradient(
     chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
-) -> tuple[Tensor, Tensor]:
-    """What each turn adds to log p(reply) in nats, to first order, by one backward pass.
+) -> Tensor:
+    """Gradient of log p(reply) times input, summed over each turn's steps: (turns,), in nats.
 
-    Returns:
-        The gradient times the input, summed over the turn's steps: the embeddings of its tokens, or
-        the vector that the encoder makes of it, (turns,). And the gradient by the state after the
-        turn times what the turn changed in it, summed over the state, (turns,).
+    The input is what the layers through time are given: the embeddings of a turn's tokens, or the
+    vector that the encoder makes of it.
+    """
+    counted = [False] * len(turns) + [True]
+    lane = LaneWindow([*turns, reply], counted, carry=len(turns), fresh=False)
+    with frozen(chatbot), torch.enable_grad(), inputs_of(chatbot.through_time) as given:
+        nats = chatbot.loss(MessageWindow([lane]), state, Full()).nats
+    gradients = torch.autograd.grad(nats, given)
+    parts = [(x * dx).sum(dim=(1, 2)) for x, dx in zip(given, gradients, strict=True)]
+    steps = [chatbot.steps_of(turn) for turn in turns]
+    of_turns = -torch.cat(parts).detach()[: sum(steps)]
+    return torch.stack([part.sum() for part in of_turns.split(steps)])
+
+
+def by_state(
+    chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
+) -> Tensor:
+    """Gradient of log p(reply) by the state after each turn, times what the turn changed in it,
+    summed over the state: (turns,), in nats.
     """
     # Leaves of the graph, since no weight wants a gradient.
     states = [tuple(part.detach().clone().requires_grad_() for part in state)]
     with frozen(chatbot), torch.enable_grad():
-        inputs = [chatbot.inputs(turn).detach().requires_grad_() for turn in turns]
-        for given in inputs:
-            states.append(chatbot.carry(given, states[-1]))
+        for turn in turns:
+            states.append(chatbot.carry(chatbot.inputs(turn), states[-1]))
         lane = LaneWindow([reply], [True], carry=0, fresh=False)
         nats = chatbot.loss(MessageWindow([lane]), states[-1], Full()).nats
-    # Each with what its gradient is multiplied by; parts that a memory leaves empty have none.
-    along = [(given, given) for given in inputs]
-    for before, after in pairwise(states):
-        along += [(new, new - old) for old, new in zip(before, after, strict=True)]
-    wanted = [(at, times) for at, times in along if at.requires_grad]
+    moved = [[part for part in after if part.requires_grad] for after in states[1:]]
     gradients = iter(
         torch.autograd.grad(
-            -nats, [at for at, _ in wanted], allow_unused=True, materialize_grads=True
+            nats, [part for own in moved for part in own], allow_unused=True, materialize_grads=True
         )
     )
-    effects = torch.stack(
-        [
-            (next(gradients) * times).sum().detach() if at.requires_grad else nats.new_zeros(())
-            for at, times in along
-        ]
-    )
-    return effects[: len(turns)], effects[len(turns) :].view(len(turns), -1).sum(1)
+    effects = []
+    for before, after in pairwise(states):
+        effect = nats.new_zeros(())
+        for old, new in zip(before, after, strict=True):
+            if new.requires_grad:
+                effect = effect - (next(gradients) * (new - old)).sum()
+        effects.append(effect.detach())
+    return torch.stack(effects)
+
+
+@contextmanager
+def inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects what a module is called with, as leaves, so that gradients can be asked for."""
+    given: list[Tensor] = []
+
+    def take(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        given.append(arguments[0].detach().requires_grad_())
+        return given[-1], *arguments[1:]
+
+    hook = module.register_forward_pre_hook(take)
+    try:
+        yield given
+    finally:
+        hook.remove()

@@ -134,8 +134,9 @@ class FusedLoop(Loop):
     ) -> tuple[Tensor, Tensor, State, list[Tensor]]:
         cell, gates = self._cell, saved.gates
         if self._weight is not None and self._backward_weight is None:
+            # Transposed first: packing reads along rows.
             self._backward_weight = self._native.packed(
-                self._weight.t(), cell.hidden_size, 1, self._kind
+                self._weight.t().contiguous(), cell.hidden_size, 1, self._kind
             )
         dgx = torch.empty_like(gates)
         # Only a GRU puts something between the two projections.
