@@ -51,11 +51,13 @@ def by_definition(made: Pointer, ids: Tensor, hidden: Tensor, keep: Tensor, t: i
     scores = [(hidden[t, b] @ made.sentinel + made.sentinel_bias).exp()]
     copied = torch.zeros(V, dtype=torch.float64)
     for j in range(max(begin, t - made.length + 1), t + 1):
-        if ids[j, b] >= SPECIALS:
+        if ids[j, b] >= SPECIALS:  # and so is the first of no conversation
             before = made.before(hidden[j - 1, b]) if j else torch.zeros(KEY_SIZE).double()
-            score = (query @ (before + made.itself(hidden[j, b])) / KEY_SIZE**0.5).exp()
-            scores.append(score)
-            copied = copied + score * F.one_hot(ids[j, b], V)
+            score = query @ (before + made.itself(hidden[j, b])) / KEY_SIZE**0.5
+            if j and ids[j - 1, b] == ids[t, b]:
+                score = score + hidden[t, b] @ made.follow + made.follow_bias
+            scores.append(score.exp())
+            copied = copied + score.exp() * F.one_hot(ids[j, b], V)
     total = torch.stack(scores).sum()
     return scores[0] / total, copied / total
 

@@ -16,6 +16,9 @@ KEY_SIZE = 32
 SHUT = 0.03
 """Share of a full record at first, where no earlier state is like the present one."""
 
+FOLLOWS = 4.0
+"""At first, what a score gains where the token came after one like the present one."""
+
 QUERIES = 128
 """Steps whose scores exist at once: bounds memory."""
 
@@ -54,7 +57,8 @@ class Pointer(nn.Module):
     """Copies from the last L tokens by attention, as far as a sentinel lets it.
 
         k_j = K h_{j-1} + K' h_j           the key of token x_j: what came before it, and itself
-        a_j = (Q h_t) . k_j / sqrt(D)      for the last L tokens of the conversation, x_t included
+        a_j = (Q h_t) . k_j / sqrt(D)      for the last L tokens of the conversation, x_t included,
+              + (v . h_t + c) [x_{j-1} = x_t]    and more for what came after the present token
         s   = w . h_t + b                  the sentinel's score
         p(y) = g p_vocabulary(y) + sum of softmax(a, s)_j over x_j = y, with g = softmax(a, s)_s
 
@@ -81,6 +85,8 @@ class Pointer(nn.Module):
         with torch.no_grad():
             self.before.weight.copy_(self.query.weight)
         nn.init.zeros_(self.itself.weight)
+        self.follow = nn.Parameter(torch.zeros(size))
+        self.follow_bias = nn.Parameter(torch.tensor(FOLLOWS))
         self.sentinel = nn.Parameter(torch.zeros(size))
         self.sentinel_bias = nn.Parameter(torch.tensor(log(length / SHUT)))
 
@@ -189,9 +195,13 @@ class Pointer(nn.Module):
             hidden = hidden.to(keys.dtype).transpose(0, 1)
             scores = self.query(hidden / KEY_SIZE**0.5) @ keys.transpose(1, 2)
             sentinel = hidden @ self.sentinel + self.sentinel_bias
+            follow = hidden @ self.follow + self.follow_bias
         place = torch.arange(begin, begin + steps + self.length)
         last = place[self.length :].unsqueeze(1)  # of each step: its own token
         first = torch.maximum(last - self.length + 1, record.first[:, begin : begin + steps, None])
+        own = ids[:, self.length :].unsqueeze(2)
+        after = (ids.roll(1, 1).unsqueeze(1) == own) & (own >= SPECIALS)
+        scores = scores + after * follow.unsqueeze(2)
         seen = (place >= first) & (place <= last) & (ids >= SPECIALS).unsqueeze(1)
         scores = scores.masked_fill(~seen, -torch.inf)
         return torch.cat([scores, sentinel.unsqueeze(2)], 2).softmax(2), ids
