@@ -6,7 +6,7 @@
         --pid $! --only-summary
 
 Fails (exit code 1) on any answer that is neither 200 nor 429, and where the server's memory grew by
-2 % or more from the second minute to the end (Linux; `--pid` says which process it is).
+2 % or more from the end of the second minute on (Linux; `--pid` says which process it is).
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 from locust import HttpUser, between, events, task
 
-WARM = 60
+WARM = 120
 """Seconds until the caches are full and memory is measured first."""
 
 LINES = (

@@ -26,7 +26,7 @@ def test_llm_comply(served: Served, form: str) -> None:
     assert sum(each["status"] == "passed" for each in results) >= 6
 
 
-def test_schemathesis(served: Served) -> None:
+def test_schemathesis(served: Served, tmp_path: Path) -> None:
     checks = (
         "not_a_server_error,status_code_conformance,content_type_conformance,"
         "response_schema_conformance,negative_data_rejection"
@@ -36,5 +36,5 @@ def test_schemathesis(served: Served) -> None:
         "--max-examples", "5", "--phases", "coverage,fuzzing", "-c", checks, "--no-color",
         "--generation-database", "none", "--seed", "1", "--request-timeout", "30",
     ]  # fmt: skip
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout

@@ -25,7 +25,7 @@ from elman.serve.metrics import Metrics
 from elman.serve.records import Keeper, Record, Records
 from elman.serve.sampling import Wishes
 
-RECENT_BYTES = 64 << 20
+RECENT_BYTES = 32 << 20
 """Of states that are kept at hand, so that a conversation that goes on is not looked up."""
 
 
