@@ -45,21 +45,25 @@ def steps() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def by_definition(made: Pointer, ids: Tensor, hidden: Tensor, keep: Tensor, t: int, b: int) -> Any:
-    """g, and what is pointed at each of the V tokens, from one loop over the tokens before."""
+    """g, what is pointed at each of the V tokens, and what the logits are made of: a loop over the
+    tokens before.
+    """
     begin = max((s for s in range(t + 1) if not keep[s, b]), default=0)
     query = made.query(hidden[t, b])
     scores = [(hidden[t, b] @ made.sentinel + made.sentinel_bias).exp()]
-    copied = torch.zeros(V, dtype=torch.float64)
+    copied, read = torch.zeros(V).double(), torch.zeros(KEY_SIZE).double()
     for j in range(max(begin, t - made.length + 1), t + 1):
         if ids[j, b] >= SPECIALS:  # and so is the first of no conversation
             before = made.before(hidden[j - 1, b]) if j else torch.zeros(KEY_SIZE).double()
-            score = query @ (before + made.itself(hidden[j, b])) / KEY_SIZE**0.5
+            key = before + made.itself(hidden[j, b])
+            score = query @ key / KEY_SIZE**0.5
             if j and ids[j - 1, b] == ids[t, b]:
                 score = score + hidden[t, b] @ made.follow + made.follow_bias
             scores.append(score.exp())
             copied = copied + score.exp() * F.one_hot(ids[j, b], V)
+            read = read + score.exp() * key
     total = torch.stack(scores).sum()
-    return scores[0] / total, copied / total
+    return scores[0] / total, copied / total, hidden[t, b] + made.tell(read / total)
 
 
 @pytest.mark.parametrize("length", [1, 4, 50])
@@ -71,11 +75,12 @@ def test_what_is_pointed_at(length: int, queries: int, monkeypatch: pytest.Monke
     targets = torch.randint(SPECIALS, V, (T, B), generator=torch.Generator().manual_seed(2))
     targets[::2] = ids[::2]  # so that even the last token alone is worth pointing at
     record, _ = made.record(ids, hidden, zeros(made), keep)
-    pointed = made.point(record, hidden, targets)
+    told, pointed = made.point(record, hidden, targets)
     some = 0
     for t in range(T):
         for b in range(B):
-            gate, copied = by_definition(made, ids, hidden, keep, t, b)
+            gate, copied, expected = by_definition(made, ids, hidden, keep, t, b)
+            torch.testing.assert_close(told[t, b], expected, **EXACT)
             torch.testing.assert_close(pointed.log_gate[t, b], gate.log(), **EXACT)
             odds = copied[targets[t, b]] / gate
             torch.testing.assert_close(pointed.odds[t, b].exp(), odds, rtol=1e-12, atol=1e-12)
@@ -88,23 +93,25 @@ def test_a_record_is_the_same_however_it_was_cut(length: int) -> None:
     made = make(length)
     ids, hidden, keep = steps()
     record, whole = made.record(ids, hidden, zeros(made), keep)
-    logits = torch.randn(T, B, V, generator=torch.Generator().manual_seed(3))
+    weight = torch.randn(V, H, generator=torch.Generator().manual_seed(3)).double()
     targets = ids.roll(-1, 0)
-    expected = made.point(record, hidden, targets)
+    told, expected = made.point(record, hidden, targets)
     for cuts in [(5,), (1, 6, 8), tuple(range(1, T))]:
         state, begin = zeros(made), 0
         for end in (*cuts, T):
             span = slice(begin, end)
             part, state = made.record(ids[span], hidden[span], state, keep[span])
-            found = made.point(part, hidden[span], targets[span])
+            told_here, found = made.point(part, hidden[span], targets[span])
+            torch.testing.assert_close(told_here, told[span], rtol=1e-12, atol=1e-12)
             for one, other in zip(found, expected, strict=True):
                 torch.testing.assert_close(one, other[span], rtol=1e-12, atol=1e-12)
             if end == begin + 1:  # one step: the whole distribution, of which these are parts
-                says = made.mix(part, hidden[begin], logits[begin]).double()
+                logits = told[begin] @ weight.t()
+                says = made.mix(part, hidden[begin], lambda h: (h @ weight.t()).float()).double()
                 torch.testing.assert_close(
                     says.exp().sum(1), torch.ones(B).double(), rtol=0, atol=1e-6
                 )
-                of_words = logits[begin].double().log_softmax(1).gather(1, targets[begin, :, None])
+                of_words = logits.log_softmax(1).gather(1, targets[begin, :, None])
                 mixed = expected.log_gate[begin] + torch.logaddexp(
                     of_words[:, 0], expected.odds[begin]
                 )
@@ -157,9 +164,10 @@ def test_a_reset_forgets_the_record() -> None:
     other, after_much = made.record(ids, hidden, full, keep)
     for one, two in zip(after_nothing, after_much, strict=True):
         assert torch.equal(one, two)
-    for one, two in zip(
-        made.point(fresh, hidden, ids), made.point(other, hidden, ids), strict=True
-    ):
+    (told, pointed), (told_too, pointed_too) = (
+        made.point(record, hidden, ids) for record in (fresh, other)
+    )
+    for one, two in zip((told, *pointed), (told_too, *pointed_too), strict=True):
         assert torch.equal(one, two)
 
 
@@ -177,9 +185,9 @@ def test_gradients() -> None:
     def loss(hidden: Tensor, weight: Tensor, *values: Tensor) -> Tensor:
         def nats(hidden: Tensor) -> Tensor:
             record, _ = made.record(ids, hidden, state, keep)
-            pointed = made.point(record, hidden, targets)
+            told, pointed = made.point(record, hidden, targets)
             rest = linear_cross_entropy(
-                hidden.flatten(0, 1), weight, targets.flatten(), beside=pointed.odds.flatten()
+                told.flatten(0, 1), weight, targets.flatten(), beside=pointed.odds.flatten()
             )
             return rest - pointed.log_gate.sum()
 

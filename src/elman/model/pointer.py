@@ -1,5 +1,6 @@
 """A pointer over what was lately read and said, so that a reply can repeat it."""
 
+from collections.abc import Callable
 from math import log
 from typing import NamedTuple
 
@@ -60,7 +61,8 @@ class Pointer(nn.Module):
         a_j = (Q h_t) . k_j / sqrt(D)      for the last L tokens of the conversation, x_t included,
               + (v . h_t + c) [x_{j-1} = x_t]    and more for what came after the present token
         s   = w . h_t + b                  the sentinel's score
-        p(y) = g p_vocabulary(y) + sum of softmax(a, s)_j over x_j = y, with g = softmax(a, s)_s
+        z   = softmax(a, s)                shares: of each token, and g of the sentinel
+        p(y) = g p_vocabulary(y; h_t + R sum_j z_j k_j) + sum of z_j over x_j = y
 
     Source: Merity et al., "Pointer Sentinel Mixture Models" (2016); the key is made of the state
     that predicted the token, as in the continuous cache of Grave et al. (2016). Roles and END
@@ -87,6 +89,9 @@ class Pointer(nn.Module):
         nn.init.zeros_(self.itself.weight)
         self.follow = nn.Parameter(torch.zeros(size))
         self.follow_bias = nn.Parameter(torch.tensor(FOLLOWS))
+        # What was looked at, told to the vocabulary: a name that ends there is not to be spelled on.
+        self.tell = nn.Linear(KEY_SIZE, size, bias=False)
+        nn.init.zeros_(self.tell.weight)
         self.sentinel = nn.Parameter(torch.zeros(size))
         self.sentinel_bias = nn.Parameter(torch.tensor(log(length / SHUT)))
 
@@ -145,7 +150,7 @@ class Pointer(nn.Module):
         keys = keys.masked_fill(forgotten.unsqueeze(2), 0).flatten(1)
         return Record(whole_ids, whole_keys, first.t()), (ids, keys, last)
 
-    def point(self, record: Record, hidden: Tensor, targets: Tensor) -> Pointed:
+    def point(self, record: Record, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Pointed]:
         """How far each target is pointed at.
 
         Args:
@@ -154,54 +159,60 @@ class Pointer(nn.Module):
             targets: (T, B).
 
         Returns:
-            (T, B) each.
+            What the vocabulary's logits are made of, (T, B, H), and (T, B) tensors.
         """
-        parts = []
+        parts, tells = [], []
         for begin in range(0, len(hidden), QUERIES):
             span = slice(begin, begin + QUERIES)
-            shares, ids = self._shares(record, hidden[span], begin)
+            shares, ids, told = self._shares(record, hidden[span], begin)
+            tells.append(told)
             wanted = ids.unsqueeze(1) == targets[span].t().unsqueeze(2)
             copied = (shares[:, :, :-1] * wanted).sum(2)
             least = torch.finfo(shares.dtype).tiny  # its logarithm is a number
             log_gate = shares[:, :, -1].clamp(min=least).log()
             parts.append(Pointed(log_gate, copied.clamp(min=least).log() - log_gate))
-        return Pointed(*(torch.cat(each, 1).t() for each in zip(*parts, strict=True)))
+        pointed = Pointed(*(torch.cat(each, 1).t() for each in zip(*parts, strict=True)))
+        return torch.cat(tells), pointed
 
-    def mix(self, record: Record, hidden: Tensor, logits: Tensor) -> Tensor:
-        """log p of every token after one step.
+    def mix(self, record: Record, hidden: Tensor, say: Callable[[Tensor], Tensor]) -> Tensor:
+        """log p of every token after one step, (B, V).
 
         Args:
             record: of that step.
             hidden: (B, H).
-            logits: of the vocabulary, (B, V).
+            say: the vocabulary's logits, (B, V), of what `point` would give in its place.
         """
-        shares, ids = self._shares(record, hidden.unsqueeze(0), 0)
+        shares, ids, told = self._shares(record, hidden.unsqueeze(0), 0)
+        logits = say(told[0])
         of_words, of_record = shares[:, 0, -1:].float(), shares[:, 0, :-1].float()
         copied = torch.zeros_like(logits).scatter_add_(1, ids, of_record)
         return torch.logaddexp(logits.log_softmax(1) + of_words.log(), copied.log())
 
-    def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor]:
+    def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of N steps from the `begin`-th on.
 
         Returns:
             The share of each token that is looked at and, last, of the sentinel, (B, N, N + L + 1),
-            and the ids, (B, N + L). A token has none where it is further back than L, not yet
-            read, of another conversation, or not text.
+            the ids, (B, N + L), and what the vocabulary's logits are made of, (N, B, H). A token
+            has no share where it is further back than L, not yet read, of another conversation,
+            or not text.
         """
         steps = len(hidden)
         window = slice(begin, begin + steps + self.length)
         ids, keys = record.ids[:, window], record.keys[:, window]
-        with torch.autocast(hidden.device.type, enabled=False):
-            hidden = hidden.to(keys.dtype).transpose(0, 1)
-            scores = self.query(hidden / KEY_SIZE**0.5) @ keys.transpose(1, 2)
-            sentinel = hidden @ self.sentinel + self.sentinel_bias
-            follow = hidden @ self.follow + self.follow_bias
         place = torch.arange(begin, begin + steps + self.length)
         last = place[self.length :].unsqueeze(1)  # of each step: its own token
         first = torch.maximum(last - self.length + 1, record.first[:, begin : begin + steps, None])
-        own = ids[:, self.length :].unsqueeze(2)
-        after = (ids.roll(1, 1).unsqueeze(1) == own) & (own >= SPECIALS)
-        scores = scores + after * follow.unsqueeze(2)
         seen = (place >= first) & (place <= last) & (ids >= SPECIALS).unsqueeze(1)
-        scores = scores.masked_fill(~seen, -torch.inf)
-        return torch.cat([scores, sentinel.unsqueeze(2)], 2).softmax(2), ids
+        own = ids[:, self.length :].unsqueeze(2)
+        follows = (ids.roll(1, 1).unsqueeze(1) == own) & (own >= SPECIALS)
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.to(keys.dtype)
+            h = hidden.transpose(0, 1)
+            scores = self.query(h / KEY_SIZE**0.5) @ keys.transpose(1, 2)
+            scores = scores + follows * (h @ self.follow + self.follow_bias).unsqueeze(2)
+            scores = scores.masked_fill(~seen, -torch.inf)
+            sentinel = (h @ self.sentinel + self.sentinel_bias).unsqueeze(2)
+            shares = torch.cat([scores, sentinel], 2).softmax(2)
+            told = hidden + self.tell(shares[:, :, :-1] @ keys).transpose(0, 1)
+        return shares, ids, told

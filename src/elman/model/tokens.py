@@ -94,7 +94,8 @@ class TokensChatbot(Chatbot):
         pointed = None
         if self.pointer is not None:
             seen, record = self.pointer.record(window.inputs, hidden, record, window.keep)
-            pointed = self.pointer.point(seen, hidden, window.targets).at(counts)
+            hidden, pointed = self.pointer.point(seen, hidden, window.targets)
+            pointed = pointed.at(counts)
         nats = self.nats(hidden[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*layers, *record))
         return Loss(nats, targets, counts.numel(), after)
@@ -116,35 +117,41 @@ class TokensChatbot(Chatbot):
             self.stack, [x[n:] for x, n in zip(embedded, read, strict=True)], carried, unfold
         )
         hidden = [torch.cat(both) for both in zip(first, second, strict=True)]
-        pointed, record = self._pointed(tokens, hidden, record, read)
+        predictions, pointed, record = self._pointed(tokens, hidden, record, read)
         # The token that counts is predicted one step before it.
         counts = torch.cat([torch.from_numpy(counted_tokens(lane)[1:]) for lane in window.lanes])
         targets = torch.cat([lane[1:] for lane in tokens])[counts]
-        predictions = torch.cat([lane[:-1] for lane in hidden])[counts]
-        nats = self.nats(predictions, targets, None if pointed is None else pointed.at(counts))
+        pointed = None if pointed is None else pointed.at(counts)
+        nats = self.nats(predictions[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*carried, *record))
         return Loss(nats, targets, sum(map(len, tokens)), after)
 
     def _pointed(
         self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State, read: Sequence[int]
-    ) -> tuple[Pointed | None, State]:
-        """What the pointer makes of each lane's tokens but its first, one lane after another.
+    ) -> tuple[Tensor, Pointed | None, State]:
+        """What each lane's tokens but its first are predicted from, one lane after another.
 
         Args:
             tokens: of each lane, (T_i,).
             hidden: of each lane, (T_i, H).
             record: the pointer's state before them.
-            read: after how many tokens of each lane to take its state.
+            read: after how many tokens of each lane to take the pointer's state.
+
+        Returns:
+            What the vocabulary's logits are made of, (tokens, H); what the pointer makes of the
+            same tokens; and its state.
         """
         if self.pointer is None:
-            return None, record
+            return torch.cat([lane[:-1] for lane in hidden]), None, record
         ids = nn.utils.rnn.pad_sequence(list(tokens))
         states = nn.utils.rnn.pad_sequence(list(hidden))
         seen, record = self.pointer.record(ids, states, record, lengths=torch.tensor(read))
         lengths = torch.tensor([len(lane) - 1 for lane in tokens])
         ends = torch.arange(len(ids) - 1).unsqueeze(1) < lengths  # of what is not padding
-        pointed = self.pointer.point(seen, states[:-1], ids[1:])
-        return Pointed(*(each.t()[ends.t()] for each in pointed)), record
+        told, pointed = self.pointer.point(seen, states[:-1], ids[1:])
+        places = ends.t()
+        flat = Pointed(*(each.t()[places] for each in pointed))
+        return told.transpose(0, 1)[places], flat, record
 
     def _embed(self, tokens: Sequence[Tensor]) -> list[Tensor]:
         """The embeddings of each lane's ids."""
@@ -157,8 +164,9 @@ class TokensChatbot(Chatbot):
         tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
         layers, record = self._parts(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
-        pointed, record = self._pointed(tokens, hidden, record, [len(lane) for lane in tokens])
-        predictions = torch.cat([lane[:-1] for lane in hidden])
+        predictions, pointed, record = self._pointed(
+            tokens, hidden, record, [len(lane) for lane in tokens]
+        )
         targets = torch.cat([lane[1:] for lane in tokens])
         nats = self.costs(predictions, targets, pointed)
         per_lane = nats.split([len(lane) - 1 for lane in tokens])
@@ -188,11 +196,10 @@ class TokensChatbot(Chatbot):
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         layers, record = self._parts(state)
         hidden, layers = self._steps("stack")(self.embedding(token).unsqueeze(0), layers)
-        logits = self._say(hidden[0])
-        if self.pointer is not None:
-            seen, record = self.pointer.record(token.unsqueeze(0), hidden, record)
-            logits = self.pointer.mix(seen, hidden[0], logits)
-        return logits, (*layers, *record)
+        if self.pointer is None:
+            return self._say(hidden[0]), layers
+        seen, record = self.pointer.record(token.unsqueeze(0), hidden, record)
+        return self.pointer.mix(seen, hidden[0], self._say), (*layers, *record)
 
     def end_message(self, state: State) -> State:
         return self.step(torch.full((len(state[0]),), END), state)[1]
