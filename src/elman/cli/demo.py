@@ -51,6 +51,7 @@ def demo(
 
     flags = {
         "data.path": BUILT_IN,
+        "data.replies": 0,
         "data.test": True,
         "model.memory": memory,
         "model.cell": cell,

@@ -35,7 +35,7 @@ DIRECTIONS = 128
 NEAREST = 16
 """Different replies that the net ranks."""
 
-MOST = 50_000
+MOST = 20_000
 """Replies that are kept."""
 
 LONGEST = 200
