@@ -279,7 +279,7 @@ def test_a_state_that_cannot_be_trusted_is_read_anew(serving: Serving, harm: str
                     "gone": b"",
                 }[harm]
                 connection.execute(states.update().where(states.c.key == key).values(state=bad))
-        served.service.recent.clear()
+        served.service.models["ann"].recent.clear()
         again = ask(http, "and 2?", previous_response_id=first["id"], temperature=0)
         assert said(again) == said(right)
         assert again["elman"]["state"]["messages"] == 4

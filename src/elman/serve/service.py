@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +21,9 @@ from elman.serve.batching import LANES, WAITING, Batcher, Ended, Event, Failed, 
 from elman.serve.errors import ApiError, cannot_be_kept, full, no_such, no_such_model
 from elman.serve.keys import Keys
 from elman.serve.metrics import Metrics
+from elman.serve.recent import Recent, Remembered
 from elman.serve.records import Keeper, Record, Records
 from elman.serve.sampling import Wishes
-
-RECENT_BYTES = 32 << 20
-"""Of states that are kept at hand, so that a conversation that goes on is not looked up."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ class Model:
     made_by: bytes
     created: int
     batcher: Batcher
+    recent: Recent
 
 
 class Turn(NamedTuple):
@@ -45,43 +43,6 @@ class Turn(NamedTuple):
 
     role: str
     text: str
-
-
-class Remembered(NamedTuple):
-    """The state after a message, and how many tokens were read up to it."""
-
-    state: State
-    tokens: int
-
-
-class Recent:
-    """The states that were used last, by key."""
-
-    def __init__(self, most: int = RECENT_BYTES) -> None:
-        self._most, self._size = most, 0
-        self._kept: OrderedDict[bytes, Remembered] = OrderedDict()
-
-    def get(self, key: bytes) -> Remembered | None:
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
-
-    def clear(self) -> None:
-        self._kept.clear()
-        self._size = 0
-
-    def put(self, key: bytes, state: State, tokens: int) -> None:
-        if key in self._kept:
-            self._size -= _size(self._kept.pop(key).state)
-        self._kept[key] = Remembered(state, tokens)
-        self._size += _size(state)
-        while self._size > self._most:
-            self._size -= _size(self._kept.popitem(last=False)[1].state)
-
-
-def _size(state: State) -> int:
-    return sum(tensor.nbytes for tensor in state)
 
 
 @dataclass
@@ -183,10 +144,16 @@ class Service:
     ) -> None:
         self.store, self.records, self.keys = store, Records(store), Keys(store)
         self.keeper = Keeper(store)
-        self.recent = Recent()
         self._posts: Post | None = None
         self.models = {
-            name: Model(name, bot, state_digest(bot), _made(bot.path), Batcher(bot, lanes, waiting))
+            name: Model(
+                name,
+                bot,
+                state_digest(bot),
+                _made(bot.path),
+                Batcher(bot, lanes, waiting),
+                Recent(bot.chatbot),
+            )
             for name, bot in bots.items()
         }
         self.metrics = Metrics(self.models)
@@ -217,17 +184,19 @@ class Service:
         nodes: list[Node] = []
         for turn in turns:
             nodes.append(memory.after(nodes[-1] if nodes else None, turn.role, turn.text))
-        number, found = self._longest(memory, nodes)
+        number, found = self._longest(model, memory, nodes)
         unread = [memory.ids(node) for node in nodes[number:]]
         return Prompt(
             model, memory, nodes[-1], nodes, found.state, unread, found.tokens,
             self._said_last(memory, nodes),
         )  # fmt: skip
 
-    def _longest(self, memory: Memory, nodes: Sequence[Node]) -> tuple[int, Remembered]:
+    def _longest(
+        self, model: Model, memory: Memory, nodes: Sequence[Node]
+    ) -> tuple[int, Remembered]:
         """The longest beginning of a conversation that is known: its length, and what is known."""
         for number in range(len(nodes), 0, -1):
-            if found := self.recent.get(nodes[number - 1].key):
+            if found := model.recent.get(nodes[number - 1].key):
                 break
         else:
             number, found = 0, Remembered(memory.bot.chatbot.initial_state(1), 0)
@@ -266,9 +235,9 @@ class Service:
                 old = memory.adopt(self.store.path(connection, owner, record.key))
                 last = old[-1]
         if old:
-            number, found = self._longest(memory, old)
+            number, found = self._longest(model, memory, old)
             unread = old[number:]
-        elif (at_hand := self.recent.get(last.key)) is not None:
+        elif (at_hand := model.recent.get(last.key)) is not None:
             found, unread = at_hand, []
         else:
             with self.store.reading() as connection:
@@ -316,12 +285,12 @@ class Service:
     def remember(self, prompt: Prompt, event: Read | Ended, text: str = "") -> Node:
         """Have a state at hand: of the last message, or of a reply to it."""
         if isinstance(event, Read):
-            self.recent.put(prompt.asked.key, event.state, prompt.tokens)
+            prompt.model.recent.put(prompt.asked.key, event.state, prompt.tokens)
             return prompt.asked
         if not event.said:
             return prompt.asked
         node = prompt.memory.after(prompt.asked, "bot", text, event.said)
-        self.recent.put(node.key, event.state, prompt.tokens + len(event.said) + 2)
+        prompt.model.recent.put(node.key, event.state, prompt.tokens + len(event.said) + 2)
         return node
 
     async def keep(

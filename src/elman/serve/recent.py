@@ -1,0 +1,60 @@
+"""The states that were used last, at hand in memory."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch
+
+from elman.bptt import State
+from elman.model.chatbot import Chatbot
+
+RECENT_BYTES = 32 << 20
+"""Of states, for each bot: a conversation that goes on is not looked up on disk."""
+
+
+class Remembered(NamedTuple):
+    """The state after a message, and how many tokens were read up to it."""
+
+    state: State
+    tokens: int
+
+
+class Recent:
+    """States by key, in the rows of a few tensors that are made once.
+
+    Thousands of small tensors that come and go would leave holes in the process's memory, which
+    would then grow under load.
+
+    Args:
+        chatbot: whose states.
+        most: bytes.
+    """
+
+    def __init__(self, chatbot: Chatbot, most: int = RECENT_BYTES) -> None:
+        size = sum(part.size * part.dtype.itemsize for part in chatbot.state_spec)
+        self._rows: State = chatbot.initial_state(max(1, most // size))
+        self._kept: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+        self._free = list(range(len(self._rows[0])))
+
+    def get(self, key: bytes) -> Remembered | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        row, tokens = found
+        return Remembered(tuple(tensor[row : row + 1].clone() for tensor in self._rows), tokens)
+
+    def put(self, key: bytes, state: State, tokens: int) -> None:
+        """Keep a state in the place of the one that was not used for longest."""
+        if key in self._kept:
+            row, _ = self._kept.pop(key)
+        else:
+            row = self._free.pop() if self._free else self._kept.popitem(last=False)[1][0]
+        with torch.no_grad():
+            for kept, tensor in zip(self._rows, state, strict=True):
+                kept[row] = tensor[0]
+        self._kept[key] = (row, tokens)
+
+    def clear(self) -> None:
+        self._free += [row for row, _ in self._kept.values()]
+        self._kept.clear()
