@@ -57,8 +57,12 @@ def by_definition(made: Pointer, ids: Tensor, hidden: Tensor, keep: Tensor, t: i
             before = made.before(hidden[j - 1, b]) if j else torch.zeros(KEY_SIZE).double()
             key = before + made.itself(hidden[j, b])
             score = query @ key / KEY_SIZE**0.5
-            if j and ids[j - 1, b] == ids[t, b]:
-                score = score + hidden[t, b] @ made.follow + made.follow_bias
+            for back, gain in enumerate(made.follow(hidden[t, b])):
+                alike = all(
+                    min(j - 1 - n, t - n) >= 0 and ids[j - 1 - n, b] == ids[t - n, b] >= SPECIALS
+                    for n in range(back + 1)
+                )
+                score = score + gain * (alike and j > t - made.length + back)
             scores.append(score.exp())
             copied = copied + score.exp() * F.one_hot(ids[j, b], V)
             read = read + score.exp() * key

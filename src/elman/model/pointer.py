@@ -17,8 +17,8 @@ KEY_SIZE = 32
 SHUT = 0.03
 """Share of a full record at first, where no earlier state is like the present one."""
 
-FOLLOWS = 4.0
-"""At first, what a score gains where the token came after one like the present one."""
+FOLLOWS = (4.0, 2.0)
+"""At first, what a score gains where the same token, and the same two, came before as now."""
 
 QUERIES = 128
 """Steps whose scores exist at once: bounds memory."""
@@ -59,7 +59,8 @@ class Pointer(nn.Module):
 
         k_j = K h_{j-1} + K' h_j           the key of token x_j: what came before it, and itself
         a_j = (Q h_t) . k_j / sqrt(D)      for the last L tokens of the conversation, x_t included,
-              + (v . h_t + c) [x_{j-1} = x_t]    and more for what came after the present token
+              + (v . h_t + c) [x_{j-1} = x_t]    and more for what came after the present token,
+              + (v' . h_t + c') [x_{j-2} x_{j-1} = x_{t-1} x_t]    and after the last two
         s   = w . h_t + b                  the sentinel's score
         z   = softmax(a, s)                shares: of each token, and g of the sentinel
         p(y) = g p_vocabulary(y; h_t + R sum_j z_j k_j) + sum of z_j over x_j = y
@@ -87,9 +88,11 @@ class Pointer(nn.Module):
         with torch.no_grad():
             self.before.weight.copy_(self.query.weight)
         nn.init.zeros_(self.itself.weight)
-        self.follow = nn.Parameter(torch.zeros(size))
-        self.follow_bias = nn.Parameter(torch.tensor(FOLLOWS))
-        # What was looked at, told to the vocabulary: a name that ends there is not to be spelled on.
+        self.follow = nn.Linear(size, len(FOLLOWS))
+        nn.init.zeros_(self.follow.weight)
+        with torch.no_grad():
+            self.follow.bias.copy_(torch.tensor(FOLLOWS))
+        # The vocabulary is told what was looked at: a name that ends there is not to be spelled on.
         self.tell = nn.Linear(KEY_SIZE, size, bias=False)
         nn.init.zeros_(self.tell.weight)
         self.sentinel = nn.Parameter(torch.zeros(size))
@@ -204,13 +207,19 @@ class Pointer(nn.Module):
         last = place[self.length :].unsqueeze(1)  # of each step: its own token
         first = torch.maximum(last - self.length + 1, record.first[:, begin : begin + steps, None])
         seen = (place >= first) & (place <= last) & (ids >= SPECIALS).unsqueeze(1)
-        own = ids[:, self.length :].unsqueeze(2)
-        follows = (ids.roll(1, 1).unsqueeze(1) == own) & (own >= SPECIALS)
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(keys.dtype)
             h = hidden.transpose(0, 1)
             scores = self.query(h / KEY_SIZE**0.5) @ keys.transpose(1, 2)
-            scores = scores + follows * (h @ self.follow + self.follow_bias).unsqueeze(2)
+            alike = torch.ones_like(seen)
+            for back, gain in enumerate(self.follow(h).unbind(2)):
+                now = ids[:, self.length - back : self.length - back + steps].unsqueeze(2)
+                then = ids.roll(back + 1, 1).unsqueeze(1)
+                # What came before the oldest token is not known in every way of reading it.
+                alike = (
+                    alike & (then == now) & (now >= SPECIALS) & (place > last - self.length + back)
+                )
+                scores = scores + alike * gain.unsqueeze(2)
             scores = scores.masked_fill(~seen, -torch.inf)
             sentinel = (h @ self.sentinel + self.sentinel_bias).unsqueeze(2)
             shares = torch.cat([scores, sentinel], 2).softmax(2)
