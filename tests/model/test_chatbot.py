@@ -176,5 +176,6 @@ def test_carrying_a_message_into_all_lanes_is_reading_it_in_each(
     carried = chatbot.carry(chatbot.inputs(message), lanes)
     for lane in range(4):
         own = tuple(part[lane : lane + 1] for part in lanes)
-        alone = chatbot.read(message, own)
+        # What carries a gradient is the layers' part: a pointer's record is not in it.
+        alone = chatbot.read(message, own)[: len(carried)]
         assert_equal_states(tuple(part[lane : lane + 1].detach() for part in carried), alone)

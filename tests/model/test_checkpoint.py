@@ -31,6 +31,7 @@ def test_what_is_on_disk(trained: Path) -> None:
         "config.json",
         "model.safetensors",
         "tokenizer.json",
+        "replies.safetensors",
         "resume.safetensors",
         "log.jsonl",
     }

@@ -161,7 +161,8 @@ def weights_digest(chatbot: Chatbot) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(chatbot.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+        flat = tensor.detach().contiguous().reshape(-1)  # a scalar cannot be viewed as bytes
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
