@@ -174,7 +174,7 @@ def accuracy(bot: Bot, distance: int, questions: int, seed: int) -> float:
     with torch.no_grad():
         _, state = bot.chatbot.score(histories, bot.chatbot.initial_state(len(histories)))
     greedy = Sampling(temperature=0, repetition_penalty=1, longest=40)
-    said = [bot.tokenizer.decode(reply) for reply in reply_batch(bot.chatbot, state, greedy)]
+    said = [bot.tokenizer.decode(own.tokens) for own in reply_batch(bot.chatbot, state, greedy)]
     return sum(a == messages[-1] for a, messages in zip(said, asked, strict=True)) / questions
 
 

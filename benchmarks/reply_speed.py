@@ -10,6 +10,7 @@ history is 20 messages long; its length does not matter, since the state is what
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -76,22 +77,14 @@ def main() -> None:
     bot.chatbot.pack()
     generator = sampling.generator()
     for samples in (1, 8):
-        ranking = Ranking(samples=samples)
-        taken = milliseconds(
-            lambda ranking=ranking: generated(bot.chatbot, state, sampling, ranking, generator),  # type: ignore[misc]
-            arguments.times,
-        )
+        make = partial(generated, bot.chatbot, state, sampling, Ranking(samples=samples), generator)
+        taken = milliseconds(make, arguments.times)
         print(f"| made, {TOKENS} tokens, the best of {samples} | {taken:.0f} |")
     for number in (100_000, 1_000_000):
         if number <= arguments.most:
             index = index_of(number, state, bot.tokenizer.vocabulary_size)
-            search = milliseconds(
-                lambda index=index: index.nearest(bot.chatbot, state), arguments.times
-            )  # type: ignore[misc]
-            whole = milliseconds(
-                lambda index=index: index.best(bot.chatbot, state, 0.5),  # type: ignore[misc]
-                arguments.times,
-            )
+            search = milliseconds(partial(index.nearest, bot.chatbot, state), arguments.times)
+            whole = milliseconds(partial(index.best, bot.chatbot, state, 1.0), arguments.times)
             print(f"| found among {number:,}, then ranked | {whole:.0f} |")
             print(f"| of that, the search | {search:.0f} |")
 

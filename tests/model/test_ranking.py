@@ -14,6 +14,7 @@ from elman.model.ranking import (
     Candidate,
     Likelihoods,
     Ranking,
+    Tokens,
     draw,
     fresh,
     generated,
@@ -31,7 +32,7 @@ def chatbot(request: pytest.FixtureRequest) -> Chatbot:
     bot = build(config, VOCABULARY).eval()
     with torch.no_grad():  # begins as nothing: nobody's history would count
         for parameter in bot.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
     return bot
 
 
@@ -41,7 +42,7 @@ def states(chatbot: Chatbot, batch: int) -> tuple[torch.Tensor, ...]:
 
 
 def test_likelihoods_are_those_of_reading_the_reply(chatbot: Chatbot) -> None:
-    replies = [[(5, 6), (7,)], [(8, 9, 10)]]
+    replies: list[list[Tokens]] = [[(5, 6), (7,)], [(8, 9, 10)]]
     state = states(chatbot, 2)
     found = likelihoods(chatbot, state, replies)
     for row, own in enumerate(replies):
