@@ -653,17 +653,21 @@ def test_on_a_phone(browser: Browser, served: Served) -> None:
 def test_why(page: Page) -> None:
     said(page, "what is 2 plus 1?")
     last(page, "Why this?").click()
-    expect(bar(page)).to_contain_text("not available")
+    expect(messages(page).nth(0).locator(".influence")).to_contain_text("nats")
+    expect(page.locator(".influence:visible")).to_have_count(1)
 
-    def measured(route: Route) -> None:
+
+def test_why_where_another_bot_has_taken_the_name(page: Page) -> None:
+    said(page, "what is 2 plus 1?")
+
+    def forgotten(route: Route) -> None:
         answer = route.fetch().json()
-        answer["elman"]["influence"] = [{"message": 0, "nats": 1.5}, {"message": 9, "nats": 1.0}]
+        answer["elman"]["influence"] = None
         route.fulfill(json=answer)
 
-    page.route("**/v1/responses/*?why=true", measured)
+    page.route("**/v1/responses/*?why=true", forgotten)
     last(page, "Why this?").click()
-    expect(messages(page).nth(0).locator(".influence")).to_have_text("+1.50 nats")
-    expect(page.locator(".influence:visible")).to_have_count(1)
+    expect(bar(page)).to_contain_text("not available")
 
 
 PAYLOADS = [

@@ -69,10 +69,24 @@ class State(BaseModel):
     messages: int = Field(description="How many messages it has read and said.")
 
 
+class Influence(BaseModel):
+    """What one earlier message did for a reply."""
+
+    message: int = Field(description="Its number in the conversation, from 0.")
+    nats: float = Field(
+        description="By how much it made the reply likelier: log p of it, less log p with this "
+        "message left out."
+    )
+    gradient: float = Field(description="The same to first order: gradient times input.")
+
+
 class ElmanFacts(BaseModel):
     """What only this server tells."""
 
     state: State
+    influence: list[Influence] | None = Field(
+        None, description="Where it was asked for, and the bot is still the one that replied."
+    )
 
 
 class OutputText(BaseModel):

@@ -25,6 +25,7 @@ from elman.serve.responses import (
 )
 from elman.serve.service import Model, Service
 from elman.serve.stream import EventStream, unless_gone
+from elman.serve.why import influence
 from elman.serve.wire import sse
 
 SENTENCE = {"model": ErrorResponse}
@@ -127,14 +128,19 @@ async def compact(owner: Owner) -> None:
 
 
 @router.get("/responses/{response_id}")
-def get_response(request: Request, owner: Owner, response_id: Id) -> ResponseObject:
-    """A response that was kept."""
+def get_response(
+    request: Request, owner: Owner, response_id: Id, why: bool = False
+) -> ResponseObject:
+    """A response that was kept; with `why`, what each earlier message did for it."""
     service = service_of(request)
     with service.store.reading() as connection:
         record = service.records.get(connection, owner, response_id)
     if record is None:
         raise no_such("response", response_id)
-    return response_of(record)
+    found = response_of(record)
+    if why:
+        found.elman.influence = influence(service, owner, record)
+    return found
 
 
 @router.delete("/responses/{response_id}")

@@ -155,7 +155,7 @@ async function why(turn) {
   const influence = got.elman?.influence;
   const elements = conversation.tree.path(turn.id)
     .flatMap((before) => [view.element(before, "said"), view.element(before, "reply")]);
-  if (!influence?.length) say("What made this reply is not available: this server does not measure it.");
+  if (!influence?.length) say("What made this reply is not available: another bot has taken its name since.");
   else if (influenceBars(influence, elements)) say("The bars show how much each message made this reply likelier.");
 }
 
