@@ -20,7 +20,7 @@ MOST_MESSAGES = 512
 MOST_TOKENS = 1 << 13
 """Of the stretch that is differentiated as a whole; of a longer conversation it is the end."""
 
-CLOSE_TOKENS = 1 << 11
+CLOSE_TOKENS = 1 << 10
 """Of the stretch's end that is unfolded at several lengths, and shown token by token."""
 
 HEARD = 64

@@ -200,6 +200,10 @@ class Chatbot(nn.Module, ABC):
             before it, (messages,); and the state of each lane after its last message.
         """
 
+    def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
+        """What `score` says of one message for each lane, (lanes,), where no state is wanted."""
+        return torch.cat(self.score([[message] for message in messages], state)[0])
+
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
         """The state after one whole message, for one lane."""
         return self.absorb([self.pieces(np.asarray(message))], state)

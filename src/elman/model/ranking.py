@@ -10,7 +10,7 @@ Dividing by the length would prefer short replies, not dividing at all long ones
 that is likelier than all others together is right, and is not outdone by a rarer one.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import NamedTuple
@@ -124,16 +124,30 @@ def log_likelihoods(
         state: of some conversations; None: nothing was said before.
         rows: for each reply the row of its conversation in `state`.
     """
-    found = [torch.zeros(0, dtype=torch.float64)]
-    for begin in range(0, len(replies), LANES):
-        some = [[_message(tokens)] for tokens in replies[begin : begin + LANES]]
+    found = torch.zeros(len(replies), dtype=torch.float64)
+    for group in _alike([len(tokens) for tokens in replies]):
         own = (
-            chatbot.initial_state(len(some))
+            chatbot.initial_state(len(group))
             if state is None
-            else tuple(tensor[rows[begin : begin + LANES]] for tensor in state)
+            else tuple(tensor[[rows[n] for n in group]] for tensor in state)
         )
-        found += chatbot.score(some, own)[0]
-    return -torch.cat(found)
+        found[group] = -chatbot.costs_of([_message(replies[n]) for n in group], own)
+    return found
+
+
+def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Groups of up to `LANES`, by number, of which none is over twice as long as another."""
+    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
+    begin = 0
+    while begin < len(order):
+        end = begin + 1
+        while (
+            end < min(len(order), begin + LANES)
+            and 2 * lengths[order[end]] >= lengths[order[begin]]
+        ):
+            end += 1
+        yield order[begin:end]
+        begin = end
 
 
 def ranked(
