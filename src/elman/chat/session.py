@@ -94,10 +94,11 @@ class Session:
 
     @property
     def facts(self) -> StateFacts:
+        layers = len(self._bot.chatbot.through_time.state_spec(""))  # a record is not a vector
         return StateFacts(
             bytes=sum(tensor.nbytes for tensor in self.state),
             messages=0 if self._head is None else self._head.depth,
-            norm=float(torch.cat(self.state, dim=1).norm()),
+            norm=float(torch.cat(self.state[:layers], dim=1).norm()),
         )
 
     @property

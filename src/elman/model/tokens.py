@@ -164,16 +164,29 @@ class TokensChatbot(Chatbot):
         tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
         layers, record = self._parts(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
+        per_lane, record = self._token_costs(tokens, hidden, record)
+        nats = [_per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)]
+        return nats, (*layers, *record)
+
+    @torch.no_grad()
+    def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
+        # All in one run: what is computed after the end of a lane is not looked at.
+        tokens = [torch.from_numpy(message.astype(np.int64)) for message in messages]
+        layers, record = self._parts(state)
+        together, _ = self.stack(self.embedding(nn.utils.rnn.pad_sequence(tokens)), layers)
+        hidden = [together[: len(lane), row] for row, lane in enumerate(tokens)]
+        per_lane, _ = self._token_costs(tokens, hidden, record)
+        return torch.stack([costs.sum() for costs in per_lane])
+
+    def _token_costs(
+        self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State
+    ) -> tuple[Sequence[Tensor], State]:
+        """-log p of each lane's tokens but its first, and the pointer's state after them."""
         predictions, pointed, record = self._pointed(
             tokens, hidden, record, [len(lane) for lane in tokens]
         )
-        targets = torch.cat([lane[1:] for lane in tokens])
-        nats = self.costs(predictions, targets, pointed)
-        per_lane = nats.split([len(lane) - 1 for lane in tokens])
-        return [_per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)], (
-            *layers,
-            *record,
-        )
+        nats = self.costs(predictions, torch.cat([lane[1:] for lane in tokens]), pointed)
+        return nats.split([len(lane) - 1 for lane in tokens]), record
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
         return np.split(message, range(PIECE, len(message), PIECE))
