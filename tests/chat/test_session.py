@@ -240,3 +240,13 @@ def test_a_state_from_a_file_is_where_a_session_begins(bot: Bot, tmp_path: Path)
         assert equal(there.state, here.state)
         again = Session(bot, store=store, name="tea")
         assert again.facts == there.facts == here.facts
+
+
+def test_a_message_too_long_to_be_read_at_once_changes_nothing(bot: Bot) -> None:
+    here = session(bot)
+    say(here, "hello")
+    before = here.state
+    with pytest.raises(ElmanError, match=r"10,000,000 bytes, and at most 200,000"):
+        here.say("x" * 10_000_000)
+    assert equal(here.state, before)
+    assert here.facts.messages == 2

@@ -18,6 +18,9 @@ from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_state, save_state
 from elman.model.decoding import Sampling
 
+LONGEST = 200_000
+"""Bytes of a message: some ten seconds of reading."""
+
 AVOID = 5
 """Exchanges, whose replies are not given again where another is about as good."""
 
@@ -223,6 +226,11 @@ class Session:
         """A message of the user's as the bot reads it."""
         if not text.strip():
             raise ElmanError("there is nothing in the message")
+        if (size := len(text.encode(errors="replace"))) > LONGEST:
+            raise ElmanError(
+                f"this message has {size:,} bytes, and at most {LONGEST:,} are read at once: "
+                "say it in parts"
+            )
         return text if self._speaker is None else named(self._speaker, text)
 
     def _read(self, role: str, text: str) -> None:
