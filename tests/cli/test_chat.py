@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from elman.cli.replying import MUTUAL, SAMPLES
 from elman.cli.text import plain
+from elman.model.ranking import Ranking
 
 Run = Callable[..., Any]
 
@@ -165,3 +167,8 @@ def test_why_without_the_training_data_says_what_is_gone(elman: Run, trained: Pa
     ran = elman("chat", "base", "--seed", 1, "--why", given="hello\n")
     assert ran.code == 0
     assert "none, for the conversations that the base learned from do not come" in ran.out
+
+
+def test_the_options_defaults_are_those_of_the_ranking() -> None:
+    """They are written out, so that asking for help imports nothing heavy."""
+    assert (Ranking().samples, Ranking().mutual) == (SAMPLES, MUTUAL)

@@ -99,7 +99,8 @@ class Dataset:
     def again(cls, saved: Mapping[str, Any]) -> Self:
         """What a bot learned from, as the table `data` of its configuration has it."""
         names = ("encoding", "bot", "others", "gap", "split", "drop", "redact", "rename")
-        return cls(saved["path"], lenient=True, **{name: saved[name] for name in names})
+        given = {name: saved[name] for name in names if name in saved}
+        return cls(saved["path"], lenient=True, **given)
 
     def _reads(self, changes: Sequence[Change]) -> Reading:
         return Reading(self.gap, self._drop, _composed(changes), self._hides)

@@ -154,13 +154,7 @@ def training_lines(bot: Bot) -> Lines:
         raise ElmanError("it was trained on standard input, which is gone")
     if path != BUILT_IN and not Path(path).exists():
         raise ElmanError(f"{path}: what it was trained on is not there any more")
-    view = {name: data[name] for name in VIEW if name in data}
-    dataset = Dataset(path, data["encoding"], bot=data["bot"], lenient=True, **view)
-    return Lines(_learned(dataset, data["test"], data["learn_from"]))
-
-
-VIEW = ("others", "gap", "split", "drop", "redact", "rename")
-"""What of a configuration decides how the conversations are seen."""
+    return Lines(_learned(Dataset.again(data), data["test"], data["learn_from"]))
 
 
 def _learned(dataset: Dataset, test: bool, learn_from: str) -> Iterator[str]:

@@ -174,7 +174,6 @@ def build(
     most: int,
     heldout: Corpus | None = None,
     mutual: float = 0.0,
-    progress: Callable[[float], None] = lambda share: None,
 ) -> ReplyIndex | None:
     """Read conversations and keep their replies.
 
@@ -186,7 +185,6 @@ def build(
         most: replies that are kept, about: of more, conversations are drawn.
         heldout: conversations to count wrong answers on.
         mutual: as in `Ranking`.
-        progress: told the share that is read.
 
     Returns:
         None where nobody replies.
@@ -195,14 +193,11 @@ def build(
     states: list[Tensor] = []
     numbers: list[int] = []
     known: dict[Tokens, int] = {}
-    read = 0
     for place in walk(chatbot, corpus):
         rows, said = _replies(place.messages, place.number, learn_from)
         if rows:
             states.append(_flat(chatbot, tuple(tensor[rows] for tensor in place.before)).half())
             numbers += [known.setdefault(tokens, len(known)) for tokens in said]
-        read += sum(map(len, place.messages))
-        progress(read / len(corpus.ids))
     if not known:
         return None
     flat = torch.cat(states)
