@@ -30,7 +30,7 @@ REPLIES = "replies.safetensors"
 FORMAT = 1
 
 DIRECTIONS = 128
-"""Numbers that are kept of a state: its main directions (LOG.md: more of them find no more)."""
+"""Numbers that are kept of a state: its main directions. A choice; fewer or more were not tried."""
 
 NEAREST = 16
 """Different replies that the net ranks."""
