@@ -1,7 +1,7 @@
 """Minutes to quality: held-out bits per byte after the same minutes, Elman and what else there is.
 
     pip install x-transformers minGRU-pytorch xlstm     # the peers
-    python benchmarks/minutes.py --search               # every contender's trials, 3 minutes each
+    python benchmarks/minutes.py --search --threads 1   # every contender's trials, 3 minutes each
     python benchmarks/minutes.py                        # 1, 3 and 10 minutes with what was found
 
 Everything learns from the built-in conversations, from nothing, and is scored on their test part,
@@ -45,7 +45,6 @@ OVERLAP = 2
 ELMAN: tuple[dict[str, Any], ...] = (
     {},
     {"train": {"lr": 4e-3}},
-    {"model": {"hidden_size": 256}},
     {"model": {"mlp": 1.0}},
 )
 """Elman's trials: its recipe, and what could be better."""
@@ -169,7 +168,8 @@ def search(names: list[str], minutes: float) -> None:
         trials = ELMAN if name == "elman" else PEERS[name].trials
         done = found.setdefault(name, [])
         for trial in trials[len(done) :]:
-            done.append({"trial": trial, "minutes": minutes, **run(name, trial, minutes, 0)})
+            how = {"trial": trial, "minutes": minutes, "threads": torch.get_num_threads()}
+            done.append(how | run(name, trial, minutes, 0))
             print(name, json.dumps(done[-1]), flush=True)
             FOUND.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 

@@ -179,14 +179,14 @@ PEERS = {
         PlainLSTM,
         SMALLEST,
         False,
-        (_trial(384, 3e-3), _trial(384, 6e-3), _trial(512, 3e-3), _trial(256, 6e-3)),
+        (_trial(384, 3e-3), _trial(384, 6e-3), _trial(256, 6e-3)),
     ),
     "lstm-residual": Peer(
         "residual torch.nn.LSTM, BPE, bfloat16",
         ResidualLSTM,
         4096,
         True,
-        (_trial(384, 3e-3), _trial(384, 5e-3), _trial(384, 3e-3, 32), _trial(256, 3e-3)),
+        (_trial(384, 3e-3), _trial(384, 5e-3), _trial(256, 3e-3)),
     ),
     "transformer": Peer(
         "Transformer (x-transformers), BPE",
@@ -197,7 +197,6 @@ PEERS = {
             _trial(192, 3e-3, 16, 64, layers=4, block=64),
             _trial(192, 1.5e-3, 8, 128, layers=4, block=128),
             _trial(256, 1.5e-3, 16, 64, layers=4, block=64),
-            _trial(192, 3e-3, 16, 64, layers=3, block=64),
         ),
     ),
     "mingru": Peer(
@@ -209,7 +208,6 @@ PEERS = {
             _trial(256, 3e-3, layers=3),
             _trial(384, 3e-3, layers=3),
             _trial(256, 5e-3, layers=2),
-            _trial(384, 2e-3, layers=2),
         ),
     ),
     "xlstm": Peer(
@@ -221,7 +219,6 @@ PEERS = {
             _trial(192, 3e-3, 16, 64, layers=3, block=64),
             _trial(256, 2e-3, 16, 64, layers=2, block=64),
             _trial(192, 1.5e-3, 8, 128, layers=3, block=128),
-            _trial(128, 3e-3, 16, 64, layers=4, block=64),
         ),
     ),
 }

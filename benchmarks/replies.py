@@ -1,21 +1,26 @@
-"""What is replied where the reply can be known: bookings and orders, held out.
+"""What is replied: in bookings and orders, where the reply can be known, and in small talk.
 
     pip install x-transformers
-    python benchmarks/replies.py --data DIR --json replies.json      # 40 minutes a set; resumable
+    python benchmarks/replies.py --data DIR --json replies.json      # 15 minutes a row; resumable
 
 DIR holds sets of task dialogues, each a folder with train.jsonl.gz and test.jsonl.gz of turns (the
-Schema-Guided Dialogues and Taskmaster-4's coffee orders were used). Each contender learns from the
-training file in the same minutes, everything included, and replies in 200 places of the test file,
-drawn by seed: Elman from nothing and from the base, in each of its ways to reply, and the
-Transformer of peers.py, which takes the likeliest token each time. `known` is the share of real
-replies that stand word for word in the training file.
+Schema-Guided Dialogues and Taskmaster-4's coffee orders were used); the small talk is the built-in
+one, with its own test part. Each contender learns in the same minutes, everything included, and
+replies in 200 places of what is held out, drawn by seed: Elman from nothing and from the base, in
+each of its ways to reply, and the Transformer of peers.py, which takes the likeliest token each
+time. `untouched` is the base as it is. `known` is the share of real replies that stand word for
+word in the training part; `cost` is how many bits a byte of what is said is worth to the net
+itself.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +31,54 @@ from minutes import best, hidden_states, parts, peer_trained
 from peers import PEERS, Network
 from torch.nn import functional as F
 
+from elman.bptt import State
 from elman.chat.replies import Replier, ReplyFrom
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
-from elman.data.tokenizer import END, ROLES
-from elman.evaluate.choices import candidates
-from elman.evaluate.measures import FEW, MANY, REPLIES, evaluate
-from elman.evaluate.replies import Copies, bleu, distinct, draw_places, repeated, reply_in
+from elman.data.source import BUILT_IN
+from elman.data.tokenizer import END, ROLES, Tokenizer
+from elman.evaluate.choices import candidates, hits, hits_by_likelihood
+from elman.evaluate.measures import FEW, MANY, REPLIES
+from elman.evaluate.replies import (
+    Copies,
+    Pair,
+    bleu,
+    distinct,
+    draw_places,
+    repeated,
+    reply_in,
+    states_at,
+)
 from elman.model import retrieval
 from elman.model.checkpoint import load_bot
 from elman.model.decoding import Sampling
-from elman.model.ranking import Ranking
+from elman.model.ranking import Ranking, Tokens, likelihoods, log_likelihoods
+from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 
-SETS = {"sgd": "system", "taskmaster4_coffee": "assistant"}
-"""Each with the name of who answers in it."""
 
-IN_THE_BASE = ("taskmaster4_coffee",)
-"""The base has learned from the test file of these too."""
+@dataclass(frozen=True)
+class Task:
+    """One set.
+
+    Args:
+        who: the name of who answers in it; None: both.
+        in_the_base: whether the base has learned from what is held out here.
+    """
+
+    who: str | None
+    in_the_base: bool = False
+
+    @property
+    def learn_from(self) -> str:
+        return "all" if self.who is None else "bot"
+
+
+SETS = {
+    "sgd": Task("system"),
+    "taskmaster4_coffee": Task("assistant", in_the_base=True),
+    BUILT_IN: Task(None),
+}
 
 WAYS: dict[str, tuple[ReplyFrom, Sampling, Ranking]] = {
     "likeliest": ("generate", Sampling(temperature=0, seed=0), Ranking(samples=1)),
@@ -53,82 +88,116 @@ WAYS: dict[str, tuple[ReplyFrom, Sampling, Ranking]] = {
     "best of both": ("best", Sampling(seed=0), Ranking()),
 }
 
-KEYS = (
-    "exact_match",
-    "bleu",
-    "hits_at_1",
-    "hits_at_1_likelihood",
-    "distinct_2",
-    "distinct_2_people",
-    "repeated_replies",
-    "repeated_replies_people",
-    "people_in_training",
-)
+
+def source(data: Path, name: str, part: str) -> str:
+    return name if name == BUILT_IN else str(data / name / f"{part}.jsonl.gz")
 
 
-def elman_run(folder: Path, who: str, base: str | None, minutes: float) -> dict[str, Any]:
+def heldout(data: Path, name: str, tokenizer: Tokenizer) -> Corpus:
+    who = SETS[name].who
+    dataset = Dataset(source(data, name, "test"), bot=who)
+    if name == BUILT_IN:
+        return dataset.encode(tokenizer, True)[0]["test"]
+    return Corpus.encode(dataset.conversations(), tokenizer, who)
+
+
+def texts(data: Path, name: str) -> list[str]:
+    """What is learned to be said."""
+    dataset = Dataset(source(data, name, "train"), bot=SETS[name].who)
+    return [
+        turn.text
+        for part, each in dataset.parts(name == BUILT_IN)
+        if part == "train" or name != BUILT_IN
+        for turn in each.turns(dataset.bot)
+        if SETS[name].who is None or turn.role == "bot"
+    ]
+
+
+def rates(pairs: Sequence[Pair], learned: Sequence[str]) -> dict[str, float]:
+    ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
+    return {
+        "exact_match": sum(pair.exact for pair in pairs) / len(pairs),
+        "bleu": bleu(pairs),
+        "distinct_2": distinct(ours, 2),
+        "distinct_2_people": distinct(theirs, 2),
+        "repeated_replies": repeated(ours),
+        "repeated_replies_people": repeated(theirs),
+        "people_in_training": sum(Copies(theirs, learned).whole) / len(theirs),
+    }
+
+
+def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, Any]:
     """Every way to reply of one bot."""
-    found = {}
+    task, learned = SETS[name], texts(data, name)
     with tempfile.TemporaryDirectory() as out:
-        data = {"path": str(folder / "train.jsonl.gz"), "bot": who, "learn_from": "bot"}
-        settings = {"minutes": minutes, "base": base}
-        train(Config.make({"data": data, "train": settings}), Path(out))
-        bot = load_bot(out)
-        index = retrieval.known(bot, Ranking().mutual, print)
-        test = Dataset(str(folder / "test.jsonl.gz"), bot=who)
-        corpus = Corpus.encode(test.conversations(), bot.tokenizer, who)
-        for name, (source, sampling, ranking) in WAYS.items():
-            replier = Replier(bot, sampling, ranking, source, index)
-            measured = evaluate(
-                bot,
-                corpus,
-                "bot",
-                respond=partial(replier.replies, generator=sampling.generator()),
-                training=texts(folder, who),
-                mutual=ranking.mutual,
-            )
-            found[name] = {key: measured.report.to_json()[key] for key in KEYS}
-            found[name]["bits_per_byte"] = measured.report.bits_per_byte
+        path = "base"
+        if start != "untouched":
+            path = out
+            settings = {
+                "data": {
+                    "path": source(data, name, "train"),
+                    "bot": task.who,
+                    "learn_from": task.learn_from,
+                    "test": name == BUILT_IN,
+                },
+                "train": {"minutes": minutes, "base": None if start == "none" else start},
+            }
+            train(Config.make(settings), Path(out))
+        bot = load_bot(path)
+        index = None if path == "base" else retrieval.known(bot, Ranking().mutual, print)
+    corpus = heldout(data, name, bot.tokenizer)
+    places = draw_places(corpus, task.learn_from, REPLIES, 0)
+    state = states_at(bot.chatbot, corpus, places)
+    choices = likelihoods(bot.chatbot, state, candidates(corpus, places, task.learn_from, MANY, 0))
+    found = {}
+    for way, (reply_from, sampling, ranking) in WAYS.items():
+        if reply_from != "generate" and index is None:
+            continue
+        nats: list[float] = []
+        replier = Replier(bot, sampling, ranking, reply_from, index)
+        respond = partial(replier.replies, generator=sampling.generator())
+
+        def priced(state: State, respond: Any = respond, nats: list[float] = nats) -> list[Tokens]:
+            said: list[Tokens] = respond(state)
+            nats += (-log_likelihoods(bot.chatbot, said, state, range(len(said)))).tolist()
+            return said
+
+        pairs = reply_in(places, state, corpus, bot.tokenizer, priced)
+        said_bytes = sum(len(pair.bot.encode()) for pair in pairs)
+        found[way] = rates(pairs, learned) | {
+            "cost": sum(nats) / log(2) / said_bytes,
+            "hits_at_1": float(hits(choices, FEW, ranking.mutual).mean()),
+            "hits_at_1_likelihood": float(hits_by_likelihood(choices, FEW).mean()),
+            "bits_per_byte": bits_per_byte(bot.chatbot, corpus, bot.tokenizer, task.learn_from),
+        }
     return found
 
 
-def texts(folder: Path, who: str) -> list[str]:
-    """What the bot's side says in the training file."""
-    every = Dataset(str(folder / "train.jsonl.gz"), bot=who).conversations()
-    return [turn.text for each in every for turn in each.turns(who) if turn.role == "bot"]
-
-
-def peer_run(folder: Path, who: str, minutes: float) -> dict[str, Any]:
-    started = time.monotonic()
+def peer_run(data: Path, name: str, minutes: float) -> dict[str, Any]:
+    started, task = time.monotonic(), SETS[name]
     peer = PEERS["transformer"]
-    tokenizer, corpora = parts(peer.vocabulary, str(folder / "train.jsonl.gz"), who)
-    corpus = corpora["train"]
+    tokenizer, corpora = parts(peer.vocabulary, source(data, name, "train"), task.who)
     model, _ = peer_trained(
-        peer, best("transformer"), minutes, 0, corpus, tokenizer, started, "bot"
+        peer,
+        best("transformer"),
+        minutes,
+        0,
+        corpora["train"],
+        tokenizer,
+        started,
+        task.learn_from,
     )
-    test = Dataset(str(folder / "test.jsonl.gz"), bot=who)
-    heldout = Corpus.encode(test.conversations(), tokenizer, who)
-    places = draw_places(heldout, "bot", REPLIES, 0)
+    corpus = heldout(data, name, tokenizer)
+    places = draw_places(corpus, task.learn_from, REPLIES, 0)
     # What is answered is known by place: a state that only counts lanes is all that is needed.
     at = iter(places)
 
-    def respond(state: tuple[torch.Tensor, ...]) -> list[list[int]]:
-        return [likeliest(model, heldout, next(at)) for _ in state[0]]
+    def respond(state: State) -> list[list[int]]:
+        return [likeliest(model, corpus, next(at)) for _ in state[0]]
 
-    pairs = reply_in(places, (torch.zeros(len(places), 1),), heldout, tokenizer, respond)
-    ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
-    return {
-        "likeliest": {
-            "exact_match": sum(pair.exact for pair in pairs) / len(pairs),
-            "bleu": bleu(pairs),
-            "hits_at_1_likelihood": hits(model, heldout, places),
-            "distinct_2": distinct(ours, 2),
-            "distinct_2_people": distinct(theirs, 2),
-            "repeated_replies": repeated(ours),
-            "repeated_replies_people": repeated(theirs),
-            "people_in_training": sum(Copies(theirs, texts(folder, who)).whole) / len(theirs),
-        }
-    }
+    pairs = reply_in(places, (torch.zeros(len(places), 1),), corpus, tokenizer, respond)
+    found = {"hits_at_1_likelihood": peer_hits(model, corpus, places, task.learn_from)}
+    return {"likeliest": rates(pairs, texts(data, name)) | found}
 
 
 @torch.no_grad()
@@ -146,10 +215,10 @@ def likeliest(model: Network, corpus: Corpus, place: Any, longest: int = 60) -> 
 
 
 @torch.no_grad()
-def hits(model: Network, corpus: Corpus, places: Any) -> float:
+def peer_hits(model: Network, corpus: Corpus, places: Any, learn_from: str) -> float:
     """By likelihood per token, as the peer has nothing to take off."""
     found = []
-    for place, replies in zip(places, candidates(corpus, places, "bot", MANY, 0), strict=True):
+    for place, replies in zip(places, candidates(corpus, places, learn_from, MANY, 0), strict=True):
         history = np.concatenate(corpus.messages(place.conversation)[: place.position])
         scores = []
         for reply in replies[:FEW]:
@@ -168,7 +237,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
-    parser.add_argument("--only", nargs="+", default=["none", "base", "transformer"])
+    starts = ["none", "base", "untouched", "transformer"]
+    parser.add_argument("--only", nargs="+", choices=starts, default=starts)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="keep finished runs here, and go on with them")
     arguments = parser.parse_args()
@@ -177,37 +247,49 @@ def main() -> None:
     done: dict[str, Any] = {}
     if arguments.json and arguments.json.exists():
         done = json.loads(arguments.json.read_text("utf-8"))
-    heads = (
-        "set | from | reply | exact | BLEU | hits@1 of 10 | by likelihood | distinct-2 | repeated"
-    )
-    print(f"| {heads} |\n|{'---|' * 9}")
+    heads = "set | from | reply | exact | BLEU | hits@1 of 10 | by likelihood | distinct-2 | "
+    heads += "repeated | cost"
+    print(f"| {heads} |\n|{'---|' * 10}")
     for name in arguments.sets:
-        folder, who = arguments.data / name, SETS[name]
-        known = people = ""
+        row: dict[str, Any] = {}
         for start in arguments.only:
-            if start == "base" and name in IN_THE_BASE:
+            if start in ("base", "untouched") and SETS[name].in_the_base:
                 continue
+            if (start == "base" and name == BUILT_IN) or (
+                start == "untouched" and name != BUILT_IN
+            ):
+                continue  # the base has learned the one, and knows nothing of the others' tasks
             key = f"{name} {start} {arguments.minutes:g}"
             if key not in done:
-                base = "base" if start == "base" else None
                 done[key] = (
-                    peer_run(folder, who, arguments.minutes)
+                    peer_run(arguments.data, name, arguments.minutes)
                     if start == "transformer"
-                    else elman_run(folder, who, base, arguments.minutes)
+                    else elman_run(arguments.data, name, start, arguments.minutes)
                 )
                 if arguments.json:
                     arguments.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
             for way, row in done[key].items():
-                hit = row.get("hits_at_1")
                 print(
                     f"| {name} | {start} | {way} | {row['exact_match']:.1%} | {row['bleu']:.1f} | "
-                    f"{'-' if hit is None else f'{hit:.1%}'} | {row['hits_at_1_likelihood']:.1%} | "
-                    f"{row['distinct_2']:.3f} | {row['repeated_replies']:.1%} |",
+                    f"{_share(row.get('hits_at_1'))} | {_share(row['hits_at_1_likelihood'])} | "
+                    f"{row['distinct_2']:.3f} | {_share(row['repeated_replies'])} | "
+                    f"{_number(row.get('cost'))} |",
                     flush=True,
                 )
-                known = f"{row['people_in_training']:.1%}"
-                people = f"{row['distinct_2_people']:.3f} | {row['repeated_replies_people']:.1%}"
-        print(f"| {name} | | people | known: {known} | | | | {people} |", flush=True)
+        if row:
+            print(
+                f"| {name} | | people | known: {_share(row['people_in_training'])} | | | | "
+                f"{row['distinct_2_people']:.3f} | {_share(row['repeated_replies_people'])} | |",
+                flush=True,
+            )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ TINY = {
     "data.learn_from": "bot",
     "data.vocabulary": 300,
     "model.hidden_size": 16,
+    "model.pointer": 0,
     "train.lanes": 4,
     "train.unfold": 16,
     "train.steps": 12,

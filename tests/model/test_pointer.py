@@ -208,22 +208,20 @@ def chatbot(length: int, hidden_size: int = 16) -> Chatbot:
     return build(ModelConfig(hidden_size=hidden_size, pointer=length), 270)
 
 
-def test_the_base_with_a_pointer_begins_no_worse() -> None:
+def test_the_base_copies() -> None:
     base = load_bot("base")
-    torch.manual_seed(0)
-    config = ModelConfig.model_validate(base.config["model"] | {"pointer": 256})
-    made = build(config, base.tokenizer.vocabulary_size)
-    made.begin_from(base.chatbot)
+    config = ModelConfig.model_validate(base.config["model"] | {"pointer": 0})
+    without = build(config, base.tokenizer.vocabulary_size)
+    without.begin_from(base.chatbot)
     texts = ["hi, I am Zoltan from Debrecen.", "hello Zoltan from Debrecen!", "yes, Debrecen."]
     messages = [
         np.array([1 + n % 2, *base.tokenizer.encode(text), END]) for n, text in enumerate(texts)
     ]
     costs = []
-    for each in (base.chatbot, made.eval()):
+    for each in (without.eval(), base.chatbot):
         (nats,), _ = each.score([messages], each.initial_state(1))
         costs.append(nats)
-    assert (costs[1] - costs[0])[0] < 0.1 * len(messages[0]), "nothing to copy yet"
-    assert costs[1][1:].sum() < 0.9 * costs[0][1:].sum(), "much to copy"
+    assert costs[1][1:].sum() < 0.7 * costs[0][1:].sum(), "much to copy"
 
 
 def test_the_state_says_how_large_it_is() -> None:

@@ -15,7 +15,7 @@ from elman.model.checkpoint import load_bot
 from elman.train import Config, recipe, resume, train
 from elman.train.config import TrainConfig
 from elman.train.prepare import bytes_per_piece
-from elman.train.recipe import LITTLE, PIECES, choose, describe
+from elman.train.recipe import LITTLE, PIECES, POINTER, choose, describe
 from elman.train.schedule import Budget
 
 Make = Callable[..., Config]
@@ -37,6 +37,13 @@ def test_little_text_is_learned_byte_by_byte() -> None:
 def test_messages_are_counted_in_messages() -> None:
     chosen = choose(config(model={"memory": "messages"}), LITTLE - 1)
     assert (chosen.unfold, chosen.lanes) == (5, 8)
+
+
+@pytest.mark.parametrize("size", [LITTLE - 1, LITTLE])
+def test_only_the_memory_of_tokens_can_copy(size: int) -> None:
+    assert choose(config(), size).model.pointer == POINTER
+    assert choose(config(model={"pointer": 0}), size).model.pointer == 0
+    assert choose(config(model={"memory": "messages"}), size).model.pointer == 0
 
 
 def test_more_minutes_never_choose_a_smaller_network() -> None:
@@ -74,14 +81,15 @@ def test_what_was_given_stays(size: int) -> None:
 def test_it_says_what_and_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "product_rate", lambda dtype: 4e11)
     (line,) = describe(choose(config(), 8_100_000), 8_100_000)
-    assert line.startswith("8.1 MB, 10 minutes: 2 x LSTM 384, 4,096 pieces, about ")
+    beginning = "8.1 MB, 10 minutes: 2 x LSTM 384, copying from the last 256 tokens, 4,096 pieces, "
+    assert line.startswith(beginning)
     assert "pass" in line
     (line,) = describe(choose(config(train={"minutes": 0.01}), 10**9), 10**9)
     assert "% of the conversations" in line
     assert "minutes would read all of them once" in line
     steps = Config.make({"data": {"path": "a"}, "train": {"steps": 9}})
     (line,) = describe(choose(steps, 8_100_000), 8_100_000)
-    assert line == "8.1 MB, 9 steps: 2 x LSTM 384, 4,096 pieces"
+    assert line == "8.1 MB, 9 steps: 2 x LSTM 384, copying from the last 256 tokens, 4,096 pieces"
 
 
 def test_too_little_text_for_a_start_from_nothing() -> None:
@@ -95,6 +103,39 @@ def test_passes_can_end_a_budget() -> None:
     assert budget.spent(seconds=60, epochs=1, steps=9) == 0.25
     assert budget.spent(seconds=450, epochs=1, steps=9) == 0.75
     assert Budget(TrainConfig(steps=10)).spent(seconds=1, epochs=1, steps=5) == 0.5
+
+
+def test_a_round_has_what_is_left() -> None:
+    budget = Budget(TrainConfig(minutes=10, most_epochs=4))
+    assert budget.again(seconds=120, epochs=4, steps=9)
+    assert budget.spent(seconds=120, epochs=4, steps=9) == 0
+    assert budget.spent(seconds=121, epochs=6, steps=9) == 0.5
+    assert budget.spent(seconds=360, epochs=4, steps=9) == pytest.approx(0.5, abs=1e-12)
+    assert not budget.again(seconds=550, epochs=8, steps=9)
+
+
+def test_another_round_follows_one_that_gained(tmp_path: Path, make_config: Make) -> None:
+    short = {"train__most_epochs": 1.0, "train__minutes": 10, "train__validations": 1}
+    still = make_config(**short, train__lr=1e-9)
+    _, events = run(tmp_path / "still", still)
+    assert not rounds(events)[1:]
+    assert dict(events)["end"]["reason"] == "finished"
+    events.clear()
+
+    def enough() -> bool:  # each round of sums gains for a long time
+        return len(rounds(events)) == 2
+
+    train(
+        make_config(**short, train__lr=3e-3),
+        tmp_path / "moving",
+        observers=(lambda kind, facts: events.append((kind, facts)),),
+        stop=enough,
+    )
+    assert [f["epochs"] for k, f in events if k == "step"][-1] >= 2
+
+
+def rounds(events: Events) -> list[str]:
+    return [f["text"] for k, f in events if k == "note" and "another 1 passes" in f["text"]]
 
 
 def run(tmp_path: Path, settings: Config) -> tuple[Path, Events]:
@@ -148,7 +189,7 @@ def test_a_new_budget_is_not_ended_by_the_old_one_s_passes(
     tmp_path: Path, make_config: Make
 ) -> None:
     out = tmp_path / "bot"
-    train(make_config(train__minutes=10, train__most_epochs=1.0), out)
+    train(make_config(train__minutes=10, train__most_epochs=1.0, train__lr=1e-9), out)
     before = load_bot(out).config["train"]
     assert before["most_epochs"] == 1.0
     assert resume(out, budget={"epochs": 2.0}).reason == "finished"

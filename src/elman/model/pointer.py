@@ -11,7 +11,7 @@ from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
 from elman.model.blocks import StateSpec
 
-KEY_SIZE = 32
+KEY_SIZE = 16
 """Numbers of each recorded token's key; independent of the hidden size."""
 
 SHUT = 0.03

@@ -59,7 +59,7 @@ class TrainConfig(_Section):
     epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
     steps: int | None = Field(None, ge=1)
     most_epochs: float | None = Field(
-        None, gt=0, description="passes after which it ends before its budget is spent"
+        None, gt=0, description="passes of a round; another one follows where the last gained"
     )
     base: str | None = Field(
         None, description="a bot to start from: base, the one of the package, or a folder"

@@ -22,6 +22,9 @@ LITTLE = 1_000_000
 
 TOO_LITTLE = 200_000
 
+POINTER = 256
+"""Tokens back from which a reply can copy: what somebody said is likely to be said again."""
+
 SHORT, LONG = 5e13, 5e14
 """Operations of a budget, below which a smaller network learns more, and above which a larger one
 does: 2 and 20 minutes of two cores at 430 GFLOP/s.
@@ -89,22 +92,23 @@ def _check_sizes(config: Config, base: Bot) -> None:
 
 def _from_scratch(config: Config, text_bytes: int) -> Chosen:
     minutes = config.train.minutes
+    pointer = POINTER if config.model.memory == "tokens" else 0
     if text_bytes < LITTLE:
         of_bytes = {"unfold": 128, "lanes": 16} if config.unit == "steps" else {}
         return {
             "data": {"vocabulary": SMALLEST},
-            "model": {"dropout": 0.1},
+            "model": {"dropout": 0.1, "pointer": pointer},
             "train": of_bytes,
         }
     size = 384
     if minutes is not None:
         operations = _operations(config, minutes)
         size = 256 if operations < SHORT else 512 if operations > LONG else 384
-    return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size}}
+    return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size, "pointer": pointer}}
 
 
 def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
-    """Of little text a low rate and few passes: more would only be learned by heart.
+    """Of little text a low rate, and few passes at a time: more are often only learned by heart.
 
     Who says how many epochs or steps gets them; minutes are a limit, not a wish for passes.
     """
@@ -142,7 +146,7 @@ def describe(config: Config, text_bytes: int) -> Iterator[str]:
     passes = _bytes_read(config, train.minutes) / max(1, text_bytes)
     most = train.most_epochs
     if most is not None and passes > most:
-        yield f"{line}; it ends sooner, after {most:g} passes: more would only be learned by heart"
+        yield f"{line}, in rounds of {most:g} passes, as long as what is held out gains by them"
     elif passes >= 1:
         yield f"{line}, about {passes:.0f} pass{'' if round(passes) == 1 else 'es'}"
     else:

@@ -43,6 +43,9 @@ from elman.train.trainer import Trainer
 
 RESUME = "resume.safetensors"
 
+GAIN = 0.01
+"""Of bits per byte, what a round must gain for another one to follow."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -137,6 +140,8 @@ def resume(
     tell = Tell(observers)
     data = prepare(config, tell, read_tokenizer(out))
     run = _Run(config, out, data, tell, began)
+    if budget:
+        facts.pop("round", None)
     run.restore(tensors, facts)
     if budget:
         write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
@@ -185,6 +190,7 @@ class _Run:
         self._budget = Budget(settings)
         self._validated = 0
         self._best: float | None = None
+        self._before: float | None = None  # the best before this round
         self._worse = 0
         assert settings.lr is not None
         self._lr = settings.lr
@@ -263,27 +269,46 @@ class _Run:
             held_out=len(self._data.dev or ()),
             config=self._config.model_dump(mode="json"),
         )
-        reason = "finished"
-        while (spent := self._spent()) < 1:
-            if stop():
-                reason = "interrupted"
+        reason = self._round(stop)
+        while reason == "finished":
+            self._checkpoint(finished=True)
+            if not self._again():
                 break
-            self._step(spent)
-            if int(self._spent() * self._config.train.validations) > self._validated:
-                if self._spent() < 1:
-                    self._checkpoint(finished=False)
-                if self._worse >= self._config.train.patience:
-                    reason = "early stop"
-                    break
+            reason = self._round(stop)
         if reason == "interrupted":
             if self._best is None:
                 self._save_weights()
             self._save(finished=False)
-        elif reason == "finished":
-            self._checkpoint(finished=True)
-        else:
+        elif reason == "early stop":
             self._save(finished=True)
         return Result(reason, self.trainer.steps, self._seconds(), self._best)
+
+    def _round(self, stop: Callable[[], bool]) -> str:
+        """From a high learning rate to a low one; returns why it ended."""
+        while (spent := self._spent()) < 1:
+            if stop():
+                return "interrupted"
+            self._step(spent)
+            if int(self._spent() * self._config.train.validations) > self._validated:
+                if self._spent() < 1:
+                    self._checkpoint(finished=False)
+                # A later round begins at a high rate again, and is worse at first.
+                if self._worse >= self._config.train.patience and self._budget.begun[1] == 0:
+                    return "early stop"
+        return "finished"
+
+    def _again(self) -> bool:
+        """Begin another round where passes are limited and the last one still gained."""
+        most, best, before = self._config.train.most_epochs, self._best, self._before
+        if most is None or best is None or self._worse:
+            return False
+        if before is not None and best > (1 - GAIN) * before:
+            return False
+        if not self._budget.again(**self._done()):
+            return False
+        self._validated, self._before = 0, best
+        self._tell("note", text=f"what is held out still gained: another {most:g} passes")
+        return True
 
     def _keep_replies(self) -> None:
         """Of people, found by the states of the best weights."""
@@ -318,6 +343,8 @@ class _Run:
             facts["best"],
             facts["worse"],
         )
+        share, epochs, self._before = facts.get("round", (0.0, 0.0, None))
+        self._budget.begun = share, epochs
 
     def _step(self, spent: float) -> None:
         begin = time.monotonic()
@@ -377,15 +404,21 @@ class _Run:
             "validated": self._validated,
             "best": self._best,
             "worse": self._worse,
+            "round": (*self._budget.begun, self._before),
             "corpus": self._data.train.digest,
             "finished": finished,
         }
         write_tensors(self._out / RESUME, tensors, remembered)
 
     def _spent(self) -> float:
-        return self._budget.spent(
-            seconds=self._seconds(), epochs=self.trainer.batches.epochs, steps=self.trainer.steps
-        )
+        return self._budget.spent(**self._done())
+
+    def _done(self) -> dict[str, Any]:
+        return {
+            "seconds": self._seconds(),
+            "epochs": self.trainer.batches.epochs,
+            "steps": self.trainer.steps,
+        }
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began

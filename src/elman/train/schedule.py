@@ -2,23 +2,41 @@
 
 from elman.train.config import TrainConfig
 
+ENOUGH = 0.1
+"""Of a budget, what must be left for another round."""
+
 
 class Budget:
     """A budget in minutes, epochs or steps, as a share from 0 to 1.
 
+    Where passes are limited (`most_epochs`), a round ends after so many; the next one is as long,
+    or has what is left of the budget.
+
     Args:
         config: has exactly one of `minutes`, `epochs` and `steps`.
+        begun: the share and the epochs that were spent before this round.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, begun: tuple[float, float] = (0.0, 0.0)) -> None:
         self._config = config
+        self.begun = begun
         self.reserve = 0.0
         """Seconds at the end of a budget in minutes for the last validation and the last save."""
 
     def spent(self, *, seconds: float, epochs: float, steps: int) -> float:
-        """The share that is spent; 1 or more: stop."""
+        """The share of this round that is spent; 1 or more: stop."""
+        share, before = self.begun
+        spent = (self._of_budget(seconds, epochs, steps) - share) / (1 - share)
         most = self._config.most_epochs
-        return max(self._of_budget(seconds, epochs, steps), 0.0 if most is None else epochs / most)
+        return spent if most is None else max(spent, (epochs - before) / most)
+
+    def again(self, *, seconds: float, epochs: float, steps: int) -> bool:
+        """Begin another round, if enough is left for one."""
+        share = self._of_budget(seconds, epochs, steps)
+        if share > 1 - ENOUGH:
+            return False
+        self.begun = share, epochs
+        return True
 
     def _of_budget(self, seconds: float, epochs: float, steps: int) -> float:
         config = self._config
