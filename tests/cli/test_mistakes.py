@@ -61,7 +61,6 @@ def test_unknown_bot_lists_the_names(elman: Run, chats: Path, tmp_path: Path) ->
         (["--unit", "words"], "train.unit"),
         (["--memory", "messages", "--unit", "steps"], "over messages, not steps"),
         (["--memory", "messages", "--unfold", "0"], "train.unfold"),
-        (["--memory", "messages", "--pointer", "8"], "leave out --pointer"),
         (["--pointer", "-1"], "model.pointer"),
         (["--slide"], "add --unit messages"),
         (["--memory", "none"], "model.memory"),

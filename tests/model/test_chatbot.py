@@ -54,7 +54,7 @@ KINDS = [(memory, cell, 0.0) for memory in MEMORIES for cell in CELLS]
     params=[
         *KINDS,
         *((memory, "lstm", 1.5) for memory in MEMORIES),
-        *(("tokens", "lstm", 0.0, pointer) for pointer in (1, 6, 100)),
+        *((memory, "lstm", 0.0, pointer) for memory in MEMORIES for pointer in (1, 6, 100)),
     ],
     ids=lambda kind: "-".join(map(str, kind)),
 )

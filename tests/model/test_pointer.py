@@ -203,9 +203,10 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(loss, (hidden, weight, *parameters))
 
 
-def chatbot(length: int, hidden_size: int = 16) -> Chatbot:
+def chatbot(length: int, hidden_size: int = 16, memory: str = "tokens") -> Chatbot:
     torch.manual_seed(0)
-    return build(ModelConfig(hidden_size=hidden_size, pointer=length), 270)
+    sizes = {"memory": memory, "hidden_size": hidden_size, "pointer": length}
+    return build(ModelConfig.model_validate(sizes), 270)
 
 
 def test_the_base_copies() -> None:
@@ -234,13 +235,9 @@ def test_the_state_says_how_large_it_is() -> None:
     assert [t.shape for t in before] == [t.shape for t in after]
 
 
-def test_the_messages_memory_has_no_record() -> None:
-    with pytest.raises(ValueError, match="leave out --pointer"):
-        ModelConfig(memory="messages", pointer=8)
-
-
-def test_absorbing_gives_the_state_that_scoring_gives() -> None:
-    bot = chatbot(8)
+@pytest.mark.parametrize("memory", ["tokens", "messages"])
+def test_absorbing_gives_the_state_that_scoring_gives(memory: str) -> None:
+    bot = chatbot(8, memory=memory)
     lanes = [[np.array([1, 9, 10, 11, 0])], [np.array([2, 12, 0]), np.array([1, 9, 9, 13, 14, 0])]]
     start = bot.initial_state(2)
     scored = bot.score(lanes, start)[1]

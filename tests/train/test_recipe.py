@@ -40,10 +40,10 @@ def test_messages_are_counted_in_messages() -> None:
 
 
 @pytest.mark.parametrize("size", [LITTLE - 1, LITTLE])
-def test_only_the_memory_of_tokens_can_copy(size: int) -> None:
+def test_every_bot_can_copy(size: int) -> None:
     assert choose(config(), size).model.pointer == POINTER
+    assert choose(config(model={"memory": "messages"}), size).model.pointer == POINTER
     assert choose(config(model={"pointer": 0}), size).model.pointer == 0
-    assert choose(config(model={"memory": "messages"}), size).model.pointer == 0
 
 
 def test_more_minutes_never_choose_a_smaller_network() -> None:
@@ -221,11 +221,10 @@ def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path:
         assert load_bot(again).config["model"]["pointer"] == pointer
 
 
-def test_a_base_of_messages_gets_no_pointer(chats: Path, make_config: Make, tmp_path: Path) -> None:
+def test_a_base_of_messages_gets_one_too(chats: Path, make_config: Make, tmp_path: Path) -> None:
     base, _ = run(tmp_path, make_config(model__memory="messages", train__steps=1))
-    asked = from_base(chats, base, model={"pointer": 32})
-    with pytest.raises(ElmanError, match="no tokens to point at: leave out --pointer"):
-        choose(asked, 1000, load_bot(base))
+    out, _ = run(tmp_path / "pointing", from_base(chats, base, model={"pointer": 32}))
+    assert load_bot(out).config["model"]["pointer"] == 32
 
 
 def test_another_language_starts_from_nothing(trained: Path, tmp_path: Path) -> None:

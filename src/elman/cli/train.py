@@ -72,7 +72,7 @@ def train(
     ] = None,
     pointer: Annotated[
         int | None,
-        typer.Option(help="Tokens back from which replies can copy; 0: none.  [default: 0]"),
+        typer.Option(help="Tokens back from which replies can copy; 0: none.  [default: 256]"),
     ] = None,
     unfold: Annotated[
         int | None,

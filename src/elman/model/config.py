@@ -1,8 +1,8 @@
 """What a chatbot is made of: the part of a run's configuration that its weights depend on."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ModelConfig(BaseModel):
@@ -24,12 +24,6 @@ class ModelConfig(BaseModel):
         0.0, ge=0, le=64, description="width of each layer's gated MLP, in hidden sizes; 0: none"
     )
     pointer: int = Field(
-        0, ge=0, le=65536, description="tokens back that the tokens memory can repeat; 0: none"
+        0, ge=0, le=65536, description="tokens back that a reply can repeat; 0: none"
     )
     dropout: float = Field(0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _pointer_fits(self) -> Self:
-        if self.pointer and self.memory == "messages":
-            raise ValueError("the messages memory keeps no tokens to point at: leave out --pointer")
-        return self

@@ -17,6 +17,7 @@ from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.packing import pack
+from elman.model.pointer import Pointed, Pointer, Record
 
 CHUNK = 4096
 """Messages that are scored at once: bounds memory."""
@@ -31,7 +32,9 @@ class MessagesChatbot(Chatbot):
         c_n = the output of that step      what is remembered when m_{n+1} is said
         m_{n+1} ~ decoder(tokens + W c_n)  each message on its own, all in parallel
 
-    The output layer is tied to the embedding, which encoder and decoder share.
+    The output layer is tied to the embedding, which encoder and decoder share. With a pointer, the
+    decoder can copy from a record of the last tokens, whose keys are made of the encoder's states;
+    what the chatbot gives as logits is then log p of the mixture.
 
     Args:
         config: sizes and cells; of its `layers`, one is the encoder's, the others the decoder's.
@@ -56,10 +59,11 @@ class MessagesChatbot(Chatbot):
         self.context = nn.Linear(size, size, bias=False)
         nn.init.zeros_(self.context.weight)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.pointer = Pointer(size, config.pointer) if config.pointer else None
 
     @property
     def state_spec(self) -> list[StateSpec]:
-        """Between messages, only the conversation's state and context are not zero."""
+        """Between messages, only the conversation's state, context and record are not zero."""
         dtype = self.embedding.weight.dtype
         return [
             *self.conversation.state_spec("conversation"),
@@ -67,6 +71,7 @@ class MessagesChatbot(Chatbot):
             *self.encoder.state_spec("encoder"),
             *self.decoder.state_spec("decoder"),
             StateSpec("encoder.tokens", 1, dtype),
+            *([] if self.pointer is None else self.pointer.state_spec("messages")),
         ]
 
     def batches(self, corpus: Corpus, layout: Layout) -> Batches:
@@ -74,9 +79,23 @@ class MessagesChatbot(Chatbot):
 
     def encode(self, messages: Sequence[np.ndarray]) -> Tensor:
         """What the encoder makes of each message by itself, (messages, H)."""
+        return self._heard(messages)[0]
+
+    def _heard(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
+        """The same; and for a pointer what it makes of each token of each message, (tokens, H):
+        zeros where it no longer reads.
+        """
         packed = pack([self._cut(message) for message in messages])
-        hidden = self._run(self.encoder, self.embedding(packed.ids), packed.keep)
-        return hidden.flatten(0, 1)[torch.stack([place[-1] for place in packed.places])]
+        hidden = self._run(self.encoder, self.embedding(packed.ids), packed.keep).flatten(0, 1)
+        vectors = hidden[torch.stack([place[-1] for place in packed.places])]
+        if self.pointer is None:
+            return vectors, []
+        heard = list(hidden[torch.cat(packed.places)].split([len(p) for p in packed.places]))
+        for number, message in enumerate(messages):
+            own = heard[number]
+            if unread := len(message) - len(own):
+                heard[number] = torch.cat([F.pad(own[:-1], (0, 0, 0, unread)), own[-1:]])
+        return vectors, heard
 
     def _cut(self, message: np.ndarray) -> np.ndarray:
         """A message as far as the encoder reads it."""
@@ -122,13 +141,73 @@ class MessagesChatbot(Chatbot):
             (K_i + 1, H); and the state after the last.
         """
         parts = len(self.conversation.state_spec(""))
+        state, record = self._split(state)
         outputs, after = ragged(self.conversation, vectors, state[:parts], unfold)
         contexts = [
             torch.cat([before.unsqueeze(0), output])
             for before, output in zip(state[parts], outputs, strict=True)
         ]
         last = torch.stack([context[-1] for context in contexts])
-        return contexts, (*after, last, *(torch.zeros_like(t) for t in state[parts + 1 :]))
+        zeros = (torch.zeros_like(tensor) for tensor in state[parts + 1 :])
+        return contexts, (*after, last, *zeros, *record)
+
+    def _split(self, state: State) -> tuple[State, State]:
+        """What the networks carry, and the pointer's record."""
+        own = len(state) - (0 if self.pointer is None else len(self.pointer.state_spec("")))
+        return state[:own], state[own:]
+
+    def _recorded(
+        self,
+        lanes: Sequence[Sequence[np.ndarray]],
+        heard: Sequence[Tensor],
+        record: State,
+        kept: Sequence[int],
+    ) -> tuple[Record, State]:
+        """Write down what each lane has read.
+
+        Args:
+            lanes: messages.
+            heard: of all of them, one lane after another, as `_heard` gives it.
+            record: the pointer's state before.
+            kept: after how many messages of each lane to take its state.
+        """
+        assert self.pointer is not None
+        sizes = [sum(map(len, lane)) for lane in lanes]
+        hidden = nn.utils.rnn.pad_sequence(list(torch.cat(list(heard)).split(sizes)))
+        lengths = [sum(map(len, lane[:count])) for lane, count in zip(lanes, kept, strict=True)]
+        return self.pointer.record(
+            _padded(lanes), hidden, record, lengths=torch.tensor(lengths, dtype=torch.long)
+        )
+
+    def _pointed(
+        self,
+        lanes: Sequence[Sequence[np.ndarray]],
+        said: Sequence[Sequence[bool]],
+        hidden: Tensor,
+        seen: Record,
+    ) -> tuple[Tensor, Pointed]:
+        """What the vocabulary's logits of some messages are made of, and what is pointed at.
+
+        Args:
+            lanes: messages.
+            said: which of each lane's are predicted.
+            hidden: of these, as from `decode`.
+            seen: of all.
+        """
+        assert self.pointer is not None
+        ids = _padded(lanes)
+        steps = []
+        for row, (lane, wanted) in enumerate(zip(lanes, said, strict=True)):
+            begin = 0
+            for message, own in zip(lane, wanted, strict=True):
+                if own:
+                    span = torch.arange(begin, begin + len(message) - 1)
+                    steps.append(span * len(lanes) + row)
+                begin += len(message)
+        places = torch.cat(steps)
+        queries = hidden.new_zeros(ids.numel(), hidden.shape[1]).index_copy(0, places, hidden)
+        told, pointed = self.pointer.point(seen, queries.view(*ids.shape, -1)[:-1], ids[1:])
+        return told.flatten(0, 1)[places], Pointed(*(each.flatten() for each in pointed)).at(places)
 
     def recall(self, context: Tensor) -> Tensor:
         """What the decoder hears of the context beside each token, (..., H)."""
@@ -146,7 +225,7 @@ class MessagesChatbot(Chatbot):
         return self.encode([message])
 
     def carry(self, inputs: Tensor, state: State) -> State:
-        return self.remember([inputs] * len(state[0]), state)[1]
+        return self._split(self.remember([inputs] * len(state[0]), state)[1])[0]
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
@@ -156,10 +235,17 @@ class MessagesChatbot(Chatbot):
         window: MessageWindow = batch
         state = self.begin_window(window, state)
         lanes = window.lanes
-        read = [message for lane in lanes for message in lane.messages[:-1]]
-        counts = [len(lane.messages) - 1 for lane in lanes]
-        vectors = self.encode(read) if read else state[0].new_zeros(0, self.context.in_features)
-        own = vectors.split(counts)
+        # What is being said now is read only where it can be repeated.
+        last = int(self.pointer is None)
+        counts = [len(lane.messages) - last for lane in lanes]
+        read = [m for lane, n in zip(lanes, counts, strict=True) for m in lane.messages[:n]]
+        vectors, heard = state[0].new_zeros(0, self.context.in_features), []
+        if read:
+            vectors, heard = self._heard(read)
+        own = [
+            v[: len(lane.messages) - 1]
+            for v, lane in zip(vectors.split(counts), lanes, strict=True)
+        ]
         # In two parts: the next window begins with the state between them.
         first, carried = self.remember(
             [v[: lane.carry] for v, lane in zip(own, lanes, strict=True)], state, unfold
@@ -178,7 +264,17 @@ class MessagesChatbot(Chatbot):
             hidden, targets = self.decode([m for m, _ in said], torch.stack([c for _, c in said]))
         else:
             hidden, targets = vectors[:0], torch.zeros(0, dtype=torch.long)
-        nats = self.nats(hidden, targets)
+        pointed = None
+        if self.pointer is not None:
+            messages = [lane.messages for lane in lanes]
+            carried, record = self._split(carried)
+            seen, record = self._recorded(messages, heard, record, [each.carry for each in lanes])
+            carried = (*carried, *record)
+            if said:
+                hidden, pointed = self._pointed(
+                    messages, [lane.counted for lane in lanes], hidden, seen
+                )
+        nats = self.nats(hidden, targets, pointed)
         steps = sum(map(len, read)) + len(targets)
         return Loss(nats, targets, steps, tuple(tensor.detach() for tensor in carried))
 
@@ -188,46 +284,74 @@ class MessagesChatbot(Chatbot):
     ) -> tuple[list[Tensor], State]:
         messages = [message for lane in lanes for message in lane]
         sizes = [len(lane) for lane in lanes]
-        vectors = torch.cat(
-            [self.encode(messages[n : n + CHUNK]) for n in range(0, len(messages), CHUNK)]
-        )
+        vectors, heard = self._heard_all(messages)
         contexts, after = self.remember(list(vectors.split(sizes)), state)
         before = torch.cat([context[:-1] for context in contexts])
-        nats = []
-        for n in range(0, len(messages), CHUNK):
-            some = messages[n : n + CHUNK]
-            hidden, targets = self.decode(some, before[n : n + CHUNK])
-            costs = self.costs(hidden, targets).split([len(message) - 1 for message in some])
-            nats += [part.sum() for part in costs]
-        return list(torch.stack(nats).split(sizes)), after
+        parts = [
+            self.decode(messages[n : n + CHUNK], before[n : n + CHUNK])
+            for n in range(0, len(messages), CHUNK)
+        ]
+        hidden, targets = (torch.cat(each) for each in zip(*parts, strict=True))
+        pointed = None
+        if self.pointer is not None:
+            after, record = self._split(after)
+            seen, record = self._recorded(lanes, heard, record, sizes)
+            after = (*after, *record)
+            hidden, pointed = self._pointed(lanes, [[True] * n for n in sizes], hidden, seen)
+        costs = self.costs(hidden, targets, pointed).split([len(each) - 1 for each in messages])
+        return list(torch.stack([part.sum() for part in costs]).split(sizes)), after
+
+    def _heard_all(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
+        """As `_heard`, in parts."""
+        parts = [self._heard(messages[n : n + CHUNK]) for n in range(0, len(messages), CHUNK)]
+        return torch.cat([v for v, _ in parts]), [each for _, heard in parts for each in heard]
 
     @torch.no_grad()
     def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
-        vectors = self.encode([message for lane in lanes for message in lane])
-        return self.remember(list(vectors.split([len(lane) for lane in lanes])), state)[1]
+        vectors, heard = self._heard_all([message for lane in lanes for message in lane])
+        sizes = [len(lane) for lane in lanes]
+        after = self.remember(list(vectors.split(sizes)), state)[1]
+        if self.pointer is None:
+            return after
+        after, record = self._split(after)
+        return (*after, *self._recorded(lanes, heard, record, sizes)[1])
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        conversation, context, encoder, decoder, tokens = self._parts(state)
+        own, record = self._split(state)
+        conversation, context, encoder, decoder, tokens = self._parts(own)
         x = self.embedding(token)
         # What the encoder reads of the bot's own message ends where `_cut` would.
         reads = tokens < self.longest - 1
-        _, read = self._steps("encoder")(x.unsqueeze(0), encoder)
+        heard, read = self._steps("encoder")(x.unsqueeze(0), encoder)
         encoder = tuple(new.where(reads, old) for new, old in zip(read, encoder, strict=True))
         hidden, decoder = self._steps("decoder")((x + self.recall(context)).unsqueeze(0), decoder)
-        state = (*conversation, context, *encoder, *decoder, tokens + 1)
-        return self._say(hidden[0]), state
+        own = (*conversation, context, *encoder, *decoder, tokens + 1)
+        if self.pointer is None:
+            return self._say(hidden[0]), own
+        heard = heard.where(reads, heard.new_zeros(()))
+        seen, record = self.pointer.record(token.unsqueeze(0), heard, record)
+        return self.pointer.mix(seen, hidden[0], self._say), (*own, *record)
 
     def end_message(self, state: State) -> State:
-        _, _, encoder, _, _ = self._parts(state)
-        end = self.embedding(torch.full((1, len(state[0])), END))
-        vector, _ = self._steps("encoder")(end, encoder)
-        return self.remember(list(vector.transpose(0, 1)), state)[1]
+        own, record = self._split(state)
+        _, _, encoder, _, _ = self._parts(own)
+        end = torch.full((1, len(state[0])), END)
+        vector, _ = self._steps("encoder")(self.embedding(end), encoder)
+        if self.pointer is not None:
+            record = self.pointer.record(end, vector, record)[1]
+        return self.remember(list(vector.transpose(0, 1)), (*own, *record))[1]
 
     def _parts(self, state: State) -> tuple[State, Tensor, State, State, Tensor]:
         """Conversation, context, encoder, decoder, and how many tokens the encoder has read."""
         a = len(self.conversation.state_spec(""))
         b = a + 1 + len(self.encoder.state_spec(""))
         return state[:a], state[a], state[a + 1 : b], state[b:-1], state[-1]
+
+
+def _padded(lanes: Sequence[Sequence[np.ndarray]]) -> Tensor:
+    """The ids of each lane's messages, (T, lanes) int64; 0 behind its end."""
+    ids = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+    return nn.utils.rnn.pad_sequence(ids)

@@ -209,10 +209,10 @@ class Pointer(nn.Module):
         seen = (place >= first) & (place <= last) & (ids >= SPECIALS).unsqueeze(1)
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(keys.dtype)
-            h = hidden.transpose(0, 1)
-            scores = self.query(h / KEY_SIZE**0.5) @ keys.transpose(1, 2)
+            # Small things are turned, (N, B) to (B, N), not the hidden states.
+            scores = (self.query(hidden) / KEY_SIZE**0.5).transpose(0, 1) @ keys.transpose(1, 2)
             alike = torch.ones_like(seen)
-            for back, gain in enumerate(self.follow(h).unbind(2)):
+            for back, gain in enumerate(self.follow(hidden).transpose(0, 1).unbind(2)):
                 now = ids[:, self.length - back : self.length - back + steps].unsqueeze(2)
                 then = ids.roll(back + 1, 1).unsqueeze(1)
                 # What came before the oldest token is not known in every way of reading it.
@@ -221,7 +221,7 @@ class Pointer(nn.Module):
                 )
                 scores = scores + alike * gain.unsqueeze(2)
             scores = scores.masked_fill(~seen, -torch.inf)
-            sentinel = (h @ self.sentinel + self.sentinel_bias).unsqueeze(2)
+            sentinel = (hidden @ self.sentinel + self.sentinel_bias).t().unsqueeze(2)
             shares = torch.cat([scores, sentinel], 2).softmax(2)
-            told = hidden + self.tell(shares[:, :, :-1] @ keys).transpose(0, 1)
+            told = hidden + self.tell((shares[:, :, :-1] @ keys).transpose(0, 1))
         return shares, ids, told

@@ -71,11 +71,6 @@ def _filled(config: Config, chosen: Chosen) -> Config:
 
 def _check_sizes(config: Config, base: Bot) -> None:
     saved = ModelConfig.model_validate(base.config["model"])
-    if config.model.pointer and saved.memory == "messages":
-        raise ElmanError(
-            f"{base.path} has the messages memory, which keeps no tokens to point at: leave out "
-            "--pointer"
-        )
     for name in config.model.model_fields_set - {"dropout", "pointer"}:
         given, own = getattr(config.model, name), getattr(saved, name)
         if given != own:
@@ -92,19 +87,18 @@ def _check_sizes(config: Config, base: Bot) -> None:
 
 def _from_scratch(config: Config, text_bytes: int) -> Chosen:
     minutes = config.train.minutes
-    pointer = POINTER if config.model.memory == "tokens" else 0
     if text_bytes < LITTLE:
         of_bytes = {"unfold": 128, "lanes": 16} if config.unit == "steps" else {}
         return {
             "data": {"vocabulary": SMALLEST},
-            "model": {"dropout": 0.1, "pointer": pointer},
+            "model": {"dropout": 0.1, "pointer": POINTER},
             "train": of_bytes,
         }
     size = 384
     if minutes is not None:
         operations = _operations(config, minutes)
         size = 256 if operations < SHORT else 512 if operations > LONG else 384
-    return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size, "pointer": pointer}}
+    return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size, "pointer": POINTER}}
 
 
 def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
