@@ -27,11 +27,15 @@ VOCABULARY = 30
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
 
 
+KINDS = ["tokens", "messages", "tokens 3", "tokens 40", "messages 3", "messages 40"]
+"""Of memories; a number is the length of a pointer."""
+
+
 def made(memory: str, cell: str, seed: int) -> Chatbot:
     torch.manual_seed(seed)
-    config = ModelConfig.model_validate(
-        {"memory": memory, "cell": cell, "hidden_size": 5, "layers": 2, "mlp": 1.0, "dropout": 0.3}
-    )
+    kind, _, pointer = memory.partition(" ")
+    sizes = {"hidden_size": 5, "layers": 2, "mlp": 1.0, "dropout": 0.3, "pointer": pointer or 0}
+    config = ModelConfig.model_validate({"memory": kind, "cell": cell, **sizes})
     chatbot = build(config, VOCABULARY).double()
     for parameter in chatbot.parameters():  # some begin at zero, and let nothing pass
         torch.nn.init.normal_(parameter, std=0.5)
@@ -92,6 +96,23 @@ def step(
     return x, (h, *after[1:])
 
 
+def mixture(
+    chatbot: Chatbot, ids: list[int], keys: list[Tensor], query: Tensor, target: int
+) -> Tensor:
+    """-log p of a token, given all before it and what it is predicted from, (1, H)."""
+    wanted = torch.tensor([target])
+    if chatbot.pointer is None:
+        return F.cross_entropy(chatbot.logits(query), wanted)
+    spec = chatbot.pointer.state_spec("")
+    zeros = tuple(torch.zeros(1, each.size, dtype=torch.float64) for each in spec)
+    record, _ = chatbot.pointer.record(torch.tensor(ids)[:, None], torch.stack(keys), zeros)
+    queries = torch.stack([*keys[:-1], query])
+    targets = torch.full((len(ids), 1), target)
+    told, pointed = chatbot.pointer.point(record, queries, targets)
+    of_words = chatbot.logits(told[-1]).log_softmax(1)[:, target]
+    return -(pointed.log_gate[-1] + torch.logaddexp(of_words, pointed.odds[-1])).sum()
+
+
 def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> Plain:
     chatbot.eval()
     stack = chatbot.through_time
@@ -108,6 +129,8 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
         return out
 
     context = torch.zeros(1, 5, dtype=torch.float64)
+    read: list[int] = []
+    keys: list[Tensor] = []
     for message, counts in zip(messages, counted, strict=True):
         ids = torch.from_numpy(message.astype(np.int64))
         used: dict[str, Tensor] = {}
@@ -115,13 +138,21 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
         if isinstance(chatbot, TokensChatbot):
             for place, token in enumerate(ids):
                 out = take(chatbot.embedding(token[None]), used)
+                read.append(int(token))
+                keys.append(out)
                 if counts and place + 1 < len(ids):
-                    loss = loss + F.cross_entropy(chatbot.logits(out), ids[place + 1 : place + 2])
+                    loss = loss + mixture(chatbot, read, keys, out, int(ids[place + 1]))
         else:
             assert isinstance(chatbot, MessagesChatbot)
-            if counts:
-                hidden, targets = chatbot.decode([message], context)
-                loss = F.cross_entropy(chatbot.logits(hidden), targets, reduction="sum")
+            hidden, targets = chatbot.decode([message], context)
+            heard = hidden if chatbot.pointer is None else chatbot.heard([message])[1][0]
+            for place, target in enumerate(targets.tolist()):
+                read.append(int(message[place]))
+                keys.append(heard[place : place + 1])
+                if counts:
+                    loss = loss + mixture(chatbot, read, keys, hidden[place : place + 1], target)
+            read.append(END)
+            keys.append(heard[-1:])
             context = take(chatbot.encode([message]), used)
         found.losses.append(loss)
         found.ends.append(len(found.h[0]) - 1)
@@ -130,7 +161,7 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
 
 
 conversations = {
-    "memory": st.sampled_from(["tokens", "messages"]),
+    "memory": st.sampled_from(KINDS),
     "cell": st.sampled_from(sorted(CELLS)),
     "count": st.integers(2, 7),
     "seed": st.integers(0, 2**16),
@@ -256,11 +287,12 @@ def test_lags_are_autograds(
         torch.testing.assert_close(found.messages[lag], torch.stack(there).mean(0), **EXACT)
         whole = torch.stack([each.norm() for each in there]).mean()
         torch.testing.assert_close(found.whole[lag], whole, **EXACT)
-    assert (found.tokens is None) == (memory == "messages")
+    assert (found.tokens is None) == memory.startswith("messages")
 
 
-def test_lags_by_token_are_autograds() -> None:
-    chatbot = made("tokens", "lstm", 3)
+@pytest.mark.parametrize("memory", ["tokens", "tokens 3", "tokens 40"])
+def test_lags_by_token_are_autograds(memory: str) -> None:
+    chatbot = made(memory, "lstm", 3)
     messages = conversation(5, 3)
     run = plain(chatbot, messages, [True] * 5)
     found = lags(chatbot, [Reply(messages)], most=10, most_tokens=1000)
@@ -274,7 +306,7 @@ def test_lags_by_token_are_autograds() -> None:
         torch.testing.assert_close(found.tokens[back], norms, **EXACT)
 
 
-@pytest.mark.parametrize("memory", ["tokens", "messages"])
+@pytest.mark.parametrize("memory", KINDS)
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_the_view_of_a_stretch(memory: str, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of the view agree with each other, also where only the end is seen closely."""
@@ -302,7 +334,7 @@ def test_the_view_of_a_stretch(memory: str, cell: str, monkeypatch: pytest.Monke
         lost = torch.stack(later).sum(0) - later[0] - kept
         torch.testing.assert_close(two.lost[place], lost.norm(dim=1), **EXACT)
     assert 0 <= two.share <= 1
-    if memory == "messages":
+    if memory.startswith("messages"):
         assert view.token_direct is None
         return
     begin = run.ends[3] + 1
@@ -327,9 +359,12 @@ def test_the_view_of_a_stretch(memory: str, cell: str, monkeypatch: pytest.Monke
     assert place == len(view.token_direct)
 
 
-def test_a_tokens_own_pull_is_its_own_losss_alone() -> None:
-    """By the same loop, cut after every step: all that is left is a step's own loss."""
-    chatbot = made("tokens", "gru", 5)
+@pytest.mark.parametrize("memory", ["tokens", "tokens 3", "tokens 40"])
+def test_a_tokens_own_pull_is_its_own_losss_alone(memory: str) -> None:
+    """By the same loop, cut after every step: all that is left is a step's own loss, for which the
+    record is what it is.
+    """
+    chatbot = made(memory, "gru", 5)
     assert isinstance(chatbot, TokensChatbot)
     messages = conversation(4, 5)
     said = [Said("Ann", "bot", "x", tokens, True) for tokens in messages]
@@ -338,6 +373,8 @@ def test_a_tokens_own_pull_is_its_own_losss_alone() -> None:
     states = [block.cell.initial_state(1) for block in chatbot.stack.blocks]
     assert view.token_direct is not None
     place = 0
+    read: list[int] = []
+    keys: list[Tensor] = []
     for message in messages:
         ids = torch.from_numpy(message.astype(np.int64))
         for t, token in enumerate(ids):
@@ -346,15 +383,17 @@ def test_a_tokens_own_pull_is_its_own_losss_alone() -> None:
                 x, after = step(block, x, states[layer], {}, "")
                 hs.append(after[0])
                 states[layer] = tuple(part.detach() for part in after)
+            out = chatbot.stack.norm(x)
+            read.append(int(token))
+            keys.append(out.detach())
             if t + 1 < len(ids):
-                out = chatbot.stack.norm(x)
-                loss = F.cross_entropy(chatbot.logits(out), ids[t + 1 : t + 2])
+                loss = mixture(chatbot, read, keys, out, int(ids[t + 1]))
                 norms = torch.stack([part.norm() for part in torch.autograd.grad(loss, hs)])
                 torch.testing.assert_close(view.token_direct[place], norms, **EXACT)
             place += 1
 
 
-@pytest.mark.parametrize("memory", ["tokens", "messages"])
+@pytest.mark.parametrize("memory", KINDS)
 def test_looking_changes_nothing(memory: str) -> None:
     chatbot = made(memory, "lstm", 1).train()
     before = {name: tensor.clone() for name, tensor in chatbot.state_dict().items()}

@@ -50,7 +50,7 @@ def by_definition(made: Pointer, ids: Tensor, hidden: Tensor, keep: Tensor, t: i
     """
     begin = max((s for s in range(t + 1) if not keep[s, b]), default=0)
     query = made.query(hidden[t, b])
-    scores = [(hidden[t, b] @ made.sentinel + made.sentinel_bias).exp()]
+    scores = [made.sentinel(hidden[t, b])[0].exp()]
     copied, read = torch.zeros(V).double(), torch.zeros(KEY_SIZE).double()
     for j in range(max(begin, t - made.length + 1), t + 1):
         if ids[j, b] >= SPECIALS:  # and so is the first of no conversation

@@ -16,11 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
-from elman.errors import ElmanError
 from elman.lens.watched import Watched
 from elman.model.blocks import PackedStack, RecurrentStack
 from elman.model.chatbot import CHUNK, Chatbot
-from elman.model.tokens import TokensChatbot
 
 LANE_STEPS = 4096
 """Lanes times steps that are differentiated at once: what bounds memory."""
@@ -43,22 +41,6 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def is_chain(chatbot: Chatbot) -> bool:
-    """Whether the layers' state is all that a chatbot remembers: not where it has a pointer, whose
-    record the gradient reaches by another way.
-    """
-    return not (isinstance(chatbot, TokensChatbot) and chatbot.pointer is not None)
-
-
-def check_chain(chatbot: Chatbot) -> None:
-    """Raises ElmanError where the lens would follow a part of the gradient alone."""
-    if not is_chain(chatbot):
-        raise ElmanError(
-            "this bot has a pointer: the lens follows the state of the layers alone, and would "
-            "show a part as the whole"
-        )
-
-
 @dataclass(frozen=True)
 class Chain:
     """N steps over M messages.
@@ -66,7 +48,10 @@ class Chain:
     Args:
         stack: the layers that take them.
         x: what they read, (N, H).
-        pull: dloss/d(output) of each step, of the loss that sits on it, (N, H).
+        pull: dLoss/d(output) of each step, of all losses, (N, H).
+        pull_of: the same, (end - begin, H), of the losses of what is read after step `begin` and
+            before step `end` alone, at these steps; with whether those count that made the record
+            of a pointer. None: every loss pulls at its own step, and nowhere else.
         ends: the step after which each message has been read, (M,).
         own_steps: whether a message's loss sits on its own steps (tokens), or on the step before.
         before_ends: the state before each of these steps, (M, size) each.
@@ -80,6 +65,13 @@ class Chain:
     own_steps: bool
     before_ends: State
     start: State
+    pull_of: Callable[[int, int, bool], Tensor] | None = None
+
+    def pulls(self, begin: int, end: int, recorded: bool = True) -> Tensor:
+        """How the losses within some steps pull at these steps' outputs, (end - begin, H)."""
+        if self.pull_of is None:
+            return self.pull[begin:end]
+        return self.pull_of(begin, end, recorded)
 
 
 @dataclass(frozen=True)
@@ -162,9 +154,9 @@ def over_lanes(
         longest = order[0].end - order[0].begin
         fitting = max(1, LANE_STEPS // longest)
         some, order = order[:fitting], order[fitting:]
-        x, pull = (
-            nn.utils.rnn.pad_sequence([values[lane.begin : lane.end] for lane in some])
-            for values in (chain.x, chain.pull)
+        x = nn.utils.rnn.pad_sequence([chain.x[lane.begin : lane.end] for lane in some])
+        pull = nn.utils.rnn.pad_sequence(
+            [chain.pulls(lane.begin, lane.end, not cut_everywhere) for lane in some]
         )
         firsts = torch.tensor([lane.first for lane in some])
         starts = zip(chain.before_ends, chain.start, strict=True)
@@ -205,7 +197,7 @@ def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:
 
 
 def pulls(
-    chatbot: Chatbot, hidden: Tensor, targets: Tensor
+    chatbot: Chatbot, hidden: Tensor, targets: Tensor, odds: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cross-entropy by hand: what it costs, and how it pulls.
 
@@ -213,6 +205,7 @@ def pulls(
         chatbot: makes the logits.
         hidden: (N, H).
         targets: (N,) int64.
+        odds: what comes to p of each, as its logarithm, (N,) float64; None: nothing.
 
     Returns:
         -log p of each target in nats, (N,) float64; its gradient in `hidden`, (N, H); the
@@ -221,12 +214,18 @@ def pulls(
     weight, bias = chatbot.output_layer
     nats, own = [], []
     of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-    for h, ids in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+    beside = torch.full(targets.shape, -torch.inf, dtype=torch.float64) if odds is None else odds
+    for h, ids, more in zip(
+        hidden.split(CHUNK), targets.split(CHUNK), beside.split(CHUNK), strict=True
+    ):
         log_p = chatbot.logits(h).log_softmax(1)
         rows = torch.arange(len(ids))
-        nats.append(-log_p[rows, ids].double())
+        costs = -torch.logaddexp(log_p[rows, ids].double(), more)
+        nats.append(costs)
         dlogits = log_p.exp_()
         dlogits[rows, ids] -= 1
+        if odds is not None:  # what comes beside takes its part of the pull
+            dlogits *= (1 - (more + costs).exp()).to(dlogits.dtype).unsqueeze(1)
         own.append(dlogits @ weight)
         of_weight.addmm_(dlogits.t(), h)
         of_bias += dlogits.sum(0)
@@ -236,7 +235,9 @@ def pulls(
 
 
 def along_output(chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: Tensor) -> Tensor:
-    """How much each target's own gradient of the output's weight goes along a direction, (N,)."""
+    """How much each target's own gradient of the output's weight goes along a direction, (N,);
+    nothing is copied.
+    """
     out = []
     for h, ids in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
         p = chatbot.logits(h).softmax(1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from elman.bptt import Full, State
 from elman.data.message_stream import LaneWindow, MessageWindow
-from elman.lens.chain import check_chain, frozen
+from elman.lens.chain import frozen
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import Bot
 
@@ -70,7 +70,6 @@ def receipts(
         linear: whether to add what costs a second, slower backward pass.
     """
     chatbot = bot.chatbot
-    check_chain(chatbot)
     state = chatbot.initial_state(1) if start is None else start
     first = max(0, len(turns) - most)
     for turn in turns[:first]:
@@ -97,7 +96,7 @@ def left_out(
     """
     lanes = state  # row 0 has heard everything, row n + 1 everything but turn n
     for turn in turns:
-        after = chatbot.carry(chatbot.inputs(turn), lanes)
+        after = chatbot.carry(turn, lanes)
         lanes = tuple(torch.cat([new, old[:1]]) for new, old in zip(after, lanes, strict=True))
     nats, _ = chatbot.score([[reply]] * len(lanes[0]), lanes)
     return torch.cat(nats)
@@ -132,17 +131,19 @@ def by_state(
     states = [tuple(part.detach().clone().requires_grad_() for part in state)]
     with frozen(chatbot), torch.enable_grad():
         for turn in turns:
-            states.append(chatbot.carry(chatbot.inputs(turn), states[-1]))
+            states.append(chatbot.carry(turn, states[-1]))
         lane = LaneWindow([reply], [True], carry=0, fresh=False)
         nats = chatbot.loss(MessageWindow([lane]), states[-1], Full()).nats
-    moved = [[part for part in after if part.requires_grad] for after in states[1:]]
+    # Of the layers alone: a pointer's record moves on with every token, and is no sum of changes.
+    layers = [chatbot.split(each)[0] for each in states]
+    moved = [[part for part in after if part.requires_grad] for after in layers[1:]]
     gradients = iter(
         torch.autograd.grad(
             nats, [part for own in moved for part in own], allow_unused=True, materialize_grads=True
         )
     )
     effects = []
-    for before, after in pairwise(states):
+    for before, after in pairwise(layers):
         effect = nats.new_zeros(())
         for old, new in zip(before, after, strict=True):
             if new.requires_grad:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from elman.bptt import State
 from elman.lens.chain import LANE_STEPS, flat, frozen, pulled, pulls
+from elman.lens.pointing import Conversation, pulled_through
 from elman.model.chatbot import Chatbot
 from elman.model.messages import MessagesChatbot
 from elman.model.tokens import TokensChatbot
@@ -141,24 +142,44 @@ def _by_tokens(chatbot: TokensChatbot, replies: Sequence[Reply], state: State) -
     row = torch.arange(len(replies)).repeat_interleave(torch.tensor(list(map(len, places))))
     targets = torch.cat([own[p + 1] for own, p in zip(ids, places, strict=True)])
 
+    layers, record = chatbot.split(state)
+
     def pull(hidden: Tensor) -> Tensor:
         own = torch.zeros_like(hidden)
-        own[at, row] = pulls(chatbot, hidden[at, row], targets)[1]
+        if chatbot.pointer is None:
+            own[at, row] = pulls(chatbot, hidden[at, row], targets)[1]
+            return own
+        for lane, (read, place) in enumerate(zip(ids, places, strict=True)):
+            states, before = hidden[: len(read), lane], tuple(t[lane : lane + 1] for t in record)
+            told_of = Conversation(chatbot.pointer, read, states, states, before)
+            found = pulled_through(chatbot, told_of, place + 1)
+            own[: len(read), lane] = found.queries + found.keys
         return own
 
     x = nn.utils.rnn.pad_sequence([chatbot.embedding(each) for each in ids])
-    return pulled(chatbot.stack, x, state, pull)
+    return pulled(chatbot.stack, x, layers, pull)
 
 
 def _by_messages(chatbot: MessagesChatbot, replies: Sequence[Reply], state: State) -> list[Tensor]:
     own = [reply.messages[:-1] for reply in replies]
     vectors = chatbot.encode([message for messages in own for message in messages])
+    record = chatbot.split(state)[1]
     last, row = torch.tensor([len(messages) - 1 for messages in own]), torch.arange(len(own))
 
     def pull(context: Tensor) -> Tensor:
         before = context[last, row].requires_grad_()
         hidden, targets = chatbot.decode([reply.messages[-1] for reply in replies], before)
-        gradient = pulls(chatbot, hidden.detach(), targets)[1]
+        if chatbot.pointer is None:
+            gradient = pulls(chatbot, hidden.detach(), targets)[1]
+        else:
+            sizes = [len(reply.messages[-1]) - 1 for reply in replies]
+            parts = [
+                _pointing(chatbot, reply, said, tuple(t[lane : lane + 1] for t in record))
+                for lane, (reply, said) in enumerate(
+                    zip(replies, hidden.detach().split(sizes), strict=True)
+                )
+            ]
+            gradient = torch.cat(parts)
         out = torch.zeros_like(context)
         (out[last, row],) = torch.autograd.grad(hidden, before, gradient)
         return out
@@ -166,6 +187,16 @@ def _by_messages(chatbot: MessagesChatbot, replies: Sequence[Reply], state: Stat
     stack = chatbot.conversation
     x = nn.utils.rnn.pad_sequence(list(vectors.split(list(map(len, own)))))
     return pulled(stack, x, state[: len(stack.state_spec(""))], pull)
+
+
+def _pointing(chatbot: MessagesChatbot, reply: Reply, hidden: Tensor, record: State) -> Tensor:
+    """How the loss of a reply's last message pulls at what it is predicted from, (tokens, H)."""
+    assert chatbot.pointer is not None
+    keys = torch.cat(chatbot.heard(reply.messages)[1])
+    at = torch.arange(len(keys) - len(hidden), len(keys))
+    queries = torch.zeros_like(keys).index_copy(0, at - 1, hidden)
+    told_of = Conversation(chatbot.pointer, flat(reply.messages), queries, keys, record)
+    return pulled_through(chatbot, told_of, at).queries[at - 1]
 
 
 def _starts(chatbot: Chatbot, replies: Sequence[Reply]) -> State:

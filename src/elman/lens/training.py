@@ -19,7 +19,6 @@ from elman.bptt import Full, State
 from elman.data.corpus import Corpus, scored
 from elman.data.order import Place
 from elman.data.tokenizer import END, Tokenizer
-from elman.lens.chain import is_chain
 from elman.lens.lags import Lags, Reply, draw_replies, lags
 from elman.model.chatbot import Chatbot
 
@@ -92,7 +91,7 @@ class Watch:
         self._cell = config["model"]["conversation_cell"] or config["model"]["cell"]
         self._share = share
         learn_from = config["data"]["learn_from"]
-        self._replies = _sample(chatbot, corpus, learn_from) if is_chain(chatbot) else []
+        self._replies = _sample(chatbot, corpus, learn_from)
         train = config["train"]
         a_message = 1 if train["unit"] == "messages" else _steps_a_message(corpus)
         self._unfold = train["unfold"] / a_message

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elman.bptt import State
 from elman.data.tokenizer import END, SPECIALS, Tokenizer
-from elman.lens.chain import Chain, Lane, check_chain, frozen, over_lanes, unfolded
+from elman.lens.chain import Chain, Lane, frozen, over_lanes, unfolded
 from elman.lens.lags import Lags, Reply, draw_replies, lags
 from elman.lens.units import Units
 from elman.lens.whole import Whole, differentiate
@@ -157,11 +157,7 @@ def look(
         others: held-out conversations from which the lag profile is drawn; none: this one.
         seed: of the draw.
         tell: is told what is being done.
-
-    Raises:
-        ElmanError: for a bot with a pointer.
     """
-    check_chain(chatbot)
     with frozen(chatbot):
         return _looked(chatbot, said, others, seed, tell)
 
@@ -255,6 +251,7 @@ def _from(chain: Chain, first: int) -> Chain:
         chain.own_steps,
         tuple(part[first:] for part in chain.before_ends),
         chain.start,
+        chain.pull_of,
     )
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from elman.bptt import State
 from elman.lens.chain import Chain, along_output, carried, flat, frozen, pulls
 from elman.lens.lens import summed
+from elman.lens.pointing import Conversation, pulled_through
 from elman.lens.units import Units, gates_of, states_before, units
 from elman.lens.watched import Call, Watched, share
 from elman.model.blocks import RecurrentBlock, RecurrentStack
@@ -35,6 +36,8 @@ class Whole:
         state: h after each message, (M, layers, H).
         gradient: dLoss/dh after each message, (M, layers, H).
         steps: dLoss/dh of every step of the chain, (layers, N, H).
+        recorded: norm of what comes back through a pointer's record at each message's steps, (M,);
+            None where there is no pointer.
         shares: of each weight's gradient, by message, (M,); each sums to 1.
         norms: of each weight's gradient.
         units: of the chain's layers.
@@ -47,6 +50,7 @@ class Whole:
     state: Tensor
     gradient: Tensor
     steps: Tensor
+    recorded: Tensor | None = field(default=None, kw_only=True)
     shares: dict[str, Tensor]
     norms: dict[str, float]
     units: list[Units]
@@ -149,6 +153,7 @@ class _Shares:
         self.count = count
         self.shares: dict[str, Tensor] = {}
         self.norms: dict[str, float] = {}
+        self._pointer: dict[str, list[tuple[Tensor, Tensor | None, Tensor]]] = {}
 
     def add(self, name: str, made: Tensor, of: Tensor | None, owner: Tensor) -> None:
         """Of one weight; arguments as for `share`."""
@@ -156,11 +161,22 @@ class _Shares:
         self.norms[name] = float(gradient.norm())
         self.shares[name] = share(gradient, made, of, owner, self.count)
 
+    def of_pointer(self, name: str, made: Tensor, of: Tensor | None, steps: Tensor) -> None:
+        """Keep what one of a pointer's weights did in some steps."""
+        self._pointer.setdefault(name, []).append((made, of, steps))
+
+    def add_pointer(self, owner: Tensor) -> None:
+        """Of all of a pointer's weights, given the owner of each step."""
+        for name, parts in self._pointer.items():
+            made, of, steps = zip(*parts, strict=True)
+            applied = None if of[0] is None else torch.cat(of).unsqueeze(1)
+            self.add(name, torch.cat(made).unsqueeze(1), applied, owner[torch.cat(steps)])
+
     def add_embedding(
         self,
         chatbot: Chatbot,
         read: Sequence[tuple[Tensor, Tensor, Tensor]],
-        said: tuple[Tensor, Tensor, Tensor],
+        said: tuple[Tensor, Tensor, Tensor, Tensor | None],
         of_output: Tensor,
     ) -> None:
         """Of the embedding, which reads and says.
@@ -168,7 +184,8 @@ class _Shares:
         Args:
             chatbot: whose it is.
             read: ids, the gradients of their embeddings, and owners, each with as many rows.
-            said: hidden states, targets and owners.
+            said: hidden states, targets and owners, and how much of each target's probability is
+                the vocabulary's; None: all.
             of_output: the gradient of the output's weight.
         """
         gradient = of_output
@@ -177,8 +194,9 @@ class _Shares:
         total = torch.zeros(self.count + 1, dtype=torch.float64)
         for ids, made, owner in read:
             total.index_add_(0, owner, (made * gradient[ids]).sum(1).double())
-        hidden, targets, owner = said
-        total.index_add_(0, owner, along_output(chatbot, hidden, targets, gradient).double())
+        hidden, targets, owner, spelled = said
+        along = along_output(chatbot, hidden, targets, gradient)
+        total.index_add_(0, owner, (along if spelled is None else along * spelled).double())
         square = float(gradient.double().square().sum())
         self.norms["embedding"] = square**0.5
         self.shares["embedding"] = total[:-1] / square if square else total[:-1]
@@ -208,27 +226,65 @@ def _tokens(
     counts[1:] &= owner[1:] == owner[:-1]  # who speaks is given
     at = counts.nonzero().squeeze(1)
     x = chatbot.embedding(ids)
-    hidden, _ = chatbot.stack(x.unsqueeze(1), start)
+    hidden, _ = chatbot.stack(x.unsqueeze(1), chatbot.split(start)[0])
     flat_hidden = hidden.detach().squeeze(1)
-    nats, own, of_output, _ = pulls(chatbot, flat_hidden[at - 1], ids[at])
-    pull = torch.zeros_like(flat_hidden)
-    pull[at - 1] = own
+    shares = _Shares(len(messages))
+    recorded, pull_of, spelled = None, None, None
+    told = flat_hidden[at - 1]
+    if chatbot.pointer is None:
+        nats, own, of_output, _ = pulls(chatbot, told, ids[at])
+        pull = torch.zeros_like(flat_hidden)
+        pull[at - 1] = own
+    else:
+        record = chatbot.split(start)[1]
+        told_of = Conversation(chatbot.pointer, ids, flat_hidden, flat_hidden, record)
+        found = pulled_through(chatbot, told_of, at, shares.of_pointer)
+        shares.add_pointer(owner)
+        nats, of_output, recorded = found.nats, found.of_output, found.keys
+        told, spelled = found.told, found.spelled
+        pull = found.queries + found.keys
+        pull_of = _Parts(chatbot, told_of, at)
     torch.autograd.backward(hidden, pull.unsqueeze(1))
 
-    shares = _Shares(len(messages))
     for name, made, of in watch.products("stack"):
         shares.add(name, made, of, owner.unsqueeze(1))
     (read,) = watch.read
     assert read.grad is not None
-    said = (flat_hidden[at - 1], ids[at], owner[at])
+    said = (told, ids[at], owner[at], spelled)
     shares.add_embedding(chatbot, [(ids, read.grad, owner)], said, of_output)
     token_nats = torch.zeros(len(ids), dtype=torch.float64)
     token_nats[at] = nats
     calls = watch.of("stack")
     x = x.detach()
-    return _whole(
+    whole = _whole(
         chatbot.stack, x, pull, ends.tolist(), True, calls, _split(token_nats, messages), shares
     )
+    if recorded is None:
+        return whole
+    whole = replace(whole, chain=replace(whole.chain, pull_of=pull_of))
+    return _with_record(whole, recorded, owner)
+
+
+def _with_record(whole: Whole, recorded: Tensor, owner: Tensor) -> Whole:
+    """With the norm, for each message, of what comes back at its tokens through the record."""
+    squares = torch.zeros(len(whole.nats), dtype=recorded.dtype)
+    squares.index_add_(0, owner, recorded.square().sum(1))
+    return replace(whole, recorded=squares.sqrt())
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The losses within some steps, and how they pull there; see `Chain`."""
+
+    chatbot: TokensChatbot
+    told_of: Conversation
+    at: Tensor
+
+    def __call__(self, begin: int, end: int, recorded: bool) -> Tensor:
+        own = self.at[(self.at > begin) & (self.at < end)]
+        found = pulled_through(self.chatbot, self.told_of, own)
+        pull = found.queries + found.keys if recorded else found.queries
+        return pull[begin:end]
 
 
 def _whole(
@@ -272,7 +328,7 @@ def _messages(
     watch: _Watch,
 ) -> Whole:
     count = len(messages)
-    vectors = chatbot.encode(messages)
+    vectors, heard = chatbot.heard(messages)
     parts = len(chatbot.conversation.state_spec(""))
     context, _ = chatbot.conversation(vectors.unsqueeze(1), start[:parts])
     # What is remembered when each message is said.
@@ -281,13 +337,32 @@ def _messages(
     spoken = [n for n in range(count) if counted[n]]
     said = [messages[n] for n in spoken]
     hidden, targets = chatbot.decode(said, before[torch.tensor(spoken)])
-    nats, own, of_output, _ = pulls(chatbot, hidden.detach(), targets)
+    shares = _Shares(count)
+    told, spelled, recorded = hidden.detach(), None, None
+    if chatbot.pointer is None:
+        nats, own, of_output, _ = pulls(chatbot, told, targets)
+    else:
+        owner = _owners(messages)
+        begins = np.cumsum([0, *map(len, messages)]).tolist()
+        # All that is said but the roles, in the order in which it is decoded.
+        at = torch.cat([torch.arange(begins[n] + 1, begins[n + 1]) for n in spoken])
+        keys = torch.cat(heard)
+        queries = torch.zeros_like(keys).index_copy(0, at - 1, told)
+        told_of = Conversation(
+            chatbot.pointer, flat(messages), queries, keys.detach(), chatbot.split(start)[1]
+        )
+        found = pulled_through(chatbot, told_of, at, shares.of_pointer)
+        shares.add_pointer(owner)
+        nats, of_output, told, spelled = found.nats, found.of_output, found.told, found.spelled
+        own, recorded = found.queries[at - 1], found.keys
     torch.autograd.backward(hidden, own)
     assert before.grad is not None
     pull = torch.cat([before.grad[1:], torch.zeros_like(before.grad[:1])])
-    torch.autograd.backward(context, pull.unsqueeze(1))
+    if recorded is None:
+        torch.autograd.backward(context, pull.unsqueeze(1))
+    else:  # the encoder hears of both ways at once
+        torch.autograd.backward([context, keys], [pull.unsqueeze(1), recorded])
 
-    shares = _Shares(count)
     encoded = pack([chatbot._cut(message) for message in messages])
     decoded = pack([message[:-1] for message in said])
     of_said = torch.tensor([*spoken, count])[decoded.owner]
@@ -299,7 +374,7 @@ def _messages(
     for stack, owner in owners.items():
         for name, made, of in watch.products(stack):
             shares.add(name, made, of, owner)
-    heard, spoke = (_gradient_of(read) for read in watch.read)
+    dheard, spoke = (_gradient_of(read) for read in watch.read)
     remembered = torch.cat([before.detach(), torch.zeros_like(before[:1])])[of_said]
     scale = chatbot.context.in_features
     shares.add("context", spoke, remembered / scale, of_said)
@@ -308,16 +383,17 @@ def _messages(
     )
     read = [
         (packed.ids.flatten(), made.flatten(0, 1), owner.flatten())
-        for packed, made, owner in ((encoded, heard, encoded.owner), (decoded, spoke, of_said))
+        for packed, made, owner in ((encoded, dheard, encoded.owner), (decoded, spoke, of_said))
     ]
-    shares.add_embedding(chatbot, read, (hidden.detach(), targets, token_owner), of_output)
+    shares.add_embedding(chatbot, read, (told, targets, token_owner, spelled), of_output)
     token_nats = [torch.zeros(len(message), dtype=torch.float64) for message in messages]
     for n, values in zip(spoken, nats.split([len(m) - 1 for m in said]), strict=True):
         token_nats[n][1:] = values
     x = vectors.detach()
     ends = list(range(count))
     calls = watch.of("conversation")
-    return _whole(chatbot.conversation, x, pull, ends, False, calls, token_nats, shares)
+    whole = _whole(chatbot.conversation, x, pull, ends, False, calls, token_nats, shares)
+    return whole if recorded is None else _with_record(whole, recorded, _owners(messages))
 
 
 def _gradient_of(read: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
-from elman.model.pointer import Pointed
+from elman.model.pointer import Pointed, Pointer
 
 CHUNK = 512
 """Tokens whose logits exist at once while scoring."""
@@ -63,6 +63,7 @@ class Chatbot(nn.Module, ABC):
     """
 
     vocabulary_size: int
+    pointer: Pointer | None
     ends_by_step: ClassVar[bool] = False
     """Whether saying END by `step` is what `end_message` does."""
 
@@ -111,6 +112,11 @@ class Chatbot(nn.Module, ABC):
             for spec in self.state_spec
         )
 
+    def split(self, state: State) -> tuple[State, State]:
+        """What the layers carry, and the pointer's record: empty where there is none."""
+        own = len(state) - (0 if self.pointer is None else len(self.pointer.state_spec("")))
+        return state[:own], state[own:]
+
     def begin_window(self, window: MessageWindow, state: State | None) -> State:
         """The state that each lane of a window begins with."""
         if state is None:
@@ -132,15 +138,11 @@ class Chatbot(nn.Module, ABC):
         """How many steps `through_time` takes for a message."""
 
     @abstractmethod
-    def inputs(self, message: np.ndarray) -> Tensor:
-        """What `through_time` is given of a message, (steps, H), with its gradient."""
-
-    @abstractmethod
-    def carry(self, inputs: Tensor, state: State) -> State:
+    def carry(self, message: np.ndarray, state: State) -> State:
         """The state of every lane after all have read one message, with its gradient.
 
         Args:
-            inputs: of the message, (steps, H).
+            message: from its role to its END.
             state: of each lane before.
         """
 

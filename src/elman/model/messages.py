@@ -79,9 +79,9 @@ class MessagesChatbot(Chatbot):
 
     def encode(self, messages: Sequence[np.ndarray]) -> Tensor:
         """What the encoder makes of each message by itself, (messages, H)."""
-        return self._heard(messages)[0]
+        return self.heard(messages)[0]
 
-    def _heard(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
+    def heard(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
         """The same; and for a pointer what it makes of each token of each message, (tokens, H):
         zeros where it no longer reads.
         """
@@ -141,7 +141,7 @@ class MessagesChatbot(Chatbot):
             (K_i + 1, H); and the state after the last.
         """
         parts = len(self.conversation.state_spec(""))
-        state, record = self._split(state)
+        state, record = self.split(state)
         outputs, after = ragged(self.conversation, vectors, state[:parts], unfold)
         contexts = [
             torch.cat([before.unsqueeze(0), output])
@@ -150,11 +150,6 @@ class MessagesChatbot(Chatbot):
         last = torch.stack([context[-1] for context in contexts])
         zeros = (torch.zeros_like(tensor) for tensor in state[parts + 1 :])
         return contexts, (*after, last, *zeros, *record)
-
-    def _split(self, state: State) -> tuple[State, State]:
-        """What the networks carry, and the pointer's record."""
-        own = len(state) - (0 if self.pointer is None else len(self.pointer.state_spec("")))
-        return state[:own], state[own:]
 
     def _recorded(
         self,
@@ -167,7 +162,7 @@ class MessagesChatbot(Chatbot):
 
         Args:
             lanes: messages.
-            heard: of all of them, one lane after another, as `_heard` gives it.
+            heard: of all of them, one lane after another, as `heard` gives it.
             record: the pointer's state before.
             kept: after how many messages of each lane to take its state.
         """
@@ -221,11 +216,15 @@ class MessagesChatbot(Chatbot):
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         return 1
 
-    def inputs(self, message: np.ndarray) -> Tensor:
-        return self.encode([message])
-
-    def carry(self, inputs: Tensor, state: State) -> State:
-        return self._split(self.remember([inputs] * len(state[0]), state)[1])[0]
+    def carry(self, message: np.ndarray, state: State) -> State:
+        lanes = len(state[0])
+        vectors, heard = self.heard([message])
+        after = self.remember([vectors] * lanes, state)[1]
+        if self.pointer is None:
+            return after
+        own, record = self.split(after)
+        lane = [[message]] * lanes
+        return (*own, *self._recorded(lane, heard * lanes, record, [1] * lanes)[1])
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
@@ -239,9 +238,10 @@ class MessagesChatbot(Chatbot):
         last = int(self.pointer is None)
         counts = [len(lane.messages) - last for lane in lanes]
         read = [m for lane, n in zip(lanes, counts, strict=True) for m in lane.messages[:n]]
-        vectors, heard = state[0].new_zeros(0, self.context.in_features), []
+        vectors = state[0].new_zeros(0, self.context.in_features)
+        heard: list[Tensor] = []
         if read:
-            vectors, heard = self._heard(read)
+            vectors, heard = self.heard(read)
         own = [
             v[: len(lane.messages) - 1]
             for v, lane in zip(vectors.split(counts), lanes, strict=True)
@@ -267,7 +267,7 @@ class MessagesChatbot(Chatbot):
         pointed = None
         if self.pointer is not None:
             messages = [lane.messages for lane in lanes]
-            carried, record = self._split(carried)
+            carried, record = self.split(carried)
             seen, record = self._recorded(messages, heard, record, [each.carry for each in lanes])
             carried = (*carried, *record)
             if said:
@@ -294,7 +294,7 @@ class MessagesChatbot(Chatbot):
         hidden, targets = (torch.cat(each) for each in zip(*parts, strict=True))
         pointed = None
         if self.pointer is not None:
-            after, record = self._split(after)
+            after, record = self.split(after)
             seen, record = self._recorded(lanes, heard, record, sizes)
             after = (*after, *record)
             hidden, pointed = self._pointed(lanes, [[True] * n for n in sizes], hidden, seen)
@@ -302,8 +302,8 @@ class MessagesChatbot(Chatbot):
         return list(torch.stack([part.sum() for part in costs]).split(sizes)), after
 
     def _heard_all(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
-        """As `_heard`, in parts."""
-        parts = [self._heard(messages[n : n + CHUNK]) for n in range(0, len(messages), CHUNK)]
+        """As `heard`, in parts."""
+        parts = [self.heard(messages[n : n + CHUNK]) for n in range(0, len(messages), CHUNK)]
         return torch.cat([v for v, _ in parts]), [each for _, heard in parts for each in heard]
 
     @torch.no_grad()
@@ -313,14 +313,14 @@ class MessagesChatbot(Chatbot):
         after = self.remember(list(vectors.split(sizes)), state)[1]
         if self.pointer is None:
             return after
-        after, record = self._split(after)
+        after, record = self.split(after)
         return (*after, *self._recorded(lanes, heard, record, sizes)[1])
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        own, record = self._split(state)
+        own, record = self.split(state)
         conversation, context, encoder, decoder, tokens = self._parts(own)
         x = self.embedding(token)
         # What the encoder reads of the bot's own message ends where `_cut` would.
@@ -336,7 +336,7 @@ class MessagesChatbot(Chatbot):
         return self.pointer.mix(seen, hidden[0], self._say), (*own, *record)
 
     def end_message(self, state: State) -> State:
-        own, record = self._split(state)
+        own, record = self.split(state)
         _, _, encoder, _, _ = self._parts(own)
         end = torch.full((1, len(state[0])), END)
         vector, _ = self._steps("encoder")(self.embedding(end), encoder)

@@ -95,12 +95,13 @@ class Pointer(nn.Module):
         # The vocabulary is told what was looked at: a name that ends there is not to be spelled on.
         self.tell = nn.Linear(KEY_SIZE, size, bias=False)
         nn.init.zeros_(self.tell.weight)
-        self.sentinel = nn.Parameter(torch.zeros(size))
-        self.sentinel_bias = nn.Parameter(torch.tensor(log(length / SHUT)))
+        self.sentinel = nn.Linear(size, 1)
+        nn.init.zeros_(self.sentinel.weight)
+        nn.init.constant_(self.sentinel.bias, log(length / SHUT))
 
     def state_spec(self, name: str) -> list[StateSpec]:
         """The record: the last L ids (0: nothing), their keys, and half of the next one's key."""
-        dtype = self.sentinel.dtype
+        dtype = self.sentinel.weight.dtype
         return [
             StateSpec(f"{name}.pointer.ids", self.length, dtype),
             StateSpec(f"{name}.pointer.keys", self.length * KEY_SIZE, dtype),
@@ -221,7 +222,7 @@ class Pointer(nn.Module):
                 )
                 scores = scores + alike * gain.unsqueeze(2)
             scores = scores.masked_fill(~seen, -torch.inf)
-            sentinel = (hidden @ self.sentinel + self.sentinel_bias).t().unsqueeze(2)
+            sentinel = self.sentinel(hidden).transpose(0, 1)
             shares = torch.cat([scores, sentinel], 2).softmax(2)
             told = hidden + self.tell((shares[:, :, :-1] @ keys).transpose(0, 1))
         return shares, ids, told

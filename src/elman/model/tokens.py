@@ -13,7 +13,7 @@ from elman.data.message_stream import MessageStream, MessageWindow, counted_toke
 from elman.data.order import Layout
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END, ROLES
-from elman.model.blocks import RecurrentStack, StateSpec, ragged
+from elman.model.blocks import LONGEST_RUN, RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.pointer import Pointed, Pointer
@@ -51,11 +51,6 @@ class TokensChatbot(Chatbot):
         layers = self.stack.state_spec("tokens")
         return layers if self.pointer is None else layers + self.pointer.state_spec("tokens")
 
-    def _parts(self, state: State) -> tuple[State, State]:
-        """Of the layers, and of the pointer."""
-        layers = len(self.stack.state_spec(""))
-        return state[:layers], state[layers:]
-
     def batches(self, corpus: Corpus, layout: Layout) -> Batches:
         return (
             MessageStream(corpus, layout) if layout.unit == "messages" else Stream(corpus, layout)
@@ -68,12 +63,16 @@ class TokensChatbot(Chatbot):
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         return len(message)
 
-    def inputs(self, message: np.ndarray) -> Tensor:
-        embedded: Tensor = self.embedding(torch.from_numpy(message.astype(np.int64)))
-        return embedded
-
-    def carry(self, inputs: Tensor, state: State) -> State:
-        return self.stack.after(inputs, state)
+    def carry(self, message: np.ndarray, state: State) -> State:
+        ids = torch.from_numpy(message.astype(np.int64))
+        layers, record = self.split(state)
+        if self.pointer is None:
+            return self.stack.after(self.embedding(ids), layers)
+        for part in ids.split(LONGEST_RUN):
+            every = part.unsqueeze(1).expand(-1, len(state[0]))
+            hidden, layers = self.stack(self.embedding(every), layers)
+            record = self.pointer.record(every, hidden, record)[1]
+        return (*layers, *record)
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
@@ -85,7 +84,7 @@ class TokensChatbot(Chatbot):
         window: Window = batch
         if state is None:
             state = self.initial_state(window.inputs.shape[1])
-        layers, record = self._parts(state)
+        layers, record = self.split(state)
         hidden, layers = self.stack(
             self.embedding(window.inputs), layers, window.keep, window.cut, unfold
         )
@@ -109,7 +108,7 @@ class TokensChatbot(Chatbot):
         ]
         read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
         embedded = self._embed(tokens)
-        layers, record = self._parts(state)
+        layers, record = self.split(state)
         first, carried = ragged(
             self.stack, [x[:n] for x, n in zip(embedded, read, strict=True)], layers, unfold
         )
@@ -162,7 +161,7 @@ class TokensChatbot(Chatbot):
         self, lanes: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
         tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-        layers, record = self._parts(state)
+        layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
         per_lane, record = self._token_costs(tokens, hidden, record)
         nats = [_per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)]
@@ -172,7 +171,7 @@ class TokensChatbot(Chatbot):
     def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
         # All in one run: what is computed after the end of a lane is not looked at.
         tokens = [torch.from_numpy(message.astype(np.int64)) for message in messages]
-        layers, record = self._parts(state)
+        layers, record = self.split(state)
         together, _ = self.stack(self.embedding(nn.utils.rnn.pad_sequence(tokens)), layers)
         hidden = [together[: len(lane), row] for row, lane in enumerate(tokens)]
         per_lane, _ = self._token_costs(tokens, hidden, record)
@@ -194,7 +193,7 @@ class TokensChatbot(Chatbot):
     @torch.no_grad()
     def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
         tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-        layers, record = self._parts(state)
+        layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
         if self.pointer is not None:
             ids = nn.utils.rnn.pad_sequence(tokens)
@@ -207,7 +206,7 @@ class TokensChatbot(Chatbot):
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        layers, record = self._parts(state)
+        layers, record = self.split(state)
         hidden, layers = self._steps("stack")(self.embedding(token).unsqueeze(0), layers)
         if self.pointer is None:
             return self._say(hidden[0]), layers
