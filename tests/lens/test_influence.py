@@ -17,14 +17,17 @@ from elman.model.checkpoint import Bot
 VOCABULARY = 40
 CELLS = ("rnn", "gru", "lstm", "mingru", "minlstm")
 
-every_chatbot = pytest.mark.parametrize("memory", MEMORIES)
+KINDS = [*sorted(MEMORIES), *(f"{memory} {n}" for memory in sorted(MEMORIES) for n in (3, 40))]
+"""Of memories; a number is the length of a pointer."""
+
+every_chatbot = pytest.mark.parametrize("memory", KINDS)
 
 
 def make(memory: str, cell: str, seed: int = 0, dtype: torch.dtype = torch.float64) -> Chatbot:
     torch.manual_seed(seed)
-    config = ModelConfig.model_validate(
-        {"memory": memory, "cell": cell, "hidden_size": 8, "layers": 3, "mlp": 1.0}
-    )
+    kind, _, pointer = memory.partition(" ")
+    sizes = {"hidden_size": 8, "layers": 3, "mlp": 1.0, "pointer": pointer or 0}
+    config = ModelConfig.model_validate({"memory": kind, "cell": cell, **sizes})
     chatbot = build(config, VOCABULARY).to(dtype).eval()
     with torch.no_grad():
         for parameter in chatbot.parameters():  # so that nothing is still zero
@@ -39,9 +42,7 @@ def message(role: int, text: list[int]) -> np.ndarray:
 texts = st.lists(st.integers(SPECIALS, VOCABULARY - 1), max_size=6)
 messages = st.builds(message, st.sampled_from([1, 2, 3]), texts)
 histories = st.lists(messages, min_size=1, max_size=6)
-chatbots = st.builds(
-    make, st.sampled_from(sorted(MEMORIES)), st.sampled_from(CELLS), st.integers(0, 5)
-)
+chatbots = st.builds(make, st.sampled_from(KINDS), st.sampled_from(CELLS), st.integers(0, 5))
 
 
 def cost(chatbot: Chatbot, turns: list[np.ndarray], reply: np.ndarray, state: Any) -> float:
@@ -89,30 +90,40 @@ def autograds(
     def ids(message: np.ndarray) -> Tensor:
         return torch.from_numpy(message.astype(np.int64))
 
-    state = chatbot.initial_state(1)
+    state, record = chatbot.split(chatbot.initial_state(1))
     offsets: list[Tensor] = []
     products: list[tuple[Tensor, ...]] = []
     for turn in turns:
         x = (chatbot.embedding(ids(turn)) if tokens else chatbot.encode([turn])).detach()
         offset = torch.zeros_like(x, requires_grad=True)
         if tokens:
-            _, after = chatbot.stack((x + offset)[:, None], state)
+            keys, after = chatbot.stack((x + offset)[:, None], state)
         else:
-            _, after = chatbot.remember([x + offset], state)
+            _, after = chatbot.remember([x + offset], (*state, *record))
+            after = chatbot.split(after)[0]
+            keys = None if chatbot.pointer is None else chatbot.heard([turn])[1][0][:, None]
+        if chatbot.pointer is not None:
+            record = chatbot.pointer.record(ids(turn)[:, None], keys, record)[1]
         moved = tuple(torch.zeros_like(part, requires_grad=True) for part in after)
         changes = tuple((new - old).detach() for new, old in zip(after, state, strict=True))
         state = tuple(part + extra for part, extra in zip(after, moved, strict=True))
         offsets += [offset, *moved]
         products.append((x, *changes))
     if tokens:
-        hidden, _ = chatbot.stack(chatbot.embedding(ids(reply))[:, None], state)
-        hidden = hidden[:-1, 0]
+        keys, _ = chatbot.stack(chatbot.embedding(ids(reply))[:, None], state)
+        hidden = keys[:-1, 0]
     else:
         context = state[len(chatbot.conversation.state_spec(""))]
         hidden, _ = chatbot.decode([reply], context)
-    nats = torch.nn.functional.cross_entropy(
-        chatbot.logits(hidden), ids(reply)[1:], reduction="sum"
-    )
+        keys = None if chatbot.pointer is None else chatbot.heard([reply])[1][0][:, None]
+    targets = ids(reply)[1:]
+    if chatbot.pointer is None:
+        nats = torch.nn.functional.cross_entropy(chatbot.logits(hidden), targets, reduction="sum")
+    else:
+        seen, _ = chatbot.pointer.record(ids(reply)[:, None], keys, record)
+        told, pointed = chatbot.pointer.point(seen, hidden[:, None], targets[:, None])
+        log_p = chatbot.logits(told[:, 0]).log_softmax(1).gather(1, targets[:, None])
+        nats = -(pointed.log_gate + torch.logaddexp(log_p, pointed.odds)).sum()
     gradients = iter(torch.autograd.grad(-nats, offsets, allow_unused=True, materialize_grads=True))
     sums = [[float((next(gradients) * other).sum()) for other in own] for own in products]
     return [own[0] for own in sums], [sum(own[1:]) for own in sums]
@@ -163,7 +174,7 @@ def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
     assert receipts(bot, [], reply) == []
 
 
-@every_chatbot
+@pytest.mark.parametrize("memory", MEMORIES)  # a pointer reaches the words themselves
 def test_what_cannot_reach_the_reply_weighs_nothing(memory: str) -> None:
     """With a cell that neither hears nor remembers, nothing of the first turn comes through."""
     chatbot = make(memory, "rnn")
