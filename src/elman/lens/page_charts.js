@@ -155,11 +155,11 @@ function compareOf(seen) {
   box.append(element("p", { class: "legend" }, swatch("a"), " clipped ", swatch("b"), " not clipped (dashed)"));
 }
 function tableOf(seen) {
-  const head = element("tr"), body = element("tbody");
-  for (const name of ["message", "who", "text", "loss", "direct", "indirect", "gradient"]) head.append(element("th", { scope: "col" }, name));
+  const head = element("tr"), body = element("tbody"), pointing = seen.messages[0].pointer !== undefined;
+  for (const name of ["message", "who", "text", "loss", "direct", "indirect", "gradient", ...(pointing ? ["through the pointer"] : [])]) head.append(element("th", { scope: "col" }, name));
   seen.messages.forEach((m, n) => {
     const row = element("tr"), all = (v) => v ? v.map(number).join(", ") : "–";
-    for (const cell of [String(n + 1 + seen.skipped), who(m), m.text.slice(0, 60), m.counts ? number(m.nats) : "–", all(m.direct), all(m.indirect), all(m.gradient)]) row.append(element("td", {}, cell));
+    for (const cell of [String(n + 1 + seen.skipped), who(m), m.text.slice(0, 60), m.counts ? number(m.nats) : "–", all(m.direct), all(m.indirect), all(m.gradient), ...(pointing ? [number(m.pointer)] : [])]) row.append(element("td", {}, cell));
     body.append(row);
   });
   document.getElementById("numbers").append(element("table", {}, element("thead", {}, head), body));

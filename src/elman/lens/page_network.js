@@ -8,6 +8,7 @@ function network(seen, root) {
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const lengths = [...Object.keys(seen.unfoldings || {}).map(Number), Infinity];
   const hasGradient = Boolean(seen.unfoldings);
+  const pointing = seen.messages[0].pointer !== undefined;
   const closeFrom = count - seen.close;
   let first = Math.max(0, count - 1 - fits()), picked = null;
   const COLUMN = 204, GUTTER = 150, STATE = 156, CELL = 10;
@@ -90,6 +91,8 @@ function network(seen, root) {
         parts.push(rect(x - 90, mix, part, 14, "direct"), rect(x - 90 + part, mix, 180 - part, 14, "indirect"),
           words(x, mix + 30, `${percent(kept / total)} from later`, "num small"));
       }
+      if (pointing) parts.push(node("g", {}, tip("what replies that looked at this message's tokens send back to them, past all steps between"),
+        words(x, mix + 48, number(m.pointer), "num small indirect-ink")));
       rowsOfWeights().forEach((weight, k) => {
         const share = weight.shares[n], y = weights + k * 17;
         parts.push(node("g", {}, tip(`${weight.name}: this message gives ${(100 * share).toFixed(2)} % of its gradient`),
@@ -132,7 +135,7 @@ function network(seen, root) {
     const visible = Math.min(count, fits() + 1), top = most();
     first = Math.max(0, Math.min(first, count - visible));
     const state = STATE, foot = state + layers * 26 - 4, message = foot + 74, mix = message + 116;
-    const weights = mix + 52, list = hasGradient ? rowsOfWeights() : [];
+    const weights = mix + (pointing ? 84 : 52), list = hasGradient ? rowsOfWeights() : [];
     const height = hasGradient ? weights + list.length * 17 + 8 : message + 110;
     const geometry = { height, state, foot, message, mix, weights,
       mostNats: Math.max(...seen.messages.map((m) => m.nats)),
@@ -142,7 +145,7 @@ function network(seen, root) {
     const labels = [label(22, "guess: what"), label(40, "comes next?"), label(message + 20, "message read"),
       ...seen.layers.map((name, l) => label(state + (layers - 1 - l) * 26 + 11, `state, ${name}`, "label small"))];
     if (hasGradient) labels.push(label(96, "direct", "label direct-ink"), label(foot + 24, "indirect", "label indirect-ink"),
-      label(mix + 8, "how much of each", "label small"), label(weights - 14, `weights: up to ±${percent(geometry.mostShare)}`, "label small"),
+      label(mix + 8, "how much of each", "label small"), ...(pointing ? [label(mix + 48, "through the pointer", "label small")] : []), label(weights - 14, `weights: up to ±${percent(geometry.mostShare)}`, "label small"),
       ...list.map((w, k) => label(weights + k * 17 + 8, short(w.name), "tick")));
     const columns = node("g", {}), between = node("g", {});
     for (let k = 0; k < visible; k++) {
@@ -224,7 +227,7 @@ function network(seen, root) {
 }
 function short(name) {
   return name.replace(/^(stack|conversation|encoder|decoder)\.(\d+)\./, (_, where, n) =>
-    `${where === "stack" ? "layer" : where} ${Number(n) + 1} `).replace("weight_", "");
+    `${where === "stack" ? "layer" : where} ${Number(n) + 1} `).replace("weight_", "").replace(/\.weight$/, "");
 }
 // The tokens of one message: what each cost, and what came back to it.
 function closer(seen, n, layer) {

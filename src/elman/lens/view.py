@@ -297,6 +297,11 @@ def _describe(view: View, count: int, heard: int) -> None:
         "messages shown, by one backward pass from the last loss to the first step"
     )
     view.exact.append(f"{closely}: over the last {view.close:,} messages")
+    if view.whole is not None and view.whole.recorded is not None:
+        view.exact.append(
+            "through the pointer: what replies that looked at a message's tokens send back to them "
+            "on no way from step to step; it is part of the direct and of the indirect gradient"
+        )
     if view.lags is not None:
         replies, conversations = view.sample
         view.sampled.append(
@@ -423,6 +428,8 @@ def _message(view: View, n: int) -> dict[str, Any]:
         values = getattr(view, name)
         if values is not None:
             found[name] = _short(values[n])
+    if view.whole is not None and view.whole.recorded is not None:
+        found["pointer"] = _short(float(view.whole.recorded[n]))
     return found
 
 

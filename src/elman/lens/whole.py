@@ -239,7 +239,6 @@ def _tokens(
         record = chatbot.split(start)[1]
         told_of = Conversation(chatbot.pointer, ids, flat_hidden, flat_hidden, record)
         found = pulled_through(chatbot, told_of, at, shares.of_pointer)
-        shares.add_pointer(owner)
         nats, of_output, recorded = found.nats, found.of_output, found.keys
         told, spelled = found.told, found.spelled
         pull = found.queries + found.keys
@@ -248,6 +247,7 @@ def _tokens(
 
     for name, made, of in watch.products("stack"):
         shares.add(name, made, of, owner.unsqueeze(1))
+    shares.add_pointer(owner)
     (read,) = watch.read
     assert read.grad is not None
     said = (told, ids[at], owner[at], spelled)
@@ -342,7 +342,6 @@ def _messages(
     if chatbot.pointer is None:
         nats, own, of_output, _ = pulls(chatbot, told, targets)
     else:
-        owner = _owners(messages)
         begins = np.cumsum([0, *map(len, messages)]).tolist()
         # All that is said but the roles, in the order in which it is decoded.
         at = torch.cat([torch.arange(begins[n] + 1, begins[n + 1]) for n in spoken])
@@ -352,7 +351,6 @@ def _messages(
             chatbot.pointer, flat(messages), queries, keys.detach(), chatbot.split(start)[1]
         )
         found = pulled_through(chatbot, told_of, at, shares.of_pointer)
-        shares.add_pointer(owner)
         nats, of_output, told, spelled = found.nats, found.of_output, found.told, found.spelled
         own, recorded = found.queries[at - 1], found.keys
     torch.autograd.backward(hidden, own)
@@ -374,6 +372,7 @@ def _messages(
     for stack, owner in owners.items():
         for name, made, of in watch.products(stack):
             shares.add(name, made, of, owner)
+    shares.add_pointer(_owners(messages))
     dheard, spoke = (_gradient_of(read) for read in watch.read)
     remembered = torch.cat([before.detach(), torch.zeros_like(before[:1])])[of_said]
     scale = chatbot.context.in_features
