@@ -197,7 +197,11 @@ def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:
 
 
 def pulls(
-    chatbot: Chatbot, hidden: Tensor, targets: Tensor, odds: Tensor | None = None
+    chatbot: Chatbot,
+    hidden: Tensor,
+    targets: Tensor,
+    odds: Tensor | None = None,
+    weights: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cross-entropy by hand: what it costs, and how it pulls.
 
@@ -206,6 +210,7 @@ def pulls(
         hidden: (N, H).
         targets: (N,) int64.
         odds: what comes to p of each, as its logarithm, (N,) float64; None: nothing.
+        weights: whether the output's gradients are wanted; else they are empty.
 
     Returns:
         -log p of each target in nats, (N,) float64; its gradient in `hidden`, (N, H); the
@@ -213,7 +218,7 @@ def pulls(
     """
     weight, bias = chatbot.output_layer
     nats, own = [], []
-    of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    of_weight, of_bias = (torch.zeros_like(p if weights else p[:0]) for p in (weight, bias))
     beside = torch.full(targets.shape, -torch.inf, dtype=torch.float64) if odds is None else odds
     for h, ids, more in zip(
         hidden.split(CHUNK), targets.split(CHUNK), beside.split(CHUNK), strict=True
@@ -227,8 +232,9 @@ def pulls(
         if odds is not None:  # what comes beside takes its part of the pull
             dlogits *= (1 - (more + costs).exp()).to(dlogits.dtype).unsqueeze(1)
         own.append(dlogits @ weight)
-        of_weight.addmm_(dlogits.t(), h)
-        of_bias += dlogits.sum(0)
+        if weights:
+            of_weight.addmm_(dlogits.t(), h)
+            of_bias += dlogits.sum(0)
     if not nats:
         return hidden.new_zeros(0).double(), hidden, of_weight, of_bias
     return torch.cat(nats), torch.cat(own), of_weight, of_bias

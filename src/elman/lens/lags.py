@@ -153,7 +153,7 @@ def _by_tokens(chatbot: TokensChatbot, replies: Sequence[Reply], state: State) -
             states, before = hidden[: len(read), lane], tuple(t[lane : lane + 1] for t in record)
             told_of = Conversation(chatbot.pointer, read, states, states, before)
             found = pulled_through(chatbot, told_of, place + 1)
-            own[: len(read), lane] = found.queries + found.keys
+            own[: len(found.keys), lane] = found.queries + found.keys
         return own
 
     x = nn.utils.rnn.pad_sequence([chatbot.embedding(each) for each in ids])

@@ -28,10 +28,10 @@ class Pulled:
 
     Args:
         nats: what each costs, (K,) float64.
-        queries: their gradient in what they are predicted from, (N, H).
-        keys: their gradient in what the record is made of, (N, H).
+        queries: their gradient in what they are predicted from, (steps, H).
+        keys: their gradient in what the record is made of, (steps, H).
         told: what the vocabulary's logits of each are made of, (K, H).
-        of_output: the gradient of the output's weight, (V, H).
+        of_output: the gradient of the output's weight, (V, H); empty where it was not asked for.
         spelled: how much of each token's probability is the vocabulary's and not copied, (K,).
     """
 
@@ -63,7 +63,13 @@ class Conversation:
 
 
 def pulled_through(
-    chatbot: Chatbot, conversation: Conversation, at: Tensor, made: Made | None = None
+    chatbot: Chatbot,
+    conversation: Conversation,
+    at: Tensor,
+    made: Made | None = None,
+    *,
+    first: int = 0,
+    weights: bool = False,
 ) -> Pulled:
     """The gradients of some losses, with the pointer's own weights' if somebody wants to know.
 
@@ -72,10 +78,14 @@ def pulled_through(
         conversation: what is read.
         at: which tokens are predicted, (K,), ascending, none of them the first.
         made: is told what the gradients of the pointer's weights are made of.
+        first: the step from which gradients are wanted, not after that before the first token.
+        weights: whether the gradient of the output's weight is wanted.
     """
-    queries, keys = torch.zeros_like(conversation.queries), torch.zeros_like(conversation.keys)
+    queries = torch.zeros_like(conversation.queries[first : int(at[-1]) if len(at) else first])
+    keys = torch.zeros_like(queries)
     nats, told, spelled = [], [], []
-    of_output = torch.zeros_like(chatbot.output_layer[0])
+    weight = chatbot.output_layer[0]
+    of_output = torch.zeros_like(weight if weights else weight[:0])
     done = 0
     while done < len(at):
         begin = int(at[done]) - 1
@@ -84,10 +94,11 @@ def pulled_through(
         done += count
         back = max(0, begin - conversation.pointer.length)
         span = _Span(conversation, back, begin, int(own[-1]), made)
-        found = span.backward(chatbot, own)
+        found = span.backward(chatbot, own, weights)
         end = int(own[-1])
-        queries[begin:end] += found.queries
-        keys[back:end] += found.keys
+        queries[begin - first : end - first] += found.queries
+        seen = max(back, first)
+        keys[seen - first : end - first] += found.keys[seen - back :]
         of_output += found.of_output
         nats.append(found.nats)
         told.append(found.told)
@@ -107,7 +118,7 @@ class _Span:
         self._conversation, self._made = conversation, made
         self._back, self._begin, self._end = back, begin, end
 
-    def backward(self, chatbot: Chatbot, at: Tensor) -> Pulled:
+    def backward(self, chatbot: Chatbot, at: Tensor, weights: bool) -> Pulled:
         """Of some tokens of the span; the gradients are of the span's states alone."""
         told_of, pointer = self._conversation, self._conversation.pointer
         back, begin, end = self._back, self._begin, self._end
@@ -131,7 +142,9 @@ class _Span:
             told, pointed = told[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
             odds, gate = pointed.odds.detach().double(), pointed.log_gate.detach().double()
             # p = g (p_vocabulary + exp(odds)), so that -log p comes in these two parts.
-            nats, gradient, of_output, _ = pulls(chatbot, told.detach(), told_of.ids[at], odds)
+            nats, gradient, of_output, _ = pulls(
+                chatbot, told.detach(), told_of.ids[at], odds, weights
+            )
             copied = (odds + nats).exp().to(told.dtype)
             torch.autograd.backward(
                 [told, pointed.odds, pointed.log_gate],

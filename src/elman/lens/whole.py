@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from elman.bptt import State
 from elman.lens.chain import Chain, along_output, carried, flat, frozen, pulls
@@ -238,10 +239,11 @@ def _tokens(
     else:
         record = chatbot.split(start)[1]
         told_of = Conversation(chatbot.pointer, ids, flat_hidden, flat_hidden, record)
-        found = pulled_through(chatbot, told_of, at, shares.of_pointer)
-        nats, of_output, recorded = found.nats, found.of_output, found.keys
+        found = pulled_through(chatbot, told_of, at, shares.of_pointer, weights=True)
+        nats, of_output = found.nats, found.of_output
+        recorded = _behind(found.keys, len(ids))
         told, spelled = found.told, found.spelled
-        pull = found.queries + found.keys
+        pull = _behind(found.queries + found.keys, len(ids))
         pull_of = _Parts(chatbot, told_of, at)
     torch.autograd.backward(hidden, pull.unsqueeze(1))
 
@@ -282,9 +284,14 @@ class _Parts:
 
     def __call__(self, begin: int, end: int, recorded: bool) -> Tensor:
         own = self.at[(self.at > begin) & (self.at < end)]
-        found = pulled_through(self.chatbot, self.told_of, own)
+        found = pulled_through(self.chatbot, self.told_of, own, first=begin)
         pull = found.queries + found.keys if recorded else found.queries
-        return pull[begin:end]
+        return _behind(pull, end - begin)
+
+
+def _behind(values: Tensor, steps: int) -> Tensor:
+    """With zeros for the steps that no loss pulls at."""
+    return F.pad(values, (0, 0, 0, steps - len(values)))
 
 
 def _whole(
@@ -350,9 +357,9 @@ def _messages(
         told_of = Conversation(
             chatbot.pointer, flat(messages), queries, keys.detach(), chatbot.split(start)[1]
         )
-        found = pulled_through(chatbot, told_of, at, shares.of_pointer)
+        found = pulled_through(chatbot, told_of, at, shares.of_pointer, weights=True)
         nats, of_output, told, spelled = found.nats, found.of_output, found.told, found.spelled
-        own, recorded = found.queries[at - 1], found.keys
+        own, recorded = found.queries[at - 1], _behind(found.keys, len(keys))
     torch.autograd.backward(hidden, own)
     assert before.grad is not None
     pull = torch.cat([before.grad[1:], torch.zeros_like(before.grad[:1])])
