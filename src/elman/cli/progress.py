@@ -98,9 +98,8 @@ class _Bar(_Lines):
 
 
 def time_left(facts: dict[str, Any]) -> str:
-    """Minutes and seconds to the end of the budget, if it goes on as so far."""
-    spent = min(max(facts["spent"], 1e-6), 1.0)
-    seconds = round(facts["seconds"] * (1 - spent) / spent)
+    """Minutes and seconds to the end, if it goes on as so far."""
+    seconds = facts["left"]
     return f"{seconds // 60}:{seconds % 60:02d}"
 
 

@@ -191,6 +191,7 @@ class _Run:
         self._validated = 0
         self._best: float | None = None
         self._before: float | None = None  # the best before this round
+        self._round_began = 0.0  # seconds
         self._worse = 0
         assert settings.lr is not None
         self._lr = settings.lr
@@ -306,7 +307,7 @@ class _Run:
             return False
         if not self._budget.again(**self._done()):
             return False
-        self._validated, self._before = 0, best
+        self._validated, self._before, self._round_began = 0, best, self._seconds()
         self._tell("note", text=f"what is held out still gained: another {most:g} passes")
         return True
 
@@ -343,7 +344,7 @@ class _Run:
             facts["best"],
             facts["worse"],
         )
-        share, epochs, self._before = facts.get("round", (0.0, 0.0, None))
+        share, epochs, self._before, self._round_began = facts.get("round", (0.0, 0.0, None, 0.0))
         self._budget.begun = share, epochs
 
     def _step(self, spent: float) -> None:
@@ -360,8 +361,14 @@ class _Run:
             lr=self._lr * factor,
             tokens_per_second=round(metrics.steps / (time.monotonic() - begin)),
             seconds=round(self._seconds(), 2),
+            left=round(self._left()),
             epochs=round(self.trainer.batches.epochs, 4),
         )
+
+    def _left(self) -> float:
+        """Seconds to the end of the round, if it goes on as so far."""
+        spent = min(max(self._spent(), 1e-6), 1.0)
+        return (self._seconds() - self._round_began) * (1 - spent) / spent
 
     def _checkpoint(self, *, finished: bool) -> None:
         """Score held-out conversations, keep the weights if they are the best so far, and save."""
@@ -404,7 +411,7 @@ class _Run:
             "validated": self._validated,
             "best": self._best,
             "worse": self._worse,
-            "round": (*self._budget.begun, self._before),
+            "round": (*self._budget.begun, self._before, self._round_began),
             "corpus": self._data.train.digest,
             "finished": finished,
         }

@@ -21,6 +21,7 @@ def step(number: int) -> dict[str, Any]:
         "lr": 0.001,
         "tokens_per_second": 9000 + number,
         "seconds": number / 10,
+        "left": round((200 - number) / 10),
         "epochs": number / 100,
     }
 

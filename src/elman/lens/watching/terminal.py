@@ -53,8 +53,7 @@ def view(name: str, config: dict[str, Any], seen: Summary) -> RenderableType:
 
 
 def _head(last: dict[str, Any], seen: Summary) -> RenderableType:
-    spent = min(1.0, max(float(last["spent"]), 1e-6))
-    left = round(last["seconds"] * (1 - spent) / spent)
+    spent, left = min(1.0, float(last["spent"])), last["left"]
     state = f"{left // 60}:{left % 60:02d} left" if seen.end is None else str(seen.end["reason"])
     grid = Table.grid(padding=(0, 2))
     grid.add_row(

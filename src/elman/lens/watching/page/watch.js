@@ -95,7 +95,6 @@ function numbers() {
     return some.reduce((sum, v) => sum + v, 0) / some.length;
   };
   const best = held.length ? Math.min(...held.map((p) => p.y)) : null;
-  const left = last.seconds * (1 - last.spent) / Math.max(last.spent, 1e-6);
   const clip = run.config.train?.clip;
   tiles([
     ["Step", short(last.step), `${last.epochs?.toFixed(2) ?? "–"} passes`],
@@ -104,7 +103,7 @@ function numbers() {
     ["Gradient’s norm", short(mean(seen.norm)), clip ? `clipped at ${clip}` : "not clipped"],
     ["Clipped", clip ? `${Math.round(100 * mean(seen.clipped, 100))} %` : "–", "of the last 100 steps"],
     ["Tokens a second", short(mean(seen.speed)), `learning rate ${short(last.lr)}`],
-    [end ? "Took" : "Left", minutes(end ? end.seconds : left), end ? `${end.steps} steps` : `${minutes(last.seconds)} so far`],
+    [end ? "Took" : "Left", minutes(end ? end.seconds : last.left), end ? `${end.steps} steps` : `${minutes(last.seconds)} so far`],
   ]);
 }
 
