@@ -153,7 +153,7 @@ def _by_tokens(chatbot: TokensChatbot, replies: Sequence[Reply], state: State) -
             states, before = hidden[: len(read), lane], tuple(t[lane : lane + 1] for t in record)
             told_of = Conversation(chatbot.pointer, read, states, states, before)
             found = pulled_through(chatbot, told_of, place + 1)
-            own[: len(found.keys), lane] = found.queries + found.keys
+            own[found.first : found.first + len(found.keys), lane] = found.both
         return own
 
     x = nn.utils.rnn.pad_sequence([chatbot.embedding(each) for each in ids])
@@ -196,7 +196,8 @@ def _pointing(chatbot: MessagesChatbot, reply: Reply, hidden: Tensor, record: St
     at = torch.arange(len(keys) - len(hidden), len(keys))
     queries = torch.zeros_like(keys).index_copy(0, at - 1, hidden)
     told_of = Conversation(chatbot.pointer, flat(reply.messages), queries, keys, record)
-    return pulled_through(chatbot, told_of, at).queries[at - 1]
+    found = pulled_through(chatbot, told_of, at)
+    return found.queries[at - 1 - found.first]
 
 
 def _starts(chatbot: Chatbot, replies: Sequence[Reply]) -> State:

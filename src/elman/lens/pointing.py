@@ -5,7 +5,7 @@ way from step to step. All of it is differentiated in spans of the pointer's own
 record before it made anew; so a long conversation needs no more memory than a short one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,20 +27,27 @@ class Pulled:
     """Of K losses in a conversation of N steps.
 
     Args:
+        first: the step from which the gradients are; before it, they are zero.
         nats: what each costs, (K,) float64.
         queries: their gradient in what they are predicted from, (steps, H).
         keys: their gradient in what the record is made of, (steps, H).
         told: what the vocabulary's logits of each are made of, (K, H).
-        of_output: the gradient of the output's weight, (V, H); empty where it was not asked for.
+        odds: what is pointed at each token, as `Pointed` has it, (K,) float64.
         spelled: how much of each token's probability is the vocabulary's and not copied, (K,).
     """
 
+    first: int
     nats: Tensor
     queries: Tensor
     keys: Tensor
     told: Tensor
-    of_output: Tensor
+    odds: Tensor
     spelled: Tensor
+
+    @property
+    def both(self) -> Tensor:
+        """In the memory of tokens, where the same states are both, (steps, H)."""
+        return self.queries + self.keys
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,6 @@ def pulled_through(
     conversation: Conversation,
     at: Tensor,
     made: Made | None = None,
-    *,
-    first: int = 0,
-    weights: bool = False,
 ) -> Pulled:
     """The gradients of some losses, with the pointer's own weights' if somebody wants to know.
 
@@ -78,14 +82,15 @@ def pulled_through(
         conversation: what is read.
         at: which tokens are predicted, (K,), ascending, none of them the first.
         made: is told what the gradients of the pointer's weights are made of.
-        first: the step from which gradients are wanted, not after that before the first token.
-        weights: whether the gradient of the output's weight is wanted.
     """
-    queries = torch.zeros_like(conversation.queries[first : int(at[-1]) if len(at) else first])
+    if not len(at):
+        none = conversation.queries[:0]
+        flat = none.sum(1)
+        return Pulled(0, flat.double(), none, none, none, flat.double(), flat)
+    first = max(0, int(at[0]) - 1 - conversation.pointer.length)
+    queries = torch.zeros_like(conversation.queries[first : int(at[-1])])
     keys = torch.zeros_like(queries)
-    nats, told, spelled = [], [], []
-    weight = chatbot.output_layer[0]
-    of_output = torch.zeros_like(weight if weights else weight[:0])
+    spans = []
     done = 0
     while done < len(at):
         begin = int(at[done]) - 1
@@ -94,19 +99,66 @@ def pulled_through(
         done += count
         back = max(0, begin - conversation.pointer.length)
         span = _Span(conversation, back, begin, int(own[-1]), made)
-        found = span.backward(chatbot, own, weights)
-        end = int(own[-1])
-        queries[begin - first : end - first] += found.queries
-        seen = max(back, first)
-        keys[seen - first : end - first] += found.keys[seen - back :]
-        of_output += found.of_output
-        nats.append(found.nats)
-        told.append(found.told)
-        spelled.append(found.spelled)
-    if not nats:
-        none = queries[:0]
-        return Pulled(none.sum(1).double(), queries, keys, none, of_output, none.sum(1))
-    return Pulled(torch.cat(nats), queries, keys, torch.cat(told), of_output, torch.cat(spelled))
+        found = span.backward(chatbot, own)
+        end = int(own[-1]) - first
+        queries[begin - first : end] += found.queries
+        keys[back - first : end] += found.keys
+        spans.append((found.nats, found.told, found.odds, found.spelled))
+    nats, told, odds, spelled = (torch.cat(parts) for parts in zip(*spans, strict=True))
+    return Pulled(first, nats, queries, keys, told, odds, spelled)
+
+
+class Parts:
+    """The losses of a conversation, each message's apart, so that any of them can be put together.
+
+    Args:
+        chatbot: makes the logits.
+        conversation: what is read.
+        at: which tokens of each message are predicted, ascending.
+        made: as for `pulled_through`.
+    """
+
+    def __init__(
+        self,
+        chatbot: Chatbot,
+        conversation: Conversation,
+        at: Sequence[Tensor],
+        made: Made | None = None,
+    ) -> None:
+        self.steps, self._like = len(conversation.ids), conversation.queries
+        self._at = [own for own in at if len(own)]
+        self._parts = [pulled_through(chatbot, conversation, own, made) for own in self._at]
+
+    def __call__(self, begin: int, end: int, recorded: bool = True) -> Tensor:
+        """How the losses of what is read after step `begin` and before step `end` pull at the
+        states of these steps, (end - begin, H); with whether those count that made the record.
+        """
+        parts = [
+            part
+            for at, part in zip(self._at, self._parts, strict=True)
+            if begin < int(at[0]) and int(at[-1]) < end
+        ]
+        pulls = [(part.first, part.both if recorded else part.queries) for part in parts]
+        return self._sum(pulls, begin, end)
+
+    def together(self) -> Pulled:
+        """All of them, over all steps."""
+        queries, keys = (
+            self._sum([(part.first, getattr(part, name)) for part in self._parts], 0, self.steps)
+            for name in ("queries", "keys")
+        )
+        each = ((part.nats, part.told, part.odds, part.spelled) for part in self._parts)
+        nats, told, odds, spelled = (torch.cat(own) for own in zip(*each, strict=True))
+        return Pulled(0, nats, queries, keys, told, odds, spelled)
+
+    def _sum(self, pulls: Sequence[tuple[int, Tensor]], begin: int, end: int) -> Tensor:
+        """Of pulls from some step on each."""
+        out = self._like.new_zeros(end - begin, self._like.shape[1])
+        for first, pull in pulls:
+            own = pull[max(0, begin - first) :]
+            place = max(first, begin) - begin
+            out[place : place + len(own)] += own
+        return out
 
 
 class _Span:
@@ -118,8 +170,8 @@ class _Span:
         self._conversation, self._made = conversation, made
         self._back, self._begin, self._end = back, begin, end
 
-    def backward(self, chatbot: Chatbot, at: Tensor, weights: bool) -> Pulled:
-        """Of some tokens of the span; the gradients are of the span's states alone."""
+    def backward(self, chatbot: Chatbot, at: Tensor) -> Pulled:
+        """Of some tokens of the span; the gradients are of its own queries, and its own keys."""
         told_of, pointer = self._conversation, self._conversation.pointer
         back, begin, end = self._back, self._begin, self._end
         keys = told_of.keys[back:end].detach().clone().requires_grad_()
@@ -142,9 +194,7 @@ class _Span:
             told, pointed = told[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
             odds, gate = pointed.odds.detach().double(), pointed.log_gate.detach().double()
             # p = g (p_vocabulary + exp(odds)), so that -log p comes in these two parts.
-            nats, gradient, of_output, _ = pulls(
-                chatbot, told.detach(), told_of.ids[at], odds, weights
-            )
+            nats, gradient, _, _ = pulls(chatbot, told.detach(), told_of.ids[at], odds, False)
             copied = (odds + nats).exp().to(told.dtype)
             torch.autograd.backward(
                 [told, pointed.odds, pointed.log_gate],
@@ -152,7 +202,7 @@ class _Span:
             )
         assert queries.grad is not None
         assert keys.grad is not None
-        return Pulled(nats - gate, queries.grad, keys.grad, told.detach(), of_output, 1 - copied)
+        return Pulled(back, nats - gate, queries.grad, keys.grad, told.detach(), odds, 1 - copied)
 
     def _told(self, name: str, made: Tensor, of: Tensor | None) -> None:
         assert self._made is not None

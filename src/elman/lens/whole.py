@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elman.bptt import State
 from elman.lens.chain import Chain, along_output, carried, flat, frozen, pulls
 from elman.lens.lens import summed
-from elman.lens.pointing import Conversation, pulled_through
+from elman.lens.pointing import Conversation, Parts
 from elman.lens.units import Units, gates_of, states_before, units
 from elman.lens.watched import Call, Watched, share
 from elman.model.blocks import RecurrentBlock, RecurrentStack
@@ -239,12 +238,12 @@ def _tokens(
     else:
         record = chatbot.split(start)[1]
         told_of = Conversation(chatbot.pointer, ids, flat_hidden, flat_hidden, record)
-        found = pulled_through(chatbot, told_of, at, shares.of_pointer, weights=True)
-        nats, of_output = found.nats, found.of_output
-        recorded = _behind(found.keys, len(ids))
-        told, spelled = found.told, found.spelled
-        pull = _behind(found.queries + found.keys, len(ids))
-        pull_of = _Parts(chatbot, told_of, at)
+        of_messages = [at[owner[at] == n] for n in range(len(messages))]
+        pull_of = Parts(chatbot, told_of, of_messages, shares.of_pointer)
+        found = pull_of.together()
+        nats, told, spelled, recorded = found.nats, found.told, found.spelled, found.keys
+        of_output = pulls(chatbot, told, ids[at], found.odds)[2]
+        pull = found.both
     torch.autograd.backward(hidden, pull.unsqueeze(1))
 
     for name, made, of in watch.products("stack"):
@@ -272,26 +271,6 @@ def _with_record(whole: Whole, recorded: Tensor, owner: Tensor) -> Whole:
     squares = torch.zeros(len(whole.nats), dtype=recorded.dtype)
     squares.index_add_(0, owner, recorded.square().sum(1))
     return replace(whole, recorded=squares.sqrt())
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """The losses within some steps, and how they pull there; see `Chain`."""
-
-    chatbot: TokensChatbot
-    told_of: Conversation
-    at: Tensor
-
-    def __call__(self, begin: int, end: int, recorded: bool) -> Tensor:
-        own = self.at[(self.at > begin) & (self.at < end)]
-        found = pulled_through(self.chatbot, self.told_of, own, first=begin)
-        pull = found.queries + found.keys if recorded else found.queries
-        return _behind(pull, end - begin)
-
-
-def _behind(values: Tensor, steps: int) -> Tensor:
-    """With zeros for the steps that no loss pulls at."""
-    return F.pad(values, (0, 0, 0, steps - len(values)))
 
 
 def _whole(
@@ -351,15 +330,17 @@ def _messages(
     else:
         begins = np.cumsum([0, *map(len, messages)]).tolist()
         # All that is said but the roles, in the order in which it is decoded.
-        at = torch.cat([torch.arange(begins[n] + 1, begins[n + 1]) for n in spoken])
+        of_messages = [torch.arange(begins[n] + 1, begins[n + 1]) for n in spoken]
+        at = torch.cat(of_messages)
         keys = torch.cat(heard)
         queries = torch.zeros_like(keys).index_copy(0, at - 1, told)
         told_of = Conversation(
             chatbot.pointer, flat(messages), queries, keys.detach(), chatbot.split(start)[1]
         )
-        found = pulled_through(chatbot, told_of, at, shares.of_pointer, weights=True)
-        nats, of_output, told, spelled = found.nats, found.of_output, found.told, found.spelled
-        own, recorded = found.queries[at - 1], _behind(found.keys, len(keys))
+        found = Parts(chatbot, told_of, of_messages, shares.of_pointer).together()
+        nats, told, spelled, recorded = found.nats, found.told, found.spelled, found.keys
+        of_output = pulls(chatbot, told, targets, found.odds)[2]
+        own = found.queries[at - 1]
     torch.autograd.backward(hidden, own)
     assert before.grad is not None
     pull = torch.cat([before.grad[1:], torch.zeros_like(before.grad[:1])])
