@@ -69,7 +69,7 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
         settings["unfold"] = unfold
     config = Config.make(
         {
-            "data": {"path": BUILT_IN, "test": True},
+            "data": {"path": BUILT_IN, "test": True, "replies": 0},
             "model": {"memory": memory},
             "train": settings,
         }
@@ -135,6 +135,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 3.0, 10.0])
+    memories = list(MEMORIES)
+    parser.add_argument("--memories", nargs="+", choices=memories, default=memories)
     parser.add_argument("--unfolds", type=int, nargs="*", default=[1, 2, 5, 10])
     parser.add_argument("--unfold-minutes", type=float, default=3.0)
     parser.add_argument("--threads", type=int, default=2)
@@ -157,7 +159,11 @@ def main() -> None:
         row: dict[str, Any] = kept[name]
         return row
 
-    rows = [run(memory, minutes, None) for minutes in arguments.minutes for memory in MEMORIES]
+    rows = [
+        run(memory, minutes, None)
+        for minutes in arguments.minutes
+        for memory in arguments.memories
+    ]
     print(table(sorted(rows, key=lambda row: (row["memory"], row["minutes"]))), flush=True)
     unfolded = [run("messages", arguments.unfold_minutes, k) for k in sorted(arguments.unfolds)]
     if unfolded:

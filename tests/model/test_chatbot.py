@@ -173,7 +173,6 @@ def test_carrying_a_message_into_all_lanes_is_reading_it_in_each(
     (message,) = conversation(3, 1)
     message = np.concatenate([message[:-1], message[1:-1], message[1:]])
     lanes = chatbot.score([conversation(seed, 2) for seed in range(4)], chatbot.initial_state(4))[1]
-    monkeypatch.setattr("elman.model.tokens.LONGEST_RUN", 3)
     carried = chatbot.carry(message, lanes)
     for lane in range(4):
         own = tuple(part[lane : lane + 1] for part in lanes)

@@ -140,10 +140,14 @@ class Stepper:
     def __call__(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x, (T, B, input_size), and the state before it: h of every step, and the state after."""
         state = self.cell.initial_state(x.shape[1]) if state is None else state
-        gx = self._input(x)
+        return self.through(self._input(x), state)
+
+    @torch.no_grad()
+    def through(self, gx: Tensor, state: State) -> tuple[Tensor, State]:
+        """The same, of what the input's product has made already, (T, B, G)."""
         if self._native is None or self._number is None:
             return self._plain(gx, state)
-        (steps, batch, _), size = x.shape, self.cell.hidden_size
+        (steps, batch, _), size = gx.shape, self.cell.hidden_size
         h, c = torch.empty(steps, batch, size), torch.empty(batch, size)
         first = [tensor.contiguous() for tensor in state]
         columns = size * self.cell.gates
@@ -156,7 +160,7 @@ class Stepper:
             H=size,
             threads=threads,
             kind=self._kind,
-            gx=gx,
+            gx=gx.contiguous(),
             kept=c,
             packed=self._weight,
             scale=self._scale,

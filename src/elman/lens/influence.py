@@ -94,12 +94,12 @@ def left_out(
     The state before a turn is that from which reading goes on without it; so each turn is read
     once, side by side in all lanes that have left out an earlier one.
     """
+    read = chatbot.reader()
     lanes = state  # row 0 has heard everything, row n + 1 everything but turn n
     for turn in turns:
-        after = chatbot.carry(turn, lanes)
+        after = read(turn, lanes)
         lanes = tuple(torch.cat([new, old[:1]]) for new, old in zip(after, lanes, strict=True))
-    nats, _ = chatbot.score([[reply]] * len(lanes[0]), lanes)
-    return torch.cat(nats)
+    return chatbot.costs_of([reply] * len(lanes[0]), lanes)
 
 
 def by_gradient(

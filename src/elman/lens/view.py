@@ -17,7 +17,7 @@ from elman.lens.whole import Whole, differentiate
 from elman.model.chatbot import Chatbot
 
 MOST_MESSAGES = 512
-MOST_TOKENS = 6 << 10
+MOST_TOKENS = 5 << 10
 """Of the stretch that is differentiated as a whole; of a longer conversation it is the end."""
 
 CLOSE_TOKENS = 1 << 10

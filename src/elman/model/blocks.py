@@ -157,28 +157,45 @@ class RecurrentStack(nn.Module):
             after.extend(new)
         return self.norm(x), tuple(after)
 
-    def after(self, x: Tensor, state: State) -> State:
-        """The state of every lane after steps that all of them take, without what only the output
-        needs.
+    def shared(
+        self,
+        x: Tensor,
+        state: State,
+        packed: Sequence[Stepper] | None = None,
+        *,
+        outputs: bool = True,
+    ) -> tuple[Tensor | None, State]:
+        """What lanes make of the same steps, which all of them take.
 
         Args:
             x: (T, H), at least one step.
             state: of each lane before.
+            packed: each layer's cell with its weights packed already: without gradient.
+            outputs: whether what is above the top layer's cell is wanted.
+
+        Returns:
+            (T, lanes, H), and the state of each lane after.
         """
         lanes, size = len(state[0]), self.states_per_layer
+        found = []
         for part in x.split(LONGEST_RUN):
             hidden = part.unsqueeze(1)
             after: list[Tensor] = []
             for number, block in enumerate(self.blocks):
-                read = block.norm(hidden).expand(-1, lanes, -1)
+                read = block.norm(hidden)
                 own = state[number * size : (number + 1) * size]
-                h, new = Full()(block.cell, read, own)
+                if packed is None:
+                    h, new = Full()(block.cell, read.expand(-1, lanes, -1), own)
+                else:
+                    gx = F.linear(read, block.cell.weight_ih, block.cell.bias_ih)
+                    h, new = packed[number].through(gx.expand(-1, lanes, -1), own)
                 after.extend(new)
-                if number + 1 < len(self.blocks):
+                if outputs or number + 1 < len(self.blocks):
                     hidden = hidden + F.dropout(h, block.dropout, self.training)
                     hidden = hidden if block.mlp is None else block.mlp(hidden)
             state = tuple(after)
-        return state
+            found.append(hidden)
+        return (self.norm(torch.cat(found)) if outputs else None), state
 
 
 class _PackedMLP:

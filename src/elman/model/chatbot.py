@@ -1,7 +1,7 @@
 """The contract between a memory and everything that talks to it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import numpy as np
@@ -145,6 +145,10 @@ class Chatbot(nn.Module, ABC):
             message: from its role to its END.
             state: of each lane before.
         """
+
+    def reader(self) -> Callable[[np.ndarray, State], State]:
+        """`carry` for many messages, without gradient: what can be made once is."""
+        return torch.no_grad()(self.carry)
 
     @property
     @abstractmethod

@@ -1,19 +1,19 @@
 """The memory of tokens: a recurrent language model over the whole conversation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elman.bptt import State, Unfold
+from elman.bptt import State, Stepper, Unfold
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
 from elman.data.order import Layout
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END, ROLES
-from elman.model.blocks import LONGEST_RUN, RecurrentStack, StateSpec, ragged
+from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.pointer import Pointed, Pointer
@@ -64,13 +64,27 @@ class TokensChatbot(Chatbot):
         return len(message)
 
     def carry(self, message: np.ndarray, state: State) -> State:
+        return self._carry(message, state, None)
+
+    def reader(self) -> Callable[[np.ndarray, State], State]:
+        packed = None
+        if self.embedding.weight.dtype == torch.float32:
+            packed = [Stepper(block.cell) for block in self.stack.blocks]
+
+        @torch.no_grad()
+        def read(message: np.ndarray, state: State) -> State:
+            return self._carry(message, state, packed)
+
+        return read
+
+    def _carry(self, message: np.ndarray, state: State, packed: Sequence[Stepper] | None) -> State:
         ids = torch.from_numpy(message.astype(np.int64))
         layers, record = self.split(state)
-        if self.pointer is None:
-            return self.stack.after(self.embedding(ids), layers)
-        for part in ids.split(LONGEST_RUN):
-            every = part.unsqueeze(1).expand(-1, len(state[0]))
-            hidden, layers = self.stack(self.embedding(every), layers)
+        hidden, layers = self.stack.shared(
+            self.embedding(ids), layers, packed, outputs=self.pointer is not None
+        )
+        if self.pointer is not None and hidden is not None:
+            every = ids.unsqueeze(1).expand(-1, len(state[0]))
             record = self.pointer.record(every, hidden, record)[1]
         return (*layers, *record)
 
