@@ -160,9 +160,7 @@ def main() -> None:
         return row
 
     rows = [
-        run(memory, minutes, None)
-        for minutes in arguments.minutes
-        for memory in arguments.memories
+        run(memory, minutes, None) for minutes in arguments.minutes for memory in arguments.memories
     ]
     print(table(sorted(rows, key=lambda row: (row["memory"], row["minutes"]))), flush=True)
     unfolded = [run("messages", arguments.unfold_minutes, k) for k in sorted(arguments.unfolds)]
