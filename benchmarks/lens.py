@@ -19,8 +19,9 @@ from machine import describe
 from elman.data.corpus import Corpus
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
+from elman.lens.as_json import to_json
 from elman.lens.page import page
-from elman.lens.view import Said, look, to_json
+from elman.lens.view import Said, look
 from elman.model.checkpoint import Bot, load_bot
 
 

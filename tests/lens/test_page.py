@@ -10,9 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from elman.lens.as_json import to_json
 from elman.lens.html import data
 from elman.lens.page import page
-from elman.lens.view import Said, listen, look, to_json
+from elman.lens.view import Said, listen, look
 from elman.model.checkpoint import load_bot
 
 BAD = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)>"

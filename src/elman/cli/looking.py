@@ -12,7 +12,8 @@ from elman.data.conversation import SYSTEM, Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.errors import ElmanError
-from elman.lens.view import Said, listen, look, to_json
+from elman.lens.as_json import to_json
+from elman.lens.view import Said, listen, look
 from elman.model.checkpoint import Bot, load_bot, read_tensors
 from elman.model.scoring import counts
 from elman.train.config import Config, DataConfig

@@ -20,6 +20,8 @@ from elman.lens.watched import Watched
 from elman.model.blocks import PackedStack, RecurrentStack
 from elman.model.chatbot import CHUNK, Chatbot
 
+Pulls = Callable[[int, int, bool], Tensor]
+
 LANE_STEPS = 4096
 """Lanes times steps that are differentiated at once: what bounds memory."""
 
@@ -48,10 +50,9 @@ class Chain:
     Args:
         stack: the layers that take them.
         x: what they read, (N, H).
-        pull: dLoss/d(output) of each step, of all losses, (N, H).
-        pull_of: the same, (end - begin, H), of the losses of what is read after step `begin` and
-            before step `end` alone, at these steps; with whether those count that made the record
-            of a pointer. None: every loss pulls at its own step, and nowhere else.
+        pulls: tells dLoss/d(output) at the steps `begin` to `end`, (end - begin, H), of the losses
+            of what is read after step `begin` and before step `end` alone; its third argument is
+            whether at the outputs that made the record of a pointer, too.
         ends: the step after which each message has been read, (M,).
         own_steps: whether a message's loss sits on its own steps (tokens), or on the step before.
         before_ends: the state before each of these steps, (M, size) each.
@@ -60,18 +61,11 @@ class Chain:
 
     stack: RecurrentStack
     x: Tensor
-    pull: Tensor
+    pulls: Pulls
     ends: list[int]
     own_steps: bool
     before_ends: State
     start: State
-    pull_of: Callable[[int, int, bool], Tensor] | None = None
-
-    def pulls(self, begin: int, end: int, recorded: bool = True) -> Tensor:
-        """How the losses within some steps pull at these steps' outputs, (end - begin, H)."""
-        if self.pull_of is None:
-            return self.pull[begin:end]
-        return self.pull_of(begin, end, recorded)
 
 
 @dataclass(frozen=True)
@@ -196,13 +190,18 @@ def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:
     return out
 
 
+def at_own_steps(pull: Tensor) -> Pulls:
+    """Of losses that pull at their own steps and nowhere else, (N, H)."""
+    return lambda begin, end, recorded: pull[begin:end]
+
+
 def pulls(
     chatbot: Chatbot,
     hidden: Tensor,
     targets: Tensor,
     odds: Tensor | None = None,
-    weights: bool = True,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    of_weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy by hand: what it costs, and how it pulls.
 
     Args:
@@ -210,15 +209,13 @@ def pulls(
         hidden: (N, H).
         targets: (N,) int64.
         odds: what comes to p of each, as its logarithm, (N,) float64; None: nothing.
-        weights: whether the output's gradients are wanted; else they are empty.
+        of_weight: the gradient of the output's weight is added to it, (V, H); None: not wanted.
 
     Returns:
-        -log p of each target in nats, (N,) float64; its gradient in `hidden`, (N, H); the
-        gradients of the output's weight, (V, H), and bias, (V,).
+        -log p of each target in nats, (N,) float64; and its gradient in `hidden`, (N, H).
     """
-    weight, bias = chatbot.output_layer
+    weight, _ = chatbot.output_layer
     nats, own = [], []
-    of_weight, of_bias = (torch.zeros_like(p if weights else p[:0]) for p in (weight, bias))
     beside = torch.full(targets.shape, -torch.inf, dtype=torch.float64) if odds is None else odds
     for h, ids, more in zip(
         hidden.split(CHUNK), targets.split(CHUNK), beside.split(CHUNK), strict=True
@@ -232,12 +229,11 @@ def pulls(
         if odds is not None:  # what comes beside takes its part of the pull
             dlogits *= (1 - (more + costs).exp()).to(dlogits.dtype).unsqueeze(1)
         own.append(dlogits @ weight)
-        if weights:
+        if of_weight is not None:
             of_weight.addmm_(dlogits.t(), h)
-            of_bias += dlogits.sum(0)
     if not nats:
-        return hidden.new_zeros(0).double(), hidden, of_weight, of_bias
-    return torch.cat(nats), torch.cat(own), of_weight, of_bias
+        return hidden.new_zeros(0).double(), hidden
+    return torch.cat(nats), torch.cat(own)
 
 
 def along_output(chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: Tensor) -> Tensor:

@@ -2,24 +2,20 @@
 
 A loss that looks at earlier tokens pulls at their keys, and so at the states that made them, on no
 way from step to step. All of it is differentiated in spans of the pointer's own size, each with the
-record before it made anew; so a long conversation needs no more memory than a short one.
+record before it made anew. What windows of losses send back is put together from their messages'.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from elman.bptt import State
 from elman.lens.chain import pulls
 from elman.model.chatbot import Chatbot
-from elman.model.pointer import QUERIES, Pointed, Pointer
-
-Made = Callable[[str, Tensor, Tensor | None, Tensor], None]
-"""Is told of each weight of the pointer: its name, the gradients of what it made in some steps,
-(n, out), what it was applied to, (n, in), or None for a bias; and which steps, (n,).
-"""
+from elman.model.pointer import QUERIES, Pointed, Pointer, Record
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,8 @@ class Pulled:
         queries: their gradient in what they are predicted from, (steps, H).
         keys: their gradient in what the record is made of, (steps, H).
         told: what the vocabulary's logits of each are made of, (K, H).
-        odds: what is pointed at each token, as `Pointed` has it, (K,) float64.
         spelled: how much of each token's probability is the vocabulary's and not copied, (K,).
+        ends: the step before which each span ended.
     """
 
     first: int
@@ -41,8 +37,8 @@ class Pulled:
     queries: Tensor
     keys: Tensor
     told: Tensor
-    odds: Tensor
     spelled: Tensor
+    ends: list[int]
 
     @property
     def both(self) -> Tensor:
@@ -70,42 +66,22 @@ class Conversation:
 
 
 def pulled_through(
-    chatbot: Chatbot,
-    conversation: Conversation,
-    at: Tensor,
-    made: Made | None = None,
+    chatbot: Chatbot, read: Conversation, at: Tensor, of_weight: Tensor | None = None
 ) -> Pulled:
-    """The gradients of some losses, with the pointer's own weights' if somebody wants to know.
+    """The gradients of some losses.
 
     Args:
         chatbot: makes the logits.
-        conversation: what is read.
-        at: which tokens are predicted, (K,), ascending, none of them the first.
-        made: is told what the gradients of the pointer's weights are made of.
+        read: the conversation.
+        at: which tokens are predicted, (K,), ascending, at least one, none of them the first.
+        of_weight: the gradient of the output's weight is added to it, (V, H); None: not wanted.
     """
-    if not len(at):
-        none = conversation.queries[:0]
-        flat = none.sum(1)
-        return Pulled(0, flat.double(), none, none, none, flat.double(), flat)
-    first = max(0, int(at[0]) - 1 - conversation.pointer.length)
-    queries = torch.zeros_like(conversation.queries[first : int(at[-1])])
-    keys = torch.zeros_like(queries)
     spans = []
-    done = 0
-    while done < len(at):
-        begin = int(at[done]) - 1
-        count = int((at[done:] <= begin + QUERIES).sum())
-        own = at[done : done + count]
-        done += count
-        back = max(0, begin - conversation.pointer.length)
-        span = _Span(conversation, back, begin, int(own[-1]), made)
-        found = span.backward(chatbot, own)
-        end = int(own[-1]) - first
-        queries[begin - first : end] += found.queries
-        keys[back - first : end] += found.keys
-        spans.append((found.nats, found.told, found.odds, found.spelled))
-    nats, told, odds, spelled = (torch.cat(parts) for parts in zip(*spans, strict=True))
-    return Pulled(first, nats, queries, keys, told, odds, spelled)
+    while len(at):
+        count = int((at <= int(at[0]) - 1 + QUERIES).sum())
+        spans.append(_span(chatbot, read, at[:count], of_weight))
+        at = at[count:]
+    return _joined(spans, spans[0].first, spans[-1].ends[-1])
 
 
 class Parts:
@@ -113,135 +89,79 @@ class Parts:
 
     Args:
         chatbot: makes the logits.
-        conversation: what is read.
-        at: which tokens of each message are predicted, ascending.
-        made: as for `pulled_through`.
+        read: the conversation.
+        at: which tokens of each message are predicted, ascending; in all, at least one.
+        of_weight: as for `pulled_through`.
     """
 
     def __init__(
-        self,
-        chatbot: Chatbot,
-        conversation: Conversation,
-        at: Sequence[Tensor],
-        made: Made | None = None,
+        self, chatbot: Chatbot, read: Conversation, at: Sequence[Tensor], of_weight: Tensor
     ) -> None:
-        self.steps, self._like = len(conversation.ids), conversation.queries
         self._at = [own for own in at if len(own)]
-        self._parts = [pulled_through(chatbot, conversation, own, made) for own in self._at]
+        self._parts = [pulled_through(chatbot, read, own, of_weight) for own in self._at]
+        self.together = _joined(self._parts, 0, len(read.ids))
+        """All of them, over all steps."""
 
-    def __call__(self, begin: int, end: int, recorded: bool = True) -> Tensor:
-        """How the losses of what is read after step `begin` and before step `end` pull at the
-        states of these steps, (end - begin, H); with whether those count that made the record.
-        """
+    def __call__(self, begin: int, end: int, recorded: bool) -> Tensor:
+        """As `Chain.pulls`."""
         parts = [
-            part
+            (part.first, part.both if recorded else part.queries)
             for at, part in zip(self._at, self._parts, strict=True)
             if begin < int(at[0]) and int(at[-1]) < end
         ]
-        pulls = [(part.first, part.both if recorded else part.queries) for part in parts]
-        return self._sum(pulls, begin, end)
+        return _sum(parts, begin, end, self.together.queries)
 
-    def together(self) -> Pulled:
-        """All of them, over all steps."""
-        queries, keys = (
-            self._sum([(part.first, getattr(part, name)) for part in self._parts], 0, self.steps)
-            for name in ("queries", "keys")
+
+def _span(chatbot: Chatbot, read: Conversation, at: Tensor, of_weight: Tensor | None) -> Pulled:
+    """Of some tokens that one look of the pointer predicts."""
+    pointer, begin, end = read.pointer, int(at[0]) - 1, int(at[-1])
+    back = max(0, begin - pointer.length)
+    keys = read.keys[back:end].detach().clone().requires_grad_()
+    queries = read.queries[begin:end].detach().clone().requires_grad_()
+    # Behind the record's length nothing is seen: what was before matters at the very start.
+    before = read.record if back == 0 else tuple(map(torch.zeros_like, read.record))
+    with torch.enable_grad():
+        record, _ = pointer.record(read.ids[back:end, None], keys.unsqueeze(1), before)
+        # The queries begin later than the record.
+        ids, recorded, first = (part[:, begin - back :] for part in record)
+        seen = Record(ids, recorded, first)
+        told, pointed = pointer.point(
+            seen, queries.unsqueeze(1), read.ids[begin + 1 : end + 1, None]
         )
-        each = ((part.nats, part.told, part.odds, part.spelled) for part in self._parts)
-        nats, told, odds, spelled = (torch.cat(own) for own in zip(*each, strict=True))
-        return Pulled(0, nats, queries, keys, told, odds, spelled)
-
-    def _sum(self, pulls: Sequence[tuple[int, Tensor]], begin: int, end: int) -> Tensor:
-        """Of pulls from some step on each."""
-        out = self._like.new_zeros(end - begin, self._like.shape[1])
-        for first, pull in pulls:
-            own = pull[max(0, begin - first) :]
-            place = max(first, begin) - begin
-            out[place : place + len(own)] += own
-        return out
-
-
-class _Span:
-    """Tokens `begin` + 1 to `end`, predicted with the record from `back` on."""
-
-    def __init__(
-        self, conversation: Conversation, back: int, begin: int, end: int, made: Made | None
-    ) -> None:
-        self._conversation, self._made = conversation, made
-        self._back, self._begin, self._end = back, begin, end
-
-    def backward(self, chatbot: Chatbot, at: Tensor) -> Pulled:
-        """Of some tokens of the span; the gradients are of its own queries, and its own keys."""
-        told_of, pointer = self._conversation, self._conversation.pointer
-        back, begin, end = self._back, self._begin, self._end
-        keys = told_of.keys[back:end].detach().clone().requires_grad_()
-        queries = told_of.queries[begin:end].detach().clone().requires_grad_()
-        # Behind the record's length nothing is seen: what was before matters at the very start.
-        before = told_of.record if back == 0 else tuple(map(torch.zeros_like, told_of.record))
-        with torch.enable_grad(), _Watching(pointer, self._told if self._made else None):
-            record, _ = pointer.record(told_of.ids[back:end, None], keys.unsqueeze(1), before)
-            # Queries of this span alone, over a record that begins `begin` - `back` steps earlier.
-            skipped = begin - back
-            seen = record._replace(
-                ids=record.ids[:, skipped:],
-                keys=record.keys[:, skipped:],
-                first=record.first[:, skipped:],
-            )
-            told, pointed = pointer.point(
-                seen, queries.unsqueeze(1), told_of.ids[begin + 1 : end + 1, None]
-            )
-            rows = at - 1 - begin
-            told, pointed = told[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
-            odds, gate = pointed.odds.detach().double(), pointed.log_gate.detach().double()
-            # p = g (p_vocabulary + exp(odds)), so that -log p comes in these two parts.
-            nats, gradient, _, _ = pulls(chatbot, told.detach(), told_of.ids[at], odds, False)
-            copied = (odds + nats).exp().to(told.dtype)
-            torch.autograd.backward(
-                [told, pointed.odds, pointed.log_gate],
-                [gradient, -copied, -torch.ones_like(copied)],
-            )
-        assert queries.grad is not None
-        assert keys.grad is not None
-        return Pulled(back, nats - gate, queries.grad, keys.grad, told.detach(), odds, 1 - copied)
-
-    def _told(self, name: str, made: Tensor, of: Tensor | None) -> None:
-        assert self._made is not None
-        # What keys are made of has a step for each of the record, all else for each query.
-        begin = self._end - len(made)
-        steps = torch.arange(begin, self._end)
-        self._made(name, made.flatten(1), None if of is None else of.flatten(1), steps)
+        rows = at - 1 - begin
+        told, pointed = told[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
+        # p = g (p_vocabulary + exp(odds)), so that -log p comes in these two parts.
+        odds, gate = pointed.odds.detach().double(), pointed.log_gate.detach().double()
+        nats, gradient = pulls(chatbot, told.detach(), read.ids[at], odds, of_weight)
+        copied = (odds + nats).exp().to(told.dtype)
+        torch.autograd.backward(
+            [told, pointed.odds, pointed.log_gate], [gradient, -copied, -torch.ones_like(copied)]
+        )
+    assert queries.grad is not None
+    assert keys.grad is not None
+    pulled = F.pad(queries.grad, (0, 0, begin - back, 0))
+    return Pulled(back, nats - gate, pulled, keys.grad, told.detach(), 1 - copied, [end])
 
 
-class _Watching:
-    """Tells what the gradients of a pointer's weights are made of."""
+def _sum(pulled: Sequence[tuple[int, Tensor]], begin: int, end: int, like: Tensor) -> Tensor:
+    """What pulls from some step on each come to at the steps `begin` to `end`."""
+    out = like.new_zeros(end - begin, like.shape[1])
+    for first, pull in pulled:
+        own = pull[max(0, begin - first) :]
+        place = max(first, begin) - begin
+        out[place : place + len(own)] += own
+    return out
 
-    def __init__(
-        self, pointer: Pointer, tell: Callable[[str, Tensor, Tensor | None], None] | None
-    ) -> None:
-        self._pointer, self._tell = pointer, tell
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
-    def __enter__(self) -> None:
-        if self._tell is None:
-            return
-        for name, module in self._pointer.named_modules():
-            if isinstance(module, nn.Linear):
-                self._handles.append(module.register_forward_hook(self._map(name)))
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _map(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def watch(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-            x = arguments[0].detach()
-
-            def come_back(gradient: Tensor) -> None:
-                assert self._tell is not None
-                self._tell(f"pointer.{name}.weight", gradient, x)
-                if module.bias is not None:
-                    self._tell(f"pointer.{name}.bias", gradient, None)
-
-            output.register_hook(come_back)
-
-        return watch
+def _joined(parts: Sequence[Pulled], first: int, end: int) -> Pulled:
+    """Parts, the gradients of which are added up over the steps `first` to `end`."""
+    like = parts[0].queries
+    return Pulled(
+        first,
+        torch.cat([part.nats for part in parts]),
+        _sum([(part.first, part.queries) for part in parts], first, end, like),
+        _sum([(part.first, part.keys) for part in parts], first, end, like),
+        torch.cat([part.told for part in parts]),
+        torch.cat([part.spelled for part in parts]),
+        [stop for part in parts for stop in part.ends],
+    )

@@ -1,15 +1,14 @@
 """One conversation through the lens: everything that the page, the terminal and the JSON show."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from elman.bptt import State
-from elman.data.tokenizer import END, SPECIALS, Tokenizer
 from elman.lens.chain import Chain, Lane, frozen, over_lanes, unfolded
 from elman.lens.lags import Lags, Reply, draw_replies, lags
 from elman.lens.units import Units
@@ -32,8 +31,6 @@ REPLIES, MOST_LAGS, HEARD_BEFORE = 12, 24, 8
 
 STRIP = 12
 """Units of each layer that are drawn: those that move most from message to message."""
-
-LONGEST_TEXT = 400
 
 
 @dataclass(frozen=True)
@@ -243,16 +240,8 @@ def _close(chain: Chain, said: Sequence[Said]) -> int:
 
 def _from(chain: Chain, first: int) -> Chain:
     """The chain's messages from `first` on, numbered anew; its steps keep their numbers."""
-    return Chain(
-        chain.stack,
-        chain.x,
-        chain.pull,
-        chain.ends[first:],
-        chain.own_steps,
-        tuple(part[first:] for part in chain.before_ends),
-        chain.start,
-        chain.pull_of,
-    )
+    before_ends = tuple(part[first:] for part in chain.before_ends)
+    return replace(chain, ends=chain.ends[first:], before_ends=before_ends)
 
 
 def _alone(chain: Chain, first: int) -> Tensor:
@@ -363,120 +352,3 @@ def _hidden(chatbot: Chatbot, state: State) -> Tensor:
     stack = chatbot.through_time
     parts = state[: len(stack.state_spec(""))]
     return torch.cat(parts[:: stack.states_per_layer])
-
-
-def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
-    """What each token says; a role says nothing."""
-    return [
-        "END" if token == END else "" if token < SPECIALS else tokenizer.decode([token])
-        for token in tokens
-    ]
-
-
-def to_json(view: View, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Everything as plain JSON, to four digits."""
-    found: dict[str, Any] = {
-        "layers": view.layers,
-        "skipped": view.skipped,
-        "close": view.close,
-        "messages": [_message(view, n) for n in range(len(view.said))],
-        "exact": view.exact,
-        "sampled": view.sampled,
-        "lost": view.lost,
-        "tokens": _tokens(view, tokenizer),
-    }
-    if view.whole is not None:
-        found["weights"] = [
-            {"name": name, "norm": _short(norm), "shares": _short(view.whole.shares[name])}
-            for name, norm in view.whole.norms.items()
-        ]
-        found["unfoldings"] = {
-            str(unfold): {
-                "indirect": _short(each.indirect),
-                "lost": _short(each.lost),
-                "share": _short(each.share),
-            }
-            for unfold, each in view.unfoldings.items()
-        }
-    if view.lags is not None:
-        count, more = view.lags.reach
-        found["lags"] = {
-            "messages": _short(view.lags.messages),
-            "whole": _short(view.lags.whole),
-            "tokens": None if view.lags.tokens is None else _short(view.lags.tokens),
-            "replies": view.lags.replies.tolist(),
-            "reach": count,
-            "or_more": more,
-        }
-    found["units"] = [_units(each) for each in view.units]
-    return found
-
-
-def _message(view: View, n: int) -> dict[str, Any]:
-    said = view.said[n]
-    found: dict[str, Any] = {
-        "author": said.author,
-        "role": said.role,
-        "text": said.text[:LONGEST_TEXT] + ("…" if len(said.text) > LONGEST_TEXT else ""),
-        "tokens": len(said.tokens),
-        "counts": said.counts,
-        "nats": _short(view.nats[n]),
-        "state": _short(view.state[n]),
-        "strip": [[round(float(v), 2) for v in layer] for layer in view.strip[n]],
-    }
-    for name in ("direct", "indirect", "gradient"):
-        values = getattr(view, name)
-        if values is not None:
-            found[name] = _short(values[n])
-    if view.whole is not None and view.whole.recorded is not None:
-        found["pointer"] = _short(float(view.whole.recorded[n]))
-    return found
-
-
-def _tokens(view: View, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Of the messages that are seen closely."""
-    first = len(view.said) - view.close if view.whole is not None else 0
-    found, place = [], 0
-    for n in range(first, len(view.said)):
-        tokens = view.said[n].tokens
-        own: dict[str, Any] = {
-            "pieces": pieces(tokenizer, tokens.tolist()),
-            "nats": _short(view.token_nats[n]),
-        }
-        part = slice(place, place + len(tokens))
-        if view.token_direct is not None and view.token_gradient is not None:
-            own |= {
-                "direct": _short(view.token_direct[part]),
-                "gradient": _short(view.token_gradient[part]),
-            }
-        place = part.stop
-        found.append(own)
-    return found
-
-
-def _units(units: Units) -> dict[str, Any]:
-    return {
-        "hold": None if units.hold is None else _short(units.hold),
-        "gates": {
-            name: [[round(float(v), 3) for v in pair] for pair in values]
-            for name, values in units.gates.items()
-        },
-        "dead": units.dead,
-        "stuck": {name: list(pair) for name, pair in units.stuck.items()},
-        "longest": units.longest,
-        "kept": _short(_thinned(units.kept)),
-    }
-
-
-def _thinned(values: Tensor, most: int = 600) -> Tensor:
-    """Every so manieth step, so that a line can be drawn of it."""
-    return values[:: max(1, len(values) // most)]
-
-
-def _short(values: Any) -> Any:
-    """Numbers to four digits; what is no number is null."""
-    if isinstance(values, Tensor):
-        values = values.tolist()
-    if isinstance(values, list):
-        return [_short(value) for value in values]
-    return float(f"{values:.4g}") if np.isfinite(values) else None

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
-from elman.lens.chain import Chain, along_output, carried, flat, frozen, pulls
+from elman.lens.chain import (
+    Chain,
+    Pulls,
+    along_output,
+    at_own_steps,
+    carried,
+    flat,
+    frozen,
+    pulls,
+)
 from elman.lens.lens import summed
 from elman.lens.pointing import Conversation, Parts
 from elman.lens.units import Units, gates_of, states_before, units
@@ -50,7 +59,7 @@ class Whole:
     state: Tensor
     gradient: Tensor
     steps: Tensor
-    recorded: Tensor | None = field(default=None, kw_only=True)
+    recorded: Tensor | None
     shares: dict[str, Tensor]
     norms: dict[str, float]
     units: list[Units]
@@ -141,6 +150,26 @@ class _Watch:
             if name.startswith(f"{stack}.layers."):
                 yield name.replace(".layers.", "."), made, of
 
+    def pointed(
+        self, ends: Sequence[int], owner: Tensor
+    ) -> Iterator[tuple[str, Tensor, Tensor | None, Tensor]]:
+        """The same for a pointer's weights, with the owner of each row.
+
+        Args:
+            ends: the step before which each span ended. What keys are made of has a row for each
+                step of the span's record, all else for each query.
+            owner: of each step, (N,).
+        """
+        for name, kept in self._linear.items():
+            if not name.startswith("pointer."):
+                continue
+            made, of = (torch.cat(parts) for parts in zip(*kept, strict=True))
+            spans = zip(kept, ends, strict=True)
+            steps = torch.cat([torch.arange(end - len(own), end) for (own, _), end in spans])
+            yield f"{name}.weight", made, of, owner[steps]
+            if self._chatbot.get_submodule(name).bias is not None:
+                yield f"{name}.bias", made, None, owner[steps]
+
 
 class _Shares:
     """Adds up what each message gives to each weight.
@@ -153,24 +182,12 @@ class _Shares:
         self.count = count
         self.shares: dict[str, Tensor] = {}
         self.norms: dict[str, float] = {}
-        self._pointer: dict[str, list[tuple[Tensor, Tensor | None, Tensor]]] = {}
 
     def add(self, name: str, made: Tensor, of: Tensor | None, owner: Tensor) -> None:
         """Of one weight; arguments as for `share`."""
         gradient = summed(made, of)
         self.norms[name] = float(gradient.norm())
         self.shares[name] = share(gradient, made, of, owner, self.count)
-
-    def of_pointer(self, name: str, made: Tensor, of: Tensor | None, steps: Tensor) -> None:
-        """Keep what one of a pointer's weights did in some steps."""
-        self._pointer.setdefault(name, []).append((made, of, steps))
-
-    def add_pointer(self, owner: Tensor) -> None:
-        """Of all of a pointer's weights, given the owner of each step."""
-        for name, parts in self._pointer.items():
-            made, of, steps = zip(*parts, strict=True)
-            applied = None if of[0] is None else torch.cat(of).unsqueeze(1)
-            self.add(name, torch.cat(made).unsqueeze(1), applied, owner[torch.cat(steps)])
 
     def add_embedding(
         self,
@@ -229,26 +246,27 @@ def _tokens(
     hidden, _ = chatbot.stack(x.unsqueeze(1), chatbot.split(start)[0])
     flat_hidden = hidden.detach().squeeze(1)
     shares = _Shares(len(messages))
-    recorded, pull_of, spelled = None, None, None
-    told = flat_hidden[at - 1]
+    of_output = torch.zeros_like(chatbot.output_layer[0])
+    told, spelled, recorded = flat_hidden[at - 1], None, None
     if chatbot.pointer is None:
-        nats, own, of_output, _ = pulls(chatbot, told, ids[at])
+        nats, own = pulls(chatbot, told, ids[at], None, of_output)
         pull = torch.zeros_like(flat_hidden)
         pull[at - 1] = own
+        pulls_of = at_own_steps(pull)
     else:
         record = chatbot.split(start)[1]
         told_of = Conversation(chatbot.pointer, ids, flat_hidden, flat_hidden, record)
         of_messages = [at[owner[at] == n] for n in range(len(messages))]
-        pull_of = Parts(chatbot, told_of, of_messages, shares.of_pointer)
-        found = pull_of.together()
-        nats, told, spelled, recorded = found.nats, found.told, found.spelled, found.keys
-        of_output = pulls(chatbot, told, ids[at], found.odds)[2]
-        pull = found.both
+        parts = Parts(chatbot, told_of, of_messages, of_output)
+        pulls_of, found = parts, parts.together
+        nats, told, spelled, pull = found.nats, found.told, found.spelled, found.both
+        for each in watch.pointed(found.ends, owner):
+            shares.add(*each)
+        recorded = _by_message(found.keys, owner, len(messages))
     torch.autograd.backward(hidden, pull.unsqueeze(1))
 
     for name, made, of in watch.products("stack"):
         shares.add(name, made, of, owner.unsqueeze(1))
-    shares.add_pointer(owner)
     (read,) = watch.read
     assert read.grad is not None
     said = (told, ids[at], owner[at], spelled)
@@ -257,31 +275,27 @@ def _tokens(
     token_nats[at] = nats
     calls = watch.of("stack")
     x = x.detach()
-    whole = _whole(
-        chatbot.stack, x, pull, ends.tolist(), True, calls, _split(token_nats, messages), shares
-    )
-    if recorded is None:
-        return whole
-    whole = replace(whole, chain=replace(whole.chain, pull_of=pull_of))
-    return _with_record(whole, recorded, owner)
+    by_message = _split(token_nats, messages)
+    at_ends = ends.tolist()
+    return _whole(chatbot.stack, x, pulls_of, at_ends, True, calls, by_message, shares, recorded)
 
 
-def _with_record(whole: Whole, recorded: Tensor, owner: Tensor) -> Whole:
-    """With the norm, for each message, of what comes back at its tokens through the record."""
-    squares = torch.zeros(len(whole.nats), dtype=recorded.dtype)
-    squares.index_add_(0, owner, recorded.square().sum(1))
-    return replace(whole, recorded=squares.sqrt())
+def _by_message(gradient: Tensor, owner: Tensor, count: int) -> Tensor:
+    """The norm of the rows of each message, (count,)."""
+    squares = gradient.new_zeros(count).index_add_(0, owner, gradient.square().sum(1))
+    return squares.sqrt()
 
 
 def _whole(
     stack: RecurrentStack,
     x: Tensor,
-    pull: Tensor,
+    pulls_of: Pulls,
     ends: list[int],
     own_steps: bool,
     calls: list[Call],
     token_nats: list[Tensor],
     shares: _Shares,
+    recorded: Tensor | None,
 ) -> Whole:
     gates = [gates_of(call) for call in calls]
     at = torch.tensor(ends)
@@ -293,13 +307,14 @@ def _whole(
         before_ends = tuple(part for layer in layers for part in layer or ())
     steps = torch.stack([call.gradient.squeeze(1) for call in calls])
     return Whole(
-        chain=Chain(stack, x, pull, ends, own_steps, before_ends, first),
+        chain=Chain(stack, x, pulls_of, ends, own_steps, before_ends, first),
         layers=[f"layer {number + 1}" for number in range(len(calls))],
         nats=torch.stack([values.sum() for values in token_nats]),
         token_nats=token_nats,
         state=torch.stack([call.h.squeeze(1)[at] for call in calls], dim=1),
         gradient=steps[:, at].transpose(0, 1),
         steps=steps,
+        recorded=recorded,
         shares=shares.shares,
         norms=shares.norms,
         units=[units(call, own) for call, own in zip(calls, gates, strict=True)],
@@ -324,30 +339,33 @@ def _messages(
     said = [messages[n] for n in spoken]
     hidden, targets = chatbot.decode(said, before[torch.tensor(spoken)])
     shares = _Shares(count)
-    told, spelled, recorded = hidden.detach(), None, None
+    of_output = torch.zeros_like(chatbot.output_layer[0])
+    told, spelled, recorded, looked_at = hidden.detach(), None, None, []
     if chatbot.pointer is None:
-        nats, own, of_output, _ = pulls(chatbot, told, targets)
+        nats, own = pulls(chatbot, told, targets, None, of_output)
     else:
         begins = np.cumsum([0, *map(len, messages)]).tolist()
         # All that is said but the roles, in the order in which it is decoded.
         of_messages = [torch.arange(begins[n] + 1, begins[n + 1]) for n in spoken]
         at = torch.cat(of_messages)
-        keys = torch.cat(heard)
+        keys, owner_of = torch.cat(heard), _owners(messages)
         queries = torch.zeros_like(keys).index_copy(0, at - 1, told)
         told_of = Conversation(
             chatbot.pointer, flat(messages), queries, keys.detach(), chatbot.split(start)[1]
         )
-        found = Parts(chatbot, told_of, of_messages, shares.of_pointer).together()
-        nats, told, spelled, recorded = found.nats, found.told, found.spelled, found.keys
-        of_output = pulls(chatbot, told, targets, found.odds)[2]
+        found = Parts(chatbot, told_of, of_messages, of_output).together
+        nats, told, spelled = found.nats, found.told, found.spelled
         own = found.queries[at - 1]
+        for each in watch.pointed(found.ends, owner_of):
+            shares.add(*each)
+        recorded = _by_message(found.keys, owner_of, count)
+        looked_at = [(keys, found.keys)]
     torch.autograd.backward(hidden, own)
     assert before.grad is not None
     pull = torch.cat([before.grad[1:], torch.zeros_like(before.grad[:1])])
-    if recorded is None:
-        torch.autograd.backward(context, pull.unsqueeze(1))
-    else:  # the encoder hears of both ways at once
-        torch.autograd.backward([context, keys], [pull.unsqueeze(1), recorded])
+    # The encoder hears of both ways at once.
+    ways = [(context, pull.unsqueeze(1)), *looked_at]
+    torch.autograd.backward([way for way, _ in ways], [gradient for _, gradient in ways])
 
     encoded = pack([chatbot._cut(message) for message in messages])
     decoded = pack([message[:-1] for message in said])
@@ -360,7 +378,6 @@ def _messages(
     for stack, owner in owners.items():
         for name, made, of in watch.products(stack):
             shares.add(name, made, of, owner)
-    shares.add_pointer(_owners(messages))
     dheard, spoke = (_gradient_of(read) for read in watch.read)
     remembered = torch.cat([before.detach(), torch.zeros_like(before[:1])])[of_said]
     scale = chatbot.context.in_features
@@ -379,8 +396,10 @@ def _messages(
     x = vectors.detach()
     ends = list(range(count))
     calls = watch.of("conversation")
-    whole = _whole(chatbot.conversation, x, pull, ends, False, calls, token_nats, shares)
-    return whole if recorded is None else _with_record(whole, recorded, _owners(messages))
+    own_pulls = at_own_steps(pull)
+    return _whole(
+        chatbot.conversation, x, own_pulls, ends, False, calls, token_nats, shares, recorded
+    )
 
 
 def _gradient_of(read: Tensor) -> Tensor:

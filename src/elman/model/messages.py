@@ -170,8 +170,10 @@ class MessagesChatbot(Chatbot):
         sizes = [sum(map(len, lane)) for lane in lanes]
         hidden = nn.utils.rnn.pad_sequence(list(torch.cat(list(heard)).split(sizes)))
         lengths = [sum(map(len, lane[:count])) for lane, count in zip(lanes, kept, strict=True)]
+        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+        ids = nn.utils.rnn.pad_sequence(tokens)
         return self.pointer.record(
-            _padded(lanes), hidden, record, lengths=torch.tensor(lengths, dtype=torch.long)
+            ids, hidden, record, lengths=torch.tensor(lengths, dtype=torch.long)
         )
 
     def _pointed(
@@ -190,7 +192,7 @@ class MessagesChatbot(Chatbot):
             seen: of all.
         """
         assert self.pointer is not None
-        ids = _padded(lanes)
+        ids = seen.ids[:, self.pointer.length :].t()
         steps = []
         for row, (lane, wanted) in enumerate(zip(lanes, said, strict=True)):
             begin = 0
@@ -349,9 +351,3 @@ class MessagesChatbot(Chatbot):
         a = len(self.conversation.state_spec(""))
         b = a + 1 + len(self.encoder.state_spec(""))
         return state[:a], state[a], state[a + 1 : b], state[b:-1], state[-1]
-
-
-def _padded(lanes: Sequence[Sequence[np.ndarray]]) -> Tensor:
-    """The ids of each lane's messages, (T, lanes) int64; 0 behind its end."""
-    ids = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-    return nn.utils.rnn.pad_sequence(ids)

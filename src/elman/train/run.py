@@ -190,7 +190,7 @@ class _Run:
         self._budget = Budget(settings)
         self._validated = 0
         self._best: float | None = None
-        self._before: float | None = None  # the best before this round
+        self._before: float | None = None  # the best before this round; of the first, none
         self._round_began = 0.0  # seconds
         self._worse = 0
         assert settings.lr is not None
@@ -294,7 +294,7 @@ class _Run:
                 if self._spent() < 1:
                     self._checkpoint(finished=False)
                 # A later round begins at a high rate again, and is worse at first.
-                if self._worse >= self._config.train.patience and self._budget.begun[1] == 0:
+                if self._worse >= self._config.train.patience and self._before is None:
                     return "early stop"
         return "finished"
 

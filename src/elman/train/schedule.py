@@ -14,12 +14,12 @@ class Budget:
 
     Args:
         config: has exactly one of `minutes`, `epochs` and `steps`.
-        begun: the share and the epochs that were spent before this round.
     """
 
-    def __init__(self, config: TrainConfig, begun: tuple[float, float] = (0.0, 0.0)) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         self._config = config
-        self.begun = begun
+        self.begun = 0.0, 0.0
+        """The share and the epochs that were spent before this round."""
         self.reserve = 0.0
         """Seconds at the end of a budget in minutes for the last validation and the last save."""
 
