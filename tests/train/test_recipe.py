@@ -59,7 +59,7 @@ def test_a_faster_machine_trains_a_larger_network_in_the_same_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes = []
-    for rate in (1e10, 4e11, 4e13):
+    for rate in (1e10, 2e12, 4e13):
         monkeypatch.setattr(recipe, "product_rate", lambda dtype, rate=rate: rate)
         sizes.append(choose(config(), 10**7).model.hidden_size)
     assert sizes == [256, 384, 512]
@@ -81,7 +81,7 @@ def test_what_was_given_stays(size: int) -> None:
 def test_it_says_what_and_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "product_rate", lambda dtype: 4e11)
     (line,) = describe(choose(config(), 8_100_000), 8_100_000)
-    beginning = "8.1 MB, 10 minutes: 2 x LSTM 384, copying from the last 256 tokens, 4,096 pieces, "
+    beginning = "8.1 MB, 10 minutes: 2 x LSTM 256, copying from the last 256 tokens, 4,096 pieces, "
     assert line.startswith(beginning)
     assert "pass" in line
     (line,) = describe(choose(config(train={"minutes": 0.01}), 10**9), 10**9)
@@ -107,11 +107,18 @@ def test_passes_can_end_a_budget() -> None:
 
 def test_a_round_has_what_is_left() -> None:
     budget = Budget(TrainConfig(minutes=10, most_epochs=4))
-    assert budget.again(seconds=120, epochs=4, steps=9)
+    assert budget.enough(seconds=120, epochs=4, steps=9)
+    budget.begin(seconds=120, epochs=4, steps=9)
     assert budget.spent(seconds=120, epochs=4, steps=9) == 0
     assert budget.spent(seconds=121, epochs=6, steps=9) == 0.5
     assert budget.spent(seconds=360, epochs=4, steps=9) == pytest.approx(0.5, abs=1e-12)
-    assert not budget.again(seconds=550, epochs=8, steps=9)
+    assert not budget.enough(seconds=550, epochs=8, steps=9)
+
+
+def test_reading_that_took_all_minutes_leaves_no_round() -> None:
+    budget = Budget(TrainConfig(minutes=1))
+    budget.begin(seconds=61, epochs=0, steps=0)
+    assert budget.spent(seconds=62, epochs=0, steps=0) == 1
 
 
 def test_another_round_follows_one_that_gained(tmp_path: Path, make_config: Make) -> None:

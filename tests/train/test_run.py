@@ -37,7 +37,8 @@ def stop_after(steps: int) -> Callable[[], bool]:
 
 def saved(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     tensors, facts = read_tensors(folder / RESUME)
-    facts.pop("seconds")
+    for name in ("seconds", "round_began"):
+        facts.pop(name)
     return tensors, facts
 
 

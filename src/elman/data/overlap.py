@@ -12,6 +12,9 @@ NEAR = 0.8
 """Shared shingles over all shingles of two conversations (Jaccard's index) from which on they are
 near-duplicates (Lee et al. 2022 take 0.8 as well)."""
 
+BITS = 22
+"""Of a shingle's number, those by which most of what nobody shares is told at once."""
+
 
 def shingles(tokens: np.ndarray) -> np.ndarray:
     """The distinct runs of SHINGLE text tokens, each as one number, sorted, uint64.
@@ -22,8 +25,9 @@ def shingles(tokens: np.ndarray) -> np.ndarray:
     width = min(SHINGLE, len(text))
     if not width:
         return np.zeros(0, np.uint64)
-    found: np.ndarray = np.unique(hashed(np.lib.stride_tricks.sliding_window_view(text, width)))
-    return found
+    found = hashed(np.lib.stride_tricks.sliding_window_view(text, width))
+    found.sort()  # np.unique is slower for so few
+    return found[np.append(True, found[1:] != found[:-1])]
 
 
 def hashed(runs: np.ndarray) -> np.ndarray:
@@ -33,6 +37,11 @@ def hashed(runs: np.ndarray) -> np.ndarray:
     mixed = (runs + np.uint64(1)) * factors
     mixed ^= mixed >> np.uint64(29)
     found: np.ndarray = (mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(axis=1)
+    return found
+
+
+def _low(keys: np.ndarray) -> np.ndarray:
+    found: np.ndarray = keys & np.uint64((1 << BITS) - 1)
     return found
 
 
@@ -50,15 +59,16 @@ def near_duplicates(train: Corpus, held_out: Corpus) -> np.ndarray:
     keys = np.concatenate(sets)
     order = np.argsort(keys, kind="stable")
     keys, owners = keys[order], np.repeat(np.arange(len(sets)), sizes)[order]
+    possible = np.zeros(1 << BITS, bool)
+    possible[_low(keys)] = True
     for index in range(len(train)):
         mine = shingles(train[index])
-        begin, end = np.searchsorted(keys, mine, "left"), np.searchsorted(keys, mine, "right")
-        hit = end > begin
-        if not hit.any():
-            continue
-        places = np.concatenate(
-            [np.arange(b, e) for b, e in zip(begin[hit], end[hit], strict=True)]
-        )
+        shared_by_any = mine[possible[_low(mine)]]
+        if not len(mine) or len(shared_by_any) < NEAR * len(mine):
+            continue  # what is near to it shares that many with it, and they would all be here
+        begin = np.searchsorted(keys, shared_by_any, "left")
+        end = np.searchsorted(keys, shared_by_any, "right")
+        places = np.concatenate([np.arange(b, e) for b, e in zip(begin, end, strict=True)])
         shared = np.bincount(owners[places], minlength=len(sets))
         found |= (shared > 0) & (shared >= NEAR * (len(mine) + sizes - shared))
     return found

@@ -25,9 +25,9 @@ TOO_LITTLE = 200_000
 POINTER = 256
 """Tokens back from which a reply can copy: what somebody said is likely to be said again."""
 
-SHORT, LONG = 5e13, 5e14
-"""Operations of a budget, below which a smaller network learns more, and above which a larger one
-does: 2 and 20 minutes of two cores at 430 GFLOP/s.
+LONG, LONGEST = 5e14, 3e15
+"""Operations of a budget, from which on a larger network learns more, and a still larger one: 20
+minutes and 2 hours of two cores at 430 GFLOP/s.
 """
 
 EFFICIENCY = 0.6
@@ -97,8 +97,11 @@ def _from_scratch(config: Config, text_bytes: int) -> Chosen:
     size = 384
     if minutes is not None:
         operations = _operations(config, minutes)
-        size = 256 if operations < SHORT else 512 if operations > LONG else 384
-    return {"data": {"vocabulary": PIECES}, "model": {"hidden_size": size, "pointer": POINTER}}
+        size = 256 if operations < LONG else 512 if operations > LONGEST else 384
+    return {
+        "data": {"vocabulary": PIECES},
+        "model": {"hidden_size": size, "mlp": 1.0, "pointer": POINTER},
+    }
 
 
 def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:

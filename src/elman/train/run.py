@@ -46,6 +46,9 @@ RESUME = "resume.safetensors"
 GAIN = 0.01
 """Of bits per byte, what a round must gain for another one to follow."""
 
+VALIDATING = 0.05
+"""Of a budget in minutes, what validations take at most: in short ones there are fewer."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -142,6 +145,7 @@ def resume(
     run = _Run(config, out, data, tell, began)
     if budget:
         facts.pop("round", None)
+        facts.pop("round_began", None)
     run.restore(tensors, facts)
     if budget:
         write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
@@ -189,6 +193,7 @@ class _Run:
         self._began = began
         self._budget = Budget(settings)
         self._validated = 0
+        self._checked = 0.0  # seconds
         self._best: float | None = None
         self._before: float | None = None  # the best before this round; of the first, none
         self._round_began = 0.0  # seconds
@@ -231,6 +236,7 @@ class _Run:
             begin_with(chatbot, self._data.train.ids, self._config.train.seed)
         else:
             chatbot.begin_from(base.chatbot)
+        self._begin_round()  # the learning rate starts here, whatever part of the budget is spent
 
     def watch(self, watcher: Watcher | None) -> None:
         """Let somebody look at every step."""
@@ -290,13 +296,24 @@ class _Run:
             if stop():
                 return "interrupted"
             self._step(spent)
-            if int(self._spent() * self._config.train.validations) > self._validated:
-                if self._spent() < 1:
-                    self._checkpoint(finished=False)
+            if self._is_due():
+                self._checkpoint(finished=False)
                 # A later round begins at a high rate again, and is worse at first.
                 if self._worse >= self._config.train.patience and self._before is None:
                     return "early stop"
         return "finished"
+
+    def _is_due(self) -> bool:
+        """Whether held-out conversations are to be scored within a round."""
+        spent = self._spent()
+        if spent >= 1 or self._parts_of(spent) <= self._validated:
+            return False
+        waited = self._seconds() - self._checked
+        return self._config.train.minutes is None or waited > self._budget.reserve / VALIDATING
+
+    def _parts_of(self, spent: float) -> int:
+        """How many of the times to validate are behind a share of a round."""
+        return int(spent * self._config.train.validations)
 
     def _again(self) -> bool:
         """Begin another round where passes are limited and the last one still gained."""
@@ -305,11 +322,15 @@ class _Run:
             return False
         if before is not None and best > (1 - GAIN) * before:
             return False
-        if not self._budget.again(**self._done()):
+        if not self._budget.enough(**self._done()):
             return False
-        self._validated, self._before, self._round_began = 0, best, self._seconds()
+        self._begin_round(best)
         self._tell("note", text=f"what is held out still gained: another {most:g} passes")
         return True
+
+    def _begin_round(self, before: float | None = None) -> None:
+        self._budget.begin(**self._done())
+        self._validated, self._before, self._round_began = 0, before, self._seconds()
 
     def _keep_replies(self) -> None:
         """Of people, found by the states of the best weights."""
@@ -344,8 +365,9 @@ class _Run:
             facts["best"],
             facts["worse"],
         )
-        share, epochs, self._before, self._round_began = facts.get("round", (0.0, 0.0, None, 0.0))
+        share, epochs, self._before = facts.get("round", (0.0, 0.0, None))
         self._budget.begun = share, epochs
+        self._round_began = facts.get("round_began", 0.0)
 
     def _step(self, spent: float) -> None:
         begin = time.monotonic()
@@ -373,7 +395,7 @@ class _Run:
     def _checkpoint(self, *, finished: bool) -> None:
         """Score held-out conversations, keep the weights if they are the best so far, and save."""
         begin = self._seconds()
-        self._validated = int(self._spent() * self._config.train.validations)
+        self._validated = self._parts_of(self._spent())
         if self._data.dev is None:
             self._save_weights()
         else:
@@ -398,7 +420,8 @@ class _Run:
         if replies := self._samples(self.trainer.chatbot):
             self._tell("samples", step=self.trainer.steps, samples=replies)
         self._save(finished=finished)
-        self._budget.reserve = self._seconds() - begin
+        self._checked = self._seconds()
+        self._budget.reserve = self._checked - begin
 
     def _save_weights(self) -> None:
         save_weights(self._out, self.trainer.chatbot, self._data.tokenizer)
@@ -411,7 +434,8 @@ class _Run:
             "validated": self._validated,
             "best": self._best,
             "worse": self._worse,
-            "round": (*self._budget.begun, self._before, self._round_began),
+            "round": (*self._budget.begun, self._before),
+            "round_began": self._round_began,
             "corpus": self._data.train.digest,
             "finished": finished,
         }

@@ -26,17 +26,19 @@ class Budget:
     def spent(self, *, seconds: float, epochs: float, steps: int) -> float:
         """The share of this round that is spent; 1 or more: stop."""
         share, before = self.begun
+        if share >= 1:
+            return 1.0
         spent = (self._of_budget(seconds, epochs, steps) - share) / (1 - share)
         most = self._config.most_epochs
         return spent if most is None else max(spent, (epochs - before) / most)
 
-    def again(self, *, seconds: float, epochs: float, steps: int) -> bool:
-        """Begin another round, if enough is left for one."""
-        share = self._of_budget(seconds, epochs, steps)
-        if share > 1 - ENOUGH:
-            return False
-        self.begun = share, epochs
-        return True
+    def enough(self, *, seconds: float, epochs: float, steps: int) -> bool:
+        """Whether another round is worth it."""
+        return self._of_budget(seconds, epochs, steps) <= 1 - ENOUGH
+
+    def begin(self, *, seconds: float, epochs: float, steps: int) -> None:
+        """A round begins, at a share of 0."""
+        self.begun = self._of_budget(seconds, epochs, steps), epochs
 
     def _of_budget(self, seconds: float, epochs: float, steps: int) -> float:
         config = self._config

@@ -34,9 +34,9 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
 
 
 def _message(item: dict[str, Any], where: str) -> Message:
-    sender, text, time = (
-        expect(item.get(key), str, where, repr(key)) for key in ("sender", "text", "timestamp")
-    )
+    sender = expect(item.get("sender"), str, where, "'sender'")
+    text = expect(item.get("text"), str, where, "'text'")
+    time = expect(item.get("timestamp"), str, where, "'timestamp'")
     try:
         return Message(sender, text, datetime.fromisoformat(time))
     except ValueError:
