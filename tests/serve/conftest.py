@@ -1,16 +1,18 @@
 """A real server, over a tiny bot, in a thread of this process."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
 import uvicorn
 
 from elman.chat import MemoryStore
+from elman.chat.replies import Replier
 from elman.model.checkpoint import Bot, load_bot
 from elman.serve.app import create_app
 from elman.serve.keys import Keys
@@ -45,9 +47,10 @@ def running(
     host: str = "127.0.0.1",
     lanes: int = 8,
     waiting: int = 64,
+    repliers: Mapping[str, Replier] = MappingProxyType({}),
 ) -> Iterator[Served]:
     with MemoryStore(place) as store, listen("127.0.0.1", 0) as listening:
-        service = Service(bots, store, lanes, waiting)
+        service = Service(bots, store, lanes, waiting, repliers)
         config = uvicorn.Config(create_app(service, host), log_config=None, lifespan="on")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

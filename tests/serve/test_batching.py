@@ -2,16 +2,18 @@
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from elman.bptt import State
+from elman.chat.replies import Chosen, Replier, ReplyFrom
 from elman.data.tokenizer import END, ROLES
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.decoding import Sampling, choose, reply
+from elman.model.decoding import Sampling, choose, reply, say
+from elman.model.ranking import Tokens
 from elman.serve.batching import Batcher, Ended, Event, Failed, FullError, Job, Said
 from elman.serve.sampling import Chooser, Wishes
 from elman.serve.sampling import choose as choose_many
@@ -112,6 +114,93 @@ def test_sampled_replies_do_not_depend_on_the_batch(bot: Bot) -> None:
     one = replies(1)
     assert one == replies(20)
     assert len(set(one)) > 1
+
+
+class Fixed(Replier):
+    """Chooses one reply, and counts how often."""
+
+    def __init__(self, bot: Bot, tokens: Tokens, reply_from: ReplyFrom = "generate") -> None:
+        super().__init__(bot)
+        self.reply_from, self.asked, self._tokens = reply_from, [0], tokens
+
+    def choose(
+        self,
+        state: State,
+        generator: torch.Generator,
+        recent: Sequence[int] = (),
+        avoid: Collection[Tokens] = (),
+    ) -> list[Chosen]:
+        self.asked[0] += 1
+        return [Chosen(self._tokens, "generate", 0.0)] * len(state[0])
+
+
+def test_whoever_is_alone_gets_the_chosen_reply(bot: Bot) -> None:
+    chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3."))
+    replier = Fixed(bot, chosen)
+    batcher = Batcher(bot, replier=replier)
+    unread = [message(bot, "what is 1 plus 2?")]
+
+    def said(wishes: Wishes, choices: int = 1) -> Ended:
+        listener = Listener(choices)
+        start = bot.chatbot.initial_state(1)
+        batcher.submit(Job(start, unread, wishes, listener, choices=choices))
+        return listener.end
+
+    end = said(Wishes())
+    assert (end.said, end.reason) == (chosen, "stop")
+    state = bot.chatbot.read(unread[0], bot.chatbot.initial_state(1))
+    *_, (_, after) = say(bot.chatbot, state, chosen)
+    for ours, theirs in zip(end.state, after, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    cut = said(Wishes(at_most=3))
+    assert (cut.said, cut.reason) == (chosen[:3], "length")
+    assert replier.asked == [2]
+    for drawn in (
+        Wishes(Sampling(seed=1)),
+        Wishes(Sampling(temperature=0)),
+        Wishes(logprobs=0),
+        Wishes(presence=0.5),
+        Wishes(bias={9: 1.0}),
+    ):
+        said(drawn)
+    said(Wishes(), choices=2)
+    assert replier.asked == [2]
+    batcher.close()
+
+
+def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:
+    replier = Fixed(bot, tuple(bot.tokenizer.encode("1 plus 2 is 3.")))
+    batcher = Batcher(bot, replier=replier)
+    speaks = threading.Event()
+
+    def deliver(event: Event) -> None:
+        speaks.set()
+
+    endless = Wishes(Sampling(temperature=0, longest=10**6), bias={END: -1000.0})
+    first = Job(bot.chatbot.initial_state(1), [message(bot, "hello")], endless, deliver)
+    batcher.submit(first)
+    assert speaks.wait(60)
+    listeners = [Listener() for _ in range(5)]
+    for listener in listeners:
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), listener))
+    assert all(listener.end.said for listener in listeners)
+    batcher.cancel(first)
+    batcher.close()
+    assert replier.asked == [0]
+
+
+def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
+    chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3."))
+    replier = Fixed(bot, chosen, "data")
+    batcher = Batcher(bot, replier=replier)
+    wishes = [Wishes(), Wishes(Sampling(seed=1)), Wishes(Sampling(temperature=0)), Wishes()]
+    listeners = [Listener(2) for _ in wishes]
+    for wish, listener in zip(wishes, listeners, strict=True):
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], wish, listener, choices=2))
+    ends = [event for each in listeners for event in each.wait() if isinstance(event, Ended)]
+    batcher.close()
+    assert [end.said for end in ends] == [chosen] * 8
+    assert replier.asked == [4]
 
 
 def test_several_replies_to_one_request(bot: Bot) -> None:

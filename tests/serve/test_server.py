@@ -19,8 +19,12 @@ import pytest
 from sqlalchemy import select
 
 from elman.chat.memory import states
+from elman.chat.replies import Replier
 from elman.cli import main
 from elman.errors import ElmanError
+from elman.model import retrieval
+from elman.model.checkpoint import Bot
+from elman.model.ranking import Ranking
 from elman.serve.access import Limits, is_loopback
 from elman.serve.keys import Key
 from elman.serve.run import listen
@@ -334,6 +338,30 @@ def test_what_cannot_be_served(elman: Callable[..., Any], trained: Path, tmp_pat
     ran = elman("serve", trained, trained, *database)
     assert ran.code == 2
     assert "two bots" in ran.err
+    ran = elman("serve", trained, "--samples", 0, *database)
+    assert ran.code == 2
+    assert "--samples 0" in ran.err
+    ran = elman("serve", trained, "--unsure", "Please write to us.", *database)
+    assert ran.code == 2
+    assert "--reply-from data" in ran.err
+
+
+def test_a_bot_that_must_not_invent(serving: Serving, bot: Bot) -> None:
+    index = retrieval.known(bot, 1.0, print)
+    people = {bot.tokenizer.decode(tokens) for tokens in index.replies}
+    served = serving(repliers={"ann": Replier(bot, reply_from="data", index=index)})
+    with served.client() as http:
+        for text in ("What is 1 plus 2?", "Something else entirely."):
+            assert said(ask(http, text, max_output_tokens=200)) in people
+
+
+def test_somebody_alone_gets_the_best_of_several(serving: Serving, bot: Bot) -> None:
+    served = serving(repliers={"ann": Replier(bot, ranking=Ranking(samples=4))})
+    with served.client() as http:
+        reply = ask(http, "What is 1 plus 2?")
+        assert reply["status"] in ("completed", "incomplete")
+        again = ask(http, "And 2 plus 2?", previous_response_id=reply["id"])
+        assert said(again)
 
 
 def start(trained: Path, place: Path, port: int) -> subprocess.Popen[bytes]:

@@ -1,6 +1,7 @@
 """Where a reply comes from: made by the net, or given by somebody before."""
 
 from collections.abc import Collection, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import inf
 from typing import Literal, get_args
@@ -78,6 +79,12 @@ class Replier:
             self._unsure = tuple(bot.tokenizer.encode(unsure.encode(errors="replace")))
         self.last: Chosen | None = None
         """What was answered last; None before that, and where a reply is said as it is drawn."""
+
+    def like(self, sampling: Sampling) -> "Replier":
+        """The same, with another way to draw."""
+        other = copy(self)
+        other.sampling = sampling
+        return other
 
     def __call__(
         self,

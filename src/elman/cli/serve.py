@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+from elman.cli.replying import (
+    MUTUAL,
+    SAMPLES,
+    Mutual,
+    ReplyFrom,
+    Samples,
+    Unsure,
+    Wrong,
+    make_replier,
+    make_sampling,
+)
 from elman.cli.store import Database, open_store
 from elman.errors import ElmanError
 
@@ -27,6 +38,11 @@ def serve(
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
     ] = "float32",
+    samples: Samples = SAMPLES,
+    mutual: Mutual = MUTUAL,
+    reply_from: ReplyFrom = "generate",
+    unsure: Unsure = None,
+    wrong: Wrong = None,
 ) -> None:
     """Serve bots to a browser, and to clients of OpenAI's API.
 
@@ -41,8 +57,27 @@ def serve(
     from elman.serve.run import load, serve
 
     loaded = load(bots or [Path("base")], precision)
+    repliers = {
+        name: make_replier(
+            bot,
+            make_sampling(),
+            samples=samples,
+            mutual=mutual,
+            reply_from=reply_from,
+            unsure=unsure,
+            wrong=wrong,
+        )
+        for name, bot in loaded.items()
+    }
     with open_store(database) as store:
-        serve(loaded, store, host, port, lambda where: _tell(where, list(loaded)))
+        serve(
+            loaded,
+            store,
+            host,
+            port,
+            lambda where: _tell(where, list(loaded)),
+            repliers=repliers,
+        )
 
 
 def _tell(where: str, names: list[str]) -> None:

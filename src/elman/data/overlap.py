@@ -27,7 +27,8 @@ def shingles(tokens: np.ndarray) -> np.ndarray:
         return np.zeros(0, np.uint64)
     found = hashed(np.lib.stride_tricks.sliding_window_view(text, width))
     found.sort()  # np.unique is slower for so few
-    return found[np.append(True, found[1:] != found[:-1])]
+    distinct: np.ndarray = found[np.append(True, found[1:] != found[:-1])]
+    return distinct
 
 
 def hashed(runs: np.ndarray) -> np.ndarray:

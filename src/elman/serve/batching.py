@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from elman.bptt import State
+from elman.chat.replies import Replier
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
 from elman.serve.sampling import Chooser, Wishes, choose, likelihoods
@@ -109,14 +110,23 @@ class Job:
 
 
 class Lane:
-    """One reply being said."""
+    """One reply being said.
 
-    def __init__(self, job: Job, choice: int, bot: Bot) -> None:
+    Args:
+        job: what asked for it.
+        choice: which of the job's replies it is.
+        bot: who says it.
+        script: all of its tokens, where it was chosen as a whole; None: they are drawn.
+    """
+
+    def __init__(
+        self, job: Job, choice: int, bot: Bot, script: Sequence[int] | None = None
+    ) -> None:
         self.job, self.choice = job, choice
         self.chooser = Chooser(job.wishes, job.recent, choice)
         self._longest = job.wishes.longest + len(job.begins)
         self.reason: Reason | None = None if self._longest else "length"
-        self._begins = deque(job.begins)
+        self._begins = deque(job.begins if script is None else (*script, END))
         self._bot = bot
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
@@ -165,9 +175,17 @@ class Batcher:
         bot: packed.
         lanes: replies that are said at once.
         waiting: replies that may wait for that.
+        replier: chooses replies; None: they are said as they are drawn.
     """
 
-    def __init__(self, bot: Bot, lanes: int = LANES, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        lanes: int = LANES,
+        waiting: int = WAITING,
+        replier: Replier | None = None,
+    ) -> None:
+        self._replier = replier
         self.bot, self.lanes_at_most, self.waiting_at_most = bot, lanes, waiting
         self.tokens = 0
         self._chatbot = bot.chatbot
@@ -291,10 +309,31 @@ class Batcher:
         self._state = tuple(
             torch.cat([mine, new[copies]]) for mine, new in zip(self._state, state, strict=True)
         )
+        alone = not self._lanes and len(self._reading) == 1
         for job in jobs:
             self._reading.remove(job)
-            self._lanes += [Lane(job, choice, self.bot) for choice in range(job.choices)]
+            script = self._chosen(job, alone)
+            self._lanes += [Lane(job, choice, self.bot, script) for choice in range(job.choices)]
             job.deliver(Read(job.state))
+
+    def _chosen(self, job: Job, alone: bool) -> Sequence[int] | None:
+        """The reply, where it is chosen as a whole; None: it is drawn.
+
+        Replies of people are chosen for everybody; the best of several drawn ones for whoever is
+        alone with the bot, so that nobody waits for the drawing, and leaves open how it is done.
+        """
+        wishes = job.wishes
+        if self._replier is None or job.begins or job.cancelled or not wishes.longest:
+            return None
+        if self._replier.reply_from == "generate":
+            several = self._replier.ranking.samples > 1 and job.choices == 1
+            if not (alone and several and wishes.open):
+                return None
+        sampling = wishes.sampling
+        shorter = min(sampling.longest, wishes.longest)
+        replier = self._replier.like(sampling.model_copy(update={"longest": shorter}))
+        avoid = [tuple(job.recent)] if job.recent else []
+        return replier.choose(job.state, sampling.generator(), job.recent, avoid)[0].tokens
 
     def _say(self) -> None:
         """One token of every lane."""

@@ -3,15 +3,17 @@
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast, get_args
 
 import uvicorn
 
 from elman.bptt.decode import Precision
 from elman.chat import MemoryStore
+from elman.chat.replies import Replier
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
 from elman.serve.access import is_loopback
@@ -72,6 +74,7 @@ def serve(
     tell: Callable[[str], None] = print,
     lanes: int = LANES,
     waiting: int = WAITING,
+    repliers: Mapping[str, Replier] = MappingProxyType({}),
 ) -> None:
     """Serve until told to stop; then finish what is being said.
 
@@ -83,6 +86,7 @@ def serve(
         tell: is told where the server is.
         lanes: replies that each bot says at once.
         waiting: replies that may wait for each bot.
+        repliers: by the bots' names, who chooses their replies; without one, they are drawn.
 
     Raises:
         ElmanError: where it cannot listen there, or others could reach it without a key.
@@ -93,7 +97,7 @@ def serve(
             "elman keys add NAME makes one"
         )
     with listen(host, port) as listening:
-        service = Service(bots, store, lanes, waiting)
+        service = Service(bots, store, lanes, waiting, repliers)
         config = uvicorn.Config(
             create_app(service, host),
             log_config=None,

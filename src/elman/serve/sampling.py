@@ -46,6 +46,12 @@ class Wishes:
     def longest(self) -> int:
         return self.sampling.longest if self.at_most is None else self.at_most
 
+    @property
+    def open(self) -> bool:
+        """Whether nothing says that one reply is to be drawn, and how, token by token."""
+        ruled = self.presence or self.frequency or self.bias or self.logprobs is not None
+        return self.sampling.seed is None and self.sampling.temperature > 0 and not ruled
+
     def randomness(self, choice: int) -> random.Random:
         """Of one of the replies to the request."""
         seed = self.sampling.seed

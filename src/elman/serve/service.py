@@ -3,9 +3,10 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from sqlalchemy import Connection
 from elman.bptt import State
 from elman.chat import Memory, MemoryStore, Node
 from elman.chat.recall import pack
+from elman.chat.replies import Replier
 from elman.data.tokenizer import SPECIALS
 from elman.errors import ElmanError
 from elman.model.checkpoint import WEIGHTS, Bot, state_digest
@@ -133,6 +135,7 @@ class Service:
         store: of all conversations.
         lanes: replies that each bot says at once.
         waiting: replies that may wait for each bot.
+        repliers: by the same names, who chooses replies; without one, they are drawn.
     """
 
     def __init__(
@@ -141,6 +144,7 @@ class Service:
         store: MemoryStore,
         lanes: int = LANES,
         waiting: int = WAITING,
+        repliers: Mapping[str, Replier] = MappingProxyType({}),
     ) -> None:
         self.store, self.records, self.keys = store, Records(store), Keys(store)
         self.keeper = Keeper(store)
@@ -151,7 +155,7 @@ class Service:
                 bot,
                 state_digest(bot),
                 _made(bot.path),
-                Batcher(bot, lanes, waiting),
+                Batcher(bot, lanes, waiting, repliers.get(name)),
                 Recent(bot.chatbot),
             )
             for name, bot in bots.items()
