@@ -5,7 +5,7 @@
 
 Receipts are taken with the base bot, of a real reply of the built-in conversations after their 20
 messages before it; the seconds are the median over conversations and runs. Beside them stands how
-well the two tangents agree with leaving out (Pearson's and Spearman's correlation over messages).
+well the other columns agree with leaving out (Pearson's and Spearman's correlation over messages).
 
 Watching is the share of a run's time that the watcher takes: measured inside one run, and between
 pairs of runs of the same steps with and without it, in turns, which no clock inside can hide from.
@@ -27,12 +27,19 @@ from machine import describe
 from elman.data.corpus import Corpus
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
-from elman.lens.influence import receipts
+from elman.lens.influence import Receipt, receipts
 from elman.lens.training import Watch
 from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
 MESSAGES = 20
+
+TANGENTS = {
+    "linear": "gradient times change of state",
+    "gradient": "gradient times input",
+    "copied": "words hidden from the pointer",
+    "both": "gradient times change of state, and words hidden,",
+}
 
 
 def replies(bot: Bot, count: int) -> list[list[np.ndarray]]:
@@ -44,6 +51,13 @@ def replies(bot: Bot, count: int) -> list[list[np.ndarray]]:
         if len(messages) > MESSAGES:
             found.append(messages[: MESSAGES + 1])
     return found[:count]
+
+
+def _numbers(receipt: Receipt) -> list[float]:
+    """What leaving out found, and what `TANGENTS` name."""
+    assert receipt.linear is not None
+    both = receipt.linear + receipt.copied
+    return [receipt.nats, receipt.linear, receipt.gradient, receipt.copied, both]
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -70,9 +84,13 @@ def measure_receipts(conversations: int, runs: int) -> dict[str, Any]:
         begin = time.perf_counter()
         found = receipts(bot, turns, reply, linear=True)
         linear.append(time.perf_counter() - begin)
-        columns.append(np.array([[r.nats, r.gradient, r.linear] for r in found]))
+        columns.append(np.array([_numbers(each) for each in found]))
     every = np.concatenate(columns)
-    by_rank = [[correlation(ranks(own[:, 0]), ranks(own[:, n])) for own in columns] for n in (1, 2)]
+    names = list(TANGENTS)
+    by_rank = [
+        float(np.mean([correlation(ranks(own[:, 0]), ranks(own[:, n + 1])) for own in columns]))
+        for n in range(len(names))
+    ]
     return {
         "messages": MESSAGES,
         "conversations": len(seconds),
@@ -81,13 +99,9 @@ def measure_receipts(conversations: int, runs: int) -> dict[str, Any]:
         "worst_seconds": max(seconds),
         "seconds_with_linear": median(linear),
         "pearson": {
-            "gradient": correlation(every[:, 0], every[:, 1]),
-            "linear": correlation(every[:, 0], every[:, 2]),
+            name: correlation(every[:, 0], every[:, n + 1]) for n, name in enumerate(names)
         },
-        "spearman": {
-            "gradient": float(np.mean(by_rank[0])),
-            "linear": float(np.mean(by_rank[1])),
-        },
+        "spearman": dict(zip(names, by_rank, strict=True)),
     }
 
 
@@ -162,9 +176,9 @@ def main() -> None:
     print(f"| seconds, the slowest | {found['worst_seconds']:.3f} |")
     print(f"| seconds, with the linear effect | {found['seconds_with_linear']:.3f} |")
     print(f"| tokens before the reply, median | {found['tokens']:.0f} |")
-    for name, words in (("linear", "times change of state"), ("gradient", "times input")):
+    for name, words in TANGENTS.items():
         print(
-            f"| gradient {words} and leaving out: Pearson, Spearman | "
+            f"| {words} and leaving out: Pearson, Spearman | "
             f"{found['pearson'][name]:.2f}, {found['spearman'][name]:.2f} |",
             flush=True,
         )

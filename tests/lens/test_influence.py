@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
-from elman.lens.influence import Receipt, by_gradient, by_state, left_out, receipts
+from elman.lens.influence import (
+    Receipt,
+    by_copying,
+    by_gradient,
+    by_state,
+    left_out,
+    receipts,
+)
 from elman.model import MEMORIES, Chatbot, ModelConfig, build
 from elman.model.checkpoint import Bot
 
@@ -151,6 +158,30 @@ def test_by_gradient_over_more_steps_than_are_run_at_once(memory: str) -> None:
 
 
 @every_chatbot
+def test_what_a_copy_is_worth(memory: str) -> None:
+    """Of turns without a word in common, so that they can be hidden by their words."""
+    chatbot = make(memory, "lstm")
+    turns = [message(1 + n % 2, list(range(4 + 3 * n, 7 + 3 * n))) for n in range(6)]
+    state = start = chatbot.initial_state(1)
+    for turn in turns:
+        state = chatbot.read(turn, state)
+    reply = message(2, [8, 21, 20, 5])
+    found = by_copying(chatbot, turns, reply, start)
+    layers, record = chatbot.split(state)
+    if not record:
+        assert found.tolist() == [0.0] * len(turns)
+        return
+    whole = chatbot.costs_of([reply], state)
+    for turn, gain in zip(turns, found, strict=True):
+        text = torch.from_numpy(turn[1:-1].astype(np.float64))
+        blind = record[0].masked_fill(torch.isin(record[0], text), 0)
+        same(gain, (chatbot.costs_of([reply], (*layers, blind, *record[1:])) - whole)[0])
+    reached = chatbot.pointer is not None and chatbot.pointer.length >= sum(map(len, turns))
+    assert (found != 0).all() == reached  # nothing of what was said longer ago can be copied
+    assert found[-1] != 0
+
+
+@every_chatbot
 def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
     chatbot = make(memory, "lstm")
     bot = Bot(chatbot, Tokenizer.train([], 260), {}, tmp_path)
@@ -163,6 +194,7 @@ def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
         "nats": found[3].nats,
         "gradient": found[3].gradient,
         "linear": found[3].linear,
+        "copied": found[3].copied,
     }
     last = receipts(bot, turns, reply, most=2, linear=True)
     assert receipts(bot, turns, reply)[0].linear is None
@@ -171,6 +203,7 @@ def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
         assert ours.nats == pytest.approx(theirs.nats, abs=1e-10)
         assert ours.gradient == pytest.approx(theirs.gradient, abs=1e-10)
         assert ours.linear == pytest.approx(theirs.linear, abs=1e-10)
+        assert ours.copied == pytest.approx(theirs.copied, abs=1e-10)
     assert receipts(bot, [], reply) == []
 
 
@@ -197,4 +230,5 @@ def test_a_receipt_is_a_value() -> None:
         "nats": 0.5,
         "gradient": 0.25,
         "linear": 0.4,
+        "copied": 0.0,
     }

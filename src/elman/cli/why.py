@@ -22,7 +22,7 @@ SHOWN = 20
 BAR = 12
 """Characters of the longest bar."""
 
-NUMBERS = 50
+NUMBERS = 58
 """Columns of a line that are not a name or a text."""
 
 
@@ -60,8 +60,8 @@ class Why:
             console.print(_bars(found, texts, names, console))
             some = f"the last {len(found)} of {len(asked):,} messages, " if asked[SHOWN:] else ""
             console.print(
-                f"({some}in nats: above 0 it made the reply likelier; left out: exactly, "
-                "linear and input: by the gradient)",
+                f"({some}in nats: above 0 it made the reply likelier; left out, and copied, what "
+                "its words were worth to the pointer: exactly; linear and input: by the gradient)",
                 style="dim",
                 soft_wrap=True,
             )
@@ -111,14 +111,14 @@ def _bars(found: "list[Receipt]", texts: list[str], names: list[str], console: C
     width = max(16, console.width - NUMBERS - max(len(_short(name, 12)) for name in names))
     table.add_column("why it said that", overflow="ellipsis", no_wrap=True, max_width=width)
     table.add_column("", no_wrap=True)
-    for title in ("left out", "linear", "input"):
+    for title in ("left out", "copied", "linear", "input"):
         table.add_column(title, justify="right", no_wrap=True, min_width=len(title))
     most = max(1e-9, *(abs(receipt.nats) for receipt in found))
     full, less = ("█", "▒") if _writes("█▒", console) else ("#", "-")
     for receipt in found:
         length = round(BAR * abs(receipt.nats) / most)
         bar, style = (full, "green") if receipt.nats >= 0 else (less, "magenta")
-        numbers = (receipt.nats, receipt.linear, receipt.gradient)
+        numbers = (receipt.nats, receipt.copied, receipt.linear, receipt.gradient)
         table.add_row(
             str(receipt.message + 1),
             Text(_short(names[receipt.message], 12), "bold"),

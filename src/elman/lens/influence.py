@@ -1,7 +1,8 @@
 """Why the bot said that: what each earlier message did for a reply, computed after the reply.
 
-Three answers stand side by side. Leaving a message out and reading the rest again is exact, and
-asks what the reply would have been worth had it never been said. One backward pass tells the same
+Four answers stand side by side. Leaving a message out and reading the rest again is exact, and asks
+what the reply would have been worth had it never been said. Hiding its words from the pointer alone
+is exact, too, and asks what they were worth for being copied. One backward pass tells the former
 to first order, in two ways: gradient times input (Simonyan et al., "Deep Inside Convolutional
 Networks", 2013), the input being what the layers through time are given of a message; and gradient
 times what the message changed in the state, which is the tangent of leaving it out. The layers
@@ -39,12 +40,15 @@ class Receipt:
         gradient: to first order, gradient times input.
         linear: to first order, gradient times what the message changed in the state; None where it
             was not asked for.
+        copied: log p(reply) - log p(reply | the pointer does not see this turn's words); 0 where
+            nothing can be copied.
     """
 
     message: int
     nats: float
     gradient: float
     linear: float | None = None
+    copied: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,11 +81,13 @@ def receipts(
     asked = turns[first:]
     if not asked:
         return []
-    nats = left_out(chatbot, asked, reply, state)
+    lanes = _leaving_out(chatbot, asked, state)
+    nats = chatbot.costs_of([reply] * len(lanes[0]), lanes)
     exact = (nats[1:] - nats[0]).tolist()
+    words = _hiding(chatbot, asked, reply, tuple(part[:1] for part in lanes)).tolist()
     effects = by_gradient(chatbot, asked, reply, state).tolist()
     changes = by_state(chatbot, asked, reply, state).tolist() if linear else [None] * len(asked)
-    columns = zip(exact, effects, changes, strict=True)
+    columns = zip(exact, effects, changes, words, strict=True)
     return [Receipt(first + n, *numbers) for n, numbers in enumerate(columns)]
 
 
@@ -89,7 +95,14 @@ def receipts(
 def left_out(
     chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
 ) -> Tensor:
-    """-log p of a reply in nats, given all turns, and given all but each one: (turns + 1,) float64.
+    """-log p of a reply given all turns, and given all but each one: (turns + 1,) float64, nats."""
+    lanes = _leaving_out(chatbot, turns, state)
+    return chatbot.costs_of([reply] * len(lanes[0]), lanes)
+
+
+@torch.no_grad()
+def _leaving_out(chatbot: Chatbot, turns: Sequence[np.ndarray], state: State) -> State:
+    """The state after all turns, and after all but each one, (turns + 1, size) tensors.
 
     The state before a turn is that from which reading goes on without it; so each turn is read
     once, side by side in all lanes that have left out an earlier one.
@@ -99,7 +112,40 @@ def left_out(
     for turn in turns:
         after = read(turn, lanes)
         lanes = tuple(torch.cat([new, old[:1]]) for new, old in zip(after, lanes, strict=True))
-    return chatbot.costs_of([reply] * len(lanes[0]), lanes)
+    return lanes
+
+
+@torch.no_grad()
+def by_copying(
+    chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
+) -> Tensor:
+    """log p(reply), less log p of it where the pointer is blind to each turn: (turns,) float64, in
+    nats. All else, as what the turn did to the state, stays.
+    """
+    for turn in turns:
+        state = chatbot.read(turn, state)
+    return _hiding(chatbot, turns, reply, state)
+
+
+@torch.no_grad()
+def _hiding(
+    chatbot: Chatbot, turns: Sequence[np.ndarray], reply: np.ndarray, state: State
+) -> Tensor:
+    """The same, from the state after all turns."""
+    layers, record = chatbot.split(state)
+    if not record:
+        return torch.zeros(len(turns), dtype=torch.float64)
+    ids = record[0]
+    each = ids.repeat(len(turns) + 1, 1)
+    end = ids.shape[1]
+    for lane in range(len(turns), 0, -1):
+        begin = max(0, end - len(turns[lane - 1]))
+        each[lane, begin:end] = 0
+        end = begin
+    lanes = [part.expand(len(each), -1) for part in state]
+    lanes[len(layers)] = each
+    nats = chatbot.costs_of([reply] * len(each), tuple(lanes))
+    return nats[1:] - nats[0]
 
 
 def by_gradient(

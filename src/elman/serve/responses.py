@@ -78,6 +78,9 @@ class Influence(BaseModel):
         "message left out."
     )
     gradient: float = Field(description="The same to first order: gradient times input.")
+    copied: float = Field(
+        description="By how much it made the reply likelier because its words could be copied."
+    )
 
 
 class ElmanFacts(BaseModel):

@@ -37,7 +37,12 @@ def influence(service: Service, owner: str, record: Record) -> list[Influence] |
     # Instructions are read as a message, and are none of the conversation's.
     numbers = [n for n, node in enumerate(path) if node.role != "system"]
     return [
-        Influence(message=numbers.index(each.message), nats=each.nats, gradient=each.gradient)
+        Influence(
+            message=numbers.index(each.message),
+            nats=each.nats,
+            gradient=each.gradient,
+            copied=each.copied,
+        )
         for each in found
         if each.message in numbers
     ]
