@@ -9,17 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import torch
 from sqlalchemy import select
 
+from elman.bptt import State
 from elman.chat.memory import states
-from elman.chat.replies import Replier
+from elman.chat.replies import Chosen, Replier
 from elman.cli import main
 from elman.errors import ElmanError
 from elman.model import retrieval
@@ -353,6 +355,35 @@ def test_a_bot_that_must_not_invent(serving: Serving, bot: Bot) -> None:
     with served.client() as http:
         for text in ("What is 1 plus 2?", "Something else entirely."):
             assert said(ask(http, text, max_output_tokens=200)) in people
+
+
+class Noting(Replier):
+    """Notes what is to be avoided."""
+
+    def __init__(self, bot: Bot) -> None:
+        super().__init__(bot, ranking=Ranking(samples=2))
+        self.avoided: list[set[str]] = []
+        self._tokenizer = bot.tokenizer
+
+    def choose(
+        self,
+        state: State,
+        generator: torch.Generator,
+        recent: Sequence[int] = (),
+        avoid: Collection[tuple[int, ...]] = (),
+    ) -> list[Chosen]:
+        self.avoided.append({self._tokenizer.decode(tokens) for tokens in avoid})
+        return super().choose(state, generator, recent, avoid)
+
+
+def test_another_reply_avoids_those_that_were_given(serving: Serving, bot: Bot) -> None:
+    replier = Noting(bot)
+    with serving(repliers={"ann": replier}).client() as http:
+        first = ask(http, "What is 1 plus 2?")
+        asked = {"previous_response_id": first["id"]}
+        second, third, _ = [said(ask(http, "What is 2 plus 2?", **asked)) for _ in range(3)]
+    before = said(first)
+    assert replier.avoided == [set(), {before}, {before, second}, {before, second, third}]
 
 
 def test_somebody_alone_gets_the_best_of_several(serving: Serving, bot: Bot) -> None:

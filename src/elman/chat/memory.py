@@ -270,6 +270,13 @@ class MemoryStore:
         ).first()
         return None if found is None else Node(*found)
 
+    def answers(self, connection: Connection, owner: str, key: bytes) -> list[Node]:
+        """What was said after a message, in all branches."""
+        found = connection.execute(
+            select(*_NODE).where(nodes.c.parent == key, nodes.c.owner == owner)
+        )
+        return [Node(*row) for row in found]
+
     def to_a_state(
         self, connection: Connection, owner: str, key: bytes
     ) -> list[tuple[Node, bytes | None]]:

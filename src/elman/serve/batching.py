@@ -96,6 +96,7 @@ class Job:
         recent: tokens under the repetition penalty.
         choices: how many replies.
         begins: tokens with which each reply begins, and which are told like its own.
+        avoid: replies that are chosen only where no other is about as good.
     """
 
     state: State
@@ -105,6 +106,7 @@ class Job:
     recent: Sequence[int] = ()
     choices: int = 1
     begins: Sequence[int] = ()
+    avoid: Sequence[tuple[int, ...]] = ()
     cancelled: bool = field(default=False, init=False)
     pieces: deque[np.ndarray] = field(default_factory=deque, init=False)
 
@@ -332,8 +334,8 @@ class Batcher:
         sampling = wishes.sampling
         shorter = min(sampling.longest, wishes.longest)
         replier = self._replier.like(sampling.model_copy(update={"longest": shorter}))
-        avoid = [tuple(job.recent)] if job.recent else []
-        return replier.choose(job.state, sampling.generator(), job.recent, avoid)[0].tokens
+        generator = sampling.generator()
+        return replier.choose(job.state, generator, job.recent, job.avoid)[0].tokens
 
     def _say(self) -> None:
         """One token of every lane."""

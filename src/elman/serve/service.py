@@ -276,7 +276,16 @@ class Service:
         def deliver(event: Event) -> None:
             post.put(reply.queue, event)
 
-        job = Job(prompt.state, prompt.unread, wishes, deliver, prompt.recent, choices, begins)
+        job = Job(
+            prompt.state,
+            prompt.unread,
+            wishes,
+            deliver,
+            prompt.recent,
+            choices,
+            begins,
+            self._answered(prompt),
+        )
         reply = Reply(prompt, job, time.monotonic())
         try:
             prompt.model.batcher.submit(job)
@@ -285,6 +294,13 @@ class Service:
         self.metrics.read.labels(prompt.model.name).inc(sum(map(len, prompt.unread)))
         self.metrics.known.labels(prompt.model.name).inc(prompt.known)
         return reply
+
+    def _answered(self, prompt: Prompt) -> list[tuple[int, ...]]:
+        """The bot's last reply, and those to the same message: another one is wanted."""
+        memory, said = prompt.memory, [tuple(prompt.recent)] if prompt.recent else []
+        with self.store.reading() as connection:
+            others = self.store.answers(connection, memory.owner, prompt.asked.key)
+        return said + [tuple(memory.tokens(each)) for each in others if each.role == "bot"]
 
     def remember(self, prompt: Prompt, event: Read | Ended, text: str = "") -> Node:
         """Have a state at hand: of the last message, or of a reply to it."""
