@@ -45,7 +45,7 @@ OVERLAP = 2
 ELMAN: tuple[dict[str, Any], ...] = (
     {},
     {"train": {"lr": 4e-3}},
-    {"model": {"mlp": 1.0}},
+    {"model": {"hidden_size": 320}},
 )
 """Elman's trials: its recipe, and what could be better."""
 
