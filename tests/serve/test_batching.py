@@ -189,6 +189,24 @@ def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:
     assert replier.asked == [0]
 
 
+def test_a_choice_that_fails_is_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    replier = Fixed(bot, (5,))
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    batcher = Batcher(bot, replier=replier)
+    with monkeypatch.context() as patch:
+        patch.setattr(Fixed, "choose", broken)
+        listener = Listener()
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), listener))
+        assert isinstance(listener.wait()[-1], Failed)
+    after = Listener()
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), after))
+    assert after.end.said == (5,)
+    batcher.close()
+
+
 def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
     chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3."))
     replier = Fixed(bot, chosen, "data")

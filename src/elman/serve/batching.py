@@ -313,8 +313,8 @@ class Batcher:
         )
         alone = not self._lanes and len(self._reading) == 1
         for job in jobs:
-            self._reading.remove(job)
             script = self._chosen(job, alone)
+            self._reading.remove(job)
             self._lanes += [Lane(job, choice, self.bot, script) for choice in range(job.choices)]
             job.deliver(Read(job.state))
 

@@ -105,7 +105,7 @@ def _from_scratch(config: Config, text_bytes: int) -> Chosen:
 
 
 def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
-    """Of little text a low rate, and few passes at a time: more are often only learned by heart.
+    """Of little text a low rate; few passes at a time: more are often only learned by heart.
 
     Who says how many epochs or steps gets them; minutes are a limit, not a wish for passes.
     """
@@ -114,7 +114,7 @@ def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
         "model": {"dropout": 0.2 if text_bytes < LITTLE else 0.1},
         "train": {
             "lr": 5e-4 if little else 1e-3,
-            "most_epochs": 8.0 if in_minutes and text_bytes < LITTLE else None,
+            "most_epochs": 8.0 if in_minutes else None,
         },
     }
 
