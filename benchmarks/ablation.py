@@ -24,7 +24,7 @@ from minutes import elman_run
 
 from elman.bptt.kernels.native import VARIABLE, load
 from elman.data.tokenizer import SMALLEST
-from elman.train import run
+from elman.train import loop
 
 Trial = dict[str, dict[str, Any]]
 
@@ -85,7 +85,7 @@ def _counts(counted: bool) -> Iterator[None]:
     if counted:
         yield
         return
-    with patch.object(run, "begin_with", lambda *_: None):
+    with patch.object(loop, "begin_with", lambda *_: None):
         yield
 
 

@@ -39,7 +39,7 @@ from elman.model.checkpoint import (
     write_tensors,
 )
 from elman.train import Config, resume, train
-from elman.train.run import RESUME
+from elman.train.loop import RESUME
 
 SETS = ("taskmaster4_coffee", "synthetic_persona_chat_validtest", "ubuntu_irc_disentangled")
 """Under CC BY 4.0; the built-in conversations are under MIT."""

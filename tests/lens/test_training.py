@@ -19,7 +19,7 @@ from elman.lens.training import Watch, culprit, in_words, judged
 from elman.model import Chatbot, ModelConfig, build
 from elman.model.checkpoint import read_tensors
 from elman.train import Config, train
-from elman.train.run import RESUME
+from elman.train.loop import RESUME
 
 Make = Callable[..., Config]
 VOCABULARY = 260

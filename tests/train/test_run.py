@@ -12,7 +12,7 @@ from elman.data.files import write_file
 from elman.errors import ElmanError
 from elman.model.checkpoint import load_bot, read_tensors, weights_digest
 from elman.train import Config, resume, train
-from elman.train.run import RESUME
+from elman.train.loop import RESUME
 from elman.train.runlog import LOG
 
 Make = Callable[..., Config]

@@ -220,7 +220,7 @@ def _facts(bot: Bot, said: list[Said]) -> dict[str, Any]:
 
 def _unfinished(bot: Bot) -> int | None:
     """How many steps a run has made that still goes on, or could."""
-    from elman.train.run import RESUME
+    from elman.train.loop import RESUME
 
     path = bot.path / RESUME
     if not path.exists():

@@ -1,0 +1,329 @@
+"""The loop of a training run: rounds, steps, validations and checkpoints."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elman.bptt import State
+from elman.data.order import Layout
+from elman.errors import ElmanError
+from elman.model import build, retrieval
+from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, save_weights, write_tensors
+from elman.model.embeddings import begin_with
+from elman.model.ranking import Ranking
+from elman.model.scoring import bits_per_byte
+from elman.train.config import Config
+from elman.train.optim import make_optimizer
+from elman.train.prepare import Data
+from elman.train.runlog import LOG, RunLog, Tell, Watcher
+from elman.train.samples import Samples
+from elman.train.schedule import Budget, rate
+from elman.train.trainer import Trainer
+
+RESUME = "resume.safetensors"
+
+GAIN = 0.01
+"""Of bits per byte, what a round must gain for another one to follow."""
+
+VALIDATING = 0.05
+"""Of a budget in minutes, what validations take at most: in short ones there are fewer."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Args:
+        reason: "finished", "early stop" or "interrupted".
+        steps: made in all.
+        seconds: spent in all, everything included.
+        bits_per_byte: of held-out conversations at the best checkpoint; None without any.
+    """
+
+    reason: str
+    steps: int
+    seconds: float
+    bits_per_byte: float | None
+
+
+class Loop:
+    """The loop, and what it must remember to go on exactly.
+
+    Args:
+        config: with nothing left to choose.
+        out: the run directory.
+        data: what is learned and held out.
+        tell: told of everything.
+        began: when the clock of a budget in minutes began, as of `time.monotonic()`.
+    """
+
+    def __init__(self, config: Config, out: Path, data: Data, tell: Tell, began: float) -> None:
+        settings = config.train
+        self._config, self._out, self._data, self._tell = config, out, data, tell
+        self._began = began
+        self._budget = Budget(settings)
+        self._validated = 0
+        self._checked = 0.0  # seconds
+        self._best: float | None = None
+        self._before: float | None = None  # the best before this round; of the first, none
+        self._round_began = 0.0  # seconds
+        self._worse = 0
+        assert settings.lr is not None
+        self._lr = settings.lr
+        self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
+        torch.manual_seed(settings.seed)
+        chatbot = build(config.model, data.tokenizer.vocabulary_size)
+        self.trainer = Trainer(
+            chatbot,
+            chatbot.batches(
+                data.train,
+                Layout(
+                    lanes=config.lanes,
+                    unfold=config.unfold,
+                    unit=config.unit,
+                    slide=settings.slide,
+                    learn_from=config.data.learn_from,
+                    seed=settings.seed,
+                ),
+            ),
+            data.tokenizer,
+            make_optimizer(
+                settings.optimizer,
+                chatbot,
+                lr=settings.lr,
+                momentum=settings.momentum,
+                weight_decay=settings.weight_decay,
+            ),
+            clip=settings.clip,
+            precision=getattr(torch, settings.precision),
+        )
+
+    def begin(self) -> None:
+        """What a new run starts from: a base's weights, or what counting tells of the pieces."""
+        chatbot, base = self.trainer.chatbot, self._data.base
+        if base is None:
+            self._tell("stage", text="counting which pieces stand together")
+            begin_with(chatbot, self._data.train.ids, self._config.train.seed)
+        else:
+            chatbot.begin_from(base.chatbot)
+        self._begin_round()  # the learning rate starts here, whatever part of the budget is spent
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Let somebody look at every step."""
+        if watcher is None:
+            return
+        shown = self._data.dev or self._data.train
+        settings = self._config.model_dump(mode="json")
+        look = watcher(self.trainer.chatbot, self._data.tokenizer, shown, settings)
+
+        def told(batch: Any, state: State | None, norm: float) -> None:
+            for kind, facts in look(batch, state, norm):
+                self._tell(kind, step=self.trainer.steps + 1, **facts)
+
+        self.trainer.look = told
+
+    def loop(self, stop: Callable[[], bool]) -> Result:
+        """Train until the budget is spent, nothing more is gained, or `stop` says so."""
+        if not (self._out / WEIGHTS).exists():  # so that there is a bot to load from the first step
+            self._save_weights()
+        log = RunLog(self._out / LOG, self.trainer.steps)
+        self._tell.observers.append(log)
+        try:
+            result = self._loop(stop)
+            if self._config.data.replies and result.reason != "interrupted":
+                self._keep_replies()
+            self._tell("end", **vars(result))
+            return result
+        finally:
+            log.close()
+
+    def _loop(self, stop: Callable[[], bool]) -> Result:
+        self._tell(
+            "start",
+            parameters=sum(p.numel() for p in self.trainer.chatbot.parameters()),
+            tokens=len(self._data.train.ids),
+            conversations=len(self._data.train),
+            held_out=len(self._data.dev or ()),
+            config=self._config.model_dump(mode="json"),
+        )
+        reason = self._round(stop)
+        while reason == "finished":
+            self._checkpoint(finished=True)
+            if not self._again():
+                break
+            reason = self._round(stop)
+        if reason == "interrupted":
+            if self._best is None:
+                self._save_weights()
+            self._save(finished=False)
+        elif reason == "early stop":
+            self._save(finished=True)
+        return Result(reason, self.trainer.steps, self._seconds(), self._best)
+
+    def _round(self, stop: Callable[[], bool]) -> str:
+        """From a high learning rate to a low one; returns why it ended."""
+        while (spent := self._spent()) < 1:
+            if stop():
+                return "interrupted"
+            self._step(spent)
+            if self._is_due():
+                self._checkpoint(finished=False)
+                # A later round begins at a high rate again, and is worse at first.
+                if self._worse >= self._config.train.patience and self._before is None:
+                    return "early stop"
+        return "finished"
+
+    def _is_due(self) -> bool:
+        """Whether held-out conversations are to be scored within a round."""
+        spent = self._spent()
+        if spent >= 1 or self._parts_of(spent) <= self._validated:
+            return False
+        waited = self._seconds() - self._checked
+        return self._config.train.minutes is None or waited > self._budget.reserve / VALIDATING
+
+    def _parts_of(self, spent: float) -> int:
+        """How many of the times to validate are behind a share of a round."""
+        return int(spent * self._config.train.validations)
+
+    def _again(self) -> bool:
+        """Begin another round where passes are limited and the last one still gained."""
+        most, best, before = self._config.train.most_epochs, self._best, self._before
+        if most is None or best is None or self._worse:
+            return False
+        if before is not None and best > (1 - GAIN) * before:
+            return False
+        if not self._budget.enough(**self._done()):
+            return False
+        self._begin_round(best)
+        self._tell("note", text=f"what is held out still gained: another {most:g} passes")
+        return True
+
+    def _begin_round(self, before: float | None = None) -> None:
+        self._budget.begin(**self._done())
+        self._validated, self._before, self._round_began = 0, before, self._seconds()
+
+    def _keep_replies(self) -> None:
+        """Of people, found by the states of the best weights."""
+        self._tell("stage", text="keeping people's replies")
+        saved, bot = self._config.data, load_bot(self._out)
+        index = retrieval.build(
+            bot.chatbot,
+            bot.tokenizer,
+            self._data.train,
+            saved.learn_from,
+            saved.replies,
+            self._data.dev,
+            Ranking().mutual,
+        )
+        if index is not None:
+            retrieval.save(self._out, index, bot.chatbot, bot.tokenizer, saved.path)
+
+    def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        if facts["corpus"] != self._data.train.digest:
+            raise ElmanError(
+                f"{self._config.data.path}: not the conversations that {self._out} was trained on; "
+                "begin a new run"
+            )
+        try:
+            self.trainer.load_state_dict(tensors, facts["trainer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ElmanError(f"{self._out / RESUME}: does not fit {CONFIG}: {error}") from None
+        self._began -= facts["seconds"]
+        self._validated, self._best, self._worse = (
+            facts["validated"],
+            facts["best"],
+            facts["worse"],
+        )
+        share, epochs, self._before = facts.get("round", (0.0, 0.0, None))
+        self._budget.begun = share, epochs
+        self._round_began = facts.get("round_began", 0.0)
+
+    def _step(self, spent: float) -> None:
+        begin = time.monotonic()
+        factor = rate(spent, self._config.train.warmup)
+        metrics = self.trainer.step(factor)
+        self._tell(
+            "step",
+            step=self.trainer.steps,
+            spent=round(self._spent(), 5),
+            loss=round(metrics.loss, 4),
+            bits_per_byte=round(metrics.bits_per_byte, 4),
+            grad_norm=round(metrics.grad_norm, 4),
+            lr=self._lr * factor,
+            tokens_per_second=round(metrics.steps / (time.monotonic() - begin)),
+            seconds=round(self._seconds(), 2),
+            left=round(self._left()),
+            epochs=round(self.trainer.batches.epochs, 4),
+        )
+
+    def _left(self) -> float:
+        """Seconds to the end of the round, if it goes on as so far."""
+        spent = min(max(self._spent(), 1e-6), 1.0)
+        return (self._seconds() - self._round_began) * (1 - spent) / spent
+
+    def _checkpoint(self, *, finished: bool) -> None:
+        """Score held-out conversations, keep the weights if they are the best so far, and save."""
+        begin = self._seconds()
+        self._validated = self._parts_of(self._spent())
+        if self._data.dev is None:
+            self._save_weights()
+        else:
+            found = bits_per_byte(
+                self.trainer.chatbot,
+                self._data.dev,
+                self._data.tokenizer,
+                self._config.data.learn_from,
+            )
+            best = self._best is None or found < self._best
+            self._worse = 0 if best else self._worse + 1
+            if best:
+                self._best = found
+                self._save_weights()
+            self._tell(
+                "validation",
+                step=self.trainer.steps,
+                bits_per_byte=round(found, 4),
+                best=best,
+                seconds=round(self._seconds(), 2),
+            )
+        if replies := self._samples(self.trainer.chatbot):
+            self._tell("samples", step=self.trainer.steps, samples=replies)
+        self._save(finished=finished)
+        self._checked = self._seconds()
+        self._budget.reserve = self._checked - begin
+
+    def _save_weights(self) -> None:
+        save_weights(self._out, self.trainer.chatbot, self._data.tokenizer)
+
+    def _save(self, *, finished: bool) -> None:
+        tensors, facts = self.trainer.state_dict()
+        remembered = {
+            "trainer": facts,
+            "seconds": self._seconds(),
+            "validated": self._validated,
+            "best": self._best,
+            "worse": self._worse,
+            "round": (*self._budget.begun, self._before),
+            "round_began": self._round_began,
+            "corpus": self._data.train.digest,
+            "finished": finished,
+        }
+        write_tensors(self._out / RESUME, tensors, remembered)
+
+    def _spent(self) -> float:
+        return self._budget.spent(**self._done())
+
+    def _done(self) -> dict[str, Any]:
+        return {
+            "seconds": self._seconds(),
+            "epochs": self.trainer.batches.epochs,
+            "steps": self.trainer.steps,
+        }
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
