@@ -39,8 +39,8 @@ from elman.model.checkpoint import (
     write_tensors,
 )
 from elman.train import Config, resume, train
-from elman.train.recipe import POINTER
 from elman.train.loop import RESUME
+from elman.train.recipe import POINTER
 
 SETS = ("taskmaster4_coffee", "synthetic_persona_chat_validtest", "ubuntu_irc_disentangled")
 """Under CC BY 4.0; the built-in conversations are under MIT."""
