@@ -48,6 +48,7 @@ class Ingredient:
 
 INGREDIENTS = {
     "pointer": Ingredient("pointer (none)", {"model": {"pointer": 0}}),
+    "copying": Ingredient("pointer taught beside the loss", {"train": {"copying": 0.0}}),
     "counted": Ingredient("counted embeddings (random)", {}, counted=False),
     "pieces": Ingredient("4,096 pieces (bytes)", {"data": {"vocabulary": SMALLEST}}),
     "bfloat16": Ingredient("bfloat16 (float32)", {"train": {"precision": "float32"}}),

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers
 
-from elman.data.tokenizer import LARGEST, SMALLEST, SPECIALS, Tokenizer
+from elman.data.tokenizer import END, LARGEST, ROLES, SMALLEST, SPECIALS, Tokenizer
 from elman.errors import ElmanError
 
 TEXTS = [
@@ -33,7 +33,7 @@ def test_any_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
     assert tokenizer.encode(text.encode()) == ids
-    assert tokenizer.piece_bytes[ids].sum() == len(text.encode())
+    assert tokenizer.piece_bytes[[*ids, END]].sum() == len(text.encode())
 
 
 @given(mixed_bytes)
@@ -43,6 +43,21 @@ def test_any_bytes_come_back(tokenizer: Tokenizer, data: bytes) -> None:
     ids = tokenizer.encode(data)
     assert tokenizer.decode_bytes(ids) == data
     assert tokenizer.decode(ids) == data.decode("utf-8", "replace")
+
+
+@given(mixed_bytes)
+@some
+def test_what_is_told_token_by_token_is_the_text(tokenizer: Tokenizer, data: bytes) -> None:
+    telling, raw = tokenizer.telling(), tokenizer.telling()
+    message = [ROLES["bot"], *tokenizer.encode(data), END]
+    told = "".join([*map(telling.say, message), telling.rest()])
+    assert told == tokenizer.decode(message)
+    assert b"".join(map(raw.bytes_of, message)) == data
+
+
+def test_a_word_is_the_same_piece_wherever_it_stands() -> None:
+    tokenizer = Tokenizer.train(["the kitten", "a kitten", "kitten"] * 9, 400)
+    assert tokenizer.encode("kitten")[0] == tokenizer.encode("the kitten")[1]
 
 
 @given(mixed_bytes)
@@ -60,7 +75,7 @@ def test_a_batch_is_encoded_like_each_of_its_texts(tokenizer: Tokenizer, batch: 
 
 def test_special_ids_stand_for_no_text(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(range(SPECIALS)) == ""
-    assert not tokenizer.piece_bytes[:SPECIALS].any()
+    assert not tokenizer.piece_bytes[list(ROLES.values())].any()
     assert tokenizer.piece_bytes[SPECIALS:].all()
 
 

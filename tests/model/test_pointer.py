@@ -88,6 +88,10 @@ def test_what_is_pointed_at(length: int, queries: int, monkeypatch: pytest.Monke
             torch.testing.assert_close(pointed.log_gate[t, b], gate.log(), **EXACT)
             odds = copied[targets[t, b]] / gate
             torch.testing.assert_close(pointed.odds[t, b].exp(), odds, rtol=1e-12, atol=1e-12)
+            share = odds * gate / (1 - gate)  # of all but the sentinel
+            alone = share.log() if odds > 0 else torch.zeros((), dtype=torch.float64)
+            # By 1 - gate a share of 1 is known to no more than its own rounding over what is left.
+            torch.testing.assert_close(pointed.alone[t, b], alone, rtol=0, atol=1e-9)
             some += bool(odds > 0)
     assert some > T, "many targets must be among what can be pointed at"
 
@@ -193,7 +197,7 @@ def test_gradients() -> None:
             rest = linear_cross_entropy(
                 told.flatten(0, 1), weight, targets.flatten(), beside=pointed.odds.flatten()
             )
-            return rest - pointed.log_gate.sum()
+            return rest - pointed.log_gate.sum() - 0.1 * pointed.alone.sum()
 
         with torch.nn.utils.stateless._reparametrize_module(
             made, dict(zip(names, values, strict=True))

@@ -24,7 +24,7 @@ from elman.train import Config, train
 def folder(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., Config]) -> Path:
     """Of a bot that has learned its sums."""
     out = tmp_path_factory.mktemp("bot") / "ann"
-    settings = {"train.steps": 250, "train.lr": 0.01, "model.hidden_size": 48, "model.dropout": 0.0}
+    settings = {"train.steps": 300, "train.lr": 0.01, "model.hidden_size": 48, "model.dropout": 0.0}
     train(make_config(**settings), out)
     return out
 

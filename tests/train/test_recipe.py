@@ -34,6 +34,22 @@ def test_little_text_is_learned_byte_by_byte() -> None:
     assert choose(config(), LITTLE).data.vocabulary == PIECES
 
 
+@pytest.mark.parametrize(
+    ("epochs", "dropout"), [(1, 0.0), (3.9, 0.0), (4, 0.1), (11, 0.1), (12, 0.2), (90, 0.2)]
+)
+def test_what_is_read_often_is_learned_with_more_dropout(epochs: float, dropout: float) -> None:
+    asked = Config.make({"data": {"path": "a"}, "train": {"epochs": epochs}})
+    assert choose(asked, 10**7).model.dropout == dropout
+
+
+@pytest.mark.parametrize("size", [LITTLE - 1, 10 * LITTLE])
+def test_passes_are_counted_in_every_budget(size: int) -> None:
+    for name, little, much in (("minutes", 1e-3, 1e4), ("steps", 1, 10**6)):
+        for budget, dropout in ((little, 0.0), (much, 0.2)):
+            asked = Config.make({"data": {"path": "a"}, "train": {name: budget}})
+            assert choose(asked, size).model.dropout == dropout
+
+
 def test_messages_are_counted_in_messages() -> None:
     chosen = choose(config(model={"memory": "messages"}), LITTLE - 1)
     assert (chosen.unfold, chosen.lanes) == (5, 8)

@@ -112,8 +112,37 @@ def test_events_tell_what_happened(tmp_path: Path, make_config: Make) -> None:
 def test_training_learns(tmp_path: Path, make_config: Make) -> None:
     seen = Recorder()
     train(make_config(train__steps=60, train__lr=0.01), tmp_path, observers=(seen,))
-    bits = [facts["bits_per_byte"] for facts in seen.of("validation")]
-    assert bits[-1] < bits[0] / 2
+    before = seen.of("step")[0]["bits_per_byte"]
+    assert seen.of("validation")[-1]["bits_per_byte"] < before / 4
+
+
+def test_a_pointer_is_taught_beside_the_loss(tmp_path: Path, make_config: Make) -> None:
+    """What is told of a step is the loss alone; its gradient is of both."""
+    first = []
+    for weight in (0.0, 1.0):
+        seen = Recorder()
+        settings = {"model__pointer": 32, "train__steps": 3, "train__copying": weight}
+        train(make_config(**settings), tmp_path, observers=(seen,))
+        first.append(seen.of("step"))
+    (alone, *later), (taught, *rest) = first
+    assert alone["loss"] == taught["loss"]
+    assert alone["grad_norm"] != taught["grad_norm"]
+    assert [step["loss"] for step in later] != [step["loss"] for step in rest]
+
+
+def test_a_round_of_limited_passes_goes_to_its_end(tmp_path: Path, make_config: Make) -> None:
+    seen = Recorder()
+    config = make_config(
+        train__minutes=10.0,
+        train__most_epochs=2.0,
+        train__lr=20.0,  # so that every validation after the first is worse
+        train__optimizer="sgd",
+        train__warmup=0.0,
+        train__validations=10,
+        train__patience=1,
+    )
+    assert train(config, tmp_path, observers=(seen,)).reason == "finished"
+    assert seen.of("step")[-1]["epochs"] >= 2.0
 
 
 def test_stops_early_when_nothing_is_gained(tmp_path: Path, make_config: Make) -> None:

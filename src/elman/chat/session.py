@@ -1,6 +1,5 @@
 """A conversation with a bot, whose memory is a state that can be kept, undone and inspected."""
 
-import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,7 +244,7 @@ class Session:
             avoid.add(tuple(self._memory.tokens(last)))
         recent = lately[0] if lately else ()
         tokens = self.replier(self._state, self._generator, recent, avoid)
-        text = codecs.getincrementaldecoder("utf-8")("replace")
+        text = self._bot.tokenizer.telling()
         said: list[int] = []
         state = self._state
         finished = False
@@ -256,9 +255,9 @@ class Session:
                     finished = True
                     break
                 said.append(token)
-                if piece := text.decode(self._bot.tokenizer.decode_bytes([token])):
+                if piece := text.say(token):
                     yield piece
-            if rest := text.decode(b"", final=True):
+            if rest := text.rest():
                 yield rest
         finally:
             if not finished and said:

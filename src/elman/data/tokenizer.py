@@ -1,5 +1,6 @@
 """Byte-level byte-pair encoding, and the few symbols that are not text."""
 
+import codecs
 import hashlib
 import json
 import re
@@ -9,7 +10,7 @@ from typing import Final
 
 import numpy as np
 import tokenizers
-from tokenizers import models, pre_tokenizers, trainers
+from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from elman.data.conversation import Role
 from elman.errors import ElmanError
@@ -24,6 +25,9 @@ SPECIALS: Final = 4
 SMALLEST: Final = SPECIALS + 256
 LARGEST: Final = 65_535
 
+BEGIN = " "
+"""Before every text that is encoded in pieces."""
+
 _NOT_UTF8 = re.compile("([\udc80-\udcff])")
 
 
@@ -31,19 +35,24 @@ class Tokenizer:
     """Text to ids and back, exact for any text and any bytes.
 
     The pieces are those of the `tokenizers` library; this class shifts their ids past the special
-    ones. A vocabulary of 260 has every byte and no merges: plain bytes.
+    ones. A vocabulary of 260 has every byte and no merges: plain bytes. Otherwise every text is
+    encoded with a space before it, so that a word is the same piece wherever it stands, and can be
+    copied from the beginning of a message into the middle of another.
 
     Args:
-        bpe: a byte-level BPE without special tokens.
+        bpe: a byte-level BPE without special tokens; with its normalizer, if any, the space begins.
 
     Raises:
         ElmanError: where a byte has no piece of its own, so that not all text could be written.
     """
 
     def __init__(self, bpe: tokenizers.Tokenizer) -> None:
+        _check_exact(bpe)
+        self._json = bpe.to_str(pretty=True)
+        self._begin = "" if bpe.normalizer is None else BEGIN
+        bpe.normalizer = None  # the space is put before bytes that are not UTF-8, too
         self._bpe = bpe
         alphabet = _byte_of_character()
-        _check_exact(bpe)
         pieces = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
         if [number for _, number in pieces] != list(range(len(pieces))):
             raise ElmanError("the tokenizer's ids have gaps; it was not made by Elman")
@@ -73,7 +82,7 @@ class Tokenizer:
             raise ElmanError(
                 f"vocabulary {vocabulary}: must be from {SMALLEST} (plain bytes) to {LARGEST:,}"
             )
-        bpe = _untrained()
+        bpe = _untrained(BEGIN if vocabulary > SMALLEST else "")
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary - SPECIALS,
             min_frequency=2,
@@ -89,40 +98,52 @@ class Tokenizer:
 
     @cached_property
     def piece_bytes(self) -> np.ndarray:
-        """How many bytes of text each id stands for, (vocabulary_size,); 0 for the special ones."""
-        return np.array([len(piece) for piece in self._bytes], dtype=np.int64)
+        """How many bytes of text each id stands for, (vocabulary_size,).
+
+        The sum over a whole message is that of its text: END takes the space away that was put
+        before it; roles stand for nothing.
+        """
+        found = np.array([len(piece) for piece in self._bytes], dtype=np.int64)
+        found[END] = -len(self._begin)
+        return found
 
     def encode(self, text: str | bytes) -> list[int]:
         """The ids of some text; of bytes, if they are not valid UTF-8, some stand alone."""
         if isinstance(text, bytes):
             text = text.decode("utf-8", "surrogateescape")
-            parts = _NOT_UTF8.split(text)
-            return [
-                token
-                for part in parts
-                for token in (
-                    [self._id_of_byte[ord(part) - 0xDC00]]
-                    if _NOT_UTF8.fullmatch(part)
-                    else self.encode(part)
-                )
-            ]
+        return [token for part in _NOT_UTF8.split(self._begin + text) for token in self._part(part)]
+
+    def _part(self, text: str) -> list[int]:
+        if _NOT_UTF8.fullmatch(text):
+            return [self._id_of_byte[ord(text) - 0xDC00]]
         return [token + SPECIALS for token in self._bpe.encode(text, add_special_tokens=False).ids]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, on all cores."""
-        found = self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)
+        begun = [self._begin + text for text in texts]
+        found = self._bpe.encode_batch_fast(begun, add_special_tokens=False)
         return [[token + SPECIALS for token in encoding.ids] for encoding in found]
 
+    def spelled(self, token: int) -> bytes:
+        """The bytes that one id stands for, wherever it stands; a special one stands for none."""
+        return self._bytes[token]
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes that ids stand for; special ones stand for none."""
-        return b"".join(self._bytes[i] for i in ids)
+        """The bytes of a text that ids stand for, from its beginning."""
+        return b"".join(self._bytes[i] for i in ids).removeprefix(self._begin.encode())
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text that ids stand for; bytes that are not UTF-8 become replacement characters."""
+        """The text that ids stand for, from its beginning; bytes that are not UTF-8 become
+        replacement characters.
+        """
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
+    def telling(self) -> "Telling":
+        """For a text that comes token by token."""
+        return Telling(self._bytes, self._begin.encode())
+
     def to_json(self) -> str:
-        return self._bpe.to_str(pretty=True)
+        return self._json
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -142,18 +163,44 @@ class Tokenizer:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _untrained() -> tokenizers.Tokenizer:
+class Telling:
+    """What can be told of a text so far; `decode` of all tokens in the end."""
+
+    def __init__(self, spelled: Sequence[bytes], begin: bytes) -> None:
+        self._spelled, self._begin = spelled, begin
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def bytes_of(self, token: int) -> bytes:
+        """What the next token adds."""
+        piece = self._spelled[token]
+        if piece and self._begin:
+            piece, self._begin = piece.removeprefix(self._begin), b""
+        return piece
+
+    def say(self, token: int) -> str:
+        """The text that the next token completes."""
+        return self._decoder.decode(self.bytes_of(token))
+
+    def rest(self) -> str:
+        """What is left at the end: characters that never were completed."""
+        return self._decoder.decode(b"", final=True)
+
+
+def _untrained(begin: str = "") -> tokenizers.Tokenizer:
     bpe = tokenizers.Tokenizer(models.BPE())
+    if begin:
+        bpe.normalizer = normalizers.Prepend(begin)
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return bpe
 
 
 def _check_exact(bpe: tokenizers.Tokenizer) -> None:
     """Raises ElmanError where a part of the tokenizer would change the text."""
-    expected, found = json.loads(_untrained().to_str()), json.loads(bpe.to_str())
-    if found["model"]["type"] != "BPE" or any(
-        found[part] != expected[part]
-        for part in ("normalizer", "pre_tokenizer", "padding", "truncation")
+    found = json.loads(bpe.to_str())
+    parts = ("normalizer", "pre_tokenizer", "padding", "truncation")
+    known = [json.loads(_untrained(begin).to_str()) for begin in ("", BEGIN)]
+    if found["model"]["type"] != "BPE" or not any(
+        all(found[part] == each[part] for part in parts) for each in known
     ):
         raise ElmanError("the tokenizer does not keep text exactly; it was not made by Elman")
     if bpe.get_vocab_size() > LARGEST - SPECIALS:

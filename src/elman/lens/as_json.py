@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from elman.data.tokenizer import END, SPECIALS, Tokenizer
+from elman.data.tokenizer import END, Tokenizer
 from elman.lens.units import Units
 from elman.lens.view import View
 
@@ -16,7 +16,7 @@ LONGEST_TEXT = 400
 def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
     """What each token says; a role says nothing."""
     return [
-        "END" if token == END else "" if token < SPECIALS else tokenizer.decode([token])
+        "END" if token == END else tokenizer.spelled(token).decode("utf-8", "replace")
         for token in tokens
     ]
 

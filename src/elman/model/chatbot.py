@@ -47,12 +47,15 @@ class Loss(NamedTuple):
         targets: the ids of the tokens that count, (N,).
         steps: how many time steps of how many lanes the batch has, counted or not.
         state: of every lane after the batch, detached.
+        copying: what a pointer can be taught on its own, a scalar with its gradient: the sum of
+            -log p over the targets that it could copy, were everything copied; 0 without one.
     """
 
     nats: Tensor
     targets: Tensor
     steps: int
     state: State
+    copying: Tensor
 
 
 class Chatbot(nn.Module, ABC):
@@ -166,6 +169,10 @@ class Chatbot(nn.Module, ABC):
             return linear_cross_entropy(hidden, weight, targets, bias)
         rest = linear_cross_entropy(hidden, weight, targets, bias, beside=pointed.odds)
         return rest - pointed.log_gate.sum()
+
+    def copying(self, pointed: Pointed | None) -> Tensor:
+        """`Loss.copying`, of what the pointer makes of the targets that count."""
+        return torch.zeros(()) if pointed is None else -pointed.alone.sum()
 
     def costs(self, hidden: Tensor, targets: Tensor, pointed: Pointed | None = None) -> Tensor:
         """-log p in nats of each target, (N,) float64, without all logits at once.

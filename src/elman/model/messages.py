@@ -278,7 +278,8 @@ class MessagesChatbot(Chatbot):
                 )
         nats = self.nats(hidden, targets, pointed)
         steps = sum(map(len, read)) + len(targets)
-        return Loss(nats, targets, steps, tuple(tensor.detach() for tensor in carried))
+        after = tuple(tensor.detach() for tensor in carried)
+        return Loss(nats, targets, steps, after, self.copying(pointed))
 
     @torch.no_grad()
     def score(

@@ -30,14 +30,17 @@ class Pointed(NamedTuple):
     Args:
         log_gate: log g, the share that is left to the vocabulary.
         odds: log of what is pointed at y, over g.
+        alone: log of y's share of all that is looked at, whatever the sentinel lets through; 0
+            where y is nowhere to be seen.
     """
 
     log_gate: Tensor
     odds: Tensor
+    alone: Tensor
 
     def at(self, places: Tensor) -> "Pointed":
         """Of some of the targets."""
-        return Pointed(self.log_gate[places], self.odds[places])
+        return Pointed(*(each[places] for each in self))
 
 
 class Record(NamedTuple):
@@ -172,9 +175,12 @@ class Pointer(nn.Module):
             tells.append(told)
             wanted = ids.unsqueeze(1) == targets[span].t().unsqueeze(2)
             copied = (shares[:, :, :-1] * wanted).sum(2)
+            looked = shares[:, :, :-1].sum(2)
             least = torch.finfo(shares.dtype).tiny  # its logarithm is a number
             log_gate = shares[:, :, -1].clamp(min=least).log()
-            parts.append(Pointed(log_gate, copied.clamp(min=least).log() - log_gate))
+            log_copied = copied.clamp(min=least).log()
+            alone = torch.where(copied > least, log_copied - looked.clamp(min=least).log(), 0.0)
+            parts.append(Pointed(log_gate, log_copied - log_gate, alone))
         pointed = Pointed(*(torch.cat(each, 1).t() for each in zip(*parts, strict=True)))
         return torch.cat(tells), pointed
 

@@ -111,7 +111,7 @@ class TokensChatbot(Chatbot):
             pointed = pointed.at(counts)
         nats = self.nats(hidden[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*layers, *record))
-        return Loss(nats, targets, counts.numel(), after)
+        return Loss(nats, targets, counts.numel(), after, self.copying(pointed))
 
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
         """Each lane's messages run in two parts: the next window begins with the state between."""
@@ -137,7 +137,7 @@ class TokensChatbot(Chatbot):
         pointed = None if pointed is None else pointed.at(counts)
         nats = self.nats(predictions[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*carried, *record))
-        return Loss(nats, targets, sum(map(len, tokens)), after)
+        return Loss(nats, targets, sum(map(len, tokens)), after, self.copying(pointed))
 
     def _pointed(
         self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State, read: Sequence[int]

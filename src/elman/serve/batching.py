@@ -5,7 +5,6 @@ of what waits to be read, and then says one token for every lane that speaks; so
 starves speaking. Whoever listens is handed what was said without being waited for.
 """
 
-import codecs
 import logging
 import threading
 from collections import deque
@@ -52,6 +51,7 @@ class Said:
         choice: of which of the request's replies.
         token: its id.
         text: may be empty.
+        first: whether the reply begins with it.
         logprob: of the token, where it was asked for.
         likeliest: the likeliest tokens and theirs.
     """
@@ -59,6 +59,7 @@ class Said:
     choice: int
     token: int
     text: str
+    first: bool
     logprob: float | None = None
     likeliest: Sequence[tuple[int, float]] = ()
 
@@ -129,8 +130,7 @@ class Lane:
         self._longest = job.wishes.longest + len(job.begins)
         self.reason: Reason | None = None if self._longest else "length"
         self._begins = deque(job.begins if script is None else (*script, END))
-        self._bot = bot
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._telling = bot.tokenizer.telling()
         self._held = ""
 
     def next(self) -> int | None:
@@ -146,11 +146,11 @@ class Lane:
         self.chooser.say(token)
         if len(self.chooser.said) >= self._longest:
             self.reason = "length"
-        return self._told(self._decoder.decode(self._bot.tokenizer.decode_bytes([token])))
+        return self._told(self._telling.say(token))
 
     def rest(self) -> str:
         """The text that was held back, at the end."""
-        text = self._told(self._decoder.decode(b"", final=True))
+        text = self._told(self._telling.rest())
         held, self._held = self._held, ""
         return text + held
 
@@ -380,10 +380,9 @@ class Batcher:
     def _tell(self, lane: Lane, token: int, logits: Tensor) -> None:
         text = lane.say(token)
         count = lane.job.wishes.logprobs
-        if count is None:
-            lane.job.deliver(Said(lane.choice, token, text))
-        else:
-            lane.job.deliver(Said(lane.choice, token, text, *likelihoods(logits, token, count)))
+        likely = () if count is None else likelihoods(logits, token, count)
+        first = len(lane.chooser.said) == 1
+        lane.job.deliver(Said(lane.choice, token, text, first, *likely))
 
     def _finish(self, job: Job, event: Ended) -> None:
         with self._wake:

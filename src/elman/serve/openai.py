@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from elman.data.tokenizer import END
 from elman.serve.batching import Ended, Read, Said
 from elman.serve.errors import ApiError
 from elman.serve.service import Model, Prompt, Reply, Service, Turn, encoded, text_tokens
@@ -159,7 +158,8 @@ def finish_reason(event: Ended) -> Literal["stop", "length"]:
 
 def token_logprob(model: Model, event: Said) -> TokenLogprob:
     def piece(token: int) -> tuple[str, list[int]]:
-        raw = b"" if token == END else model.bot.tokenizer.decode_bytes([token])
+        tokenizer = model.bot.tokenizer
+        raw = tokenizer.decode_bytes([token]) if event.first else tokenizer.spelled(token)
         return raw.decode("utf-8", "replace"), list(raw)
 
     text, raw = piece(event.token)

@@ -69,6 +69,9 @@ class TrainConfig(_Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: off")
+    copying: float = Field(
+        0.1, ge=0, description="how much a pointer is taught beside the loss, as if all were copied"
+    )
     warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget")
     lanes: int | None = Field(
         None, ge=1, description="conversations side by side; None: 16, or 8 over messages"
@@ -87,7 +90,11 @@ class TrainConfig(_Section):
     )
     validations: int = Field(10, ge=1, description="how often held-out conversations are scored")
     validation_tokens: int = Field(16384, ge=1)
-    patience: int = Field(3, ge=1, description="validations without a gain before an early stop")
+    patience: int = Field(
+        3,
+        ge=1,
+        description="validations without a gain before an early stop; none within a round",
+    )
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

@@ -100,6 +100,7 @@ class Loop:
             ),
             clip=settings.clip,
             precision=getattr(torch, settings.precision),
+            copying=settings.copying,
         )
 
     def begin(self) -> None:
@@ -172,10 +173,16 @@ class Loop:
             self._step(spent)
             if self._is_due():
                 self._checkpoint(finished=False)
-                # A later round begins at a high rate again, and is worse at first.
-                if self._worse >= self._config.train.patience and self._before is None:
+                if self._impatient():
                     return "early stop"
         return "finished"
+
+    def _impatient(self) -> bool:
+        """Whether nothing has been gained for too long. A round of limited passes goes to its end:
+        it is often in the last of them, at a low rate, that what is held out gains.
+        """
+        settings = self._config.train
+        return settings.most_epochs is None and self._worse >= settings.patience
 
     def _is_due(self) -> bool:
         """Whether held-out conversations are to be scored within a round."""

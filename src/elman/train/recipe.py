@@ -14,7 +14,7 @@ from elman.data.tokenizer import SMALLEST
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
 from elman.model.config import ModelConfig
-from elman.train.config import Config
+from elman.train.config import UNFOLD, Config
 
 PIECES = 4096
 """Vocabulary of much text; of little, bytes are better: each piece must be seen often enough."""
@@ -28,6 +28,14 @@ POINTER = 256
 LONG, LONGEST = 5e14, 3e15
 """Operations of a budget, from which on a larger network learns more, and a still larger one: 20
 minutes and 2 hours of two cores at 430 GFLOP/s.
+"""
+
+ROUND, ROUND_FROM_BASE = 12.0, 8.0
+"""Passes over the conversations from a high learning rate to a low one, in minutes."""
+
+DROPOUT = {0.1: 4, 0.2: 12}
+"""Of a bot that starts from nothing, by the passes from which on it is needed: what is read often
+is learned by heart.
 """
 
 EFFICIENCY = 0.6
@@ -87,21 +95,23 @@ def _check_sizes(config: Config, base: Bot) -> None:
 
 def _from_scratch(config: Config, text_bytes: int) -> Chosen:
     minutes = config.train.minutes
+    model: dict[str, Any] = {"pointer": POINTER}
+    train: dict[str, Any] = {"most_epochs": None if minutes is None else ROUND}
     if text_bytes < LITTLE:
-        of_bytes = {"unfold": 128, "lanes": 16} if config.unit == "steps" else {}
-        return {
-            "data": {"vocabulary": SMALLEST},
-            "model": {"dropout": 0.1, "pointer": POINTER},
-            "train": of_bytes,
-        }
-    size = 384
-    if minutes is not None:
-        operations = _operations(config, minutes)
-        size = 256 if operations < LONG else 512 if operations > LONGEST else 384
-    return {
-        "data": {"vocabulary": PIECES},
-        "model": {"hidden_size": size, "mlp": 1.0, "pointer": POINTER},
-    }
+        vocabulary = SMALLEST
+        if config.unit == "steps":
+            train |= {"unfold": 128, "lanes": 16}
+    else:
+        vocabulary = PIECES
+        size = 384
+        if minutes is not None:
+            operations = _operations(config, minutes)
+            size = 256 if operations < LONG else 512 if operations > LONGEST else 384
+        model |= {"hidden_size": size, "mlp": 1.0}
+    chosen = {"data": {"vocabulary": vocabulary}, "model": model, "train": train}
+    passes = _passes(_filled(config, chosen), text_bytes)
+    model["dropout"] = max((rate for rate, least in DROPOUT.items() if passes >= least), default=0)
+    return chosen
 
 
 def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
@@ -114,7 +124,7 @@ def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
         "model": {"dropout": 0.2 if text_bytes < LITTLE else 0.1},
         "train": {
             "lr": 5e-4 if little else 1e-3,
-            "most_epochs": 8.0 if in_minutes else None,
+            "most_epochs": ROUND_FROM_BASE if in_minutes else None,
         },
     }
 
@@ -140,7 +150,7 @@ def describe(config: Config, text_bytes: int) -> Iterator[str]:
     if train.minutes is None:
         yield line
         return
-    passes = _bytes_read(config, train.minutes) / max(1, text_bytes)
+    passes = _passes(config, text_bytes)
     most = train.most_epochs
     if most is not None and passes > most:
         yield f"{line}, in rounds of {most:g} passes, as long as what is held out gains by them"
@@ -154,6 +164,23 @@ def describe(config: Config, text_bytes: int) -> Iterator[str]:
         )
 
 
+def _passes(config: Config, text_bytes: int) -> float:
+    """How often a run reads its conversations, as far as can be told before it starts."""
+    train = config.train
+    if train.epochs is not None:
+        return train.epochs
+    if train.minutes is not None:
+        return _bytes_read(config, train.minutes) / max(1, text_bytes)
+    # Over messages a step is as long as they are: as long as one over steps, by and large.
+    steps = config.unfold if config.unit == "steps" else UNFOLD["steps"]
+    assert train.steps is not None
+    return train.steps * config.lanes * steps * _piece_bytes(config) / max(1, text_bytes)
+
+
+def _piece_bytes(config: Config) -> float:
+    return 1.0 if config.data.vocabulary <= 300 else 3.8
+
+
 def _bytes_read(config: Config, minutes: float) -> float:
     """How many bytes of text a run reads on this machine, from the speed of its products."""
     model, vocabulary = config.model, config.data.vocabulary
@@ -161,7 +188,7 @@ def _bytes_read(config: Config, minutes: float) -> float:
     layer = (2 * gates + 3 * model.mlp) * model.hidden_size**2
     weights = model.layers * layer + vocabulary * model.hidden_size
     tokens = EFFICIENCY * _operations(config, minutes) / (6 * weights)
-    return tokens * (1.0 if vocabulary <= 300 else 3.8)
+    return tokens * _piece_bytes(config)
 
 
 def _operations(config: Config, minutes: float) -> float:

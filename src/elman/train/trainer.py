@@ -43,6 +43,7 @@ class Trainer:
         unfold: how far back the gradient goes within a batch.
         clip: largest norm of the whole gradient (Pascanu et al. 2013); 0: off.
         precision: of the products; weights, states and sums stay float32.
+        copying: how much `Loss.copying` weighs beside the loss itself.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Trainer:
         unfold: Unfold | None = None,
         clip: float = 1.0,
         precision: torch.dtype = torch.float32,
+        copying: float = 0.0,
     ) -> None:
         self.chatbot = chatbot
         self.batches = batches
@@ -66,6 +68,7 @@ class Trainer:
         self._unfold = unfold or Full()
         self._clip = clip
         self._precision = precision
+        self._copying = copying
         self._piece_bytes = torch.from_numpy(tokenizer.piece_bytes)
         self._lr = [group["lr"] for group in optimizer.param_groups]
         self._state: State | None = None
@@ -85,9 +88,10 @@ class Trainer:
         low = self._precision != torch.float32
         with torch.autocast("cpu", dtype=self._precision if low else torch.bfloat16, enabled=low):
             loss = self.chatbot.loss(batch, self._state, self._unfold)
-        mean = loss.nats / max(len(loss.targets), 1)
+        count = max(len(loss.targets), 1)
+        mean = loss.nats / count
         self._optimizer.zero_grad()
-        mean.backward()
+        (mean + self._copying * loss.copying / count).backward()
         gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
         if self.look is not None:
