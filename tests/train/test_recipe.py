@@ -29,9 +29,12 @@ def config(**sections: dict[str, Any]) -> Config:
     return Config.make(values)
 
 
-def test_little_text_is_learned_byte_by_byte() -> None:
-    assert choose(config(), LITTLE - 1).data.vocabulary == SMALLEST
-    assert choose(config(), LITTLE).data.vocabulary == PIECES
+def test_little_text_is_learned_byte_by_byte_and_more_in_more_pieces() -> None:
+    found = [choose(config(), 10**power).data.vocabulary for power in range(3, 8)]
+    assert found == [SMALLEST, SMALLEST, 1024, 4096, 4096]
+    for least, vocabulary in PIECES.items():
+        assert choose(config(), least).data.vocabulary == vocabulary
+        assert choose(config(), max(0, least - 1)).data.vocabulary <= vocabulary
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from elman.model.checkpoint import Bot
 from elman.model.config import ModelConfig
 from elman.train.config import UNFOLD, Config
 
-PIECES = 4096
-"""Vocabulary of much text; of little, bytes are better: each piece must be seen often enough."""
+PIECES = {0: SMALLEST, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
+"""Vocabulary, from so many bytes of text on: each piece must be seen often enough."""
+
 LITTLE = 1_000_000
+"""Bytes of text below which a small network, and from the base more dropout, are better."""
 
 TOO_LITTLE = 200_000
 
@@ -94,24 +96,26 @@ def _check_sizes(config: Config, base: Bot) -> None:
 
 
 def _from_scratch(config: Config, text_bytes: int) -> Chosen:
-    minutes = config.train.minutes
     model: dict[str, Any] = {"pointer": POINTER}
-    train: dict[str, Any] = {"most_epochs": None if minutes is None else ROUND}
-    if text_bytes < LITTLE:
-        vocabulary = SMALLEST
-        if config.unit == "steps":
-            train |= {"unfold": 128, "lanes": 16}
-    else:
-        vocabulary = PIECES
-        size = 384
-        if minutes is not None:
-            operations = _operations(config, minutes)
-            size = 256 if operations < LONG else 512 if operations > LONGEST else 384
-        model |= {"hidden_size": size, "mlp": 1.0}
+    train: dict[str, Any] = {"most_epochs": None if config.train.minutes is None else ROUND}
+    vocabulary = next(v for least, v in reversed(PIECES.items()) if text_bytes >= least)
+    if vocabulary > SMALLEST:
+        model |= {"hidden_size": _size(config, text_bytes), "mlp": 1.0}
+    elif config.unit == "steps":
+        train |= {"unfold": 128, "lanes": 16}
     chosen = {"data": {"vocabulary": vocabulary}, "model": model, "train": train}
     passes = _passes(_filled(config, chosen), text_bytes)
     model["dropout"] = max((rate for rate, least in DROPOUT.items() if passes >= least), default=0)
     return chosen
+
+
+def _size(config: Config, text_bytes: int) -> int:
+    if text_bytes < LITTLE:
+        return 256
+    if config.train.minutes is None:
+        return 384
+    operations = _operations(config, config.train.minutes)
+    return 256 if operations < LONG else 512 if operations > LONGEST else 384
 
 
 def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
