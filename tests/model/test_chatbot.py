@@ -10,7 +10,7 @@ from elman.data.order import Layout
 from elman.data.stream import Stream
 from elman.data.tokenizer import END, ROLES
 from elman.model import MEMORIES, Chatbot, ModelConfig, build, scoring
-from elman.model.scoring import by_length, message_nats
+from elman.model.scoring import by_length, message_nats, states_before
 
 VOCABULARY = 270
 WORDS = 24  # so few that a pointer finds most of what comes next
@@ -164,6 +164,27 @@ def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.Monk
     monkeypatch.setattr(scoring, "MOST_TOKENS", 1)  # one at a time, whatever its length
     for index, _, costs in message_nats(chatbot, held_out):
         np.testing.assert_allclose(costs, whole[index], rtol=1e-10)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 20])
+def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, lanes: int) -> None:
+    data = corpus([4, 1, 7, 2, 5])
+    expected = []
+    for index in range(len(data)):
+        state = chatbot.initial_state(1)
+        for number, message in enumerate(data.messages(index)):
+            expected.append((number, message.tolist(), state))
+            state = chatbot.read(message, state)
+    for numbers, messages, before in states_before(chatbot, data, lanes):
+        assert len(numbers) == len(messages) <= lanes
+        for row, (number, message) in enumerate(zip(numbers, messages, strict=True)):
+            (place,) = (
+                n for n, e in enumerate(expected) if e[0] == number and e[1] == message.tolist()
+            )
+            assert_equal_states(
+                tuple(part[row : row + 1] for part in before), expected.pop(place)[2]
+            )
+    assert not expected
 
 
 def test_carrying_a_message_into_all_lanes_is_reading_it_in_each(

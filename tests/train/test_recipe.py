@@ -12,6 +12,7 @@ import torch
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
 from elman.model.checkpoint import load_bot
+from elman.model.retrieval import MOST
 from elman.train import Config, recipe, resume, train
 from elman.train.config import TrainConfig
 from elman.train.prepare import bytes_per_piece
@@ -82,6 +83,17 @@ def test_a_faster_machine_trains_a_larger_network_in_the_same_minutes(
         monkeypatch.setattr(recipe, "product_rate", lambda dtype, rate=rate: rate)
         sizes.append(choose(config(), 10**7).model.hidden_size)
     assert sizes == [256, 384, 512]
+
+
+def test_replies_are_kept_as_the_minutes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 2e11)
+    kept = [
+        choose(config(train={"minutes": minutes}), 10**7).data.replies for minutes in (0.1, 3, 100)
+    ]
+    assert kept[0] == recipe.LEAST < kept[1] < kept[2] == MOST
+    unlimited = config(train={"steps": 10, "minutes": None})
+    assert choose(unlimited, 10**7).data.replies == MOST
+    assert choose(config(data={"replies": 7}), 10**7).data.replies == 7
 
 
 @pytest.mark.parametrize("size", [10_000, 10**7])

@@ -28,8 +28,8 @@ SHARE = 0.02
 LOOKS = 0.75
 """Of that share; the rest is for spikes."""
 
-FIRST = 6.0
-"""Steps that a look, or a spike's cause, is thought to cost before the first one."""
+FIRST_LOOK, FIRST_CAUSE = 2.0, 6.0
+"""Steps that a look, and finding a spike's cause, are thought to cost before the first one."""
 
 LAGS = 12
 REPLIES = 8
@@ -112,7 +112,11 @@ class Watch:
         usual = median(self._norms) if len(self._norms) >= USUAL else None
         if not isfinite(norm) or (usual is not None and norm > SPIKE * usual):
             yield "spike", self._spike(batch, state, norm, usual, now)
-        elif self._replies and now >= self._next and self._may(now, self._cost, LOOKS):
+        elif (
+            self._replies
+            and now >= self._next
+            and self._may(now, self._cost or FIRST_LOOK * self._step(now), LOOKS)
+        ):
             yield from self._look(now)
         if isfinite(norm):
             self._norms.append(norm)
@@ -129,8 +133,7 @@ class Watch:
         return (now - self._began - self.spent) / max(1, self._steps)
 
     def _may(self, now: float, cost: float, part: float = 1.0) -> bool:
-        """Whether looking for so many seconds (0: not yet known) stays within part of the share."""
-        cost = cost or FIRST * self._step(now)
+        """Whether looking for so many seconds stays within part of the share."""
         return self._steps > 0 and self.spent + cost <= part * self._share * (now - self._began)
 
     def _look(self, now: float) -> Iterator[Event]:
@@ -167,7 +170,7 @@ class Watch:
         text = f"the norm of the gradient {size}" + (
             "" if usual is None else f", usually about {usual:.3g}"
         )
-        if isfinite(norm) and not self._may(now, self._spike_cost):
+        if isfinite(norm) and not self._may(now, self._spike_cost or FIRST_CAUSE * self._step(now)):
             return facts | {"text": f"{text} (what caused it was not looked for, to save time)"}
         found = culprit(self._chatbot, batch, state)
         self._spike_cost = perf_counter() - now

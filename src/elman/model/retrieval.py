@@ -24,7 +24,7 @@ from elman.errors import ElmanError
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import BASE, Bot, made_by, read_tensors, write_tensors
 from elman.model.ranking import Candidate, Likelihoods, Tokens, log_likelihoods, ranked
-from elman.model.scoring import counts, walk
+from elman.model.scoring import LANES, counts, states_before
 
 REPLIES = "replies.safetensors"
 FORMAT = 1
@@ -193,10 +193,10 @@ def build(
     states: list[Tensor] = []
     numbers: list[int] = []
     known: dict[Tokens, int] = {}
-    for place in walk(chatbot, corpus):
-        rows, said = _replies(place.messages, place.number, learn_from)
+    for at, messages, before in states_before(chatbot, corpus):
+        rows, said = _replies(messages, at, learn_from)
         if rows:
-            states.append(_flat(chatbot, tuple(tensor[rows] for tensor in place.before)).half())
+            states.append(_flat(chatbot, tuple(tensor[rows] for tensor in before)).half())
             numbers += [known.setdefault(tokens, len(known)) for tokens in said]
     if not known:
         return None
@@ -308,13 +308,15 @@ def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
 
 
 def _replies(
-    messages: list[np.ndarray], number: int, learn_from: str
+    messages: list[np.ndarray], at: list[int], learn_from: str
 ) -> tuple[list[int], list[Tokens]]:
-    """Which of the messages at a place are replies to be kept, and what they say."""
+    """Which of some messages, by their place in their conversations, are replies to be kept, and
+    what they say.
+    """
     rows = [
         row
-        for row, message in enumerate(messages)
-        if number > 0 and counts(message, learn_from) and 2 < len(message) <= LONGEST + 2
+        for row, (message, n) in enumerate(zip(messages, at, strict=True))
+        if n > 0 and counts(message, learn_from) and 2 < len(message) <= LONGEST + 2
     ]
     return rows, [tuple(messages[row][1:-1].tolist()) for row in rows]
 
@@ -368,11 +370,11 @@ def _calibrate(
     mutual: float,
 ) -> Tensor:
     found: list[tuple[float, float, float]] = []
-    for place in walk(chatbot, heldout):
-        rows, said = _replies(place.messages, place.number, learn_from)
+    for at, messages, before in states_before(chatbot, heldout, LANES):
+        rows, said = _replies(messages, at, learn_from)
         if not rows:
             continue
-        state = tuple(tensor[rows] for tensor in place.before)
+        state = tuple(tensor[rows] for tensor in before)
         for (answers, alike), real in zip(index.best(chatbot, state, mutual), said, strict=True):
             words, true = (tokenizer.decode(t).lower().split() for t in (answers[0].tokens, real))
             right = overlap(words, true) >= RIGHT

@@ -1,10 +1,12 @@
 """Likelihoods of held-out conversations, message by message, each given its true history."""
 
 from collections.abc import Iterator
+from itertools import islice
 from math import log
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from elman.bptt import State
 from elman.data.corpus import Corpus, scored
@@ -12,6 +14,9 @@ from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 
 LANES = 64
+
+READERS = 256
+"""Conversations that are read side by side where nothing but their states is wanted."""
 
 MOST_TOKENS = 1 << 16
 """Of a group that is read side by side: what bounds its memory."""
@@ -85,6 +90,41 @@ def walk(chatbot: Chatbot, corpus: Corpus, lanes: int = LANES) -> Iterator[Place
             costs = np.array([float(each[0]) for each in nats])
             yield Place(number, [group[row] for row in active], messages, state, costs, after)
             state = after
+
+
+def states_before(
+    chatbot: Chatbot, corpus: Corpus, lanes: int = READERS
+) -> Iterator[tuple[list[int], list[np.ndarray], State]]:
+    """Every message of a corpus with the state before it. Conversations go on each by itself, so
+    that nearly to the end `lanes` of them are read side by side.
+
+    Yields:
+        Of some conversations the number of a message, the message, and the state before it: (rows,
+        size) tensors.
+    """
+    chatbot.eval()
+    waiting = iter(range(len(corpus)))
+    reading: list[tuple[list[np.ndarray], int]] = []  # messages, and how many of them are read
+    state = chatbot.initial_state(0)
+    while True:
+        new = [(corpus.messages(n), 0) for n in islice(waiting, lanes - len(reading))]
+        reading += new
+        if not reading:
+            return
+        begun = chatbot.initial_state(len(new))
+        state = tuple(torch.cat(parts) for parts in zip(state, begun, strict=True))
+        left: list[tuple[list[np.ndarray], int]] = []
+        states: list[State] = []
+        for group in by_length(np.array([len(own[n]) for own, n in reading]), lanes):
+            some = [reading[row] for row in group]
+            before, messages = tuple(part[group] for part in state), [own[n] for own, n in some]
+            yield [n for _, n in some], messages, before
+            after = chatbot.absorb([[message] for message in messages], before)
+            going = [row for row, (own, n) in enumerate(some) if n + 1 < len(own)]
+            states.append(tuple(part[going] for part in after))
+            left += [(some[row][0], some[row][1] + 1) for row in going]
+        reading = left
+        state = tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
 def counts(message: np.ndarray, learn_from: str) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from elman.bptt import State
 from elman.data.order import Layout
+from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.model import build, retrieval
 from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, save_weights, write_tensors
@@ -68,6 +69,7 @@ class Loop:
         self._budget = Budget(settings)
         self._validated = 0
         self._checked = 0.0  # seconds
+        self._keeping = 0.0  # seconds, for people's replies at the end
         self._best: float | None = None
         self._before: float | None = None  # the best before this round; of the first, none
         self._round_began = 0.0  # seconds
@@ -137,6 +139,7 @@ class Loop:
             result = self._loop(stop)
             if self._config.data.replies and result.reason != "interrupted":
                 self._keep_replies()
+                result = replace(result, seconds=self._seconds())
             self._tell("end", **vars(result))
             return result
         finally:
@@ -190,7 +193,8 @@ class Loop:
         if spent >= 1 or self._parts_of(spent) <= self._validated:
             return False
         waited = self._seconds() - self._checked
-        return self._config.train.minutes is None or waited > self._budget.reserve / VALIDATING
+        validating = self._budget.reserve - self._keeping
+        return self._config.train.minutes is None or waited > validating / VALIDATING
 
     def _parts_of(self, spent: float) -> int:
         """How many of the times to validate are behind a share of a round."""
@@ -286,6 +290,7 @@ class Loop:
                 self._data.tokenizer,
                 self._config.data.learn_from,
             )
+            self._keeping = self._to_keep() * (self._seconds() - begin) / len(self._data.dev.ids)
             best = self._best is None or found < self._best
             self._worse = 0 if best else self._worse + 1
             if best:
@@ -302,7 +307,13 @@ class Loop:
             self._tell("samples", step=self.trainer.steps, samples=replies)
         self._save(finished=finished)
         self._checked = self._seconds()
-        self._budget.reserve = self._checked - begin
+        self._budget.reserve = self._checked - begin + self._keeping
+
+    def _to_keep(self) -> int:
+        """Tokens that will be read for people's replies: before each, and each by itself."""
+        train, replies = self._data.train, self._config.data.replies
+        messages = int((train.ids == END).sum())
+        return 2 * len(train.ids) * min(replies, messages) // max(1, messages)
 
     def _save_weights(self) -> None:
         save_weights(self._out, self.trainer.chatbot, self._data.tokenizer)

@@ -14,6 +14,7 @@ from elman.data.tokenizer import SMALLEST
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
 from elman.model.config import ModelConfig
+from elman.model.retrieval import MOST
 from elman.train.config import UNFOLD, Config
 
 PIECES = {0: SMALLEST, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
@@ -40,6 +41,11 @@ DROPOUT = {0.1: 4, 0.2: 12}
 is learned by heart.
 """
 
+KEEPING, LEAST, MESSAGE = 0.05, 1_000, 100
+"""Of a budget in minutes, what reading the replies that are kept may take; how many are kept even
+so; and bytes of a message. Each is read twice, forward: about as long as learning it once takes.
+"""
+
 EFFICIENCY = 0.6
 """Of the rate of products, what a whole step of training reaches."""
 
@@ -58,15 +64,23 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
         ElmanError: where a size was given that is not the base's.
     """
     if base is None:
-        config = _filled(config, _from_scratch(config, text_bytes))
+        config = _with_replies(_filled(config, _from_scratch(config, text_bytes)))
         return config.model_copy(update={"train": config.train.model_copy(update={"base": None})})
     _check_sizes(config, base)
     chosen = _from_base(text_bytes, config.train.minutes is not None)
     saved = ModelConfig.model_validate(base.config["model"])
     sizes = saved.model_dump() | chosen["model"]
-    config = _filled(config, {**chosen, "model": sizes})
+    config = _with_replies(_filled(config, {**chosen, "model": sizes}))
     vocabulary = {"vocabulary": base.tokenizer.vocabulary_size}
     return config.model_copy(update={"data": config.data.model_copy(update=vocabulary)})
+
+
+def _with_replies(config: Config) -> Config:
+    """With so many replies kept as the minutes allow."""
+    if config.train.minutes is None:
+        return config
+    most = int(KEEPING * _bytes_read(config, config.train.minutes) / MESSAGE)
+    return _filled(config, {"data": {"replies": min(max(LEAST, most), MOST)}})
 
 
 def _filled(config: Config, chosen: Chosen) -> Config:
