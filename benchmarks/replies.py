@@ -145,7 +145,9 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
             }
             train(Config.make(settings), Path(out))
         bot = load_bot(path)
-        index = None if path == "base" else retrieval.known(bot, Ranking().mutual, print)
+        index = (
+            None if path == "base" else retrieval.known(bot, Ranking.of(bot.config).mutual, print)
+        )
     corpus = heldout(data, name, bot.tokenizer)
     places = draw_places(corpus, task.learn_from, REPLIES, 0)
     state = states_at(bot.chatbot, corpus, places)
@@ -159,6 +161,7 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
         if reply_from != "generate" and index is None:
             continue
         nats: list[float] = []
+        ranking = Ranking.of(bot.config, samples=ranking.samples)
         replier = Replier(bot, sampling, ranking, reply_from, index)
         respond = partial(replier.replies, generator=sampling.generator())
 
@@ -173,7 +176,7 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
             **rates(pairs, learned),
             **of_bot,
             "cost": sum(nats) / log(2) / said_bytes,
-            "hits_at_1": float(hits(choices, FEW, ranking.mutual).mean()),
+            "hits_at_1": float(hits(choices, FEW).mean()),
         }
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from elman.cli.replying import MUTUAL, SAMPLES
+from elman.cli.replying import SAMPLES
 from elman.cli.text import plain
 from elman.model.ranking import Ranking
 
@@ -171,4 +171,4 @@ def test_why_without_the_training_data_says_what_is_gone(elman: Run, trained: Pa
 
 def test_the_options_defaults_are_those_of_the_ranking() -> None:
     """They are written out, so that asking for help imports nothing heavy."""
-    assert (Ranking().samples, Ranking().mutual) == (SAMPLES, MUTUAL)
+    assert Ranking().samples == SAMPLES

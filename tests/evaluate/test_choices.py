@@ -12,7 +12,7 @@ from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.evaluate import choices
-from elman.evaluate.choices import candidates, hits, recall
+from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
 from elman.evaluate.replies import draw_places, states_at
 from elman.model import ModelConfig, build
 from elman.model.chatbot import Chatbot
@@ -52,9 +52,9 @@ def test_a_hit_is_the_real_reply_ranked_first() -> None:
     given_ = torch.tensor([-3.0, -4.0, -1.0]).double()
     alone = torch.tensor([-8.0, -4.0, -1.0]).double()
     found = [Likelihoods(given_, alone, torch.tensor([1, 1, 1]))]
-    assert hits(found, 3, 0.0).tolist() == [False]
-    assert hits(found, 3, 1.0).tolist() == [True]
-    assert hits(found, 2, 0.0).tolist() == [True], "only the first two compete"
+    assert hits_by_likelihood(found, 3).tolist() == [False]
+    assert hits(found, 3).tolist() == [True]
+    assert hits_by_likelihood(found, 2).tolist() == [True], "only the first two compete"
 
 
 def test_states_at_places_are_those_of_reading_up_to_them() -> None:

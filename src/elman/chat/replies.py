@@ -71,7 +71,7 @@ class Replier:
         if unsure is not None and not unsure.strip():
             raise ElmanError("what is said where the bot is unsure cannot be empty")
         self._bot, self._index = bot, index
-        self.sampling, self.ranking = sampling or Sampling(), ranking or Ranking()
+        self.sampling, self.ranking = sampling or Sampling(), ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None

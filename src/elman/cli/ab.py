@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elman.cli.evaluate import Encoding, Name, Part, Seed, read_for, responder
-from elman.cli.replying import MUTUAL, SAMPLES, Mutual, ReplyFrom, Samples
+from elman.cli.replying import SAMPLES, Mutual, ReplyFrom, Samples
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -32,7 +32,7 @@ def ab(
         float, typer.Option(help="Of the replies: 0 takes the likeliest.")
     ] = 1.0,
     samples: Samples = SAMPLES,
-    mutual: Mutual = MUTUAL,
+    mutual: Mutual = None,
     reply_from: ReplyFrom = "generate",
     seed: Seed = 0,
     blind: Annotated[
@@ -58,7 +58,7 @@ def ab(
         bots.append(bot)
         corpora.append(corpus)
         learn_from = bot.config["data"]["learn_from"]
-        measured.append(evaluate(bot, corpus, learn_from, seed, respond, None, mutual))
+        measured.append(evaluate(bot, corpus, learn_from, seed, respond))
     names = (str(one), str(other))
     if blind:
         judge(names, bots[0], corpora[0], measured, tally, seed)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from elman.cli.replying import (
-    MUTUAL,
     SAMPLES,
     Mutual,
     ReplyFrom,
@@ -63,7 +62,7 @@ def chat(
     ] = 1.1,
     longest: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
     samples: Samples = SAMPLES,
-    mutual: Mutual = MUTUAL,
+    mutual: Mutual = None,
     reply_from: ReplyFrom = "generate",
     unsure: Unsure = None,
     wrong: Wrong = None,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elman.cli.replying import (
-    MUTUAL,
     SAMPLES,
     Mutual,
     ReplyFrom,
@@ -52,7 +51,7 @@ def evaluate(
         float, typer.Option(help="Of its replies: 0 takes the likeliest.")
     ] = 1.0,
     samples: Samples = SAMPLES,
-    mutual: Mutual = MUTUAL,
+    mutual: Mutual = None,
     reply_from: ReplyFrom = "generate",
     seed: Seed = 0,
     card_path: Annotated[
@@ -74,9 +73,7 @@ def evaluate(
     corpus, notes = read_for(loaded, heldout, part, encoding, name)
     respond = responder(loaded, temperature, samples, mutual, reply_from, seed)
     learned, missing = learned_texts(loaded)
-    measured = measure(
-        loaded, corpus, loaded.config["data"]["learn_from"], seed, respond, learned, mutual
-    )
+    measured = measure(loaded, corpus, loaded.config["data"]["learn_from"], seed, respond, learned)
     notes += missing
     facts = {"data": heldout, "split": part, "reply_from": reply_from, "samples": samples}
     if card_path is not None:
@@ -95,7 +92,7 @@ def evaluate(
 
 
 def responder(
-    bot: "Bot", temperature: float, samples: int, mutual: float, reply_from: str, seed: int
+    bot: "Bot", temperature: float, samples: int, mutual: float | None, reply_from: str, seed: int
 ) -> "Responder":
     """How a bot replies in many places at once."""
     sampling = make_sampling(temperature=temperature, seed=seed)

@@ -1,6 +1,7 @@
 """How a bot replies, as the commands that make it reply are told."""
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
@@ -17,9 +18,10 @@ Samples = Annotated[
     int, typer.Option(help="Replies that are drawn, of which the best is said; 1: the first.")
 ]
 Mutual = Annotated[
-    float,
+    float | None,
     typer.Option(
-        help="How much less a reply is worth for fitting everywhere: 0, likelihood alone."
+        help="How much less a reply is worth for fitting everywhere: 0, likelihood alone; 1, all "
+        "of it.  [default: as training found it best]"
     ),
 ]
 ReplyFrom = Annotated[
@@ -38,7 +40,7 @@ Wrong = Annotated[
     ),
 ]
 
-SAMPLES, MUTUAL, WRONG = 8, 1.0, 0.1
+SAMPLES, WRONG = 8, 0.1
 
 
 def make_sampling(**values: Any) -> "Sampling":
@@ -53,7 +55,7 @@ def make_replier(
     sampling: "Sampling",
     *,
     samples: int,
-    mutual: float,
+    mutual: float | None,
     reply_from: str,
     unsure: str | None = None,
     wrong: float | None = None,
@@ -77,7 +79,7 @@ def make_replier(
         raise ElmanError(f"--wrong {wrong:g}: expected a share between 0 and 1, such as 0.1")
     if unsure is not None and reply_from != "data":
         raise ElmanError("--unsure is counted on replies of people: add --reply-from data")
-    ranking = _valid(Ranking, {"samples": samples, "mutual": mutual})
+    ranking = _valid(partial(Ranking.of, bot.config), {"samples": samples, "mutual": mutual})
     if reply_from == "generate":
         return Replier(bot, sampling, ranking)
 

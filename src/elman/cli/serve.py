@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from elman.cli.replying import (
-    MUTUAL,
     SAMPLES,
     Mutual,
     ReplyFrom,
@@ -39,7 +38,7 @@ def serve(
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
     ] = "float32",
     samples: Samples = SAMPLES,
-    mutual: Mutual = MUTUAL,
+    mutual: Mutual = None,
     reply_from: ReplyFrom = "generate",
     unsure: Unsure = None,
     wrong: Wrong = None,

@@ -47,9 +47,11 @@ def candidates(
     return found
 
 
-def hits(found: Sequence[Likelihoods], of: int, mutual: float) -> np.ndarray:
-    """Whether the first of the first `of` replies is ranked best, (places,) bool."""
-    return _first([each.scores(mutual)[:of] for each in found])
+def hits(found: Sequence[Likelihoods], of: int) -> np.ndarray:
+    """Whether the first of the first `of` replies is ranked best, (places,) bool: by what history
+    adds to its likelihood, whatever of it a bot takes off when it replies.
+    """
+    return _first([each.scores(1.0)[:of] for each in found])
 
 
 def hits_by_likelihood(found: Sequence[Likelihoods], of: int) -> np.ndarray:

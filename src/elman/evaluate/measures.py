@@ -109,7 +109,6 @@ def evaluate(
     seed: int = 0,
     respond: Responder | None = None,
     training: Iterable[str] | None = None,
-    mutual: float = Ranking().mutual,
 ) -> Measured:
     """Measure a bot.
 
@@ -123,7 +122,6 @@ def evaluate(
         seed: of everything that is drawn.
         respond: how it replies; None: as `Sampling` and `Ranking` say by themselves.
         training: every message that it learned from, for what is copied; None: not known.
-        mutual: of the ranking of other people's replies, as in `Ranking`.
     """
     chatbot, tokenizer = bot.chatbot, bot.tokenizer
     nats, text_bytes, text_words = _costs(bot, corpus, learn_from)
@@ -138,7 +136,7 @@ def evaluate(
     pairs = reply_in(places, state, corpus, tokenizer, respond or responder(bot, seed))
     ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
     copies = None if training is None else Copies([*ours, *theirs], training)
-    found = hits(ranked, FEW, mutual) if few else np.zeros(0, dtype=bool)
+    found = hits(ranked, FEW) if few else np.zeros(0, dtype=bool)
     report = Report(
         bits_per_byte=float(nats.sum()) / log(2) / max(1, int(text_bytes.sum())),
         perplexity_per_word=exp(float(nats.sum()) / max(1, text_words)),
@@ -151,7 +149,7 @@ def evaluate(
             chatbot, corpus, tokenizer, learn_from, lags=LAGS, replies=LAG_REPLIES, seed=seed
         ),
         hits_at_1=float(found.mean()) if few else None,
-        hits_at_1_of_20=float(hits(ranked, MANY, mutual).mean()) if many else None,
+        hits_at_1_of_20=float(hits(ranked, MANY).mean()) if many else None,
         hits_at_1_likelihood=float(hits_by_likelihood(ranked, FEW).mean()) if few else None,
         recall_by_distance=recall(
             chatbot, corpus, tokenizer, learn_from, of=FEW, number=RECALLED, seed=seed
@@ -182,7 +180,7 @@ def responder(
     bot: Bot, seed: int, sampling: Sampling | None = None, ranking: Ranking | None = None
 ) -> Responder:
     """Replies as a bot makes them where nothing else is said, by a seed."""
-    sampling, ranking = sampling or Sampling(), ranking or Ranking()
+    sampling, ranking = sampling or Sampling(), ranking or Ranking.of(bot.config)
     generator = sampling.model_copy(update={"seed": seed}).generator()
 
     def respond(state: Any) -> list[Sequence[int]]:

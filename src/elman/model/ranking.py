@@ -10,10 +10,10 @@ Dividing by the length would prefer short replies, not dividing at all long ones
 that is likelier than all others together is right, and is not outdone by a rarer one.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -52,6 +52,12 @@ class Ranking(BaseModel):
 
     samples: int = Field(8, ge=1, le=256)
     mutual: float = Field(1.0, ge=0, le=1)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], **given: Any) -> Self:
+        """That of a bot, as its configuration says, but for what is given and not None."""
+        values = [*config.get("reply", {}).items(), *given.items()]
+        return cls(**{name: value for name, value in values if value is not None})
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def build(
     numbers: list[int] = []
     known: dict[Tokens, int] = {}
     for at, messages, before in states_before(chatbot, corpus):
-        rows, said = _replies(messages, at, learn_from)
+        rows, said = replies_among(messages, at, learn_from)
         if rows:
             states.append(_flat(chatbot, tuple(tensor[rows] for tensor in before)).half())
             numbers += [known.setdefault(tokens, len(known)) for tokens in said]
@@ -307,7 +307,7 @@ def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
     return 2 * common / max(1, len(one) + len(other))
 
 
-def _replies(
+def replies_among(
     messages: list[np.ndarray], at: list[int], learn_from: str
 ) -> tuple[list[int], list[Tokens]]:
     """Which of some messages, by their place in their conversations, are replies to be kept, and
@@ -371,7 +371,7 @@ def _calibrate(
 ) -> Tensor:
     found: list[tuple[float, float, float]] = []
     for at, messages, before in states_before(chatbot, heldout, LANES):
-        rows, said = _replies(messages, at, learn_from)
+        rows, said = replies_among(messages, at, learn_from)
         if not rows:
             continue
         state = tuple(tensor[rows] for tensor in before)

@@ -107,6 +107,18 @@ class TrainConfig(_Section):
         return self
 
 
+class ReplyConfig(_Section):
+    """How the bot replies where nobody says."""
+
+    mutual: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="how much less a reply is worth for fitting everywhere; None: as replies to "
+        "held-out conversations say when training ends",
+    )
+
+
 UNFOLD: dict[str, int] = {"steps": 64, "messages": 5}
 LANES: dict[str, int] = {"steps": 16, "messages": 8}
 
@@ -119,6 +131,7 @@ class Config(_Section):
     data: DataConfig
     model: ModelConfig = ModelConfig()
     train: TrainConfig
+    reply: ReplyConfig = ReplyConfig()
 
     @model_validator(mode="after")
     def _units_fit(self) -> Self:
@@ -177,7 +190,7 @@ def layered(
             values = tomllib.loads(toml.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise ElmanError(f"{toml}: {error}") from None
-    for name in ("data", "model", "train"):
+    for name in ("data", "model", "train", "reply"):
         if not isinstance(values.get(name, {}), dict):
             raise ElmanError(f"{toml}: expected {name} to be a table, got {values[name]!r}")
     given = {name: value for name, value in flags.items() if value is not None}

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from elman.bptt import State
+from elman.data.files import write_file
 from elman.data.order import Layout
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.model import build, retrieval
-from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, save_weights, write_tensors
+from elman.model.checkpoint import CONFIG, WEIGHTS, Bot, load_bot, save_weights, write_tensors
 from elman.model.embeddings import begin_with
+from elman.model.mutual import fitted
 from elman.model.ranking import Ranking
 from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
@@ -137,8 +139,8 @@ class Loop:
         self._tell.observers.append(log)
         try:
             result = self._loop(stop)
-            if self._config.data.replies and result.reason != "interrupted":
-                self._keep_replies()
+            if result.reason != "interrupted":
+                self._learn_to_reply()
                 result = replace(result, seconds=self._seconds())
             self._tell("end", **vars(result))
             return result
@@ -217,10 +219,23 @@ class Loop:
         self._budget.begin(**self._done())
         self._validated, self._before, self._round_began = 0, before, self._seconds()
 
-    def _keep_replies(self) -> None:
+    def _learn_to_reply(self) -> None:
+        """What the best weights reply best by."""
+        bot = load_bot(self._out)
+        mutual, dev = self._config.reply.mutual, self._data.dev
+        if mutual is None and dev is not None:
+            self._tell("stage", text="comparing replies with people's")
+            mutual = fitted(bot.chatbot, bot.tokenizer, dev, self._config.data.learn_from)
+            reply = self._config.reply.model_copy(update={"mutual": mutual})
+            self._config = self._config.model_copy(update={"reply": reply})
+            write_file(self._out / CONFIG, self._config.model_dump_json(indent=2) + "\n")
+        if self._config.data.replies:
+            self._keep_replies(bot, Ranking.of({"reply": {"mutual": mutual}}).mutual)
+
+    def _keep_replies(self, bot: Bot, mutual: float) -> None:
         """Of people, found by the states of the best weights."""
         self._tell("stage", text="keeping people's replies")
-        saved, bot = self._config.data, load_bot(self._out)
+        saved = self._config.data
         index = retrieval.build(
             bot.chatbot,
             bot.tokenizer,
@@ -228,7 +243,7 @@ class Loop:
             saved.learn_from,
             saved.replies,
             self._data.dev,
-            Ranking().mutual,
+            mutual,
         )
         if index is not None:
             retrieval.save(self._out, index, bot.chatbot, bot.tokenizer, saved.path)

@@ -1,0 +1,90 @@
+"""How much of a reply's likelihood without history is taken off: as held-out conversations say.
+
+What makes small talk lively spoils orders and bookings, where the right reply may well be one that
+fits often. So each bot's own held-out conversations decide: the most is taken off that costs no
+words in common with what was really replied.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.bptt import State
+from elman.data.corpus import Corpus
+from elman.data.tokenizer import Tokenizer
+from elman.model.chatbot import Chatbot
+from elman.model.decoding import Sampling
+from elman.model.ranking import Likelihoods, Ranking, Tokens, draw, log_likelihoods, ranked
+from elman.model.retrieval import overlap, replies_among
+from elman.model.scoring import LANES, states_before
+
+CHOICES = (1.0, 0.75, 0.5, 0.25, 0.0)
+
+PLACES = 96
+"""Held-out replies that are compared with."""
+
+LONGEST = 60
+"""Tokens of a reply that is drawn."""
+
+
+def fitted(
+    chatbot: Chatbot, tokenizer: Tokenizer, heldout: Corpus, learn_from: str
+) -> float | None:
+    """`Ranking.mutual` for a bot: the most by which its replies are not further from the real ones
+    (F1 of words) than by the best choice, give or take one standard error.
+
+    Args:
+        chatbot: in evaluation mode.
+        tokenizer: its own.
+        heldout: conversations that it has not learned from.
+        learn_from: whose messages are replies, "bot" or "all".
+
+    Returns:
+        None where nobody replies in them.
+    """
+    state, real = _places(chatbot, heldout, learn_from)
+    if not real:
+        return None
+    sampling = Sampling(seed=0, longest=LONGEST)
+    lanes = draw(chatbot, state, sampling, Ranking().samples, sampling.generator())
+    every = [each.tokens for own in lanes for each in own]
+    alone = log_likelihoods(chatbot, every).split([len(own) for own in lanes])
+    alike = np.zeros((len(CHOICES), len(real)))
+    for place, (own, without, words) in enumerate(zip(lanes, alone, real, strict=True)):
+        given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
+        lengths = torch.tensor([len(each.tokens) + 1 for each in own])
+        likely = Likelihoods(given, without, lengths)
+        for row, mutual in enumerate(CHOICES):
+            best = ranked([each.tokens for each in own], likely, mutual)[0]
+            alike[row, place] = overlap(_words(tokenizer, best.tokens), _words(tokenizer, words))
+    return CHOICES[first_as_good(alike)]
+
+
+def first_as_good(alike: np.ndarray) -> int:
+    """The first row whose mean is the highest of all, but for one standard error of what it lacks.
+
+    Args:
+        alike: (rows, places).
+    """
+    lost = alike[alike.mean(1).argmax()] - alike
+    error = lost.std(1) / np.sqrt(lost.shape[1])
+    return int((lost.mean(1) <= error).argmax())
+
+
+def _places(chatbot: Chatbot, heldout: Corpus, learn_from: str) -> tuple[State, list[Tokens]]:
+    """States before some replies, drawn by a fixed seed, and the replies."""
+    states: list[State] = []
+    real: list[Tokens] = []
+    for at, messages, before in states_before(chatbot, heldout, LANES):
+        rows, said = replies_among(messages, at, learn_from)
+        states.append(tuple(part[rows] for part in before))
+        real += said
+    drawn = np.sort(np.random.default_rng(0).permutation(len(real))[:PLACES])
+    state: Sequence[Tensor] = [torch.cat(parts)[drawn] for parts in zip(*states, strict=True)]
+    return tuple(state), [real[n] for n in drawn]
+
+
+def _words(tokenizer: Tokenizer, tokens: Tokens) -> list[str]:
+    return tokenizer.decode(tokens).lower().split()
