@@ -59,8 +59,8 @@ ANSWERS = {
     "price": ("i am looking for a {} restaurant", "in a {} price range please"),
 }
 WAYS = {
-    "likeliest": (Sampling(temperature=0, seed=0), Ranking(samples=1)),
-    "best of 8": (Sampling(seed=0), Ranking()),
+    "likeliest": (Sampling(temperature=0, seed=0), 1),
+    "best of 8": (Sampling(seed=0), 8),
 }
 
 Turn = tuple[str, str]
@@ -155,7 +155,8 @@ def measured(full: bool, base: str | None, pointer: int, minutes: float) -> dict
     places = draw_places(corpus, "bot", PLACES, 0)
     state = states_at(bot.chatbot, corpus, places)
     found: dict[str, Any] = {"steps": result.steps}
-    for way, (sampling, ranking) in WAYS.items():
+    for way, (sampling, samples) in WAYS.items():
+        ranking = Ranking.of(bot.config, samples=samples)
         replier, generator = Replier(bot, sampling, ranking), sampling.generator()
 
         def respond(

@@ -56,7 +56,8 @@ def measure(
         source.write_text("".join(first(data / "train.jsonl.gz", size)), encoding="utf-8")
         settings = {"minutes": minutes, "seed": seed, "base": base}
         data_settings = {"path": str(source), "replies": 0}
-        result = train(Config.make({"data": data_settings, "train": settings}), out)
+        values = {"data": data_settings, "train": settings, "reply": {"mutual": 1.0}}
+        result = train(Config.make(values), out)
         return {
             "bits_per_byte": round(score(load_bot(out), test), 4),
             "steps": result.steps,

@@ -72,6 +72,7 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
             "data": {"path": BUILT_IN, "test": True, "replies": 0},
             "model": {"memory": memory},
             "train": settings,
+            "reply": {"mutual": 1.0},
         }
     )
     with tempfile.TemporaryDirectory() as folder:

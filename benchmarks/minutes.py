@@ -142,6 +142,7 @@ def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any
         "data": {"path": BUILT_IN, "test": True, "replies": 0} | trial.get("data", {}),
         "model": trial.get("model", {}),
         "train": {"minutes": minutes, "seed": seed} | trial.get("train", {}),
+        "reply": {"mutual": 1.0},
     }
     with tempfile.TemporaryDirectory() as folder:
         result = train(Config.make(values), Path(folder))

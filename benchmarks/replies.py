@@ -81,12 +81,12 @@ SETS = {
     BUILT_IN: Task(None, ("none", "untouched", "transformer")),
 }
 
-WAYS: dict[str, tuple[ReplyFrom, Sampling, Ranking]] = {
-    "likeliest": ("generate", Sampling(temperature=0, seed=0), Ranking(samples=1)),
-    "first drawn": ("generate", Sampling(seed=0), Ranking(samples=1)),
-    "best of 8": ("generate", Sampling(seed=0), Ranking()),
-    "people's": ("data", Sampling(seed=0), Ranking()),
-    "best of both": ("best", Sampling(seed=0), Ranking()),
+WAYS: dict[str, tuple[ReplyFrom, Sampling, int]] = {
+    "likeliest": ("generate", Sampling(temperature=0, seed=0), 1),
+    "first drawn": ("generate", Sampling(seed=0), 1),
+    "best of 8": ("generate", Sampling(seed=0), 8),
+    "people's": ("data", Sampling(seed=0), 8),
+    "best of both": ("best", Sampling(seed=0), 8),
 }
 
 
@@ -157,11 +157,11 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
         "bits_per_byte": bits_per_byte(bot.chatbot, corpus, bot.tokenizer, task.learn_from),
     }
     found = {}
-    for way, (reply_from, sampling, ranking) in WAYS.items():
+    for way, (reply_from, sampling, samples) in WAYS.items():
         if reply_from != "generate" and index is None:
             continue
         nats: list[float] = []
-        ranking = Ranking.of(bot.config, samples=ranking.samples)
+        ranking = Ranking.of(bot.config, samples=samples)
         replier = Replier(bot, sampling, ranking, reply_from, index)
         respond = partial(replier.replies, generator=sampling.generator())
 

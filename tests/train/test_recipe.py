@@ -66,7 +66,8 @@ def test_every_bot_can_copy(size: int) -> None:
     assert choose(config(model={"pointer": 0}), size).model.pointer == 0
 
 
-def test_more_minutes_never_choose_a_smaller_network() -> None:
+def test_more_minutes_never_choose_a_smaller_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 2e11)
     sizes = [
         choose(config(train={"minutes": minutes}), 10**7).model.hidden_size
         for minutes in (1, 3, 10, 30, 100)

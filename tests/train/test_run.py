@@ -224,5 +224,6 @@ def test_minutes_are_kept(
     monkeypatch.setattr("time.monotonic", tick)
     result = train(make_config(train__minutes=1.0), tmp_path, started=now[0])
     assert result.reason == "finished"
-    # A step that began in time may end late: here a step takes six tenths of a second.
-    assert 55 < result.seconds <= 61
+    # A step that began in time may end late: here a step takes six tenths of a second. What is
+    # reserved for learning how to reply, 15 % at most, takes no time by this clock.
+    assert 50 < result.seconds <= 61

@@ -35,6 +35,12 @@ GAIN = 0.01
 VALIDATING = 0.05
 """Of a budget in minutes, what validations take at most: in short ones there are fewer."""
 
+AFTER, COMPARED = 0.15, 50_000
+"""Of a budget in minutes, what is reserved at most for what is done with the best weights when
+learning has ended; and tokens that are read to find out how much of a reply's likelihood is taken
+off, and as many to count wrong answers.
+"""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -296,6 +302,7 @@ class Loop:
         """Score held-out conversations, keep the weights if they are the best so far, and save."""
         begin = self._seconds()
         self._validated = self._parts_of(self._spent())
+        settings = self._config.train
         if self._data.dev is None:
             self._save_weights()
         else:
@@ -305,7 +312,8 @@ class Loop:
                 self._data.tokenizer,
                 self._config.data.learn_from,
             )
-            self._keeping = self._to_keep() * (self._seconds() - begin) / len(self._data.dev.ids)
+            a_token = (self._seconds() - begin) / len(self._data.dev.ids)
+            self._keeping = min(self._to_read() * a_token, AFTER * 60 * (settings.minutes or 0))
             best = self._best is None or found < self._best
             self._worse = 0 if best else self._worse + 1
             if best:
@@ -324,11 +332,14 @@ class Loop:
         self._checked = self._seconds()
         self._budget.reserve = self._checked - begin + self._keeping
 
-    def _to_keep(self) -> int:
-        """Tokens that will be read for people's replies: before each, and each by itself."""
+    def _to_read(self) -> int:
+        """Tokens that will be read to learn how to reply, by and large: what stands before each of
+        people's replies, and each by itself; and those that are compared.
+        """
         train, replies = self._data.train, self._config.data.replies
+        compared = ((replies > 0) + (self._config.reply.mutual is None)) * COMPARED
         messages = int((train.ids == END).sum())
-        return 2 * len(train.ids) * min(replies, messages) // max(1, messages)
+        return compared + 2 * len(train.ids) * min(replies, messages) // max(1, messages)
 
     def _save_weights(self) -> None:
         save_weights(self._out, self.trainer.chatbot, self._data.tokenizer)
