@@ -124,8 +124,9 @@ class Timed:
 
 def measure_watching(steps: int, pairs: int) -> dict[str, Any]:
     values = {
-        "data": {"path": BUILT_IN},
+        "data": {"path": BUILT_IN, "replies": 0},
         "train": {"steps": steps, "validations": 1, "precision": "float32"},
+        "reply": {"mutual": 1.0},
     }
     inside, between, looks = [], [], []
     for number in range(pairs):

@@ -15,8 +15,9 @@ from elman.model.checkpoint import load_bot
 from elman.model.retrieval import MOST
 from elman.train import Config, recipe, resume, train
 from elman.train.config import TrainConfig
-from elman.train.prepare import bytes_per_piece
-from elman.train.recipe import LITTLE, PIECES, POINTER, choose, describe
+from elman.train.prepare import bytes_per_piece, prepare
+from elman.train.recipe import ENOUGH, LITTLE, PIECES, POINTER, choose, describe
+from elman.train.runlog import Tell
 from elman.train.schedule import Budget
 
 Make = Callable[..., Config]
@@ -187,6 +188,36 @@ def from_base(chats: Path, base: Path, **more: Any) -> Config:
     settings = {"base": str(base), "steps": 1, "lr": 1e-9, "precision": "float32"}
     data = {"path": str(chats), "bot": "Ann", "learn_from": "bot"}
     return Config.make({"data": data, "train": settings, **more})
+
+
+def test_the_base_is_started_from_where_the_minutes_are_enough_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = load_bot("base")
+    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 1e11)
+    few, many = (
+        recipe.passes_from(base, config(train={"minutes": minutes}), 2_000_000)
+        for minutes in (1, 100)
+    )
+    assert few < ENOUGH < many == pytest.approx(100 * few)
+    asked = config(train={"minutes": None, "epochs": 3.0})
+    assert recipe.passes_from(base, asked, 2_000_000) == 3
+
+
+@pytest.mark.parametrize(("rate", "start"), [(1e8, None), (1e14, "base")])
+def test_auto_says_what_it_starts_from(
+    chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float, start: str | None
+) -> None:
+    monkeypatch.setattr(recipe, "product_rate", lambda dtype: rate)
+    settings = {"train": {"minutes": 0.01, "base": "auto", "precision": "float32"}}
+    asked = Config.make({"data": {"path": str(chats), "bot": "Ann"}, **settings})
+    events: Events = []
+    found = prepare(asked, Tell((lambda kind, facts: events.append((kind, facts)),)))
+    assert found.config.train.base == start
+    assert (found.base is None) == (start is None)
+    said = [facts["text"] for kind, facts in events if kind == "note"]
+    assert any("--base base starts from the base" in line for line in said) == (start is None)
+    assert any("from base" in line for line in said) == (start is not None)
 
 
 def test_a_bot_begins_as_its_base(chats: Path, trained: Path, tmp_path: Path) -> None:

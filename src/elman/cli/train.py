@@ -52,7 +52,8 @@ def train(
         str | None,
         typer.Option(
             help="The bot to start from: base (comes with Elman), a folder, or none.  "
-            "[default: base, or none where a size or kind is given]"
+            "[default: base; none where a size or kind is given, or where the minutes read too "
+            "little of the conversations for a bot of the base's size]"
         ),
     ] = None,
     memory: Annotated[

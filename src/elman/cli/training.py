@@ -16,7 +16,7 @@ from elman.errors import ElmanError
 from elman.lens.training import Watch
 from elman.model.checkpoint import CONFIG
 from elman.train import Config, Result
-from elman.train.config import layered
+from elman.train.config import AUTO, layered
 from elman.train.runlog import Observer
 
 BUDGETS = ("minutes", "epochs", "steps")
@@ -33,7 +33,7 @@ def settings(toml: Path | None, flags: Mapping[str, Any], assignments: list[str]
     if data.get("bot") is not None:
         data.setdefault("learn_from", "bot")
     sizes = values.get("model", {}).keys() - {"dropout", "pointer"} | data.keys() & {"vocabulary"}
-    if run.setdefault("base", "none" if sizes else "base") == "none":
+    if run.setdefault("base", "none" if sizes else AUTO) == "none":
         run["base"] = None
     return values
 

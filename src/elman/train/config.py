@@ -52,6 +52,9 @@ class DataConfig(_Section):
         return {name: getattr(self, name) for name in names}
 
 
+AUTO = "auto"
+
+
 class TrainConfig(_Section):
     """How the network learns. Exactly one of `minutes`, `epochs` and `steps` ends it."""
 
@@ -62,7 +65,9 @@ class TrainConfig(_Section):
         None, gt=0, description="passes of a round; another one follows where the last gained"
     )
     base: str | None = Field(
-        None, description="a bot to start from: base, the one of the package, or a folder"
+        None,
+        description="a bot to start from: base, the one of the package, or a folder; auto: base "
+        "where the minutes are enough for it",
     )
     optimizer: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
     lr: float | None = Field(None, gt=0, allow_inf_nan=False, description="None: the optimizer's")

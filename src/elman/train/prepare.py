@@ -13,8 +13,8 @@ from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import subset
-from elman.train.config import Config
-from elman.train.recipe import choose, describe
+from elman.train.config import AUTO, Config
+from elman.train.recipe import ENOUGH, choose, describe, passes_from
 from elman.train.runlog import Tell
 
 SAMPLE = 1 << 20
@@ -58,7 +58,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         tell("note", text=basis(survey.text_bytes))
     base = None
     if tokenizer is None:
-        base = _base(config, _texts(dataset, data.test), tell)
+        base = _base(config, _texts(dataset, data.test), survey.text_bytes, tell)
         config = choose(config, survey.text_bytes, base)
         for line in describe(config, survey.text_bytes):
             tell("note", text=line)
@@ -106,11 +106,23 @@ def _texts(dataset: Dataset, test: bool) -> Iterator[str]:
             yield from (turn.text for turn in each.turns(dataset.bot, dataset.others))
 
 
-def _base(config: Config, texts: Iterable[str], tell: Tell) -> Bot | None:
-    """The bot to start from, unless its pieces of text are made for another language."""
-    if config.train.base is None:
+def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> Bot | None:
+    """The bot to start from, unless its pieces of text are made for another language, or a new and
+    smaller one learns more in the same minutes.
+    """
+    asked = config.train.base
+    if asked is None:
         return None
-    base = load_bot(config.train.base)
+    base = load_bot("base" if asked == AUTO else asked)
+    passes = passes_from(base, config, text_bytes)
+    if asked == AUTO and passes < ENOUGH:
+        tell(
+            "note",
+            text=f"a bot of the base's size would read only {passes:.0%} of the conversations in "
+            "these minutes, and a smaller one learns more from them: so this bot starts from "
+            "nothing; --base base starts from the base",
+        )
+        return None
     own, fresh = bytes_per_piece(base.tokenizer, texts)
     if own >= FITS * fresh:
         return base

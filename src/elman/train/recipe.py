@@ -15,7 +15,7 @@ from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
 from elman.model.config import ModelConfig
 from elman.model.retrieval import MOST
-from elman.train.config import UNFOLD, Config
+from elman.train.config import AUTO, UNFOLD, Config
 
 PIECES = {0: SMALLEST, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
 """Vocabulary, from so many bytes of text on: each piece must be seen often enough."""
@@ -46,6 +46,11 @@ KEEPING, LEAST, MESSAGE = 0.05, 1_000, 100
 so; and bytes of a message. Each is read twice, forward: about as long as learning it once takes.
 """
 
+ENOUGH = 0.4
+"""Passes that a bot which starts from the base makes at least; where minutes allow it fewer, one
+that starts from nothing is smaller, reads more, and ends ahead (LOG.md, four sets).
+"""
+
 EFFICIENCY = 0.6
 """Of the rate of products, what a whole step of training reaches."""
 
@@ -63,6 +68,9 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
     Raises:
         ElmanError: where a size was given that is not the base's.
     """
+    if config.train.base == AUTO:
+        train = config.train.model_copy(update={"base": "base"})
+        config = config.model_copy(update={"train": train})
     if base is None:
         config = _with_replies(_filled(config, _from_scratch(config, text_bytes)))
         return config.model_copy(update={"train": config.train.model_copy(update={"base": None})})
@@ -145,6 +153,13 @@ def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
             "most_epochs": ROUND_FROM_BASE if in_minutes else None,
         },
     }
+
+
+def passes_from(base: Bot, config: Config, text_bytes: int) -> float:
+    """How often a run that starts from a base reads its conversations."""
+    sizes = ModelConfig.model_validate(base.config["model"]).model_dump()
+    vocabulary = {"vocabulary": base.tokenizer.vocabulary_size}
+    return _passes(_filled(config, {"model": sizes, "data": vocabulary}), text_bytes)
 
 
 def describe(config: Config, text_bytes: int) -> Iterator[str]:
