@@ -155,6 +155,7 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
     of_bot = {
         "hits_at_1_likelihood": float(hits_by_likelihood(choices, FEW).mean()),
         "bits_per_byte": bits_per_byte(bot.chatbot, corpus, bot.tokenizer, task.learn_from),
+        "mutual": Ranking.of(bot.config).mutual,
     }
     found = {}
     for way, (reply_from, sampling, samples) in WAYS.items():

@@ -16,8 +16,8 @@ from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 from elman.model.decoding import Sampling
-from elman.model.ranking import Likelihoods, Ranking, Tokens, draw, log_likelihoods, ranked
-from elman.model.retrieval import overlap, replies_among
+from elman.model.ranking import Ranking, Tokens, as_drawn, draw, ranked
+from elman.model.retrieval import in_common, replies_among
 from elman.model.scoring import LANES, states_before
 
 CHOICES = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -49,16 +49,12 @@ def fitted(
         return None
     sampling = Sampling(seed=0, longest=LONGEST)
     lanes = draw(chatbot, state, sampling, Ranking().samples, sampling.generator())
-    every = [each.tokens for own in lanes for each in own]
-    alone = log_likelihoods(chatbot, every).split([len(own) for own in lanes])
     alike = np.zeros((len(CHOICES), len(real)))
-    for place, (own, without, words) in enumerate(zip(lanes, alone, real, strict=True)):
-        given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
-        lengths = torch.tensor([len(each.tokens) + 1 for each in own])
-        likely = Likelihoods(given, without, lengths)
+    drawn = as_drawn(chatbot, lanes)
+    for place, ((replies, likely), said) in enumerate(zip(drawn, real, strict=True)):
         for row, mutual in enumerate(CHOICES):
-            best = ranked([each.tokens for each in own], likely, mutual)[0]
-            alike[row, place] = overlap(_words(tokenizer, best.tokens), _words(tokenizer, words))
+            best = ranked(replies, likely, mutual)[0]
+            alike[row, place] = in_common(tokenizer, best.tokens, said)
     return CHOICES[first_as_good(alike)]
 
 
@@ -84,7 +80,3 @@ def _places(chatbot: Chatbot, heldout: Corpus, learn_from: str) -> tuple[State, 
     drawn = np.sort(np.random.default_rng(0).permutation(len(real))[:PLACES])
     state: Sequence[Tensor] = [torch.cat(parts)[drawn] for parts in zip(*states, strict=True)]
     return tuple(state), [real[n] for n in drawn]
-
-
-def _words(tokenizer: Tokenizer, tokens: Tokens) -> list[str]:
-    return tokenizer.decode(tokens).lower().split()

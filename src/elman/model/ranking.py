@@ -210,15 +210,21 @@ def generated(
         avoid: replies that are taken only where no other is about as good.
     """
     lanes = draw(chatbot, state, sampling, ranking.samples, generator, recent)
+    return [
+        fresh(ranked(replies, likely, ranking.mutual), avoid)
+        for replies, likely in as_drawn(chatbot, lanes)
+    ]
+
+
+def as_drawn(
+    chatbot: Chatbot, lanes: Sequence[Sequence[Drawn]]
+) -> Iterator[tuple[list[Tokens], Likelihoods]]:
+    """The replies that `draw` gave to each lane, and how likely they are."""
     alone = log_likelihoods(chatbot, [each.tokens for own in lanes for each in own])
-    best = []
     for own, without in zip(lanes, alone.split([len(own) for own in lanes]), strict=True):
         given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
         lengths = torch.tensor([len(each.tokens) + 1 for each in own])
-        replies = [each.tokens for each in own]
-        found = ranked(replies, Likelihoods(given, without, lengths), ranking.mutual)
-        best.append(fresh(found, avoid))
-    return best
+        yield [each.tokens for each in own], Likelihoods(given, without, lengths)
 
 
 def fresh(candidates: Sequence[Candidate], avoid: Collection[Tokens]) -> Candidate:

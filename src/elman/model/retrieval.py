@@ -307,6 +307,12 @@ def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
     return 2 * common / max(1, len(one) + len(other))
 
 
+def in_common(tokenizer: Tokenizer, one: Tokens, other: Tokens) -> float:
+    """`overlap` of the words of two replies."""
+    said, heard = (tokenizer.decode(tokens).lower().split() for tokens in (one, other))
+    return overlap(said, heard)
+
+
 def replies_among(
     messages: list[np.ndarray], at: list[int], learn_from: str
 ) -> tuple[list[int], list[Tokens]]:
@@ -376,8 +382,7 @@ def _calibrate(
             continue
         state = tuple(tensor[rows] for tensor in before)
         for (answers, alike), real in zip(index.best(chatbot, state, mutual), said, strict=True):
-            words, true = (tokenizer.decode(t).lower().split() for t in (answers[0].tokens, real))
-            right = overlap(words, true) >= RIGHT
+            right = in_common(tokenizer, answers[0].tokens, real) >= RIGHT
             found.append((answers[0].score, float(right), alike))
         if len(found) >= CALIBRATION:
             break

@@ -228,17 +228,17 @@ class Loop:
     def _learn_to_reply(self) -> None:
         """What the best weights reply best by."""
         bot = load_bot(self._out)
-        mutual, dev = self._config.reply.mutual, self._data.dev
-        if mutual is None and dev is not None:
+        dev = self._data.dev
+        if self._config.reply.mutual is None and dev is not None:
             self._tell("stage", text="comparing replies with people's")
             mutual = fitted(bot.chatbot, bot.tokenizer, dev, self._config.data.learn_from)
             reply = self._config.reply.model_copy(update={"mutual": mutual})
             self._config = self._config.model_copy(update={"reply": reply})
             write_file(self._out / CONFIG, self._config.model_dump_json(indent=2) + "\n")
         if self._config.data.replies:
-            self._keep_replies(bot, Ranking.of({"reply": {"mutual": mutual}}).mutual)
+            self._keep_replies(bot)
 
-    def _keep_replies(self, bot: Bot, mutual: float) -> None:
+    def _keep_replies(self, bot: Bot) -> None:
         """Of people, found by the states of the best weights."""
         self._tell("stage", text="keeping people's replies")
         saved = self._config.data
@@ -249,7 +249,7 @@ class Loop:
             saved.learn_from,
             saved.replies,
             self._data.dev,
-            mutual,
+            Ranking.of(self._config.model_dump()).mutual,
         )
         if index is not None:
             retrieval.save(self._out, index, bot.chatbot, bot.tokenizer, saved.path)
@@ -302,7 +302,6 @@ class Loop:
         """Score held-out conversations, keep the weights if they are the best so far, and save."""
         begin = self._seconds()
         self._validated = self._parts_of(self._spent())
-        settings = self._config.train
         if self._data.dev is None:
             self._save_weights()
         else:
@@ -313,7 +312,9 @@ class Loop:
                 self._config.data.learn_from,
             )
             a_token = (self._seconds() - begin) / len(self._data.dev.ids)
-            self._keeping = min(self._to_read() * a_token, AFTER * 60 * (settings.minutes or 0))
+            self._keeping = min(
+                self._to_read() * a_token, AFTER * 60 * (self._config.train.minutes or 0)
+            )
             best = self._best is None or found < self._best
             self._worse = 0 if best else self._worse + 1
             if best:

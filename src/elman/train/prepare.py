@@ -114,8 +114,7 @@ def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> 
     if asked is None:
         return None
     base = load_bot("base" if asked == AUTO else asked)
-    passes = passes_from(base, config, text_bytes)
-    if asked == AUTO and passes < ENOUGH:
+    if asked == AUTO and (passes := passes_from(base, config, text_bytes)) < ENOUGH:
         tell(
             "note",
             text=f"a bot of the base's size would read only {passes:.0%} of the conversations in "

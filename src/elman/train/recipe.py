@@ -3,7 +3,7 @@
 What is known of these numbers is in docs/LOG.md. What was given is never changed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -68,19 +68,15 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
     Raises:
         ElmanError: where a size was given that is not the base's.
     """
-    if config.train.base == AUTO:
-        train = config.train.model_copy(update={"base": "base"})
-        config = config.model_copy(update={"train": train})
     if base is None:
         config = _with_replies(_filled(config, _from_scratch(config, text_bytes)))
         return config.model_copy(update={"train": config.train.model_copy(update={"base": None})})
+    if config.train.base == AUTO:
+        train = config.train.model_copy(update={"base": "base"})
+        config = config.model_copy(update={"train": train})
     _check_sizes(config, base)
     chosen = _from_base(text_bytes, config.train.minutes is not None)
-    saved = ModelConfig.model_validate(base.config["model"])
-    sizes = saved.model_dump() | chosen["model"]
-    config = _with_replies(_filled(config, {**chosen, "model": sizes}))
-    vocabulary = {"vocabulary": base.tokenizer.vocabulary_size}
-    return config.model_copy(update={"data": config.data.model_copy(update=vocabulary)})
+    return _with_replies(_filled(_with_sizes(config, base, chosen["model"]), chosen))
 
 
 def _with_replies(config: Config) -> Config:
@@ -157,9 +153,14 @@ def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
 
 def passes_from(base: Bot, config: Config, text_bytes: int) -> float:
     """How often a run that starts from a base reads its conversations."""
-    sizes = ModelConfig.model_validate(base.config["model"]).model_dump()
+    return _passes(_with_sizes(config, base), text_bytes)
+
+
+def _with_sizes(config: Config, base: Bot, but: Mapping[str, Any] | None = None) -> Config:
+    """With the sizes of a base, and in the place of some of these what was chosen."""
+    sizes = ModelConfig.model_validate(base.config["model"]).model_dump() | dict(but or {})
     vocabulary = {"vocabulary": base.tokenizer.vocabulary_size}
-    return _passes(_filled(config, {"model": sizes, "data": vocabulary}), text_bytes)
+    return _filled(config, {"model": sizes, "data": vocabulary})
 
 
 def describe(config: Config, text_bytes: int) -> Iterator[str]:
