@@ -23,9 +23,10 @@ from machine import describe
 from elman.chat.replies import Replier
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
-from elman.evaluate.replies import draw_places, reply_in, states_at
+from elman.evaluate.replies import reply_in
 from elman.model.checkpoint import load_bot
 from elman.model.decoding import Sampling
+from elman.model.places import draw_places, states_at
 from elman.model.ranking import Ranking, Tokens
 from elman.train import Config, train
 

@@ -31,7 +31,7 @@ from elman.data.dataset import Dataset
 from elman.data.order import Layout
 from elman.data.source import BUILT_IN
 from elman.data.stream import Stream
-from elman.data.tokenizer import Tokenizer
+from elman.data.tokenizer import LEARNED, Tokenizer
 from elman.model.checkpoint import load_bot
 from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
@@ -53,14 +53,8 @@ ELMAN: tuple[dict[str, Any], ...] = (
 def parts(
     vocabulary: int, source: str = BUILT_IN, bot: str | None = None
 ) -> tuple[Tokenizer, dict[str, Corpus]]:
-    dataset = Dataset(source, bot=bot)
-    texts = (
-        turn.text
-        for part, each in dataset.parts(True)
-        if part == "train"
-        for turn in each.turns(dataset.bot)
-    )
-    tokenizer = Tokenizer.train(texts, vocabulary)
+    dataset = Dataset(source, bot=bot, keep=True)
+    tokenizer = Tokenizer.train(dataset.texts(True, LEARNED), vocabulary)
     return tokenizer, dataset.encode(tokenizer, True)[0]
 
 

@@ -44,14 +44,13 @@ from elman.evaluate.replies import (
     Pair,
     bleu,
     distinct,
-    draw_places,
     repeated,
     reply_in,
-    states_at,
 )
 from elman.model import retrieval
 from elman.model.checkpoint import load_bot
 from elman.model.decoding import Sampling
+from elman.model.places import draw_places, states_at
 from elman.model.ranking import Ranking, Tokens, likelihoods, log_likelihoods
 from elman.model.scoring import bits_per_byte
 from elman.train import Config, train

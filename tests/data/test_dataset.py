@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from elman.data import dataset
 from elman.data.conversation import Conversation, Message
 from elman.data.dataset import Dataset
 from elman.data.pauses import DEFAULT_GAP
@@ -50,6 +51,33 @@ def test_a_dataset_is_what_the_source_says(make: Make) -> None:
     assert dataset.survey.people == {"Mira Kos": 20, "Tobin": 19, "Ada": 2}
     assert (dataset.gap, dataset.others, dataset.bot) == (None, "user", None)
     assert not dataset.notes.lines()
+
+
+@pytest.mark.parametrize("most", [0, 200, 1 << 25])
+def test_kept_in_memory_they_are_those_that_are_read_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(dataset, "KEPT", most)
+    options: dict[str, Any] = {"bot": "Mira Kos", "redact": True, "drop": ["Ada"], "gap": 3600.0}
+    again, kept = make(**options), make(keep=True, **options)
+    assert list(kept.conversations()) == list(kept.conversations()) == list(again.conversations())
+    assert list(kept.parts(test=True)) == list(again.parts(test=True))
+    Path(kept.path).write_text("", "utf-8")
+    if most > 200:
+        assert list(kept.conversations())
+    else:
+        with pytest.raises(ElmanError, match="empty"):
+            list(kept.conversations())
+
+
+def test_of_much_text_some_messages_of_everybody_are_heard(make: Make) -> None:
+    dataset = make(split="id")
+    learned = [each for part, each in dataset.parts() if part == "train"]
+    every = list(dataset.texts())
+    assert every == [turn.text for each in learned for turn in each.turns(None)]
+    some = list(dataset.texts(most=dataset.survey.text_bytes // 2))
+    assert some == every[::3]
+    assert {"yes", "day"} == {text.split()[0] for text in some[5:]}
 
 
 def test_conversations_without_the_bot_are_left_out_and_counted(make: Make) -> None:

@@ -13,9 +13,9 @@ from elman.data.corpus import Corpus
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.evaluate import choices
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
-from elman.evaluate.replies import draw_places, states_at
 from elman.model import ModelConfig, build
 from elman.model.chatbot import Chatbot
+from elman.model.places import draw_places, states_at
 from elman.model.ranking import Likelihoods
 from elman.model.tokens import TokensChatbot
 

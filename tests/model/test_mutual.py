@@ -12,6 +12,7 @@ from elman.data.dataset import Dataset
 from elman.model.checkpoint import load_bot
 from elman.model.mutual import CHOICES, first_as_good, fitted
 from elman.model.ranking import Ranking
+from elman.model.retrieval import HeldOut
 from elman.train import Config, train
 
 
@@ -52,10 +53,12 @@ def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
 def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) -> None:
     bot = load_bot(folder)
     corpus = Corpus.encode(Dataset(str(chats)).conversations(), bot.tokenizer)
-    found = [fitted(bot.chatbot, bot.tokenizer, corpus, "all") for _ in range(2)]
+    heldout = HeldOut.of(bot.chatbot, corpus, "all")
+    assert heldout is not None
+    found = [fitted(bot.chatbot, bot.tokenizer, heldout) for _ in range(2)]
     assert found[0] == found[1]
     empty = Corpus(corpus.ids[:0], corpus.starts[:1])
-    assert fitted(bot.chatbot, bot.tokenizer, empty, "all") is None
+    assert HeldOut.of(bot.chatbot, empty, "all") is None
 
 
 def test_what_was_given_stays(tmp_path: Path, make_config: Callable[..., Config]) -> None:

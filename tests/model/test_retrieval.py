@@ -16,7 +16,7 @@ from elman.data.source import documents
 from elman.errors import ElmanError
 from elman.model import retrieval
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.retrieval import REPLIES, Bound, ReplyIndex, build, known, overlap
+from elman.model.retrieval import REPLIES, Bound, HeldOut, ReplyIndex, build, known, overlap
 from elman.train import Config, train
 
 
@@ -85,7 +85,8 @@ def test_the_bound_keeps_wrong_answers_as_rare_as_stated() -> None:
 
 def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
     corpus = Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
-    index = build(bot.chatbot, bot.tokenizer, corpus, "bot", 1000, corpus)
+    heldout = HeldOut.of(bot.chatbot, corpus, "bot")
+    index = build(bot.chatbot, bot.tokenizer, corpus, "bot", 1000, heldout)
     assert index is not None
     retrieval.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))
     config = bot.config

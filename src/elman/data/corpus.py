@@ -87,6 +87,11 @@ def encode_parts(
     }
 
 
+def learned_roles(learn_from: str) -> tuple[int, ...]:
+    """The roles whose messages are learned: "bot" for the bot's, "all" for everybody's."""
+    return (ROLES["bot"], ROLES["user"]) if learn_from == "all" else (ROLES["bot"],)
+
+
 def scored(tokens: np.ndarray, learn_from: str) -> np.ndarray:
     """Which tokens count in the loss: text and END of the messages that are learned, (T,) bool.
 
@@ -94,13 +99,9 @@ def scored(tokens: np.ndarray, learn_from: str) -> np.ndarray:
 
     Args:
         tokens: whole messages, (T,).
-        learn_from: "bot" for the bot's messages, "all" for everybody's.
+        learn_from: as for `learned_roles`.
     """
     is_role = (tokens > END) & (tokens < SPECIALS)
     begins = np.maximum.accumulate(np.where(is_role, np.arange(len(tokens)), 0))
-    role = tokens[begins]
-    learned = role == ROLES["bot"]
-    if learn_from == "all":
-        learned |= role == ROLES["user"]
-    counted: np.ndarray = learned & ~is_role
+    counted: np.ndarray = np.isin(tokens[begins], learned_roles(learn_from)) & ~is_role
     return counted

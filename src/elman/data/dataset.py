@@ -1,9 +1,11 @@
 """The conversations of a source as somebody chose to see them: the same ones in every pass."""
 
+import gc
 import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Self
 
@@ -18,11 +20,15 @@ from elman.errors import ElmanError
 
 MOST_KNOWN = 50
 
+KEPT = 1 << 25
+"""Bytes of text up to which conversations that are to be kept are."""
+
 Change = Callable[[Message], Message]
 
 
 class Dataset:
-    """Conversations, surveyed once and read anew in each pass: they never lie in memory at once.
+    """Conversations, surveyed once and read anew in each pass: they never lie in memory at once,
+    but where they are few and are to be kept.
 
     Args:
         path: a file, a folder, an archive, `-` or `chitchat`: see `documents`.
@@ -35,6 +41,7 @@ class Dataset:
         rename: give people pseudonyms, of whom `bot` is told by either name.
         lenient: let `drop` name people who are not there, as in data that came later.
         watch: shown every message during the survey, and not again.
+        keep: hold them in memory after the survey, where they are no more than `KEPT` bytes.
         split: what decides what is held out; of the built-in conversations, "auto" is "id", so that
             figures that were reported for them stay comparable.
 
@@ -56,12 +63,13 @@ class Dataset:
         split: Split = "auto",
         watch: Change | None = None,
         lenient: bool = False,
+        keep: bool = False,
     ) -> None:
         self.path = path
         self.notes = Notes()
         self._documents: list[Document] = documents(path, encoding)
         self.pseudonyms: dict[str, str] = {}
-        found = choose_gap(self._documents)
+        found = None if path == BUILT_IN else choose_gap(self._documents)
         self.gap = found if found is None or gap is None else gap
         self._hides = redact or rename
         self._real = self._count_people(rename or bool(drop) or bot is not None)
@@ -91,6 +99,7 @@ class Dataset:
         if path == BUILT_IN and split == "auto":
             split = "id"
         self.survey = Survey(split)
+        self._kept: list[Conversation] | None = [] if keep else None
         self._survey(self._reads([*changes, *([watch] if watch else [])]))
         several = self.survey.largest_group > 2
         self.others: Others = others or ("names" if several and bot is not None else "user")
@@ -159,7 +168,7 @@ class Dataset:
         def heard(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
             for conversation in conversations:
                 if self._is_heard(conversation):
-                    yield conversation
+                    yield self._keep(conversation)
                 else:
                     self.notes.leave_out(
                         f"{self.bot} says nothing in their conversation",
@@ -167,21 +176,48 @@ class Dataset:
                         len(conversation.messages),
                     )
 
-        for _ in self.survey.texts(heard(read(self._documents, self.notes, reading))):
-            pass
+        with _uncollected():
+            for _ in self.survey.texts(heard(read(self._documents, self.notes, reading))):
+                pass
         if not self.survey.conversations:
             raise ElmanError(f"{self.path}: {self.bot} speaks with nobody in it")
+
+    def _keep(self, conversation: Conversation) -> Conversation:
+        if self.survey.text_bytes > KEPT:
+            self._kept = None
+        if self._kept is not None:
+            self._kept.append(conversation)
+        return conversation
 
     def _is_heard(self, conversation: Conversation) -> bool:
         return self.bot is None or self.bot in conversation.authors
 
     def conversations(self) -> Iterator[Conversation]:
         """All of them, in the order of the source."""
+        if self._kept is not None:
+            return iter(self._kept)
         return filter(self._is_heard, read(self._documents, None, self._reading))
 
     def parts(self, test: bool = False) -> Iterator[tuple[Part, Conversation]]:
         """Each with the part that it belongs to, of train and dev, and test where one is wanted."""
         return self.survey.divide(self.conversations(), test)
+
+    def texts(self, test: bool = False, most: int | None = None) -> Iterator[str]:
+        """What is said in the messages that are learned from.
+
+        Args:
+            test: hold out a test part too.
+            most: of more bytes than that, every so many-th message; an odd number, so that where
+                two people take turns both are heard.
+        """
+        every = 1 if most is None else self.survey.text_bytes // most | 1
+        learned = (
+            turn.text
+            for part, each in self.parts(test)
+            if part == "train"
+            for turn in each.turns(self.bot, self.others)
+        )
+        return islice(learned, 0, None, every)
 
     def encode(self, tokenizer: Tokenizer, test: bool = False) -> tuple[dict[str, Corpus], int]:
         """The parts as the bot sees them, and how many held-out conversations were left out because
@@ -189,7 +225,8 @@ class Dataset:
 
         A part of which nothing would remain stays as it is.
         """
-        parts = encode_parts(self.parts(test), tokenizer, self.bot, self.others)
+        with _uncollected():
+            parts = encode_parts(self.parts(test), tokenizer, self.bot, self.others)
         repeated = 0
         for part in ("dev", "test"):
             if part in parts and "train" in parts:
@@ -198,6 +235,18 @@ class Dataset:
                     repeated += int(near.sum())
                     parts[part] = without(parts[part], near)
         return parts, repeated
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles: messages are many and hold none, and it takes a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _composed(

@@ -25,6 +25,11 @@ SPECIALS: Final = 4
 SMALLEST: Final = SPECIALS + 256
 LARGEST: Final = 65_535
 
+LEARNED: Final = 1 << 22
+"""Bytes of text from which pieces are learned: more takes longer, and finds pieces that are longer
+by a tenth of a percent.
+"""
+
 BEGIN = " "
 """Before every text that is encoded in pieces."""
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
-from elman.evaluate.replies import Place, words
+from elman.evaluate.replies import words
 from elman.model.chatbot import Chatbot
+from elman.model.places import Place
 from elman.model.ranking import Likelihoods, Tokens, likelihoods
 from elman.model.scoring import counts
 

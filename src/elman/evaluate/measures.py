@@ -13,19 +13,17 @@ from elman.evaluate.context import context_gain, gain_by_lag
 from elman.evaluate.replies import (
     Copies,
     Pair,
-    Place,
     Responder,
     bleu,
     distinct,
-    draw_places,
     median_length,
     repeated,
     reply_in,
-    states_at,
     words,
 )
 from elman.model.checkpoint import Bot
 from elman.model.decoding import Sampling
+from elman.model.places import Place, draw_places, states_at
 from elman.model.ranking import Ranking, generated, likelihoods
 from elman.model.scoring import counts, message_nats, subset
 

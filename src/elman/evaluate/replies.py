@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
-import numpy as np
-import torch
-
 from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
-from elman.model.chatbot import Chatbot
-from elman.model.scoring import by_length, counts
+from elman.model.places import Place
 
 Responder = Callable[[State], Sequence[Sequence[int]]]
 """A reply's tokens, without END, for each lane of a state."""
@@ -25,41 +21,6 @@ COPIED = 8
 """Words in a row that make a copy of a line of the training data."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A message of a corpus that answers another: its conversation, and its number in it."""
-
-    conversation: int
-    position: int
-
-
-def draw_places(corpus: Corpus, learn_from: str, number: int, seed: int) -> list[Place]:
-    """Places in which the bot could reply, drawn by seed, in the corpus's order."""
-    places = [
-        Place(index, position)
-        for index in range(len(corpus))
-        for position, message in enumerate(corpus.messages(index))
-        if position > 0 and counts(message, learn_from)
-    ]
-    drawn = np.random.default_rng(seed).permutation(len(places))[:number]
-    return [places[index] for index in sorted(drawn)]
-
-
-def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[Place]) -> State:
-    """The state before each place, (places, size) tensors."""
-    if not places:
-        return chatbot.initial_state(0)
-    histories = [corpus.messages(p.conversation)[: p.position] for p in places]
-    order: list[int] = []
-    parts = []
-    for group in by_length(np.array([sum(map(len, history)) for history in histories])):
-        some = [histories[n] for n in group]
-        parts.append(chatbot.score(some, chatbot.initial_state(len(some)))[1])
-        order += group
-    back = torch.tensor(order).argsort()
-    return tuple(torch.cat(tensors)[back] for tensors in zip(*parts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -84,8 +45,7 @@ def reply_in(
         some = places[begin : begin + LANES]
         said = respond(tuple(tensor[begin : begin + LANES] for tensor in state))
         for place, own in zip(some, said, strict=True):
-            person = corpus.messages(place.conversation)[place.position]
-            pairs.append(Pair(tokenizer.decode(own), tokenizer.decode(person)))
+            pairs.append(Pair(tokenizer.decode(own), tokenizer.decode(place.message(corpus))))
     return pairs
 
 

@@ -94,9 +94,12 @@ def choose_each(
     probabilities = torch.softmax(logits / sampling.temperature, dim=1)
     probabilities[probabilities < sampling.min_p * probabilities.amax(1, keepdim=True)] = 0
     ordered, order = probabilities.sort(dim=1, descending=True)
-    before = ordered.cumsum(1) - ordered
-    ordered[before >= sampling.top_p * ordered.sum(1, keepdim=True)] = 0
-    drawn = order.gather(1, torch.multinomial(ordered, 1, generator=generator)).squeeze(1)
+    upto = ordered.cumsum(1)
+    last = (upto - ordered < sampling.top_p * upto[:, -1:]).sum(1, keepdim=True) - 1
+    # torch.multinomial would draw a random number for every token of the vocabulary.
+    point = upto.gather(1, last) * torch.rand(len(last), 1, generator=generator)
+    place = torch.searchsorted(upto, point, right=True).clamp_(max=last)
+    drawn = order.gather(1, place).squeeze(1)
     return drawn.where(~torch.tensor(likeliest or [False] * len(best)), best).tolist()
 
 

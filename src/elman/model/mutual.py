@@ -5,20 +5,13 @@ fits often. So each bot's own held-out conversations decide: the most is taken o
 words in common with what was really replied.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-import torch
-from torch import Tensor
 
-from elman.bptt import State
-from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 from elman.model.decoding import Sampling
-from elman.model.ranking import Ranking, Tokens, as_drawn, draw, ranked
-from elman.model.retrieval import in_common, replies_among
-from elman.model.scoring import LANES, states_before
+from elman.model.ranking import Ranking, as_drawn, draw, ranked
+from elman.model.retrieval import HeldOut, in_common
 
 CHOICES = (1.0, 0.75, 0.5, 0.25, 0.0)
 
@@ -29,29 +22,23 @@ LONGEST = 60
 """Tokens of a reply that is drawn."""
 
 
-def fitted(
-    chatbot: Chatbot, tokenizer: Tokenizer, heldout: Corpus, learn_from: str
-) -> float | None:
+def fitted(chatbot: Chatbot, tokenizer: Tokenizer, heldout: HeldOut) -> float:
     """`Ranking.mutual` for a bot: the most by which its replies are not further from the real ones
     (F1 of words) than by the best choice, give or take one standard error.
 
     Args:
         chatbot: in evaluation mode.
         tokenizer: its own.
-        heldout: conversations that it has not learned from.
-        learn_from: whose messages are replies, "bot" or "all".
-
-    Returns:
-        None where nobody replies in them.
+        heldout: replies from conversations that it has not learned from, at least one.
     """
-    state, real = _places(chatbot, heldout, learn_from)
-    if not real:
-        return None
+    drawn = np.sort(np.random.default_rng(0).permutation(len(heldout.replies))[:PLACES])
+    real = [heldout.replies[n] for n in drawn]
+    state = tuple(tensor[drawn] for tensor in heldout.state)
     sampling = Sampling(seed=0, longest=LONGEST)
     lanes = draw(chatbot, state, sampling, Ranking().samples, sampling.generator())
     alike = np.zeros((len(CHOICES), len(real)))
-    drawn = as_drawn(chatbot, lanes)
-    for place, ((replies, likely), said) in enumerate(zip(drawn, real, strict=True)):
+    own = as_drawn(chatbot, lanes)
+    for place, ((replies, likely), said) in enumerate(zip(own, real, strict=True)):
         for row, mutual in enumerate(CHOICES):
             best = ranked(replies, likely, mutual)[0]
             alike[row, place] = in_common(tokenizer, best.tokens, said)
@@ -67,16 +54,3 @@ def first_as_good(alike: np.ndarray) -> int:
     lost = alike[alike.mean(1).argmax()] - alike
     error = lost.std(1) / np.sqrt(lost.shape[1])
     return int((lost.mean(1) <= error).argmax())
-
-
-def _places(chatbot: Chatbot, heldout: Corpus, learn_from: str) -> tuple[State, list[Tokens]]:
-    """States before some replies, drawn by a fixed seed, and the replies."""
-    states: list[State] = []
-    real: list[Tokens] = []
-    for at, messages, before in states_before(chatbot, heldout, LANES):
-        rows, said = replies_among(messages, at, learn_from)
-        states.append(tuple(part[rows] for part in before))
-        real += said
-    drawn = np.sort(np.random.default_rng(0).permutation(len(real))[:PLACES])
-    state: Sequence[Tensor] = [torch.cat(parts)[drawn] for parts in zip(*states, strict=True)]
-    return tuple(state), [real[n] for n in drawn]

@@ -23,8 +23,9 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import BASE, Bot, made_by, read_tensors, write_tensors
+from elman.model.places import draw_places, states_at
 from elman.model.ranking import Candidate, Likelihoods, Tokens, log_likelihoods, ranked
-from elman.model.scoring import LANES, counts, states_before
+from elman.model.scoring import counts, states_before
 
 REPLIES = "replies.safetensors"
 FORMAT = 1
@@ -166,13 +167,43 @@ class ReplyIndex:
         )
 
 
+class HeldOut(NamedTuple):
+    """Replies that people gave where the bot has not learned from.
+
+    Args:
+        state: before each of them, (replies, size) tensors.
+        replies: without END.
+    """
+
+    state: State
+    replies: list[Tokens]
+
+    @classmethod
+    def of(cls, chatbot: Chatbot, corpus: Corpus | None, learn_from: str) -> "HeldOut | None":
+        """Some replies of a corpus, drawn by a fixed seed; None where it has none.
+
+        Args:
+            chatbot: in evaluation mode.
+            corpus: conversations that it has not learned from, if there are any.
+            learn_from: whose messages are replies, "bot" or "all".
+        """
+        if corpus is None:
+            return None
+        drawn = draw_places(corpus, learn_from, CALIBRATION, 0)
+        places = [place for place in drawn if is_kept(place.message(corpus))]
+        if not places:
+            return None
+        replies = [tuple(place.message(corpus)[1:-1].tolist()) for place in places]
+        return cls(states_at(chatbot, corpus, places), replies)
+
+
 def build(
     chatbot: Chatbot,
     tokenizer: Tokenizer,
     corpus: Corpus,
     learn_from: str,
     most: int,
-    heldout: Corpus | None = None,
+    heldout: HeldOut | None = None,
     mutual: float = 0.0,
 ) -> ReplyIndex | None:
     """Read conversations and keep their replies.
@@ -183,7 +214,7 @@ def build(
         corpus: what it learns from.
         learn_from: whose messages are replies, "bot" or "all".
         most: replies that are kept, about: of more, conversations are drawn.
-        heldout: conversations to count wrong answers on.
+        heldout: replies to count wrong answers on.
         mutual: as in `Ranking`.
 
     Returns:
@@ -194,7 +225,7 @@ def build(
     numbers: list[int] = []
     known: dict[Tokens, int] = {}
     for at, messages, before in states_before(chatbot, corpus):
-        rows, said = replies_among(messages, at, learn_from)
+        rows, said = _replies_among(messages, at, learn_from)
         if rows:
             states.append(_flat(chatbot, tuple(tensor[rows] for tensor in before)).half())
             numbers += [known.setdefault(tokens, len(known)) for tokens in said]
@@ -215,8 +246,7 @@ def build(
     )
     if heldout is None:
         return index
-    calibration = _calibrate(index, chatbot, tokenizer, heldout, learn_from, mutual)
-    return replace(index, calibration=calibration)
+    return replace(index, calibration=_calibrate(index, chatbot, tokenizer, heldout, mutual))
 
 
 def save(
@@ -275,7 +305,7 @@ def known(bot: Bot, mutual: float, tell: Callable[[str], None]) -> ReplyIndex:
         )
     dataset = Dataset.again(saved)
     parts, _ = dataset.encode(bot.tokenizer, saved["test"])
-    heldout = parts.get("dev")
+    heldout = HeldOut.of(bot.chatbot, parts.get("dev"), saved["learn_from"])
     found = build(
         bot.chatbot,
         bot.tokenizer,
@@ -313,7 +343,12 @@ def in_common(tokenizer: Tokenizer, one: Tokens, other: Tokens) -> float:
     return overlap(said, heard)
 
 
-def replies_among(
+def is_kept(message: np.ndarray) -> bool:
+    """Whether a message is neither empty nor too long to be a reply that is said again."""
+    return 2 < len(message) <= LONGEST + 2
+
+
+def _replies_among(
     messages: list[np.ndarray], at: list[int], learn_from: str
 ) -> tuple[list[int], list[Tokens]]:
     """Which of some messages, by their place in their conversations, are replies to be kept, and
@@ -322,7 +357,7 @@ def replies_among(
     rows = [
         row
         for row, (message, n) in enumerate(zip(messages, at, strict=True))
-        if n > 0 and counts(message, learn_from) and 2 < len(message) <= LONGEST + 2
+        if n > 0 and counts(message, learn_from) and is_kept(message)
     ]
     return rows, [tuple(messages[row][1:-1].tolist()) for row in rows]
 
@@ -371,19 +406,16 @@ def _calibrate(
     index: ReplyIndex,
     chatbot: Chatbot,
     tokenizer: Tokenizer,
-    heldout: Corpus,
-    learn_from: str,
+    heldout: HeldOut,
     mutual: float,
 ) -> Tensor:
-    found: list[tuple[float, float, float]] = []
-    for at, messages, before in states_before(chatbot, heldout, LANES):
-        rows, said = replies_among(messages, at, learn_from)
-        if not rows:
-            continue
-        state = tuple(tensor[rows] for tensor in before)
-        for (answers, alike), real in zip(index.best(chatbot, state, mutual), said, strict=True):
-            right = in_common(tokenizer, answers[0].tokens, real) >= RIGHT
-            found.append((answers[0].score, float(right), alike))
-        if len(found) >= CALIBRATION:
-            break
+    known = index.best(chatbot, heldout.state, mutual)
+    found = [
+        (
+            own.candidates[0].score,
+            float(in_common(tokenizer, own.candidates[0].tokens, real) >= RIGHT),
+            own.alike,
+        )
+        for own, real in zip(known, heldout.replies, strict=True)
+    ]
     return torch.tensor(sorted(found), dtype=torch.float64).reshape(-1, 3).T.contiguous()

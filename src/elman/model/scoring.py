@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from elman.bptt import State
-from elman.data.corpus import Corpus, scored
+from elman.data.corpus import Corpus, learned_roles
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 
@@ -129,7 +129,7 @@ def states_before(
 
 def counts(message: np.ndarray, learn_from: str) -> bool:
     """Whether a message is one that the bot learns to say."""
-    return bool(scored(message[:2], learn_from).any())
+    return int(message[0]) in learned_roles(learn_from)
 
 
 def bits_per_byte(chatbot: Chatbot, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> float:

@@ -228,17 +228,21 @@ class Loop:
     def _learn_to_reply(self) -> None:
         """What the best weights reply best by."""
         bot = load_bot(self._out)
-        dev = self._data.dev
-        if self._config.reply.mutual is None and dev is not None:
-            self._tell("stage", text="comparing replies with people's")
-            mutual = fitted(bot.chatbot, bot.tokenizer, dev, self._config.data.learn_from)
+        fits = self._config.reply.mutual is None
+        if not (fits or self._config.data.replies):
+            return
+        self._tell("stage", text="comparing replies with people's")
+        learn_from = self._config.data.learn_from
+        heldout = retrieval.HeldOut.of(bot.chatbot, self._data.dev, learn_from)
+        if fits and heldout is not None:
+            mutual = fitted(bot.chatbot, bot.tokenizer, heldout)
             reply = self._config.reply.model_copy(update={"mutual": mutual})
             self._config = self._config.model_copy(update={"reply": reply})
             write_file(self._out / CONFIG, self._config.model_dump_json(indent=2) + "\n")
         if self._config.data.replies:
-            self._keep_replies(bot)
+            self._keep_replies(bot, heldout)
 
-    def _keep_replies(self, bot: Bot) -> None:
+    def _keep_replies(self, bot: Bot, heldout: retrieval.HeldOut | None) -> None:
         """Of people, found by the states of the best weights."""
         self._tell("stage", text="keeping people's replies")
         saved = self._config.data
@@ -248,7 +252,7 @@ class Loop:
             self._data.train,
             saved.learn_from,
             saved.replies,
-            self._data.dev,
+            heldout,
             Ranking.of(self._config.model_dump()).mutual,
         )
         if index is not None:

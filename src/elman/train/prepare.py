@@ -1,6 +1,6 @@
 """What a run is trained on: conversations read, held out and encoded."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.expectation import basis, hope
 from elman.data.source import BUILT_IN
-from elman.data.tokenizer import END, Tokenizer
+from elman.data.tokenizer import END, LEARNED, Tokenizer
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import subset
@@ -47,7 +47,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     """Read and encode the conversations; with a new tokenizer, unless one is given."""
     data = config.data
     tell("stage", text=f"reading {data.path}")
-    dataset = Dataset(data.path, data.encoding, bot=data.bot, **data.view())
+    dataset = Dataset(data.path, data.encoding, bot=data.bot, keep=True, **data.view())
     for line in dataset.notes.lines():
         tell("note", text=line)
     survey = dataset.survey
@@ -58,7 +58,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         tell("note", text=basis(survey.text_bytes))
     base = None
     if tokenizer is None:
-        base = _base(config, _texts(dataset, data.test), survey.text_bytes, tell)
+        base = _base(config, dataset.texts(data.test), survey.text_bytes, tell)
         config = choose(config, survey.text_bytes, base)
         for line in describe(config, survey.text_bytes):
             tell("note", text=line)
@@ -66,7 +66,8 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
             tokenizer = base.tokenizer
         else:
             tell("stage", text=f"learning {config.data.vocabulary:,} pieces of text")
-            tokenizer = Tokenizer.train(_texts(dataset, data.test), config.data.vocabulary)
+            texts = dataset.texts(data.test, LEARNED)
+            tokenizer = Tokenizer.train(texts, config.data.vocabulary)
     tell("stage", text="encoding")
     parts, repeated = dataset.encode(tokenizer, data.test)
     if repeated:
@@ -97,13 +98,6 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         config.model_copy(update={"data": config.data.model_copy(update=chosen)}),
         base,
     )
-
-
-def _texts(dataset: Dataset, test: bool) -> Iterator[str]:
-    """The text of every message that is learned from."""
-    for part, each in dataset.parts(test):
-        if part == "train":
-            yield from (turn.text for turn in each.turns(dataset.bot, dataset.others))
 
 
 def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> Bot | None:
