@@ -52,6 +52,39 @@ def test_a_survey_counts_turns_rather_than_messages() -> None:
     assert survey.text_bytes == len("0\n1" + "2" + "3") + len("HiHelloGrüße".encode())
 
 
+@given(st.lists(st.integers(1, 9), min_size=21, max_size=60), st.floats(0.05, 0.8))
+def test_of_more_text_than_can_be_read_the_newest_is_learned(days: list[int], share: float) -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    talks = [
+        Conversation((Message("Mira", "Hi", start + timedelta(days=day)), Message("Tobin", "Ha")))
+        for day in days
+    ]
+    survey = survey_of(talks, "time")
+    if len({*days}) < 3 or survey._threshold(NEWEST) is None:
+        return
+    learned = survey.most(int(share * survey.text_bytes))
+    train = [talk for part, talk in survey.divide(talks) if part == "train"]
+    kept = [talk for talk in train if learned(talk)]
+    left = [talk for talk in train if not learned(talk)]
+    assert kept
+    if left:
+        assert max(talk.start or 0 for talk in left) < min(talk.start or 0 for talk in kept)
+        assert 4 * len(kept) >= int(share * survey.text_bytes), "4 bytes each"
+
+
+def test_without_times_some_conversations_are_learned_by_their_ids() -> None:
+    talks = [Conversation(TALK, str(n)) for n in range(2000)]
+    survey = survey_of(talks)
+    for share in (0.1, 0.5):
+        learned = survey.most(int(share * survey.text_bytes))
+        kept = [talk for talk in talks if learned(talk)]
+        # Three standard deviations of a share of 2,000.
+        assert abs(len(kept) / 2000 - share) < 3 * (share * (1 - share) / 2000) ** 0.5
+        assert len({talk.bucket for talk in kept}) == 20
+    assert all(map(survey.most(None), talks))
+    assert all(map(survey.most(survey.text_bytes), talks))
+
+
 def test_the_first_bucket_is_dev_and_the_second_test_where_wanted() -> None:
     conversations = in_buckets(0, 1, 2, 19, 0, 1)
     assert parts(conversations) == ["dev", "train", "train", "train", "dev", "train"]

@@ -67,6 +67,29 @@ def test_every_bot_can_copy(size: int) -> None:
     assert choose(config(model={"pointer": 0}), size).model.pointer == 0
 
 
+def test_of_much_more_text_than_the_minutes_read_some_is_learned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 2e11)
+    most = [choose(config(), size).data.most_bytes for size in (10**6, 10**7, 10**9)]
+    assert most[:2] == [None, None]
+    assert most[2] is not None
+    assert recipe.FEWEST < most[2] < 10**8
+    assert choose(config(data={"most_bytes": 10**9}), 10**9).data.most_bytes == 10**9
+    epochs = Config.make({"data": {"path": "a"}, "train": {"epochs": 1}})
+    assert choose(epochs, 10**9).data.most_bytes is None
+
+
+def test_a_run_goes_on_with_the_text_that_was_chosen(tmp_path: Path, make_config: Make) -> None:
+    events: Events = []
+    asked = make_config(**{"data.most_bytes": 400})
+    first = train(asked, tmp_path, observers=(lambda kind, facts: events.append((kind, facts)),))
+    assert any("400 bytes of" in facts.get("text", "") for _, facts in events)
+    (start,) = (facts for kind, facts in events if kind == "start")
+    assert 0 < start["conversations"] < len(prepare(make_config(), Tell(())).train)
+    assert resume(tmp_path, budget={"steps": first.steps + 1}).steps == first.steps + 1
+
+
 def test_more_minutes_never_choose_a_smaller_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "product_rate", lambda dtype: 2e11)
     sizes = [

@@ -116,7 +116,16 @@ class Conversation:
     @property
     def bucket(self) -> int:
         """A number from 0 to 19 that depends on the id alone: how held-out data is chosen."""
-        return int(hashlib.sha1(self.id.encode(), usedforsecurity=False).hexdigest(), 16) % 20
+        return self._hashed % 20
+
+    @property
+    def place(self) -> float:
+        """A number from 0 to 1 that depends on the id alone, and not on the bucket."""
+        return (self._hashed // 20) / (2**160 // 20 + 1)
+
+    @property
+    def _hashed(self) -> int:
+        return int(hashlib.sha1(self.id.encode(), usedforsecurity=False).hexdigest(), 16)
 
 
 def named(author: str, text: str) -> str:

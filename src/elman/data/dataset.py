@@ -42,6 +42,7 @@ class Dataset:
         lenient: let `drop` name people who are not there, as in data that came later.
         watch: shown every message during the survey, and not again.
         keep: hold them in memory after the survey, where they are no more than `KEPT` bytes.
+        most_bytes: of text to learn from, of more the newest (`Survey.most`); None: all.
         split: what decides what is held out; of the built-in conversations, "auto" is "id", so that
             figures that were reported for them stay comparable.
 
@@ -64,8 +65,10 @@ class Dataset:
         watch: Change | None = None,
         lenient: bool = False,
         keep: bool = False,
+        most_bytes: int | None = None,
     ) -> None:
         self.path = path
+        self.most_bytes = most_bytes
         self.notes = Notes()
         self._documents: list[Document] = documents(path, encoding)
         self.pseudonyms: dict[str, str] = {}
@@ -107,7 +110,8 @@ class Dataset:
     @classmethod
     def again(cls, saved: Mapping[str, Any]) -> Self:
         """What a bot learned from, as the table `data` of its configuration has it."""
-        names = ("encoding", "bot", "others", "gap", "split", "drop", "redact", "rename")
+        view = ("others", "gap", "split", "drop", "redact", "rename", "most_bytes")
+        names = ("encoding", "bot", *view)
         given = {name: saved[name] for name in names if name in saved}
         return cls(saved["path"], lenient=True, **given)
 
@@ -200,7 +204,10 @@ class Dataset:
 
     def parts(self, test: bool = False) -> Iterator[tuple[Part, Conversation]]:
         """Each with the part that it belongs to, of train and dev, and test where one is wanted."""
-        return self.survey.divide(self.conversations(), test)
+        learned = self.survey.most(self.most_bytes)
+        for part, conversation in self.survey.divide(self.conversations(), test):
+            if part != "train" or learned(conversation):
+                yield part, conversation
 
     def texts(self, test: bool = False, most: int | None = None) -> Iterator[str]:
         """What is said in the messages that are learned from.
@@ -210,7 +217,8 @@ class Dataset:
             most: of more bytes than that, every so many-th message; an odd number, so that where
                 two people take turns both are heard.
         """
-        every = 1 if most is None else self.survey.text_bytes // most | 1
+        size = min(self.survey.text_bytes, self.most_bytes or self.survey.text_bytes)
+        every = 1 if most is None else size // most | 1
         learned = (
             turn.text
             for part, each in self.parts(test)
@@ -219,14 +227,22 @@ class Dataset:
         )
         return islice(learned, 0, None, every)
 
-    def encode(self, tokenizer: Tokenizer, test: bool = False) -> tuple[dict[str, Corpus], int]:
+    def encode(
+        self, tokenizer: Tokenizer, test: bool = False, held_out: int | None = None
+    ) -> tuple[dict[str, Corpus], int]:
         """The parts as the bot sees them, and how many held-out conversations were left out because
         nearly the same is learned from.
 
         A part of which nothing would remain stays as it is.
+
+        Args:
+            tokenizer: what they are encoded with.
+            test: hold out a test part too.
+            held_out: bytes of text after which no more of a held-out part is encoded; None: all is.
         """
+        wanted = self.parts(test) if held_out is None else _first(self.parts(test), held_out)
         with _uncollected():
-            parts = encode_parts(self.parts(test), tokenizer, self.bot, self.others)
+            parts = encode_parts(wanted, tokenizer, self.bot, self.others)
         repeated = 0
         for part in ("dev", "test"):
             if part in parts and "train" in parts:
@@ -235,6 +251,17 @@ class Dataset:
                     repeated += int(near.sum())
                     parts[part] = without(parts[part], near)
         return parts, repeated
+
+
+def _first(
+    parts: Iterable[tuple[Part, Conversation]], held_out: int
+) -> Iterator[tuple[Part, Conversation]]:
+    """Without what of a held-out part comes after so many bytes of text."""
+    sizes: Counter[Part] = Counter()
+    for part, conversation in parts:
+        if part == "train" or sizes[part] < held_out:
+            yield part, conversation
+            sizes[part] += sum(len(message.text.encode()) for message in conversation.messages)
 
 
 @contextmanager

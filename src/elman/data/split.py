@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
@@ -104,13 +104,38 @@ class Survey:
 
         None where that leaves nothing to learn from, or holds out too much.
         """
-        held_out, threshold = 0, None
+        found, held_out = self._newest(share)
+        return found if held_out <= MOST_HELD_OUT * self.turns else None
+
+    def _newest(self, share: float) -> tuple[float | None, int]:
+        """The start from which on conversations hold that share of all turns, and how many these
+        are; None where these are all.
+        """
+        newer, threshold = 0, None
         for start, turns in sorted(zip(self._starts, self._turns, strict=True), reverse=True):
-            if held_out >= share * self.turns and start != threshold:
-                return threshold if held_out <= MOST_HELD_OUT * self.turns else None
-            held_out += turns
+            if newer >= share * self.turns and start != threshold:
+                return threshold, newer
+            newer += turns
             threshold = start
-        return None
+        return None, newer
+
+    def most(self, text_bytes: int | None) -> Callable[[Conversation], bool]:
+        """Tells of conversations that are not held out which ones to learn from, where that many
+        bytes are enough: the newest; without times, some by a hash of the id.
+        """
+        share = 1.0 if text_bytes is None else text_bytes / max(1, self.text_bytes)
+        if share >= 1 or self.conversations == 1:
+            return lambda conversation: True
+        if not self.by_time:
+            return lambda conversation: conversation.place < share
+        _, held_out = self._newest(NEWEST)
+        begin, _ = self._newest(held_out / self.turns + share)
+        return lambda conversation: begin is None or (conversation.start or 0.0) >= begin
+
+    @property
+    def chosen(self) -> str:
+        """Which ones `most` chooses, in words."""
+        return "the newest" if self.by_time else "drawn by a hash"
 
     @property
     def held_out(self) -> str:

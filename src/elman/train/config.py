@@ -42,13 +42,16 @@ class DataConfig(_Section):
     drop: tuple[str, ...] = Field((), description="people whose messages are left out")
     redact: bool = Field(False, description="placeholders in the place of what is private")
     rename: bool = Field(False, description="pseudonyms in the place of people's names")
+    most_bytes: int | None = Field(
+        None, ge=1, description="of text to learn from, of more the newest; None: from the minutes"
+    )
     replies: int = Field(
         MOST, ge=0, description="of people that are kept, to be given again; 0: none"
     )
 
     def view(self) -> dict[str, Any]:
         """How the conversations are seen, as the keywords of a `Dataset`."""
-        names = ("others", "gap", "split", "drop", "redact", "rename")
+        names = ("others", "gap", "split", "drop", "redact", "rename", "most_bytes")
         return {name: getattr(self, name) for name in names}
 
 

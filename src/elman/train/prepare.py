@@ -7,7 +7,7 @@ import numpy as np
 
 from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
-from elman.data.expectation import basis, hope
+from elman.data.expectation import basis, hope, human
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, LEARNED, Tokenizer
 from elman.errors import ElmanError
@@ -16,6 +16,9 @@ from elman.model.scoring import subset
 from elman.train.config import AUTO, Config
 from elman.train.recipe import ENOUGH, choose, describe, passes_from
 from elman.train.runlog import Tell
+
+HELD_OUT, LONGEST_PIECE = 1 << 20, 16
+"""Bytes of each held-out part that are looked at, at least; and of a piece of text, at most."""
 
 SAMPLE = 1 << 20
 """Bytes of text on which tokenizers are compared."""
@@ -62,6 +65,10 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         config = choose(config, survey.text_bytes, base)
         for line in describe(config, survey.text_bytes):
             tell("note", text=line)
+        dataset.most_bytes = config.data.most_bytes
+        if (most := dataset.most_bytes) is not None and most < survey.text_bytes:
+            what = f"{human(most)} of {human(survey.text_bytes)}, {survey.chosen}"
+            tell("note", text=f"learned from are {what} (data.most_bytes)")
         if base is not None:
             tokenizer = base.tokenizer
         else:
@@ -69,7 +76,8 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
             texts = dataset.texts(data.test, LEARNED)
             tokenizer = Tokenizer.train(texts, config.data.vocabulary)
     tell("stage", text="encoding")
-    parts, repeated = dataset.encode(tokenizer, data.test)
+    held_out = max(HELD_OUT, LONGEST_PIECE * config.train.validation_tokens)
+    parts, repeated = dataset.encode(tokenizer, data.test, held_out)
     if repeated:
         tell(
             "note",

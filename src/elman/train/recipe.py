@@ -51,6 +51,11 @@ ENOUGH = 0.4
 that starts from nothing is smaller, reads more, and ends ahead (LOG.md, four sets).
 """
 
+OFTEN, FEWEST = 2.0, 1 << 24
+"""Of more text than that many times what the minutes read, some is chosen; and bytes of it, at
+least: so much is encoded in seconds.
+"""
+
 EFFICIENCY = 0.6
 """Of the rate of products, what a whole step of training reaches."""
 
@@ -69,22 +74,25 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
         ElmanError: where a size was given that is not the base's.
     """
     if base is None:
-        config = _with_replies(_filled(config, _from_scratch(config, text_bytes)))
+        config = _with_limits(_filled(config, _from_scratch(config, text_bytes)), text_bytes)
         return config.model_copy(update={"train": config.train.model_copy(update={"base": None})})
     if config.train.base == AUTO:
         train = config.train.model_copy(update={"base": "base"})
         config = config.model_copy(update={"train": train})
     _check_sizes(config, base)
     chosen = _from_base(text_bytes, config.train.minutes is not None)
-    return _with_replies(_filled(_with_sizes(config, base, chosen["model"]), chosen))
+    return _with_limits(_filled(_with_sizes(config, base, chosen["model"]), chosen), text_bytes)
 
 
-def _with_replies(config: Config) -> Config:
-    """With so many replies kept as the minutes allow."""
+def _with_limits(config: Config, text_bytes: int) -> Config:
+    """With so much text to learn from, and so many replies kept, as the minutes allow."""
     if config.train.minutes is None:
         return config
-    most = int(KEEPING * _bytes_read(config, config.train.minutes) / MESSAGE)
-    return _filled(config, {"data": {"replies": min(max(LEAST, most), MOST)}})
+    read = _bytes_read(config, config.train.minutes)
+    replies = min(max(LEAST, int(KEEPING * read / MESSAGE)), MOST)
+    most = max(FEWEST, int(OFTEN * read))
+    chosen: dict[str, Any] = {"replies": replies, "most_bytes": most if most < text_bytes else None}
+    return _filled(config, {"data": chosen})
 
 
 def _filled(config: Config, chosen: Chosen) -> Config:
