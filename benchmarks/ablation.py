@@ -7,17 +7,16 @@ reading, learning a vocabulary and encoding; scored are bare messages of the dev
 byte. Finished runs are kept in --json, so an interrupted table goes on.
 """
 
-import argparse
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from statistics import mean
 from typing import Any
 from unittest.mock import patch
 
+import runs
 import torch
 from machine import describe
 from minutes import elman_run
@@ -91,29 +90,22 @@ def _counts(counted: bool) -> Iterator[None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=INGREDIENTS, default=list(INGREDIENTS))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="keep finished runs here, and go on with them")
-    arguments = parser.parse_args()
+    options = runs.parser(__doc__)
+    options.add_argument("--minutes", type=float, default=2.0)
+    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--only", nargs="+", choices=INGREDIENTS, default=list(INGREDIENTS))
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), "\n", flush=True)
-    done: dict[str, float] = {}
-    if arguments.json and arguments.json.exists():
-        done = json.loads(arguments.json.read_text("utf-8"))
+    finished = runs.Finished(arguments.json)
 
     def cell(left_out: list[str]) -> str:
         """The mean over the seeds, and half of what lies between the least and the greatest."""
         found = []
         for seed in arguments.seeds:
             key = f"without {', '.join(left_out) or 'nothing'}; {arguments.minutes:g} min; {seed}"
-            if key not in done:
-                done[key] = measured(left_out, arguments.minutes, seed)
-                if arguments.json:
-                    arguments.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
-            found.append(done[key])
+            run = partial(measured, left_out, arguments.minutes, seed)
+            found.append(finished.get(key, run))
         return f"{mean(found):.3f} ± {(max(found) - min(found)) / 2:.3f}"
 
     every = [name for name in INGREDIENTS if name != "adamw"]  # the plainest has it, too

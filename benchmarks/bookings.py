@@ -9,14 +9,15 @@ that it was told, best first, and their telephone numbers (`full`). 1,000 are le
 tried, drawn by seed. A reply is right where it is the expected one to the letter.
 """
 
-import argparse
 import json
 import random
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import runs
 import torch
 from machine import describe
 
@@ -171,19 +172,15 @@ def measured(full: bool, base: str | None, pointer: int, minutes: float) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--kinds", nargs="+", choices=["call", "full"], default=["call", "full"])
-    parser.add_argument("--bases", nargs="+", choices=["base", "none"], default=["base", "none"])
-    parser.add_argument("--pointers", type=int, nargs="+", default=[256, 0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="keep finished runs here, and go on with them")
-    arguments = parser.parse_args()
+    options = runs.parser(__doc__)
+    options.add_argument("--minutes", type=float, default=5.0)
+    options.add_argument("--kinds", nargs="+", choices=["call", "full"], default=["call", "full"])
+    options.add_argument("--bases", nargs="+", choices=["base", "none"], default=["base", "none"])
+    options.add_argument("--pointers", type=int, nargs="+", default=[256, 0])
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), "\n", flush=True)
-    done: dict[str, Any] = {}
-    if arguments.json and arguments.json.exists():
-        done = json.loads(arguments.json.read_text("utf-8"))
+    finished = runs.Finished(arguments.json)
     print(
         f"| bookings | from | pointer | steps | {' | '.join(WAYS)} |\n|{'---|' * (4 + len(WAYS))}"
     )
@@ -191,12 +188,9 @@ def main() -> None:
         for base in arguments.bases:
             for pointer in arguments.pointers:
                 key = f"{kind} {base} {pointer} {arguments.minutes:g}"
-                if key not in done:
-                    start = None if base == "none" else base
-                    done[key] = measured(kind == "full", start, pointer, arguments.minutes)
-                    if arguments.json:
-                        arguments.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
-                row = done[key]
+                start = None if base == "none" else base
+                run = partial(measured, kind == "full", start, pointer, arguments.minutes)
+                row = finished.get(key, run)
                 shares = " | ".join(f"{row[way]:.1%}" for way in WAYS)
                 print(f"| {kind} | {base} | {pointer} | {row['steps']:,} | {shares} |", flush=True)
 

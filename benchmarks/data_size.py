@@ -8,13 +8,14 @@ budget is in steps, so that the speed of the machine changes nothing. Paste the 
 `MEASURED` of elman/data/expectation.py. With --json FILE, finished sizes are kept there.
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import runs
 import torch
 from machine import describe
 
@@ -90,26 +91,19 @@ def replies(bot: Bot, seed: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="in bytes")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="keep finished sizes here, and go on with them")
-    arguments = parser.parse_args()
+    options = runs.parser(__doc__)
+    options.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="in bytes")
+    options.add_argument("--seed", type=int, default=0)
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), flush=True)
     parts: dict[str, list[Conversation]] = {"train": [], "dev": [], "test": []}
     for part, conversation in Dataset(BUILT_IN).parts(test=True):
         parts[part].append(conversation)
-    done: dict[str, Any] = {}
-    if arguments.json and arguments.json.exists():
-        done = json.loads(arguments.json.read_text("utf-8"))
+    finished = runs.Finished(arguments.json)
     for size in arguments.sizes:
-        if str(size) not in done:
-            done[str(size)] = measure(size, parts, arguments.seed)
-        print(json.dumps(done[str(size)]), flush=True)
-        if arguments.json:
-            arguments.json.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+        found = finished.get(str(size), partial(measure, size, parts, arguments.seed))
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

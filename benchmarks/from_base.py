@@ -10,14 +10,15 @@ are those that a bot of its size is expected to make, by which Elman decides whe
 it.
 """
 
-import argparse
 import gzip
 import json
 import tempfile
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import runs
 import torch
 from machine import describe
 
@@ -57,12 +58,13 @@ def score(bot: Bot, test: list[Conversation]) -> float:
 
 
 def measure(
-    learned: Path, test: list[Conversation], size: int, minutes: float, base: str | None, seed: int
+    learned: Path, test: list[Conversation], size: int, minutes: float, seed: int, start: str
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "part.jsonl", Path(folder) / "bot"
         lines = first(learned, size)
         source.write_text("".join(lines), encoding="utf-8")
+        base = None if start == "none" else start
         settings = {"minutes": minutes, "seed": seed, "base": base}
         data_settings = {"path": str(source), "replies": 0}
         values = {"data": data_settings, "train": settings, "reply": {"mutual": 1.0}}
@@ -78,43 +80,35 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, nargs="+", default=[2.0, 10.0])
-    parser.add_argument("--bytes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--files", nargs=2, default=["train.jsonl.gz", "test.jsonl.gz"])
-    parser.add_argument("--tested", type=int, help="test conversations, at most")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="keep finished runs here, and go on with them")
-    arguments = parser.parse_args()
+    options = runs.parser(__doc__)
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--minutes", type=float, nargs="+", default=[2.0, 10.0])
+    options.add_argument("--bytes", type=int, nargs="+", default=list(SIZES))
+    options.add_argument("--files", nargs=2, default=["train.jsonl.gz", "test.jsonl.gz"])
+    options.add_argument("--tested", type=int, help="test conversations, at most")
+    options.add_argument("--seed", type=int, default=0)
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), "\n", flush=True)
-    done: dict[str, Any] = {}
-    if arguments.json and arguments.json.exists():
-        done = json.loads(arguments.json.read_text("utf-8"))
+    finished = runs.Finished(arguments.json)
     learned, tested = (arguments.data / name for name in arguments.files)
     test = conversations(tested, arguments.tested)
-    if "untouched" not in done:
-        done["untouched"] = {"bits_per_byte": round(score(load_bot("base"), test), 4)}
-    untouched = done["untouched"]["bits_per_byte"]
+    untouched = finished.get("untouched", lambda: round(score(load_bot("base"), test), 4))
     print(f"the base, untouched: {untouched:.3f} bits per byte\n")
     print("| text | minutes | passes | from nothing | from the base | better than the better |")
     print("|---|---|---|---|---|---|")
     for size in arguments.bytes:
         for minutes in arguments.minutes:
-            bits = {}
-            for base in (None, "base"):
-                name = f"{size} {minutes:g} {base or 'none'} {arguments.seed}"
-                if name not in done:
-                    done[name] = measure(learned, test, size, minutes, base, arguments.seed)
-                    if arguments.json:
-                        arguments.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
-                bits[base] = done[name]["bits_per_byte"]
-            better = 1 - bits["base"] / min(untouched, bits[None])
+            run = partial(measure, learned, test, size, minutes, arguments.seed)
+            nothing, base = (
+                finished.get(f"{size} {minutes:g} {start} {arguments.seed}", partial(run, start))
+                for start in ("none", "base")
+            )
+            bits = [each["bits_per_byte"] for each in (nothing, base)]
+            better = 1 - bits[1] / min(untouched, bits[0])
             print(
-                f"| {size / 1000:g} KB | {minutes:g} | {done[name]['passes']:g} | "
-                f"{bits[None]:.3f} | {bits['base']:.3f} | {better:.1%} |",
+                f"| {size / 1000:g} KB | {minutes:g} | {base['passes']:g} | "
+                f"{bits[0]:.3f} | {bits[1]:.3f} | {better:.1%} |",
                 flush=True,
             )
 

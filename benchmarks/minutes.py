@@ -10,15 +10,16 @@ vocabulary and encoding. Finished runs are kept in --json, and what the search f
 file, so an interrupted run goes on.
 """
 
-import argparse
 import json
 import tempfile
 import time
+from functools import partial
 from math import log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import runs
 import torch
 from machine import describe
 from peers import PEERS, Network, Peer
@@ -181,21 +182,17 @@ def best(name: str) -> dict[str, Any]:
 
 def main() -> None:
     names = ["elman", *PEERS]
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 3.0, 10.0])
-    parser.add_argument("--only", nargs="+", choices=names, default=names)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--search", action="store_true", help="run the trials instead")
-    parser.add_argument("--json", type=Path, help="keep finished runs here, and go on with them")
-    arguments = parser.parse_args()
+    options = runs.parser(__doc__)
+    options.add_argument("--minutes", type=float, nargs="+", default=[1.0, 3.0, 10.0])
+    options.add_argument("--only", nargs="+", choices=names, default=names)
+    options.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options.add_argument("--search", action="store_true", help="run the trials instead")
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), "\n", flush=True)
     if arguments.search:
         return search(arguments.only, 3.0)
-    done: dict[str, Any] = {}
-    if arguments.json and arguments.json.exists():
-        done = json.loads(arguments.json.read_text("utf-8"))
+    finished = runs.Finished(arguments.json)
     head = "".join(f" {minutes:g} min |" for minutes in arguments.minutes)
     print(f"| model | parameters |{head}\n|---|---|{'---|' * len(arguments.minutes)}")
     for name in arguments.only:
@@ -203,13 +200,10 @@ def main() -> None:
         for minutes in arguments.minutes:
             bits = []
             for seed in arguments.seeds:
-                key = f"{name} {minutes:g} {seed}"
-                if key not in done:
-                    done[key] = run(name, best(name), minutes, seed)
-                    if arguments.json:
-                        arguments.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
-                bits.append(done[key]["test"])
-                parameters = done[key]["parameters"]
+                made = partial(run, name, best(name), minutes, seed)
+                found = finished.get(f"{name} {minutes:g} {seed}", made)
+                bits.append(found["test"])
+                parameters = found["parameters"]
             row += f" {sum(bits) / len(bits):.3f} |"
         title = "Elman" if name == "elman" else PEERS[name].title
         print(f"| {title} | {parameters / 1e6:.1f}M |{row}", flush=True)

@@ -13,8 +13,6 @@ word in the training part; `cost` is how many bits a byte of what is said is wor
 itself.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import runs
 import torch
 from machine import describe
 from minutes import best, hidden_states, parts, peer_trained
@@ -241,20 +240,16 @@ def peer_hits(model: Network, corpus: Corpus, places: Any, learn_from: str) -> f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    options = runs.parser(__doc__)
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--minutes", type=float, default=10.0)
+    options.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     starts = ["none", "base", "untouched", "transformer"]
-    parser.add_argument("--only", nargs="+", choices=starts, default=starts)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="keep finished runs here, and go on with them")
-    arguments = parser.parse_args()
+    options.add_argument("--only", nargs="+", choices=starts, default=starts)
+    arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), "\n", flush=True)
-    done: dict[str, Any] = {}
-    if arguments.json and arguments.json.exists():
-        done = json.loads(arguments.json.read_text("utf-8"))
+    finished = runs.Finished(arguments.json)
     heads = "set | from | reply | exact | BLEU | hits@1 of 10 | by likelihood | distinct-2 | "
     heads += "repeated | cost"
     print(f"| {heads} |\n|{'---|' * 10}")
@@ -264,15 +259,12 @@ def main() -> None:
             if start not in SETS[name].starts:
                 continue
             key = f"{name} {start} {arguments.minutes:g}"
-            if key not in done:
-                done[key] = (
-                    peer_run(arguments.data, name, arguments.minutes)
-                    if start == "transformer"
-                    else elman_run(arguments.data, name, start, arguments.minutes)
-                )
-                if arguments.json:
-                    arguments.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
-            for way, row in done[key].items():
+            run = (
+                partial(peer_run, arguments.data, name, arguments.minutes)
+                if start == "transformer"
+                else partial(elman_run, arguments.data, name, start, arguments.minutes)
+            )
+            for way, row in finished.get(key, run).items():
                 print(
                     f"| {name} | {start} | {way} | {row['exact_match']:.1%} | {row['bleu']:.1f} | "
                     f"{_share(row.get('hits_at_1'))} | {_share(row['hits_at_1_likelihood'])} | "
