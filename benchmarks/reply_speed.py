@@ -25,7 +25,8 @@ from elman.data.tokenizer import END, SPECIALS
 from elman.model.checkpoint import load_bot
 from elman.model.decoding import Sampling
 from elman.model.ranking import Ranking, generated
-from elman.model.retrieval import DIRECTIONS, ReplyIndex
+from elman.model.reply_index import ReplyIndex
+from elman.model.retrieval import DIRECTIONS
 
 TOKENS = 20
 MESSAGES = 20

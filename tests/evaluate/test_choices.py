@@ -57,11 +57,16 @@ def test_a_hit_is_the_real_reply_ranked_first() -> None:
     assert hits_by_likelihood(found, 2).tolist() == [True], "only the first two compete"
 
 
-def test_states_at_places_are_those_of_reading_up_to_them() -> None:
+@pytest.mark.parametrize("memory", ["tokens", "messages"])
+@pytest.mark.parametrize("pointer", [0, 4])
+def test_states_at_places_are_those_of_reading_up_to_them(memory: str, pointer: int) -> None:
     torch.manual_seed(0)
-    chatbot = build(ModelConfig(hidden_size=8, layers=2), TOKENIZER.vocabulary_size).eval()
+    values = {"hidden_size": 8, "layers": 2, "memory": memory, "pointer": pointer}
+    config = ModelConfig.model_validate(values)
+    chatbot = build(config, TOKENIZER.vocabulary_size).eval()
     corpus = corpus_of([["a", "b", "cc"], ["abc", "c", "a", "b"], ["b", "a"]])
     places = draw_places(corpus, "all", 5, 1)
+    places.append(places[0])
     together = states_at(chatbot, corpus, places)
     for row, place in enumerate(places):
         history = corpus.messages(place.conversation)[: place.position]

@@ -1,6 +1,7 @@
 """How much is taken off a reply for fitting everywhere, by a bot's own held-out conversations."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.model.checkpoint import load_bot
 from elman.model.mutual import CHOICES, first_as_good, fitted
+from elman.model.places import HeldOut
 from elman.model.ranking import Ranking
-from elman.model.retrieval import HeldOut
-from elman.train import Config, train
+from elman.train import Config, replying, resume, train
 
 
 def test_the_most_that_costs_nothing_is_taken_off() -> None:
@@ -50,6 +51,16 @@ def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
     assert Ranking.of({}) == Ranking()
 
 
+def test_it_is_found_again_when_a_run_that_goes_on_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "ann"
+    shutil.copytree(folder, out)
+    monkeypatch.setattr(replying, "fitted", lambda *given: 0.125)
+    resume(out, budget={"steps": 21})
+    assert Ranking.of(load_bot(out).config).mutual == 0.125
+
+
 def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) -> None:
     bot = load_bot(folder)
     corpus = Corpus.encode(Dataset(str(chats)).conversations(), bot.tokenizer)
@@ -64,4 +75,5 @@ def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) 
 def test_what_was_given_stays(tmp_path: Path, make_config: Callable[..., Config]) -> None:
     out = tmp_path / "ann"
     train(make_config(**{"train.steps": 2, "reply.mutual": 0.1}), out)
+    resume(out, budget={"steps": 3})
     assert Ranking.of(load_bot(out).config).mutual == 0.1

@@ -16,7 +16,9 @@ from elman.data.source import documents
 from elman.errors import ElmanError
 from elman.model import retrieval
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.retrieval import REPLIES, Bound, HeldOut, ReplyIndex, build, known, overlap
+from elman.model.places import HeldOut
+from elman.model.reply_index import Bound, ReplyIndex
+from elman.model.retrieval import REPLIES, build, known, overlap
 from elman.train import Config, train
 
 

@@ -13,7 +13,7 @@ from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
 from elman.model.decoding import Sampling, reply, say
 from elman.model.ranking import Ranking, Tokens, fresh, generated
-from elman.model.retrieval import Bound, Known, ReplyIndex
+from elman.model.reply_index import Bound, Known, ReplyIndex
 
 ReplyFrom = Literal["generate", "data", "best"]
 Origin = Literal["generate", "data", "unsure"]

@@ -108,13 +108,7 @@ def learned_texts(bot: "Bot") -> tuple[Iterator[str] | None, list[str]]:
     saved = bot.config["data"]
     if fingerprint(saved["path"]) is None:
         return None, ["what it learned from is not here: nothing is said of what it copies"]
-    dataset = Dataset.again(saved)
-    return (
-        turn.text
-        for part, each in dataset.parts(saved["test"])
-        if part == "train"
-        for turn in each.turns(dataset.bot, dataset.others)
-    ), []
+    return Dataset.again(saved).texts(saved["test"]), []
 
 
 def read_for(

@@ -10,8 +10,9 @@ import numpy as np
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 from elman.model.decoding import Sampling
+from elman.model.places import HeldOut
 from elman.model.ranking import Ranking, as_drawn, draw, ranked
-from elman.model.retrieval import HeldOut, in_common
+from elman.model.retrieval import in_common
 
 CHOICES = (1.0, 0.75, 0.5, 0.25, 0.0)
 

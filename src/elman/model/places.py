@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +10,14 @@ import torch
 from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.model.chatbot import Chatbot
+from elman.model.ranking import Tokens
 from elman.model.scoring import by_length, counts
+
+LONGEST = 200
+"""Tokens of a reply; longer ones are not kept."""
+
+HELD_OUT = 200
+"""Held-out replies with which a bot's own are compared."""
 
 
 @dataclass(frozen=True)
@@ -62,3 +70,38 @@ def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[Place]) -> Stat
             found.append(state)
     order = [rows[place] for place in places]
     return tuple(torch.cat(tensors)[order] for tensors in zip(*found, strict=True))
+
+
+class HeldOut(NamedTuple):
+    """Replies that people gave where the bot has not learned from.
+
+    Args:
+        state: before each of them, (replies, size) tensors.
+        replies: without END.
+    """
+
+    state: State
+    replies: list[Tokens]
+
+    @classmethod
+    def of(cls, chatbot: Chatbot, corpus: Corpus | None, learn_from: str) -> "HeldOut | None":
+        """Some replies of a corpus, drawn by a fixed seed; None where it has none.
+
+        Args:
+            chatbot: in evaluation mode.
+            corpus: conversations that it has not learned from, if there are any.
+            learn_from: whose messages are replies, "bot" or "all".
+        """
+        if corpus is None:
+            return None
+        drawn = draw_places(corpus, learn_from, HELD_OUT, 0)
+        places = [place for place in drawn if is_reply(place.message(corpus))]
+        if not places:
+            return None
+        replies = [tuple(place.message(corpus)[1:-1].tolist()) for place in places]
+        return cls(states_at(chatbot, corpus, places), replies)
+
+
+def is_reply(message: np.ndarray) -> bool:
+    """Whether a message is neither empty nor too long to be a reply that is said again."""
+    return 2 < len(message) <= LONGEST + 2

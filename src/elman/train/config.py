@@ -125,6 +125,7 @@ class ReplyConfig(_Section):
         description="how much less a reply is worth for fitting everywhere; None: as replies to "
         "held-out conversations say when training ends",
     )
+    fitted: bool = Field(False, description="whether that was found so; filled in")
 
 
 UNFOLD: dict[str, int] = {"steps": 64, "messages": 5}

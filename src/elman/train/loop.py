@@ -9,19 +9,16 @@ from typing import Any
 import torch
 
 from elman.bptt import State
-from elman.data.files import write_file
 from elman.data.order import Layout
-from elman.data.tokenizer import END
 from elman.errors import ElmanError
-from elman.model import build, retrieval
-from elman.model.checkpoint import CONFIG, WEIGHTS, Bot, load_bot, save_weights, write_tensors
+from elman.model import build
+from elman.model.checkpoint import CONFIG, WEIGHTS, save_weights, write_tensors
 from elman.model.embeddings import begin_with
-from elman.model.mutual import fitted
-from elman.model.ranking import Ranking
 from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
 from elman.train.optim import make_optimizer
 from elman.train.prepare import Data
+from elman.train.replying import learn_to_reply, tokens_read
 from elman.train.runlog import LOG, RunLog, Tell, Watcher
 from elman.train.samples import Samples
 from elman.train.schedule import Budget, rate
@@ -35,11 +32,8 @@ GAIN = 0.01
 VALIDATING = 0.05
 """Of a budget in minutes, what validations take at most: in short ones there are fewer."""
 
-AFTER, COMPARED = 0.15, 50_000
-"""Of a budget in minutes, what is reserved at most for what is done with the best weights when
-learning has ended; and tokens that are read to find out how much of a reply's likelihood is taken
-off, and as many to count wrong answers.
-"""
+AFTER = 0.15
+"""Of a budget in minutes, what is reserved at most for learning to reply when this has ended."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +140,7 @@ class Loop:
         try:
             result = self._loop(stop)
             if result.reason != "interrupted":
-                self._learn_to_reply()
+                learn_to_reply(self._config, self._out, self._data, self._tell)
                 result = replace(result, seconds=self._seconds())
             self._tell("end", **vars(result))
             return result
@@ -225,39 +219,6 @@ class Loop:
         self._budget.begin(**self._done())
         self._validated, self._before, self._round_began = 0, before, self._seconds()
 
-    def _learn_to_reply(self) -> None:
-        """What the best weights reply best by."""
-        bot = load_bot(self._out)
-        fits = self._config.reply.mutual is None
-        if not (fits or self._config.data.replies):
-            return
-        self._tell("stage", text="comparing replies with people's")
-        learn_from = self._config.data.learn_from
-        heldout = retrieval.HeldOut.of(bot.chatbot, self._data.dev, learn_from)
-        if fits and heldout is not None:
-            mutual = fitted(bot.chatbot, bot.tokenizer, heldout)
-            reply = self._config.reply.model_copy(update={"mutual": mutual})
-            self._config = self._config.model_copy(update={"reply": reply})
-            write_file(self._out / CONFIG, self._config.model_dump_json(indent=2) + "\n")
-        if self._config.data.replies:
-            self._keep_replies(bot, heldout)
-
-    def _keep_replies(self, bot: Bot, heldout: retrieval.HeldOut | None) -> None:
-        """Of people, found by the states of the best weights."""
-        self._tell("stage", text="keeping people's replies")
-        saved = self._config.data
-        index = retrieval.build(
-            bot.chatbot,
-            bot.tokenizer,
-            self._data.train,
-            saved.learn_from,
-            saved.replies,
-            heldout,
-            Ranking.of(self._config.model_dump()).mutual,
-        )
-        if index is not None:
-            retrieval.save(self._out, index, bot.chatbot, bot.tokenizer, saved.path)
-
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         if facts["corpus"] != self._data.train.digest:
@@ -317,7 +278,8 @@ class Loop:
             )
             a_token = (self._seconds() - begin) / len(self._data.dev.ids)
             self._keeping = min(
-                self._to_read() * a_token, AFTER * 60 * (self._config.train.minutes or 0)
+                tokens_read(self._config, self._data) * a_token,
+                AFTER * 60 * (self._config.train.minutes or 0),
             )
             best = self._best is None or found < self._best
             self._worse = 0 if best else self._worse + 1
@@ -336,15 +298,6 @@ class Loop:
         self._save(finished=finished)
         self._checked = self._seconds()
         self._budget.reserve = self._checked - begin + self._keeping
-
-    def _to_read(self) -> int:
-        """Tokens that will be read to learn how to reply, by and large: what stands before each of
-        people's replies, and each by itself; and those that are compared.
-        """
-        train, replies = self._data.train, self._config.data.replies
-        compared = ((replies > 0) + (self._config.reply.mutual is None)) * COMPARED
-        messages = int((train.ids == END).sum())
-        return compared + 2 * len(train.ids) * min(replies, messages) // max(1, messages)
 
     def _save_weights(self) -> None:
         save_weights(self._out, self.trainer.chatbot, self._data.tokenizer)

@@ -1,0 +1,144 @@
+"""Replies that were really given, found by the state of the conversation in which they were.
+
+Where a bot must not invent, it says what somebody said. The state after a message is compared with
+the states in which the known replies were given; the net then ranks the replies of the nearest as
+it ranks its own (`elman.model.ranking`).
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from elman.bptt import State
+from elman.model.chatbot import Chatbot
+from elman.model.ranking import Candidate, Likelihoods, Tokens, log_likelihoods, ranked
+
+NEAREST = 16
+"""Different replies that the net ranks."""
+
+UNLIKE, FARTHER = 0.02, 2.0
+"""An answer is not dared where the nearest known place is twice as far as it is for all but 2 % of
+the held-out places: nothing like it was ever asked.
+"""
+
+
+class Near(NamedTuple):
+    """Different replies of the places nearest to a state, by number, and how much the nearest of
+    them is like it: the cosine of the angle between them.
+    """
+
+    replies: list[int]
+    alike: float
+
+
+class Known(NamedTuple):
+    """What could be answered, the best first, and how much the nearest known place is like it."""
+
+    candidates: list[Candidate]
+    alike: float
+
+
+class Bound(NamedTuple):
+    """What the score of an answer, and the likeness of the nearest known place, must reach."""
+
+    score: float
+    alike: float
+
+    def reached(self, score: float, alike: float) -> bool:
+        return score >= self.score and alike >= self.alike
+
+
+@dataclass(frozen=True)
+class ReplyIndex:
+    """Known replies, and where they were given.
+
+    Args:
+        centre: of the states, (S,), which are all the numbers of a state side by side.
+        directions: (S, D) of the centred states, what is kept of them.
+        places: (N, D) float16, of length 1: where replies were given.
+        reply: (N,) int32, which of the different replies was given there.
+        replies: different replies, R of them, without END.
+        alone: (R,) float64, log p of each where nothing was said before, in nats.
+        calibration: (3, C) of held-out places: the score of what is answered there, rising; whether
+            it was right; and how much the nearest place is like it.
+    """
+
+    centre: Tensor
+    directions: Tensor
+    places: Tensor
+    reply: Tensor
+    replies: list[Tokens]
+    alone: Tensor
+    calibration: Tensor
+
+    def nearest(self, chatbot: Chatbot, state: State, number: int = NEAREST) -> list[Near]:
+        """For each lane of a state the different replies of the nearest places, nearest first."""
+        vectors = (flat(chatbot, state) - self.centre) @ self.directions
+        wanted = unit(vectors).to(self.places.dtype)
+        found = []
+        for alike in (self.places @ wanted.T).T:
+            best = alike.topk(min(8 * number, len(alike)))
+            different = list(dict.fromkeys(self.reply[best.indices].tolist()))
+            found.append(Near(different[:number], float(best.values[0])))
+        return found
+
+    def best(self, chatbot: Chatbot, state: State, mutual: float) -> list[Known]:
+        """For each lane of a state what could be answered."""
+        near = self.nearest(chatbot, state)
+        rows = [row for row, own in enumerate(near) for _ in own.replies]
+        replies = [self.replies[n] for own in near for n in own.replies]
+        given = log_likelihoods(chatbot, replies, state, rows)
+        found = []
+        for (numbers, alike), own in zip(
+            near, given.split([len(each.replies) for each in near]), strict=True
+        ):
+            said = [self.replies[n] for n in numbers]
+            lengths = torch.tensor([len(tokens) + 1 for tokens in said])
+            likely = Likelihoods(own, self.alone[numbers], lengths)
+            found.append(Known(ranked(said, likely, mutual), alike))
+        return found
+
+    def bound(self, wrong: float) -> Bound | None:
+        """What an answer must reach so that at most that share of held-out ones was wrong.
+
+        None where even the surest answers are wrong more often, or nothing could be held out.
+        """
+        scores, right, alike = self.calibration
+        # Share of right ones among those from each score on.
+        above = right.flip(0).cumsum(0).flip(0) / torch.arange(len(right), 0, -1)
+        enough = (above >= 1 - wrong).nonzero()
+        if not len(enough):
+            return None
+        first = int(enough[0, 0])
+        farthest = 1 - float(alike.quantile(UNLIKE))
+        # Where all of them will do, the lowest is no bound: the next may be lower and as right.
+        return Bound(float(scores[first]) if first else -inf, 1 - FARTHER * farthest)
+
+    def answered(self, bound: Bound) -> float:
+        """The share of held-out places at which an answer reaches a bound."""
+        scores, _, alike = self.calibration
+        return float(((scores >= bound.score) & (alike >= bound.alike)).double().mean())
+
+    def doubts(self) -> str:
+        """How often answers are wrong, in words."""
+        right = self.calibration[1]
+        if not len(right):
+            return "nothing is held out to count wrong answers on"
+        surest = right[-max(1, len(right) // 10) :]
+        return (
+            f"of {len(right)} held-out answers {1 - float(right.mean()):.0%} were wrong, of the "
+            f"surest tenth {1 - float(surest.mean()):.0%}"
+        )
+
+
+def flat(chatbot: Chatbot, state: State) -> Tensor:
+    """The layers' part of a state: a pointer's record is words, and no summary of them."""
+    layers = chatbot.through_time.state_spec("")
+    return torch.cat([tensor.float() for tensor in state[: len(layers)]], 1)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors, dim=1)

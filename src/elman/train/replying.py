@@ -1,0 +1,68 @@
+"""What is done with the best weights when learning has ended: what they reply best by."""
+
+from pathlib import Path
+
+from elman.data.files import write_file
+from elman.data.tokenizer import END
+from elman.model import retrieval
+from elman.model.checkpoint import CONFIG, load_bot
+from elman.model.mutual import fitted
+from elman.model.places import HeldOut
+from elman.model.ranking import Ranking
+from elman.train.config import Config
+from elman.train.prepare import Data
+from elman.train.runlog import Tell
+
+COMPARED = 50_000
+"""Tokens that are read to find out how much of a reply's likelihood is taken off, and as many to
+count wrong answers.
+"""
+
+
+def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
+    """Find by held-out replies how one is chosen, for the folder's configuration; and keep replies
+    of people there, found by their states.
+
+    Args:
+        config: of the run; what is given in it stays.
+        out: the run directory, with the best weights.
+        data: what was learned and held out.
+        tell: told what is done.
+    """
+    reply, saved = config.reply, config.data
+    fits = reply.mutual is None or reply.fitted
+    if not (fits or saved.replies):
+        return
+    bot = load_bot(out)
+    tell("stage", text="comparing replies with people's")
+    heldout = HeldOut.of(bot.chatbot, data.dev, saved.learn_from)
+    if fits and heldout is not None:
+        found = {"mutual": fitted(bot.chatbot, bot.tokenizer, heldout), "fitted": True}
+        config = config.model_copy(update={"reply": reply.model_copy(update=found)})
+        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
+    if not saved.replies:
+        return
+    tell("stage", text="keeping people's replies")
+    mutual = Ranking.of(config.model_dump()).mutual
+    index = retrieval.build(
+        bot.chatbot,
+        bot.tokenizer,
+        data.train,
+        saved.learn_from,
+        saved.replies,
+        heldout,
+        mutual,
+    )
+    if index is not None:
+        retrieval.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
+
+
+def tokens_read(config: Config, data: Data) -> int:
+    """How many tokens that reads, by and large: what stands before each of people's replies, and
+    each by itself; and those that are compared.
+    """
+    replies = config.data.replies
+    fits = config.reply.mutual is None or config.reply.fitted
+    compared = ((replies > 0) + fits) * COMPARED
+    messages = int((data.train.ids == END).sum())
+    return compared + 2 * len(data.train.ids) * min(replies, messages) // max(1, messages)
