@@ -143,9 +143,7 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
             }
             train(Config.make(settings), Path(out))
         bot = load_bot(path)
-        index = (
-            None if path == "base" else retrieval.known(bot, Ranking.of(bot.config).mutual, print)
-        )
+        index = None if path == "base" else retrieval.known(bot, print)
     corpus = heldout(data, name, bot.tokenizer)
     places = draw_places(corpus, task.learn_from, REPLIES, 0)
     state = states_at(bot.chatbot, corpus, places)

@@ -85,7 +85,7 @@ def main() -> None:
         if number <= arguments.most:
             index = index_of(number, state, bot.tokenizer.vocabulary_size)
             search = milliseconds(partial(index.nearest, bot.chatbot, state), arguments.times)
-            whole = milliseconds(partial(index.best, bot.chatbot, state, 1.0), arguments.times)
+            whole = milliseconds(partial(index.best, bot.chatbot, state), arguments.times)
             print(f"| found among {number:,}, then ranked | {whole:.0f} |")
             print(f"| of that, the search | {search:.0f} |")
 

@@ -14,7 +14,7 @@ from elman.data.files import write_file
 from elman.data.readers import read
 from elman.data.source import documents
 from elman.errors import ElmanError
-from elman.model import retrieval
+from elman.model import reply_index, retrieval
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.places import HeldOut
 from elman.model.reply_index import Bound, ReplyIndex
@@ -47,22 +47,49 @@ def questions(bot: Bot, *texts: str) -> tuple[torch.Tensor, ...]:
 
 
 def test_it_answers_with_what_somebody_answered(bot: Bot, told: list[str], chats: Path) -> None:
-    index = known(bot, 0.5, told.append)
+    index = known(bot, told.append)
     assert not told, "training has kept it"
     state = questions(bot, "what is 2 plus 1?", "what is 2 plus 2?")
-    said = [each.candidates[0].tokens for each in index.best(bot.chatbot, state, 0.5)]
+    said = [each.candidates[0].tokens for each in index.best(bot.chatbot, state)]
     assert [bot.tokenizer.decode(tokens) for tokens in said] == ["it is 3, Bob.", "it is 4, Bob."]
     every = {bot.tokenizer.decode(tokens) for tokens in index.replies}
     assert every == {f"it is {n}, Bob." for n in range(9)}, "each is there once"
     assert len(index.places) == len(index.reply) > len(index.replies)
 
 
+def test_what_was_given_further_away_is_worth_less(
+    bot: Bot, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = known(bot, told.append)
+    state = questions(bot, "what is 2 plus 1?", "what is 3 plus 3?", "zzz qqq xxx")
+    orders = []
+    for far in (0.0, 1e9):
+        monkeypatch.setattr(reply_index, "FAR", far)
+        likes = []
+        for near, found in zip(
+            index.nearest(bot.chatbot, state), index.best(bot.chatbot, state), strict=True
+        ):
+            alike = dict(zip(near.replies, near.alike.tolist(), strict=True))
+            assert found.alike == max(alike.values())
+            numbers = [index.replies.index(each.tokens) for each in found.candidates]
+            likes.append(
+                [
+                    alike[n]
+                    for n, each in zip(numbers, found.candidates, strict=True)
+                    if not each.certain
+                ]
+            )
+        orders.append(likes)
+    assert orders[1] == [sorted(own, reverse=True) for own in orders[1]], "the nearest first"
+    assert orders[0] != orders[1], "by the net's taste another order"
+
+
 def test_what_was_never_asked_is_unlike_what_was(bot: Bot, told: list[str]) -> None:
-    index = known(bot, 0.5, told.append)
+    index = known(bot, told.append)
     bound = index.bound(0.1)
     assert bound is not None
     state = questions(bot, "what is 2 plus 1?", "zzz qqq xxx")
-    asked, strange = index.best(bot.chatbot, state, 0.5)
+    asked, strange = index.best(bot.chatbot, state)
     assert bound.reached(asked.candidates[0].score, asked.alike)
     assert not bound.reached(strange.candidates[0].score, strange.alike)
 
@@ -92,7 +119,7 @@ def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
     assert index is not None
     retrieval.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))
     config = bot.config
-    again = known(Bot(bot.chatbot, bot.tokenizer, config, tmp_path), 0.0, pytest.fail)
+    again = known(Bot(bot.chatbot, bot.tokenizer, config, tmp_path), pytest.fail)
     assert again.replies == index.replies
     for name in ("centre", "directions", "places", "reply", "alone", "calibration"):
         assert torch.equal(getattr(again, name), getattr(index, name)), name
@@ -117,26 +144,26 @@ def test_made_again_where_weights_or_conversations_are_others(
     config["data"]["path"] = str(data)
     write_file(own / "config.json", json.dumps(config))
     bot = load_bot(own)
-    known(bot, 0.0, told.append)
+    known(bot, told.append)
     assert "the conversations changed since" in told.pop()
-    known(bot, 0.0, pytest.fail)
+    known(bot, pytest.fail)
     data.write_text(data.read_text("utf-8") + "\n\nBob: hello\nAnn: hi\n", "utf-8")
-    assert any(map("hi".__eq__, map(bot.tokenizer.decode, known(bot, 0.0, told.append).replies)))
+    assert any(map("hi".__eq__, map(bot.tokenizer.decode, known(bot, told.append).replies)))
     assert "the conversations changed since" in told.pop()
     with torch.no_grad():
         next(bot.chatbot.parameters()).mul_(1.01)
-    known(bot, 0.0, told.append)
+    known(bot, told.append)
     assert "other weights made it" in told.pop()
     data.unlink()
-    known(bot, 0.0, pytest.fail)  # it still fits, and nothing newer is known
+    known(bot, pytest.fail)  # it still fits, and nothing newer is known
     (own / REPLIES).unlink()
     with pytest.raises(ElmanError, match=r"no replies of people.*is gone"):
-        known(bot, 0.0, told.append)
+        known(bot, told.append)
 
 
 def test_the_base_keeps_nobodys_replies(told: list[str]) -> None:
     with pytest.raises(ElmanError, match="the base bot keeps nobody's replies"):
-        known(load_bot("base"), 0.0, told.append)
+        known(load_bot("base"), told.append)
 
 
 def test_a_damaged_index_is_an_error(folder: Path, tmp_path: Path, told: list[str]) -> None:
@@ -145,7 +172,7 @@ def test_a_damaged_index_is_an_error(folder: Path, tmp_path: Path, told: list[st
     content = (own / REPLIES).read_bytes()
     (own / REPLIES).write_bytes(content[: len(content) // 2])
     with pytest.raises(ElmanError, match="damaged or truncated"):
-        known(load_bot(own), 0.0, told.append)
+        known(load_bot(own), told.append)
 
 
 def test_overlap_counts_each_as_often_as_in_both() -> None:

@@ -349,7 +349,7 @@ def test_what_cannot_be_served(elman: Callable[..., Any], trained: Path, tmp_pat
 
 
 def test_a_bot_that_must_not_invent(serving: Serving, bot: Bot) -> None:
-    index = retrieval.known(bot, 1.0, print)
+    index = retrieval.known(bot, print)
     people = {bot.tokenizer.decode(tokens) for tokens in index.replies}
     served = serving(repliers={"ann": Replier(bot, reply_from="data", index=index)})
     with served.client() as http:

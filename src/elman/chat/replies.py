@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal, get_args
 
@@ -12,7 +12,7 @@ from elman.bptt import State
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
 from elman.model.decoding import Sampling, reply, say
-from elman.model.ranking import Ranking, Tokens, fresh, generated
+from elman.model.ranking import Ranking, Tokens, fresh, generated, likelihoods
 from elman.model.reply_index import Bound, Known, ReplyIndex
 
 ReplyFrom = Literal["generate", "data", "best"]
@@ -129,9 +129,16 @@ class Replier:
         if self.reply_from == "generate":
             return made
         assert self._index is not None
-        known = self._index.best(chatbot, state, self.ranking.mutual)
-        given = [self._given(each, avoid) for each in known]
-        return given if not made else list(map(_better, made, given))
+        given = [self._given(each, avoid) for each in self._index.best(chatbot, state)]
+        if not made:
+            return given
+        # One measure for both.
+        likely = likelihoods(chatbot, state, [[each.tokens] for each in given])
+        again = [float(own.scores(self.ranking.mutual)[0]) for own in likely]
+        return [
+            _better(own, replace(other, score=score))
+            for own, other, score in zip(made, given, again, strict=True)
+        ]
 
     def replies(self, state: State, generator: torch.Generator) -> list[Tokens]:
         """The tokens of what is answered in each lane of a state, without END."""

@@ -86,7 +86,7 @@ def make_replier(
     def tell(text: str) -> None:
         print(plain(text), file=sys.stderr)
 
-    index = retrieval.known(bot, ranking.mutual, tell)
+    index = retrieval.known(bot, tell)
     source = cast("ReplyFrom", reply_from)
     if unsure is None:
         return Replier(bot, sampling, ranking, source, index)

@@ -157,11 +157,15 @@ def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def ranked(
-    candidates: Sequence[Tokens], likelihoods: Likelihoods, mutual: float
+    candidates: Sequence[Tokens],
+    likelihoods: Likelihoods,
+    mutual: float,
+    lost: Tensor | float = 0.0,
 ) -> list[Candidate]:
-    """Replies of one lane, the best first."""
+    """Replies of one lane, the best first; `lost` is what else each loses of its score."""
     certain = likelihoods.given > CERTAIN
-    found = map(Candidate, candidates, likelihoods.scores(mutual).tolist(), certain.tolist())
+    scores = likelihoods.scores(mutual) - lost
+    found = map(Candidate, candidates, scores.tolist(), certain.tolist())
     return sorted(found, key=Candidate.rank, reverse=True)
 
 

@@ -25,13 +25,19 @@ the held-out places: nothing like it was ever asked.
 """
 
 
+FAR = 50.0
+"""What a reply loses of its score for each unit of cosine by which its place is less like the state
+than the nearest one. Without it the net's own taste decides, for replies that fit often (LOG.md).
+"""
+
+
 class Near(NamedTuple):
-    """Different replies of the places nearest to a state, by number, and how much the nearest of
-    them is like it: the cosine of the angle between them.
+    """Different replies of the places nearest to a state, by number, and how much each one's place
+    is like it: the cosine of the angle between them, falling.
     """
 
     replies: list[int]
-    alike: float
+    alike: Tensor
 
 
 class Known(NamedTuple):
@@ -81,12 +87,21 @@ class ReplyIndex:
         found = []
         for alike in (self.places @ wanted.T).T:
             best = alike.topk(min(8 * number, len(alike)))
-            different = list(dict.fromkeys(self.reply[best.indices].tolist()))
-            found.append(Near(different[:number], float(best.values[0])))
+            first: dict[int, float] = {}
+            for reply, like in zip(
+                self.reply[best.indices].tolist(), best.values.tolist(), strict=True
+            ):
+                first.setdefault(reply, like)
+            likes = torch.tensor(list(first.values())[:number], dtype=torch.float64)
+            found.append(Near(list(first)[:number], likes))
         return found
 
-    def best(self, chatbot: Chatbot, state: State, mutual: float) -> list[Known]:
-        """For each lane of a state what could be answered."""
+    def best(self, chatbot: Chatbot, state: State) -> list[Known]:
+        """For each lane of a state what could be answered.
+
+        All of a reply's likelihood without history is taken off: what counts among replies that
+        were really given is which of them belongs here.
+        """
         near = self.nearest(chatbot, state)
         rows = [row for row, own in enumerate(near) for _ in own.replies]
         replies = [self.replies[n] for own in near for n in own.replies]
@@ -98,7 +113,8 @@ class ReplyIndex:
             said = [self.replies[n] for n in numbers]
             lengths = torch.tensor([len(tokens) + 1 for tokens in said])
             likely = Likelihoods(own, self.alone[numbers], lengths)
-            found.append(Known(ranked(said, likely, mutual), alike))
+            lost = FAR * (alike[0] - alike)
+            found.append(Known(ranked(said, likely, 1.0, lost), float(alike[0])))
         return found
 
     def bound(self, wrong: float) -> Bound | None:

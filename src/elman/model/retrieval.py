@@ -22,7 +22,7 @@ from elman.model.reply_index import ReplyIndex, flat, unit
 from elman.model.scoring import counts, states_before
 
 REPLIES = "replies.safetensors"
-FORMAT = 1
+FORMAT = 2
 
 DIRECTIONS = 128
 """Numbers that are kept of a state: its main directions. A choice; fewer or more were not tried."""
@@ -44,7 +44,6 @@ def build(
     learn_from: str,
     most: int,
     heldout: HeldOut | None = None,
-    mutual: float = 0.0,
 ) -> ReplyIndex | None:
     """Read conversations and keep their replies.
 
@@ -55,7 +54,6 @@ def build(
         learn_from: whose messages are replies, "bot" or "all".
         most: replies that are kept, about: of more, conversations are drawn.
         heldout: replies to count wrong answers on.
-        mutual: as in `Ranking`.
 
     Returns:
         None where nobody replies.
@@ -86,7 +84,7 @@ def build(
     )
     if heldout is None:
         return index
-    return replace(index, calibration=_calibrate(index, chatbot, tokenizer, heldout, mutual))
+    return replace(index, calibration=_calibrate(index, chatbot, tokenizer, heldout))
 
 
 def save(
@@ -112,13 +110,12 @@ def save(
     write_tensors(folder / REPLIES, tensors, facts)
 
 
-def known(bot: Bot, mutual: float, tell: Callable[[str], None]) -> ReplyIndex:
+def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     """The replies of the conversations that a bot learned from; read again where these, or its
     weights, are others by now.
 
     Args:
         bot: whose replies.
-        mutual: as in `Ranking`.
         tell: told in words what is done.
 
     Raises:
@@ -153,7 +150,6 @@ def known(bot: Bot, mutual: float, tell: Callable[[str], None]) -> ReplyIndex:
         saved["learn_from"],
         saved.get("replies") or MOST,
         heldout,
-        mutual,
     )
     if found is None:
         raise ElmanError(f"{saved['path']}: nobody replies to anything in it")
@@ -233,9 +229,8 @@ def _calibrate(
     chatbot: Chatbot,
     tokenizer: Tokenizer,
     heldout: HeldOut,
-    mutual: float,
 ) -> Tensor:
-    known = index.best(chatbot, heldout.state, mutual)
+    known = index.best(chatbot, heldout.state)
     found = [
         (
             own.candidates[0].score,

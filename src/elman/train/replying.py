@@ -8,7 +8,6 @@ from elman.model import retrieval
 from elman.model.checkpoint import CONFIG, load_bot
 from elman.model.mutual import fitted
 from elman.model.places import HeldOut
-from elman.model.ranking import Ranking
 from elman.train.config import Config
 from elman.train.prepare import Data
 from elman.train.runlog import Tell
@@ -43,7 +42,6 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     if not saved.replies:
         return
     tell("stage", text="keeping people's replies")
-    mutual = Ranking.of(config.model_dump()).mutual
     index = retrieval.build(
         bot.chatbot,
         bot.tokenizer,
@@ -51,7 +49,6 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         saved.learn_from,
         saved.replies,
         heldout,
-        mutual,
     )
     if index is not None:
         retrieval.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
