@@ -70,6 +70,28 @@ def test_kept_in_memory_they_are_those_that_are_read_again(
             list(kept.conversations())
 
 
+def test_gathered_parts_are_those_that_are_read_again(make: Make) -> None:
+    for most in (60, None):
+        again, gathered = (make(split="id", most_bytes=most) for _ in range(2))
+        gathered.gather(True, 30)
+        Path(gathered.path).unlink()
+        if most is None:
+            with pytest.raises(ElmanError):
+                list(gathered.parts(True))
+            continue
+        make()  # the file is there again
+        expected = list(again.parts(True))
+        Path(gathered.path).unlink()
+        found = list(gathered.parts(True))
+        assert [each for each in found if each[0] == "train"] == [
+            each for each in expected if each[0] == "train"
+        ]
+        assert {part for part, _ in found} == {part for part, _ in expected}
+        assert list(gathered.texts(True)) == [
+            turn.text for part, each in expected if part == "train" for turn in each.turns(None)
+        ]
+
+
 def test_of_much_text_some_messages_of_everybody_are_heard(make: Make) -> None:
     dataset = make(split="id")
     learned = [each for part, each in dataset.parts() if part == "train"]

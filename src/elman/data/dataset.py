@@ -103,6 +103,7 @@ class Dataset:
             split = "id"
         self.survey = Survey(split)
         self._kept: list[Conversation] | None = [] if keep else None
+        self._gathered: tuple[bool, list[tuple[Part, Conversation]]] | None = None
         self._survey(self._reads([*changes, *([watch] if watch else [])]))
         several = self.survey.largest_group > 2
         self.others: Others = others or ("names" if several and bot is not None else "user")
@@ -204,10 +205,21 @@ class Dataset:
 
     def parts(self, test: bool = False) -> Iterator[tuple[Part, Conversation]]:
         """Each with the part that it belongs to, of train and dev, and test where one is wanted."""
+        if self._gathered is not None and self._gathered[0] == test:
+            yield from self._gathered[1]
+            return
         learned = self.survey.most(self.most_bytes)
         for part, conversation in self.survey.divide(self.conversations(), test):
             if part != "train" or learned(conversation):
                 yield part, conversation
+
+    def gather(self, test: bool, held_out: int) -> None:
+        """Read the parts once more and hold them in memory, where no more than `KEPT` bytes are
+        learned from; of a held-out part, as much as `encode` takes.
+        """
+        if self._kept is None and self.most_bytes is not None and self.most_bytes <= KEPT:
+            with _uncollected():
+                self._gathered = (test, list(_first(self.parts(test), held_out)))
 
     def texts(self, test: bool = False, most: int | None = None) -> Iterator[str]:
         """What is said in the messages that are learned from.

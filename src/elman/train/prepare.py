@@ -54,6 +54,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     for line in dataset.notes.lines():
         tell("note", text=line)
     survey = dataset.survey
+    held_out = max(HELD_OUT, LONGEST_PIECE * config.train.validation_tokens)
     if dataset.bot is not None:
         size = survey.text_bytes_of[dataset.bot]
         tell("note", text=hope(dataset.bot, survey.people[dataset.bot], size))
@@ -69,6 +70,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         if (most := dataset.most_bytes) is not None and most < survey.text_bytes:
             what = f"{human(most)} of {human(survey.text_bytes)}, {survey.chosen}"
             tell("note", text=f"learned from are {what} (data.most_bytes)")
+            dataset.gather(data.test, held_out)
         if base is not None:
             tokenizer = base.tokenizer
         else:
@@ -76,7 +78,6 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
             texts = dataset.texts(data.test, LEARNED)
             tokenizer = Tokenizer.train(texts, config.data.vocabulary)
     tell("stage", text="encoding")
-    held_out = max(HELD_OUT, LONGEST_PIECE * config.train.validation_tokens)
     parts, repeated = dataset.encode(tokenizer, data.test, held_out)
     if repeated:
         tell(
