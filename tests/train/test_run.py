@@ -1,6 +1,7 @@
 """Whole runs: what they leave on disk; a resumed one ends where an uninterrupted one does."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,20 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
         write_file(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_minutes_that_are_over_before_the_first_step(tmp_path: Path, make_config: Make) -> None:
+    notes: list[str] = []
+
+    def watch(kind: str, facts: dict[str, Any]) -> None:
+        if kind == "note":
+            notes.append(facts["text"])
+
+    began = time.monotonic() - 3600
+    config = make_config(train__minutes=1.0)
+    result = train(config, tmp_path, observers=(watch,), started=began)
+    assert (result.steps, result.reason) == (0, "finished")
+    assert any("nothing is learned" in note and "--minutes" in note for note in notes)
 
 
 def test_minutes_are_kept(

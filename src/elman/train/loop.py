@@ -157,6 +157,13 @@ class Loop:
             config=self._config.model_dump(mode="json"),
         )
         reason = self._round(stop)
+        if reason == "finished" and not self.trainer.steps:
+            seconds = round(self._seconds())
+            self._tell(
+                "note",
+                text=f"nothing is learned: reading alone took {seconds:,} seconds; "
+                "give it more --minutes",
+            )
         while reason == "finished":
             self._checkpoint(finished=True)
             if not self._again():
