@@ -135,7 +135,7 @@ def test_of_many_replies_some_conversations_are_kept(bot: Bot, chats: Path) -> N
 
 
 def test_made_again_where_weights_or_conversations_are_others(
-    folder: Path, chats: Path, tmp_path: Path, told: list[str]
+    folder: Path, chats: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, data = tmp_path / "bot", tmp_path / "chats.txt"
     shutil.copytree(folder, own)
@@ -154,6 +154,9 @@ def test_made_again_where_weights_or_conversations_are_others(
         next(bot.chatbot.parameters()).mul_(1.01)
     known(bot, told.append)
     assert "other weights made it" in told.pop()
+    monkeypatch.setattr(retrieval, "FORMAT", retrieval.FORMAT + 1)
+    known(bot, told.append)
+    assert "another version of Elman made it" in told.pop()
     data.unlink()
     known(bot, pytest.fail)  # it still fits, and nothing newer is known
     (own / REPLIES).unlink()

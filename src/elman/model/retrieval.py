@@ -133,7 +133,10 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         same = all(facts.get(name) == value for name, value in expected.items())
         if same and source in (None, facts.get("data")):
             return _of(tensors)
-        what = "the conversations changed since" if same else "other weights made it"
+        if facts.get("replies") != FORMAT:
+            what = "another version of Elman made it"
+        else:
+            what = "the conversations changed since" if same else "other weights made it"
         tell(f"{path}: {what}; it is made again")
     if source is None:
         raise ElmanError(
