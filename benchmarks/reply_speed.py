@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from machine import describe
 
-from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
@@ -25,17 +24,16 @@ from elman.data.tokenizer import END, SPECIALS
 from elman.model.checkpoint import load_bot
 from elman.model.decoding import Sampling
 from elman.model.ranking import Ranking, generated
-from elman.model.reply_index import ReplyIndex
+from elman.model.reply_index import ReplyIndex, flat
 from elman.model.retrieval import DIRECTIONS
 
 TOKENS = 20
 MESSAGES = 20
 
 
-def index_of(number: int, state: State, vocabulary: int) -> ReplyIndex:
-    """Places by chance, each with a reply of about 12 tokens by chance."""
+def index_of(number: int, size: int, vocabulary: int) -> ReplyIndex:
+    """Places by chance, in states of that size, each with a reply of about 12 tokens by chance."""
     draw = np.random.default_rng(0)
-    size = sum(tensor.shape[1] for tensor in state)
     places = torch.nn.functional.normalize(torch.randn(number, DIRECTIONS), dim=1).half()
     replies = [
         tuple(draw.integers(SPECIALS, vocabulary, draw.integers(4, 20)).tolist())
@@ -83,7 +81,8 @@ def main() -> None:
         print(f"| made, {TOKENS} tokens, the best of {samples} | {taken:.0f} |")
     for number in (100_000, 1_000_000):
         if number <= arguments.most:
-            index = index_of(number, state, bot.tokenizer.vocabulary_size)
+            size = flat(bot.chatbot, state).shape[1]
+            index = index_of(number, size, bot.tokenizer.vocabulary_size)
             search = milliseconds(partial(index.nearest, bot.chatbot, state), arguments.times)
             whole = milliseconds(partial(index.best, bot.chatbot, state), arguments.times)
             print(f"| found among {number:,}, then ranked | {whole:.0f} |")
