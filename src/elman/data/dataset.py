@@ -20,6 +20,9 @@ from elman.errors import ElmanError
 
 MOST_KNOWN = 50
 
+VIEW = ("others", "gap", "split", "drop", "redact", "rename", "most_bytes")
+"""Of what a configuration says of its data, how the conversations are seen."""
+
 KEPT = 1 << 25
 """Bytes of text up to which conversations that are to be kept are."""
 
@@ -111,9 +114,7 @@ class Dataset:
     @classmethod
     def again(cls, saved: Mapping[str, Any]) -> Self:
         """What a bot learned from, as the table `data` of its configuration has it."""
-        view = ("others", "gap", "split", "drop", "redact", "rename", "most_bytes")
-        names = ("encoding", "bot", *view)
-        given = {name: saved[name] for name in names if name in saved}
+        given = {name: saved[name] for name in ("encoding", "bot", *VIEW) if name in saved}
         return cls(saved["path"], lenient=True, **given)
 
     def _reads(self, changes: Sequence[Change]) -> Reading:

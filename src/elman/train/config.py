@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import elman
+from elman.data.dataset import VIEW
 from elman.errors import ElmanError
 from elman.model.checkpoint import FORMAT
 from elman.model.config import ModelConfig
@@ -51,8 +52,7 @@ class DataConfig(_Section):
 
     def view(self) -> dict[str, Any]:
         """How the conversations are seen, as the keywords of a `Dataset`."""
-        names = ("others", "gap", "split", "drop", "redact", "rename", "most_bytes")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in VIEW}
 
 
 AUTO = "auto"
@@ -126,6 +126,11 @@ class ReplyConfig(_Section):
         "held-out conversations say when training ends",
     )
     fitted: bool = Field(False, description="whether that was found so; filled in")
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is to be found when training ends: nobody has given it."""
+        return self.mutual is None or self.fitted
 
 
 UNFOLD: dict[str, int] = {"steps": 64, "messages": 5}

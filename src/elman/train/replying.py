@@ -29,13 +29,12 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         tell: told what is done.
     """
     reply, saved = config.reply, config.data
-    fits = reply.mutual is None or reply.fitted
-    if not (fits or saved.replies):
+    if not (reply.fits or saved.replies):
         return
     bot = load_bot(out)
     tell("stage", text="comparing replies with people's")
     heldout = HeldOut.of(bot.chatbot, data.dev, saved.learn_from)
-    if fits and heldout is not None:
+    if reply.fits and heldout is not None:
         found = {"mutual": fitted(bot.chatbot, bot.tokenizer, heldout), "fitted": True}
         config = config.model_copy(update={"reply": reply.model_copy(update=found)})
         write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
@@ -59,7 +58,6 @@ def tokens_read(config: Config, data: Data) -> int:
     each by itself; and those that are compared.
     """
     replies = config.data.replies
-    fits = config.reply.mutual is None or config.reply.fitted
-    compared = ((replies > 0) + fits) * COMPARED
+    compared = ((replies > 0) + config.reply.fits) * COMPARED
     messages = int((data.train.ids == END).sum())
     return compared + 2 * len(data.train.ids) * min(replies, messages) // max(1, messages)
