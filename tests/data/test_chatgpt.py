@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Conversation
+from elman.data.document import Document, Notes
 from elman.data.readers import READERS, chatgpt, read
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 Load = Callable[[Any], tuple[list[Conversation], Notes]]

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elman.data.document import Document, Notes
 from elman.data.readers import READERS, Reading, read
-from elman.data.source import Document, Notes, documents
+from elman.data.source import documents
 from elman.errors import ElmanError
 
 GOLDEN = Path(__file__).parent / "golden"

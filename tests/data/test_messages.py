@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation
+from elman.data.document import Document, Notes
 from elman.data.readers import READERS, find_reader, read
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 Load = Callable[..., tuple[list[Conversation], Notes]]

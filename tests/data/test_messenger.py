@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elman.data.document import Document, Notes
 from elman.data.readers.messenger import READER
-from elman.data.source import Document, Notes, documents
+from elman.data.source import documents
 from elman.errors import ElmanError
 
 GOLDEN = Path(__file__).parent / "golden"

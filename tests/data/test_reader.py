@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elman.data.document import Document
 from elman.data.readers.reader import items
-from elman.data.source import Document
 from elman.errors import ElmanError
 
 Read = Callable[..., list[Any]]

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation, Turn
+from elman.data.document import Document, Notes
 from elman.data.readers import LONGEST_MESSAGE, READERS, find_reader, read
-from elman.data.source import Document, Notes, documents
+from elman.data.source import documents
 from elman.errors import ElmanError
 
 Runs = list[tuple[str, str]]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Conversation
+from elman.data.document import Document, Notes
 from elman.data.readers.slack import LONGEST_SILENCE, READER
-from elman.data.source import Document, Notes, documents
+from elman.data.source import documents
 from elman.errors import ElmanError
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,14 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data import readers
-from elman.data.source import (
-    BOMB_BYTES,
-    HEAD_BYTES,
-    LONGEST_LINE,
-    Document,
-    Notes,
-    documents,
-)
+from elman.data.document import BOMB_BYTES, HEAD_BYTES, LONGEST_LINE, Document, Notes
+from elman.data.source import documents
 from elman.errors import ElmanError
 
 Save = Callable[..., Document]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers import LONGEST_MESSAGE, READERS, Reading, find_reader, read
 from elman.data.readers.reader import Reader
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 Load = Callable[[str | bytes], tuple[list[Conversation], Notes]]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Message
+from elman.data.document import Document, Notes
 from elman.data.readers.telegram import READER, _Escapes
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 Chats = list[tuple[str, list[Message]]]

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Message
+from elman.data.document import Document, Notes
 from elman.data.readers import READERS, Reading, find_reader, read
-from elman.data.source import Document, Notes, documents
+from elman.data.source import documents
 
 MEDIA = "a photo, voice message or other media without text"
 DELETED = "deleted by its author"

@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from elman.data.conversation import SYSTEM, Conversation, Message, Others
 from elman.data.corpus import Corpus, encode_parts
+from elman.data.document import Document, Notes
 from elman.data.overlap import near_duplicates, without
 from elman.data.readers import Reading, choose_gap, read
-from elman.data.source import BUILT_IN, Document, Notes, documents
+from elman.data.source import BUILT_IN, documents
 from elman.data.split import Part, Split, Survey
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from elman.data.conversation import Chat, Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.pauses import DEFAULT_GAP, ENOUGH, Gaps, cut
 from elman.data.readers import (
     chatgpt,
@@ -24,7 +25,7 @@ from elman.data.readers import (
     whatsapp,
 )
 from elman.data.readers.reader import FolderReader, Reader
-from elman.data.source import OFFICE, Document, Notes
+from elman.data.source import OFFICE
 from elman.errors import ElmanError
 
 AnyReader = Reader | FolderReader

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader, expect, items, json_start
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 _BEGINNING = re.compile(r"(?:\[\s*)?\{")

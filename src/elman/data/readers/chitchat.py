@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader, expect, parse
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from elman.data.conversation import Chat, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader, expect, items, json_start
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 _STRING = r'"(?:[^"\\]|\\.)*"'

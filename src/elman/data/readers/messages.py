@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import SYSTEM, Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader, expect, objects, starts_with_object
-from elman.data.source import Document, Notes
 
 INSTRUCTIONS = {"system", "developer"}
 MACHINERY = {"tool", "function"}

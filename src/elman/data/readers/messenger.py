@@ -23,8 +23,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from elman.data.conversation import Chat, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.reader import FolderReader, expect, items, json_start
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 _MEDIA = "a photo, file or other media without text"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from elman.data.conversation import Chat, Conversation
-from elman.data.source import Document, Notes
+from elman.data.document import Document, Notes
 from elman.errors import ElmanError
 
 

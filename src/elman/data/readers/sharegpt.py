@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import SYSTEM, Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
 from elman.data.readers.reader import Reader, expect, json_start, objects
-from elman.data.source import Document, Notes
 
 _NAMES = {
     **dict.fromkeys(("human", "user"), "user"),

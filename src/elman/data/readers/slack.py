@@ -23,8 +23,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from elman.data.conversation import Chat, Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.reader import FolderReader, expect, items, json_start, parse
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 LONGEST_SILENCE = timedelta(days=14)

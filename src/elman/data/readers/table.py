@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from elman.data.conversation import SYSTEM, Chat, Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY
 from elman.data.readers.reader import Reader
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 # In the order in which they are taken where a table has several of them; people and conversations

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 from elman.data.conversation import Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader
-from elman.data.source import Document, Notes
 
 # A name is short, begins with no space, and its colon is followed by a space or the line's end,
 # so that neither "https://..." nor "at 10:30" begins a message.

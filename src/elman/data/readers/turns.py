@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader, expect, objects, starts_with_object
-from elman.data.source import Document, Notes
 from elman.errors import ElmanError
 
 

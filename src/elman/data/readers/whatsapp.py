@@ -21,8 +21,8 @@ from operator import add
 from pathlib import PurePosixPath
 
 from elman.data.conversation import Chat, Message
+from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader
-from elman.data.source import Document, Notes
 
 _MEDIA = "a photo, voice message or other media without text"
 _DELETED = "deleted by its author"

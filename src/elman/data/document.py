@@ -1,0 +1,339 @@
+"""A file of conversations, read as text whatever it is packed in; notes of what was left out."""
+
+import codecs
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, TypeVar, cast
+
+from elman.errors import ElmanError
+
+HEAD_BYTES = 65536
+
+LONGEST_LINE = 1 << 28
+"""Bytes. Text has no such lines, and one would have to fit into memory."""
+
+BOMB_BYTES, BOMB_RATIO = 1 << 26, 200
+"""What unpacks to more than both say (bytes, and times its own size) is refused. Text is
+compressed to a tenth, machine-made JSON to a fiftieth."""
+
+UTF8 = ("utf-8", "utf-8-sig")
+GZIP = b"\x1f\x8b"
+
+T = TypeVar("T")
+
+
+@dataclass
+class Notes:
+    """What was left out or changed while reading, counted by reason, and where it began.
+
+    Messages of a source are either kept or counted in `left_out`.
+    """
+
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Messages, or lines that belong to none."""
+    files: Counter[str] = field(default_factory=Counter)
+    """Whole files."""
+    changed: Counter[str] = field(default_factory=Counter)
+    """Messages that were kept, with what was done to them."""
+    formats: Counter[str] = field(default_factory=Counter)
+    """Files by the name of their reader."""
+    first: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, where: str, messages: int = 1) -> None:
+        """Messages that are not kept."""
+        self.left_out[reason] += messages
+        self.first.setdefault(reason, where)
+
+    def leave_out_file(self, reason: str, where: str) -> None:
+        """A file in which nothing is read."""
+        self.files[reason] += 1
+        self.first.setdefault(reason, where)
+
+    def change(self, what: str, where: str) -> None:
+        """A message that is kept, but not as it was."""
+        self.changed[what] += 1
+        self.first.setdefault(what, where)
+
+    def lines(self) -> list[str]:
+        """One sentence for each reason."""
+        kinds = (
+            ("message", "left out", self.left_out),
+            ("file", "left out", self.files),
+            ("message", "changed", self.changed),
+        )
+        return [
+            f"{number:,} {what}{'' if number == 1 else 's'} {done}: {reason} "
+            f"(first: {self.first[reason]})"
+            for what, done, counts in kinds
+            for reason, number in counts.most_common()
+        ]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One file of conversations, read as text line by line.
+
+    Args:
+        name: what to call it in messages to people; its folder is that of the name.
+        path: where its bytes are.
+        encoding: of its text. A byte order mark of UTF-16 or UTF-8 says more.
+        owner: kept alive as long as the document, such as the temporary file behind `path`.
+        member: of an open archive, where `path` is one.
+    """
+
+    name: str
+    path: Path
+    encoding: str = "utf-8"
+    owner: Any = None
+    member: tuple[zipfile.ZipFile, zipfile.ZipInfo] | None = None
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it lies in."""
+        return str(PurePosixPath(self.name).parent)
+
+    @property
+    def filename(self) -> str:
+        """The last part of its name."""
+        return PurePosixPath(self.name).name
+
+    def head(self) -> str:
+        """The beginning of the text, from which its format is recognised; may end mid-character."""
+        with self._bytes() as stream:
+            codec = self._codec(stream)
+            data = self._checked(stream.read, HEAD_BYTES)
+        return data.decode(codec, errors="replace")
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Line numbers from 1, and lines without their ends.
+
+        Raises:
+            ElmanError: where a byte does not belong to the encoding, or the gzip data is damaged.
+        """
+        with self._bytes() as stream:
+            codec = self._codec(stream)
+            lines = self._lines_of_utf8 if codec in UTF8 else self._lines_of
+            yield from lines(stream, codec)
+
+    def text(self) -> str:
+        """All of it at once, with every line end as a newline."""
+        return "\n".join(line for _, line in self.lines())
+
+    @contextmanager
+    def stream(self) -> Iterator[IO[bytes]]:
+        """The text as UTF-8 bytes without a byte order mark, for parsers that take a file.
+
+        Raises:
+            ElmanError: from its `read`, where the gzip data or the archive is damaged, or text in
+                another encoding than UTF-8 does not belong to it.
+        """
+        with self._bytes() as raw:
+            codec = self._codec(raw)
+            if codec in UTF8 and self._checked(raw.peek, 3)[:3] == codecs.BOM_UTF8:
+                raw.read(3)
+            yield cast(IO[bytes], _Utf8(self, raw, codec))
+
+    def chunks(self, size: int = 1 << 20) -> Iterator[str]:
+        """The text in pieces of about `size` bytes, each up to the end of a line.
+
+        Faster than `lines` by far, for readers that search a whole piece at once. Line ends are as
+        they were, and a byte order mark is not left out.
+
+        Raises:
+            ElmanError: as `lines` does; without the number of the line.
+        """
+        with self._bytes() as stream:
+            codec = self._codec(stream)
+            decoder = codecs.getincrementaldecoder(codec)()
+            pieces: list[str] = []  # of a line whose end has not been read
+            length, end = 0, False
+            while not end:
+                data = self._checked(stream.read, size)
+                end = not data
+                try:
+                    text = decoder.decode(data, final=end)
+                except UnicodeError as error:
+                    raise self._undecodable(error, stream.tell() - len(data)) from None
+                whole = text.rfind("\n") + 1
+                if whole or end:
+                    pieces.append(text[:whole] if whole else text)
+                    if chunk := "".join(pieces):
+                        yield chunk
+                    pieces, text, length = [], text[whole:] if whole else "", 0
+                pieces.append(text)
+                length += len(text)
+                self._check_length(length)
+
+    def _check_length(self, length: int) -> None:
+        if length > LONGEST_LINE:
+            raise ElmanError(
+                f"{self.name}: a line of more than {LONGEST_LINE >> 20} MB; this is no text of "
+                "conversations"
+            )
+
+    def _undecodable(self, error: UnicodeError, offset: int) -> ElmanError:
+        place = f"about byte {offset + getattr(error, 'start', 0)}"
+        return ElmanError(
+            f"{self.name}: {place}: not {self.encoding}: {error}; name the file's encoding, for "
+            "example --encoding cp1252"
+        )
+
+    def _lines_of(self, stream: IO[bytes], codec: str) -> Iterator[tuple[int, str]]:
+        with io.TextIOWrapper(stream, codec, newline=None) as text:
+            for number in count(1):
+                try:
+                    line = self._checked(text.readline, LONGEST_LINE + 1)
+                except UnicodeError as error:
+                    raise ElmanError(
+                        f"{self.name}: about line {number}: not {self.encoding}: {error}; "
+                        "name the right encoding with --encoding"
+                    ) from None
+                if not line:
+                    return
+                self._check_length(len(line))
+                yield number, (line.removeprefix("\ufeff") if number == 1 else line).rstrip("\n")
+
+    def _lines_of_utf8(self, stream: IO[bytes], codec: str) -> Iterator[tuple[int, str]]:
+        """Lines of UTF-8, decoded one at a time so that an error can name its byte."""
+        offset = 0
+        for number in count(1):
+            data: bytes = self._checked(stream.readline, LONGEST_LINE + 1)
+            if not data:
+                return
+            self._check_length(len(data))
+            try:
+                line = data.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ElmanError(
+                    f"{self.name}: line {number}, byte {offset + error.start} "
+                    f"(0x{data[error.start]:02x}) is not valid UTF-8; name the file's "
+                    "encoding, for example --encoding cp1252 (Excel's), or export it again if "
+                    "it was cut short"
+                ) from None
+            offset += len(data)
+            if number == 1:
+                line = line.removeprefix("\ufeff")
+            yield number, line.rstrip("\r\n")
+
+    def _codec(self, stream: io.BufferedReader) -> str:
+        """The name of the codec; that of UTF-16 where the text begins with its mark."""
+        try:
+            b"x".decode(self.encoding, "replace")  # refuses what is a codec but not of text
+            codec = codecs.lookup(self.encoding).name
+            if codec in UTF8 and self._checked(stream.peek, 2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                return "utf-16"
+            return codec
+        except (LookupError, ValueError):
+            raise ElmanError(
+                f"--encoding {self.encoding}: no such encoding; utf-8, utf-16, cp1252 and latin-1 "
+                "are common ones"
+            ) from None
+
+    def _bytes(self) -> io.BufferedReader:
+        if self.member is not None:
+            stream = self._member(*self.member)
+            if self._checked(stream.peek, 2)[:2] == GZIP:
+                packed = self.member[1].file_size
+                return _Gzip.reader(gzip.GzipFile(fileobj=stream), self.name, packed)
+            return stream
+        try:
+            stream = self.path.open("rb")
+        except OSError as error:
+            raise ElmanError(f"{self.name}: cannot be read: {error.strerror}") from None
+        if stream.peek(2)[:2] == GZIP:
+            stream.close()  # a GzipFile closes only what it has opened itself
+            packed = self.path.stat().st_size
+            return _Gzip.reader(gzip.GzipFile(self.path), self.name, packed)
+        return stream
+
+    def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> io.BufferedReader:
+        try:
+            return io.BufferedReader(cast(io.RawIOBase, archive.open(info)))
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+            raise ElmanError(
+                f"{self.name}: cannot be unpacked: {error}; unpack the archive and give the folder"
+            ) from None
+        except RuntimeError:
+            raise ElmanError(
+                f"{self.name}: is encrypted; unpack the archive with its password and give the "
+                "folder"
+            ) from None
+
+    def _checked(self, read: Callable[..., T], *args: int) -> T:
+        try:
+            return read(*args)
+        except (EOFError, zlib.error, lzma.LZMAError, OSError, zipfile.BadZipFile) as error:
+            if self.member is None and not isinstance(
+                error, (EOFError, zlib.error, gzip.BadGzipFile)
+            ):
+                raise
+            kind = "gzip" if self.member is None else "zip"
+            raise ElmanError(f"{self.name}: damaged {kind} data: {error}") from None
+
+
+class _Gzip(io.RawIOBase):
+    """Unpacks, and refuses to go on where it is a bomb."""
+
+    def __init__(self, unpacked: gzip.GzipFile, name: str, packed: int) -> None:
+        self._unpacked, self._name = unpacked, name
+        self._most = max(BOMB_BYTES, BOMB_RATIO * packed)
+        self._size = 0
+
+    @classmethod
+    def reader(cls, unpacked: gzip.GzipFile, name: str, packed: int) -> io.BufferedReader:
+        return io.BufferedReader(cls(unpacked, name, packed), 1 << 16)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._unpacked.readinto(buffer)
+        self._size += count
+        if self._size > self._most:
+            raise ElmanError(
+                f"{self._name}: refused: unpacks to more than {self._most:,} bytes, "
+                f"{BOMB_RATIO} times what it takes"
+            )
+        return count
+
+    def close(self) -> None:
+        self._unpacked.close()
+        super().close()
+
+
+class _Utf8:
+    """A file of text in any encoding, read as UTF-8."""
+
+    def __init__(self, document: Document, stream: io.BufferedReader, codec: str) -> None:
+        self._document, self._stream = document, stream
+        self._decoder = None if codec in UTF8 else codecs.getincrementaldecoder(codec)()
+        self._begun = False
+
+    def read(self, size: int = -1) -> bytes:
+        raw = self._document._checked(self._stream.read, size)
+        if self._decoder is None or size == 0:
+            return raw
+        text = self._decoded(raw)
+        while raw and not text:  # a part of a character, or a mark: nothing here is not the end
+            raw = self._document._checked(self._stream.read, size)
+            text = self._decoded(raw)
+        return text.encode("utf-8", "replace")
+
+    def _decoded(self, raw: bytes) -> str:
+        assert self._decoder is not None
+        try:
+            text = self._decoder.decode(raw, final=not raw)
+        except UnicodeError as error:
+            raise self._document._undecodable(error, self._stream.tell()) from None
+        if text and not self._begun:
+            self._begun, text = True, text.removeprefix("\ufeff")
+        return text
