@@ -147,8 +147,10 @@ def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any
         part: round(bits_per_byte(bot.chatbot, corpora[part], bot.tokenizer, "all"), 4)
         for part in ("dev", "test")
     }
+    bot.chatbot.ngrams = None
+    alone = round(bits_per_byte(bot.chatbot, corpora["test"], bot.tokenizer, "all"), 4)
     parameters = sum(p.numel() for p in bot.chatbot.parameters())
-    return {**bits, "steps": result.steps, "parameters": parameters}
+    return {**bits, "alone": alone, "steps": result.steps, "parameters": parameters}
 
 
 def run(name: str, trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
@@ -180,6 +182,12 @@ def best(name: str) -> dict[str, Any]:
     return trial
 
 
+def _means(found: list[list[dict[str, Any]]], what: str) -> str:
+    """Of the seeds, for each number of minutes."""
+    means = (sum(each[what] for each in seeds) / len(seeds) for seeds in found)
+    return "".join(f" {mean:.3f} |" for mean in means)
+
+
 def main() -> None:
     names = ["elman", *PEERS]
     options = runs.parser(__doc__)
@@ -196,17 +204,20 @@ def main() -> None:
     head = "".join(f" {minutes:g} min |" for minutes in arguments.minutes)
     print(f"| model | parameters |{head}\n|---|---|{'---|' * len(arguments.minutes)}")
     for name in arguments.only:
-        row, parameters = "", 0
-        for minutes in arguments.minutes:
-            bits = []
-            for seed in arguments.seeds:
-                made = partial(run, name, best(name), minutes, seed)
-                found = finished.get(f"{name} {minutes:g} {seed}", made)
-                bits.append(found["test"])
-                parameters = found["parameters"]
-            row += f" {sum(bits) / len(bits):.3f} |"
+        found = [
+            [
+                finished.get(
+                    f"{name} {minutes:g} {seed}", partial(run, name, best(name), minutes, seed)
+                )
+                for seed in arguments.seeds
+            ]
+            for minutes in arguments.minutes
+        ]
+        size = f"{found[-1][-1]['parameters'] / 1e6:.1f}M"
         title = "Elman" if name == "elman" else PEERS[name].title
-        print(f"| {title} | {parameters / 1e6:.1f}M |{row}", flush=True)
+        print(f"| {title} | {size} |{_means(found, 'test')}", flush=True)
+        if name == "elman":
+            print(f"| its net alone, without what it counted | |{_means(found, 'alone')}")
     return None
 
 

@@ -1,7 +1,7 @@
 """Cross-entropy over a large vocabulary, without all of its logits at once."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ LOGITS_BYTES = 16 * 2**20
 """Of the logits that exist at once: they fit a large cache, and their products are already fast."""
 
 
+@overload
 def linear_cross_entropy(
     hidden: Tensor,
     weight: Tensor,
@@ -23,7 +24,35 @@ def linear_cross_entropy(
     beside: Tensor | None = None,
     reduction: Literal["sum", "mean"] = "sum",
     chunk: int | None = None,
-) -> Tensor:
+    each: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None = None,
+    *,
+    beside: Tensor | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+    chunk: int | None = None,
+    each: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None = None,
+    *,
+    beside: Tensor | None = None,
+    reduction: Literal["sum", "mean"] = "sum",
+    chunk: int | None = None,
+    each: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """-log softmax(weight hidden + bias) at the targets in nats: a scalar, differentiable once.
 
     `F.cross_entropy(F.linear(hidden, weight, bias), targets)` and its gradients, exact to rounding;
@@ -41,6 +70,7 @@ def linear_cross_entropy(
             and -log g is to be added). Differentiated, too.
         reduction: "sum" over the tokens, or their "mean" (nan where there are none).
         chunk: tokens at a time; None: as many as have logits of `LOGITS_BYTES`.
+        each: whether to give the loss of each token, too, (N,), without its gradient.
 
     Raises:
         ValueError: where a shape, a dtype, `reduction` or `chunk` does not fit.
@@ -58,8 +88,10 @@ def linear_cross_entropy(
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
     differentiable = torch.is_grad_enabled()
-    nats: Tensor = _Chunked.apply(hidden, weight, bias, beside, targets, chunk, low, differentiable)
-    return nats if reduction == "sum" else nats / len(targets)
+    nats: Tensor
+    nats, costs = _Chunked.apply(hidden, weight, bias, beside, targets, chunk, low, differentiable)
+    nats = nats if reduction == "sum" else nats / len(targets)
+    return (nats, costs) if each else nats
 
 
 def _check(
@@ -99,7 +131,7 @@ class _Chunked(torch.autograd.Function):
         chunk: int,
         low: torch.dtype,
         differentiable: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         needed = [differentiable and of_input for of_input in ctx.needs_input_grad]
         dhidden = torch.zeros_like(hidden) if needed[0] else None
         dweight = torch.zeros_like(weight) if needed[1] else None
@@ -109,7 +141,7 @@ class _Chunked(torch.autograd.Function):
         native = load()[0] if compiled else None
         softmax = _plain_softmax if native is None else partial(_compiled_softmax, native)
         low_hidden, low_weight = hidden.to(low), weight.to(low)
-        nats = weight.new_zeros(())
+        nats, every = weight.new_zeros(()), weight.new_empty(len(hidden))
         for begin in range(0, len(hidden), chunk):
             span = slice(begin, begin + chunk)
             h = low_hidden[span]
@@ -118,6 +150,7 @@ class _Chunked(torch.autograd.Function):
                 h, low_weight, bias, log_q, targets[span], any(needed[:3]), dbias
             )
             nats += costs.sum(dtype=torch.float64).to(nats.dtype)
+            every[span] = costs
             if dbeside is not None and log_q is not None:
                 dbeside[span] = -(log_q + costs).exp()  # the share of q in p + q
             if dhidden is not None:
@@ -125,10 +158,11 @@ class _Chunked(torch.autograd.Function):
             if dweight is not None:
                 _add_product(dweight, dlogits.t(), h)
         ctx.save_for_backward(dhidden, dweight, dbias, dbeside)
-        return nats
+        ctx.mark_non_differentiable(every)
+        return nats, every
 
     @staticmethod
-    def backward(ctx: Any, dnats: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dnats: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         # torch's once_differentiable would let a second gradient pass as zero where dnats is fixed.
         if torch.is_grad_enabled():
             raise RuntimeError("linear_cross_entropy is differentiable once: no create_graph=True")

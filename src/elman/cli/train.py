@@ -75,6 +75,10 @@ def train(
         int | None,
         typer.Option(help="Tokens back from which replies can copy; 0: none.  [default: 256]"),
     ] = None,
+    ngrams: Annotated[
+        int | None,
+        typer.Option(help="Longest sequence of tokens that is counted; 0: none.  [default: 4]"),
+    ] = None,
     unfold: Annotated[
         int | None,
         typer.Option(
@@ -151,6 +155,7 @@ def train(
         "model.hidden_size": hidden_size,
         "model.mlp": mlp,
         "model.pointer": pointer,
+        "model.ngrams": ngrams,
         "model.dropout": dropout,
         "train.base": base,
         "train.minutes": minutes,

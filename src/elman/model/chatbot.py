@@ -16,7 +16,8 @@ from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
-from elman.model.pointer import Pointed, Pointer
+from elman.model.ngrams import NGrams
+from elman.model.pointer import Pointed, Pointer, Record
 
 CHUNK = 512
 """Tokens whose logits exist at once while scoring."""
@@ -67,6 +68,7 @@ class Chatbot(nn.Module, ABC):
 
     vocabulary_size: int
     pointer: Pointer | None
+    ngrams: NGrams | None
     ends_by_step: ClassVar[bool] = False
     """Whether saying END by `step` is what `end_message` does."""
 
@@ -101,6 +103,14 @@ class Chatbot(nn.Module, ABC):
     def _say(self, hidden: Tensor) -> Tensor:
         """Logits of one step's hidden state, (batch, V) float32."""
         return (self._packed_output or self.logits)(hidden).float()
+
+    def _mixed(self, seen: Record, hidden: Tensor) -> Tensor:
+        """What is said after one step that a pointer recorded: log p of every token, (batch, V)."""
+        assert self.pointer is not None
+        logits, told = self.pointer.mix(seen, hidden, self._say)
+        if self.ngrams is None:
+            return logits
+        return self.ngrams.mix(logits, told, seen.key(self.pointer.length)[:, -1])
 
     @property
     @abstractmethod
@@ -163,12 +173,19 @@ class Chatbot(nn.Module, ABC):
         return F.linear(hidden, *self.output_layer)
 
     def nats(self, hidden: Tensor, targets: Tensor, pointed: Pointed | None = None) -> Tensor:
-        """The sum of what `costs` gives, with its gradient: a scalar."""
+        """The sum of what `costs` gives, a scalar, with the gradient that is learned from."""
         weight, bias = self.output_layer
         if pointed is None:
             return linear_cross_entropy(hidden, weight, targets, bias)
-        rest = linear_cross_entropy(hidden, weight, targets, bias, beside=pointed.odds)
-        return rest - pointed.log_gate.sum()
+        rest, each = linear_cross_entropy(
+            hidden, weight, targets, bias, beside=pointed.odds, each=True
+        )
+        nats = rest - pointed.log_gate.sum()
+        if self.ngrams is None:
+            return nats
+        # The net learns what it alone should say; what is paid is the price of the mixture.
+        mixed = self.ngrams.costs(hidden, targets, pointed.key, each - pointed.log_gate)
+        return mixed.sum() + (nats - nats.detach())
 
     def copying(self, pointed: Pointed | None) -> Tensor:
         """`Loss.copying`, of what the pointer makes of the targets that count."""
@@ -186,6 +203,8 @@ class Chatbot(nn.Module, ABC):
         nats = torch.cat([F.cross_entropy(self.logits(h), t, reduction="none") for h, t in parts])
         if pointed is not None:
             nats = -torch.logaddexp(-nats, pointed.odds) - pointed.log_gate
+            if self.ngrams is not None:
+                nats = self.ngrams.costs(hidden, targets, pointed.key, nats)
         return nats.double()
 
     def begin_from(self, other: "Chatbot") -> None:
@@ -193,6 +212,16 @@ class Chatbot(nn.Module, ABC):
         own = self.state_dict()
         given = {name: each for name, each in other.state_dict().items() if name in own}
         self.load_state_dict(own | given)
+
+    def count(self, ids: np.ndarray, counted: np.ndarray) -> None:
+        """Count what comes next after what, where it mixes that in.
+
+        Args:
+            ids: whole messages that are to be learned, (T,).
+            counted: which of them are said, (T,) bool.
+        """
+        if self.ngrams is not None:
+            self.ngrams.count(ids, counted)
 
     @abstractmethod
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:

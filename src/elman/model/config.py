@@ -1,8 +1,8 @@
 """What a chatbot is made of: the part of a run's configuration that its weights depend on."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ModelConfig(BaseModel):
@@ -26,4 +26,13 @@ class ModelConfig(BaseModel):
     pointer: int = Field(
         0, ge=0, le=65536, description="tokens back that a reply can repeat; 0: none"
     )
+    ngrams: int = Field(
+        0, ge=0, le=4, description="longest sequence of tokens that is counted; 0: none"
+    )
     dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _recorded(self) -> Self:
+        if self.ngrams > self.pointer:
+            raise ValueError(f"ngrams needs a pointer of at least as many tokens, {self.ngrams}")
+        return self

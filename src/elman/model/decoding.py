@@ -92,8 +92,11 @@ def choose_each(
     if sampling.temperature == 0:
         return best.tolist()
     probabilities = torch.softmax(logits / sampling.temperature, dim=1)
-    probabilities[probabilities < sampling.min_p * probabilities.amax(1, keepdim=True)] = 0
-    ordered, order = probabilities.sort(dim=1, descending=True)
+    least = sampling.min_p * probabilities.amax(1, keepdim=True)
+    # To sort the whole vocabulary would take longer than all else.
+    likely = int((probabilities >= least).sum(1).max())
+    ordered, order = probabilities.topk(likely, dim=1)
+    ordered = ordered.where(ordered >= least, 0)
     upto = ordered.cumsum(1)
     last = (upto - ordered < sampling.top_p * upto[:, -1:]).sum(1, keepdim=True) - 1
     # torch.multinomial would draw a random number for every token of the vocabulary.
@@ -189,7 +192,8 @@ def reply_batch(
             said[lanes[row]].append(tokens[row])
         lanes = [lanes[row] for row in going]
         if lanes:
-            state = tuple(tensor[going] for tensor in state)
+            if len(going) < len(tokens):
+                state = tuple(tensor[going] for tensor in state)
             logits, state = chatbot.step(torch.tensor([tokens[row] for row in going]), state)
     return [Drawn(tuple(own), cost) for own, cost in zip(said, nats.tolist(), strict=True)]
 

@@ -16,6 +16,7 @@ from elman.data.tokenizer import END, ROLES
 from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
+from elman.model.ngrams import NGrams
 from elman.model.packing import pack
 from elman.model.pointer import Pointed, Pointer, Record
 
@@ -60,6 +61,7 @@ class MessagesChatbot(Chatbot):
         nn.init.zeros_(self.context.weight)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.pointer = Pointer(size, config.pointer) if config.pointer else None
+        self.ngrams = NGrams(size, vocabulary_size, config.ngrams) if config.ngrams else None
 
     @property
     def state_spec(self) -> list[StateSpec]:
@@ -336,7 +338,7 @@ class MessagesChatbot(Chatbot):
             return self._say(hidden[0]), own
         heard = heard.where(reads, heard.new_zeros(()))
         seen, record = self.pointer.record(token.unsqueeze(0), heard, record)
-        return self.pointer.mix(seen, hidden[0], self._say), (*own, *record)
+        return self._mixed(seen, hidden[0]), (*own, *record)
 
     def end_message(self, state: State) -> State:
         own, record = self.split(state)

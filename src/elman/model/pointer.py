@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
 from elman.model.blocks import StateSpec
+from elman.model.ngrams import context_keys
 
 KEY_SIZE = 16
 """Numbers of each recorded token's key; independent of the hidden size."""
@@ -32,11 +33,13 @@ class Pointed(NamedTuple):
         odds: log of what is pointed at y, over g.
         alone: log of y's share of all that is looked at, whatever the sentinel lets through; 0
             where y is nowhere to be seen.
+        key: of the tokens before y, as `NGrams` wants it.
     """
 
     log_gate: Tensor
     odds: Tensor
     alone: Tensor
+    key: Tensor
 
     def at(self, places: Tensor) -> "Pointed":
         """Of some of the targets."""
@@ -55,6 +58,10 @@ class Record(NamedTuple):
     ids: Tensor
     keys: Tensor
     first: Tensor
+
+    def key(self, length: int) -> Tensor:
+        """Of the tokens up to each step, (B, T), as `NGrams` wants it; L is `length`."""
+        return context_keys(self.ids)[:, length:]
 
 
 class Pointer(nn.Module):
@@ -180,23 +187,26 @@ class Pointer(nn.Module):
             log_gate = shares[:, :, -1].clamp(min=least).log()
             log_copied = copied.clamp(min=least).log()
             alone = torch.where(copied > least, log_copied - looked.clamp(min=least).log(), 0.0)
-            parts.append(Pointed(log_gate, log_copied - log_gate, alone))
-        pointed = Pointed(*(torch.cat(each, 1).t() for each in zip(*parts, strict=True)))
-        return torch.cat(tells), pointed
+            parts.append((log_gate, log_copied - log_gate, alone))
+        gates, odds, alone = (torch.cat(each, 1).t() for each in zip(*parts, strict=True))
+        key = record.key(self.length)[:, : len(hidden)].t()
+        return torch.cat(tells), Pointed(gates, odds, alone, key)
 
-    def mix(self, record: Record, hidden: Tensor, say: Callable[[Tensor], Tensor]) -> Tensor:
-        """log p of every token after one step, (B, V).
+    def mix(
+        self, record: Record, hidden: Tensor, say: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """log p of every token after one step, (B, V), and what `point` would give, (B, H).
 
         Args:
             record: of that step.
             hidden: (B, H).
-            say: the vocabulary's logits, (B, V), of what `point` would give in its place.
+            say: the vocabulary's logits, (B, V), of the latter.
         """
         shares, ids, told = self._shares(record, hidden.unsqueeze(0), 0)
         logits = say(told[0])
         of_words, of_record = shares[:, 0, -1:].float(), shares[:, 0, :-1].float()
         copied = torch.zeros_like(logits).scatter_add_(1, ids, of_record)
-        return torch.logaddexp(logits.log_softmax(1) + of_words.log(), copied.log())
+        return torch.logaddexp(logits.log_softmax(1) + of_words.log(), copied.log()), told[0]
 
     def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of N steps from the `begin`-th on.

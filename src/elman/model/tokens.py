@@ -16,6 +16,7 @@ from elman.data.tokenizer import END, ROLES
 from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
+from elman.model.ngrams import NGrams
 from elman.model.pointer import Pointed, Pointer
 
 PIECE = 64
@@ -45,6 +46,7 @@ class TokensChatbot(Chatbot):
         self.stack = RecurrentStack(config.cell, config.layers, size, config.dropout, config.mlp)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.pointer = Pointer(size, config.pointer) if config.pointer else None
+        self.ngrams = NGrams(size, vocabulary_size, config.ngrams) if config.ngrams else None
 
     @property
     def state_spec(self) -> list[StateSpec]:
@@ -225,7 +227,7 @@ class TokensChatbot(Chatbot):
         if self.pointer is None:
             return self._say(hidden[0]), layers
         seen, record = self.pointer.record(token.unsqueeze(0), hidden, record)
-        return self.pointer.mix(seen, hidden[0], self._say), (*layers, *record)
+        return self._mixed(seen, hidden[0]), (*layers, *record)
 
     def end_message(self, state: State) -> State:
         return self.step(torch.full((len(state[0]),), END), state)[1]

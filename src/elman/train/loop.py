@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from elman.bptt import State
+from elman.data.corpus import scored
 from elman.data.order import Layout
 from elman.errors import ElmanError
 from elman.model import build
@@ -115,6 +116,8 @@ class Loop:
             begin_with(chatbot, self._data.train.ids, self._config.train.seed)
         else:
             chatbot.begin_from(base.chatbot)
+        ids = self._data.train.ids
+        chatbot.count(ids, scored(ids, self._config.data.learn_from))
         self._begin_round()  # the learning rate starts here, whatever part of the budget is spent
 
     def watch(self, watcher: Watcher | None) -> None:

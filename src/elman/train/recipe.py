@@ -14,6 +14,7 @@ from elman.data.tokenizer import SMALLEST
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
 from elman.model.config import ModelConfig
+from elman.model.ngrams import LONGEST as LONGEST_NGRAM
 from elman.model.retrieval import MOST
 from elman.train.config import AUTO, UNFOLD, Config
 
@@ -40,6 +41,9 @@ DROPOUT = {0.1: 4, 0.2: 12}
 """Of a bot that starts from nothing, by the passes from which on it is needed: what is read often
 is learned by heart.
 """
+
+NEW = {"dropout", "pointer", "ngrams"}
+"""Of a bot that starts from another, what need not be the same."""
 
 KEEPING, LEAST, MESSAGE = 0.05, 1_000, 100
 """Of a budget in minutes, what reading the replies that are kept may take; how many are kept even
@@ -81,6 +85,7 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
         config = config.model_copy(update={"train": train})
     _check_sizes(config, base)
     chosen = _from_base(text_bytes, config.train.minutes is not None)
+    chosen["model"]["ngrams"] = _ngrams(config, base.config["model"].get("pointer", 0))
     return _with_limits(_filled(_with_sizes(config, base, chosen["model"]), chosen), text_bytes)
 
 
@@ -107,7 +112,7 @@ def _filled(config: Config, chosen: Chosen) -> Config:
 
 def _check_sizes(config: Config, base: Bot) -> None:
     saved = ModelConfig.model_validate(base.config["model"])
-    for name in config.model.model_fields_set - {"dropout", "pointer"}:
+    for name in config.model.model_fields_set - NEW:
         given, own = getattr(config.model, name), getattr(saved, name)
         if given != own:
             raise ElmanError(
@@ -122,7 +127,7 @@ def _check_sizes(config: Config, base: Bot) -> None:
 
 
 def _from_scratch(config: Config, text_bytes: int) -> Chosen:
-    model: dict[str, Any] = {"pointer": POINTER}
+    model: dict[str, Any] = {"pointer": POINTER, "ngrams": _ngrams(config, POINTER)}
     train: dict[str, Any] = {"most_epochs": None if config.train.minutes is None else ROUND}
     vocabulary = next(v for least, v in reversed(PIECES.items()) if text_bytes >= least)
     if vocabulary > SMALLEST:
@@ -133,6 +138,12 @@ def _from_scratch(config: Config, text_bytes: int) -> Chosen:
     passes = _passes(_filled(config, chosen), text_bytes)
     model["dropout"] = max((rate for rate, least in DROPOUT.items() if passes >= least), default=0)
     return chosen
+
+
+def _ngrams(config: Config, pointer: int) -> int:
+    """As far as the pointer's record reaches, if it was not chosen here."""
+    given = "pointer" in config.model.model_fields_set
+    return min(LONGEST_NGRAM, config.model.pointer if given else pointer)
 
 
 def _size(config: Config, text_bytes: int) -> int:
@@ -183,6 +194,8 @@ def describe(config: Config, text_bytes: int) -> Iterator[str]:
     sizes = f"{model.layers} x {model.cell.upper()} {model.hidden_size}"
     if model.pointer:
         sizes += f", copying from the last {model.pointer:,} tokens"
+    if model.ngrams:
+        sizes += f", counting up to {model.ngrams} in a row"
     budget = next(
         f"{value:g} {name.removesuffix('s') if value == 1 else name}"
         for name in ("minutes", "epochs", "steps")

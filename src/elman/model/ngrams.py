@@ -1,0 +1,346 @@
+"""What came next after the last tokens of a message, counted in all that was learned.
+
+Counting takes a second where a net takes an hour to learn as much of what is said word for word;
+a net knows what counts cannot, which is all that lies further back. A bot mixes both.
+
+    p(y) = (1 - z) p_net(y) + z p_N(y | h)        z = sigmoid(w . h_t + b), of the state of p_net
+
+Of a context h of n - 1 tokens after which C(h) tokens were seen, and y c(h y) times among them:
+
+    p_n(y | h) = (max(0, c(h y) - D_n) + left(h) p_{n-1}(y)) / C(h)        p_0 = 1 / V
+
+where left(h) is what the discount D_n, and sequences too rare to be kept, leave to the shorter
+context; p_n = p_{n-1} where h was never seen. D_n is estimated from how many were seen once and
+twice. The gate would learn to rely on the counts far too much, each token having been counted
+itself: while learning, every token is taken out of the counts first. The net learns as if nothing
+were counted: beside counts it would learn less, and the mixture be worse (LOG.md).
+
+Source: Ney, Essen and Kneser, "On Structuring Probabilistic Dependences in Stochastic Language
+Modelling" (1994): absolute discounting, and leaving one out.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import log
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elman.data.tokenizer import SPECIALS
+
+LONGEST = 4
+"""Tokens of a sequence that can be counted: 16 bits of each make a key."""
+
+BITS = 16
+
+AT_FIRST = 0.3
+"""z at first."""
+
+MOST_TOKENS = 1 << 23
+"""Of a corpus, to be counted: bounds time and memory."""
+
+MOST = 1 << 21
+"""Sequences that are kept, 16 MB or so; of more, the rare ones are left out."""
+
+
+class NGrams(nn.Module):
+    """Sequences of up to `longest` tokens, N; nothing is counted at first.
+
+    Args:
+        size: H, of the states.
+        vocabulary_size: V.
+        longest: tokens of a sequence, the last of which is predicted from the others.
+    """
+
+    def __init__(self, size: int, vocabulary_size: int, longest: int) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.layers = nn.ModuleList(Order(vocabulary_size) for _ in range(longest))
+        self.gate = nn.Linear(size, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, log(AT_FIRST / (1 - AT_FIRST)))
+
+    @property
+    def orders(self) -> list["Order"]:
+        return [cast(Order, order) for order in self.layers]
+
+    def costs(self, hidden: Tensor, targets: Tensor, key: Tensor, nats: Tensor) -> Tensor:
+        """-log p of each target of the mixture, (M,); its gradient is that of the gate's weights.
+
+        Args:
+            hidden: what the net predicts each from, (M, H).
+            targets: ids, (M,); while training, they are among those that were counted.
+            key: of what was read before each, (M,).
+            nats: -log p_net, (M,).
+        """
+        log_p = self.probability(key, targets, leave_out=self.training).log().to(nats.dtype)
+        counted, own = self._gates(hidden)
+        return -torch.logaddexp(own.squeeze(1) - nats.detach(), counted.squeeze(1) + log_p)
+
+    def mix(self, log_p: Tensor, hidden: Tensor, key: Tensor) -> Tensor:
+        """log p of every token of the mixture, (B, V).
+
+        Args:
+            log_p: of the net, (B, V).
+            hidden: what it is of, (B, H).
+            key: of what was read before, (B,).
+        """
+        counted, own = self._gates(hidden)
+        return torch.logaddexp(own + log_p, counted + self.distribution(key).log().to(log_p.dtype))
+
+    def _gates(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """log z and log (1 - z), (M, 1)."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            score = self.gate(hidden.detach().to(self.gate.weight.dtype))
+        return F.logsigmoid(score), F.logsigmoid(-score)
+
+    def count(self, ids: np.ndarray, counted: np.ndarray, most: int = MOST) -> None:
+        """Count, in the place of what was counted before.
+
+        Args:
+            ids: whole messages, (T,).
+            counted: which of them are predicted, (T,) bool.
+            most: sequences to keep; the longest that were seen once are left out in any case,
+                since they gain little (LOG.md).
+        """
+        ids, counted = ids[:MOST_TOKENS], counted[:MOST_TOKENS][1:]
+        key = context_keys(torch.from_numpy(ids.astype(np.int64))).numpy()
+        key, words = key[:-1][counted], ids[1:][counted]
+        found = [_counted(context, words) for context in self._contexts(key)]
+        least = [1] * len(found)
+        least[-1] = 2 if len(found) > 1 else 1
+        sizes = [int((n >= rare).sum()) for (_, n), rare in zip(found, least, strict=True)]
+        while sum(sizes) > most:
+            longest = int(np.argmax(sizes))
+            least[longest] += 1
+            sizes[longest] = int((found[longest][1] >= least[longest]).sum())
+        for order, (sequences, numbers), rare in zip(self.orders, found, least, strict=True):
+            order.set(sequences, numbers, rare)
+
+    def probability(self, key: Tensor, targets: Tensor, leave_out: bool) -> Tensor:
+        """p of each target, float64, of the shape of `key`.
+
+        Args:
+            key: of what was read before, as `context_keys` makes it.
+            targets: ids.
+            leave_out: whether each target is among what was counted, and taken out.
+        """
+        flat, words = key.flatten().numpy(), targets.flatten().numpy()
+        p = np.full(len(flat), 1 / self.vocabulary_size)
+        for order, context in zip(self.orders, self._contexts(flat), strict=True):
+            p = order.probability(context, words, p, leave_out)
+        return torch.from_numpy(p).view(key.shape)
+
+    def distribution(self, key: Tensor) -> Tensor:
+        """p of every token after each of some keys, (B,): (B, V) float64."""
+        p = np.full((len(key), self.vocabulary_size), 1 / self.vocabulary_size)
+        for order, context in zip(self.orders, self._contexts(key.numpy()), strict=True):
+            order.distribute(context, p)
+        return torch.from_numpy(p)
+
+    def _contexts(self, key: np.ndarray) -> Iterator[np.ndarray]:
+        """Of each order, shortest first."""
+        return (key & ((1 << BITS * n) - 1) for n in range(len(self.orders)))
+
+
+class Order(nn.Module):
+    """Sequences of one length, by what all of their tokens but the last are.
+
+        contexts  (K,), keys in ascending order
+        begins    (K + 1,), where the words after each begin
+        totals    (K,), how many tokens were seen after each, whether kept or not
+        words     (kept,), ascending after each context
+        counts    (kept,); like all but contexts, in 16 bits where these are enough: without a sign
+        discount, least    (1,), D and how often what is kept was seen
+
+    Args:
+        vocabulary_size: V.
+    """
+
+    contexts: Tensor
+    begins: Tensor
+    totals: Tensor
+    words: Tensor
+    counts: Tensor
+    discount: Tensor
+    least: Tensor
+
+    def __init__(self, vocabulary_size: int) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self._fill(np.zeros(0, np.int64), [0], [], [], [], 0.5, 1)
+
+    def _fill(
+        self, contexts: Any, begins: Any, totals: Any, words: Any, counts: Any, discount: float,
+        least: int,
+    ) -> None:  # fmt: skip
+        self.register_buffer("contexts", torch.from_numpy(contexts))
+        self.register_buffer("begins", _small(begins))
+        self.register_buffer("totals", _small(totals))
+        self.register_buffer("words", _small(words))
+        self.register_buffer("counts", _small(counts))
+        self.register_buffer("discount", torch.tensor([discount]))
+        self.register_buffer("least", torch.tensor([least]))
+        self._left: np.ndarray | None = None
+
+    def set(self, sequences: np.ndarray, numbers: np.ndarray, least: int) -> None:
+        """Take what was counted.
+
+        Args:
+            sequences: the context's key and the word below it, ascending.
+            numbers: how often each was seen.
+            least: how often what is kept was seen.
+        """
+        once, twice = (int((numbers == n).sum()) for n in (1, 2))
+        discount = once / (once + 2 * twice) if once + twice else 0.5
+        kept = numbers >= least
+        context = (sequences >> np.uint64(BITS)).astype(np.int64)
+        every, begins = np.unique(context, return_index=True)
+        totals = np.add.reduceat(numbers, begins) if len(every) else numbers
+        contexts, first = np.unique(context[kept], return_index=True)
+        self._fill(
+            contexts,
+            np.append(first, kept.sum()),
+            totals[np.isin(every, contexts, assume_unique=True)],
+            sequences[kept] & np.uint64((1 << BITS) - 1),
+            numbers[kept],
+            discount,
+            least,
+        )
+
+    @property
+    def left(self) -> np.ndarray:
+        """What each context leaves to the shorter one, (K,)."""
+        if self._left is None:
+            ends, totals = _array(self.begins).astype(np.int64), _array(self.totals)
+            sums = np.append(0, _array(self.counts).cumsum(dtype=np.int64))
+            own = totals.astype(np.int64) - np.diff(sums[ends])
+            self._left = own + float(self.discount) * np.diff(ends)
+        return self._left
+
+    def probability(
+        self, context: np.ndarray, words: np.ndarray, shorter: np.ndarray, leave_out: bool
+    ) -> np.ndarray:
+        """p_n of each word from p_{n-1}."""
+        at, known = self._find(context)
+        if not known.any():
+            return shorter
+        begins, every = _array(self.begins), _array(self.words)
+        end = begins[at + 1].astype(np.int64)
+        place = _bisect(every, begins[at].astype(np.int64), end, words)
+        found = known & (place < end)
+        place = np.minimum(place, len(every) - 1)
+        found &= every[place] == words
+        count = np.where(found, _array(self.counts)[place], 0).astype(np.int64)
+        total, left = _array(self.totals)[at].astype(np.int64), self.left[at]
+        discount = float(self.discount)
+        if leave_out:
+            stays = count > int(self.least)
+            # What is too rare to be kept without it leaves its other occurrences as well.
+            more = np.where(stays, 0.0, np.where(found, count - 1 - discount, -1.0))
+            total, left, count = total - 1, left + more, np.where(stays, count - 1, 0)
+        known &= total > 0
+        p = (np.maximum(count - discount, 0) + left * shorter) / np.maximum(total, 1)
+        return np.where(known, p, shorter)
+
+    def distribute(self, context: np.ndarray, p: np.ndarray) -> None:
+        """Make p_n of p_{n-1}, (B, V), in its place."""
+        at, known = self._find(context)
+        rows = np.flatnonzero(known)
+        at = at[rows]
+        total = _array(self.totals)[at].astype(np.float64)
+        p[rows] *= (self.left[at] / total)[:, None]
+        begins = _array(self.begins)[at].astype(np.int64)
+        lengths = _array(self.begins)[at + 1].astype(np.int64) - begins
+        first = lengths.cumsum() - lengths
+        place = np.arange(lengths.sum()) + np.repeat(begins - first, lengths)
+        more = _array(self.counts)[place] - float(self.discount)
+        p[np.repeat(rows, lengths), _array(self.words)[place]] += more / np.repeat(total, lengths)
+
+    def _find(self, context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each context is, and whether it was seen at all."""
+        contexts = _array(self.contexts)
+        if not len(contexts):
+            return np.zeros(len(context), np.int64), np.zeros(len(context), bool)
+        at = np.minimum(contexts.searchsorted(context), len(contexts) - 1)
+        return at, contexts[at] == context
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        """Of any size, which is known only from what is loaded."""
+        given = {name: state_dict.get(prefix + name) for name in self._buffers}
+        if all(isinstance(each, Tensor) and each.dim() == 1 for each in given.values()):
+            for name, each in given.items():
+                self.register_buffer(name, torch.empty_like(cast(Tensor, each)))
+        self._left = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if not self._holds():
+            errors: list[str] = args[-1]
+            errors.append(f"{prefix[:-1]} is no table of counts")
+
+    def _holds(self) -> bool:
+        """Whether a table that came from outside can be looked things up in."""
+        if any(each.dim() != 1 for each in self.buffers()) or not len(self.begins):
+            return False
+        contexts, begins = _array(self.contexts), _array(self.begins).astype(np.int64)
+        sizes = [len(self.totals), len(begins) - 1, len(self.discount), len(self.least)]
+        return (
+            sizes == [len(contexts), len(contexts), 1, 1]
+            and len(self.counts) == len(self.words) == begins[-1]
+            and begins[0] == 0
+            and bool((np.diff(begins) > 0).all())
+            and bool((np.diff(contexts) > 0).all())
+            and bool((_array(self.words) < self.vocabulary_size).all())
+            and bool((_array(self.totals) > 0).all())
+        )
+
+
+def context_keys(ids: Tensor) -> Tensor:
+    """What comes next is looked up by: the last tokens up to each, in one number.
+
+    A context is of one message: nothing is seen of what lies before its beginning.
+
+    Args:
+        ids: (..., T) int64.
+
+    Returns:
+        Of the same shape: the last token in the lowest bits, and the one before above it.
+    """
+    key, inside = torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool)
+    for back in range(LONGEST - 1):
+        earlier = F.pad(ids, (back, 0))[..., : ids.shape[-1]]
+        inside = inside & (earlier >= SPECIALS)
+        key = key | (earlier * inside) << (BITS * back)
+    return key
+
+
+def _counted(context: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences as `Order.set` takes them, and how often each occurs."""
+    sequences = (context.astype(np.uint64) << np.uint64(BITS)) | words.astype(np.uint64)
+    return np.unique(sequences, return_counts=True)
+
+
+def _bisect(
+    words: np.ndarray, begin: np.ndarray, end: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """The first places, from each of `begin` to `end`, whose word is not below the wanted one."""
+    while (going := begin < end).any():
+        middle = (begin + end) // 2
+        below = going & (words[np.minimum(middle, len(words) - 1)] < wanted)
+        begin = np.where(below, middle + 1, begin)
+        end = np.where(going & ~below, middle, end)
+    return begin
+
+
+def _small(numbers: Any) -> Tensor:
+    """In 16 bits, or 32 where it takes them; torch can do too little with uint16."""
+    array = np.asarray(numbers, np.int64)
+    small = array.max(initial=0) < 1 << BITS
+    return torch.from_numpy(array.astype(np.uint16).view(np.int16) if small else array.astype("i4"))
+
+
+def _array(numbers: Tensor) -> np.ndarray:
+    """What `_small` was made of."""
+    array: np.ndarray = numbers.numpy()
+    return array.view(np.uint16) if array.dtype == np.int16 else array
