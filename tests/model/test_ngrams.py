@@ -187,7 +187,7 @@ def test_the_loss_is_of_the_mixture_and_the_net_learns_as_if_alone(memory: str) 
     expected = torch.autograd.grad(alone, [made.get_parameter(n) for n in own], allow_unused=True)
     for name, gradient in zip(own, expected, strict=True):
         torch.testing.assert_close(found[name], gradient, rtol=1e-12, atol=1e-15)
-    assert float(mixed) != pytest.approx(float(alone))
+    assert float(mixed.detach()) != pytest.approx(float(alone.detach()))
 
 
 def test_the_gate_s_cost_and_gradient() -> None:

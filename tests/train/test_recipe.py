@@ -64,7 +64,11 @@ def test_messages_are_counted_in_messages() -> None:
 def test_every_bot_can_copy(size: int) -> None:
     assert choose(config(), size).model.pointer == POINTER
     assert choose(config(model={"memory": "messages"}), size).model.pointer == POINTER
-    assert choose(config(model={"pointer": 0}), size).model.pointer == 0
+    without = choose(config(model={"pointer": 0}), size).model
+    assert (without.pointer, without.ngrams) == (0, 0)
+    assert choose(config(), size).model.ngrams == 4
+    assert choose(config(model={"pointer": 3}), size).model.ngrams == 3
+    assert choose(config(model={"ngrams": 2}), size).model.ngrams == 2
 
 
 def test_of_much_more_text_than_the_minutes_read_some_is_learned(
@@ -137,7 +141,8 @@ def test_what_was_given_stays(size: int) -> None:
 def test_it_says_what_and_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "product_rate", lambda dtype: 4e11)
     (line,) = describe(choose(config(), 8_100_000), 8_100_000)
-    beginning = "8.1 MB, 10 minutes: 2 x LSTM 256, copying from the last 256 tokens, 4,096 pieces, "
+    beginning = "8.1 MB, 10 minutes: 2 x LSTM 256, copying from the last 256 tokens, "
+    beginning += "counting up to 4 in a row, 4,096 pieces, "
     assert line.startswith(beginning)
     assert "pass" in line
     (line,) = describe(choose(config(train={"minutes": 0.01}), 10**9), 10**9)
@@ -145,7 +150,8 @@ def test_it_says_what_and_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "minutes would read all of them once" in line
     steps = Config.make({"data": {"path": "a"}, "train": {"steps": 9}})
     (line,) = describe(choose(steps, 8_100_000), 8_100_000)
-    assert line == "8.1 MB, 9 steps: 2 x LSTM 384, copying from the last 256 tokens, 4,096 pieces"
+    sizes = "2 x LSTM 384, copying from the last 256 tokens, counting up to 4 in a row"
+    assert line == f"8.1 MB, 9 steps: {sizes}, 4,096 pieces"
 
 
 def test_too_little_text_for_a_start_from_nothing() -> None:
@@ -304,7 +310,7 @@ def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path:
     pointing = load_bot(out)
     assert pointing.config["model"]["pointer"] == 32
     own, weights = base.chatbot.state_dict(), pointing.chatbot.state_dict()
-    assert {name.partition(".")[0] for name in weights.keys() - own.keys()} == {"pointer"}
+    assert {name.partition(".")[0] for name in weights.keys() - own.keys()} == {"pointer", "ngrams"}
     for name, tensor in own.items():
         torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-7)
     assert choose(from_base(chats, out), 1000, pointing).model.pointer == 32
@@ -312,6 +318,13 @@ def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path:
         asked = from_base(chats, out, model={"pointer": pointer})
         again, _ = run(tmp_path / str(pointer), asked)
         assert load_bot(again).config["model"]["pointer"] == pointer
+
+
+def test_counting_needs_a_pointer(chats: Path, trained: Path) -> None:
+    with pytest.raises(
+        ElmanError, match=r"ngrams 3 needs a pointer .* has none: add --pointer 256"
+    ):
+        choose(from_base(chats, trained, model={"ngrams": 3}), 1000, load_bot(trained))
 
 
 def test_a_base_of_messages_gets_one_too(chats: Path, make_config: Make, tmp_path: Path) -> None:

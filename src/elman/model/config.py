@@ -33,6 +33,7 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _recorded(self) -> Self:
-        if self.ngrams > self.pointer:
+        # Where it was not given it is yet to be chosen.
+        if "pointer" in self.model_fields_set and self.ngrams > self.pointer:
             raise ValueError(f"ngrams needs a pointer of at least as many tokens, {self.ngrams}")
         return self

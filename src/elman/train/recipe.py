@@ -85,7 +85,13 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
         config = config.model_copy(update={"train": train})
     _check_sizes(config, base)
     chosen = _from_base(text_bytes, config.train.minutes is not None)
-    chosen["model"]["ngrams"] = _ngrams(config, base.config["model"].get("pointer", 0))
+    pointer = base.config["model"].get("pointer", 0)
+    if "pointer" not in config.model.model_fields_set and config.model.ngrams > pointer:
+        raise ElmanError(
+            f"model.ngrams {config.model.ngrams} needs a pointer over as many tokens, and "
+            f"{base.path} has {pointer or 'none'}: add --pointer {POINTER}"
+        )
+    chosen["model"]["ngrams"] = _ngrams(config, pointer)
     return _with_limits(_filled(_with_sizes(config, base, chosen["model"]), chosen), text_bytes)
 
 
