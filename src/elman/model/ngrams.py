@@ -88,7 +88,10 @@ class NGrams(nn.Module):
             key: of what was read before, (B,).
         """
         counted, own = self._gates(hidden)
-        return torch.logaddexp(own + log_p, counted + self.distribution(key).log().to(log_p.dtype))
+        # The sum of their exponentials: with whole vocabularies, logaddexp takes several times as
+        # long. It cannot be 0, since what was counted leaves something to every token.
+        log_p = (own + log_p).exp_()
+        return log_p.addcmul_(counted.exp(), self.distribution(key).to(log_p.dtype)).log_()
 
     def _gates(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """log z and log (1 - z), (M, 1)."""
@@ -135,8 +138,9 @@ class NGrams(nn.Module):
 
     def distribution(self, key: Tensor) -> Tensor:
         """p of every token after each of some keys, (B,): (B, V) float64."""
-        p = np.full((len(key), self.vocabulary_size), 1 / self.vocabulary_size)
-        for order, context in zip(self.orders, self._contexts(key.numpy()), strict=True):
+        contexts = list(self._contexts(key.numpy()))
+        p = np.tile(self.orders[0].of_nothing, (len(key), 1))
+        for order, context in zip(self.orders[1:], contexts[1:], strict=True):
             order.distribute(context, p)
         return torch.from_numpy(p)
 
@@ -183,7 +187,12 @@ class Order(nn.Module):
         self.register_buffer("counts", _small(counts))
         self.register_buffer("discount", torch.tensor([discount]))
         self.register_buffer("least", torch.tensor([least]))
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was derived from other counts."""
         self._left: np.ndarray | None = None
+        self._of_nothing: np.ndarray | None = None
 
     def set(self, sequences: np.ndarray, numbers: np.ndarray, least: int) -> None:
         """Take what was counted.
@@ -219,6 +228,15 @@ class Order(nn.Module):
             own = totals.astype(np.int64) - np.diff(sums[ends])
             self._left = own + float(self.discount) * np.diff(ends)
         return self._left
+
+    @property
+    def of_nothing(self) -> np.ndarray:
+        """p_1, (V,), of sequences of one token."""
+        if self._of_nothing is None:
+            p = np.full((1, self.vocabulary_size), 1 / self.vocabulary_size)
+            self.distribute(np.zeros(1, np.int64), p)
+            self._of_nothing = p[0]
+        return self._of_nothing
 
     def probability(
         self, context: np.ndarray, words: np.ndarray, shorter: np.ndarray, leave_out: bool
@@ -273,7 +291,7 @@ class Order(nn.Module):
         if all(isinstance(each, Tensor) and each.dim() == 1 for each in given.values()):
             for name, each in given.items():
                 self.register_buffer(name, torch.empty_like(cast(Tensor, each)))
-        self._left = None
+        self._forget()
         super()._load_from_state_dict(state_dict, prefix, *args)
         if not self._holds():
             errors: list[str] = args[-1]

@@ -206,7 +206,10 @@ class Pointer(nn.Module):
         logits = say(told[0])
         of_words, of_record = shares[:, 0, -1:].float(), shares[:, 0, :-1].float()
         copied = torch.zeros_like(logits).scatter_add_(1, ids, of_record)
-        return torch.logaddexp(logits.log_softmax(1) + of_words.log(), copied.log()), told[0]
+        log_p = logits.log_softmax(1).add_(of_words.log())
+        # Only of what is in the record there is anything to add.
+        there = torch.logaddexp(log_p.gather(1, ids), copied.gather(1, ids).log())
+        return log_p.scatter_(1, ids, there), told[0]
 
     def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of N steps from the `begin`-th on.
