@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from elman import linear_cross_entropy
 from elman.bptt import precision
-from elman.bptt.cross_entropy import _compiled_softmax, _plain_softmax
+from elman.bptt.cross_entropy import _compiled_softmax, _plain_softmax, cross_entropy_of_each
 from elman.bptt.kernels.native import load
 
 N, V, H = 7, 11, 5
@@ -323,3 +323,20 @@ def test_targets_outside_the_vocabulary(target: int) -> None:
     targets[3] = target
     with pytest.raises(IndexError, match=f"from 0 to {V - 1}, got {target}"):
         linear_cross_entropy(hidden, weight, targets, bias)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_of_each_token_too(dtype: torch.dtype, atol: float) -> None:
+    hidden, weight, targets, bias = problem(dtype=dtype)
+    beside = torch.randn(N, dtype=dtype)
+    together, each = cross_entropy_of_each(hidden, weight, targets, bias, beside)
+    p = F.linear(hidden, weight, bias).softmax(1)[torch.arange(N), targets]
+    torch.testing.assert_close(each, -(p + beside.exp()).log().detach(), rtol=0, atol=atol)
+    assert not each.requires_grad
+    alone = linear_cross_entropy(hidden, weight, targets, bias, beside=beside)
+    assert torch.equal(together, alone)
+    inputs = (hidden, weight, bias)
+    pairs = zip(
+        torch.autograd.grad(together, inputs), torch.autograd.grad(alone, inputs), strict=True
+    )
+    assert all(torch.equal(one, other) for one, other in pairs)

@@ -1,7 +1,7 @@
 """Cross-entropy over a large vocabulary, without all of its logits at once."""
 
 from functools import partial
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,6 @@ LOGITS_BYTES = 16 * 2**20
 """Of the logits that exist at once: they fit a large cache, and their products are already fast."""
 
 
-@overload
 def linear_cross_entropy(
     hidden: Tensor,
     weight: Tensor,
@@ -24,35 +23,7 @@ def linear_cross_entropy(
     beside: Tensor | None = None,
     reduction: Literal["sum", "mean"] = "sum",
     chunk: int | None = None,
-    each: Literal[False] = False,
-) -> Tensor: ...
-
-
-@overload
-def linear_cross_entropy(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    bias: Tensor | None = None,
-    *,
-    beside: Tensor | None = None,
-    reduction: Literal["sum", "mean"] = "sum",
-    chunk: int | None = None,
-    each: Literal[True],
-) -> tuple[Tensor, Tensor]: ...
-
-
-def linear_cross_entropy(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    bias: Tensor | None = None,
-    *,
-    beside: Tensor | None = None,
-    reduction: Literal["sum", "mean"] = "sum",
-    chunk: int | None = None,
-    each: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor:
     """-log softmax(weight hidden + bias) at the targets in nats: a scalar, differentiable once.
 
     `F.cross_entropy(F.linear(hidden, weight, bias), targets)` and its gradients, exact to rounding;
@@ -70,28 +41,45 @@ def linear_cross_entropy(
             and -log g is to be added). Differentiated, too.
         reduction: "sum" over the tokens, or their "mean" (nan where there are none).
         chunk: tokens at a time; None: as many as have logits of `LOGITS_BYTES`.
-        each: whether to give the loss of each token, too, (N,), without its gradient.
 
     Raises:
         ValueError: where a shape, a dtype, `reduction` or `chunk` does not fit.
         IndexError: where a target is not in the vocabulary.
     """
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
+    nats, _ = _sum_and_each(hidden, weight, targets, bias, beside, chunk)
+    return nats if reduction == "sum" else nats / len(targets)
+
+
+def cross_entropy_of_each(
+    hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor, beside: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`linear_cross_entropy`, and the loss of each token without its gradient, (N,)."""
+    return _sum_and_each(hidden, weight, targets, bias, beside, None)
+
+
+def _sum_and_each(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    beside: Tensor | None,
+    chunk: int | None,
+) -> tuple[Tensor, Tensor]:
     low = of_products(weight.device, weight.dtype)
     floats = {weight.dtype, low}
     if torch.is_autocast_enabled(weight.device.type) and weight.dtype != torch.float64:
         floats.add(torch.get_autocast_dtype(weight.device.type))
     _check(hidden, weight, targets, bias, beside, floats)
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
     if chunk is None:
         chunk = max(1, LOGITS_BYTES // (len(weight) * weight.element_size()))
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
-    differentiable = torch.is_grad_enabled()
-    nats: Tensor
-    nats, costs = _Chunked.apply(hidden, weight, bias, beside, targets, chunk, low, differentiable)
-    nats = nats if reduction == "sum" else nats / len(targets)
-    return (nats, costs) if each else nats
+    found: tuple[Tensor, Tensor] = _Chunked.apply(
+        hidden, weight, bias, beside, targets, chunk, low, torch.is_grad_enabled()
+    )
+    return found
 
 
 def _check(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.bptt import PackedLinear, State, Unfold, linear_cross_entropy
+from elman.bptt.cross_entropy import cross_entropy_of_each
 from elman.bptt.decode import Precision
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
@@ -177,9 +178,7 @@ class Chatbot(nn.Module, ABC):
         weight, bias = self.output_layer
         if pointed is None:
             return linear_cross_entropy(hidden, weight, targets, bias)
-        rest, each = linear_cross_entropy(
-            hidden, weight, targets, bias, beside=pointed.odds, each=True
-        )
+        rest, each = cross_entropy_of_each(hidden, weight, targets, bias, pointed.odds)
         nats = rest - pointed.log_gate.sum()
         if self.ngrams is None:
             return nats
