@@ -260,6 +260,8 @@ def test_counts_are_kept_with_the_weights(tmp_path: Path) -> None:
         ("counts", lambda each: each[:-1]),
         ("discount", lambda each: torch.cat([each, each])),
         ("least", lambda each: each.view(1, 1)),
+        ("words", Tensor.float),
+        ("contexts", Tensor.double),
         ("contexts", lambda each: each[:0]),
         ("begins", lambda each: each[:0]),
     ],

@@ -89,7 +89,7 @@ class NGrams(nn.Module):
         """
         counted, own = self._gates(hidden)
         # The sum of their exponentials: with whole vocabularies, logaddexp takes several times as
-        # long. It cannot be 0, since what was counted leaves something to every token.
+        # long, and below 1e-38 it does not matter what is said.
         log_p = (own + log_p).exp_()
         return log_p.addcmul_(counted.exp(), self.distribution(key).to(log_p.dtype)).log_()
 
@@ -301,10 +301,14 @@ class Order(nn.Module):
         """Whether a table that came from outside can be looked things up in."""
         if any(each.dim() != 1 for each in self.buffers()) or not len(self.begins):
             return False
+        small = (self.begins, self.totals, self.words, self.counts)
+        if any(each.dtype not in (torch.int16, torch.int32) for each in small):
+            return False
         contexts, begins = _array(self.contexts), _array(self.begins).astype(np.int64)
         sizes = [len(self.totals), len(begins) - 1, len(self.discount), len(self.least)]
         return (
             sizes == [len(contexts), len(contexts), 1, 1]
+            and self.contexts.dtype == torch.int64
             and len(self.counts) == len(self.words) == begins[-1]
             and begins[0] == 0
             and bool((np.diff(begins) > 0).all())
