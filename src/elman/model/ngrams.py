@@ -269,7 +269,9 @@ class Order(nn.Module):
         rows = np.flatnonzero(known)
         at = at[rows]
         total = _array(self.totals)[at].astype(np.float64)
-        p[rows] *= (self.left[at] / total)[:, None]
+        kept = np.ones(len(p))
+        kept[rows] = self.left[at] / total
+        p *= kept[:, None]
         begins = _array(self.begins)[at].astype(np.int64)
         lengths = _array(self.begins)[at + 1].astype(np.int64) - begins
         first = lengths.cumsum() - lengths
