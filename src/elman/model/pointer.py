@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
 from elman.model.blocks import StateSpec
-from elman.model.ngrams import context_keys
+from elman.model.ngrams import LONGEST, context_keys
 
 KEY_SIZE = 16
 """Numbers of each recorded token's key; independent of the hidden size."""
@@ -61,7 +61,8 @@ class Record(NamedTuple):
 
     def key(self, length: int) -> Tensor:
         """Of the tokens up to each step, (B, T), as `NGrams` wants it; L is `length`."""
-        return context_keys(self.ids)[:, length:]
+        begin = max(0, length - LONGEST)  # no key reaches further back
+        return context_keys(self.ids[:, begin:])[:, length - begin :]
 
 
 class Pointer(nn.Module):
