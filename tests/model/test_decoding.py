@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.model import ModelConfig, build
-from elman.model.decoding import Sampling, choose, reply, reply_batch
+from elman.model.decoding import Sampling, choose, drawn, reply, reply_batch
 
 VOCABULARY = 270
 
@@ -51,6 +51,37 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
 def test_min_p_is_relative_to_the_likeliest() -> None:
     scores = logits(*torch.tensor([0.5, 0.3, 0.15, 0.05]).log().tolist())
     assert draws(scores, Sampling(temperature=1, top_p=1, min_p=0.25)) == {END, 4, 5}
+
+
+LANE = st.tuples(
+    st.lists(st.integers(-40, 40), min_size=9, max_size=9),  # eighths, so that no sum is rounded
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.sampled_from([0.1, 0.5, 0.95, 1.0]),
+    st.sampled_from([0.0, 0.02, 0.3, 1.0]),
+    st.floats(0, 1, exclude_max=True),
+)
+
+
+@given(st.lists(LANE, min_size=1, max_size=5))
+@settings(deadline=None, max_examples=200)
+def test_what_is_drawn(lanes: list[tuple[list[int], float, float, float, float]]) -> None:
+    """Every lane alone, in order: the likeliest first, of the alike the one with the lower id."""
+    expected = []
+    for scores, temperature, top_p, min_p, point in lanes:
+        weights = np.exp((np.array(scores) - max(scores)) / 8 / temperature)
+        order = [n for n in np.argsort(-weights, kind="stable") if weights[n] >= min_p]
+        upto = weights[order].cumsum()
+        kept = [n for n in range(len(order)) if n == 0 or upto[n - 1] < top_p * upto[-1]]
+        expected.append((order, upto[kept], point * upto[kept[-1]]))
+    logits, *ways, points = (np.array(each) for each in zip(*lanes, strict=True))
+    for token, (order, upto, wanted) in zip(
+        drawn(logits / 8, *ways, points), expected, strict=True
+    ):
+        place = order.index(token)
+        assert place < len(upto)
+        # The sums of all lanes are taken in one go: a point at their very ends may fall beside.
+        assert wanted < upto[place] + 1e-12
+        assert place == 0 or wanted >= upto[place - 1] - 1e-12
 
 
 def test_recent_tokens_are_less_likely() -> None:

@@ -22,7 +22,8 @@ from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
 from elman.errors import ElmanError
 from elman.model import Chatbot, ModelConfig, build
 from elman.model.checkpoint import CONFIG, FORMAT, TOKENIZER, load_bot, save_weights
-from elman.model.ngrams import LONGEST, NGrams, context_keys
+from elman.model.config import LONGEST_NGRAM
+from elman.model.ngrams import NGrams, context_keys
 
 V, H = SPECIALS + 4, 3
 LETTERS = SPECIALS + 256
@@ -77,7 +78,7 @@ def key_of(h: tuple[int, ...]) -> int:
 
 
 @settings(max_examples=60, deadline=None)
-@given(messages, st.integers(1, LONGEST), st.sampled_from(["all", "bot"]), st.integers(4, 60))
+@given(messages, st.integers(1, LONGEST_NGRAM), st.sampled_from(["all", "bot"]), st.integers(4, 60))
 def test_probabilities(
     said: list[tuple[Role, list[int]]], longest: int, learn_from: str, most: int
 ) -> None:
@@ -100,7 +101,7 @@ def test_probabilities(
 
 
 @settings(max_examples=60, deadline=None)
-@given(messages, st.integers(1, LONGEST), st.integers(4, 60))
+@given(messages, st.integers(1, LONGEST_NGRAM), st.integers(4, 60))
 def test_what_is_left_out_was_never_counted(
     said: list[tuple[Role, list[int]]], longest: int, most: int
 ) -> None:

@@ -13,7 +13,7 @@ from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.model import ModelConfig, build, pointer
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import load_bot
-from elman.model.ngrams import LONGEST
+from elman.model.config import LONGEST_NGRAM
 from elman.model.pointer import KEY_SIZE, Pointer
 
 V, H, T, B = 9, 5, 12, 3
@@ -102,7 +102,6 @@ def test_a_record_is_the_same_however_it_was_cut(length: int) -> None:
     made = make(length)
     ids, hidden, keep = steps()
     record, whole = made.record(ids, hidden, zeros(made), keep)
-    weight = torch.randn(V, H, generator=torch.Generator().manual_seed(3)).double()
     targets = ids.roll(-1, 0)
     told, expected = made.point(record, hidden, targets)
     for cuts in [(5,), (1, 6, 8), tuple(range(1, T))]:
@@ -114,27 +113,36 @@ def test_a_record_is_the_same_however_it_was_cut(length: int) -> None:
             torch.testing.assert_close(told_here, told[span], rtol=1e-12, atol=1e-12)
             for one, other in zip(found[:3], expected[:3], strict=True):
                 torch.testing.assert_close(one, other[span], rtol=1e-12, atol=1e-12)
-            if length >= LONGEST:  # as far as the key reaches
+            if length >= LONGEST_NGRAM:  # as far as the key reaches
                 assert torch.equal(found.key, expected.key[span])
-            if end == begin + 1:  # one step: the whole distribution, of which these are parts
-                logits = told[begin] @ weight.t()
-                says, heard = made.mix(part, hidden[begin], lambda h: (h @ weight.t()).float())
-                says = says.double()
-                torch.testing.assert_close(heard, told[begin], rtol=1e-12, atol=1e-12)
-                torch.testing.assert_close(
-                    says.exp().sum(1), torch.ones(B).double(), rtol=0, atol=1e-6
-                )
-                of_words = logits.log_softmax(1).gather(1, targets[begin, :, None])
-                mixed = expected.log_gate[begin] + torch.logaddexp(
-                    of_words[:, 0], expected.odds[begin]
-                )
-                # `mix` is of logits, which are float32.
-                torch.testing.assert_close(
-                    says.gather(1, targets[begin, :, None])[:, 0], mixed, rtol=1e-5, atol=1e-5
-                )
             begin = end
         for one, other in zip(state, whole, strict=True):
             torch.testing.assert_close(one, other, **EXACT)
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 50])
+def test_one_step_says_what_many_do(length: int) -> None:
+    """The whole distribution, of which what `point` gives are parts."""
+    made = make(length)
+    ids, hidden, keep = steps()
+    weight = torch.randn(V, H, generator=torch.Generator().manual_seed(3)).double()
+    targets = ids.roll(-1, 0)
+    told, expected = made.point(made.record(ids, hidden, zeros(made), keep)[0], hidden, targets)
+    state, alike = zeros(made), zeros(made)
+    for t in range(T):
+        kept = keep[t].unsqueeze(1)
+        before = tuple(each * kept for each in state)
+        _, alike = made.record(ids[t : t + 1], hidden[t : t + 1], alike, keep[t : t + 1])
+        said, state = made.say(ids[t], hidden[t], hidden[t], before, lambda h: h @ weight.t())
+        torch.testing.assert_close(said.heard, told[t], **EXACT)
+        torch.testing.assert_close(said.log_p.exp().sum(1), torch.ones(B).double(), **EXACT)
+        of_words = (told[t] @ weight.t()).log_softmax(1).gather(1, targets[t, :, None])[:, 0]
+        mixed = expected.log_gate[t] + torch.logaddexp(of_words, expected.odds[t])
+        torch.testing.assert_close(said.log_p.gather(1, targets[t, :, None])[:, 0], mixed, **EXACT)
+        for one, other in zip(state, alike, strict=True):
+            torch.testing.assert_close(one, other, **EXACT)
+        if length >= LONGEST_NGRAM:  # as far as the key reaches
+            assert torch.equal(said.key, expected.key[t])
 
 
 def test_lanes_end_where_they_end() -> None:

@@ -360,6 +360,12 @@ def test_pieces_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:
     assert fresh == 1, "as large as the other: bytes too"
 
 
+def test_pieces_are_learned_of_both_who_take_turns() -> None:
+    texts = ["where shall we meet tomorrow", "kommen sie bitte herein"] * 100
+    own, fresh = bytes_per_piece(Tokenizer.train(texts, 400), texts)
+    assert own == fresh
+
+
 def test_a_base_of_another_version(chats: Path, trained: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(trained, other)

@@ -18,7 +18,7 @@ from elman.data.order import Layout
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
-from elman.model.pointer import Pointed, Pointer, Record
+from elman.model.pointer import Pointed, Pointer
 
 CHUNK = 512
 """Tokens whose logits exist at once while scoring."""
@@ -105,13 +105,15 @@ class Chatbot(nn.Module, ABC):
         """Logits of one step's hidden state, (batch, V) float32."""
         return (self._packed_output or self.logits)(hidden).float()
 
-    def _mixed(self, seen: Record, hidden: Tensor) -> Tensor:
-        """What is said after one step that a pointer recorded: log p of every token, (batch, V)."""
+    def _mixed(
+        self, token: Tensor, read: Tensor, hidden: Tensor, record: State
+    ) -> tuple[Tensor, State]:
+        """What comes after a token, as `Pointer.say` takes it: log p of all, (batch, V)."""
         assert self.pointer is not None
-        logits, told = self.pointer.mix(seen, hidden, self._say)
+        said, record = self.pointer.say(token, read, hidden, record, self._say)
         if self.ngrams is None:
-            return logits
-        return self.ngrams.mix(logits, told, seen.key(self.pointer.length)[:, -1])
+            return said.log_p, record
+        return self.ngrams.mix(*said), record
 
     @property
     @abstractmethod

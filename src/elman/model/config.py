@@ -4,6 +4,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+LONGEST_NGRAM = 4
+"""Tokens of a sequence that can be counted: 16 bits of each make one key."""
+
 
 class ModelConfig(BaseModel):
     """Sizes and kinds; saved with the weights."""
@@ -27,7 +30,7 @@ class ModelConfig(BaseModel):
         0, ge=0, le=65536, description="tokens back that a reply can repeat; 0: none"
     )
     ngrams: int = Field(
-        0, ge=0, le=4, description="longest sequence of tokens that is counted; 0: none"
+        0, ge=0, le=LONGEST_NGRAM, description="longest sequence of tokens that is counted; 0: none"
     )
     dropout: float = Field(0.0, ge=0, lt=1)
 

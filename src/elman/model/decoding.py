@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +13,9 @@ from torch.nn import functional as F
 from elman.bptt import State
 from elman.data.tokenizer import END, SPECIALS
 from elman.model.chatbot import Chatbot
+
+ALMOST_NOTHING = 1e-9
+"""A share of probability that the likeliest token has alone."""
 
 
 class Sampling(BaseModel):
@@ -80,30 +85,61 @@ def choose_each(
         may_end: of each lane.
         likeliest: lanes that take the likeliest token whatever the temperature.
     """
-    logits = logits.clone()
-    logits[:, END + 1 : SPECIALS] = -torch.inf
-    logits[~torch.tensor(may_end), END] = -torch.inf
+    changed = logits.numpy().copy()
+    changed[:, END + 1 : SPECIALS] = -np.inf
+    changed[~np.array(may_end), END] = -np.inf
     repeated = [(n, t) for n, said in enumerate(recent) for t in set(said) if t >= SPECIALS]
     if repeated and sampling.repetition_penalty != 1:
-        rows, tokens = torch.tensor(repeated).T
-        values, penalty = logits[rows, tokens], sampling.repetition_penalty
-        logits[rows, tokens] = torch.where(values > 0, values / penalty, values * penalty)
-    best = logits.argmax(1)
+        rows, tokens = np.array(repeated).T
+        values, penalty = changed[rows, tokens], sampling.repetition_penalty
+        changed[rows, tokens] = np.where(values > 0, values / penalty, values * penalty)
     if sampling.temperature == 0:
-        return best.tolist()
-    probabilities = torch.softmax(logits / sampling.temperature, dim=1)
-    least = sampling.min_p * probabilities.amax(1, keepdim=True)
+        return [int(token) for token in changed.argmax(1)]
+    points = torch.rand(len(changed), generator=generator).numpy()
+    top_p = np.where(likeliest or False, ALMOST_NOTHING, sampling.top_p)
+    found = drawn(changed, sampling.temperature, top_p, sampling.min_p, points)
+    return [int(token) for token in found]
+
+
+def drawn(
+    logits: np.ndarray,
+    temperature: ArrayLike,
+    top_p: ArrayLike,
+    min_p: ArrayLike,
+    points: ArrayLike,
+) -> np.ndarray:
+    """One token for each lane, (lanes,), as `Sampling` says.
+
+    Args:
+        logits: (lanes, vocabulary_size); -inf is never drawn.
+        temperature, top_p, min_p: of each lane, (lanes,), or of all; no temperature is 0.
+        points: drawn evenly from 0 to 1, (lanes,).
+    """
+    lanes = np.arange(len(logits))
+    heat, share, floor, points = (
+        np.broadcast_to(each, len(lanes)) for each in (temperature, top_p, min_p, points)
+    )
+    best = logits.argmax(1)
+    top = logits[lanes, best]
+    with np.errstate(divide="ignore"):
+        least = np.maximum(top + heat * np.log(floor), np.finfo(logits.dtype).min)
     # To sort the whole vocabulary would take longer than all else.
-    likely = int((probabilities >= least).sum(1).max())
-    ordered, order = probabilities.topk(likely, dim=1)
-    ordered = ordered.where(ordered >= least, 0)
-    upto = ordered.cumsum(1)
-    last = (upto - ordered < sampling.top_p * upto[:, -1:]).sum(1, keepdim=True) - 1
-    # torch.multinomial would draw a random number for every token of the vocabulary.
-    point = upto.gather(1, last) * torch.rand(len(last), 1, generator=generator)
-    place = torch.searchsorted(upto, point, right=True).clamp_(max=last)
-    drawn = order.gather(1, place).squeeze(1)
-    return drawn.where(~torch.tensor(likeliest or [False] * len(best)), best).tolist()
+    likely = logits >= least.astype(logits.dtype)[:, None]
+    likely[lanes, best] = True
+    rows, tokens = likely.nonzero()
+    p = np.exp((logits[rows, tokens] - top[rows]) / heat[rows], dtype=np.float64)
+    order = np.lexsort((-p, rows))
+    tokens, p = tokens[order], p[order]
+    begin = rows.searchsorted(lanes)
+    upto = p.cumsum()
+    upto -= (upto - p)[begin][rows]
+    within = upto - p < (share * np.maximum.reduceat(upto, begin))[rows]
+    within[begin] = True
+    last = begin + np.add.reduceat(within, begin, dtype=np.int64) - 1
+    passed = within & (upto <= (points * upto[last])[rows])
+    place = np.minimum(begin + np.add.reduceat(passed, begin, dtype=np.int64), last)
+    found: np.ndarray = tokens[place]
+    return found
 
 
 @torch.no_grad()

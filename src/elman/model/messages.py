@@ -336,9 +336,9 @@ class MessagesChatbot(Chatbot):
         own = (*conversation, context, *encoder, *decoder, tokens + 1)
         if self.pointer is None:
             return self._say(hidden[0]), own
-        heard = heard.where(reads, heard.new_zeros(()))
-        seen, record = self.pointer.record(token.unsqueeze(0), heard, record)
-        return self._mixed(seen, hidden[0]), (*own, *record)
+        heard = heard[0].where(reads, heard.new_zeros(()))
+        logits, record = self._mixed(token, heard, hidden[0], record)
+        return logits, (*own, *record)
 
     def end_message(self, state: State) -> State:
         own, record = self.split(state)

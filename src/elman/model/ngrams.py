@@ -29,9 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.data.tokenizer import SPECIALS
-
-LONGEST = 4
-"""Tokens of a sequence that can be counted: 16 bits of each make a key."""
+from elman.model.config import LONGEST_NGRAM
 
 BITS = 16
 
@@ -76,8 +74,9 @@ class NGrams(nn.Module):
             nats: -log p_net, (M,).
         """
         log_p = self.probability(key, targets, leave_out=self.training).log().to(nats.dtype)
-        counted, own = self._gates(hidden)
-        return -torch.logaddexp(own.squeeze(1) - nats.detach(), counted.squeeze(1) + log_p)
+        score = self._score(hidden).squeeze(1)
+        own, counted = F.logsigmoid(-score) - nats.detach(), F.logsigmoid(score) + log_p
+        return -torch.logaddexp(own, counted)
 
     def mix(self, log_p: Tensor, hidden: Tensor, key: Tensor) -> Tensor:
         """log p of every token of the mixture, (B, V).
@@ -87,17 +86,17 @@ class NGrams(nn.Module):
             hidden: what it is of, (B, H).
             key: of what was read before, (B,).
         """
-        counted, own = self._gates(hidden)
+        score = self._score(hidden)
         # The sum of their exponentials: with whole vocabularies, logaddexp takes several times as
         # long, and below 1e-38 it does not matter what is said.
-        log_p = (own + log_p).exp_()
-        return log_p.addcmul_(counted.exp(), self.distribution(key).to(log_p.dtype)).log_()
+        p = log_p.exp().mul_(torch.sigmoid(-score))
+        return p.addcmul_(torch.sigmoid(score), self.distribution(key, p.dtype)).log_()
 
-    def _gates(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """log z and log (1 - z), (M, 1)."""
+    def _score(self, hidden: Tensor) -> Tensor:
+        """What z is the sigmoid of, (M, 1)."""
         with torch.autocast(hidden.device.type, enabled=False):
-            score = self.gate(hidden.detach().to(self.gate.weight.dtype))
-        return F.logsigmoid(score), F.logsigmoid(-score)
+            score: Tensor = self.gate(hidden.detach().to(self.gate.weight.dtype))
+        return score
 
     def count(self, ids: np.ndarray, counted: np.ndarray, most: int = MOST) -> None:
         """Count, in the place of what was counted before.
@@ -136,13 +135,19 @@ class NGrams(nn.Module):
             p = order.probability(context, words, p, leave_out)
         return torch.from_numpy(p).view(key.shape)
 
-    def distribution(self, key: Tensor) -> Tensor:
-        """p of every token after each of some keys, (B,): (B, V) float64."""
-        contexts = list(self._contexts(key.numpy()))
-        p = np.tile(self.orders[0].of_nothing, (len(key), 1))
-        for order, context in zip(self.orders[1:], contexts[1:], strict=True):
-            order.distribute(context, p)
-        return torch.from_numpy(p)
+    def distribution(self, key: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        """p of every token after each of some keys, (B,): (B, V)."""
+        first, *longer = zip(self.orders, self._contexts(key.numpy()), strict=True)
+        share, apart = np.ones(len(key)), []
+        for order, context in reversed(longer):
+            own, share = order.apart(context, share)
+            apart.append(own)
+        # Longer contexts know little of the vocabulary: all of it is passed over once.
+        p = torch.from_numpy(share).to(dtype).unsqueeze(1) * first[0].of_nothing(dtype)
+        every = p.numpy()
+        for rows, words, more in apart:
+            every[rows, words] += more
+        return p
 
     def _contexts(self, key: np.ndarray) -> Iterator[np.ndarray]:
         """Of each order, shortest first."""
@@ -192,7 +197,7 @@ class Order(nn.Module):
     def _forget(self) -> None:
         """What was derived from other counts."""
         self._left: np.ndarray | None = None
-        self._of_nothing: np.ndarray | None = None
+        self._of_nothing: Tensor | None = None
 
     def set(self, sequences: np.ndarray, numbers: np.ndarray, least: int) -> None:
         """Take what was counted.
@@ -229,13 +234,13 @@ class Order(nn.Module):
             self._left = own + float(self.discount) * np.diff(ends)
         return self._left
 
-    @property
-    def of_nothing(self) -> np.ndarray:
+    def of_nothing(self, dtype: torch.dtype) -> Tensor:
         """p_1, (V,), of sequences of one token."""
-        if self._of_nothing is None:
-            p = np.full((1, self.vocabulary_size), 1 / self.vocabulary_size)
-            self.distribute(np.zeros(1, np.int64), p)
-            self._of_nothing = p[0]
+        if self._of_nothing is None or self._of_nothing.dtype != dtype:
+            (_, words, p), left = self.apart(np.zeros(1, np.int64), np.ones(1))
+            every = np.full(self.vocabulary_size, left / self.vocabulary_size)
+            every[words] += p
+            self._of_nothing = torch.from_numpy(every).to(dtype)
         return self._of_nothing
 
     def probability(
@@ -263,21 +268,30 @@ class Order(nn.Module):
         p = (np.maximum(count - discount, 0) + left * shorter) / np.maximum(total, 1)
         return np.where(known, p, shorter)
 
-    def distribute(self, context: np.ndarray, p: np.ndarray) -> None:
-        """Make p_n of p_{n-1}, (B, V), in its place."""
+    def apart(
+        self, context: np.ndarray, share: np.ndarray
+    ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """What is known here of some words, and what is left to shorter contexts.
+
+        Args:
+            context: (B,) keys.
+            share: of each, what is to be given out, (B,).
+
+        Returns:
+            Rows, words and p of each, and the share of each row that is left, (B,).
+        """
         at, known = self._find(context)
         rows = np.flatnonzero(known)
         at = at[rows]
-        total = _array(self.totals)[at].astype(np.float64)
-        kept = np.ones(len(p))
-        kept[rows] = self.left[at] / total
-        p *= kept[:, None]
+        rate = share[rows] / _array(self.totals)[at]
+        share = share.copy()
+        share[rows] = self.left[at] * rate
         begins = _array(self.begins)[at].astype(np.int64)
         lengths = _array(self.begins)[at + 1].astype(np.int64) - begins
         first = lengths.cumsum() - lengths
-        place = np.arange(lengths.sum()) + np.repeat(begins - first, lengths)
-        more = _array(self.counts)[place] - float(self.discount)
-        p[np.repeat(rows, lengths), _array(self.words)[place]] += more / np.repeat(total, lengths)
+        place = np.arange(lengths.sum()) + (begins - first).repeat(lengths)
+        p = (_array(self.counts)[place] - float(self.discount)) * rate.repeat(lengths)
+        return (rows.repeat(lengths), _array(self.words)[place], p), share
 
     def _find(self, context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each context is, and whether it was seen at all."""
@@ -332,7 +346,7 @@ def context_keys(ids: Tensor) -> Tensor:
         Of the same shape: the last token in the lowest bits, and the one before above it.
     """
     key, inside = torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool)
-    for back in range(LONGEST - 1):
+    for back in range(LONGEST_NGRAM - 1):
         earlier = F.pad(ids, (back, 0))[..., : ids.shape[-1]]
         inside = inside & (earlier >= SPECIALS)
         key = key | (earlier * inside) << (BITS * back)

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from math import log
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
 from elman.model.blocks import StateSpec
-from elman.model.ngrams import LONGEST, context_keys
+from elman.model.config import LONGEST_NGRAM
+from elman.model.ngrams import context_keys
 
 KEY_SIZE = 16
 """Numbers of each recorded token's key; independent of the hidden size."""
@@ -23,6 +25,9 @@ FOLLOWS = (4.0, 2.0)
 
 QUERIES = 128
 """Steps whose scores exist at once: bounds memory."""
+
+Logits = Callable[[Tensor], Tensor]
+"""Of the vocabulary, (B, V), made of (B, H)."""
 
 
 class Pointed(NamedTuple):
@@ -46,6 +51,20 @@ class Pointed(NamedTuple):
         return Pointed(*(each[places] for each in self))
 
 
+class Said(NamedTuple):
+    """What comes after a token.
+
+    Args:
+        log_p: of every token, (B, V).
+        heard: what the vocabulary's logits were made of, (B, H).
+        key: of the tokens up to now, (B,), as `NGrams` wants it.
+    """
+
+    log_p: Tensor
+    heard: Tensor
+    key: Tensor
+
+
 class Record(NamedTuple):
     """The L tokens before some steps, and those of the steps; P = L + T places, oldest first.
 
@@ -61,7 +80,7 @@ class Record(NamedTuple):
 
     def key(self, length: int) -> Tensor:
         """Of the tokens up to each step, (B, T), as `NGrams` wants it; L is `length`."""
-        begin = max(0, length - LONGEST)  # no key reaches further back
+        begin = max(0, length - LONGEST_NGRAM)  # no key reaches further back
         return context_keys(self.ids[:, begin:])[:, length - begin :]
 
 
@@ -193,24 +212,60 @@ class Pointer(nn.Module):
         key = record.key(self.length)[:, : len(hidden)].t()
         return torch.cat(tells), Pointed(gates, odds, alone, key)
 
-    def mix(
-        self, record: Record, hidden: Tensor, say: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """log p of every token after one step, (B, V), and what `point` would give, (B, H).
+    @torch.no_grad()
+    def say(
+        self,
+        token: Tensor,
+        read: Tensor,
+        hidden: Tensor,
+        state: State,
+        logits: Callable[[Tensor], Tensor],
+    ) -> tuple[Said, State]:
+        """Write down one token, and mix what it points at into what comes next: `record` and
+        `point`, in the few operations that one step takes. Without gradient.
 
         Args:
-            record: of that step.
-            hidden: (B, H).
-            say: the vocabulary's logits, (B, V), of the latter.
+            token: (B,) int64.
+            read: what its key is made of, (B, H).
+            hidden: what looks at the record, (B, H).
+            state: before it.
+            logits: of what `point` gives.
+
+        Returns:
+            What is said, and the state after.
         """
-        shares, ids, told = self._shares(record, hidden.unsqueeze(0), 0)
-        logits = say(told[0])
-        of_words, of_record = shares[:, 0, -1:].float(), shares[:, 0, :-1].float()
-        copied = torch.zeros_like(logits).scatter_add_(1, ids, of_record)
-        log_p = logits.log_softmax(1).add_(of_words.log())
-        # Only of what is in the record there is anything to add.
-        there = torch.logaddexp(log_p.gather(1, ids), copied.gather(1, ids).log())
-        return log_p.scatter_(1, ids, there), told[0]
+        told, keys, last = state
+        length, lanes = self.length, len(token)
+        # Arrays as small as these take numpy a fraction of torch's time.
+        text = (token >= SPECIALS).unsqueeze(1)
+        own = (last + self.itself(read)) * text
+        ids = np.concatenate([told.numpy(), (token.unsqueeze(1) * text).to(told.dtype).numpy()], 1)
+        whole_keys = np.concatenate([keys.numpy()[:, KEY_SIZE:], own.numpy()], 1)
+        now = ids[:, 1:]
+        places = whole_keys.reshape(lanes, length, KEY_SIZE)
+        query = (self.query(hidden) / KEY_SIZE**0.5).numpy()
+        scores = (places @ query[:, :, None])[:, :, 0]
+        alike = now != 0
+        for back, gain in enumerate(self.follow(hidden).numpy().T):
+            same = ids[:, length - back, None]
+            alike = alike[:, back > 0 :] & (ids[:, : length - back] == same) & (same != 0)
+            scores[:, back:] += alike * gain[:, None]
+        scores[now == 0] = -np.inf
+        scores = np.concatenate([scores, self.sentinel(hidden).numpy()], 1)
+        shares = np.exp(scores - scores.max(1, keepdims=True))
+        shares /= shares.sum(1, keepdims=True)
+        shares, gate = shares[:, :-1], shares[:, -1:]
+        heard = hidden + self.tell(torch.from_numpy((shares[:, None] @ places)[:, 0]))
+        log_p = logits(heard).log_softmax(1).add_(torch.from_numpy(gate).log())
+        rows, columns = (now != 0).nonzero()
+        place = rows * log_p.shape[1] + now[rows, columns].astype(np.int64)
+        every = log_p.numpy().reshape(-1)
+        copied = np.bincount(place, shares[rows, columns])[place]
+        with np.errstate(divide="ignore"):
+            every[place] = np.logaddexp(every[place], np.log(copied).astype(every.dtype))
+        key = torch.from_numpy(ids[:, -LONGEST_NGRAM:].astype(np.int64))
+        after = torch.from_numpy(now), torch.from_numpy(whole_keys), self.before(read)
+        return Said(log_p, heard, context_keys(key)[:, -1]), after
 
     def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of N steps from the `begin`-th on.

@@ -226,8 +226,8 @@ class TokensChatbot(Chatbot):
         hidden, layers = self._steps("stack")(self.embedding(token).unsqueeze(0), layers)
         if self.pointer is None:
             return self._say(hidden[0]), layers
-        seen, record = self.pointer.record(token.unsqueeze(0), hidden, record)
-        return self._mixed(seen, hidden[0]), (*layers, *record)
+        logits, record = self._mixed(token, hidden[0], hidden[0], record)
+        return logits, (*layers, *record)
 
     def end_message(self, state: State) -> State:
         return self.step(torch.full((len(state[0]),), END), state)[1]

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from elman.serve.access import Owner
 from elman.serve.errors import ApiError, no_such
-from elman.serve.responses import Deleted, State
+from elman.serve.response_bodies import Deleted, State
 from elman.serve.routes import ERRORS, Id, service_of
 from elman.serve.wire import whole_text
 

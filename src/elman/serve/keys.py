@@ -8,7 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Column, Float, Integer, LargeBinary, String, Table, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from elman.chat.memory import TABLES, MemoryStore
+from elman.chat.database import TABLES
+from elman.chat.memory import MemoryStore
 from elman.errors import ElmanError
 
 keys = Table(

@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
-from elman.chat.memory import TABLES, MemoryStore, Node
+from elman.chat.database import TABLES
+from elman.chat.memory import MemoryStore, Node
 from elman.errors import ElmanError
 
 responses = Table(

@@ -7,22 +7,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from elman.serve.access import Owner
+from elman.serve.chat_completions import Chat, ChatCompletion, ChatRequest
+from elman.serve.completions import Completing, Completion, CompletionRequest
 from elman.serve.errors import ApiError, ErrorResponse, no_such
-from elman.serve.openai import (
-    Chat,
-    ChatCompletion,
-    ChatRequest,
-    Completing,
-    Completion,
-    CompletionRequest,
-)
-from elman.serve.responses import (
-    Deleted,
-    Responding,
-    ResponseObject,
-    ResponsesRequest,
-    response_of,
-)
+from elman.serve.response_bodies import Deleted, ResponseObject, ResponsesRequest
+from elman.serve.responses import Responding, response_of
 from elman.serve.service import Model, Service
 from elman.serve.stream import EventStream, unless_gone
 from elman.serve.why import influence

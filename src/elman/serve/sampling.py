@@ -11,13 +11,7 @@ import torch
 from torch import Tensor
 
 from elman.data.tokenizer import END, SPECIALS
-from elman.model.decoding import Sampling
-
-LIKELIEST = 64
-"""Tokens among which nearly every choice is made; where they do not suffice, all are sorted."""
-
-COLD = 1e-4
-"""A temperature at which the likeliest token is taken: dividing by it would lose all digits."""
+from elman.model.decoding import Sampling, drawn
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,7 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
         choosers: one for each lane.
     """
     logits = _changed(logits, choosers)
-    rows = [row for row, each in enumerate(choosers) if each.wishes.sampling.temperature > COLD]
+    rows = [row for row, each in enumerate(choosers) if each.wishes.sampling.temperature > 0]
     if len(rows) == len(choosers):
         tokens = _drawn(logits, choosers)
     else:
@@ -132,28 +126,16 @@ def _penalize(logits: Tensor, choosers: Sequence[Chooser]) -> None:
 
 
 def _drawn(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
-    """Tokens drawn from the likeliest of each lane, (lanes,)."""
+    """A token drawn for each lane, (lanes,)."""
     sampling = [each.wishes.sampling for each in choosers]
-    scaled = logits / torch.tensor([each.temperature for each in sampling]).unsqueeze(1)
-    min_p = torch.tensor([each.min_p for each in sampling]).unsqueeze(1)
-    top_p = torch.tensor([each.top_p for each in sampling]).unsqueeze(1)
-    some = min(LIKELIEST, scaled.shape[1])
-    values, order = scaled.topk(some, dim=1)
-    weights = (values - values[:, :1]).exp()
-    if some < scaled.shape[1] and bool((weights[:, -1:] >= min_p).any()):
-        values, order = scaled.sort(dim=1, descending=True)
-        weights = (values - values[:, :1]).exp()
-    weights = weights.where(weights >= min_p, 0)
-    before = weights.cumsum(1) - weights
-    kept = before < top_p * weights.sum(1, keepdim=True)
-    kept[:, 0] = True  # the likeliest, even of no probability at all
-    weights = weights.where(kept, 0)
-    sums = weights.cumsum(1)
-    draws = torch.tensor([[each._random.random()] for each in choosers]) * sums[:, -1:]
-    # A draw that rounds to the whole sum must not fall on what has no weight.
-    last = (weights > 0).sum(1, keepdim=True) - 1
-    places = torch.searchsorted(sums, draws, right=True).minimum(last)
-    return order.gather(1, places).squeeze(1)
+    found = drawn(
+        logits.numpy(),
+        [each.temperature for each in sampling],
+        [each.top_p for each in sampling],
+        [each.min_p for each in sampling],
+        np.array([each._random.random() for each in choosers]),
+    )
+    return torch.from_numpy(found)
 
 
 def likelihoods(logits: Tensor, token: int, count: int) -> tuple[float, list[tuple[int, float]]]:

@@ -6,7 +6,7 @@ from elman.errors import ElmanError
 from elman.lens.influence import receipts
 from elman.serve.errors import ApiError
 from elman.serve.records import Record
-from elman.serve.responses import Influence
+from elman.serve.response_bodies import Influence
 from elman.serve.service import Service
 
 _ONE = Lock()

@@ -139,7 +139,7 @@ def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> 
 def bytes_per_piece(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, float]:
     """How long the pieces of a tokenizer are in some texts, and those of a new one as large.
 
-    Both are measured on every second text; the new one learns from the others.
+    Both are measured on every third text; the new one learns from the others.
     """
     sample: list[str] = []
     size = 0
@@ -148,7 +148,9 @@ def bytes_per_piece(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, 
         size += len(text.encode())
         if size > SAMPLE:
             break
-    heard, learned = sample[::2], sample[1::2] or sample
+    # Every second one would be what one speaker says, and the others what the other does.
+    heard = sample[::3]
+    learned = [text for place, text in enumerate(sample) if place % 3] or sample
     fresh = Tokenizer.train(learned, tokenizer.vocabulary_size)
     total = sum(len(text.encode()) for text in heard)
     own, new = (

@@ -13,8 +13,7 @@ from elman.data.expectation import human
 from elman.data.tokenizer import SMALLEST
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
-from elman.model.config import ModelConfig
-from elman.model.ngrams import LONGEST as LONGEST_NGRAM
+from elman.model.config import LONGEST_NGRAM, ModelConfig
 from elman.model.retrieval import MOST
 from elman.train.config import AUTO, UNFOLD, Config
 

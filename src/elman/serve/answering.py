@@ -1,0 +1,67 @@
+"""What the ways to ask have in common in how they are answered."""
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from pydantic import BaseModel
+
+from elman.serve.batching import Ended, Read, Said
+from elman.serve.service import Model, Prompt, Reply, Service
+from elman.serve.wire import Usage
+
+CHOICES = 16
+"""Replies to one request, at most."""
+
+
+class TokenLogprob(BaseModel):
+    class Top(BaseModel):
+        token: str
+        bytes: list[int] | None
+        logprob: float
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+    top_logprobs: list[Top]
+
+
+def fingerprint(model: Model) -> str:
+    return f"fp_{model.made_by.hex()[:12]}"
+
+
+def finish_reason(event: Ended) -> Literal["stop", "length"]:
+    return "length" if event.reason == "length" else "stop"
+
+
+def token_logprob(model: Model, event: Said) -> TokenLogprob:
+    def piece(token: int) -> tuple[str, list[int]]:
+        tokenizer = model.bot.tokenizer
+        raw = tokenizer.decode_bytes([token]) if event.first else tokenizer.spelled(token)
+        return raw.decode("utf-8", "replace"), list(raw)
+
+    text, raw = piece(event.token)
+    tops = []
+    for token, logprob in event.likeliest:
+        top, top_bytes = piece(token)
+        tops.append(TokenLogprob.Top(token=top, bytes=top_bytes, logprob=max(logprob, -9999.0)))
+    return TokenLogprob(
+        token=text, bytes=raw, logprob=max(event.logprob or 0.0, -9999.0), top_logprobs=tops
+    )
+
+
+async def told(service: Service, reply: Reply) -> AsyncIterator[Said | Ended]:
+    """The events of a reply that its client is told; the first token is timed."""
+    first = True
+    async for event in reply.events():
+        if isinstance(event, Read):
+            service.remember(reply.prompt, event)
+            continue
+        if first:
+            service.metrics.first_token(reply)
+            first = False
+        assert isinstance(event, Said | Ended)
+        yield event
+
+
+def usage(prompt: Prompt, said: int) -> Usage:
+    return Usage.of(prompt.tokens, prompt.known, said)
