@@ -67,16 +67,17 @@ LANE = st.tuples(
 def test_what_is_drawn(lanes: list[tuple[list[int], float, float, float, float]]) -> None:
     """Every lane alone, in order: the likeliest first, of the alike the one with the lower id."""
     expected = []
-    for scores, temperature, top_p, min_p, point in lanes:
-        weights = np.exp((np.array(scores) - max(scores)) / 8 / temperature)
-        order = [n for n in np.argsort(-weights, kind="stable") if weights[n] >= min_p]
+    for scores, heat, share, floor, point in lanes:
+        weights = np.exp((np.array(scores) - max(scores)) / 8 / heat)
+        order = [n for n in np.argsort(-weights, kind="stable") if weights[n] >= floor]
         upto = weights[order].cumsum()
-        kept = [n for n in range(len(order)) if n == 0 or upto[n - 1] < top_p * upto[-1]]
+        kept = [n for n in range(len(order)) if n == 0 or upto[n - 1] < share * upto[-1]]
         expected.append((order, upto[kept], point * upto[kept[-1]]))
-    logits, *ways, points = (np.array(each) for each in zip(*lanes, strict=True))
-    for token, (order, upto, wanted) in zip(
-        drawn(logits / 8, *ways, points), expected, strict=True
-    ):
+    logits, temperature, top_p, min_p, points = (
+        np.array(each) for each in zip(*lanes, strict=True)
+    )
+    found = drawn(logits / 8, temperature, top_p, min_p, points)
+    for token, (order, upto, wanted) in zip(found, expected, strict=True):
         place = order.index(token)
         assert place < len(upto)
         # The sums of all lanes are taken in one go: a point at their very ends may fall beside.

@@ -11,7 +11,7 @@ import torch
 
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
-from elman.model.checkpoint import load_bot
+from elman.model.checkpoint import Bot, load_bot
 from elman.model.retrieval import MOST
 from elman.train import Config, recipe, resume, train
 from elman.train.config import TrainConfig
@@ -339,15 +339,22 @@ def test_another_language_starts_from_nothing(trained: Path, tmp_path: Path) -> 
         for n in range(400)
     ]
     other.write_text("\n".join(lines), "utf-8")
-    data = {"path": str(other)}
-    small = {"hidden_size": 16}
-    asked = {"base": str(trained), "steps": 1}
-    out, events = run(tmp_path, Config.make({"data": data, "model": small, "train": asked}))
-    said = " ".join(facts["text"] for kind, facts in events if kind == "note")
+
+    def begun(name: str, base: str) -> tuple[Bot, str]:
+        values = {"data": {"path": str(other)}, "model": {"hidden_size": 16}}
+        asked = {"base": base, "epochs": 1.0}
+        out, events = run(tmp_path / name, Config.make(values | {"train": asked}))
+        return load_bot(out), " ".join(facts["text"] for kind, facts in events if kind == "note")
+
+    bot, said = begun("new", "auto")
     assert "the base was made for other text than this" in said
     assert "starts from nothing" in said
-    assert load_bot(out).config["train"]["base"] is None
-    assert load_bot(out).tokenizer.digest != load_bot(trained).tokenizer.digest
+    assert bot.config["train"]["base"] is None
+    assert bot.tokenizer.digest != load_bot("base").tokenizer.digest
+    bot, said = begun("as asked", str(trained))
+    assert "the base was made for other text than this" in said
+    assert "--base none may well learn more" in said
+    assert bot.tokenizer.digest == load_bot(trained).tokenizer.digest
 
 
 def test_pieces_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:

@@ -82,7 +82,8 @@ class Chatbot(nn.Module, ABC):
     def pack(self, precision: Precision = "float32") -> Self:
         """Say from packed weights from now on: faster, and smaller in bfloat16 or int8.
 
-        Learning and scoring go on with the weights themselves. Training forgets what was packed.
+        Learning, reading and scoring go on with the weights themselves, but for `costs_of`, which
+        ranks what was said. Training forgets what was packed.
         """
         self._packed = {
             name: PackedStack(module, precision)
@@ -111,9 +112,9 @@ class Chatbot(nn.Module, ABC):
         """What comes after a token, as `Pointer.say` takes it: log p of all, (batch, V)."""
         assert self.pointer is not None
         said, record = self.pointer.say(token, read, hidden, record, self._say)
-        if self.ngrams is None:
-            return said.log_p, record
-        return self.ngrams.mix(*said), record
+        p = said.p if self.ngrams is None else self.ngrams.mix(*said)
+        # Of what is next to impossible there is still a logarithm, which a bias can be added to.
+        return p.clamp_(min=torch.finfo(p.dtype).tiny).log_(), record
 
     @property
     @abstractmethod
@@ -192,16 +193,24 @@ class Chatbot(nn.Module, ABC):
         """`Loss.copying`, of what the pointer makes of the targets that count."""
         return torch.zeros(()) if pointed is None else -pointed.alone.sum()
 
-    def costs(self, hidden: Tensor, targets: Tensor, pointed: Pointed | None = None) -> Tensor:
+    def costs(
+        self,
+        hidden: Tensor,
+        targets: Tensor,
+        pointed: Pointed | None = None,
+        logits: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """-log p in nats of each target, (N,) float64, without all logits at once.
 
         Args:
             hidden: the state from which each is predicted, (N, H).
             targets: ids, (N,).
             pointed: what a pointer makes of each, (N,) tensors.
+            logits: what makes them; None: `self.logits`.
         """
+        logits = logits or self.logits
         parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
-        nats = torch.cat([F.cross_entropy(self.logits(h), t, reduction="none") for h, t in parts])
+        nats = torch.cat([F.cross_entropy(logits(h), t, reduction="none") for h, t in parts])
         if pointed is not None:
             nats = -torch.logaddexp(-nats, pointed.odds) - pointed.log_gate
             if self.ngrams is not None:
@@ -244,7 +253,9 @@ class Chatbot(nn.Module, ABC):
         """
 
     def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
-        """What `score` says of one message for each lane, (lanes,), where no state is wanted."""
+        """What `score` says of one message for each lane, (lanes,), where no state is wanted; of
+        packed weights, if there are any.
+        """
         return torch.cat(self.score([[message] for message in messages], state)[0])
 
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:

@@ -78,19 +78,17 @@ class NGrams(nn.Module):
         own, counted = F.logsigmoid(-score) - nats.detach(), F.logsigmoid(score) + log_p
         return -torch.logaddexp(own, counted)
 
-    def mix(self, log_p: Tensor, hidden: Tensor, key: Tensor) -> Tensor:
-        """log p of every token of the mixture, (B, V).
+    def mix(self, p: Tensor, hidden: Tensor, key: Tensor) -> Tensor:
+        """p of every token of the mixture, (B, V), in the place of that of the net.
 
         Args:
-            log_p: of the net, (B, V).
+            p: of the net, (B, V).
             hidden: what it is of, (B, H).
             key: of what was read before, (B,).
         """
         score = self._score(hidden)
-        # The sum of their exponentials: with whole vocabularies, logaddexp takes several times as
-        # long, and below 1e-38 it does not matter what is said.
-        p = log_p.exp().mul_(torch.sigmoid(-score))
-        return p.addcmul_(torch.sigmoid(score), self.distribution(key, p.dtype)).log_()
+        counted = self.distribution(key, p.dtype)
+        return p.mul_(torch.sigmoid(-score)).addcmul_(torch.sigmoid(score), counted)
 
     def _score(self, hidden: Tensor) -> Tensor:
         """What z is the sigmoid of, (M, 1)."""

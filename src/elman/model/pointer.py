@@ -55,12 +55,12 @@ class Said(NamedTuple):
     """What comes after a token.
 
     Args:
-        log_p: of every token, (B, V).
+        p: of every token, (B, V).
         heard: what the vocabulary's logits were made of, (B, H).
         key: of the tokens up to now, (B,), as `NGrams` wants it.
     """
 
-    log_p: Tensor
+    p: Tensor
     heard: Tensor
     key: Tensor
 
@@ -156,7 +156,7 @@ class Pointer(nn.Module):
             lengths: after how many steps of each lane to take the state, (B,); None: after all.
 
         Returns:
-            What `point` and `mix` look at, and the state.
+            What `point` looks at, and the state.
         """
         told, keys, last = state
         steps, lanes = ids.shape
@@ -214,12 +214,7 @@ class Pointer(nn.Module):
 
     @torch.no_grad()
     def say(
-        self,
-        token: Tensor,
-        read: Tensor,
-        hidden: Tensor,
-        state: State,
-        logits: Callable[[Tensor], Tensor],
+        self, token: Tensor, read: Tensor, hidden: Tensor, state: State, logits: Logits
     ) -> tuple[Said, State]:
         """Write down one token, and mix what it points at into what comes next: `record` and
         `point`, in the few operations that one step takes. Without gradient.
@@ -235,37 +230,41 @@ class Pointer(nn.Module):
             What is said, and the state after.
         """
         told, keys, last = state
-        length, lanes = self.length, len(token)
-        # Arrays as small as these take numpy a fraction of torch's time.
         text = (token >= SPECIALS).unsqueeze(1)
         own = (last + self.itself(read)) * text
-        ids = np.concatenate([told.numpy(), (token.unsqueeze(1) * text).to(told.dtype).numpy()], 1)
-        whole_keys = np.concatenate([keys.numpy()[:, KEY_SIZE:], own.numpy()], 1)
-        now = ids[:, 1:]
-        places = whole_keys.reshape(lanes, length, KEY_SIZE)
+        word = (token.unsqueeze(1) * text).to(told.dtype)
+        # Arrays as small as these take numpy a fraction of torch's time.
+        ids = np.concatenate([told.numpy(), word.numpy()], 1)
+        after = np.concatenate([keys.numpy()[:, KEY_SIZE:], own.numpy()], 1)
+        places = after.reshape(len(token), self.length, KEY_SIZE)
+        shares, gate = self._shares_of_last(ids, places, hidden)
+        heard = hidden + self.tell(torch.from_numpy((shares[:, None] @ places)[:, 0]))
+        p = logits(heard).softmax(1).mul_(torch.from_numpy(gate))
+        rows, columns = shares.nonzero()
+        words = ids[rows, columns + 1].astype(np.int64)
+        np.add.at(p.numpy(), (rows, words), shares[rows, columns])
+        key = torch.from_numpy(ids[:, -LONGEST_NGRAM:].astype(np.int64))
+        state = (torch.from_numpy(ids[:, 1:].copy()), torch.from_numpy(after), self.before(read))
+        return Said(p, heard, context_keys(key)[:, -1]), state
+
+    def _shares_of_last(
+        self, ids: np.ndarray, keys: np.ndarray, hidden: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of one step: `ids` are (B, L + 1), 0 where there is no text, and `keys` (B, L, D) those
+        of the last L, whose shares are given, (B, L); and the sentinel's, (B, 1).
+        """
         query = (self.query(hidden) / KEY_SIZE**0.5).numpy()
-        scores = (places @ query[:, :, None])[:, :, 0]
-        alike = now != 0
+        scores = (keys @ query[:, :, None])[:, :, 0]
+        alike = ids[:, 1:] != 0
         for back, gain in enumerate(self.follow(hidden).numpy().T):
-            same = ids[:, length - back, None]
-            alike = alike[:, back > 0 :] & (ids[:, : length - back] == same) & (same != 0)
+            then, now = ids[:, : self.length - back], ids[:, self.length - back, None]
+            alike = alike[:, back > 0 :] & (then == now) & (now != 0)
             scores[:, back:] += alike * gain[:, None]
-        scores[now == 0] = -np.inf
+        scores[ids[:, 1:] == 0] = -np.inf
         scores = np.concatenate([scores, self.sentinel(hidden).numpy()], 1)
         shares = np.exp(scores - scores.max(1, keepdims=True))
         shares /= shares.sum(1, keepdims=True)
-        shares, gate = shares[:, :-1], shares[:, -1:]
-        heard = hidden + self.tell(torch.from_numpy((shares[:, None] @ places)[:, 0]))
-        log_p = logits(heard).log_softmax(1).add_(torch.from_numpy(gate).log())
-        rows, columns = (now != 0).nonzero()
-        place = rows * log_p.shape[1] + now[rows, columns].astype(np.int64)
-        every = log_p.numpy().reshape(-1)
-        copied = np.bincount(place, shares[rows, columns])[place]
-        with np.errstate(divide="ignore"):
-            every[place] = np.logaddexp(every[place], np.log(copied).astype(every.dtype))
-        key = torch.from_numpy(ids[:, -LONGEST_NGRAM:].astype(np.int64))
-        after = torch.from_numpy(now), torch.from_numpy(whole_keys), self.before(read)
-        return Said(log_p, heard, context_keys(key)[:, -1]), after
+        return shares[:, :-1], shares[:, -1:]
 
     def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
         """Of N steps from the `begin`-th on.

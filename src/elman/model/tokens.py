@@ -188,19 +188,25 @@ class TokensChatbot(Chatbot):
         # All in one run: what is computed after the end of a lane is not looked at.
         tokens = [torch.from_numpy(message.astype(np.int64)) for message in messages]
         layers, record = self.split(state)
-        together, _ = self.stack(self.embedding(nn.utils.rnn.pad_sequence(tokens)), layers)
+        embedded = self.embedding(nn.utils.rnn.pad_sequence(tokens))
+        together, _ = self._steps("stack")(embedded, layers)
         hidden = [together[: len(lane), row] for row, lane in enumerate(tokens)]
-        per_lane, _ = self._token_costs(tokens, hidden, record)
+        output = self._packed_output or self.logits
+        per_lane, _ = self._token_costs(tokens, hidden, record, output)
         return torch.stack([costs.sum() for costs in per_lane])
 
     def _token_costs(
-        self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State
+        self,
+        tokens: Sequence[Tensor],
+        hidden: Sequence[Tensor],
+        record: State,
+        logits: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Sequence[Tensor], State]:
         """-log p of each lane's tokens but its first, and the pointer's state after them."""
         predictions, pointed, record = self._pointed(
             tokens, hidden, record, [len(lane) for lane in tokens]
         )
-        nats = self.costs(predictions, torch.cat([lane[1:] for lane in tokens]), pointed)
+        nats = self.costs(predictions, torch.cat([lane[1:] for lane in tokens]), pointed, logits)
         return nats.split([len(lane) - 1 for lane in tokens]), record
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:

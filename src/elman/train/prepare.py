@@ -110,8 +110,8 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
 
 
 def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> Bot | None:
-    """The bot to start from, unless its pieces of text are made for another language, or a new and
-    smaller one learns more in the same minutes.
+    """The bot to start from: one that was asked for, or the base, unless its pieces are made for
+    other text, or a new and smaller bot learns more in the same minutes.
     """
     asked = config.train.base
     if asked is None:
@@ -128,11 +128,14 @@ def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> 
     own, fresh = bytes_per_piece(base.tokenizer, texts)
     if own >= FITS * fresh:
         return base
-    tell(
-        "note",
-        text=f"the base was made for other text than this: a piece of its vocabulary is {own:.2f} "
-        f"bytes long here, of a new one {fresh:.2f}; so this bot starts from nothing",
+    what = (
+        f"the base was made for other text than this: a piece of its vocabulary is {own:.2f} "
+        f"bytes long here, of a new one {fresh:.2f}"
     )
+    if asked != AUTO:
+        tell("note", text=f"{what}; --base none may well learn more")
+        return base
+    tell("note", text=f"{what}; so this bot starts from nothing; --base base starts from the base")
     return None
 
 
