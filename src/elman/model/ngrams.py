@@ -343,12 +343,15 @@ def context_keys(ids: Tensor) -> Tensor:
     Returns:
         Of the same shape: the last token in the lowest bits, and the one before above it.
     """
-    key, inside = torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool)
+    every = ids.numpy()
+    key, inside = np.zeros_like(every), np.ones(every.shape, bool)
     for back in range(LONGEST_NGRAM - 1):
-        earlier = F.pad(ids, (back, 0))[..., : ids.shape[-1]]
-        inside = inside & (earlier >= SPECIALS)
-        key = key | (earlier * inside) << (BITS * back)
-    return key
+        # The last tokens, shifted: what lies before the first is of no message.
+        earlier = np.zeros_like(every)
+        earlier[..., back:] = every[..., : every.shape[-1] - back]
+        inside &= earlier >= SPECIALS
+        key |= (earlier * inside) << (BITS * back)
+    return torch.from_numpy(key)
 
 
 def _counted(context: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

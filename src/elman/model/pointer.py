@@ -1,12 +1,13 @@
 """A pointer over what was lately read and said, so that a reply can repeat it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import log
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
@@ -230,22 +231,22 @@ class Pointer(nn.Module):
             What is said, and the state after.
         """
         told, keys, last = state
+        itself, before = _at_once((self.itself, self.before), read)
         text = (token >= SPECIALS).unsqueeze(1)
-        own = (last + self.itself(read)) * text
-        word = (token.unsqueeze(1) * text).to(told.dtype)
+        own, word = (last + itself) * text, (token.unsqueeze(1) * text).to(told.dtype)
         # Arrays as small as these take numpy a fraction of torch's time.
         ids = np.concatenate([told.numpy(), word.numpy()], 1)
         after = np.concatenate([keys.numpy()[:, KEY_SIZE:], own.numpy()], 1)
         places = after.reshape(len(token), self.length, KEY_SIZE)
         shares, gate = self._shares_of_last(ids, places, hidden)
-        heard = hidden + self.tell(torch.from_numpy((shares[:, None] @ places)[:, 0]))
+        looked = np.einsum("bl,bld->bd", shares, places)
+        heard = hidden + self.tell(torch.from_numpy(looked))
         p = logits(heard).softmax(1).mul_(torch.from_numpy(gate))
-        rows, columns = shares.nonzero()
-        words = ids[rows, columns + 1].astype(np.int64)
-        np.add.at(p.numpy(), (rows, words), shares[rows, columns])
-        key = torch.from_numpy(ids[:, -LONGEST_NGRAM:].astype(np.int64))
-        state = (torch.from_numpy(ids[:, 1:].copy()), torch.from_numpy(after), self.before(read))
-        return Said(p, heard, context_keys(key)[:, -1]), state
+        rows, words = np.arange(len(ids))[:, None], ids[:, 1:].astype(np.int64)
+        np.add.at(p.numpy(), (rows, words), shares)
+        key = context_keys(torch.from_numpy(words[:, 1 - LONGEST_NGRAM :]))[:, -1]
+        state = (torch.from_numpy(ids[:, 1:].copy()), torch.from_numpy(after), before)
+        return Said(p, heard, key), state
 
     def _shares_of_last(
         self, ids: np.ndarray, keys: np.ndarray, hidden: Tensor
@@ -253,15 +254,16 @@ class Pointer(nn.Module):
         """Of one step: `ids` are (B, L + 1), 0 where there is no text, and `keys` (B, L, D) those
         of the last L, whose shares are given, (B, L); and the sentinel's, (B, 1).
         """
-        query = (self.query(hidden) / KEY_SIZE**0.5).numpy()
-        scores = (keys @ query[:, :, None])[:, :, 0]
+        layers = (self.query, self.follow, self.sentinel)
+        query, follow, sentinel = (made.numpy() for made in _at_once(layers, hidden))
+        scores = np.einsum("bld,bd->bl", keys, query / KEY_SIZE**0.5)
         alike = ids[:, 1:] != 0
-        for back, gain in enumerate(self.follow(hidden).numpy().T):
+        for back, gain in enumerate(follow.T):
             then, now = ids[:, : self.length - back], ids[:, self.length - back, None]
             alike = alike[:, back > 0 :] & (then == now) & (now != 0)
             scores[:, back:] += alike * gain[:, None]
         scores[ids[:, 1:] == 0] = -np.inf
-        scores = np.concatenate([scores, self.sentinel(hidden).numpy()], 1)
+        scores = np.concatenate([scores, sentinel], 1)
         shares = np.exp(scores - scores.max(1, keepdims=True))
         shares /= shares.sum(1, keepdims=True)
         return shares[:, :-1], shares[:, -1:]
@@ -300,3 +302,13 @@ class Pointer(nn.Module):
             shares = torch.cat([scores, sentinel], 2).softmax(2)
             told = hidden + self.tell((shares[:, :, :-1] @ keys).transpose(0, 1))
         return shares, ids, told
+
+
+def _at_once(layers: Sequence[nn.Linear], x: Tensor) -> list[Tensor]:
+    """What some small layers make of the same, in one product."""
+    made = F.linear(x, torch.cat([layer.weight for layer in layers]))
+    parts = made.split([layer.out_features for layer in layers], 1)
+    return [
+        part if layer.bias is None else part + layer.bias
+        for part, layer in zip(parts, layers, strict=True)
+    ]
