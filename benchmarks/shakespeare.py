@@ -29,7 +29,7 @@ NANOGPT = {0.75: 1.88, 10.0: 1.4697}
 
 RECIPES = {
     0.75: {"size": 256, "mlp": 0.0, "dropout": 0.0, "lanes": 32, "window": 64, "lr": 4e-3},
-    10.0: {"size": 384, "mlp": 1.0, "dropout": 0.25, "lanes": 32, "window": 64, "lr": 3e-3},
+    10.0: {"size": 256, "mlp": 1.0, "dropout": 0.15, "lanes": 32, "window": 64, "lr": 3e-3},
 }
 
 

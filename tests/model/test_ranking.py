@@ -87,14 +87,15 @@ def test_the_likeliest_is_among_what_is_drawn(chatbot: Chatbot) -> None:
     assert [len(own) for own in still] == [1, 1, 1], "the others would be the same"
 
 
-def test_what_is_said_is_the_best_of_what_is_drawn(chatbot: Chatbot) -> None:
-    sampling, ranking = Sampling(longest=6), Ranking(samples=6, mutual=0.4)
+@pytest.mark.parametrize("mutual", [0.0, 0.4])
+def test_what_is_said_is_the_best_of_what_is_drawn(chatbot: Chatbot, mutual: float) -> None:
+    sampling, ranking = Sampling(longest=6), Ranking(samples=6, mutual=mutual)
     state = states(chatbot, 2)
     best = generated(chatbot, state, sampling, ranking, torch.Generator().manual_seed(2))
     drawn = draw(chatbot, state, sampling, 6, torch.Generator().manual_seed(2))
     replies = [[each.tokens for each in own] for own in drawn]
     for said, own, read in zip(best, replies, likelihoods(chatbot, state, replies), strict=True):
-        first = ranked(own, read, 0.4)[0]
+        first = ranked(own, read, mutual)[0]
         assert said.tokens == first.tokens
         # Likelihoods of what is drawn and of what is read are summed in another order.
         assert said.score == pytest.approx(first.score, rel=1e-4, abs=1e-5)

@@ -216,16 +216,21 @@ def generated(
     lanes = draw(chatbot, state, sampling, ranking.samples, generator, recent)
     return [
         fresh(ranked(replies, likely, ranking.mutual), avoid)
-        for replies, likely in as_drawn(chatbot, lanes)
+        for replies, likely in as_drawn(chatbot, lanes, alone=ranking.mutual > 0)
     ]
 
 
 def as_drawn(
-    chatbot: Chatbot, lanes: Sequence[Sequence[Drawn]]
+    chatbot: Chatbot, lanes: Sequence[Sequence[Drawn]], alone: bool = True
 ) -> Iterator[tuple[list[Tokens], Likelihoods]]:
-    """The replies that `draw` gave to each lane, and how likely they are."""
-    alone = log_likelihoods(chatbot, [each.tokens for own in lanes for each in own])
-    for own, without in zip(lanes, alone.split([len(own) for own in lanes]), strict=True):
+    """The replies that `draw` gave to each lane, and how likely they are: without history only if
+    `alone` says so, else 0.
+    """
+    every = [each.tokens for own in lanes for each in own]
+    nothing = torch.zeros(len(every), dtype=torch.float64)
+    if alone:
+        nothing = log_likelihoods(chatbot, every)
+    for own, without in zip(lanes, nothing.split([len(own) for own in lanes]), strict=True):
         given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
         lengths = torch.tensor([len(each.tokens) + 1 for each in own])
         yield [each.tokens for each in own], Likelihoods(given, without, lengths)
