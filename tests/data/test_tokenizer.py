@@ -85,6 +85,7 @@ def test_the_smallest_vocabulary_is_plain_bytes(text: str) -> None:
     tokenizer = Tokenizer.train(TEXTS, SMALLEST)
     assert tokenizer.vocabulary_size == 260
     assert len(tokenizer.encode(text)) == len(text.encode())
+    assert tokenizer.encode_batch([text, text]) == [tokenizer.encode(text)] * 2
 
 
 def test_a_vocabulary_grows_as_far_as_the_texts_go() -> None:

@@ -349,6 +349,7 @@ def test_another_language_starts_from_nothing(trained: Path, tmp_path: Path) -> 
     bot, said = begun("new", "auto")
     assert "the base was made for other text than this" in said
     assert "starts from nothing" in said
+    assert "let it start from the base" not in said
     assert bot.config["train"]["base"] is None
     assert bot.tokenizer.digest != load_bot("base").tokenizer.digest
     bot, said = begun("as asked", str(trained))

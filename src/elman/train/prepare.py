@@ -62,9 +62,10 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
         tell("note", text=basis(survey.text_bytes))
     base = None
     if tokenizer is None:
+        wished = config.train.base is None
         base = _base(config, dataset.texts(data.test), survey.text_bytes, tell)
         config = choose(config, survey.text_bytes, base)
-        for line in describe(config, survey.text_bytes):
+        for line in describe(config, survey.text_bytes, wished):
             tell("note", text=line)
         dataset.most_bytes = config.data.most_bytes
         if (most := dataset.most_bytes) is not None and most < survey.text_bytes:

@@ -187,13 +187,20 @@ def _with_sizes(config: Config, base: Bot, but: Mapping[str, Any] | None = None)
     return _filled(config, {"model": sizes, "data": vocabulary})
 
 
-def describe(config: Config, text_bytes: int) -> Iterator[str]:
-    """What is about to be trained, and how often it will read the data."""
+def describe(config: Config, text_bytes: int, wished: bool = True) -> Iterator[str]:
+    """What is about to be trained, and how often it will read the data.
+
+    Args:
+        config: in which nothing is left to choose.
+        text_bytes: of all conversations.
+        wished: whether it starts from nothing, if it does, because somebody said so.
+    """
     model, train = config.model, config.train
     if train.base is None and text_bytes < TOO_LITTLE:
+        instead = "let it start from the base" if wished else "add conversations, if there are more"
         yield (
             f"{human(text_bytes)} teach no language to a bot that starts from nothing, which takes "
-            f"{human(TOO_LITTLE)} and more: let it start from the base"
+            f"{human(TOO_LITTLE)} and more: {instead}"
         )
     start = "" if train.base is None else f", from {train.base}"
     sizes = f"{model.layers} x {model.cell.upper()} {model.hidden_size}"
