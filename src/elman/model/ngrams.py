@@ -194,6 +194,7 @@ class Order(nn.Module):
 
     def _forget(self) -> None:
         """What was derived from other counts."""
+        self._all: np.ndarray | None = None
         self._left: np.ndarray | None = None
         self._of_nothing: Tensor | None = None
 
@@ -223,6 +224,15 @@ class Order(nn.Module):
         )
 
     @property
+    def sequences(self) -> np.ndarray:
+        """All that are kept, in ascending order, (kept,) uint64."""
+        if self._all is None:
+            begins = _array(self.begins).astype(np.int64)
+            contexts = _array(self.contexts).repeat(begins[1:] - begins[:-1])
+            self._all = _sequences(contexts, _array(self.words))
+        return self._all
+
+    @property
     def left(self) -> np.ndarray:
         """What each context leaves to the shorter one, (K,)."""
         if self._left is None:
@@ -248,12 +258,9 @@ class Order(nn.Module):
         at, known = self._find(context)
         if not known.any():
             return shorter
-        begins, every = _array(self.begins), _array(self.words)
-        end = begins[at + 1].astype(np.int64)
-        place = _bisect(every, begins[at].astype(np.int64), end, words)
-        found = known & (place < end)
-        place = np.minimum(place, len(every) - 1)
-        found &= every[place] == words
+        wanted = _sequences(context, words)
+        place = np.minimum(self.sequences.searchsorted(wanted), len(self.sequences) - 1)
+        found = self.sequences[place] == wanted
         count = np.where(found, _array(self.counts)[place], 0).astype(np.int64)
         total, left = _array(self.totals)[at].astype(np.int64), self.left[at]
         discount = float(self.discount)
@@ -356,20 +363,12 @@ def context_keys(ids: Tensor) -> Tensor:
 
 def _counted(context: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sequences as `Order.set` takes them, and how often each occurs."""
-    sequences = (context.astype(np.uint64) << np.uint64(BITS)) | words.astype(np.uint64)
-    return np.unique(sequences, return_counts=True)
+    return np.unique(_sequences(context, words), return_counts=True)
 
 
-def _bisect(
-    words: np.ndarray, begin: np.ndarray, end: np.ndarray, wanted: np.ndarray
-) -> np.ndarray:
-    """The first places, from each of `begin` to `end`, whose word is not below the wanted one."""
-    while (going := begin < end).any():
-        middle = (begin + end) // 2
-        below = going & (words[np.minimum(middle, len(words) - 1)] < wanted)
-        begin = np.where(below, middle + 1, begin)
-        end = np.where(going & ~below, middle, end)
-    return begin
+def _sequences(context: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """A key and the word below it in one number, uint64."""
+    return (context.astype(np.uint64) << np.uint64(BITS)) | words.astype(np.uint64)
 
 
 def _small(numbers: Any) -> Tensor:
