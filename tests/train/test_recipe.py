@@ -11,9 +11,10 @@ import torch
 
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
-from elman.model.checkpoint import Bot, load_bot
+from elman.model.checkpoint import load_bot
 from elman.model.retrieval import MOST
 from elman.train import Config, recipe, resume, train
+from elman.train import prepare as prepare_module
 from elman.train.config import TrainConfig
 from elman.train.prepare import bytes_per_piece, prepare
 from elman.train.recipe import ENOUGH, LITTLE, PIECES, POINTER, choose, describe
@@ -331,7 +332,7 @@ def test_a_base_of_messages_gets_one_too(chats: Path, make_config: Make, tmp_pat
     assert load_bot(out).config["model"]["pointer"] == 32
 
 
-def test_another_language_starts_from_nothing(trained: Path, tmp_path: Path) -> None:
+def test_another_language_starts_from_nothing(tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     words = ["привет", "как", "дела", "сегодня", "хорошо", "спасибо", "погода", "дом", "город"]
     lines = [
@@ -340,22 +341,43 @@ def test_another_language_starts_from_nothing(trained: Path, tmp_path: Path) -> 
     ]
     other.write_text("\n".join(lines), "utf-8")
 
-    def begun(name: str, base: str) -> tuple[Bot, str]:
-        values = {"data": {"path": str(other)}, "model": {"hidden_size": 16}}
-        asked = {"base": base, "epochs": 1.0}
-        out, events = run(tmp_path / name, Config.make(values | {"train": asked}))
-        return load_bot(out), " ".join(facts["text"] for kind, facts in events if kind == "note")
-
-    bot, said = begun("new", "auto")
+    values = {"data": {"path": str(other)}, "model": {"hidden_size": 16}}
+    asked = {"base": "auto", "epochs": 1.0}
+    out, events = run(tmp_path, Config.make(values | {"train": asked}))
+    said = " ".join(facts["text"] for kind, facts in events if kind == "note")
     assert "the base was made for other text than this" in said
     assert "starts from nothing" in said
     assert "let it start from the base" not in said
-    assert bot.config["train"]["base"] is None
-    assert bot.tokenizer.digest != load_bot("base").tokenizer.digest
-    bot, said = begun("as asked", str(trained))
-    assert "the base was made for other text than this" in said
-    assert "--base none may well learn more" in said
-    assert bot.tokenizer.digest == load_bot(trained).tokenizer.digest
+    assert load_bot(out).config["train"]["base"] is None
+    assert load_bot(out).tokenizer.digest != load_bot("base").tokenizer.digest
+
+
+@pytest.mark.parametrize(
+    ("size", "own", "starts"),
+    [(10**6, 2.5, True), (10**6, 2.3, False), (10**5, 1.6, True), (10**5, 1.4, False)],
+)
+def test_little_text_leaves_a_base_less_easily(
+    chats: Path, size: int, own: float, starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a task's own few words, as in another language: 3 bytes are a new piece's length."""
+    monkeypatch.setattr(prepare_module, "bytes_per_piece", lambda *_: (own, 3.0))
+    asked = Config.make({"data": {"path": str(chats)}, "train": {"base": "auto", "epochs": 1.0}})
+    found = prepare_module._base(asked, [], size, Tell(()))
+    assert (found is not None) == starts
+
+
+def test_a_base_that_was_asked_for_is_started_from(
+    chats: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_module, "bytes_per_piece", lambda *_: (1.0, 3.0))
+    told: list[str] = []
+    tell = Tell((lambda _, facts: told.append(facts["text"]),))
+    found = prepare_module._base(from_base(chats, trained), [], 10**6, tell)
+    assert found is not None
+    assert found.path == load_bot(trained).path
+    (line,) = told
+    assert "the base was made for other text than this" in line
+    assert "--base none may well learn more" in line
 
 
 def test_pieces_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:

@@ -14,7 +14,7 @@ from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import subset
 from elman.train.config import AUTO, Config
-from elman.train.recipe import ENOUGH, choose, describe, passes_from
+from elman.train.recipe import ENOUGH, TOO_LITTLE, choose, describe, passes_from
 from elman.train.runlog import Tell
 
 HELD_OUT, LONGEST_PIECE = 1 << 20, 16
@@ -23,8 +23,10 @@ HELD_OUT, LONGEST_PIECE = 1 << 20, 16
 SAMPLE = 1 << 20
 """Bytes of text on which tokenizers are compared."""
 
-FITS = 0.8
-"""A base is started from if its pieces are at least that share as long as those of a new one."""
+FITS, FITS_LITTLE = 0.8, 0.5
+"""A base is started from if its pieces are at least that share as long as those of a new one; of
+little text, from which no bot learns a language, at least the latter.
+"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> 
         )
         return None
     own, fresh = bytes_per_piece(base.tokenizer, texts)
-    if own >= FITS * fresh:
+    if own >= (FITS_LITTLE if text_bytes < TOO_LITTLE else FITS) * fresh:
         return base
     what = (
         f"the base was made for other text than this: a piece of its vocabulary is {own:.2f} "
