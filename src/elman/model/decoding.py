@@ -129,16 +129,17 @@ def drawn(
     rows, tokens = likely.nonzero()
     p = np.exp((logits[rows, tokens] - top[rows]) / heat[rows], dtype=np.float64)
     order = np.lexsort((-p, rows))
-    tokens, p = tokens[order], p[order]
-    begin = rows.searchsorted(lanes)
-    upto = p.cumsum()
-    upto -= (upto - p)[begin][rows]
-    within = upto - p < (share * np.maximum.reduceat(upto, begin))[rows]
-    within[begin] = True
-    last = begin + np.add.reduceat(within, begin, dtype=np.int64) - 1
-    passed = within & (upto <= (points * upto[last])[rows])
-    place = np.minimum(begin + np.add.reduceat(passed, begin, dtype=np.int64), last)
-    found: np.ndarray = tokens[place]
+    # Each lane in a row of its own, behind its end nothing: its sums are nobody else's.
+    column = np.arange(len(rows)) - rows.searchsorted(lanes)[rows]
+    ids, weights = np.zeros((2, len(lanes), column.max() + 1))
+    ids[rows, column], weights[rows, column] = tokens[order], p[order]
+    upto = weights.cumsum(1)
+    within = np.zeros(upto.shape, bool)
+    within[:, 0] = True
+    within[:, 1:] = upto[:, :-1] < share[:, None] * upto[:, -1:]
+    last = within.sum(1) - 1
+    passed = within & (upto <= (points * upto[lanes, last])[:, None])
+    found: np.ndarray = ids[lanes, np.minimum(passed.sum(1), last)].astype(np.int64)
     return found
 
 
