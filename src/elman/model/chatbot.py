@@ -82,8 +82,8 @@ class Chatbot(nn.Module, ABC):
     def pack(self, precision: Precision = "float32") -> Self:
         """Say from packed weights from now on: faster, and smaller in bfloat16 or int8.
 
-        Learning, reading and scoring go on with the weights themselves, but for `costs_of`, which
-        ranks what was said. Training forgets what was packed.
+        Learning, reading and scoring go on with the weights themselves; `costs_of`, which ranks
+        what was said, need not. Training forgets what was packed.
         """
         self._packed = {
             name: PackedStack(module, precision)
@@ -253,8 +253,8 @@ class Chatbot(nn.Module, ABC):
         """
 
     def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
-        """What `score` says of one message for each lane, (lanes,), where no state is wanted; of
-        packed weights, if there are any.
+        """What `score` says of one message for each lane, (lanes,), where no state is wanted. A
+        memory may take packed weights for it.
         """
         return torch.cat(self.score([[message] for message in messages], state)[0])
 

@@ -131,15 +131,16 @@ def drawn(
     order = np.lexsort((-p, rows))
     # Each lane in a row of its own, behind its end nothing: its sums are nobody else's.
     column = np.arange(len(rows)) - rows.searchsorted(lanes)[rows]
-    ids, weights = np.zeros((2, len(lanes), column.max() + 1))
-    ids[rows, column], weights[rows, column] = tokens[order], p[order]
+    weights = np.zeros((len(lanes), column.max() + 1))
+    ids = np.zeros(weights.shape, np.int64)
+    weights[rows, column], ids[rows, column] = p[order], tokens[order]
     upto = weights.cumsum(1)
     within = np.zeros(upto.shape, bool)
     within[:, 0] = True
     within[:, 1:] = upto[:, :-1] < share[:, None] * upto[:, -1:]
     last = within.sum(1) - 1
     passed = within & (upto <= (points * upto[lanes, last])[:, None])
-    found: np.ndarray = ids[lanes, np.minimum(passed.sum(1), last)].astype(np.int64)
+    found: np.ndarray = ids[lanes, np.minimum(passed.sum(1), last)]
     return found
 
 
