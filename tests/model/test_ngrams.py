@@ -23,7 +23,8 @@ from elman.errors import ElmanError
 from elman.model import Chatbot, ModelConfig, build
 from elman.model.checkpoint import CONFIG, FORMAT, TOKENIZER, load_bot, save_weights
 from elman.model.config import LONGEST_NGRAM
-from elman.model.ngrams import NGrams, context_keys
+from elman.model.counts import context_keys
+from elman.model.ngrams import NGrams
 
 V, H = SPECIALS + 4, 3
 LETTERS = SPECIALS + 256

@@ -1,11 +1,17 @@
 """The openai client, strict, against a real server."""
 
+import contextlib
 import json
+import socket
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
 import pytest
+
+from elman.serve.app import HEARD_OUT
 
 from .conftest import Served
 
@@ -344,12 +350,29 @@ def test_a_message_of_ten_megabytes(served: Served) -> None:
             for _ in range(200):
                 yield b"a" * 50_000
 
-        try:
-            answer = http.post("/v1/responses", content=pieces())
-            assert answer.status_code == 413
-        except httpx.TransportError:
-            pass  # the connection was closed while we were still sending
+        answer = http.post("/v1/responses", content=pieces())
+        assert answer.status_code == 413
         assert http.get("/health").status_code == 200
+
+
+def test_who_asks_before_sending_too_much_is_answered_at_once(served: Served) -> None:
+    url = urlsplit(served.url)
+    with socket.create_connection((url.hostname, url.port), timeout=60) as connection:
+        connection.sendall(
+            b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10000000\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 413")
+
+
+def test_nobody_is_heard_out_forever(served: Served) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(2 * HEARD_OUT >> 20):
+            yield b"a" * (1 << 20)
+        raise AssertionError("the server still reads")
+
+    with served.client() as http, contextlib.suppress(httpx.TransportError):
+        http.post("/v1/responses", content=pieces())
 
 
 def test_a_long_message_is_read(served: Served) -> None:

@@ -19,19 +19,16 @@ Source: Ney, Essen and Kneser, "On Structuring Probabilistic Dependences in Stoc
 Modelling" (1994): absolute discounting, and leaving one out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import log
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.data.tokenizer import SPECIALS
-from elman.model.config import LONGEST_NGRAM
-
-BITS = 16
+from elman.model.counts import BITS, Order, context_keys, occurrences
 
 AT_FIRST = 0.3
 """z at first."""
@@ -108,7 +105,7 @@ class NGrams(nn.Module):
         ids, counted = ids[:MOST_TOKENS], counted[:MOST_TOKENS][1:]
         key = context_keys(torch.from_numpy(ids.astype(np.int64))).numpy()
         key, words = key[:-1][counted], ids[1:][counted]
-        found = [_counted(context, words) for context in self._contexts(key)]
+        found = [occurrences(context, words) for context in self._contexts(key)]
         least = [1] * len(found)
         least[-1] = 2 if len(found) > 1 else 1
         sizes = [int((n >= rare).sum()) for (_, n), rare in zip(found, least, strict=True)]
@@ -150,235 +147,3 @@ class NGrams(nn.Module):
     def _contexts(self, key: np.ndarray) -> Iterator[np.ndarray]:
         """Of each order, shortest first."""
         return (key & ((1 << BITS * n) - 1) for n in range(len(self.orders)))
-
-
-class Order(nn.Module):
-    """Sequences of one length, by what all of their tokens but the last are.
-
-        contexts  (K,), keys in ascending order
-        begins    (K + 1,), where the words after each begin
-        totals    (K,), how many tokens were seen after each, whether kept or not
-        words     (kept,), ascending after each context
-        counts    (kept,); like all but contexts, in 16 bits where these are enough: without a sign
-        discount, least    (1,), D and how often what is kept was seen
-
-    Args:
-        vocabulary_size: V.
-    """
-
-    contexts: Tensor
-    begins: Tensor
-    totals: Tensor
-    words: Tensor
-    counts: Tensor
-    discount: Tensor
-    least: Tensor
-
-    def __init__(self, vocabulary_size: int) -> None:
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
-        self._fill(np.zeros(0, np.int64), [0], [], [], [], 0.5, 1)
-
-    def _fill(
-        self, contexts: Any, begins: Any, totals: Any, words: Any, counts: Any, discount: float,
-        least: int,
-    ) -> None:  # fmt: skip
-        self.register_buffer("contexts", torch.from_numpy(contexts))
-        self.register_buffer("begins", _small(begins))
-        self.register_buffer("totals", _small(totals))
-        self.register_buffer("words", _small(words))
-        self.register_buffer("counts", _small(counts))
-        self.register_buffer("discount", torch.tensor([discount]))
-        self.register_buffer("least", torch.tensor([least]))
-        self._forget()
-
-    def _forget(self) -> None:
-        """What was derived from other counts."""
-        self._all: np.ndarray | None = None
-        self._left: np.ndarray | None = None
-        self._of_nothing: Tensor | None = None
-
-    def set(self, sequences: np.ndarray, numbers: np.ndarray, least: int) -> None:
-        """Take what was counted.
-
-        Args:
-            sequences: the context's key and the word below it, ascending.
-            numbers: how often each was seen.
-            least: how often what is kept was seen.
-        """
-        once, twice = (int((numbers == n).sum()) for n in (1, 2))
-        discount = once / (once + 2 * twice) if once + twice else 0.5
-        kept = numbers >= least
-        context = (sequences >> np.uint64(BITS)).astype(np.int64)
-        every, begins = np.unique(context, return_index=True)
-        totals = np.add.reduceat(numbers, begins) if len(every) else numbers
-        contexts, first = np.unique(context[kept], return_index=True)
-        self._fill(
-            contexts,
-            np.append(first, kept.sum()),
-            totals[np.isin(every, contexts, assume_unique=True)],
-            sequences[kept] & np.uint64((1 << BITS) - 1),
-            numbers[kept],
-            discount,
-            least,
-        )
-
-    @property
-    def sequences(self) -> np.ndarray:
-        """All that are kept, in ascending order, (kept,) uint64."""
-        if self._all is None:
-            begins = _array(self.begins).astype(np.int64)
-            contexts = _array(self.contexts).repeat(begins[1:] - begins[:-1])
-            self._all = _sequences(contexts, _array(self.words))
-        return self._all
-
-    @property
-    def left(self) -> np.ndarray:
-        """What each context leaves to the shorter one, (K,)."""
-        if self._left is None:
-            ends, totals = _array(self.begins).astype(np.int64), _array(self.totals)
-            sums = np.append(0, _array(self.counts).cumsum(dtype=np.int64))
-            own = totals.astype(np.int64) - np.diff(sums[ends])
-            self._left = own + float(self.discount) * np.diff(ends)
-        return self._left
-
-    def of_nothing(self, dtype: torch.dtype) -> Tensor:
-        """p_1, (V,), of sequences of one token."""
-        if self._of_nothing is None or self._of_nothing.dtype != dtype:
-            (_, words, p), left = self.apart(np.zeros(1, np.int64), np.ones(1))
-            every = np.full(self.vocabulary_size, left / self.vocabulary_size)
-            every[words] += p
-            self._of_nothing = torch.from_numpy(every).to(dtype)
-        return self._of_nothing
-
-    def probability(
-        self, context: np.ndarray, words: np.ndarray, shorter: np.ndarray, leave_out: bool
-    ) -> np.ndarray:
-        """p_n of each word from p_{n-1}."""
-        at, known = self._find(context)
-        if not known.any():
-            return shorter
-        wanted = _sequences(context, words)
-        place = np.minimum(self.sequences.searchsorted(wanted), len(self.sequences) - 1)
-        found = self.sequences[place] == wanted
-        count = np.where(found, _array(self.counts)[place], 0).astype(np.int64)
-        total, left = _array(self.totals)[at].astype(np.int64), self.left[at]
-        discount = float(self.discount)
-        if leave_out:
-            stays = count > int(self.least)
-            # What is too rare to be kept without it leaves its other occurrences as well.
-            more = np.where(stays, 0.0, np.where(found, count - 1 - discount, -1.0))
-            total, left, count = total - 1, left + more, np.where(stays, count - 1, 0)
-        known &= total > 0
-        p = (np.maximum(count - discount, 0) + left * shorter) / np.maximum(total, 1)
-        return np.where(known, p, shorter)
-
-    def apart(
-        self, context: np.ndarray, share: np.ndarray
-    ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-        """What is known here of some words, and what is left to shorter contexts.
-
-        Args:
-            context: (B,) keys.
-            share: of each, what is to be given out, (B,).
-
-        Returns:
-            Rows, words and p of each, and the share of each row that is left, (B,).
-        """
-        at, known = self._find(context)
-        rows = np.flatnonzero(known)
-        at = at[rows]
-        rate = share[rows] / _array(self.totals)[at]
-        share = share.copy()
-        share[rows] = self.left[at] * rate
-        begins = _array(self.begins)[at].astype(np.int64)
-        lengths = _array(self.begins)[at + 1].astype(np.int64) - begins
-        first = lengths.cumsum() - lengths
-        place = np.arange(lengths.sum()) + (begins - first).repeat(lengths)
-        p = (_array(self.counts)[place] - float(self.discount)) * rate.repeat(lengths)
-        return (rows.repeat(lengths), _array(self.words)[place], p), share
-
-    def _find(self, context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each context is, and whether it was seen at all."""
-        contexts = _array(self.contexts)
-        if not len(contexts):
-            return np.zeros(len(context), np.int64), np.zeros(len(context), bool)
-        at = np.minimum(contexts.searchsorted(context), len(contexts) - 1)
-        return at, contexts[at] == context
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Of any size, which is known only from what is loaded."""
-        given = {name: state_dict.get(prefix + name) for name in self._buffers}
-        if all(isinstance(each, Tensor) and each.dim() == 1 for each in given.values()):
-            for name, each in given.items():
-                self.register_buffer(name, torch.empty_like(cast(Tensor, each)))
-        self._forget()
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        if not self._holds():
-            errors: list[str] = args[-1]
-            errors.append(f"{prefix[:-1]} is no table of counts")
-
-    def _holds(self) -> bool:
-        """Whether a table that came from outside can be looked things up in."""
-        if any(each.dim() != 1 for each in self.buffers()) or not len(self.begins):
-            return False
-        small = (self.begins, self.totals, self.words, self.counts)
-        if any(each.dtype not in (torch.int16, torch.int32) for each in small):
-            return False
-        contexts, begins = _array(self.contexts), _array(self.begins).astype(np.int64)
-        sizes = [len(self.totals), len(begins) - 1, len(self.discount), len(self.least)]
-        return (
-            sizes == [len(contexts), len(contexts), 1, 1]
-            and self.contexts.dtype == torch.int64
-            and len(self.counts) == len(self.words) == begins[-1]
-            and begins[0] == 0
-            and bool((np.diff(begins) > 0).all())
-            and bool((np.diff(contexts) > 0).all())
-            and bool((_array(self.words) < self.vocabulary_size).all())
-            and bool((_array(self.totals) > 0).all())
-        )
-
-
-def context_keys(ids: Tensor) -> Tensor:
-    """What comes next is looked up by: the last tokens up to each, in one number.
-
-    A context is of one message: nothing is seen of what lies before its beginning.
-
-    Args:
-        ids: (..., T) int64.
-
-    Returns:
-        Of the same shape: the last token in the lowest bits, and the one before above it.
-    """
-    every = ids.numpy()
-    key, inside = np.zeros_like(every), np.ones(every.shape, bool)
-    for back in range(LONGEST_NGRAM - 1):
-        # The last tokens, shifted: what lies before the first is of no message.
-        earlier = np.zeros_like(every)
-        earlier[..., back:] = every[..., : every.shape[-1] - back]
-        inside &= earlier >= SPECIALS
-        key |= (earlier * inside) << (BITS * back)
-    return torch.from_numpy(key)
-
-
-def _counted(context: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences as `Order.set` takes them, and how often each occurs."""
-    return np.unique(_sequences(context, words), return_counts=True)
-
-
-def _sequences(context: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """A key and the word below it in one number, uint64."""
-    return (context.astype(np.uint64) << np.uint64(BITS)) | words.astype(np.uint64)
-
-
-def _small(numbers: Any) -> Tensor:
-    """In 16 bits, or 32 where it takes them; torch can do too little with uint16."""
-    array = np.asarray(numbers, np.int64)
-    small = array.max(initial=0) < 1 << BITS
-    return torch.from_numpy(array.astype(np.uint16).view(np.int16) if small else array.astype("i4"))
-
-
-def _array(numbers: Tensor) -> np.ndarray:
-    """What `_small` was made of."""
-    array: np.ndarray = numbers.numpy()
-    return array.view(np.uint16) if array.dtype == np.int16 else array

@@ -13,7 +13,7 @@ from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
 from elman.model.blocks import StateSpec
 from elman.model.config import LONGEST_NGRAM
-from elman.model.ngrams import context_keys
+from elman.model.counts import context_keys
 
 KEY_SIZE = 16
 """Numbers of each recorded token's key; independent of the hidden size."""

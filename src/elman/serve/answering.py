@@ -1,13 +1,14 @@
 """What the ways to ask have in common in how they are answered."""
 
-from collections.abc import AsyncIterator
-from typing import Literal
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from elman.serve.batching import Ended, Read, Said
+from elman.serve.errors import ApiError
 from elman.serve.service import Model, Prompt, Reply, Service
-from elman.serve.wire import Usage
+from elman.serve.wire import StreamOptions, Usage
 
 CHOICES = 16
 """Replies to one request, at most."""
@@ -49,12 +50,20 @@ def token_logprob(model: Model, event: Said) -> TokenLogprob:
     )
 
 
-async def told(service: Service, reply: Reply) -> AsyncIterator[Said | Ended]:
-    """The events of a reply that its client is told; the first token is timed."""
+async def told(
+    service: Service, reply: Reply, on_read: Callable[[Read], None] | None = None
+) -> AsyncIterator[Said | Ended]:
+    """The events of a reply that its client is told; the first token is timed.
+
+    Args:
+        on_read: called when the request has been read.
+    """
     first = True
     async for event in reply.events():
         if isinstance(event, Read):
             service.remember(reply.prompt, event)
+            if on_read is not None:
+                on_read(event)
             continue
         if first:
             service.metrics.first_token(reply)
@@ -65,3 +74,25 @@ async def told(service: Service, reply: Reply) -> AsyncIterator[Said | Ended]:
 
 def usage(prompt: Prompt, said: int) -> Usage:
     return Usage.of(prompt.tokens, prompt.known, said)
+
+
+def head(model: Model, number: str, kind: str, created: int) -> dict[str, Any]:
+    """What every completion, and every piece of one, begins with."""
+    return {
+        "id": number,
+        "object": kind,
+        "created": created,
+        "model": model.name,
+        "system_fingerprint": fingerprint(model),
+    }
+
+
+def wants_usage(options: StreamOptions | None, stream: bool | None) -> bool:
+    """Whether a stream is to end with what it took.
+
+    Raises:
+        ApiError: where there is none.
+    """
+    if options is not None and not stream:
+        raise ApiError(400, "stream_options only goes with stream", "stream_options")
+    return options is not None and bool(options.include_usage)

@@ -27,6 +27,9 @@ PAGE = Path(__file__).with_name("page")
 BODY = 1 << 20
 """Bytes of a request, at most."""
 
+HEARD_OUT = 1 << 26
+"""Bytes of a refused request that are read, and forgotten, before the answer."""
+
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -155,16 +158,19 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._refused(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refused = self._refused(headers)
         if refused is not None:
+            if headers.get("expect", "").lower() != "100-continue":  # who waits has sent nothing
+                await _hear_out(receive)
             await self._refuse(refused, scope, receive, send)
             return
-        size, begun, dropped = 0, False, False
+        size, more, begun, dropped = 0, True, False, False
 
         async def bounded() -> Message:
-            nonlocal size
+            nonlocal size, more
             message = await receive()
-            size += len(message.get("body", b""))
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
             if size > BODY:
                 raise _too_large()
             return message
@@ -173,6 +179,8 @@ class Guard:
             nonlocal begun, dropped
             if not begun and size > BODY:
                 dropped = True
+                if more:
+                    await _hear_out(receive)
                 await self._refuse(_too_large(), scope, receive, send)
             begun = True
             if not dropped:
@@ -211,6 +219,16 @@ class Guard:
             path = getattr(scope.get("route"), "path", "other")
             self._service.metrics.answers.labels(path, message["status"]).inc()
         return message
+
+
+async def _hear_out(receive: Receive) -> None:
+    """Read the rest of a request: a connection that is closed with something unread is reset, and
+    the answer may be lost with it (RFC 9112, 9.6).
+    """
+    size, more = 0, True
+    while more and size <= HEARD_OUT:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
 
 
 def _too_large() -> ApiError:

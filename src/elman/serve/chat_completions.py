@@ -16,9 +16,11 @@ from elman.serve.answering import (
     TokenLogprob,
     fingerprint,
     finish_reason,
+    head,
     token_logprob,
     told,
     usage,
+    wants_usage,
 )
 from elman.serve.batching import Ended, Said
 from elman.serve.errors import ApiError
@@ -114,8 +116,7 @@ class Chat:
             )  # fmt: skip
         if body.modalities not in (None, ["text"]):
             raise ApiError(400, "of modalities only text", "modalities", "unsupported")
-        if body.stream_options is not None and not body.stream:
-            raise ApiError(400, "stream_options only goes with stream", "stream_options")
+        self._with_usage = wants_usage(body.stream_options, body.stream)
         if body.top_logprobs is not None and not body.logprobs:
             raise ApiError(400, "top_logprobs only goes with logprobs", "top_logprobs")
         self._service, self._body = service, body
@@ -193,20 +194,13 @@ class Chat:
                 if event.text:
                     yield self._chunk(event.choice, {"content": event.text})
                 yield self._chunk(event.choice, {}, finish_reason(event))
-        options = self._body.stream_options
-        if options is not None and options.include_usage:
+        if self._with_usage:
             told_usage = usage(self.reply.prompt, said).model_dump()
             yield sse(self._head() | {"choices": [], "usage": told_usage})
         yield sse("[DONE]")
 
     def _head(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self.model.name,
-            "system_fingerprint": fingerprint(self.model),
-        }
+        return head(self.model, self.id, "chat.completion.chunk", self.created)
 
     def _chunk(
         self,
@@ -216,6 +210,5 @@ class Chat:
         logprobs: dict[str, Any] | None = None,
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        options = self._body.stream_options
-        empty = {"usage": None} if options is not None and options.include_usage else {}
+        empty = {"usage": None} if self._with_usage else {}
         return sse(self._head() | {"choices": [choice]} | empty)

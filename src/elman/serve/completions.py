@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from elman.serve.answering import CHOICES, fingerprint, finish_reason, token_logprob, told
+from elman.serve.answering import (
+    CHOICES,
+    finish_reason,
+    head,
+    token_logprob,
+    told,
+    wants_usage,
+)
 from elman.serve.batching import Ended, Said
 from elman.serve.errors import ApiError
 from elman.serve.service import Prompt, Reply, Service, encoded, text_tokens
@@ -66,8 +73,7 @@ class Completing:
         refuse({"suffix": body.suffix}, ["suffix"])
         if body.best_of is not None and body.best_of != (body.n or 1):
             raise ApiError(400, "best_of must be n", "best_of", "unsupported")
-        if body.stream_options is not None and not body.stream:
-            raise ApiError(400, "stream_options only goes with stream", "stream_options")
+        self._with_usage = wants_usage(body.stream_options, body.stream)
         self._service, self._body = service, body
         self.model = service.model(body.model)
         self._begins = self._prompts()
@@ -147,9 +153,7 @@ class Completing:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         ends: dict[int, Ended] = {}
-        options = self._body.stream_options
-        with_usage = options is not None and bool(options.include_usage)
-        head = self._head() | ({"usage": None} if with_usage else {})
+        begin = self._head() | ({"usage": None} if self._with_usage else {})
         async for index, event in self._told():
             logprobs = None
             if isinstance(event, Said) and self._body.logprobs is not None:
@@ -163,19 +167,13 @@ class Completing:
                     "index": index, "text": event.text, "logprobs": logprobs,
                     "finish_reason": reason,
                 }  # fmt: skip
-                yield sse(head | {"choices": [choice]})
-        if with_usage:
-            yield sse(head | {"choices": [], "usage": self._usage(ends).model_dump()})
+                yield sse(begin | {"choices": [choice]})
+        if self._with_usage:
+            yield sse(begin | {"choices": [], "usage": self._usage(ends).model_dump()})
         yield sse("[DONE]")
 
     def _head(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": "text_completion",
-            "created": self.created,
-            "model": self.model.name,
-            "system_fingerprint": fingerprint(self.model),
-        }
+        return head(self.model, self.id, "text_completion", self.created)
 
     def _usage(self, ends: dict[int, Ended]) -> Usage:
         begun = sum(map(len, self._begins))

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from elman.serve.answering import TokenLogprob, token_logprob
+from elman.serve.answering import TokenLogprob, token_logprob, told
 from elman.serve.batching import Ended, Read, Said
 from elman.serve.errors import ApiError, no_such
 from elman.serve.records import Record
@@ -154,17 +154,11 @@ class Responding:
             if isinstance(event, Ended):
                 await self._end(event)
 
+    def _keep_asked(self, read: Read) -> None:
+        self._asked = read.state
+
     async def _events(self) -> AsyncIterator[Said | Ended]:
-        first = True
-        async for event in self.reply.events():
-            if isinstance(event, Read):
-                self._service.remember(self.prompt, event)
-                self._asked = event.state
-                continue
-            if first:
-                self._service.metrics.first_token(self.reply)
-                first = False
-            assert isinstance(event, Said | Ended)
+        async for event in told(self._service, self.reply, self._keep_asked):
             self._text += event.text
             if isinstance(event, Said) and event.logprob is not None:
                 self._logprobs.append(token_logprob(self.model, event))
