@@ -10,7 +10,7 @@ from elman.data import dataset
 from elman.data.conversation import Conversation, Message
 from elman.data.dataset import Dataset
 from elman.data.pauses import DEFAULT_GAP
-from elman.data.tokenizer import Tokenizer
+from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
 
 START = datetime(2024, 3, 1, 8, tzinfo=UTC)
@@ -147,8 +147,9 @@ def test_what_is_private_is_replaced_and_people_renamed_in_what_they_say_too(mak
     assert make(bot=tobin, redact=True, rename=True).bot == tobin
 
 
+@pytest.mark.parametrize("vocabulary", [SMALLEST, 300])
 def test_the_newest_are_held_out_and_near_duplicates_of_what_is_learned_with_them(
-    make: Make,
+    make: Make, vocabulary: int
 ) -> None:
     long = [("Mira Kos", "what do we do about the kettle, it is broken again, I think, Tobin?")]
     repeated = [talk(day, *long, ("Tobin", "buy a new one, they are cheap")) for day in (0, 38)]
@@ -158,7 +159,7 @@ def test_the_newest_are_held_out_and_near_duplicates_of_what_is_learned_with_the
     ]
     conversations = [repeated[0], *others, repeated[1]]
     dataset = make(conversations)
-    tokenizer = Tokenizer.train((m.text for c in conversations for m in c.messages), 300)
+    tokenizer = Tokenizer.train((m.text for c in conversations for m in c.messages), vocabulary)
     held_out = [each.id for part, each in dataset.parts() if part == "dev"]
     assert held_out == ["day 35", "day 36", "day 37", "day 38"]
     parts, left_out = dataset.encode(tokenizer)

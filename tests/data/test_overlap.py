@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.corpus import Corpus
-from elman.data.overlap import NEAR, SHINGLE, near_duplicates, without
+from elman.data.overlap import NEAR, SHINGLE, SHINGLE_OF_BYTES, near_duplicates, without
 from elman.data.tokenizer import END, ROLES, SPECIALS
 
 conversations = st.lists(
@@ -20,23 +20,23 @@ def corpus(texts: list[list[int]]) -> Corpus:
     return Corpus(np.array([*chain(*tokens)], np.uint16), starts.astype(np.int64))
 
 
-def runs(text: list[int]) -> set[tuple[int, ...]]:
-    width = min(SHINGLE, len(text))
+def runs(text: list[int], width: int) -> set[tuple[int, ...]]:
+    width = min(width, len(text))
     return {tuple(text[i : i + width]) for i in range(len(text) - width + 1)} if width else set()
 
 
-def similar(one: list[int], other: list[int]) -> bool:
-    ours, theirs = runs(one), runs(other)
+def similar(one: list[int], other: list[int], width: int) -> bool:
+    ours, theirs = runs(one, width), runs(other, width)
     return bool(ours & theirs) and len(ours & theirs) >= NEAR * len(ours | theirs)
 
 
-@given(conversations, conversations)
-@settings(max_examples=200, deadline=None, derandomize=True)
+@given(conversations, conversations, st.sampled_from([SHINGLE, 3, SHINGLE_OF_BYTES]))
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_every_near_duplicate_is_found_and_nothing_else(
-    train: list[list[int]], held_out: list[list[int]]
+    train: list[list[int]], held_out: list[list[int]], width: int
 ) -> None:
-    expected = [any(similar(each, other) for other in train) for each in held_out]
-    assert near_duplicates(corpus(train), corpus(held_out)).tolist() == expected
+    expected = [any(similar(each, other, width) for other in train) for each in held_out]
+    assert near_duplicates(corpus(train), corpus(held_out), width).tolist() == expected
 
 
 def test_roles_and_ends_do_not_count() -> None:

@@ -8,9 +8,21 @@ from hypothesis import strategies as st
 
 from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.model import ModelConfig, build
-from elman.model.decoding import Sampling, choose, drawn, reply, reply_batch
+from elman.model.decoding import (
+    COPIES,
+    LOOP,
+    Sampling,
+    choose,
+    drawn,
+    looping,
+    reply,
+    reply_batch,
+)
 
 VOCABULARY = 270
+
+SAID = [ROLES["bot"]]
+"""Something, so that a reply may end, under no penalty."""
 
 
 def generator() -> torch.Generator:
@@ -24,7 +36,7 @@ def logits(*values: float) -> torch.Tensor:
 
 def draws(scores: torch.Tensor, sampling: Sampling, number: int = 200) -> set[int]:
     source = generator()
-    return {choose(scores, sampling, source) for _ in range(number)}
+    return {choose(scores, sampling, source, SAID) for _ in range(number)}
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
@@ -35,9 +47,9 @@ def test_temperature_zero_takes_the_likeliest() -> None:
 @settings(deadline=None, max_examples=60)
 def test_roles_are_never_said(temperature: float, top_p: float, min_p: float, seed: int) -> None:
     sampling = Sampling(temperature=temperature, top_p=top_p, min_p=min_p)
-    token = choose(logits(1, 1, 2, 0), sampling, torch.Generator().manual_seed(seed))
+    token = choose(logits(1, 1, 2, 0), sampling, torch.Generator().manual_seed(seed), SAID)
     assert token == END or token >= SPECIALS
-    assert choose(logits(9, 1), sampling, generator(), may_end=False) == SPECIALS
+    assert choose(logits(9, 1), sampling, generator()) == SPECIALS
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
@@ -92,6 +104,33 @@ def test_recent_tokens_are_less_likely() -> None:
     assert choose(scores, sampling, generator(), recent=[4, 5]) == 4  # 1.5 against 1.0
     negative = logits(-9, -1.0, -1.5)
     assert choose(negative, sampling, generator(), recent=[4]) == 5
+    assert choose(negative, sampling, generator(), said=[4]) == 5
+
+
+@given(
+    st.lists(st.integers(4, 7), max_size=6),
+    st.lists(st.integers(4, 7), min_size=1, max_size=4),
+    st.integers(1, 5),
+)
+def test_a_loop_is_not_gone_on_with(before: list[int], block: list[int], copies: int) -> None:
+    said = [*before, *copies * block]
+    expected = set()
+    for size in range(1, len(said)):
+        copied = range(1, max(COPIES * size, LOOP) - size + 1)
+        if size + copied[-1] <= len(said) and all(said[-n] == said[-n - size] for n in copied):
+            expected.add(said[-size])
+    assert set(looping(said)) == expected
+    assert copies < LOOP or block[0] in expected
+
+
+def test_a_reply_says_nothing_for_ever() -> None:
+    scores = logits(-9, 9.0, 8.0)
+    said: list[int] = []
+    for _ in range(12):
+        said.append(
+            choose(scores, Sampling(temperature=0, repetition_penalty=1), generator(), said)
+        )
+    assert said == [4, 4, 4, 4, 5, 4, 4, 4, 4, 5, 4, 4]
 
 
 @pytest.mark.parametrize("longest", [1, 7])

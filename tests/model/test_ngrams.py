@@ -122,6 +122,20 @@ def test_what_is_left_out_was_never_counted(
         assert p == pytest.approx(expected, rel=1e-12)
 
 
+@settings(max_examples=60, deadline=None)
+@given(messages, messages, st.integers(1, LONGEST_NGRAM), st.integers(4, 60))
+def test_what_was_never_counted_is_learned_from_as_well(
+    said: list[tuple[Role, list[int]]], more: list[tuple[Role, list[int]]], longest: int, most: int
+) -> None:
+    ids, beyond = tokens(said), tokens(more)
+    made = NGrams(H, V, longest)
+    made.count(ids, scored(ids, "all"), most)
+    key = context_keys(torch.from_numpy(beyond.astype(np.int64)))
+    for y in [*range(SPECIALS, V), END]:
+        p = made.probability(key, torch.full_like(key, y), leave_out=True)
+        assert ((p >= 0) & (p <= 1 + 1e-12)).all()
+
+
 def test_nothing_counted_says_nothing() -> None:
     made = NGrams(H, V, 3)
     key = torch.tensor([0, 5, (6 << 16) + 5])

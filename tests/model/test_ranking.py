@@ -132,12 +132,11 @@ def test_lanes_choose_as_each_would_alone() -> None:
     torch.manual_seed(3)
     logits = torch.randn(4, 12)
     sampling = Sampling(temperature=0, repetition_penalty=3)
-    recent = [[], [5], [5, 6], [4]]
-    ends = [True, False, True, False]
-    together = choose_each(logits, sampling, torch.Generator(), recent, ends)
+    said = [[], [5], [5, 6], [4, 4, 4, 4]]
+    together = choose_each(logits, sampling, torch.Generator(), said, [7])
     alone = [
-        choose(row, sampling, torch.Generator(), said, end)
-        for row, said, end in zip(logits, recent, ends, strict=True)
+        choose(row, sampling, torch.Generator(), own, [7])
+        for row, own in zip(logits, said, strict=True)
     ]
     assert together == alone
 

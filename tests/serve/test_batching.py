@@ -286,7 +286,7 @@ def test_choices_are_those_of_a_single_lane() -> None:
     ):
         [token] = choose_many(logits, [Chooser(Wishes(sampling), recent)])
         cold = sampling.model_copy(update={"temperature": 0})
-        assert token == choose(logits[0], cold, cold.generator(), recent, may_end=False)
+        assert token == choose(logits[0], cold, cold.generator(), recent=recent)
     for sampling in (
         Sampling(temperature=1.0, top_p=0.9, min_p=0.0, seed=0),
         Sampling(temperature=3.0, top_p=1.0, min_p=0.0, seed=0),
@@ -299,7 +299,7 @@ def test_choices_are_those_of_a_single_lane() -> None:
             for token in choose_many(logits.expand(100, -1), [chooser] * 100):
                 batched[token] += 1
         for _ in range(4000):
-            single[choose(logits[0], sampling, generator, recent, may_end=False)] += 1
+            single[choose(logits[0], sampling, generator, recent=recent)] += 1
         assert set(np.flatnonzero(batched > 8)) <= set(np.flatnonzero(single))
         # 4,000 draws each: a share of one half has a deviation of 0.8 %.
         assert np.abs(single - batched).max() / 4000 < 0.05

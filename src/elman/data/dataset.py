@@ -12,11 +12,11 @@ from typing import Any, Self
 from elman.data.conversation import SYSTEM, Conversation, Message, Others
 from elman.data.corpus import Corpus, encode_parts
 from elman.data.document import Document, Notes
-from elman.data.overlap import near_duplicates, without
+from elman.data.overlap import SHINGLE, SHINGLE_OF_BYTES, near_duplicates, without
 from elman.data.readers import Reading, choose_gap, read
 from elman.data.source import BUILT_IN, documents
 from elman.data.split import Part, Split, Survey
-from elman.data.tokenizer import Tokenizer
+from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
 
 MOST_KNOWN = 50
@@ -258,9 +258,10 @@ class Dataset:
         with _uncollected():
             parts = encode_parts(wanted, tokenizer, self.bot, self.others)
         repeated = 0
+        width = SHINGLE if tokenizer.vocabulary_size > SMALLEST else SHINGLE_OF_BYTES
         for part in ("dev", "test"):
             if part in parts and "train" in parts:
-                near = near_duplicates(parts["train"], parts[part])
+                near = near_duplicates(parts["train"], parts[part], width)
                 if not near.all():
                     repeated += int(near.sum())
                     parts[part] = without(parts[part], near)

@@ -5,8 +5,10 @@ import numpy as np
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import SPECIALS
 
-SHINGLE = 5
-"""Tokens in a row that are compared as one."""
+SHINGLE, SHINGLE_OF_BYTES = 5, 20
+"""Tokens in a row that are compared as one, and where each is a byte: five of these every
+conversation shares, and to compare all with all takes minutes.
+"""
 
 NEAR = 0.8
 """Shared shingles over all shingles of two conversations (Jaccard's index) from which on they are
@@ -16,13 +18,13 @@ BITS = 22
 """Of a shingle's number, those by which most of what nobody shares is told at once."""
 
 
-def shingles(tokens: np.ndarray) -> np.ndarray:
-    """The distinct runs of SHINGLE text tokens, each as one number, sorted, uint64.
+def shingles(tokens: np.ndarray, width: int = SHINGLE) -> np.ndarray:
+    """The distinct runs of so many text tokens, each as one number, sorted, uint64.
 
     Roles and ends of messages do not count. Of a shorter conversation, the whole is one shingle.
     """
     text = tokens[tokens >= SPECIALS].astype(np.uint64)
-    width = min(SHINGLE, len(text))
+    width = min(width, len(text))
     if not width:
         return np.zeros(0, np.uint64)
     found = hashed(np.lib.stride_tricks.sliding_window_view(text, width))
@@ -46,13 +48,16 @@ def _low(keys: np.ndarray) -> np.ndarray:
     return found
 
 
-def near_duplicates(train: Corpus, held_out: Corpus) -> np.ndarray:
+def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE) -> np.ndarray:
     """Which held-out conversations are nearly one of train's, (len(held_out),) bool.
 
     Every pair that shares anything is compared, so none is missed; memory grows with the held-out
     part alone.
+
+    Args:
+        width: tokens of a shingle.
     """
-    sets = [shingles(held_out[index]) for index in range(len(held_out))]
+    sets = [shingles(held_out[index], width) for index in range(len(held_out))]
     sizes = np.array([len(each) for each in sets])
     found = np.zeros(len(held_out), bool)
     if not sizes.sum():
@@ -63,7 +68,7 @@ def near_duplicates(train: Corpus, held_out: Corpus) -> np.ndarray:
     possible = np.zeros(1 << BITS, bool)
     possible[_low(keys)] = True
     for index in range(len(train)):
-        mine = shingles(train[index])
+        mine = shingles(train[index], width)
         shared_by_any = mine[possible[_low(mine)]]
         if not len(mine) or len(shared_by_any) < NEAR * len(mine):
             continue  # what is near to it shares that many with it, and they would all be here

@@ -60,6 +60,7 @@ class Order(nn.Module):
     def _forget(self) -> None:
         """What was derived from other counts."""
         self._all: np.ndarray | None = None
+        self._rare: np.ndarray | None = None
         self._left: np.ndarray | None = None
         self._of_nothing: Tensor | None = None
 
@@ -98,13 +99,20 @@ class Order(nn.Module):
         return self._all
 
     @property
+    def rare(self) -> np.ndarray:
+        """How many tokens were seen after each context in sequences that are not kept, (K,)."""
+        if self._rare is None:
+            ends, totals = _array(self.begins).astype(np.int64), _array(self.totals)
+            sums = np.append(0, _array(self.counts).cumsum(dtype=np.int64))
+            self._rare = totals.astype(np.int64) - np.diff(sums[ends])
+        return self._rare
+
+    @property
     def left(self) -> np.ndarray:
         """What each context leaves to the shorter one, (K,)."""
         if self._left is None:
-            ends, totals = _array(self.begins).astype(np.int64), _array(self.totals)
-            sums = np.append(0, _array(self.counts).cumsum(dtype=np.int64))
-            own = totals.astype(np.int64) - np.diff(sums[ends])
-            self._left = own + float(self.discount) * np.diff(ends)
+            kept = np.diff(_array(self.begins).astype(np.int64))
+            self._left = self.rare + float(self.discount) * kept
         return self._left
 
     def of_nothing(self, dtype: torch.dtype) -> Tensor:
@@ -133,7 +141,10 @@ class Order(nn.Module):
             stays = count > int(self.least)
             # What is too rare to be kept without it leaves its other occurrences as well.
             more = np.where(stays, 0.0, np.where(found, count - 1 - discount, -1.0))
-            total, left, count = total - 1, left + more, np.where(stays, count - 1, 0)
+            # Of very much text only the first tokens are counted; of the others some are known.
+            own = found | (self.rare[at] > 0)
+            total, left = total - own, left + more * own
+            count = np.where(stays, count - 1, 0)
         known &= total > 0
         p = (np.maximum(count - discount, 0) + left * shorter) / np.maximum(total, 1)
         return np.where(known, p, shorter)

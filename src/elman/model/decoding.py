@@ -17,6 +17,12 @@ from elman.model.chatbot import Chatbot
 ALMOST_NOTHING = 1e-9
 """A share of probability that the likeliest token has alone."""
 
+COPIES, LOOP = 3, 4
+"""A reply that ends in so many copies of something, and in so many tokens of them, does not begin
+another. Of people's messages one in a thousand does (LOG.md); a pointer that copies what it has
+just said would never end.
+"""
+
 
 class Sampling(BaseModel):
     """How a token is chosen.
@@ -54,41 +60,42 @@ def choose(
     logits: Tensor,
     sampling: Sampling,
     generator: torch.Generator,
+    said: Sequence[int] = (),
     recent: Sequence[int] = (),
-    may_end: bool = True,
 ) -> int:
-    """One token.
+    """One token; no role, not END as the first of a reply, and nothing that goes on with a loop.
 
     Args:
         logits: (vocabulary_size,).
         sampling: how to choose.
         generator: where the randomness comes from.
-        recent: tokens under the repetition penalty.
-        may_end: whether END is among the choices; roles never are.
+        said: the reply so far, under the repetition penalty.
+        recent: earlier tokens under it.
     """
-    return choose_each(logits.unsqueeze(0), sampling, generator, [recent], [may_end])[0]
+    return choose_each(logits.unsqueeze(0), sampling, generator, [said], recent)[0]
 
 
 def choose_each(
     logits: Tensor,
     sampling: Sampling,
     generator: torch.Generator,
-    recent: Sequence[Sequence[int]],
-    may_end: Sequence[bool],
+    said: Sequence[Sequence[int]],
+    recent: Sequence[int] = (),
     likeliest: Sequence[bool] | None = None,
 ) -> list[int]:
     """One token for each lane of (batch, vocabulary_size) logits.
 
     Args:
-        logits, sampling, generator: as for `choose`.
-        recent: of each lane.
-        may_end: of each lane.
+        logits, sampling, generator, recent: as for `choose`.
+        said: of each lane.
         likeliest: lanes that take the likeliest token whatever the temperature.
     """
     changed = logits.numpy().copy()
     changed[:, END + 1 : SPECIALS] = -np.inf
-    changed[~np.array(may_end), END] = -np.inf
-    repeated = [(n, t) for n, said in enumerate(recent) for t in set(said) if t >= SPECIALS]
+    for lane, own in enumerate(said):
+        changed[lane, looping(own) if own else END] = -np.inf
+    seen = set(recent)
+    repeated = [(n, t) for n, own in enumerate(said) for t in seen.union(own) if t >= SPECIALS]
     if repeated and sampling.repetition_penalty != 1:
         rows, tokens = np.array(repeated).T
         values, penalty = changed[rows, tokens], sampling.repetition_penalty
@@ -99,6 +106,19 @@ def choose_each(
     top_p = np.where(likeliest or False, ALMOST_NOTHING, sampling.top_p)
     found = drawn(changed, sampling.temperature, top_p, sampling.min_p, points)
     return [int(token) for token in found]
+
+
+def looping(said: Sequence[int]) -> list[int]:
+    """What would begin one more copy of something that a reply ends in copies of."""
+    found = []
+    for size in range(1, len(said) // COPIES + 1):
+        length = max(COPIES * size, LOOP)
+        if said[-1] != said[-1 - size] or length > len(said):
+            continue
+        tail = said[-length:]
+        if tail[size:] == tail[:-size]:
+            found.append(said[-size])
+    return found
 
 
 def drawn(
@@ -167,7 +187,7 @@ def reply(
     logits, state = chatbot.begin_reply(state)
     said: list[int] = []
     while len(said) < sampling.longest:
-        token = choose(logits[0], sampling, generator, [*recent, *said], may_end=bool(said))
+        token = choose(logits[0], sampling, generator, said, recent)
         if token == END:
             break
         said.append(token)
@@ -217,8 +237,8 @@ def reply_batch(
             logits,
             sampling,
             generator,
-            [[*recent, *said[lane]] for lane in lanes],
-            [bool(said[lane]) for lane in lanes],
+            [said[lane] for lane in lanes],
+            recent,
             likeliest and [likeliest[lane] for lane in lanes],
         )
         for row, lane in enumerate(lanes):

@@ -122,7 +122,7 @@ class NGrams(nn.Module):
         Args:
             key: of what was read before, as `context_keys` makes it.
             targets: ids.
-            leave_out: whether each target is among what was counted, and taken out.
+            leave_out: whether each target is taken out of what was counted, if it can be there.
         """
         flat, words = key.flatten().numpy(), targets.flatten().numpy()
         p = np.full(len(flat), 1 / self.vocabulary_size)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from elman.data.tokenizer import END, SPECIALS
-from elman.model.decoding import Sampling, drawn
+from elman.model.decoding import Sampling, drawn, looping
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
     _penalize(logits, choosers)
     for row, each in enumerate(choosers):
         wishes = each.wishes
+        logits[row, looping(each.said)] = -torch.inf
         if wishes.presence or wishes.frequency:
             for token, count in each._counts.items():
                 logits[row, token] -= wishes.presence + wishes.frequency * count
