@@ -105,7 +105,8 @@ def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
     _penalize(logits, choosers)
     for row, each in enumerate(choosers):
         wishes = each.wishes
-        logits[row, looping(each.said)] = -torch.inf
+        loops = [token for token in looping(each.said) if wishes.bias.get(token, 0.0) <= 0]
+        logits[row, loops] = -torch.inf  # but for what is asked for
         if wishes.presence or wishes.frequency:
             for token, count in each._counts.items():
                 logits[row, token] -= wishes.presence + wishes.frequency * count
