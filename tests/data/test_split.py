@@ -92,6 +92,21 @@ def test_the_first_bucket_is_dev_and_the_second_test_where_wanted() -> None:
 
 
 @pytest.mark.parametrize("test", [False, True])
+@pytest.mark.parametrize("kept", [range(2, 20), range(1, 20), range(20)])
+def test_what_was_divided_by_the_same_hash_before_is_divided_by_another(
+    kept: range, test: bool
+) -> None:
+    talks = [Conversation(TALK, str(n)) for n in range(1000)]
+    talks = [talk for talk in talks if talk.bucket in kept]
+    found = divided(talks, test)
+    for part in ("dev", "test") if test else ("dev",):
+        # Four standard deviations of a twentieth of a thousand.
+        assert abs(sum(each == part for each, _ in found) - 50) < 28
+    if 0 in kept:
+        assert all((part == "dev") == (talk.bucket == 0) for part, talk in found)
+
+
+@pytest.mark.parametrize("test", [False, True])
 @pytest.mark.parametrize("buckets", [(5, 7, 9), (0, 0, 0), (0, 0), (12, 3)])
 def test_one_conversation_is_dev_where_the_hash_leaves_a_part_empty(
     buckets: tuple[int, ...], test: bool

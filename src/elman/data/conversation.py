@@ -119,6 +119,11 @@ class Conversation:
         return self._hashed % 20
 
     @property
+    def other_bucket(self) -> int:
+        """Another such number, for conversations that were divided by `bucket` before."""
+        return self._hashed // 20 % 20
+
+    @property
     def place(self) -> float:
         """A number from 0 to 1 that depends on the id alone, and not on the bucket."""
         return (self._hashed // 20) / (2**160 // 20 + 1)

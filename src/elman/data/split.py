@@ -19,6 +19,11 @@ SHORTEST_TAIL = 2
 NEWEST = 0.1
 """Share of all turns that is held out where the split is by time."""
 
+DIVIDED = 60
+"""Of so many conversations, one in so many is in the first bucket at least, unless they were
+divided by it before and are the rest: then nearly nothing would be held out.
+"""
+
 MOST_HELD_OUT = 0.3
 """Where conversations are so few and so long that more would be held out, ids decide."""
 
@@ -49,6 +54,7 @@ class Survey:
     """The earliest and the latest time of a message, in seconds since 1970."""
     last: float | None = None
     _buckets: Counter[int] = field(default_factory=Counter)
+    _other_buckets: Counter[int] = field(default_factory=Counter)
     _lowest: tuple[int, str] | None = None
     _starts: "array[float]" = field(default_factory=lambda: array("d"))
     _turns: "array[int]" = field(default_factory=lambda: array("q"))
@@ -58,6 +64,7 @@ class Survey:
         for conversation in conversations:
             self.conversations += 1
             self._buckets[conversation.bucket] += 1
+            self._other_buckets[conversation.other_bucket] += 1
             lowest = (conversation.bucket, conversation.id)
             self._lowest = lowest if self._lowest is None else min(self._lowest, lowest)
             self.largest_group = max(self.largest_group, len(conversation.authors))
@@ -150,9 +157,10 @@ class Survey:
         """Say of each conversation whether it is learned from or held out.
 
         By time: the newest tenth is dev; where a test part is wanted, it is the newer half of
-        that. By hash of the id (`Conversation.bucket`): 0 is dev; 1 is test, where one is wanted.
-        The rest is train. Where that leaves train or dev empty, one conversation alone is dev; of
-        a single conversation, the last tenth is.
+        that. By hash of the id (`Conversation.bucket`, or `other_bucket` where they were divided
+        by it before): 0 is dev; 1 is test, where one is wanted. The rest is train. Where that
+        leaves train or dev empty, one conversation alone is dev; of a single conversation, the last
+        tenth is.
 
         Args:
             conversations: the same ones that the survey saw.
@@ -186,14 +194,17 @@ class Survey:
         self, conversations: Iterable[Conversation], test: bool
     ) -> Iterator[tuple[Part, Conversation]]:
         held_out = {0, 1} if test else {0}
-        in_dev = self._buckets[0]
-        in_train = self.conversations - sum(self._buckets[bucket] for bucket in held_out)
+        enough = self.conversations >= DIVIDED
+        divided = enough and self._buckets[0] * DIVIDED < self.conversations
+        buckets = self._other_buckets if divided else self._buckets
+        in_dev = buckets[0]
+        in_train = self.conversations - sum(buckets[bucket] for bucket in held_out)
         chosen = False
         for conversation in conversations:
-            bucket = conversation.bucket
+            bucket = conversation.other_bucket if divided else conversation.bucket
             if not in_dev or not in_train:
                 # Of conversations with one and the same id, only the first.
-                alone = not chosen and (bucket, conversation.id) == self._lowest
+                alone = not chosen and (conversation.bucket, conversation.id) == self._lowest
                 chosen = chosen or alone
                 yield ("dev" if alone else "train"), conversation
             else:
