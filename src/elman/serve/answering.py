@@ -76,10 +76,10 @@ def usage(prompt: Prompt, said: int) -> Usage:
     return Usage.of(prompt.tokens, prompt.known, said)
 
 
-def head(model: Model, number: str, kind: str, created: int) -> dict[str, Any]:
+def head(model: Model, completion: str, kind: str, created: int) -> dict[str, Any]:
     """What every completion, and every piece of one, begins with."""
     return {
-        "id": number,
+        "id": completion,
         "object": kind,
         "created": created,
         "model": model.name,
