@@ -19,10 +19,13 @@ from unittest.mock import patch
 import runs
 import torch
 from machine import describe
-from minutes import elman_run
+from minutes import elman_trained
 
 from elman.bptt.kernels.native import VARIABLE, load
+from elman.data.dataset import Dataset
+from elman.data.source import BUILT_IN
 from elman.data.tokenizer import SMALLEST
+from elman.model.scoring import bits_per_byte
 from elman.train import loop
 
 Trial = dict[str, dict[str, Any]]
@@ -69,8 +72,9 @@ def measured(left_out: list[str], minutes: float, seed: int) -> float:
         for section, values in ingredient.without.items():
             trial.setdefault(section, {}).update(values)
     with _kernels(compiled), _counts(counted):
-        found: float = elman_run(trial, minutes, seed)["dev"]
-    return found
+        bot, _ = elman_trained(trial, minutes, seed)
+    dev = Dataset(BUILT_IN).encode(bot.tokenizer, True)[0]["dev"]
+    return round(bits_per_byte(bot.chatbot, dev, bot.tokenizer, "all"), 4)
 
 
 @contextmanager

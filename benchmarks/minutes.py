@@ -33,7 +33,7 @@ from elman.data.order import Layout
 from elman.data.source import BUILT_IN
 from elman.data.stream import Stream
 from elman.data.tokenizer import LEARNED, Tokenizer
-from elman.model.checkpoint import load_bot
+from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 from elman.train.schedule import rate
@@ -132,7 +132,8 @@ def hidden_states(model: Network, ids: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
+def elman_trained(trial: dict[str, Any], minutes: float, seed: int) -> tuple[Bot, int]:
+    """A bot that has learned for so many minutes, and its steps."""
     values: dict[str, Any] = {
         "data": {"path": BUILT_IN, "test": True, "replies": 0} | trial.get("data", {}),
         "model": trial.get("model", {}),
@@ -141,7 +142,11 @@ def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any
     }
     with tempfile.TemporaryDirectory() as folder:
         result = train(Config.make(values), Path(folder))
-        bot = load_bot(folder)
+        return load_bot(folder), result.steps
+
+
+def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
+    bot, steps = elman_trained(trial, minutes, seed)
     corpora, _ = Dataset(BUILT_IN).encode(bot.tokenizer, True)
     bits = {
         part: round(bits_per_byte(bot.chatbot, corpora[part], bot.tokenizer, "all"), 4)
@@ -150,7 +155,7 @@ def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any
     bot.chatbot.ngrams = None
     alone = round(bits_per_byte(bot.chatbot, corpora["test"], bot.tokenizer, "all"), 4)
     parameters = sum(p.numel() for p in bot.chatbot.parameters())
-    return {**bits, "alone": alone, "steps": result.steps, "parameters": parameters}
+    return {**bits, "alone": alone, "steps": steps, "parameters": parameters}
 
 
 def run(name: str, trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:

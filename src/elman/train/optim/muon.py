@@ -65,7 +65,7 @@ class Muon(torch.optim.Optimizer):
         ahead = grad.lerp(average, group["momentum"])  # Nesterov's
         rows, columns = len(parameter) // group["parts"], parameter.shape[1]
         rows = next(n for n in range(min(rows, ROWS), 0, -1) if rows % n == 0)
-        direction = orthogonal(ahead.view(-1, rows, columns)).view_as(parameter)
+        direction = orthogonal(ahead.view(-1, rows, columns)).reshape(parameter.shape)
         parameter.add_(direction, alpha=-0.2 * group["lr"] * max(rows, columns) ** 0.5)
 
     def _adam(self, parameter: Tensor, group: dict[str, Any]) -> None:
