@@ -33,7 +33,8 @@ from elman.chat.recall import pack
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.decoding import Sampling
-from elman.serve.batching import Batcher, Ended, Event, Failed, Job
+from elman.serve.batching import Batcher
+from elman.serve.jobs import Ended, Event, Failed, Job
 from elman.serve.records import Record, Records
 from elman.serve.sampling import Wishes
 

@@ -14,7 +14,8 @@ from elman.data.tokenizer import END, ROLES
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.decoding import Sampling, choose, reply, say
 from elman.model.ranking import Tokens
-from elman.serve.batching import Batcher, Ended, Event, Failed, FullError, Job, Said
+from elman.serve.batching import Batcher, FullError
+from elman.serve.jobs import Ended, Event, Failed, Job, Said
 from elman.serve.sampling import Chooser, Wishes
 from elman.serve.sampling import choose as choose_many
 from elman.train import Config, train

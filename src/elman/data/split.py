@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 from typing import Literal
 
 from elman.data.conversation import SYSTEM, Conversation
@@ -194,14 +195,12 @@ class Survey:
         self, conversations: Iterable[Conversation], test: bool
     ) -> Iterator[tuple[Part, Conversation]]:
         held_out = {0, 1} if test else {0}
-        enough = self.conversations >= DIVIDED
-        divided = enough and self._buckets[0] * DIVIDED < self.conversations
-        buckets = self._other_buckets if divided else self._buckets
-        in_dev = buckets[0]
-        in_train = self.conversations - sum(buckets[bucket] for bucket in held_out)
+        bucket_of, sizes = self._hash()
+        in_dev = sizes[0]
+        in_train = self.conversations - sum(sizes[bucket] for bucket in held_out)
         chosen = False
         for conversation in conversations:
-            bucket = conversation.other_bucket if divided else conversation.bucket
+            bucket = bucket_of(conversation)
             if not in_dev or not in_train:
                 # Of conversations with one and the same id, only the first.
                 alone = not chosen and (conversation.bucket, conversation.id) == self._lowest
@@ -210,6 +209,12 @@ class Survey:
             else:
                 parts: dict[int, Part] = {0: "dev", 1: "test"}
                 yield (parts[bucket] if bucket in held_out else "train"), conversation
+
+    def _hash(self) -> tuple[Callable[[Conversation], int], Counter[int]]:
+        """What divides by id, and how many conversations it puts in each bucket."""
+        if self.conversations >= DIVIDED and self._buckets[0] * DIVIDED < self.conversations:
+            return attrgetter("other_bucket"), self._other_buckets
+        return attrgetter("bucket"), self._buckets
 
 
 def _head_and_tail(conversation: Conversation) -> Iterator[tuple[Part, Conversation]]:

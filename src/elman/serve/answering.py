@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from elman.serve.batching import Ended, Read, Said
 from elman.serve.errors import ApiError
-from elman.serve.service import Model, Prompt, Reply, Service
+from elman.serve.jobs import Ended, Read, Said
+from elman.serve.prompts import Model, Prompt
+from elman.serve.service import Reply, Service
 from elman.serve.wire import StreamOptions, Usage
 
 CHOICES = 16

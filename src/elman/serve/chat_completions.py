@@ -22,9 +22,10 @@ from elman.serve.answering import (
     usage,
     wants_usage,
 )
-from elman.serve.batching import Ended, Said
 from elman.serve.errors import ApiError
-from elman.serve.service import Service, Turn
+from elman.serve.jobs import Ended, Said
+from elman.serve.prompts import Turn
+from elman.serve.service import Service
 from elman.serve.wire import (
     ROLES,
     Bias,
@@ -121,7 +122,7 @@ class Chat:
             raise ApiError(400, "top_logprobs only goes with logprobs", "top_logprobs")
         self._service, self._body = service, body
         self.model = service.model(body.model)
-        prompt = service.from_history(self.model, owner, self._turns())
+        prompt = service.prompts.from_history(self.model, owner, self._turns())
         self.id, self.created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
         wishes = body.wishes(
             body.max_completion_tokens or body.max_tokens,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from elman.data.tokenizer import SPECIALS
 from elman.serve.answering import (
     CHOICES,
     finish_reason,
@@ -15,9 +16,10 @@ from elman.serve.answering import (
     told,
     wants_usage,
 )
-from elman.serve.batching import Ended, Said
 from elman.serve.errors import ApiError
-from elman.serve.service import Prompt, Reply, Service, encoded, text_tokens
+from elman.serve.jobs import Ended, Said
+from elman.serve.prompts import Model, Prompt
+from elman.serve.service import Reply, Service
 from elman.serve.wire import Bias, Request, Stop, StreamOptions, Usage, biases, refuse, sse, stops
 
 PROMPT = 8192
@@ -84,7 +86,7 @@ class Completing:
             biases(body.logit_bias, self.model),
             body.logprobs,
         )
-        memory = service.memory(self.model, owner)
+        memory = self.model.memory(service.store, owner)
         state = self.model.bot.chatbot.initial_state(1)
         nothing = Prompt(self.model, memory, memory.after(None, "user", ""), [], state, [], 0, ())
         self._replies: list[Reply] = []
@@ -103,10 +105,7 @@ class Completing:
         """Every prompt as tokens."""
         given: Any = self._body.prompt
         several = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
-        found = [
-            encoded(self.model, each) if isinstance(each, str) else text_tokens(self.model, each)
-            for each in (given if several else [given])
-        ]
+        found = [_tokens(self.model, each) for each in (given if several else [given])]
         for tokens in found:
             if len(tokens) > PROMPT:
                 raise ApiError(
@@ -195,3 +194,19 @@ class Completing:
             top_logprobs=list(tops) if self._body.logprobs else None,
             text_offset=offsets,
         )
+
+
+def _tokens(model: Model, prompt: str | list[int]) -> list[int]:
+    """Of a prompt that is text, or tokens already.
+
+    Raises:
+        ApiError: where one of the tokens is not of text.
+    """
+    tokenizer = model.bot.tokenizer
+    if isinstance(prompt, str):
+        return tokenizer.encode(prompt.encode(errors="replace"))
+    for token in prompt:
+        if not SPECIALS <= token < tokenizer.vocabulary_size:
+            last = tokenizer.vocabulary_size - 1
+            raise ApiError(400, f"token {token}: must be from {SPECIALS} to {last}", "prompt")
+    return list(prompt)

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from elman.serve.answering import TokenLogprob, token_logprob, told
-from elman.serve.batching import Ended, Read, Said
 from elman.serve.errors import ApiError, no_such
+from elman.serve.jobs import Ended, Read, Said
+from elman.serve.prompts import Turn
 from elman.serve.records import Record
 from elman.serve.response_bodies import (
     ElmanFacts,
@@ -20,7 +21,7 @@ from elman.serve.response_bodies import (
     ResponsesUsage,
     State,
 )
-from elman.serve.service import Service, Turn
+from elman.serve.service import Service
 from elman.serve.wire import ROLES, joined, refuse, sse, text_of
 
 LOGPROBS = "message.output_text.logprobs"
@@ -56,7 +57,9 @@ class Responding:
         self.model = service.model(body.model)
         turns = turns_of(body)
         self.input = "\n".join(turn.text for turn in turns if turn.role == "user")
-        self.prompt = service.from_response(self.model, owner, body.previous_response_id, turns)
+        self.prompt = service.prompts.from_response(
+            self.model, owner, body.previous_response_id, turns
+        )
         self.id = f"resp_{secrets.token_hex(16)}"
         self._chat = self._chat_of(body)
         self.item = f"msg_{self.id[5:]}"

@@ -10,9 +10,10 @@ from elman.serve.access import Owner
 from elman.serve.chat_completions import Chat, ChatCompletion, ChatRequest
 from elman.serve.completions import Completing, Completion, CompletionRequest
 from elman.serve.errors import ApiError, ErrorResponse, no_such
+from elman.serve.prompts import Model
 from elman.serve.response_bodies import Deleted, ResponseObject, ResponsesRequest
 from elman.serve.responses import Responding, response_of
-from elman.serve.service import Model, Service
+from elman.serve.service import Service
 from elman.serve.stream import EventStream, unless_gone
 from elman.serve.why import influence
 from elman.serve.wire import sse

@@ -7,75 +7,24 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
-import numpy as np
 from sqlalchemy import Connection
 
 from elman.bptt import State
-from elman.chat import Memory, MemoryStore, Node
+from elman.chat import MemoryStore, Node
 from elman.chat.recall import pack
 from elman.chat.replies import Replier
-from elman.data.tokenizer import SPECIALS
 from elman.errors import ElmanError
 from elman.model.checkpoint import WEIGHTS, Bot, state_digest
-from elman.serve.batching import LANES, WAITING, Batcher, Ended, Event, Failed, FullError, Job, Read
-from elman.serve.errors import ApiError, cannot_be_kept, full, no_such, no_such_model
+from elman.serve.batching import LANES, WAITING, Batcher, FullError
+from elman.serve.errors import ApiError, cannot_be_kept, full, no_such_model
+from elman.serve.jobs import Ended, Event, Failed, Job, Read
 from elman.serve.keys import Keys
 from elman.serve.metrics import Metrics
-from elman.serve.recent import Recent, Remembered
+from elman.serve.prompts import Model, Prompt, Prompts
+from elman.serve.recent import Recent
 from elman.serve.records import Keeper, Record, Records
 from elman.serve.sampling import Wishes
-
-
-@dataclass(frozen=True)
-class Model:
-    """A bot that is served."""
-
-    name: str
-    bot: Bot
-    made_by: bytes
-    created: int
-    batcher: Batcher
-    recent: Recent
-
-
-class Turn(NamedTuple):
-    """A message of a request: its role here, and its text."""
-
-    role: str
-    text: str
-
-
-@dataclass
-class Prompt:
-    """All that a reply answers.
-
-    Args:
-        model: who replies.
-        memory: of its owner.
-        asked: the last message.
-        new: the messages that the store may not have, the last of them `asked`.
-        state: the nearest that is known.
-        unread: the messages after it, as tokens.
-        known: tokens before those.
-        recent: the tokens of the bot's last reply.
-        before: the response that this goes on from, if any.
-    """
-
-    model: Model
-    memory: Memory
-    asked: Node
-    new: list[Node]
-    state: State
-    unread: list[np.ndarray]
-    known: int
-    recent: Sequence[int]
-    before: Record | None = None
-
-    @property
-    def tokens(self) -> int:
-        return self.known + sum(len(message) for message in self.unread)
 
 
 @dataclass(eq=False)
@@ -147,7 +96,7 @@ class Service:
         repliers: Mapping[str, Replier] = MappingProxyType({}),
     ) -> None:
         self.store, self.records, self.keys = store, Records(store), Keys(store)
-        self.keeper = Keeper(store)
+        self.prompts, self.keeper = Prompts(store, self.records), Keeper(store)
         self._posts: Post | None = None
         self.models = {
             name: Model(
@@ -178,90 +127,6 @@ class Service:
         if name not in self.models:
             raise no_such_model(name)
         return self.models[name]
-
-    def memory(self, model: Model, owner: str) -> Memory:
-        return Memory(self.store, model.bot, owner, model.made_by)
-
-    def from_history(self, model: Model, owner: str, turns: Sequence[Turn]) -> Prompt:
-        """A conversation that the client tells from its beginning: only what is new is read."""
-        memory = self.memory(model, owner)
-        nodes: list[Node] = []
-        for turn in turns:
-            nodes.append(memory.after(nodes[-1] if nodes else None, turn.role, turn.text))
-        number, found = self._longest(model, memory, nodes)
-        unread = [memory.ids(node) for node in nodes[number:]]
-        return Prompt(
-            model, memory, nodes[-1], nodes, found.state, unread, found.tokens,
-            self._said_last(memory, nodes),
-        )  # fmt: skip
-
-    def _longest(
-        self, model: Model, memory: Memory, nodes: Sequence[Node]
-    ) -> tuple[int, Remembered]:
-        """The longest beginning of a conversation that is known: its length, and what is known."""
-        for number in range(len(nodes), 0, -1):
-            if found := model.recent.get(nodes[number - 1].key):
-                break
-        else:
-            number, found = 0, Remembered(memory.bot.chatbot.initial_state(1), 0)
-        with self.store.reading() as connection:
-            later = [node.key for node in nodes[number:]]
-            known = self.store.known(connection, memory.owner, later)
-            for longer in range(len(nodes), number, -1):
-                if nodes[longer - 1].key not in known:
-                    continue
-                state, unread = memory.find(connection, nodes[longer - 1].key)
-                if not unread:
-                    tokens = sum(len(memory.ids(node)) for node in nodes[:longer])
-                    return longer, Remembered(state, tokens)
-        return number, found
-
-    def from_response(
-        self, model: Model, owner: str, before: str | None, turns: Sequence[Turn]
-    ) -> Prompt:
-        """A conversation that goes on from a response, or begins.
-
-        Raises:
-            ApiError: where the owner has no such response.
-        """
-        if before is None:
-            return self.from_history(model, owner, turns)
-        memory = self.memory(model, owner)
-        with self.store.reading() as connection:
-            record = self.records.get(connection, owner, before)
-            if record is None:
-                raise no_such("response", before)
-            last = self.store.node(connection, owner, record.key)
-            if last is None:
-                raise no_such("response", before)
-            old: list[Node] = []
-            if record.made_by != model.made_by:
-                old = memory.adopt(self.store.path(connection, owner, record.key))
-                last = old[-1]
-        if old:
-            number, found = self._longest(model, memory, old)
-            unread = old[number:]
-        elif (at_hand := model.recent.get(last.key)) is not None:
-            found, unread = at_hand, []
-        else:
-            with self.store.reading() as connection:
-                state, unread = memory.find(connection, last.key)
-            later = sum(len(memory.ids(node)) for node in unread)
-            found = Remembered(state, max(0, record.read + record.said - later))
-        new: list[Node] = []
-        for turn in turns:
-            new.append(memory.after(new[-1] if new else last, turn.role, turn.text))
-        return Prompt(
-            model, memory, new[-1], [*old, *new], found.state,
-            [memory.ids(node) for node in [*unread, *new]], found.tokens,
-            self._said_last(memory, [last, *new]), record,
-        )  # fmt: skip
-
-    @staticmethod
-    def _said_last(memory: Memory, nodes: Sequence[Node]) -> Sequence[int]:
-        """The tokens of the last message of the bot's."""
-        said = next((node for node in reversed(nodes[-3:]) if node.role == "bot"), None)
-        return () if said is None else memory.tokens(said)
 
     def reply(
         self, prompt: Prompt, wishes: Wishes, choices: int = 1, begins: Sequence[int] = ()
@@ -336,23 +201,6 @@ class Service:
             await self.keeper.write(write)
         except ElmanError as error:
             raise cannot_be_kept(error) from None
-
-
-def encoded(model: Model, text: str) -> list[int]:
-    return model.bot.tokenizer.encode(text.encode(errors="replace"))
-
-
-def text_tokens(model: Model, tokens: Sequence[int]) -> list[int]:
-    """Ids that a client gave.
-
-    Raises:
-        ApiError: where one is not of text.
-    """
-    size = model.bot.tokenizer.vocabulary_size
-    for token in tokens:
-        if not SPECIALS <= token < size:
-            raise ApiError(400, f"token {token}: must be from {SPECIALS} to {size - 1}", "prompt")
-    return list(tokens)
 
 
 def _made(folder: Path) -> int:

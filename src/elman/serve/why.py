@@ -25,7 +25,7 @@ def influence(service: Service, owner: str, record: Record) -> list[Influence] |
     model = service.model(record.model)
     if record.made_by != model.made_by:
         return None
-    memory = service.memory(model, owner)
+    memory = model.memory(service.store, owner)
     with service.store.reading() as connection:
         path = service.store.path(connection, owner, record.key)
     try:

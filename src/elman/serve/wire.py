@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from elman.data.tokenizer import SPECIALS
 from elman.model.decoding import Sampling
 from elman.serve.errors import ApiError
+from elman.serve.prompts import Model, Turn
 from elman.serve.sampling import Wishes
-from elman.serve.service import Model, Turn
 
 LONGEST = 4096
 """Tokens of a reply, whatever is asked for."""
