@@ -67,7 +67,7 @@ async def told(
                 on_read(event)
             continue
         if first:
-            service.metrics.first_token(reply)
+            service.metrics.first_token(reply.prompt.model.name, reply.started)
             first = False
         assert isinstance(event, Said | Ended)
         yield event

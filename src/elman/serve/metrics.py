@@ -2,15 +2,12 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-if TYPE_CHECKING:
-    from elman.serve.prompts import Model
-    from elman.serve.service import Reply
+from elman.serve.prompts import Model
 
 TIMES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -18,7 +15,7 @@ TIMES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 class _Batchers(Collector):
     """What the batchers are doing now."""
 
-    def __init__(self, models: "Mapping[str, Model]") -> None:
+    def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = models
 
     def collect(self) -> Iterable[Metric]:
@@ -37,7 +34,7 @@ class _Batchers(Collector):
 class Metrics:
     """Counted by the server, in a registry of its own."""
 
-    def __init__(self, models: "Mapping[str, Model]") -> None:
+    def __init__(self, models: Mapping[str, Model]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Batchers(models))
         self.answers = Counter(
@@ -56,10 +53,9 @@ class Metrics:
             ["model"], buckets=TIMES, registry=self._registry,
         )  # fmt: skip
 
-    def first_token(self, reply: "Reply") -> None:
-        """Time the first token of a reply."""
-        name = reply.prompt.model.name
-        self.first.labels(name).observe(time.monotonic() - reply.started)
+    def first_token(self, name: str, asked: float) -> None:
+        """Time the first token of a model's reply, from when it was asked for."""
+        self.first.labels(name).observe(time.monotonic() - asked)
 
     def text(self) -> bytes:
         """As Prometheus reads it."""
