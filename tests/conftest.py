@@ -1,13 +1,16 @@
 """A tiny chat that is learned in seconds (Bob asks for sums, Ann gives them), and the command."""
 
 import io
+import os
 import random
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from elman.cli import main
 from elman.train import Config, train
@@ -68,6 +71,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[...,
     folder = tmp_path_factory.mktemp("bots") / "ann"
     train(make_config(), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, in which pages are looked at; skips where there is none, but never in CI."""
+    path = shutil.which("chromium")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("Chromium is not installed")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        launched = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield launched
+        launched.close()
 
 
 @dataclass(frozen=True)

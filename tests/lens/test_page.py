@@ -1,14 +1,12 @@
 """The lens's page in a real browser: drawn, walked through by keys, and accessible."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from elman.lens.as_json import to_json
 from elman.lens.html import data
@@ -17,18 +15,6 @@ from elman.lens.view import Said, listen, look
 from elman.model.checkpoint import load_bot
 
 BAD = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.fail("this test needs Chromium: install the package `chromium`")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        opened = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield opened
-        opened.close()
 
 
 def seen_by(folder: Path, *, rounded: bool = False, compare: bool = False) -> dict[str, Any]:

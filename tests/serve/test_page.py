@@ -22,7 +22,6 @@ from playwright.sync_api import (
     Page,
     Route,
     expect,
-    sync_playwright,
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from torch import Tensor
@@ -37,6 +36,8 @@ from elman.serve.run import listen, load
 from elman.serve.service import Reply, Service
 
 WIDE, NARROW = (1280, 800), (390, 844)
+
+expect.set_options(timeout=15_000)
 
 
 class Script:
@@ -122,19 +123,6 @@ class Served:
             await app(scope, receive, sending)
 
         return breaking
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("there is no `chromium` to test the page in: apt-get install chromium")
-    arguments = ["--no-sandbox", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=15_000)
-        launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from elman.errors import ElmanError
 from elman.lens.watching.server import make_server
@@ -75,17 +74,6 @@ def test_the_log_goes_on_where_it_was(make_run: MakeRun) -> None:
         assert wrong["anew"]
         assert wrong["events"][0] == first["events"][0]
         assert json.load(get(server, "/log?offset=x"))["events"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    assert found, "these tests look at the page in chromium, which is not installed"
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
