@@ -21,17 +21,19 @@ from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
 from elman.lens.as_json import to_json
 from elman.lens.page import page
-from elman.lens.view import Said, look
+from elman.lens.view import ViewedMessage, look
 from elman.model.checkpoint import Bot, load_bot
 
 
-def conversations(bot: Bot, messages: int) -> list[list[Said]]:
+def conversations(bot: Bot, messages: int) -> list[list[ViewedMessage]]:
     """Conversations that have so many messages together."""
-    found: list[list[Said]] = []
+    found: list[list[ViewedMessage]] = []
     for each in read(documents(BUILT_IN)):
         tokens = Corpus.encode([each], bot.tokenizer).messages(0)
         turns = zip(each.runs(), each.turns(), tokens, strict=True)
-        found.append([Said(who, turn.role, text, ids, True) for (who, text), turn, ids in turns])
+        found.append(
+            [ViewedMessage(who, turn.role, text, ids, True) for (who, text), turn, ids in turns]
+        )
         if sum(map(len, found)) >= messages:
             break
     return found

@@ -37,7 +37,7 @@ from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood
-from elman.evaluate.measures import FEW, MANY, REPLIES
+from elman.evaluate.measures import FEW_CANDIDATES, MANY_CANDIDATES, MEASURED_REPLIES
 from elman.evaluate.replies import (
     Copies,
     Pair,
@@ -145,11 +145,13 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
         bot = load_bot(path)
         index = None if path == "base" else retrieval.known(bot, print)
     corpus = heldout(data, name, bot.tokenizer)
-    places = draw_places(corpus, task.learn_from, REPLIES, 0)
+    places = draw_places(corpus, task.learn_from, MEASURED_REPLIES, 0)
     state = states_at(bot.chatbot, corpus, places)
-    choices = likelihoods(bot.chatbot, state, candidates(corpus, places, task.learn_from, MANY, 0))
+    choices = likelihoods(
+        bot.chatbot, state, candidates(corpus, places, task.learn_from, MANY_CANDIDATES, 0)
+    )
     of_bot = {
-        "hits_at_1_likelihood": float(hits_by_likelihood(choices, FEW).mean()),
+        "hits_at_1_likelihood": float(hits_by_likelihood(choices, FEW_CANDIDATES).mean()),
         "bits_per_byte": bits_per_byte(bot.chatbot, corpus, bot.tokenizer, task.learn_from),
         "mutual": Ranking.of(bot.config).mutual,
     }
@@ -173,7 +175,7 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
             **rates(pairs, learned),
             **of_bot,
             "cost": sum(nats) / log(2) / said_bytes,
-            "hits_at_1": float(hits(choices, FEW).mean()),
+            "hits_at_1": float(hits(choices, FEW_CANDIDATES).mean()),
         }
     return found
 
@@ -193,7 +195,7 @@ def peer_run(data: Path, name: str, minutes: float) -> dict[str, Any]:
         task.learn_from,
     )
     corpus = heldout(data, name, tokenizer)
-    places = draw_places(corpus, task.learn_from, REPLIES, 0)
+    places = draw_places(corpus, task.learn_from, MEASURED_REPLIES, 0)
     # What is answered is known by place: a state that only counts lanes is all that is needed.
     at = iter(places)
 
@@ -223,10 +225,12 @@ def likeliest(model: Network, corpus: Corpus, place: Any, longest: int = 60) -> 
 def peer_hits(model: Network, corpus: Corpus, places: Any, learn_from: str) -> float:
     """By likelihood per token, as the peer has nothing to take off."""
     found = []
-    for place, replies in zip(places, candidates(corpus, places, learn_from, MANY, 0), strict=True):
+    for place, replies in zip(
+        places, candidates(corpus, places, learn_from, MANY_CANDIDATES, 0), strict=True
+    ):
         history = np.concatenate(corpus.messages(place.conversation)[: place.position])
         scores = []
-        for reply in replies[:FEW]:
+        for reply in replies[:FEW_CANDIDATES]:
             ids = torch.tensor([*history.astype(int).tolist(), ROLES["bot"], *reply, END])
             # A block before the reply is all that a Transformer of this block looks at.
             ids = ids[-(len(reply) + 2 + (model.block or len(ids))) :]

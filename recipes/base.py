@@ -40,7 +40,7 @@ from elman.model.checkpoint import (
 )
 from elman.train import Config, resume, train
 from elman.train.loop import RESUME
-from elman.train.recipe import POINTER
+from elman.train.recipe import POINTER_TOKENS
 
 SETS = ("taskmaster4_coffee", "synthetic_persona_chat_validtest", "ubuntu_irc_disentangled")
 """Under CC BY 4.0; the built-in conversations are under MIT."""
@@ -62,7 +62,7 @@ RUN: dict[str, dict[str, Any]] = {
 
 POINTING: dict[str, dict[str, Any]] = {
     "data": {"split": "id", "test": True, "replies": 0},
-    "model": {"pointer": POINTER, "dropout": 0.1},
+    "model": {"pointer": POINTER_TOKENS, "dropout": 0.1},
     "train": RUN["train"] | {"lr": 1e-3, "validations": 5, "patience": 5},
 }
 """A second run, from what the first one learned: a pointer learns in a fraction of the time."""

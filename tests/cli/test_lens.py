@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from elman.lens.tiny import CELLS, TinyStep, tiny_step
+from elman.lens.tiny import TINY_CELLS, TinyStep, tiny_step
 from elman.lens.tiny_page import page
 from elman.lens.tiny_text import number
 
 Run = Callable[..., Any]
 
-every_cell = pytest.mark.parametrize("cell", CELLS)
+every_cell = pytest.mark.parametrize("cell", TINY_CELLS)
 every_unfold = pytest.mark.parametrize("unfold", [1, 2, 5])
 EMPTY = {"meta", "rect", "circle", "polygon", "path", "line", "br"}
 

@@ -157,8 +157,8 @@ def test_a_run_that_is_still_being_written(
 def test_compare_trains_six_networks(
     elman: Run, trained: Path, chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elman.cli.compare.HIDDEN_SIZE", 8)
-    monkeypatch.setattr("elman.cli.compare.VOCABULARY", 300)
+    monkeypatch.setattr("elman.cli.compare.COMPARED_HIDDEN_SIZE", 8)
+    monkeypatch.setattr("elman.cli.compare.COMPARED_VOCABULARY", 300)
     seen = looked(
         elman, trained, chats, "--compare", "--compare-steps", 10, "--out", tmp_path / "x"
     )

@@ -107,7 +107,7 @@ def elephant() -> Chatbot:
 
 def test_recall_tells_who_remembers(elephant: Chatbot, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ["the", "of", "and", "you", "was", "for", "are", "with", "his", "they", "have"]
-    monkeypatch.setattr(choices, "OFTEN", len(common))
+    monkeypatch.setattr(choices, "COMMON_WORDS", len(common))
     draw = np.random.default_rng(0)
     rare = ["".join(draw.choice(list("bcdfgklmnprst"), 7)) for _ in range(90)]
     filler = [" ".join(draw.choice(common, 6)) for _ in range(400)]

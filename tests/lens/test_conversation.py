@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from elman.bptt import CELLS, State
 from elman.data.tokenizer import END
 from elman.lens.chain import frozen, unfolded
-from elman.lens.lags import Reply, draw_replies, lags, reach
+from elman.lens.lags import FollowedReply, draw_replies, lags, reach
 from elman.lens.units import gates_of, units
-from elman.lens.view import Said, listen, look, stretch
+from elman.lens.view import ViewedMessage, listen, look, stretch
 from elman.lens.watched import Watched
 from elman.lens.whole import differentiate
 from elman.model import Chatbot, MessagesChatbot, ModelConfig, TokensChatbot, build
@@ -272,7 +272,7 @@ def test_lags_are_autograds(
     replies, expected = [], []
     for messages in all_messages:
         before = min(heard, len(messages) - 2)
-        replies.append(Reply(messages[before:], messages[:before]))
+        replies.append(FollowedReply(messages[before:], messages[:before]))
         run = plain(chatbot, messages, [True] * len(messages))
         last = len(messages) - 1
         expected.append(
@@ -295,7 +295,7 @@ def test_lags_by_token_are_autograds(memory: str) -> None:
     chatbot = made(memory, "lstm", 3)
     messages = conversation(5, 3)
     run = plain(chatbot, messages, [True] * 5)
-    found = lags(chatbot, [Reply(messages)], most=10, most_tokens=1000)
+    found = lags(chatbot, [FollowedReply(messages)], most=10, most_tokens=1000)
     end = run.ends[3]
     assert found.tokens is not None
     assert len(found.tokens) == end + 1
@@ -312,7 +312,9 @@ def test_the_view_of_a_stretch(memory: str, cell: str, monkeypatch: pytest.Monke
     """The parts of the view agree with each other, also where only the end is seen closely."""
     chatbot = made(memory, cell, 7)
     messages = conversation(9, 7)
-    said = [Said("Ann", "bot", "x", tokens, n % 2 == 1) for n, tokens in enumerate(messages)]
+    said = [
+        ViewedMessage("Ann", "bot", "x", tokens, n % 2 == 1) for n, tokens in enumerate(messages)
+    ]
     monkeypatch.setattr("elman.lens.view.MOST_MESSAGES", 7)
     monkeypatch.setattr("elman.lens.view.CLOSE_TOKENS", sum(map(len, messages[-5:])))
     view = look(chatbot, said)
@@ -367,7 +369,7 @@ def test_a_tokens_own_pull_is_its_own_losss_alone(memory: str) -> None:
     chatbot = made(memory, "gru", 5)
     assert isinstance(chatbot, TokensChatbot)
     messages = conversation(4, 5)
-    said = [Said("Ann", "bot", "x", tokens, True) for tokens in messages]
+    said = [ViewedMessage("Ann", "bot", "x", tokens, True) for tokens in messages]
     view = look(chatbot, said)
     chatbot.eval()
     states = [block.cell.initial_state(1) for block in chatbot.stack.blocks]
@@ -397,7 +399,7 @@ def test_a_tokens_own_pull_is_its_own_losss_alone(memory: str) -> None:
 def test_looking_changes_nothing(memory: str) -> None:
     chatbot = made(memory, "lstm", 1).train()
     before = {name: tensor.clone() for name, tensor in chatbot.state_dict().items()}
-    said = [Said("Ann", "bot", "x", tokens, True) for tokens in conversation(4, 1)]
+    said = [ViewedMessage("Ann", "bot", "x", tokens, True) for tokens in conversation(4, 1)]
     look(chatbot, said)
     assert chatbot.training
     assert all(module.training for module in chatbot.modules())
@@ -487,11 +489,11 @@ def test_replies_with_a_long_history_are_drawn_first() -> None:
 
 
 def test_a_long_conversation_is_seen_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = [Said("Ann", "bot", "x", tokens, True) for tokens in conversation(40, 0)]
+    said = [ViewedMessage("Ann", "bot", "x", tokens, True) for tokens in conversation(40, 0)]
     assert stretch(said) == 0
-    monkeypatch.setattr("elman.lens.view.MOST_TOKENS", sum(len(s.tokens) for s in said[-5:]))
+    monkeypatch.setattr("elman.lens.view.MAX_VIEWED_TOKENS", sum(len(s.tokens) for s in said[-5:]))
     assert stretch(said) == 35
-    monkeypatch.setattr("elman.lens.view.MOST_TOKENS", 1)
+    monkeypatch.setattr("elman.lens.view.MAX_VIEWED_TOKENS", 1)
     assert stretch(said) == 38  # two messages at least: a state, and a loss after it
 
 
@@ -499,7 +501,10 @@ def test_a_long_conversation_is_seen_at_its_end(monkeypatch: pytest.MonkeyPatch)
 def test_rounded_weights_show_losses_and_states(memory: str) -> None:
     """In full precision this way too, both views show the same."""
     chatbot = made(memory, "lstm", 2).float()
-    said = [Said("Ann", "bot", "x", tokens, n > 0) for n, tokens in enumerate(conversation(5, 2))]
+    said = [
+        ViewedMessage("Ann", "bot", "x", tokens, n > 0)
+        for n, tokens in enumerate(conversation(5, 2))
+    ]
     seen = look(chatbot, said)
     heard = listen(chatbot.eval().pack("float32"), said, "int8", lambda _: None)
     # float32, and in another order of sums.

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from elman.lens.as_json import to_json
 from elman.lens.html import data
 from elman.lens.page import page
-from elman.lens.view import Said, listen, look
+from elman.lens.view import ViewedMessage, listen, look
 from elman.model.checkpoint import load_bot
 
 BAD = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)>"
@@ -22,7 +22,7 @@ def seen_by(folder: Path, *, rounded: bool = False, compare: bool = False) -> di
     bot = load_bot(folder, "int8" if rounded else "float32")
     texts = [BAD, "it is 3.", *(f"message number {n}" for n in range(14))]
     said = [
-        Said(
+        ViewedMessage(
             BAD if n == 0 else "Ann",
             "bot" if n % 2 else "user",
             text,

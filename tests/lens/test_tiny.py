@@ -12,20 +12,20 @@ from elman.bptt import Cell, Truncated
 from elman.lens.tiny import (
     ADAM_LR,
     BETAS,
-    CELLS,
     CLIP,
     EPS,
-    HIDDEN_SIZE,
-    LR,
     MESSAGES,
+    SGD_LR,
     SYMBOLS,
+    TINY_CELLS,
+    TINY_HIDDEN_SIZE,
     TinyStep,
     tiny_step,
 )
 
 EVERY_STEP = [
     pytest.param(cell, unfold, seed, id=f"{cell}-{unfold}-{seed}")
-    for cell in CELLS
+    for cell in TINY_CELLS
     for unfold in (1, 2, 3, 5, 7)
     for seed in (0, 1, 12345)
 ]
@@ -40,7 +40,7 @@ def same(actual: object, expected: object) -> None:
 
 def leaves(step: TinyStep, weights: dict[str, Tensor]) -> tuple[Cell, dict[str, Tensor]]:
     """A cell with these weights, and all weights as leaves of autograd: its own, and a readout."""
-    cell = CELLS[step.cell](len(SYMBOLS), HIDDEN_SIZE, dtype=torch.float64)
+    cell = TINY_CELLS[step.cell](len(SYMBOLS), TINY_HIDDEN_SIZE, dtype=torch.float64)
     cell.load_state_dict({name: weights[name] for name in cell.state_dict()})
     params: dict[str, Tensor] = dict(cell.named_parameters())
     for name in ("weight_out", "bias_out"):
@@ -57,7 +57,7 @@ def plain_loop(
     cell: Cell, params: dict[str, Tensor], cuts: Callable[[int], bool]
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The states h (whose gradients are kept) and the losses, by autograd through a loop."""
-    state = tuple(torch.zeros(1, HIDDEN_SIZE, dtype=torch.float64) for _ in range(cell.states))
+    state = tuple(torch.zeros(1, TINY_HIDDEN_SIZE, dtype=torch.float64) for _ in range(cell.states))
     inputs = torch.eye(len(SYMBOLS), dtype=torch.float64)
     hs, losses = [], []
     for t in range(STEPS):
@@ -163,7 +163,7 @@ def test_clipping_and_both_updates_are_torchs(cell: str, unfold: int, seed: int)
         torch.testing.assert_close(step.clipped[name], param.grad, rtol=2e-6, atol=0)
 
     optimizers: tuple[tuple[dict[str, Tensor], Callable[..., torch.optim.Optimizer]], ...] = (
-        (step.sgd, lambda ps: torch.optim.SGD(ps, lr=LR)),
+        (step.sgd, lambda ps: torch.optim.SGD(ps, lr=SGD_LR)),
         (step.adam, lambda ps: torch.optim.Adam(ps, lr=ADAM_LR, betas=BETAS, eps=EPS)),
     )
     for after, make in optimizers:

@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from elman.lens.tiny import BETAS, LR, SYMBOLS, tiny_step
+from elman.lens.tiny import BETAS, SGD_LR, SYMBOLS, tiny_step
 
 TOUR = (Path(__file__).parents[2] / "docs" / "tour.md").read_text("utf-8")
 
@@ -64,7 +64,7 @@ def names(run: str) -> dict[str, Tensor]:
         found |= {f"{kind}_{name}": value for name, value in getattr(step, kind).items()}
     for name in ("loss", "norm", "clipped_norm", "sgd_loss", "adam_loss"):
         found[name] = getattr(step, name)
-    found |= {"scale": step.clipped_norm / step.norm, "lr": LR}
+    found |= {"scale": step.clipped_norm / step.norm, "lr": SGD_LR}
     found |= {"beta_1": BETAS[0], "beta_2": BETAS[1], "h_0": step.steps[0].before[0]}
     for rule in ("sgd", "adam"):
         moved = [(w - getattr(step, rule)[name]).flatten() for name, w in step.weights.items()]

@@ -124,8 +124,8 @@ def test_a_watched_run_is_the_same_run(
 ) -> None:
     """Also where it looks after every step, and takes every step for a spike."""
     monkeypatch.setattr(training, "SHARE", 1e9)
-    monkeypatch.setattr(training, "USUAL", 3)
-    monkeypatch.setattr(training, "SPIKE", 0.9)
+    monkeypatch.setattr(training, "MIN_STEPS_FOR_SPIKE", 3)
+    monkeypatch.setattr(training, "SPIKE_FACTOR", 0.9)
     seen: list[str] = []
 
     def watcher(chatbot: Any, tokenizer: Any, corpus: Any, config: Any) -> Watch:

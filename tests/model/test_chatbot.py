@@ -154,14 +154,14 @@ def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.Monk
     chatbot, held_out = make(), corpus([5, 1, 9, 3, 2, 7])
     whole = {index: costs for index, _, costs in message_nats(chatbot, held_out)}
     longest = int(np.diff(held_out.starts).max())
-    monkeypatch.setattr(scoring, "MOST_TOKENS", 2 * longest)
+    monkeypatch.setattr(scoring, "MAX_GROUP_TOKENS", 2 * longest)
     groups = list(by_length(np.diff(held_out.starts)))
     assert sorted(index for group in groups for index in group) == list(range(6))
     assert len(groups) > 2
     for group in groups:
         lengths = np.diff(held_out.starts)[group]
         assert len(group) * lengths.max() <= 2 * longest
-    monkeypatch.setattr(scoring, "MOST_TOKENS", 1)  # one at a time, whatever its length
+    monkeypatch.setattr(scoring, "MAX_GROUP_TOKENS", 1)  # one at a time, whatever its length
     for index, _, costs in message_nats(chatbot, held_out):
         np.testing.assert_allclose(costs, whole[index], rtol=1e-10)
 

@@ -5,7 +5,7 @@ import torch
 
 from elman.data.tokenizer import END, ROLES
 from elman.model import Chatbot, ModelConfig, build
-from elman.model.embeddings import LEAST_TOKENS, begin_with
+from elman.model.embeddings import MIN_NEIGHBOUR_TOKENS, begin_with
 
 VOCABULARY = 60
 
@@ -57,7 +57,7 @@ def test_it_is_as_large_as_random_and_the_same_each_time() -> None:
 def test_little_text_tells_too_little() -> None:
     chatbot = make()
     before = chatbot.output_layer[0].detach().clone()
-    begin_with(chatbot, tokens()[: LEAST_TOKENS - 1])
+    begin_with(chatbot, tokens()[: MIN_NEIGHBOUR_TOKENS - 1])
     assert torch.equal(chatbot.output_layer[0], before)
 
 

@@ -11,7 +11,7 @@ import pytest
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.model.checkpoint import load_bot
-from elman.model.mutual import CHOICES, first_as_good, fitted
+from elman.model.mutual import MUTUAL_CHOICES, first_as_good, fitted
 from elman.model.places import HeldOut
 from elman.model.ranking import Ranking
 from elman.train import Config, replying, resume, train
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., 
 def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
     bot = load_bot(folder)
     found = json.loads((folder / "config.json").read_text())["reply"]["mutual"]
-    assert found in CHOICES
+    assert found in MUTUAL_CHOICES
     assert Ranking.of(bot.config).mutual == found
     assert Ranking.of(bot.config, mutual=0.3, samples=None) == Ranking(mutual=0.3)
     assert Ranking.of({}) == Ranking()

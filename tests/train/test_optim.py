@@ -6,7 +6,7 @@ from torch import nn
 
 from elman.bptt import LSTMCell
 from elman.train.optim import OPTIMIZERS, make_optimizer
-from elman.train.optim.muon import BETA2, ROWS, orthogonal
+from elman.train.optim.muon import BETA2, BLOCK_ROWS, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 24), (2, 24, 8), (1, 16, 16)])
@@ -47,13 +47,13 @@ def test_gates_move_each_by_themselves() -> None:
 
 def test_tall_matrices_move_in_blocks() -> None:
     torch.manual_seed(5)
-    layer = nn.Linear(8, 2 * ROWS, bias=False)
+    layer = nn.Linear(8, 2 * BLOCK_ROWS, bias=False)
     optimizer = make_optimizer("muon", layer, lr=1.0, momentum=0.0, weight_decay=0.0)
     before = layer.weight.detach().clone()
     layer.weight.grad = torch.randn_like(layer.weight)
     optimizer.step()
-    for moved in (layer.weight.detach() - before).split(ROWS):
-        singular = torch.linalg.svdvals(moved) / (0.2 * ROWS**0.5)
+    for moved in (layer.weight.detach() - before).split(BLOCK_ROWS):
+        singular = torch.linalg.svdvals(moved) / (0.2 * BLOCK_ROWS**0.5)
         # As wide as the iteration's own, above.
         assert singular.min() > 0.5
         assert singular.max() < 1.3

@@ -17,7 +17,14 @@ from elman.train import Config, recipe, resume, train
 from elman.train import prepare as prepare_module
 from elman.train.config import TrainConfig
 from elman.train.prepare import bytes_per_piece, prepare
-from elman.train.recipe import ENOUGH, LITTLE, PIECES, POINTER, choose, describe
+from elman.train.recipe import (
+    MIN_PASSES_FROM_BASE,
+    POINTER_TOKENS,
+    SMALL_DATA_BYTES,
+    VOCABULARY_BY_BYTES,
+    choose,
+    describe,
+)
 from elman.train.runlog import Tell
 from elman.train.schedule import Budget
 
@@ -35,7 +42,7 @@ def config(**sections: dict[str, Any]) -> Config:
 def test_little_text_is_learned_byte_by_byte_and_more_in_more_pieces() -> None:
     found = [choose(config(), 10**power).data.vocabulary for power in range(3, 8)]
     assert found == [SMALLEST, SMALLEST, 1024, 4096, 4096]
-    for least, vocabulary in PIECES.items():
+    for least, vocabulary in VOCABULARY_BY_BYTES.items():
         assert choose(config(), least).data.vocabulary == vocabulary
         assert choose(config(), max(0, least - 1)).data.vocabulary <= vocabulary
 
@@ -48,7 +55,7 @@ def test_what_is_read_often_is_learned_with_more_dropout(epochs: float, dropout:
     assert choose(asked, 10**7).model.dropout == dropout
 
 
-@pytest.mark.parametrize("size", [LITTLE - 1, 10 * LITTLE])
+@pytest.mark.parametrize("size", [SMALL_DATA_BYTES - 1, 10 * SMALL_DATA_BYTES])
 def test_passes_are_counted_in_every_budget(size: int) -> None:
     for name, little, much in (("minutes", 1e-3, 1e4), ("steps", 1, 10**6)):
         for budget, dropout in ((little, 0.0), (much, 0.2)):
@@ -57,14 +64,14 @@ def test_passes_are_counted_in_every_budget(size: int) -> None:
 
 
 def test_messages_are_counted_in_messages() -> None:
-    chosen = choose(config(model={"memory": "messages"}), LITTLE - 1)
+    chosen = choose(config(model={"memory": "messages"}), SMALL_DATA_BYTES - 1)
     assert (chosen.unfold, chosen.lanes) == (5, 8)
 
 
-@pytest.mark.parametrize("size", [LITTLE - 1, LITTLE])
+@pytest.mark.parametrize("size", [SMALL_DATA_BYTES - 1, SMALL_DATA_BYTES])
 def test_every_bot_can_copy(size: int) -> None:
-    assert choose(config(), size).model.pointer == POINTER
-    assert choose(config(model={"memory": "messages"}), size).model.pointer == POINTER
+    assert choose(config(), size).model.pointer == POINTER_TOKENS
+    assert choose(config(model={"memory": "messages"}), size).model.pointer == POINTER_TOKENS
     without = choose(config(model={"pointer": 0}), size).model
     assert (without.pointer, without.ngrams) == (0, 0)
     assert choose(config(), size).model.ngrams == 4
@@ -79,7 +86,7 @@ def test_of_much_more_text_than_the_minutes_read_some_is_learned(
     most = [choose(config(), size).data.most_bytes for size in (10**6, 10**7, 10**9)]
     assert most[:2] == [None, None]
     assert most[2] is not None
-    assert recipe.FEWEST < most[2] < 10**8
+    assert recipe.MIN_SELECTED_BYTES < most[2] < 10**8
     assert choose(config(data={"most_bytes": 10**9}), 10**9).data.most_bytes == 10**9
     epochs = Config.make({"data": {"path": "a"}, "train": {"epochs": 1}})
     assert choose(epochs, 10**9).data.most_bytes is None
@@ -120,7 +127,7 @@ def test_replies_are_kept_as_the_minutes_allow(monkeypatch: pytest.MonkeyPatch) 
     kept = [
         choose(config(train={"minutes": minutes}), 10**7).data.replies for minutes in (0.1, 3, 100)
     ]
-    assert kept[0] == recipe.LEAST < kept[1] < kept[2] == MOST
+    assert kept[0] == recipe.MIN_KEPT_REPLIES < kept[1] < kept[2] == MOST
     unlimited = config(train={"steps": 10, "minutes": None})
     assert choose(unlimited, 10**7).data.replies == MOST
     assert choose(config(data={"replies": 7}), 10**7).data.replies == 7
@@ -229,7 +236,7 @@ def test_the_base_is_started_from_where_the_minutes_are_enough_for_it(
         recipe.passes_from(base, config(train={"minutes": minutes}), 2_000_000)
         for minutes in (1, 100)
     )
-    assert few < ENOUGH < many == pytest.approx(100 * few)
+    assert few < MIN_PASSES_FROM_BASE < many == pytest.approx(100 * few)
     asked = config(train={"minutes": None, "epochs": 3.0})
     assert recipe.passes_from(base, asked, 2_000_000) == 3
 

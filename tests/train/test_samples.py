@@ -6,7 +6,7 @@ import torch
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import END, Tokenizer
 from elman.model import ModelConfig, build
-from elman.train.samples import PLACES, Samples
+from elman.train.samples import SAMPLED_REPLIES, Samples
 
 
 def corpus(tokenizer: Tokenizer, conversations: int, roles: tuple[int, ...]) -> Corpus:
@@ -31,7 +31,7 @@ def test_samples_are_the_same_places_each_time() -> None:
     assert [(sample["heard"], sample["person"]) for sample in found] == [
         ([f"{n}.1", f"{n}.2"], f"{n}.3") for n in (0, 4, 8)
     ]
-    assert len(found) == PLACES
+    assert len(found) == SAMPLED_REPLIES
 
 
 def test_where_nobody_answers_there_are_none() -> None:

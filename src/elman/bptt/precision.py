@@ -6,7 +6,7 @@ from time import perf_counter
 import torch
 from torch.nn import functional as F
 
-ROWS = 1024
+MEASURED_ROWS = 1024
 
 WORTH_IT = 1.25
 """How much faster bfloat16 must be to be chosen: below it, exactness is worth more."""
@@ -18,14 +18,14 @@ def product_rate(dtype: torch.dtype, hidden_size: int = 384) -> float:
 
     Measured once, in a few milliseconds: what the processor says it has decides nothing.
     """
-    x = torch.ones(ROWS, hidden_size, dtype=dtype)
+    x = torch.ones(MEASURED_ROWS, hidden_size, dtype=dtype)
     weight = torch.ones(4 * hidden_size, hidden_size, dtype=dtype)
     times = []
     for _ in range(6):
         begin = perf_counter()
         F.linear(x, weight)
         times.append(perf_counter() - begin)
-    return 2 * ROWS * weight.numel() / min(times)
+    return 2 * MEASURED_ROWS * weight.numel() / min(times)
 
 
 def bfloat16_speed(hidden_size: int = 384) -> float:

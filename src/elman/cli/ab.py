@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from elman.evaluate import Measured
     from elman.model.checkpoint import Bot
 
-HISTORY = 4
+AB_HISTORY_MESSAGES = 4
 ANSWERS = {"1": 0, "2": 1, "=": None, "": None}
 
 
@@ -131,7 +131,7 @@ def judge(
         if replies[0] == replies[1]:
             continue
         print()
-        for message in corpus.messages(place.conversation)[: place.position][-HISTORY:]:
+        for message in corpus.messages(place.conversation)[: place.position][-AB_HISTORY_MESSAGES:]:
             who = "bot" if message[0] == ROLES["bot"] else "user"
             print(f"  {who}: {plain(bot.tokenizer.decode(message))}")
         for label, whose in zip("12", order, strict=True):

@@ -19,15 +19,21 @@ from elman.train.runlog import Tell
 from elman.train.schedule import rate
 from elman.train.trainer import Trainer
 
-CELLS = ("rnn", "gru", "lstm")
+COMPARED_CELLS = ("rnn", "gru", "lstm")
 CLIPS = (1.0, 0.0)
 
-HIDDEN_SIZE, LAYERS, LANES, UNFOLD, VOCABULARY = 96, 2, 8, 96, 1024
+COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_LANES, COMPARED_UNFOLD, COMPARED_VOCABULARY = (
+    96,
+    2,
+    8,
+    96,
+    1024,
+)
 
-LR = 4.0
+COMPARED_LR = 4.0
 """Of SGD with momentum, four times what train takes: so large that a long gradient does harm."""
 
-REPLIES, MOST_LAGS = 24, 12
+COMPARED_REPLIES, COMPARED_LAGS = 24, 12
 
 POINTS = 200
 """Of a curve, at most."""
@@ -49,10 +55,11 @@ def compared(
     """
     config = Config.make(
         {
-            "data": data | {"vocabulary": VOCABULARY},
-            "model": {"layers": LAYERS, "hidden_size": HIDDEN_SIZE},
+            "data": data | {"vocabulary": COMPARED_VOCABULARY},
+            "model": {"layers": COMPARED_LAYERS, "hidden_size": COMPARED_HIDDEN_SIZE},
             "train": {
-                "steps": steps, "optimizer": "sgd", "lr": LR, "lanes": LANES, "unfold": UNFOLD,
+                "steps": steps, "optimizer": "sgd", "lr": COMPARED_LR,
+                "lanes": COMPARED_LANES, "unfold": COMPARED_UNFOLD,
                 "precision": "float32", "seed": seed,
             },
         }
@@ -60,13 +67,14 @@ def compared(
     tell("reading what the six networks learn from")
     prepared = prepare(config, Tell(()))
     runs = []
-    for cell in CELLS:
+    for cell in COMPARED_CELLS:
         for clip in CLIPS:
             runs.append(_run(prepared, cell, clip, steps, seed, tell))
     return {
-        "words": f"Six networks of {LAYERS} layers of {HIDDEN_SIZE} learn from this data for "
-        f"{steps:,} steps of SGD with momentum, at a learning rate of {LR:g} that is too large on "
-        f"purpose, unfolded over {UNFOLD} tokens: the same size, seed and order, each with its "
+        "words": f"Six networks of {COMPARED_LAYERS} layers of {COMPARED_HIDDEN_SIZE} learn from "
+        f"this data for {steps:,} steps of SGD with momentum, at a learning rate of "
+        f"{COMPARED_LR:g} that is too large on purpose, unfolded over {COMPARED_UNFOLD} tokens: "
+        "the same size, seed and order, each with its "
         "gradient clipped to 1 and without. A gradient that vanishes falls steeply with the "
         "messages it goes back; one that explodes throws the weights away.",
         "runs": runs,
@@ -82,8 +90,8 @@ def _run(
     model = config.model.model_copy(update={"cell": cell})
     chatbot = build(model, data.tokenizer.vocabulary_size)
     begin_with(chatbot, data.train.ids, seed)
-    layout = Layout(LANES, UNFOLD, "steps", False, config.data.learn_from, seed)
-    optimizer = make_optimizer("sgd", chatbot, lr=LR, momentum=0.9, weight_decay=0.0)
+    layout = Layout(COMPARED_LANES, COMPARED_UNFOLD, "steps", False, config.data.learn_from, seed)
+    optimizer = make_optimizer("sgd", chatbot, lr=COMPARED_LR, momentum=0.9, weight_decay=0.0)
     trainer = Trainer(
         chatbot, chatbot.batches(data.train, layout), data.tokenizer, optimizer, clip=clip
     )
@@ -123,14 +131,14 @@ def _lags(chatbot: Chatbot, data: Data, seed: int) -> tuple[list[float], int] | 
     replies = draw_replies(
         conversations,
         [[counts(message, learn_from) for message in own] for own in conversations],
-        replies=REPLIES,
-        most=MOST_LAGS,
+        replies=COMPARED_REPLIES,
+        most=COMPARED_LAGS,
         heard=0,
         seed=seed,
     )
     if not replies:
         return None
-    found = lags(chatbot, replies, MOST_LAGS)
+    found = lags(chatbot, replies, COMPARED_LAGS)
     if not bool(found.whole.isfinite().all()):
         return None
     return found.whole.tolist(), found.reach[0]

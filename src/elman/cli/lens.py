@@ -126,10 +126,10 @@ def show_seen(seen: dict[str, Any]) -> None:
 
 
 def _tiny(cell: str, unfold: int, seed: int, html: Path | None, as_json: bool) -> None:
-    from elman.lens.tiny import CELLS, tiny_step
+    from elman.lens.tiny import TINY_CELLS, tiny_step
 
-    if cell not in CELLS:
-        *others, last = CELLS
+    if cell not in TINY_CELLS:
+        *others, last = TINY_CELLS
         raise ElmanError(f"--cell {cell}: expected {', '.join(others)} or {last}")
     if unfold < 1:
         raise ElmanError(f"--unfold {unfold}: expected a number of messages, 1 or more")

@@ -13,12 +13,12 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.errors import ElmanError
 from elman.lens.as_json import to_json
-from elman.lens.view import Said, listen, look
+from elman.lens.view import ViewedMessage, listen, look
 from elman.model.checkpoint import Bot, load_bot, read_tensors
 from elman.model.scoring import counts
 from elman.train.config import Config, DataConfig
 
-SAMPLE = 48
+LAG_CONVERSATIONS = 48
 """Conversations that the gradient by lag is drawn from, at most."""
 
 
@@ -151,9 +151,9 @@ class _Chosen:
         rng = np.random.default_rng(seed)
         drawn: list[Conversation] = []
         for heard, each in enumerate(source, 1):
-            if len(drawn) < SAMPLE:
+            if len(drawn) < LAG_CONVERSATIONS:
                 drawn.append(each)
-            elif (place := int(rng.integers(heard))) < SAMPLE:
+            elif (place := int(rng.integers(heard))) < LAG_CONVERSATIONS:
                 drawn[place] = each
         return drawn
 
@@ -176,13 +176,13 @@ class _Chosen:
         wanted = ("bot",) if self._learn_from == "bot" else ("bot", "user")
         return any(turn.role in wanted for turn in turns[1:])
 
-    def _as_said(self, conversation: Conversation) -> list[Said]:
+    def _as_said(self, conversation: Conversation) -> list[ViewedMessage]:
         corpus = Corpus.encode(
             [conversation], self._bot.tokenizer, self._dataset.bot, self._dataset.others
         )
         turns = conversation.turns(self._dataset.bot, self._dataset.others)
         return [
-            Said(
+            ViewedMessage(
                 "" if author == SYSTEM else author,
                 turn.role,
                 turn.text,
@@ -195,7 +195,7 @@ class _Chosen:
         ]
 
 
-def _facts(bot: Bot, said: list[Said]) -> dict[str, Any]:
+def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
     """What the bot is, and how far back it was unfolded."""
     config = Config.make(bot.config)
     tokens = sum(len(each.tokens) for each in said) / len(said)

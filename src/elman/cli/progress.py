@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from elman.cli.text import plain
 from elman.train.runlog import Observer
 
-SMOOTHING = 0.95
+LOSS_SMOOTHING = 0.95
 
 
 @contextmanager
@@ -83,7 +83,7 @@ class _Bar(_Lines):
             self._bits = (
                 facts["bits_per_byte"]
                 if self._bits is None
-                else SMOOTHING * self._bits + (1 - SMOOTHING) * facts["bits_per_byte"]
+                else LOSS_SMOOTHING * self._bits + (1 - LOSS_SMOOTHING) * facts["bits_per_byte"]
             )
             self._bar.update(
                 self._task,

@@ -17,7 +17,7 @@ from elman.lens.training import Watch
 from elman.model.checkpoint import CONFIG
 from elman.train import Config, Result
 from elman.train.config import AUTO, layered
-from elman.train.recipe import NEW
+from elman.train.recipe import ADDABLE_SETTINGS
 from elman.train.runlog import Observer
 
 BUDGETS = ("minutes", "epochs", "steps")
@@ -33,7 +33,7 @@ def settings(toml: Path | None, flags: Mapping[str, Any], assignments: list[str]
     data = values.setdefault("data", {})
     if data.get("bot") is not None:
         data.setdefault("learn_from", "bot")
-    sizes = values.get("model", {}).keys() - NEW | data.keys() & {"vocabulary"}
+    sizes = values.get("model", {}).keys() - ADDABLE_SETTINGS | data.keys() & {"vocabulary"}
     if run.setdefault("base", "none" if sizes else AUTO) == "none":
         run["base"] = None
     return values

@@ -53,9 +53,9 @@ def watch(
 
 
 def _print_json(run: Path) -> None:
-    from elman.lens.watching.log import Place, Summary, read_config, read_on
+    from elman.lens.watching.log import LogPosition, Summary, read_config, read_on
 
-    seen, place, more = Summary(), Place(), True
+    seen, place, more = Summary(), LogPosition(), True
     while more:
         part = read_on(run, place)
         seen.add(part)
@@ -93,9 +93,9 @@ def _shown(value: Any) -> Any:
     """The same, with nothing in its texts that a terminal would obey."""
     from dataclasses import replace
 
-    from elman.lens.watching.log import Part
+    from elman.lens.watching.log import LogLines
 
-    if isinstance(value, Part):
+    if isinstance(value, LogLines):
         return replace(value, events=_shown(value.events))
     if isinstance(value, dict):
         return {key: _shown(part) for key, part in value.items()}

@@ -3,13 +3,13 @@
 import random
 from collections import Counter
 
-SAMPLE = 2_000
+SAMPLED_MESSAGES = 2_000
 NO_LANGUAGE = "zxx"
-SHORTEST = 24
+MIN_CHARS = 24
 """Characters below which a message says too little about its language."""
-FEWEST = 10
+MIN_MESSAGES = 10
 """Messages below which nothing is said."""
-RAREST = 0.03
+MIN_LANGUAGE_SHARE = 0.03
 """Share below which a language is more likely a mistake than there."""
 
 
@@ -23,17 +23,17 @@ class Languages:
 
     def watch(self, text: str) -> None:
         """A message that may come into the sample (reservoir sampling, Vitter 1985)."""
-        if len(text) < SHORTEST:
+        if len(text) < MIN_CHARS:
             return
         self._seen += 1
-        if len(self._sample) < SAMPLE:
+        if len(self._sample) < SAMPLED_MESSAGES:
             self._sample.append(text)
-        elif (place := self._draw.randrange(self._seen)) < SAMPLE:
+        elif (place := self._draw.randrange(self._seen)) < SAMPLED_MESSAGES:
             self._sample[place] = text
 
     def shares(self) -> dict[str, float]:
         """ISO 639-1 codes and the share of messages in each, the most frequent first."""
-        if len(self._sample) < FEWEST:
+        if len(self._sample) < MIN_MESSAGES:
             return {}
         from py3langid import classify  # type: ignore[import-untyped,unused-ignore]
 
@@ -42,5 +42,5 @@ class Languages:
         return {
             code: round(number / total, 3)
             for code, number in found.most_common()
-            if number >= RAREST * total and code != NO_LANGUAGE
+            if number >= MIN_LANGUAGE_SHARE * total and code != NO_LANGUAGE
         }

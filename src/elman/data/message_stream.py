@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, Order, Place
+from elman.data.order import Layout, MessageOrigin, Order
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class MessageWindow:
         """Each lane by itself."""
         return [MessageWindow([lane]) for lane in self.lanes]
 
-    def by_message(self) -> Iterator[tuple[Place, "MessageWindow"]]:
+    def by_message(self) -> Iterator[tuple[MessageOrigin, "MessageWindow"]]:
         """Each message that counts, and the window in which it alone does."""
         for number, lane in enumerate(self.lanes):
             for n in (n for n, counts in enumerate(lane.counted) if counts):
                 lanes = [replace(each, counted=[False] * len(each.counted)) for each in self.lanes]
                 lanes[number].counted[n] = True
-                place = Place(lane.conversation, lane.first + n, lane.messages[n])
+                place = MessageOrigin(lane.conversation, lane.first + n, lane.messages[n])
                 yield place, MessageWindow(lanes)
 
 

@@ -34,7 +34,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Place:
+class MessageOrigin:
     """Where a message of a batch comes from.
 
     Args:

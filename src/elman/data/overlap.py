@@ -14,7 +14,7 @@ NEAR = 0.8
 """Shared shingles over all shingles of two conversations (Jaccard's index) from which on they are
 near-duplicates (Lee et al. 2022 take 0.8 as well)."""
 
-BITS = 22
+SIEVE_BITS = 22
 """Of a shingle's number, those by which most of what nobody shares is told at once."""
 
 
@@ -44,7 +44,7 @@ def hashed(runs: np.ndarray) -> np.ndarray:
 
 
 def _low(keys: np.ndarray) -> np.ndarray:
-    found: np.ndarray = keys & np.uint64((1 << BITS) - 1)
+    found: np.ndarray = keys & np.uint64((1 << SIEVE_BITS) - 1)
     return found
 
 
@@ -65,7 +65,7 @@ def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE) -> np
     keys = np.concatenate(sets)
     order = np.argsort(keys, kind="stable")
     keys, owners = keys[order], np.repeat(np.arange(len(sets)), sizes)[order]
-    possible = np.zeros(1 << BITS, bool)
+    possible = np.zeros(1 << SIEVE_BITS, bool)
     possible[_low(keys)] = True
     for index in range(len(train)):
         mine = shingles(train[index], width)

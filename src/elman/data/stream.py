@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, Order, Place
+from elman.data.order import Layout, MessageOrigin, Order
 from elman.data.tokenizer import END
 
 
@@ -43,13 +43,13 @@ class Window:
         ]
         return [Window(**each) for each in every]
 
-    def by_message(self) -> Iterator[tuple[Place, "Window"]]:
+    def by_message(self) -> Iterator[tuple[MessageOrigin, "Window"]]:
         """Each message that counts, and the window in which it alone does."""
         counts = self.weight > 0
         names = torch.stack([self.conversation[counts], self.message[counts]], dim=1)
         for conversation, message in names.unique(dim=0).tolist():
             own = counts & (self.conversation == conversation) & (self.message == message)
-            place = Place(conversation, message, self.targets[own].numpy())
+            place = MessageOrigin(conversation, message, self.targets[own].numpy())
             yield place, replace(self, weight=self.weight * own)
 
 

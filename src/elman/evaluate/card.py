@@ -10,11 +10,11 @@ from elman.data.corpus import Corpus
 from elman.data.tokenizer import ROLES, Tokenizer
 from elman.evaluate.measures import Measured
 
-SAMPLES = 10
-HISTORY = 4
+CARD_SAMPLES = 10
+CARD_HISTORY_MESSAGES = 4
 """Messages that are shown before a reply."""
 
-WIDTH, HEIGHT, MARGIN = 560, 220, 40
+CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN = 560, 220, 40
 
 
 def card(
@@ -65,10 +65,10 @@ def card(
         )
         lines += [f"![What it remembers]({stem}-recall.svg)", ""]
     lines += ["## Conversations, drawn by seed and not by taste", ""]
-    drawn = np.random.default_rng(report.seed).permutation(len(measured.places))[:SAMPLES]
+    drawn = np.random.default_rng(report.seed).permutation(len(measured.places))[:CARD_SAMPLES]
     for number in sorted(drawn):
         place, pair = measured.places[number], measured.pairs[number]
-        history = corpus.messages(place.conversation)[: place.position][-HISTORY:]
+        history = corpus.messages(place.conversation)[: place.position][-CARD_HISTORY_MESSAGES:]
         for message in history:
             who = "bot" if message[0] == ROLES["bot"] else "user"
             lines.append(f"> {who}: {_shown(tokenizer.decode(message))}  ")
@@ -133,24 +133,25 @@ def bars(title: str, labels: Sequence[str], values: Sequence[float], axis: str) 
     """A bar chart as SVG, for light and dark pages."""
     high, low = max(0.0, *values), min(0.0, *values)
     span = (high - low) or 1.0
-    step = (WIDTH - 2 * MARGIN) / len(values)
-    zero = MARGIN + (HEIGHT - 2 * MARGIN) * high / span
+    right = CHART_WIDTH - CHART_MARGIN
+    step = (right - CHART_MARGIN) / len(values)
+    zero = CHART_MARGIN + (CHART_HEIGHT - 2 * CHART_MARGIN) * high / span
     parts = [
-        _OPEN.format(width=WIDTH, height=HEIGHT, title=html.escape(title)),
-        _text(WIDTH / 2, 16, title),
-        f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{zero:.1f}" y2="{zero:.1f}"/>',
+        _OPEN.format(width=CHART_WIDTH, height=CHART_HEIGHT, title=html.escape(title)),
+        _text(CHART_WIDTH / 2, 16, title),
+        f'<line x1="{CHART_MARGIN}" x2="{right}" y1="{zero:.1f}" y2="{zero:.1f}"/>',
     ]
     for n, (label, value) in enumerate(zip(labels, values, strict=True)):
-        x = MARGIN + (n + 0.5) * step
-        tall, wide = max(0.5, abs(value) / span * (HEIGHT - 2 * MARGIN)), step / 1.5
+        x = CHART_MARGIN + (n + 0.5) * step
+        tall, wide = max(0.5, abs(value) / span * (CHART_HEIGHT - 2 * CHART_MARGIN)), step / 1.5
         top = zero - tall if value >= 0 else zero
         at = f'x="{x - wide / 2:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
         parts += [
             f"<rect {at}/>",
             _text(x, top - 4 if value >= 0 else top + tall + 14, f"{value:.3f}"),
-            _text(x, HEIGHT - 20, label),
+            _text(x, CHART_HEIGHT - 20, label),
         ]
-    return "\n".join([*parts, _text(WIDTH / 2, HEIGHT - 4, axis), "</svg>"]) + "\n"
+    return "\n".join([*parts, _text(CHART_WIDTH / 2, CHART_HEIGHT - 4, axis), "</svg>"]) + "\n"
 
 
 _OPEN = """\

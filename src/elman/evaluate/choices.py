@@ -12,11 +12,11 @@ from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.evaluate.replies import words
 from elman.model.chatbot import Chatbot
-from elman.model.places import Place
+from elman.model.places import ReplyPosition
 from elman.model.ranking import Likelihoods, Tokens, likelihoods
 from elman.model.scoring import counts
 
-OFTEN = 300
+COMMON_WORDS = 300
 """Words so common in a corpus that nobody remembers who said them."""
 
 DISTANCES = {"1": (1, 1), "2": (2, 2), "3-4": (3, 4), "5-8": (5, 8), "9+": (9, 10**9)}
@@ -24,7 +24,7 @@ DISTANCES = {"1": (1, 1), "2": (2, 2), "3-4": (3, 4), "5-8": (5, 8), "9+": (9, 1
 
 
 def candidates(
-    corpus: Corpus, places: Sequence[Place], learn_from: str, number: int, seed: int
+    corpus: Corpus, places: Sequence[ReplyPosition], learn_from: str, number: int, seed: int
 ) -> list[list[Tokens]]:
     """For each place the real reply, first, and others that were given elsewhere.
 
@@ -85,7 +85,7 @@ def recall(
     """
     texts = [[tokenizer.decode(m) for m in corpus.messages(i)] for i in range(len(corpus))]
     often = Counter(chain.from_iterable(words(t) for own in texts for t in own))
-    common = {word for word, _ in often.most_common(OFTEN)}
+    common = {word for word, _ in often.most_common(COMMON_WORDS)}
     rare = sorted(w for w in often if w not in common and len(w) > 2 and w.isalpha())
     places = [
         (index, position, word, distance)

@@ -11,7 +11,7 @@ from elman.errors import ElmanError
 from elman.evaluate.measures import Measured
 from elman.evaluate.replies import distinct, repeated, words
 
-RESAMPLES = 500
+COMPARISON_RESAMPLES = 500
 
 Of = Callable[[Measured, np.ndarray], float]
 """A measure of some of the conversations or places, by their numbers."""
@@ -65,7 +65,7 @@ def compare(one: Measured, other: Measured, seed: int = 0) -> list[Difference]:
     draw = np.random.default_rng(seed)
 
     def difference(name: str, of: Of, count: int, higher_is_better: bool | None) -> Difference:
-        drawn = draw.integers(count, size=(RESAMPLES, count))
+        drawn = draw.integers(count, size=(COMPARISON_RESAMPLES, count))
         changes = [of(other, rows) - of(one, rows) for rows in drawn]
         low, high = np.percentile(changes, [2.5, 97.5]).tolist()
         every = np.arange(count)

@@ -9,9 +9,9 @@ from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
-from elman.model.scoring import LANES, counts, walk
+from elman.model.scoring import SCORED_LANES, counts, walk
 
-RESAMPLES = 2000
+GAIN_RESAMPLES = 2000
 
 
 class Gain:
@@ -34,7 +34,7 @@ class Gain:
     def interval(self, seed: int) -> tuple[float, float]:
         """95 %, by bootstrap over whole conversations (Efron 1979)."""
         count = len(self._saved)
-        drawn = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+        drawn = np.random.default_rng(seed).integers(count, size=(GAIN_RESAMPLES, count))
         means = self._saved[drawn].sum(1) / self._bytes[drawn].sum(1)
         low, high = np.percentile(means, [2.5, 97.5])
         return float(low), float(high)
@@ -114,8 +114,8 @@ def gain_by_lag(
     bits = []
     for lag in range(lags + 1):
         nats = 0.0
-        for begin in range(0, len(conversations), LANES):
-            some = conversations[begin : begin + LANES]
+        for begin in range(0, len(conversations), SCORED_LANES):
+            some = conversations[begin : begin + SCORED_LANES]
             heard = [own[at - lag : at + 1] for own, at in some]
             scores, _ = chatbot.score(heard, chatbot.initial_state(len(some)))
             nats += sum(float(lane[-1]) for lane in scores)

@@ -23,16 +23,16 @@ from elman.evaluate.replies import (
 )
 from elman.model.checkpoint import Bot
 from elman.model.decoding import Sampling
-from elman.model.places import Place, draw_places, states_at
+from elman.model.places import ReplyPosition, draw_places, states_at
 from elman.model.ranking import Ranking, generated, likelihoods
 from elman.model.scoring import counts, message_nats, subset
 
-REPLIES = 200
+MEASURED_REPLIES = 200
 CONTEXT_TOKENS = 40_000
-LAGS = 8
-LAG_REPLIES = 128
-RECALLED = 400
-FEW, MANY = 10, 20
+MEASURED_LAGS = 8
+MEASURED_LAG_REPLIES = 128
+MEASURED_RECALLS = 400
+FEW_CANDIDATES, MANY_CANDIDATES = 10, 20
 """Replies among which the real one is to be found."""
 
 
@@ -95,7 +95,7 @@ class Measured:
     report: Report
     nats: np.ndarray
     text_bytes: np.ndarray
-    places: list[Place]
+    places: list[ReplyPosition]
     pairs: list[Pair]
     found: np.ndarray
 
@@ -125,16 +125,16 @@ def evaluate(
     nats, text_bytes, text_words = _costs(bot, corpus, learn_from)
     gains = context_gain(chatbot, subset(corpus, CONTEXT_TOKENS), tokenizer, learn_from)
     none, other, context_replies = gains or (None, None, 0)
-    places = draw_places(corpus, learn_from, REPLIES, seed)
+    places = draw_places(corpus, learn_from, MEASURED_REPLIES, seed)
     state = states_at(chatbot, corpus, places)
-    choices = candidates(corpus, places, learn_from, MANY, seed)
+    choices = candidates(corpus, places, learn_from, MANY_CANDIDATES, seed)
     ranked = likelihoods(chatbot, state, choices)
-    few = len(ranked) > 0 and min(map(len, choices)) >= FEW
-    many = few and min(map(len, choices)) >= MANY
+    few = len(ranked) > 0 and min(map(len, choices)) >= FEW_CANDIDATES
+    many = few and min(map(len, choices)) >= MANY_CANDIDATES
     pairs = reply_in(places, state, corpus, tokenizer, respond or responder(bot, seed))
     ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
     copies = None if training is None else Copies([*ours, *theirs], training)
-    found = hits(ranked, FEW) if few else np.zeros(0, dtype=bool)
+    found = hits(ranked, FEW_CANDIDATES) if few else np.zeros(0, dtype=bool)
     report = Report(
         bits_per_byte=float(nats.sum()) / log(2) / max(1, int(text_bytes.sum())),
         perplexity_per_word=exp(float(nats.sum()) / max(1, text_words)),
@@ -144,13 +144,27 @@ def evaluate(
         context_gain_other_interval=other.interval(seed) if other else None,
         context_replies=context_replies,
         context_gain_by_lag=gain_by_lag(
-            chatbot, corpus, tokenizer, learn_from, lags=LAGS, replies=LAG_REPLIES, seed=seed
+            chatbot,
+            corpus,
+            tokenizer,
+            learn_from,
+            lags=MEASURED_LAGS,
+            replies=MEASURED_LAG_REPLIES,
+            seed=seed,
         ),
         hits_at_1=float(found.mean()) if few else None,
-        hits_at_1_of_20=float(hits(ranked, MANY).mean()) if many else None,
-        hits_at_1_likelihood=float(hits_by_likelihood(ranked, FEW).mean()) if few else None,
+        hits_at_1_of_20=float(hits(ranked, MANY_CANDIDATES).mean()) if many else None,
+        hits_at_1_likelihood=float(hits_by_likelihood(ranked, FEW_CANDIDATES).mean())
+        if few
+        else None,
         recall_by_distance=recall(
-            chatbot, corpus, tokenizer, learn_from, of=FEW, number=RECALLED, seed=seed
+            chatbot,
+            corpus,
+            tokenizer,
+            learn_from,
+            of=FEW_CANDIDATES,
+            number=MEASURED_RECALLS,
+            seed=seed,
         ),
         bleu=bleu(pairs),
         exact_match=_share([pair.exact for pair in pairs]),

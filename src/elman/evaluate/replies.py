@@ -10,12 +10,12 @@ from statistics import median
 from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
-from elman.model.places import Place
+from elman.model.places import ReplyPosition
 
 Responder = Callable[[State], Sequence[Sequence[int]]]
 """A reply's tokens, without END, for each lane of a state."""
 
-LANES = 64
+REPLIES_AT_ONCE = 64
 
 COPIED = 8
 """Words in a row that make a copy of a line of the training data."""
@@ -37,13 +37,17 @@ class Pair:
 
 
 def reply_in(
-    places: Sequence[Place], state: State, corpus: Corpus, tokenizer: Tokenizer, respond: Responder
+    places: Sequence[ReplyPosition],
+    state: State,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    respond: Responder,
 ) -> list[Pair]:
     """A bot's replies in some places, of which `state` are the states."""
     pairs = []
-    for begin in range(0, len(places), LANES):
-        some = places[begin : begin + LANES]
-        said = respond(tuple(tensor[begin : begin + LANES] for tensor in state))
+    for begin in range(0, len(places), REPLIES_AT_ONCE):
+        some = places[begin : begin + REPLIES_AT_ONCE]
+        said = respond(tuple(tensor[begin : begin + REPLIES_AT_ONCE] for tensor in state))
         for place, own in zip(some, said, strict=True):
             pairs.append(Pair(tokenizer.decode(own), tokenizer.decode(place.message(corpus))))
     return pairs

@@ -69,7 +69,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Lane:
+class ChainLane:
     """A piece of a chain that is differentiated by itself, from the end of a message on.
 
     Args:
@@ -84,13 +84,13 @@ class Lane:
     marks: list[tuple[int, int]]
 
 
-def window(chain: Chain, first: int, last: int) -> Lane:
+def window(chain: Chain, first: int, last: int) -> ChainLane:
     """The lane in which the states after messages `first` to `last` - 1 get their gradient, up to
     the loss of message `last`.
     """
     begin = chain.ends[first]
     marks = [(n, chain.ends[n] - begin) for n in range(first, last)]
-    return Lane(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
+    return ChainLane(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
 
 
 def carried(stack: RecurrentStack, x: Tensor, ends: Sequence[int], state: State) -> State:
@@ -136,8 +136,8 @@ def pulled(
 
 
 def over_lanes(
-    chain: Chain, lanes: Sequence[Lane], cut_everywhere: bool = False
-) -> Iterator[tuple[Lane, list[Tensor]]]:
+    chain: Chain, lanes: Sequence[ChainLane], cut_everywhere: bool = False
+) -> Iterator[tuple[ChainLane, list[Tensor]]]:
     """Differentiate lanes side by side, those of similar length together.
 
     Yields:

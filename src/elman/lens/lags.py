@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from elman.bptt import State
 from elman.lens.chain import LANE_STEPS, flat, frozen, pulled, pulls
-from elman.lens.pointing import Conversation, pulled_through
+from elman.lens.pointing import PointedConversation, pulled_through
 from elman.model.chatbot import Chatbot
 from elman.model.messages import MessagesChatbot
 from elman.model.tokens import TokensChatbot
 
-ENOUGH = 0.01
+NEGLIGIBLE_GRADIENT_SHARE = 0.01
 """The share of the gradient that may be lost: past the unfold length less than this comes back."""
 
 
 @dataclass(frozen=True)
-class Reply:
+class FollowedReply:
     """One loss whose way back is followed: that of the last of some messages.
 
     Args:
@@ -55,7 +55,7 @@ class Lags:
         return reach(self.whole)
 
 
-def reach(by_lag: Tensor, enough: float = ENOUGH) -> tuple[int, bool]:
+def reach(by_lag: Tensor, enough: float = NEGLIGIBLE_GRADIENT_SHARE) -> tuple[int, bool]:
     """The smallest K such that the lags past K hold less than `enough` of the sum; and whether the
     last lag is still so much that what lies past it may count, too.
     """
@@ -67,7 +67,9 @@ def reach(by_lag: Tensor, enough: float = ENOUGH) -> tuple[int, bool]:
     return min(k, len(by_lag)), bool(by_lag[-1] > enough * total / 2)
 
 
-def lags(chatbot: Chatbot, replies: Sequence[Reply], most: int, most_tokens: int = 256) -> Lags:
+def lags(
+    chatbot: Chatbot, replies: Sequence[FollowedReply], most: int, most_tokens: int = 256
+) -> Lags:
     """Follow each reply's loss back, side by side, one exact backward pass for each.
 
     Args:
@@ -110,7 +112,9 @@ def _ends(chatbot: Chatbot, messages: Sequence[np.ndarray]) -> list[int]:
     return [int(end) - 1 for end in np.cumsum(steps)]
 
 
-def _gradients(chatbot: Chatbot, replies: Sequence[Reply]) -> Iterator[tuple[Reply, Tensor]]:
+def _gradients(
+    chatbot: Chatbot, replies: Sequence[FollowedReply]
+) -> Iterator[tuple[FollowedReply, Tensor]]:
     """Each reply with dloss/dh of every step before it, (T, layers, H)."""
     length = {id(reply): sum(map(chatbot.steps_of, reply.messages)) for reply in replies}
     order = sorted(replies, key=lambda reply: -length[id(reply)])
@@ -122,7 +126,7 @@ def _gradients(chatbot: Chatbot, replies: Sequence[Reply]) -> Iterator[tuple[Rep
             yield reply, torch.stack([layer[:, row] for layer in layers], dim=1)
 
 
-def _side_by_side(chatbot: Chatbot, replies: Sequence[Reply]) -> list[Tensor]:
+def _side_by_side(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> list[Tensor]:
     """dloss/dh of every step of each layer, (T, replies, H), padded at the end."""
     state = _starts(chatbot, replies)
     if isinstance(chatbot, TokensChatbot):
@@ -131,7 +135,9 @@ def _side_by_side(chatbot: Chatbot, replies: Sequence[Reply]) -> list[Tensor]:
     return _by_messages(chatbot, replies, state)
 
 
-def _by_tokens(chatbot: TokensChatbot, replies: Sequence[Reply], state: State) -> list[Tensor]:
+def _by_tokens(
+    chatbot: TokensChatbot, replies: Sequence[FollowedReply], state: State
+) -> list[Tensor]:
     ids = [flat(reply.messages) for reply in replies]
     # The step before each token of the last message, its role aside, pays for it.
     places = [
@@ -151,7 +157,7 @@ def _by_tokens(chatbot: TokensChatbot, replies: Sequence[Reply], state: State) -
             return own
         for lane, (read, place) in enumerate(zip(ids, places, strict=True)):
             states, before = hidden[: len(read), lane], tuple(t[lane : lane + 1] for t in record)
-            told_of = Conversation(chatbot.pointer, read, states, states, before)
+            told_of = PointedConversation(chatbot.pointer, read, states, states, before)
             found = pulled_through(chatbot, told_of, place + 1)
             own[found.first : found.first + len(found.keys), lane] = found.both
         return own
@@ -160,7 +166,9 @@ def _by_tokens(chatbot: TokensChatbot, replies: Sequence[Reply], state: State) -
     return pulled(chatbot.stack, x, layers, pull)
 
 
-def _by_messages(chatbot: MessagesChatbot, replies: Sequence[Reply], state: State) -> list[Tensor]:
+def _by_messages(
+    chatbot: MessagesChatbot, replies: Sequence[FollowedReply], state: State
+) -> list[Tensor]:
     own = [reply.messages[:-1] for reply in replies]
     vectors = chatbot.encode([message for messages in own for message in messages])
     record = chatbot.split(state)[1]
@@ -189,18 +197,20 @@ def _by_messages(chatbot: MessagesChatbot, replies: Sequence[Reply], state: Stat
     return pulled(stack, x, state[: len(stack.state_spec(""))], pull)
 
 
-def _pointing(chatbot: MessagesChatbot, reply: Reply, hidden: Tensor, record: State) -> Tensor:
+def _pointing(
+    chatbot: MessagesChatbot, reply: FollowedReply, hidden: Tensor, record: State
+) -> Tensor:
     """How the loss of a reply's last message pulls at what it is predicted from, (tokens, H)."""
     assert chatbot.pointer is not None
     keys = torch.cat(chatbot.heard(reply.messages)[1])
     at = torch.arange(len(keys) - len(hidden), len(keys))
     queries = torch.zeros_like(keys).index_copy(0, at - 1, hidden)
-    told_of = Conversation(chatbot.pointer, flat(reply.messages), queries, keys, record)
+    told_of = PointedConversation(chatbot.pointer, flat(reply.messages), queries, keys, record)
     found = pulled_through(chatbot, told_of, at)
     return found.queries[at - 1 - found.first]
 
 
-def _starts(chatbot: Chatbot, replies: Sequence[Reply]) -> State:
+def _starts(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> State:
     """The state before each reply's messages, (replies, size) each."""
     state = chatbot.initial_state(len(replies))
     reading = [row for row, reply in enumerate(replies) if reply.before]
@@ -221,7 +231,7 @@ def draw_replies(
     most: int,
     heard: int,
     seed: int,
-) -> list[Reply]:
+) -> list[FollowedReply]:
     """Some replies of some conversations, those with a long history first.
 
     Args:
@@ -249,5 +259,7 @@ def draw_replies(
     for number, n in drawn:
         messages = conversations[number]
         first = max(0, n - most)
-        found.append(Reply(messages[first : n + 1], messages[max(0, first - heard) : first]))
+        found.append(
+            FollowedReply(messages[first : n + 1], messages[max(0, first - heard) : first])
+        )
     return found

@@ -14,7 +14,7 @@ from elman.bptt import GRU, LSTM, RNN, MinGRU, MinLSTM
 from elman.lens.watched import Call, Watched, contribution, share
 from elman.model.blocks import RecurrentBlock
 
-LAYERS = (RNN, GRU, LSTM, MinGRU, MinLSTM, RecurrentBlock)
+WATCHABLE_LAYERS = (RNN, GRU, LSTM, MinGRU, MinLSTM, RecurrentBlock)
 """The modules that take an `unfold`, and so can be watched."""
 
 
@@ -88,10 +88,12 @@ class Lens:
 
     def __init__(self, model: nn.Module) -> None:
         self._modules = [
-            (name, module) for name, module in model.named_modules() if isinstance(module, LAYERS)
+            (name, module)
+            for name, module in model.named_modules()
+            if isinstance(module, WATCHABLE_LAYERS)
         ]
         if not self._modules:
-            names = ", ".join(kind.__name__ for kind in LAYERS[:-1])
+            names = ", ".join(kind.__name__ for kind in WATCHABLE_LAYERS[:-1])
             raise ValueError(
                 f"{type(model).__name__} holds no layer that can be watched: elman.{names}"
             )

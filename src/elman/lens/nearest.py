@@ -22,10 +22,10 @@ GRAM = 4
 COPIED = 8
 """Words in a row from which on a reply is said to copy."""
 
-LARGEST = 8_000_000
+MAX_SEARCHED_CHARS = 8_000_000
 """Characters that are searched; of each, about 40 bytes of memory are needed."""
 
-CHUNK = 1 << 18
+CHUNK_RUNS = 1 << 18
 """Runs that are made into numbers at once: bounds memory."""
 
 CANDIDATES = 200
@@ -69,7 +69,7 @@ class Lines:
         largest: characters after which no more lines are taken; `complete` says whether all were.
     """
 
-    def __init__(self, texts: Iterable[str], largest: int = LARGEST) -> None:
+    def __init__(self, texts: Iterable[str], largest: int = MAX_SEARCHED_CHARS) -> None:
         kept: dict[str, None] = {}
         size = 0
         self.complete = True
@@ -192,8 +192,8 @@ def _index(codes: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     if len(codes) < width:
         return np.zeros(0, np.uint64), np.zeros(0, np.int32)
     whole, found = [], []
-    for begin in range(0, len(codes) - width + 1, CHUNK):
-        part = codes[begin : begin + CHUNK + width - 1]
+    for begin in range(0, len(codes) - width + 1, CHUNK_RUNS):
+        part = codes[begin : begin + CHUNK_RUNS + width - 1]
         runs = np.lib.stride_tricks.sliding_window_view(part, width)
         whole.append((runs != 0).all(axis=1))
         found.append(hashed(runs[whole[-1]]))

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from elman.bptt import State
 from elman.lens.chain import pulls
 from elman.model.chatbot import Chatbot
-from elman.model.pointer import QUERIES, Pointed, Pointer, Record
+from elman.model.pointer import QUERIES, Pointed, Pointer, TokenRecord
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pulled:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class PointedConversation:
     """What a pointer reads: N tokens, and states that are leaves of no graph.
 
     Args:
@@ -66,7 +66,7 @@ class Conversation:
 
 
 def pulled_through(
-    chatbot: Chatbot, read: Conversation, at: Tensor, of_weight: Tensor | None = None
+    chatbot: Chatbot, read: PointedConversation, at: Tensor, of_weight: Tensor | None = None
 ) -> Pulled:
     """The gradients of some losses.
 
@@ -95,7 +95,7 @@ class Parts:
     """
 
     def __init__(
-        self, chatbot: Chatbot, read: Conversation, at: Sequence[Tensor], of_weight: Tensor
+        self, chatbot: Chatbot, read: PointedConversation, at: Sequence[Tensor], of_weight: Tensor
     ) -> None:
         self._at = [own for own in at if len(own)]
         self._parts = [pulled_through(chatbot, read, own, of_weight) for own in self._at]
@@ -112,7 +112,9 @@ class Parts:
         return _sum(parts, begin, end, self.together.queries)
 
 
-def _span(chatbot: Chatbot, read: Conversation, at: Tensor, of_weight: Tensor | None) -> Pulled:
+def _span(
+    chatbot: Chatbot, read: PointedConversation, at: Tensor, of_weight: Tensor | None
+) -> Pulled:
     """Of some tokens that one look of the pointer predicts."""
     pointer, begin, end = read.pointer, int(at[0]) - 1, int(at[-1])
     back = max(0, begin - pointer.length)
@@ -124,7 +126,7 @@ def _span(chatbot: Chatbot, read: Conversation, at: Tensor, of_weight: Tensor | 
         record, _ = pointer.record(read.ids[back:end, None], keys.unsqueeze(1), before)
         # The queries begin later than the record.
         ids, recorded, first = (part[:, begin - back :] for part in record)
-        seen = Record(ids, recorded, first)
+        seen = TokenRecord(ids, recorded, first)
         told, pointed = pointer.point(
             seen, queries.unsqueeze(1), read.ids[begin + 1 : end + 1, None]
         )

@@ -20,15 +20,15 @@ from torch import Tensor
 from elman.bptt import Cell, GRUCell, LSTMCell, RNNCell, State
 
 MESSAGES = ("hi", "hello", "how are you?", "fine, you?", "fine")
-END = "(end)"
-SYMBOLS = (*MESSAGES, END)
-CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+END_SYMBOL = "(end)"
+SYMBOLS = (*MESSAGES, END_SYMBOL)
+TINY_CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
 """Those with a recurrent weight to be explained."""
 
-HIDDEN_SIZE = 3
+TINY_HIDDEN_SIZE = 3
 
 CLIP = 1.0
-LR = 0.1
+SGD_LR = 0.1
 ADAM_LR = 0.1
 BETAS = (0.9, 0.999)
 EPS = 1e-8
@@ -122,7 +122,7 @@ def tiny_step(cell: str = "rnn", unfold: int = 5, seed: int = 0) -> TinyStep:
     """Make one training step and keep every number of it.
 
     Args:
-        cell: one of `CELLS`.
+        cell: one of `TINY_CELLS`.
         unfold: the gradient is cut before every `unfold`-th message; 5 or more: never.
         seed: of the weights, which are drawn from -0.9 to 0.9 in tenths.
 
@@ -137,7 +137,7 @@ def tiny_step(cell: str = "rnn", unfold: int = 5, seed: int = 0) -> TinyStep:
     norm = _norm(gradient)
     scale = min(1.0, CLIP / norm)
     clipped = {name: scale * g for name, g in gradient.items()}
-    sgd = {name: w - LR * clipped[name] for name, w in weights.items()}
+    sgd = {name: w - SGD_LR * clipped[name] for name, w in weights.items()}
     adam = {name: w - _adam_update(clipped[name]) for name, w in weights.items()}
     return TinyStep(
         cell=cell,
@@ -168,7 +168,7 @@ class _Forward:
 
 
 def _cell(name: str, weights: dict[str, Tensor]) -> Cell:
-    cell = CELLS[name](len(SYMBOLS), HIDDEN_SIZE, dtype=torch.float64)
+    cell = TINY_CELLS[name](len(SYMBOLS), TINY_HIDDEN_SIZE, dtype=torch.float64)
     cell.load_state_dict({key: weights[key] for key in cell.state_dict()})
     return cell
 
@@ -176,8 +176,11 @@ def _cell(name: str, weights: dict[str, Tensor]) -> Cell:
 def _draw(cell: str, seed: int) -> dict[str, Tensor]:
     """Weights in tenths, so that they can be written down."""
     generator = torch.Generator().manual_seed(seed)
-    shapes = {name: tuple(w.shape) for name, w in CELLS[cell](6, HIDDEN_SIZE).state_dict().items()}
-    shapes |= {"weight_out": (len(SYMBOLS), HIDDEN_SIZE), "bias_out": (len(SYMBOLS),)}
+    shapes = {
+        name: tuple(w.shape)
+        for name, w in TINY_CELLS[cell](6, TINY_HIDDEN_SIZE).state_dict().items()
+    }
+    shapes |= {"weight_out": (len(SYMBOLS), TINY_HIDDEN_SIZE), "bias_out": (len(SYMBOLS),)}
     return {
         name: torch.randint(-9, 10, shape, generator=generator).double() / 10
         for name, shape in shapes.items()
@@ -208,7 +211,7 @@ def _backward(
     name: str, weights: dict[str, Tensor], forward: list[_Forward], unfold: int
 ) -> list[Step]:
     cell = _cell(name, weights)
-    nothing = tuple(torch.zeros(HIDDEN_SIZE, dtype=torch.float64) for _ in range(cell.states))
+    nothing = tuple(torch.zeros(TINY_HIDDEN_SIZE, dtype=torch.float64) for _ in range(cell.states))
     dstate: State = nothing
     steps: list[Step] = []
     for t in reversed(range(len(MESSAGES))):

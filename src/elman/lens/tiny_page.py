@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from elman.lens.html import beside, document
-from elman.lens.tiny import ADAM_LR, CLIP, HIDDEN_SIZE, LR, SYMBOLS, TinyStep
+from elman.lens.tiny import ADAM_LR, CLIP, SGD_LR, SYMBOLS, TINY_HIDDEN_SIZE, TinyStep
 from elman.lens.tiny_text import came_back, columns_of, number, rows_of
 
 MINUS = "\N{MINUS SIGN}"
@@ -240,7 +240,8 @@ class _Layout:
             parts.append(
                 f'<g class="p1">{_text(left, y - 11, f"{letter}₀: empty", "unit", "start")}'
                 + "".join(
-                    _cell(left, y + u * CELL_H, 76, CELL_H, 0.0, 1, "0") for u in range(HIDDEN_SIZE)
+                    _cell(left, y + u * CELL_H, 76, CELL_H, 0.0, 1, "0")
+                    for u in range(TINY_HIDDEN_SIZE)
                 )
                 + "</g>"
             )
@@ -488,7 +489,7 @@ def _update(step: TinyStep) -> str:
             f"</figcaption>{drawing.drawn(f'{name} before, after SGD and after Adam')}</figure>"
         )
     rules = (
-        f"<ul><li><b>SGD</b> takes {LR:g} times the clipped gradient off each weight: large "
+        f"<ul><li><b>SGD</b> takes {SGD_LR:g} times the clipped gradient off each weight: large "
         "gradients move weights far, small ones hardly.</li>"
         f"<li><b>Adam</b>, in its first step, moves each weight by {ADAM_LR:g} against the sign of "
         "its gradient, however small that is; a weight whose gradient is 0 stays.</li></ul>"

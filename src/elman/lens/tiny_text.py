@@ -7,18 +7,18 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, stack
 
-from elman.lens.tiny import ADAM_LR, CLIP, HIDDEN_SIZE, LR, SYMBOLS, Step, TinyStep
+from elman.lens.tiny import ADAM_LR, CLIP, SGD_LR, SYMBOLS, TINY_HIDDEN_SIZE, Step, TinyStep
 
 GATES = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}
 """How the rows of the stacked weights are called, a letter for each block of three."""
 
-ROWS: dict[str, tuple[str, ...]] = {
+GATE_ROWS: dict[str, tuple[str, ...]] = {
     "rnn": (),
     "gru": ("Rows: r, the reset gate; z, the update gate; n, the new state.",),
     "lstm": ("Rows: i, the input gate; f, forget gate; g, new content; o, output gate.",),
 }
 
-LAYERS = (
+WEIGHT_MEANINGS = (
     ("weight_ih", "bias_ih", "from the message, one column for each symbol"),
     ("weight_hh", "bias_hh", "from the state before, one column for each of its numbers"),
     ("weight_out", "bias_out", "from the state to the guess, one row for each symbol"),
@@ -34,7 +34,7 @@ def number(value: float | Tensor) -> str:
 
 def units(cell: str) -> list[str]:
     """What to call the rows of weight_ih and weight_hh: h1 h2 h3, or r1 r2 r3 z1 ..."""
-    return [f"{gate}{unit + 1}" for gate in GATES[cell] for unit in range(HIDDEN_SIZE)]
+    return [f"{gate}{unit + 1}" for gate in GATES[cell] for unit in range(TINY_HIDDEN_SIZE)]
 
 
 def rows_of(step: TinyStep, name: str) -> list[str]:
@@ -46,7 +46,7 @@ def columns_of(name: str) -> list[str]:
     """What to call the columns of a weight."""
     if name == "weight_ih":
         return [f"x{t + 1}" for t in range(len(SYMBOLS))]
-    return [f"h{unit + 1}" for unit in range(HIDDEN_SIZE)]
+    return [f"h{unit + 1}" for unit in range(TINY_HIDDEN_SIZE)]
 
 
 def printed(step: TinyStep) -> Iterator[RenderableType]:
@@ -89,7 +89,7 @@ def _given(step: TinyStep) -> Iterator[RenderableType]:
         else "cut at every message"
     )
     yield Text(
-        f"One training step: {step.cell}, state of {HIDDEN_SIZE}, "
+        f"One training step: {step.cell}, state of {TINY_HIDDEN_SIZE}, "
         f"--unfold {step.unfold} ({cut}), seed {step.seed}",
         style="bold",
     )
@@ -101,9 +101,9 @@ def _given(step: TinyStep) -> Iterator[RenderableType]:
     yield from _heading(
         "The weights before",
         "Drawn in tenths, so that all can be checked by hand.",
-        *ROWS[step.cell],
+        *GATE_ROWS[step.cell],
     )
-    for weight, bias, what in LAYERS:
+    for weight, bias, what in WEIGHT_MEANINGS:
         yield Text(f"{weight}, {bias}: {what}")
         table = _table([""], [*columns_of(weight), "bias"])
         for label, row, b in zip(
@@ -240,10 +240,10 @@ def _clip(step: TinyStep) -> Iterator[RenderableType]:
 def _update(step: TinyStep) -> Iterator[RenderableType]:
     yield from _heading(
         "6 Update",
-        f"SGD takes {LR:g} times the clipped gradient off each weight. Adam, in its first",
+        f"SGD takes {SGD_LR:g} times the clipped gradient off each weight. Adam, in its first",
         f"step, moves each by {ADAM_LR:g} against the sign of its gradient, however small.",
     )
-    for weight, bias, _ in LAYERS:
+    for weight, bias, _ in WEIGHT_MEANINGS:
         yield Text(f"{weight}, {bias}")
         table = _table(["", ""], [*columns_of(weight), "bias"])
         for i, label in enumerate(rows_of(step, weight)):

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from elman.bptt import Full, State
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Place
+from elman.data.order import MessageOrigin
 from elman.data.tokenizer import END, Tokenizer
-from elman.lens.lags import Lags, Reply, draw_replies, lags
+from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
 from elman.model.chatbot import Chatbot
 
 SHARE = 0.02
@@ -31,18 +31,20 @@ LOOKS = 0.75
 FIRST_LOOK, FIRST_CAUSE = 2.0, 6.0
 """Steps that a look, and finding a spike's cause, are thought to cost before the first one."""
 
-LAGS = 12
-REPLIES = 8
-STEPS = 512
+WATCHED_LAGS = 12
+WATCHED_REPLIES = 8
+WATCHED_STEPS = 512
 """Of a reply's history that are followed back, at most: messages, replies, and steps."""
 
 CONVERSATIONS = 200
 """Among which the replies are drawn."""
 
-RECENT = 200
-USUAL = 30
-SPIKE = 8.0
-"""A norm so many times the median of the last RECENT is a spike, once there are USUAL."""
+RECENT_STEPS = 200
+MIN_STEPS_FOR_SPIKE = 30
+SPIKE_FACTOR = 8.0
+"""A norm so many times the median of the last `RECENT_STEPS` is a spike, once there are
+`MIN_STEPS_FOR_SPIKE`.
+"""
 
 GROWS = 10.0
 """Times that the gradient may grow on its way back."""
@@ -65,7 +67,7 @@ class Culprit:
 
     lane: float
     message: float
-    place: Place
+    place: MessageOrigin
 
 
 class Watch:
@@ -95,7 +97,7 @@ class Watch:
         train = config["train"]
         a_message = 1 if train["unit"] == "messages" else _steps_a_message(corpus)
         self._unfold = train["unfold"] / a_message
-        self._norms: deque[float] = deque(maxlen=RECENT)
+        self._norms: deque[float] = deque(maxlen=RECENT_STEPS)
         self._began = self._next = 0.0  # when the first step ended; when to look again
         self.spent = 0.0
         """Seconds that looking took so far."""
@@ -109,8 +111,8 @@ class Watch:
         now = perf_counter()
         if not self._steps:
             self._began = now
-        usual = median(self._norms) if len(self._norms) >= USUAL else None
-        if not isfinite(norm) or (usual is not None and norm > SPIKE * usual):
+        usual = median(self._norms) if len(self._norms) >= MIN_STEPS_FOR_SPIKE else None
+        if not isfinite(norm) or (usual is not None and norm > SPIKE_FACTOR * usual):
             yield "spike", self._spike(batch, state, norm, usual, now)
         elif (
             self._replies
@@ -137,7 +139,7 @@ class Watch:
         return self._steps > 0 and self.spent + cost <= part * self._share * (now - self._began)
 
     def _look(self, now: float) -> Iterator[Event]:
-        found = lags(self._chatbot, self._replies, LAGS, 1)
+        found = lags(self._chatbot, self._replies, WATCHED_LAGS, 1)
         self._cost = perf_counter() - now
         self.spent += self._cost
         self._next = now + self._cost / (LOOKS * self._share)
@@ -277,23 +279,25 @@ def in_words(reach: int, more: bool, unfold: float) -> str:
     return f"{line}: a larger --unfold may help" if reach > unfold + 0.5 else line
 
 
-def _sample(chatbot: Chatbot, corpus: Corpus, learn_from: str) -> list[Reply]:
+def _sample(chatbot: Chatbot, corpus: Corpus, learn_from: str) -> list[FollowedReply]:
     """Replies with their histories, as far back as is looked."""
     every = np.linspace(0, len(corpus) - 1, min(CONVERSATIONS, len(corpus))).astype(int)
     conversations = [corpus.messages(int(index)) for index in every]
     counted = [
         [bool(scored(message[:2], learn_from).any()) for message in own] for own in conversations
     ]
-    drawn = draw_replies(conversations, counted, replies=REPLIES, most=LAGS, heard=0, seed=0)
+    drawn = draw_replies(
+        conversations, counted, replies=WATCHED_REPLIES, most=WATCHED_LAGS, heard=0, seed=0
+    )
     return [reply for each in drawn if len((reply := _trimmed(chatbot, each)).messages) > 1]
 
 
-def _trimmed(chatbot: Chatbot, reply: Reply) -> Reply:
+def _trimmed(chatbot: Chatbot, reply: FollowedReply) -> FollowedReply:
     """Without the oldest messages, where they are too many steps."""
     messages = list(reply.messages)
-    while len(messages) > 2 and sum(map(chatbot.steps_of, messages)) > STEPS:
+    while len(messages) > 2 and sum(map(chatbot.steps_of, messages)) > WATCHED_STEPS:
         messages.pop(0)
-    return Reply(messages)
+    return FollowedReply(messages)
 
 
 def _steps_a_message(corpus: Corpus) -> float:

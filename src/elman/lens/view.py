@@ -9,32 +9,32 @@ import torch
 from torch import Tensor
 
 from elman.bptt import State
-from elman.lens.chain import Chain, Lane, frozen, over_lanes, unfolded
-from elman.lens.lags import Lags, Reply, draw_replies, lags
+from elman.lens.chain import Chain, ChainLane, frozen, over_lanes, unfolded
+from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
 from elman.lens.units import Units
 from elman.lens.whole import Whole, differentiate
 from elman.model.chatbot import Chatbot
 
 MOST_MESSAGES = 512
-MOST_TOKENS = 5 << 10
+MAX_VIEWED_TOKENS = 5 << 10
 """Of the stretch that is differentiated as a whole; of a longer conversation it is the end."""
 
 CLOSE_TOKENS = 1 << 10
 """Of the stretch's end that is unfolded at several lengths, and shown token by token."""
 
-HEARD = 64
+WARMUP_MESSAGES = 64
 """Messages before a stretch that are read to begin with their state."""
 
 UNFOLDS = (1, 2, 5, 10, 20)
 
-REPLIES, MOST_LAGS, HEARD_BEFORE = 12, 24, 8
+LAG_REPLIES, SHOWN_LAGS, LAG_WARMUP_MESSAGES = 12, 24, 8
 
 STRIP = 12
 """Units of each layer that are drawn: those that move most from message to message."""
 
 
 @dataclass(frozen=True)
-class Said:
+class ViewedMessage:
     """One message of the conversation.
 
     Args:
@@ -94,7 +94,7 @@ class View:
             words.
     """
 
-    said: list[Said]
+    said: list[ViewedMessage]
     skipped: int
     layers: list[str]
     nats: Tensor
@@ -126,13 +126,13 @@ _LOST = (
 )
 
 
-def stretch(said: Sequence[Said]) -> int:
+def stretch(said: Sequence[ViewedMessage]) -> int:
     """Where the part begins that is differentiated as a whole."""
     tokens = 0
     first = len(said)
     while first > 0 and len(said) - first < MOST_MESSAGES:
         tokens += len(said[first - 1].tokens)
-        if tokens > MOST_TOKENS and len(said) - first >= 2:
+        if tokens > MAX_VIEWED_TOKENS and len(said) - first >= 2:
             break
         first -= 1
     return first
@@ -140,8 +140,8 @@ def stretch(said: Sequence[Said]) -> int:
 
 def look(
     chatbot: Chatbot,
-    said: Sequence[Said],
-    others: Sequence[Sequence[Said]] = (),
+    said: Sequence[ViewedMessage],
+    others: Sequence[Sequence[ViewedMessage]] = (),
     *,
     seed: int = 0,
     tell: Tell = lambda _: None,
@@ -161,15 +161,15 @@ def look(
 
 def _looked(
     chatbot: Chatbot,
-    said: Sequence[Said],
-    others: Sequence[Sequence[Said]],
+    said: Sequence[ViewedMessage],
+    others: Sequence[Sequence[ViewedMessage]],
     seed: int,
     tell: Tell,
 ) -> View:
     first = stretch(said)
     seen = list(said[first:])
     tell(f"differentiating {len(seen):,} messages")
-    before = [each.tokens for each in said[max(0, first - HEARD) : first]]
+    before = [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]
     start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
     messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
     whole = differentiate(chatbot, messages, counted, start)
@@ -227,7 +227,7 @@ def _unfold(view: View, whole: Whole) -> None:
         view.token_direct = _alone(chain, first)
 
 
-def _close(chain: Chain, said: Sequence[Said]) -> int:
+def _close(chain: Chain, said: Sequence[ViewedMessage]) -> int:
     """The first message of those at the end that are seen closely."""
     tokens, first = 0, len(said)
     while first > 0 and (
@@ -251,7 +251,7 @@ def _alone(chain: Chain, first: int) -> Tensor:
     begins = [0 if n == 0 else chain.ends[n - 1] + 1 for n in range(first, len(chain.ends))]
     lanes = []
     for n in range(first, len(chain.ends)):
-        lanes.append(Lane(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
+        lanes.append(ChainLane(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
     out = chain.x.new_zeros(chain.ends[-1] + 1 - begins[0], len(chain.stack.blocks))
     for lane, steps in over_lanes(chain, lanes, cut_everywhere=True):
         place = lane.begin - begins[0]
@@ -262,19 +262,23 @@ def _alone(chain: Chain, first: int) -> Tensor:
 
 
 def _follow(
-    view: View, chatbot: Chatbot, said: Sequence[Said], others: Sequence[Sequence[Said]], seed: int
+    view: View,
+    chatbot: Chatbot,
+    said: Sequence[ViewedMessage],
+    others: Sequence[Sequence[ViewedMessage]],
+    seed: int,
 ) -> None:
     conversations = [*others] or [said]
-    replies: list[Reply] = draw_replies(
+    replies: list[FollowedReply] = draw_replies(
         [[each.tokens for each in own] for own in conversations],
         [[each.counts for each in own] for own in conversations],
-        replies=REPLIES,
-        most=MOST_LAGS,
-        heard=HEARD_BEFORE,
+        replies=LAG_REPLIES,
+        most=SHOWN_LAGS,
+        heard=LAG_WARMUP_MESSAGES,
         seed=seed,
     )
     if replies:
-        view.lags = lags(chatbot, replies, MOST_LAGS)
+        view.lags = lags(chatbot, replies, SHOWN_LAGS)
         view.sample = len(replies), len(conversations)
 
 
@@ -305,7 +309,7 @@ def _describe(view: View, count: int, heard: int) -> None:
         )
 
 
-def listen(chatbot: Chatbot, said: Sequence[Said], precision: str, tell: Tell) -> View:
+def listen(chatbot: Chatbot, said: Sequence[ViewedMessage], precision: str, tell: Tell) -> View:
     """See a conversation through rounded weights, which have no gradient: what the bot expects and
     how its state moves.
     """
@@ -313,7 +317,7 @@ def listen(chatbot: Chatbot, said: Sequence[Said], precision: str, tell: Tell) -
     seen = list(said[first:])
     state = chatbot.initial_state(1)
     with torch.no_grad():
-        if before := [each.tokens for each in said[max(0, first - HEARD) : first]]:
+        if before := [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]:
             _, state = chatbot.score([before], state)
         token_nats, states = [], []
         for number, each in enumerate(seen):

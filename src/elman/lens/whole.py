@@ -21,7 +21,7 @@ from elman.lens.chain import (
     pulls,
 )
 from elman.lens.lens import summed
-from elman.lens.pointing import Conversation, Parts
+from elman.lens.pointing import Parts, PointedConversation
 from elman.lens.units import Units, gates_of, states_before, units
 from elman.lens.watched import Call, Watched, share
 from elman.model.blocks import RecurrentBlock, RecurrentStack
@@ -255,7 +255,7 @@ def _tokens(
         pulls_of = at_own_steps(pull)
     else:
         record = chatbot.split(start)[1]
-        told_of = Conversation(chatbot.pointer, ids, flat_hidden, flat_hidden, record)
+        told_of = PointedConversation(chatbot.pointer, ids, flat_hidden, flat_hidden, record)
         of_messages = [at[owner[at] == n] for n in range(len(messages))]
         parts = Parts(chatbot, told_of, of_messages, of_output)
         pulls_of, found = parts, parts.together
@@ -350,7 +350,7 @@ def _messages(
         at = torch.cat(of_messages)
         keys, owner_of = torch.cat(heard), _owners(messages)
         queries = torch.zeros_like(keys).index_copy(0, at - 1, told)
-        told_of = Conversation(
+        told_of = PointedConversation(
             chatbot.pointer, flat(messages), queries, keys.detach(), chatbot.split(start)[1]
         )
         found = Parts(chatbot, told_of, of_messages, of_output).together

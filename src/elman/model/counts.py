@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from elman.data.tokenizer import SPECIALS
 from elman.model.config import LONGEST_NGRAM
 
-BITS = 16
+TOKEN_BITS = 16
 """Of a token, in a key."""
 
 
-class Order(nn.Module):
+class ContextCounts(nn.Module):
     """Sequences of one length, by what all of their tokens but the last are.
 
         contexts  (K,), keys in ascending order
@@ -75,7 +75,7 @@ class Order(nn.Module):
         once, twice = (int((numbers == n).sum()) for n in (1, 2))
         discount = once / (once + 2 * twice) if once + twice else 0.5
         kept = numbers >= least
-        context = (sequences >> np.uint64(BITS)).astype(np.int64)
+        context = (sequences >> np.uint64(TOKEN_BITS)).astype(np.int64)
         every, begins = np.unique(context, return_index=True)
         totals = np.add.reduceat(numbers, begins) if len(every) else numbers
         contexts, first = np.unique(context[kept], return_index=True)
@@ -83,7 +83,7 @@ class Order(nn.Module):
             contexts,
             np.append(first, kept.sum()),
             totals[np.isin(every, contexts, assume_unique=True)],
-            sequences[kept] & np.uint64((1 << BITS) - 1),
+            sequences[kept] & np.uint64((1 << TOKEN_BITS) - 1),
             numbers[kept],
             discount,
             least,
@@ -233,24 +233,24 @@ def context_keys(ids: Tensor) -> Tensor:
         earlier = np.zeros_like(every)
         earlier[..., back:] = every[..., : every.shape[-1] - back]
         inside &= earlier >= SPECIALS
-        key |= (earlier * inside) << (BITS * back)
+        key |= (earlier * inside) << (TOKEN_BITS * back)
     return torch.from_numpy(key)
 
 
 def occurrences(context: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences as `Order.set` takes them, and how often each occurs."""
+    """Sequences as `ContextCounts.set` takes them, and how often each occurs."""
     return np.unique(_sequences(context, words), return_counts=True)
 
 
 def _sequences(context: np.ndarray, words: np.ndarray) -> np.ndarray:
     """A key and the word below it in one number, uint64."""
-    return (context.astype(np.uint64) << np.uint64(BITS)) | words.astype(np.uint64)
+    return (context.astype(np.uint64) << np.uint64(TOKEN_BITS)) | words.astype(np.uint64)
 
 
 def _small(numbers: Any) -> Tensor:
     """In 16 bits, or 32 where it takes them; torch can do too little with uint16."""
     array = np.asarray(numbers, np.int64)
-    small = array.max(initial=0) < 1 << BITS
+    small = array.max(initial=0) < 1 << TOKEN_BITS
     return torch.from_numpy(array.astype(np.uint16).view(np.int16) if small else array.astype("i4"))
 
 

@@ -13,16 +13,16 @@ from elman.model.chatbot import Chatbot
 DISTANCE = 2
 """How many tokens apart count as near; one further away counts less."""
 
-SMOOTHING = 0.75
+FREQUENCY_POWER = 0.75
 """Of how often neighbours occur: rare ones are not as informative as they look."""
 
-LEAST_TOKENS = 100_000
+MIN_NEIGHBOUR_TOKENS = 100_000
 """From less, pieces that stand in the same places would begin too much alike to be told apart."""
 
-MOST_TOKENS = 1 << 23
+MAX_NEIGHBOUR_TOKENS = 1 << 23
 """Of a corpus, to be counted."""
 
-LARGEST = 8192
+MAX_PAIRS_VOCABULARY = 8192
 """Vocabulary of which a table of all pairs is made."""
 
 
@@ -40,13 +40,13 @@ def begin_with(chatbot: Chatbot, ids: np.ndarray, seed: int = 0) -> None:
     """
     weight, bias = chatbot.output_layer
     vocabulary, size = weight.shape
-    tokens = torch.from_numpy(ids[:MOST_TOKENS].astype(np.int64))
+    tokens = torch.from_numpy(ids[:MAX_NEIGHBOUR_TOKENS].astype(np.int64))
     with torch.no_grad():
         occurs = torch.bincount(tokens, minlength=vocabulary).float() + 0.5
         occurs[END + 1 : SPECIALS] = 0.5  # who speaks next is given, and never said
         logarithm = occurs.log()
         bias.copy_(logarithm - logarithm.mean())
-        if len(tokens) >= LEAST_TOKENS and size < vocabulary <= LARGEST:
+        if len(tokens) >= MIN_NEIGHBOUR_TOKENS and size < vocabulary <= MAX_PAIRS_VOCABULARY:
             with torch.random.fork_rng(devices=[]):  # a run does not depend on what was drawn here
                 torch.manual_seed(seed)
                 found = _decomposed(_information(tokens, vocabulary), size)
@@ -62,7 +62,7 @@ def _information(tokens: Tensor, vocabulary: int) -> Tensor:
     together = together.view(vocabulary, vocabulary)
     together = together + together.t()
     of_piece = together.sum(1, keepdim=True).clamp_(min=1)
-    of_neighbour = of_piece.t() ** SMOOTHING
+    of_neighbour = of_piece.t() ** FREQUENCY_POWER
     expected = of_piece * (of_neighbour / of_neighbour.sum())
     return (together / expected).clamp_(min=1).log_()
 

@@ -18,7 +18,7 @@ from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
 from elman.model.packing import pack
-from elman.model.pointer import Pointed, Pointer, Record
+from elman.model.pointer import Pointed, Pointer, TokenRecord
 
 CHUNK = 4096
 """Messages that are scored at once: bounds memory."""
@@ -159,7 +159,7 @@ class MessagesChatbot(Chatbot):
         heard: Sequence[Tensor],
         record: State,
         kept: Sequence[int],
-    ) -> tuple[Record, State]:
+    ) -> tuple[TokenRecord, State]:
         """Write down what each lane has read.
 
         Args:
@@ -183,7 +183,7 @@ class MessagesChatbot(Chatbot):
         lanes: Sequence[Sequence[np.ndarray]],
         said: Sequence[Sequence[bool]],
         hidden: Tensor,
-        seen: Record,
+        seen: TokenRecord,
     ) -> tuple[Tensor, Pointed]:
         """What the vocabulary's logits of some messages are made of, and what is pointed at.
 

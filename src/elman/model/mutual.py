@@ -14,12 +14,12 @@ from elman.model.places import HeldOut
 from elman.model.ranking import Ranking, as_drawn, draw, ranked
 from elman.model.retrieval import in_common
 
-CHOICES = (1.0, 0.75, 0.5, 0.25, 0.0)
+MUTUAL_CHOICES = (1.0, 0.75, 0.5, 0.25, 0.0)
 
-PLACES = 96
+FITTED_REPLIES = 96
 """Held-out replies that are compared with."""
 
-LONGEST = 60
+MAX_DRAWN_TOKENS = 60
 """Tokens of a reply that is drawn."""
 
 
@@ -32,18 +32,18 @@ def fitted(chatbot: Chatbot, tokenizer: Tokenizer, heldout: HeldOut) -> float:
         tokenizer: its own.
         heldout: replies from conversations that it has not learned from, at least one.
     """
-    drawn = np.sort(np.random.default_rng(0).permutation(len(heldout.replies))[:PLACES])
+    drawn = np.sort(np.random.default_rng(0).permutation(len(heldout.replies))[:FITTED_REPLIES])
     real = [heldout.replies[n] for n in drawn]
     state = tuple(tensor[drawn] for tensor in heldout.state)
-    sampling = Sampling(seed=0, longest=LONGEST)
+    sampling = Sampling(seed=0, longest=MAX_DRAWN_TOKENS)
     lanes = draw(chatbot, state, sampling, Ranking().samples, sampling.generator())
-    alike = np.zeros((len(CHOICES), len(real)))
+    alike = np.zeros((len(MUTUAL_CHOICES), len(real)))
     own = as_drawn(chatbot, lanes)
     for place, ((replies, likely), said) in enumerate(zip(own, real, strict=True)):
-        for row, mutual in enumerate(CHOICES):
+        for row, mutual in enumerate(MUTUAL_CHOICES):
             best = ranked(replies, likely, mutual)[0]
             alike[row, place] = in_common(tokenizer, best.tokens, said)
-    return CHOICES[first_as_good(alike)]
+    return MUTUAL_CHOICES[first_as_good(alike)]
 
 
 def first_as_good(alike: np.ndarray) -> int:

@@ -28,15 +28,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.model.counts import BITS, Order, context_keys, occurrences
+from elman.model.counts import TOKEN_BITS, ContextCounts, context_keys, occurrences
 
 AT_FIRST = 0.3
 """z at first."""
 
-MOST_TOKENS = 1 << 23
+MAX_NGRAM_TOKENS = 1 << 23
 """Of a corpus, to be counted: bounds time and memory."""
 
-MOST = 1 << 21
+MAX_NGRAMS = 1 << 21
 """Sequences that are kept, 16 MB or so; of more, the rare ones are left out."""
 
 
@@ -52,14 +52,14 @@ class NGrams(nn.Module):
     def __init__(self, size: int, vocabulary_size: int, longest: int) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
-        self.layers = nn.ModuleList(Order(vocabulary_size) for _ in range(longest))
+        self.layers = nn.ModuleList(ContextCounts(vocabulary_size) for _ in range(longest))
         self.gate = nn.Linear(size, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, log(AT_FIRST / (1 - AT_FIRST)))
 
     @property
-    def orders(self) -> list["Order"]:
-        return [cast(Order, order) for order in self.layers]
+    def orders(self) -> list["ContextCounts"]:
+        return [cast(ContextCounts, order) for order in self.layers]
 
     def costs(self, hidden: Tensor, targets: Tensor, key: Tensor, nats: Tensor) -> Tensor:
         """-log p of each target of the mixture, (M,); its gradient is that of the gate's weights.
@@ -93,7 +93,7 @@ class NGrams(nn.Module):
             score: Tensor = self.gate(hidden.detach().to(self.gate.weight.dtype))
         return score
 
-    def count(self, ids: np.ndarray, counted: np.ndarray, most: int = MOST) -> None:
+    def count(self, ids: np.ndarray, counted: np.ndarray, most: int = MAX_NGRAMS) -> None:
         """Count, in the place of what was counted before.
 
         Args:
@@ -102,7 +102,7 @@ class NGrams(nn.Module):
             most: sequences to keep; the longest that were seen once are left out in any case,
                 since they gain little (LOG.md).
         """
-        ids, counted = ids[:MOST_TOKENS], counted[:MOST_TOKENS][1:]
+        ids, counted = ids[:MAX_NGRAM_TOKENS], counted[:MAX_NGRAM_TOKENS][1:]
         key = context_keys(torch.from_numpy(ids.astype(np.int64))).numpy()
         key, words = key[:-1][counted], ids[1:][counted]
         found = [occurrences(context, words) for context in self._contexts(key)]
@@ -146,4 +146,4 @@ class NGrams(nn.Module):
 
     def _contexts(self, key: np.ndarray) -> Iterator[np.ndarray]:
         """Of each order, shortest first."""
-        return (key & ((1 << BITS * n) - 1) for n in range(len(self.orders)))
+        return (key & ((1 << TOKEN_BITS * n) - 1) for n in range(len(self.orders)))

@@ -13,15 +13,15 @@ from elman.model.chatbot import Chatbot
 from elman.model.ranking import Tokens
 from elman.model.scoring import by_length, counts
 
-LONGEST = 200
+MAX_REPLY_TOKENS = 200
 """Tokens of a reply; longer ones are not kept."""
 
-HELD_OUT = 200
+HELD_OUT_REPLIES = 200
 """Held-out replies with which a bot's own are compared."""
 
 
 @dataclass(frozen=True)
-class Place:
+class ReplyPosition:
     """A message of a corpus that answers another: its conversation, and its number in it."""
 
     conversation: int
@@ -32,10 +32,10 @@ class Place:
         return corpus.messages(self.conversation)[self.position]
 
 
-def draw_places(corpus: Corpus, learn_from: str, number: int, seed: int) -> list[Place]:
+def draw_places(corpus: Corpus, learn_from: str, number: int, seed: int) -> list[ReplyPosition]:
     """Places in which the bot could reply, drawn by seed, in the corpus's order."""
     places = [
-        Place(index, position)
+        ReplyPosition(index, position)
         for index in range(len(corpus))
         for position, message in enumerate(corpus.messages(index))
         if position > 0 and counts(message, learn_from)
@@ -44,7 +44,7 @@ def draw_places(corpus: Corpus, learn_from: str, number: int, seed: int) -> list
     return [places[index] for index in sorted(drawn)]
 
 
-def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[Place]) -> State:
+def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[ReplyPosition]) -> State:
     """The state before each place, (places, size) tensors.
 
     Each conversation is read once, from place to place, beside others.
@@ -54,7 +54,7 @@ def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[Place]) -> Stat
         positions.setdefault(place.conversation, []).append(place.position)
     conversations = list(positions)
     ends = [corpus.starts[index + 1] - corpus.starts[index] for index in conversations]
-    rows: dict[Place, int] = {}
+    rows: dict[ReplyPosition, int] = {}
     found = [chatbot.initial_state(0)]
     for group in by_length(np.array(ends)):
         reading = [conversations[n] for n in group]
@@ -66,7 +66,7 @@ def states_at(chatbot: Chatbot, corpus: Corpus, places: Sequence[Place]) -> Stat
             lanes = [corpus.messages(index)[begin:end] for index, begin, end in spans]
             state = chatbot.absorb(lanes, tuple(tensor[going] for tensor in state))
             for index, _, end in spans:
-                rows[Place(index, end)] = len(rows)
+                rows[ReplyPosition(index, end)] = len(rows)
             found.append(state)
     order = [rows[place] for place in places]
     return tuple(torch.cat(tensors)[order] for tensors in zip(*found, strict=True))
@@ -94,7 +94,7 @@ class HeldOut(NamedTuple):
         """
         if corpus is None:
             return None
-        drawn = draw_places(corpus, learn_from, HELD_OUT, 0)
+        drawn = draw_places(corpus, learn_from, HELD_OUT_REPLIES, 0)
         places = [place for place in drawn if is_reply(place.message(corpus))]
         if not places:
             return None
@@ -104,4 +104,4 @@ class HeldOut(NamedTuple):
 
 def is_reply(message: np.ndarray) -> bool:
     """Whether a message is neither empty nor too long to be a reply that is said again."""
-    return 2 < len(message) <= LONGEST + 2
+    return 2 < len(message) <= MAX_REPLY_TOKENS + 2

@@ -52,7 +52,7 @@ class Pointed(NamedTuple):
         return Pointed(*(each[places] for each in self))
 
 
-class Said(NamedTuple):
+class PointerOutput(NamedTuple):
     """What comes after a token.
 
     Args:
@@ -66,7 +66,7 @@ class Said(NamedTuple):
     key: Tensor
 
 
-class Record(NamedTuple):
+class TokenRecord(NamedTuple):
     """The L tokens before some steps, and those of the steps; P = L + T places, oldest first.
 
     Args:
@@ -146,7 +146,7 @@ class Pointer(nn.Module):
         state: State,
         keep: Tensor | None = None,
         lengths: Tensor | None = None,
-    ) -> tuple[Record, State]:
+    ) -> tuple[TokenRecord, State]:
         """Write down what was read.
 
         Args:
@@ -183,9 +183,9 @@ class Pointer(nn.Module):
         forgotten = forgotten | (ids < SPECIALS)
         ids = ids.masked_fill(forgotten, 0).to(told.dtype)
         keys = keys.masked_fill(forgotten.unsqueeze(2), 0).flatten(1)
-        return Record(whole_ids, whole_keys, first.t()), (ids, keys, last)
+        return TokenRecord(whole_ids, whole_keys, first.t()), (ids, keys, last)
 
-    def point(self, record: Record, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Pointed]:
+    def point(self, record: TokenRecord, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Pointed]:
         """How far each target is pointed at.
 
         Args:
@@ -216,7 +216,7 @@ class Pointer(nn.Module):
     @torch.no_grad()
     def say(
         self, token: Tensor, read: Tensor, hidden: Tensor, state: State, logits: Logits
-    ) -> tuple[Said, State]:
+    ) -> tuple[PointerOutput, State]:
         """Write down one token, and mix what it points at into what comes next: `record` and
         `point`, in the few operations that one step takes. Without gradient.
 
@@ -246,7 +246,7 @@ class Pointer(nn.Module):
         np.add.at(p.numpy(), (rows, words), shares)
         key = context_keys(torch.from_numpy(words[:, 1 - LONGEST_NGRAM :]))[:, -1]
         state = (torch.from_numpy(ids[:, 1:].copy()), torch.from_numpy(after), before)
-        return Said(p, heard, key), state
+        return PointerOutput(p, heard, key), state
 
     def _shares_of_last(
         self, ids: np.ndarray, keys: np.ndarray, hidden: Tensor
@@ -268,7 +268,9 @@ class Pointer(nn.Module):
         shares /= shares.sum(1, keepdims=True)
         return shares[:, :-1], shares[:, -1:]
 
-    def _shares(self, record: Record, hidden: Tensor, begin: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _shares(
+        self, record: TokenRecord, hidden: Tensor, begin: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Of N steps from the `begin`-th on.
 
         Returns:

@@ -31,7 +31,7 @@ than the nearest one. Without it the net's own taste decides, for replies that f
 """
 
 
-class Near(NamedTuple):
+class NearReplies(NamedTuple):
     """Different replies of the places nearest to a state, by number, and how much each one's place
     is like it: the cosine of the angle between them, falling.
     """
@@ -80,7 +80,7 @@ class ReplyIndex:
     alone: Tensor
     calibration: Tensor
 
-    def nearest(self, chatbot: Chatbot, state: State, number: int = NEAREST) -> list[Near]:
+    def nearest(self, chatbot: Chatbot, state: State, number: int = NEAREST) -> list[NearReplies]:
         """For each lane of a state the different replies of the nearest places, nearest first."""
         vectors = (flat(chatbot, state) - self.centre) @ self.directions
         wanted = unit(vectors).to(self.places.dtype)
@@ -93,7 +93,7 @@ class ReplyIndex:
             ):
                 first.setdefault(reply, like)
             likes = torch.tensor(list(first.values())[:number], dtype=torch.float64)
-            found.append(Near(list(first)[:number], likes))
+            found.append(NearReplies(list(first)[:number], likes))
         return found
 
     def best(self, chatbot: Chatbot, state: State) -> list[Known]:

@@ -13,33 +13,33 @@ from elman.data.corpus import Corpus, learned_roles
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 
-LANES = 64
+SCORED_LANES = 64
 
-READERS = 256
+READ_LANES = 256
 """Conversations that are read side by side where nothing but their states is wanted."""
 
-MOST_TOKENS = 1 << 16
+MAX_GROUP_TOKENS = 1 << 16
 """Of a group that is read side by side: what bounds its memory."""
 
 
-def by_length(lengths: np.ndarray, lanes: int = LANES) -> Iterator[list[int]]:
+def by_length(lengths: np.ndarray, lanes: int = SCORED_LANES) -> Iterator[list[int]]:
     """Groups of sequences, as indices; those of a group are of similar length.
 
     Args:
         lengths: in tokens.
-        lanes: sequences of a group, at most; fewer, where it would have over `MOST_TOKENS`.
+        lanes: sequences of a group, at most; fewer, where it would have over `MAX_GROUP_TOKENS`.
     """
     order = np.argsort(-lengths, kind="stable").tolist()
     begin = 0
     while begin < len(order):
         longest = max(1, int(lengths[order[begin]]))
-        end = begin + max(1, min(lanes, MOST_TOKENS // longest))
+        end = begin + max(1, min(lanes, MAX_GROUP_TOKENS // longest))
         yield order[begin:end]
         begin = end
 
 
 def message_nats(
-    chatbot: Chatbot, corpus: Corpus, lanes: int = LANES
+    chatbot: Chatbot, corpus: Corpus, lanes: int = SCORED_LANES
 ) -> Iterator[tuple[int, list[np.ndarray], np.ndarray]]:
     """Read every conversation of a corpus, `lanes` side by side.
 
@@ -55,7 +55,7 @@ def message_nats(
             yield index, own, costs.numpy()
 
 
-class Place(NamedTuple):
+class MessageStates(NamedTuple):
     """The same position in several conversations, which are read side by side.
 
     Args:
@@ -75,7 +75,7 @@ class Place(NamedTuple):
     after: State
 
 
-def walk(chatbot: Chatbot, corpus: Corpus, lanes: int = LANES) -> Iterator[Place]:
+def walk(chatbot: Chatbot, corpus: Corpus, lanes: int = SCORED_LANES) -> Iterator[MessageStates]:
     """Every message of a corpus with the states around it, `lanes` conversations side by side."""
     chatbot.eval()
     for group in by_length(np.diff(corpus.starts), lanes):
@@ -88,12 +88,14 @@ def walk(chatbot: Chatbot, corpus: Corpus, lanes: int = LANES) -> Iterator[Place
             messages = [conversations[row][number] for row in active]
             nats, after = chatbot.score([[message] for message in messages], state)
             costs = np.array([float(each[0]) for each in nats])
-            yield Place(number, [group[row] for row in active], messages, state, costs, after)
+            yield MessageStates(
+                number, [group[row] for row in active], messages, state, costs, after
+            )
             state = after
 
 
 def states_before(
-    chatbot: Chatbot, corpus: Corpus, lanes: int = READERS
+    chatbot: Chatbot, corpus: Corpus, lanes: int = READ_LANES
 ) -> Iterator[tuple[list[int], list[np.ndarray], State]]:
     """Every message of a corpus with the state before it. Conversations go on each by itself, so
     that nearly to the end `lanes` of them are read side by side.

@@ -54,7 +54,7 @@ class Result:
     bits_per_byte: float | None
 
 
-class Loop:
+class TrainingLoop:
     """The loop, and what it must remember to go on exactly.
 
     Args:

@@ -14,7 +14,7 @@ from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import subset
 from elman.train.config import AUTO, Config
-from elman.train.recipe import ENOUGH, TOO_LITTLE, choose, describe, passes_from
+from elman.train.recipe import MIN_PASSES_FROM_BASE, TINY_DATA_BYTES, choose, describe, passes_from
 from elman.train.runlog import Tell
 
 HELD_OUT, LONGEST_PIECE = 1 << 20, 16
@@ -120,7 +120,7 @@ def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> 
     if asked is None:
         return None
     base = load_bot("base" if asked == AUTO else asked)
-    if asked == AUTO and (passes := passes_from(base, config, text_bytes)) < ENOUGH:
+    if asked == AUTO and (passes := passes_from(base, config, text_bytes)) < MIN_PASSES_FROM_BASE:
         tell(
             "note",
             text=f"a bot of the base's size would read only {passes:.0%} of the conversations in "
@@ -129,7 +129,7 @@ def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> 
         )
         return None
     own, fresh = bytes_per_piece(base.tokenizer, texts)
-    if own >= (FITS_LITTLE if text_bytes < TOO_LITTLE else FITS) * fresh:
+    if own >= (FITS_LITTLE if text_bytes < TINY_DATA_BYTES else FITS) * fresh:
         return base
     what = (
         f"the base was made for other text than this: a piece of its vocabulary is {own:.2f} "

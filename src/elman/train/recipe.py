@@ -17,49 +17,49 @@ from elman.model.config import LONGEST_NGRAM, ModelConfig
 from elman.model.retrieval import MOST
 from elman.train.config import AUTO, UNFOLD, Config
 
-PIECES = {0: SMALLEST, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
+VOCABULARY_BY_BYTES = {0: SMALLEST, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
 """Vocabulary, from so many bytes of text on: each piece must be seen often enough."""
 
-LITTLE = 1_000_000
+SMALL_DATA_BYTES = 1_000_000
 """Bytes of text below which a small network, and from the base more dropout, are better."""
 
-TOO_LITTLE = 200_000
+TINY_DATA_BYTES = 200_000
 
-POINTER = 256
+POINTER_TOKENS = 256
 """Tokens back from which a reply can copy: what somebody said is likely to be said again."""
 
-LONG, LONGEST = 5e14, 3e15
+MEDIUM_BUDGET_FLOP, LARGE_BUDGET_FLOP = 5e14, 3e15
 """Operations of a budget, from which on a larger network learns more, and a still larger one: 20
 minutes and 2 hours of two cores at 430 GFLOP/s.
 """
 
-ROUND, ROUND_FROM_BASE = 12.0, 8.0
+CYCLE_PASSES, CYCLE_PASSES_FROM_BASE = 12.0, 8.0
 """Passes over the conversations from a high learning rate to a low one, in minutes."""
 
-DROPOUT = {0.1: 4, 0.2: 12}
+DROPOUT_BY_PASSES = {0.1: 4, 0.2: 12}
 """Of a bot that starts from nothing, by the passes from which on it is needed: what is read often
 is learned by heart.
 """
 
-NEW = {"dropout", "pointer", "ngrams"}
+ADDABLE_SETTINGS = {"dropout", "pointer", "ngrams"}
 """Of a bot that starts from another, what need not be the same."""
 
-KEEPING, LEAST, MESSAGE = 0.05, 1_000, 100
+KEEPING_TIME_SHARE, MIN_KEPT_REPLIES, MEAN_MESSAGE_BYTES = 0.05, 1_000, 100
 """Of a budget in minutes, what reading the replies that are kept may take; how many are kept even
 so; and bytes of a message. Each is read twice, forward: about as long as learning it once takes.
 """
 
-ENOUGH = 0.4
+MIN_PASSES_FROM_BASE = 0.4
 """Passes that a bot which starts from the base makes at least; where minutes allow it fewer, one
 that starts from nothing is smaller, reads more, and ends ahead (LOG.md, four sets).
 """
 
-OFTEN, FEWEST = 2.0, 1 << 24
+MAX_TEXT_TIMES_READ, MIN_SELECTED_BYTES = 2.0, 1 << 24
 """Of more text than that many times what the minutes read, some is chosen; and bytes of it, at
 least: so much is encoded in seconds.
 """
 
-EFFICIENCY = 0.6
+TRAINING_EFFICIENCY = 0.6
 """Of the rate of products, what a whole step of training reaches."""
 
 Chosen = dict[str, dict[str, Any]]
@@ -88,7 +88,7 @@ def choose(config: Config, text_bytes: int, base: Bot | None = None) -> Config:
     if "pointer" not in config.model.model_fields_set and config.model.ngrams > pointer:
         raise ElmanError(
             f"model.ngrams {config.model.ngrams} needs a pointer over as many tokens, and "
-            f"{base.path} has {pointer or 'none'}: add --pointer {POINTER}"
+            f"{base.path} has {pointer or 'none'}: add --pointer {POINTER_TOKENS}"
         )
     chosen["model"]["ngrams"] = _ngrams(config, pointer)
     return _with_limits(_filled(_with_sizes(config, base, chosen["model"]), chosen), text_bytes)
@@ -99,8 +99,8 @@ def _with_limits(config: Config, text_bytes: int) -> Config:
     if config.train.minutes is None:
         return config
     read = _bytes_read(config, config.train.minutes)
-    replies = min(max(LEAST, int(KEEPING * read / MESSAGE)), MOST)
-    most = max(FEWEST, int(OFTEN * read))
+    replies = min(max(MIN_KEPT_REPLIES, int(KEEPING_TIME_SHARE * read / MEAN_MESSAGE_BYTES)), MOST)
+    most = max(MIN_SELECTED_BYTES, int(MAX_TEXT_TIMES_READ * read))
     chosen: dict[str, Any] = {"replies": replies, "most_bytes": most if most < text_bytes else None}
     return _filled(config, {"data": chosen})
 
@@ -117,7 +117,7 @@ def _filled(config: Config, chosen: Chosen) -> Config:
 
 def _check_sizes(config: Config, base: Bot) -> None:
     saved = ModelConfig.model_validate(base.config["model"])
-    for name in config.model.model_fields_set - NEW:
+    for name in config.model.model_fields_set - ADDABLE_SETTINGS:
         given, own = getattr(config.model, name), getattr(saved, name)
         if given != own:
             raise ElmanError(
@@ -132,16 +132,20 @@ def _check_sizes(config: Config, base: Bot) -> None:
 
 
 def _from_scratch(config: Config, text_bytes: int) -> Chosen:
-    model: dict[str, Any] = {"pointer": POINTER, "ngrams": _ngrams(config, POINTER)}
-    train: dict[str, Any] = {"most_epochs": None if config.train.minutes is None else ROUND}
-    vocabulary = next(v for least, v in reversed(PIECES.items()) if text_bytes >= least)
+    model: dict[str, Any] = {"pointer": POINTER_TOKENS, "ngrams": _ngrams(config, POINTER_TOKENS)}
+    train: dict[str, Any] = {"most_epochs": None if config.train.minutes is None else CYCLE_PASSES}
+    vocabulary = next(
+        v for least, v in reversed(VOCABULARY_BY_BYTES.items()) if text_bytes >= least
+    )
     if vocabulary > SMALLEST:
         model |= {"hidden_size": _size(config, text_bytes), "mlp": 1.0}
     elif config.unit == "steps":
         train |= {"unfold": 128, "lanes": 16}
     chosen = {"data": {"vocabulary": vocabulary}, "model": model, "train": train}
     passes = _passes(_filled(config, chosen), text_bytes)
-    model["dropout"] = max((rate for rate, least in DROPOUT.items() if passes >= least), default=0)
+    model["dropout"] = max(
+        (rate for rate, least in DROPOUT_BY_PASSES.items() if passes >= least), default=0
+    )
     return chosen
 
 
@@ -152,12 +156,14 @@ def _ngrams(config: Config, pointer: int) -> int:
 
 
 def _size(config: Config, text_bytes: int) -> int:
-    if text_bytes < LITTLE:
+    if text_bytes < SMALL_DATA_BYTES:
         return 256
     if config.train.minutes is None:
         return 384
     operations = _operations(config, config.train.minutes)
-    return 256 if operations < LONG else 512 if operations > LONGEST else 384
+    return (
+        256 if operations < MEDIUM_BUDGET_FLOP else 512 if operations > LARGE_BUDGET_FLOP else 384
+    )
 
 
 def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
@@ -165,12 +171,12 @@ def _from_base(text_bytes: int, in_minutes: bool) -> Chosen:
 
     Who says how many epochs or steps gets them; minutes are a limit, not a wish for passes.
     """
-    little = text_bytes < TOO_LITTLE
+    little = text_bytes < TINY_DATA_BYTES
     return {
-        "model": {"dropout": 0.2 if text_bytes < LITTLE else 0.1},
+        "model": {"dropout": 0.2 if text_bytes < SMALL_DATA_BYTES else 0.1},
         "train": {
             "lr": 5e-4 if little else 1e-3,
-            "most_epochs": ROUND_FROM_BASE if in_minutes else None,
+            "most_epochs": CYCLE_PASSES_FROM_BASE if in_minutes else None,
         },
     }
 
@@ -196,11 +202,11 @@ def describe(config: Config, text_bytes: int, wished: bool = True) -> Iterator[s
         wished: whether it starts from nothing, if it does, because somebody said so.
     """
     model, train = config.model, config.train
-    if train.base is None and text_bytes < TOO_LITTLE:
+    if train.base is None and text_bytes < TINY_DATA_BYTES:
         instead = "let it start from the base" if wished else "add conversations, if there are more"
         yield (
             f"{human(text_bytes)} teach no language to a bot that starts from nothing, which takes "
-            f"{human(TOO_LITTLE)} and more: {instead}"
+            f"{human(TINY_DATA_BYTES)} and more: {instead}"
         )
     start = "" if train.base is None else f", from {train.base}"
     sizes = f"{model.layers} x {model.cell.upper()} {model.hidden_size}"
@@ -254,7 +260,7 @@ def _bytes_read(config: Config, minutes: float) -> float:
     gates = {"lstm": 4, "gru": 3, "mingru": 1, "minlstm": 1.5}.get(model.cell, 1)
     layer = (2 * gates + 3 * model.mlp) * model.hidden_size**2
     weights = model.layers * layer + vocabulary * model.hidden_size
-    tokens = EFFICIENCY * _operations(config, minutes) / (6 * weights)
+    tokens = TRAINING_EFFICIENCY * _operations(config, minutes) / (6 * weights)
     return tokens * _piece_bytes(config)
 
 

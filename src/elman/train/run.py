@@ -22,7 +22,7 @@ from elman.model.checkpoint import (
 )
 from elman.model.retrieval import REPLIES
 from elman.train.config import Config
-from elman.train.loop import RESUME, Loop, Result
+from elman.train.loop import RESUME, Result, TrainingLoop
 from elman.train.optim import OPTIMIZERS
 from elman.train.prepare import prepare
 from elman.train.runlog import LOG, Observer, Tell, Watcher
@@ -58,7 +58,7 @@ def train(
     data = prepare(config, tell)
     config = _settled(data.config, tell)
     _write_new(out, config, data.tokenizer)
-    run = Loop(config, out, data, tell, began)
+    run = TrainingLoop(config, out, data, tell, began)
     run.begin()
     run.watch(watcher)
     return run.loop(stop)
@@ -103,7 +103,7 @@ def resume(
         )
     tell = Tell(observers)
     data = prepare(config, tell, read_tokenizer(out))
-    run = Loop(config, out, data, tell, began)
+    run = TrainingLoop(config, out, data, tell, began)
     if budget:
         facts.pop("round", None)
         facts.pop("round_began", None)

@@ -11,12 +11,12 @@ from elman.model.chatbot import Chatbot
 from elman.model.decoding import Sampling, reply_batch
 from elman.model.scoring import counts
 
-PLACES = 3
-LONGEST = 40
+SAMPLED_REPLIES = 3
+MAX_SAMPLE_TOKENS = 40
 """Tokens of a reply."""
-HEARD = 8
+SAMPLE_HISTORY_MESSAGES = 8
 """Messages before a place that are read, at most."""
-LOOKED_AT = 200
+SAMPLED_CONVERSATIONS = 200
 """Conversations of which places are taken."""
 
 
@@ -32,9 +32,9 @@ class Samples:
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> None:
         self._tokenizer = tokenizer
         self._places: list[list[np.ndarray]] = []
-        every = np.linspace(0, len(corpus) - 1, min(LOOKED_AT, len(corpus))).astype(int)
+        every = np.linspace(0, len(corpus) - 1, min(SAMPLED_CONVERSATIONS, len(corpus))).astype(int)
         found = [place for index in every if (place := _place(corpus.messages(index), learn_from))]
-        for number in sorted({*np.linspace(0, len(found) - 1, PLACES).astype(int)}):
+        for number in sorted({*np.linspace(0, len(found) - 1, SAMPLED_REPLIES).astype(int)}):
             self._places += found[number : number + 1]
 
     @torch.no_grad()
@@ -45,7 +45,7 @@ class Samples:
         chatbot.eval()
         heard = [place[:-1] for place in self._places]
         _, state = chatbot.score(heard, chatbot.initial_state(len(heard)))
-        said = reply_batch(chatbot, state, Sampling(longest=LONGEST, seed=0))
+        said = reply_batch(chatbot, state, Sampling(longest=MAX_SAMPLE_TOKENS, seed=0))
         return [
             {
                 "heard": [self._text(message) for message in place[-3:-1]],
@@ -61,7 +61,7 @@ class Samples:
 
 def _place(messages: list[np.ndarray], learn_from: str) -> list[np.ndarray] | None:
     """The messages up to the last one that is learned, if anything was said before it."""
-    for end in range(min(len(messages), HEARD + 1), 1, -1):
+    for end in range(min(len(messages), SAMPLE_HISTORY_MESSAGES + 1), 1, -1):
         if counts(messages[end - 1], learn_from):
             return messages[:end]
     return None

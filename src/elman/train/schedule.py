@@ -2,7 +2,7 @@
 
 from elman.train.config import TrainConfig
 
-ENOUGH = 0.1
+MIN_CYCLE_SHARE = 0.1
 """Of a budget, what must be left for another round."""
 
 
@@ -34,7 +34,7 @@ class Budget:
 
     def enough(self, *, seconds: float, epochs: float, steps: int) -> bool:
         """Whether another round is worth it."""
-        return self._of_budget(seconds, epochs, steps) <= 1 - ENOUGH
+        return self._of_budget(seconds, epochs, steps) <= 1 - MIN_CYCLE_SHARE
 
     def begin(self, *, seconds: float, epochs: float, steps: int) -> None:
         """A round begins, at a share of 0."""

@@ -16,7 +16,7 @@ from elman.model.chatbot import Batches, Chatbot
 
 
 @dataclass(frozen=True)
-class Metrics:
+class StepMetrics:
     """Of one step.
 
     Args:
@@ -73,7 +73,7 @@ class Trainer:
         self._lr = [group["lr"] for group in optimizer.param_groups]
         self._state: State | None = None
 
-    def step(self, rate: float = 1.0) -> Metrics:
+    def step(self, rate: float = 1.0) -> StepMetrics:
         """Learn from the next batch.
 
         Args:
@@ -110,7 +110,7 @@ class Trainer:
         self._state = loss.state
         self.steps += 1
         text_bytes = int(self._piece_bytes[loss.targets].sum())
-        return Metrics(
+        return StepMetrics(
             loss=mean.item(),
             bits_per_byte=loss.nats.item() / log(2) / max(text_bytes, 1),
             grad_norm=norm.item(),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from elman.errors import ElmanError
 from elman.lens.watching import log
-from elman.lens.watching.log import Place, Summary, check, follow, read_on
+from elman.lens.watching.log import LogPosition, Summary, check, follow, read_on
 from elman.lens.watching.tensorboard import write_events
 from elman.model import checkpoint
 from elman.train import Config, resume, runlog, train
@@ -23,8 +23,10 @@ def lines(count: int) -> str:
     return "".join(json.dumps({"kind": "step", "step": n}) + "\n" for n in range(1, count + 1))
 
 
-def read_all(run: Path, place: Place | None = None) -> tuple[list[dict[str, Any]], Place]:
-    found, place, more = [], place or Place(), True
+def read_all(
+    run: Path, place: LogPosition | None = None
+) -> tuple[list[dict[str, Any]], LogPosition]:
+    found, place, more = [], place or LogPosition(), True
     while more:
         part = read_on(run, place)
         found += part.events
@@ -45,7 +47,7 @@ def test_however_it_is_written_every_event_is_read_once(
     text = lines(12)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     found: list[int] = []
-    place = Place()
+    place = LogPosition()
     for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
         with (run / log.LOG).open("a") as file:
             file.write(text[begin:end])
@@ -58,9 +60,9 @@ def test_however_it_is_written_every_event_is_read_once(
 
 
 def test_a_large_log_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "MOST", 100)
+    monkeypatch.setattr(log, "MAX_READ_BYTES", 100)
     (tmp_path / log.LOG).write_text(lines(40))
-    assert read_on(tmp_path, Place()).more
+    assert read_on(tmp_path, LogPosition()).more
     assert [event["step"] for event in read_all(tmp_path)[0]] == list(range(1, 41))
 
 
@@ -81,7 +83,7 @@ def test_damaged_lines_are_counted(tmp_path: Path) -> None:
     (tmp_path / log.LOG).write_bytes(lines(1).encode() + b'\xff\xfe{\n[1]\n{"kind": "step"}\n')
     with (tmp_path / log.LOG).open("a") as file:
         file.write('{"kind": "step", "step": 2}\n{"kind": "st')
-    part = read_on(tmp_path, Place())
+    part = read_on(tmp_path, LogPosition())
     assert [event["step"] for event in part.events] == [1, 2]
     assert part.damaged == 3
 
@@ -92,7 +94,7 @@ def test_a_run_that_is_watched_while_it_is_resumed(
     stop = iter([False] * 5 + [True] * 9)
     train(make_config(), tmp_path, stop=lambda: next(stop))
     seen = Summary()
-    part = read_on(tmp_path, Place())
+    part = read_on(tmp_path, LogPosition())
     seen.add(part)
     assert seen.end is not None
     assert seen.end["reason"] == "interrupted"

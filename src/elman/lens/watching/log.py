@@ -15,7 +15,7 @@ from elman.errors import ElmanError
 CONFIG = "config.json"
 LOG = "log.jsonl"
 
-MOST = 1 << 20
+MAX_READ_BYTES = 1 << 20
 """Bytes that are read at once."""
 
 POLL = 1.0
@@ -25,7 +25,7 @@ Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Place:
+class LogPosition:
     """How far a log has been read.
 
     Args:
@@ -38,7 +38,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Part:
+class LogLines:
     """What was new in a log.
 
     Args:
@@ -50,7 +50,7 @@ class Part:
     """
 
     events: list[Event]
-    place: Place
+    place: LogPosition
     anew: bool = False
     damaged: int = 0
     more: bool = False
@@ -75,7 +75,7 @@ def read_config(run: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read_on(run: Path, place: Place) -> Part:
+def read_on(run: Path, place: LogPosition) -> LogLines:
     """What was written after a place. There may be nothing, and no log yet."""
     try:
         with (run / LOG).open("rb") as file:
@@ -84,9 +84,9 @@ def read_on(run: Path, place: Place) -> Part:
             anew = bool(place.log) and (name != place.log or size < place.offset)
             begin = place.offset if name == place.log and not anew else 0
             file.seek(begin)
-            text = file.read(MOST)
+            text = file.read(MAX_READ_BYTES)
     except FileNotFoundError:
-        return Part([], Place(), anew=bool(place.log))
+        return LogLines([], LogPosition(), anew=bool(place.log))
     whole = text[: text.rfind(b"\n") + 1]
     events: list[Event] = []
     damaged = 0
@@ -97,15 +97,17 @@ def read_on(run: Path, place: Place) -> Part:
         except (ValueError, KeyError, TypeError):
             damaged += 1
     end = begin + len(whole)
-    return Part(events, Place(name if end else "", end), anew, damaged, bool(whole) and end < size)
+    return LogLines(
+        events, LogPosition(name if end else "", end), anew, damaged, bool(whole) and end < size
+    )
 
 
-def follow(run: Path) -> Iterator[Part]:
+def follow(run: Path) -> Iterator[LogLines]:
     """Every part of a log as it comes, until the run has ended and all is read.
 
     Between two parts it waits; it yields a part without events where nothing is new.
     """
-    place, ended = Place(), False
+    place, ended = LogPosition(), False
     while True:
         part = read_on(run, place)
         place = part.place
@@ -140,7 +142,7 @@ class Summary:
     end: Event | None = None
     damaged: int = 0
 
-    def add(self, part: Part) -> None:
+    def add(self, part: LogLines) -> None:
         """Go on with what was new."""
         if part.anew:
             self.__init__()  # type: ignore[misc]

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from elman.errors import ElmanError
-from elman.lens.watching.log import LOG, Place, check, read_config, read_on
+from elman.lens.watching.log import LOG, LogPosition, check, read_config, read_on
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).parent / "page"
@@ -71,9 +71,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _log(self, query: dict[str, list[str]]) -> dict[str, Any]:
         try:
-            place = Place(query.get("log", [""])[0], max(0, int(query.get("offset", ["0"])[0])))
+            place = LogPosition(
+                query.get("log", [""])[0], max(0, int(query.get("offset", ["0"])[0]))
+            )
         except ValueError:
-            place = Place()
+            place = LogPosition()
         part = read_on(self._run, place)
         try:
             age = time.time() - (self._run / LOG).stat().st_mtime

@@ -15,9 +15,9 @@ from elman.lens.watching.log import Summary
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
-WIDTH = 48
+CURVE_CHARS = 48
 """Characters of a curve."""
-WORDS = 3
+SHOWN_WARNINGS = 3
 """Warnings that are shown, the last ones."""
 
 
@@ -45,7 +45,8 @@ def view(name: str, config: dict[str, Any], seen: Summary) -> RenderableType:
     if seen.samples is not None:
         parts.append(_samples(seen.samples))
     parts += [
-        Text(f"step {event['step']:,}: {event['text']}", "yellow") for event in seen.words[-WORDS:]
+        Text(f"step {event['step']:,}: {event['text']}", "yellow")
+        for event in seen.words[-SHOWN_WARNINGS:]
     ]
     if seen.damaged:
         parts.append(Text(f"{seen.damaged:,} damaged lines of the log are left out", "yellow"))
@@ -82,7 +83,7 @@ def _curves(seen: Summary) -> RenderableType:
     return table
 
 
-def spark(values: Sequence[float], width: int = WIDTH) -> str:
+def spark(values: Sequence[float], width: int = CURVE_CHARS) -> str:
     """A curve of blocks: the mean of each of up to `width` parts."""
     count = min(width, len(values))
     edges = [round(n * len(values) / count) for n in range(count + 1)] if count else [0]

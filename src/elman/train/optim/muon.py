@@ -11,7 +11,7 @@ BETA2 = 0.99
 
 ITERATIONS = 5
 
-ROWS = 128
+BLOCK_ROWS = 128
 """Rows of a block: to orthogonalise whole gates costs more than to learn from a small batch."""
 
 
@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
         W <- W - lr 0.2 sqrt(max(rows, columns)) orthogonal(M)
 
     The gates that a recurrent cell stacks in one matrix are matrices of their own, in blocks of
-    `ROWS` rows. Sources: Jordan et al., "Muon" (2024); Liu et al., "Muon is scalable for LLM
+    `BLOCK_ROWS` rows. Sources: Jordan et al., "Muon" (2024); Liu et al., "Muon is scalable for LLM
     training" (2025), for the scale.
 
     Args:
@@ -64,7 +64,7 @@ class Muon(torch.optim.Optimizer):
         average = state["momentum"].lerp_(grad, 1 - group["momentum"])
         ahead = grad.lerp(average, group["momentum"])  # Nesterov's
         rows, columns = len(parameter) // group["parts"], parameter.shape[1]
-        rows = next(n for n in range(min(rows, ROWS), 0, -1) if rows % n == 0)
+        rows = next(n for n in range(min(rows, BLOCK_ROWS), 0, -1) if rows % n == 0)
         direction = orthogonal(ahead.view(-1, rows, columns)).reshape(parameter.shape)
         parameter.add_(direction, alpha=-0.2 * group["lr"] * max(rows, columns) ** 0.5)
 
