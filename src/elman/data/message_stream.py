@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, MessageOrigin, Order
+from elman.data.order import Lanes, Layout, MessageOrigin
 
 
 @dataclass(frozen=True)
@@ -76,33 +76,23 @@ class MessageStream:
     """
 
     def __init__(self, corpus: Corpus, layout: Layout) -> None:
-        lanes = layout.lanes
-        self._corpus = corpus
         self._unfold = layout.unfold
         self._slide = layout.slide
         self._learn_from = layout.learn_from
-        self._order = Order(len(corpus), layout.seed)
-        # For each lane: the conversation it reads, and the last message whose loss was counted.
-        self._conversation = [-1] * lanes
-        self._counted = [-1] * lanes
-        self._loaded: list[list[np.ndarray] | None] = [None] * lanes
+        # A lane's position is the last message whose loss was counted.
+        self._lanes = Lanes(len(corpus), layout, corpus.messages, -1, "counted")
 
     @property
     def epochs(self) -> float:
         """How many times the corpus has been handed out to the lanes."""
-        return self._order.epochs
+        return self._lanes.epochs
 
     def next(self) -> MessageWindow:
         """The next window."""
-        return MessageWindow([self._advance(lane) for lane in range(len(self._conversation))])
+        return MessageWindow([self._advance(lane) for lane in range(len(self._lanes))])
 
     def _advance(self, lane: int) -> LaneWindow:
-        messages = self._loaded[lane]
-        if messages is None:
-            if self._conversation[lane] < 0:
-                self._conversation[lane], self._counted[lane] = self._order.take(), -1
-            messages = self._loaded[lane] = self._corpus.messages(self._conversation[lane])
-        done = self._counted[lane]
+        conversation, messages, done = self._lanes.at(lane)
         if self._slide:
             last = done + 1
             first = max(0, last - self._unfold)
@@ -118,12 +108,10 @@ class MessageStream:
             [n in due and self._learns(messages[n]) for n in range(first, last + 1)],
             carry,
             fresh=first == 0,
-            conversation=self._conversation[lane],
+            conversation=conversation,
             first=first,
         )
-        self._counted[lane] = last
-        if last == len(messages) - 1:
-            self._conversation[lane], self._loaded[lane] = -1, None
+        self._lanes.move(lane, last, finished=last == len(messages) - 1)
         return window
 
     def _learns(self, message: np.ndarray) -> bool:
@@ -131,13 +119,7 @@ class MessageStream:
 
     def state_dict(self) -> dict[str, Any]:
         """The position, as plain numbers; with the same corpus and arguments it resumes exactly."""
-        return {
-            **self._order.state_dict(),
-            "conversation": list(self._conversation),
-            "counted": list(self._counted),
-        }
+        return self._lanes.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._order.load_state_dict(state)
-        self._conversation, self._counted = list(state["conversation"]), list(state["counted"])
-        self._loaded = [None] * len(self._conversation)
+        self._lanes.load_state_dict(state)

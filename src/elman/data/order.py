@@ -1,9 +1,12 @@
-"""The order in which conversations are handed out: a new one each epoch, from a seed."""
+"""Which conversation each lane of a batch reads: in a new order each epoch, from a seed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,61 @@ class Order:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._epoch, self._taken = state["epoch"], state["taken"]
         self._order = self._shuffled()
+
+
+class Lanes(Generic[T]):
+    """Several lanes, each of which reads one conversation after another.
+
+    Args:
+        count: how many conversations there are, at least one.
+        layout: how many lanes; and the seed of their order.
+        load: what a lane reads of a conversation, given its number.
+        start: the position from which a conversation is read.
+        position: the name of the positions in a saved state.
+    """
+
+    def __init__(
+        self, count: int, layout: Layout, load: Callable[[int], T], start: int, position: str
+    ) -> None:
+        self._order = Order(count, layout.seed)
+        self._load, self._start, self._name = load, start, position
+        self._conversation = [-1] * layout.lanes  # -1: the lane takes the next one
+        self._position = [start] * layout.lanes
+        self._loaded: list[T | None] = [None] * layout.lanes
+
+    def __len__(self) -> int:
+        return len(self._conversation)
+
+    @property
+    def epochs(self) -> float:
+        """How many times the corpus has been handed out to the lanes."""
+        return self._order.epochs
+
+    def at(self, lane: int) -> tuple[int, T, int]:
+        """The number of the lane's conversation, what it reads of it, and its position there."""
+        if self._conversation[lane] < 0:
+            self._conversation[lane], self._position[lane] = self._order.take(), self._start
+        loaded = self._loaded[lane]
+        if loaded is None:
+            loaded = self._loaded[lane] = self._load(self._conversation[lane])
+        return self._conversation[lane], loaded, self._position[lane]
+
+    def move(self, lane: int, position: int, *, finished: bool) -> None:
+        """Go on to a position; where the conversation is finished, the next one comes."""
+        self._position[lane] = position
+        if finished:
+            self._conversation[lane], self._loaded[lane] = -1, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, as plain numbers; with the same corpus and layout it resumes exactly."""
+        return {
+            **self._order.state_dict(),
+            "conversation": list(self._conversation),
+            self._name: list(self._position),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._order.load_state_dict(state)
+        self._conversation = list(state["conversation"])
+        self._position = list(state[self._name])
+        self._loaded = [None] * len(self._conversation)

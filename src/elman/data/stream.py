@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, MessageOrigin, Order
+from elman.data.order import Lanes, Layout, MessageOrigin
 from elman.data.tokenizer import END
 
 
@@ -66,35 +66,28 @@ class Stream:
 
     def __init__(self, corpus: Corpus, layout: Layout) -> None:
         self._corpus = corpus
-        self._lanes = lanes = layout.lanes
         self._window = layout.unfold
         self._learn_from = layout.learn_from
-        self._order = Order(len(corpus), layout.seed)
-        # For each lane: the conversation it reads, and how many of its steps have been read.
-        self._conversation = [-1] * lanes
-        self._offset = [0] * lanes
-        self._loaded: list[tuple[np.ndarray, ...] | None] = [None] * lanes
+        self._lanes = Lanes(len(corpus), layout, self._load, 0, "offset")
 
     @property
     def epochs(self) -> float:
         """How many times the corpus has been handed out to the lanes."""
-        return self._order.epochs
+        return self._lanes.epochs
 
     def next(self) -> Window:
         """The next window."""
-        shape = (self._window, self._lanes)
+        shape = (self._window, len(self._lanes))
         inputs = np.empty(shape, np.int64)
         targets = np.empty(shape, np.int64)
         weight = np.empty(shape, np.float32)
         keep = np.ones(shape, bool)
         conversation = np.empty(shape, np.int64)
         message = np.empty(shape, np.int64)
-        for lane in range(self._lanes):
+        for lane in range(len(self._lanes)):
             step = 0
             while step < self._window:
-                loaded = self._loaded[lane] or self._load(lane)
-                tokens, counts, numbers = loaded
-                begin = self._offset[lane]
+                number, (tokens, counts, numbers), begin = self._lanes.at(lane)
                 end = min(begin + self._window - step, len(tokens) - 1)
                 span = slice(step, step + end - begin)
                 if begin == 0:
@@ -102,37 +95,22 @@ class Stream:
                 inputs[span, lane] = tokens[begin:end]
                 targets[span, lane] = tokens[begin + 1 : end + 1]
                 weight[span, lane] = counts[begin + 1 : end + 1]
-                conversation[span, lane] = self._conversation[lane]
+                conversation[span, lane] = number
                 message[span, lane] = numbers[begin + 1 : end + 1]
                 step = span.stop
-                self._offset[lane] = end
-                if end == len(tokens) - 1:
-                    self._loaded[lane], self._conversation[lane] = None, -1
+                self._lanes.move(lane, end, finished=end == len(tokens) - 1)
         arrays = (inputs, targets, weight, keep, conversation, message)
         return Window(*(torch.from_numpy(array) for array in arrays))
 
-    def _load(self, lane: int) -> tuple[np.ndarray, ...]:
-        """What the lane reads: tokens, which of them count, the number of each one's message. The
-        next conversation in order, if it reads none.
-        """
-        if self._conversation[lane] < 0:
-            self._conversation[lane] = self._order.take()
-            self._offset[lane] = 0
-        tokens = self._corpus[self._conversation[lane]]
+    def _load(self, conversation: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Its tokens, which of them count, and the number of each one's message."""
+        tokens = self._corpus[conversation]
         ends = tokens == END
-        numbers = np.cumsum(ends) - ends
-        loaded = self._loaded[lane] = (tokens, scored(tokens, self._learn_from), numbers)
-        return loaded
+        return tokens, scored(tokens, self._learn_from), np.cumsum(ends) - ends
 
     def state_dict(self) -> dict[str, Any]:
         """The position, as plain numbers; with the same corpus and arguments it resumes exactly."""
-        return {
-            **self._order.state_dict(),
-            "conversation": list(self._conversation),
-            "offset": list(self._offset),
-        }
+        return self._lanes.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._order.load_state_dict(state)
-        self._conversation, self._offset = list(state["conversation"]), list(state["offset"])
-        self._loaded = [None] * self._lanes
+        self._lanes.load_state_dict(state)
