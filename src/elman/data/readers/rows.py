@@ -1,0 +1,165 @@
+"""What the readers of data sets share, whose rows are JSON objects with a prompt and an answer."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from elman.data.conversation import SYSTEM, Message
+from elman.data.document import Notes
+from elman.data.readers.reader import json_start
+from elman.data.readers.sharegpt import message_of
+from elman.errors import ElmanError
+
+PROMPTS = ("instruction", "prompt", "question", "query", "input")
+"""Fields that hold what is asked; where several do, the first is taken."""
+_CONTEXTS = ("input", "context")
+_SYSTEMS = ("system", "system_prompt")
+_NO_INPUT = "<noinput>"
+"""Stands in some sets of instructions for an input that there is not."""
+
+_ROLES = {"Human": "user", "Assistant": "assistant"}
+_DIALOGUE = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+
+
+@lru_cache(maxsize=8)
+def first_object(head: str) -> Mapping[str, type]:
+    """The fields of the first object of JSON Lines, or of a JSON list, with the kinds of values.
+
+    Args:
+        head: the beginning of the text, which may end within the object.
+    """
+    start = json_start(head)
+    if not start.startswith(("{", "[")):
+        return {}
+    try:
+        found, _ = json.JSONDecoder().raw_decode(start.lstrip("[ \t\r\n"))
+    except (ValueError, RecursionError):
+        return _begun_object(start)
+    if isinstance(found, dict):
+        return {key: type(value) for key, value in found.items()}
+    return _begun_object(start)
+
+
+_KINDS: dict[str, type] = {
+    "start_map": dict,
+    "start_array": list,
+    "string": str,
+    "null": type(None),
+}
+
+
+def _begun_object(start: str) -> Mapping[str, type]:
+    import ijson
+
+    kinds: dict[str, type] = {}
+    depth, floor, key = 0, 1, ""
+    try:
+        for event, value in ijson.basic_parse(start.encode(errors="replace"), multiple_values=True):
+            if event in ("end_map", "end_array"):
+                depth -= 1
+                if kinds and depth < floor:
+                    break
+                continue
+            if event == "map_key":
+                key = value if depth == floor else key
+                continue
+            if depth == 0 and event == "start_array":
+                floor = 2
+            elif depth == floor and key:
+                kinds.setdefault(key, _KINDS.get(event, float))
+            depth += event in ("start_map", "start_array")
+    except (ijson.JSONError, ValueError):
+        pass  # the head ends here, or it is no JSON: what there was is known
+    return kinds
+
+
+def field_of(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    """The first of the names that the row has a field of, which is not null."""
+    return next((name for name in names if row.get(name) is not None), None)
+
+
+def messages_of(
+    value: Any, author: str, what: str, where: str, notes: Notes
+) -> list[Message] | None:
+    """What a field says: text is one message of the author's, a list is messages with roles.
+
+    Returns:
+        None where it is neither, which is counted.
+    """
+    if isinstance(value, str):
+        return [Message(author, value.strip())]
+    if not isinstance(value, list):
+        notes.leave_out(f"a row whose {what} is neither text nor a list of messages", where)
+        return None
+    messages = []
+    for each in value:
+        try:
+            message = message_of(each, where, notes)
+        except ElmanError:
+            notes.leave_out("a message that is not as expected", where)
+            continue
+        if message is not None:
+            messages.append(message)
+    return messages
+
+
+def prompt_of(row: Mapping[str, Any], where: str, notes: Notes) -> list[Message] | None:
+    """All that stands before a row's answer: instructions, earlier turns and the prompt.
+
+    Returns:
+        None where the prompt is neither text nor messages, which is counted.
+    """
+    before = [Message(SYSTEM, text) for text in _texts(row, _SYSTEMS)[:1]]
+    before += _history(row.get("history"), where, notes)
+    name = field_of(row, PROMPTS)
+    if name is None:
+        return before
+    prompt = row[name]
+    if isinstance(prompt, str):
+        contexts = _texts(row, tuple(each for each in _CONTEXTS if each != name))
+        prompt = "\n".join([prompt.strip(), *contexts[:1]])
+    messages = messages_of(prompt, "user", repr(name), where, notes)
+    return None if messages is None else before + messages
+
+
+def _texts(row: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
+    found = (row[name].strip() for name in names if isinstance(row.get(name), str))
+    return [text for text in found if text not in ("", _NO_INPUT)]
+
+
+def _history(pairs: Any, where: str, notes: Notes) -> list[Message]:
+    """Earlier prompts and answers, as pairs."""
+    messages = []
+    for pair in pairs if isinstance(pairs, list) else []:
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair):
+            messages += [Message("user", pair[0]), Message("assistant", pair[1])]
+        else:
+            notes.leave_out("an earlier turn that is no pair of texts", where)
+    return messages
+
+
+def joined(prompt: list[Message], answer: list[Message]) -> tuple[Message, ...]:
+    """A prompt and its answer as one conversation.
+
+    What the answer repeats of the prompt stands in it once, and a prompt that is a dialogue in one
+    text, `Human: ... Assistant:`, is taken apart.
+    """
+    if len(prompt) == len(answer) == 1 and (
+        spoken := dialogue_of(f"{prompt[0].text}\n\n{answer[0].text}")
+    ):
+        return tuple(spoken)
+    return tuple(answer if answer[: len(prompt)] == prompt else prompt + answer)
+
+
+def dialogue_of(text: str) -> list[Message]:
+    """The messages of a text that begins with `Human:`; none where it does not."""
+    first, *parts = _DIALOGUE.split(text)
+    if first.strip():
+        return []
+    return [
+        Message(_ROLES[role], said.strip())
+        for role, said in zip(parts[::2], parts[1::2], strict=True)
+        if said.strip()
+    ]
