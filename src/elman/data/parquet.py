@@ -57,7 +57,7 @@ class _Rows(io.RawIOBase):
         file.seek(0)
         self._name = name
         # -P: nothing is imported from the folder that we happen to be in.
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-m", __name__],
             stdin=file,
             stdout=subprocess.PIPE,

@@ -30,6 +30,7 @@ from elman.data.readers import (
     turns,
     whatsapp,
 )
+from elman.data.readers.likeness import likeness_of, other_kind
 from elman.data.readers.reader import FolderReader, Reader
 from elman.data.source import OFFICE
 from elman.errors import ElmanError
@@ -138,8 +139,12 @@ def read(
             f"{place}: no conversation with an answer in it"
             + (f": {who}; a bot learns from at least two people" if one_sided else "")
             + (f" ({'; '.join(notes.lines())})" if notes.lines() else "")
-            + (f"; {KNOWN}" if UNKNOWN in notes.files and not notes.formats else "")
+            + (f"; {KNOWN}" if not notes.formats and _any_unknown(notes) else "")
         )
+
+
+def _any_unknown(notes: Notes) -> bool:
+    return any(reason.startswith(UNKNOWN) for reason in notes.files)
 
 
 def _under_digest(conversation: Conversation) -> Conversation:
@@ -187,11 +192,12 @@ def _sorted_out(documents: list[Document], notes: Notes) -> list[Group]:
     for document in documents:
         reader = find_reader(document)
         if reader is None:
-            problem = _why_unknown(document)
+            problem, missing = _why_unknown(document)
             if len(documents) == 1:
-                hint = f"; {KNOWN}" if problem == UNKNOWN else ""
+                hint = f": {missing}; {KNOWN}" if missing else ""
                 raise ElmanError(f"{document.name}: {problem}{hint}")
-            notes.leave_out_file(problem, document.name)
+            where = f"{document.name}: {missing}" if missing else document.name
+            notes.leave_out_file(problem, where)
             continue
         name = next(name for name, each in READERS.items() if each is reader)
         notes.formats[name] += 1
@@ -211,19 +217,23 @@ def _read_group(
     return reader.read(group[0], notes)
 
 
-def _why_unknown(document: Document) -> str:
+def _why_unknown(document: Document) -> tuple[str, str]:
+    """Why nothing is read in a file: one of a few reasons, and what is missing in this file."""
     head = document.head()
     if not head.strip("\ufeff \t\r\n\0"):
-        return "empty; expected conversations"
+        return "empty; expected conversations", ""
     if head.startswith("PK\x03\x04") and OFFICE in head:
-        return "a document of an office program: save it as CSV or as plain text"
+        return "a document of an office program: save it as CSV or as plain text", ""
     if head.startswith("PK\x03\x04"):
-        return "an archive within an archive: unpack it first"
+        return "an archive within an archive: unpack it first", ""
     if head.strip("\ufeff \t\r\n") == "[]":
-        return "an empty list"
+        return "an empty list", ""
+    if kind := other_kind(head):
+        return kind, ""
     if "\0" in head:
-        return "not text"
-    return UNKNOWN
+        return "not text", ""
+    likeness = likeness_of(head, READERS)
+    return f"{UNKNOWN}, most like {likeness.kind}", likeness.missing
 
 
 def dropped(author: str) -> str:

@@ -112,4 +112,4 @@ def _time(text: Any, where: str, notes: Notes) -> datetime | None:
         return None
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("chat_messages", "sender"))

@@ -1,7 +1,7 @@
 """Dates and times as programs write them for people, in the form of some country.
 
-`10/6/2023 12:37 AM`, `06.10.2023 12.37`, `05-Oct-18 12:08 PM`, `2023-10-06 오전 12:37`: a date, then a
-clock. Which of the numbers is the month is learned from all dates of a file.
+`10/6/2023 12:37 AM`, `06.10.2023 12.37`, `05-Oct-18 12:08 PM`, `2023-10-06 오전 12:37`: a date,
+then a clock. Which of the numbers is the month is learned from all dates of a file.
 """
 
 import re

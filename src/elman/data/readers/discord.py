@@ -44,6 +44,7 @@ NUMBER = re.compile(r"(?<=.)#\d{4}$")
 SYSTEM_LINE = "a system line"
 MEDIA = "a photo, file, sticker or other media without text"
 CAPTION = "the text kept of a message with a photo, file or other media"
+FORWARDED = "forwarded, so written by somebody else"
 EMBEDDED = "the text taken from the box (embed) that a bot wrote it in"
 
 
@@ -73,7 +74,7 @@ def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
             notes.leave_out(SYSTEM_LINE, where)
             continue
         if record.get("forwardedMessage") is not None:
-            notes.leave_out("forwarded, so written by somebody else", where)
+            notes.leave_out(FORWARDED, where)
             continue
         text = expect(record.get("content"), str, where, "'content'")
         media = any(record.get(key) for key in ("attachments", "stickers"))
@@ -216,4 +217,4 @@ def _time(text: str, day_first: bool, where: str) -> datetime:
         ) from None
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("guild", "channel", "messages"))

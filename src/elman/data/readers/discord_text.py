@@ -2,8 +2,9 @@
 
 Between two lines of 62 `=` stand the names of the guild and the channel; then, for each message,
 `[date] name`, with `(pinned)` behind it where that is so, its text, and blocks that begin with
-`{Attachments}`, `{Embed}`, `{Stickers}` or `{Reactions}`. A blank line stands before each. Dates
-are in the form of some country, or in one that the user chose; names end in `#1234` until 2023.
+`{Attachments}`, `{Embed}`, `{Stickers}`, `{Reactions}` or `{Forwarded Message}`. A blank line
+stands before each. Dates are in the form of some country, or in one that the user chose; names end
+in `#1234` until 2023.
 
 Shape: `PlainTextMessageWriter.cs` of Tyrrrz/DiscordChatExporter, and what it was before 2020:
 `PlainTextChatLogRenderer.cs` and `PlainTextRenderingLogic.cs`.
@@ -17,14 +18,22 @@ from itertools import chain, pairwise
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.dates import Dates
-from elman.data.readers.discord import CAPTION, EMBEDDED, MEDIA, NUMBER, SYSTEM_LINE, SYSTEM_TEXT
+from elman.data.readers.discord import (
+    CAPTION,
+    EMBEDDED,
+    FORWARDED,
+    MEDIA,
+    NUMBER,
+    SYSTEM_LINE,
+    SYSTEM_TEXT,
+)
 from elman.data.readers.reader import Reader
 
 _RULE = "=" * 62
 _BEGINNING = re.compile(rf"\ufeff?\s*{_RULE}\r?\nGuild: +(?P<guild>[^\r\n]*)\r?\nChannel: +")
 _CHANNEL = re.compile(r"Channel: +(.*)")
 _HEADER = re.compile(r"\[(?P<date>[^\[\]]{6,60})\] (?P<name>.+?)(?: \(pinned\))?")
-_BLOCK = re.compile(r"\{(Attachments?|Embed|Stickers|Reactions)\}")
+_BLOCK = re.compile(r"\{(Attachments?|Embed|Stickers|Reactions|Forwarded Message)\}")
 _LINK = re.compile(r"https?://\S+|\S*[\\/]\S*")
 
 
@@ -59,6 +68,9 @@ def _messages(document: Document, notes: Notes) -> Iterator[Message]:
         text = "\n".join(record.text).strip("\n")
         if SYSTEM_TEXT.fullmatch(text):
             notes.leave_out(SYSTEM_LINE, record.where)
+            continue
+        if "Forwarded Message" in record.kinds:
+            notes.leave_out(FORWARDED, record.where)
             continue
         if not text.strip():
             text = _embedded(record)

@@ -50,11 +50,11 @@ _TRANSLATED = "Translated from:"
 _SPOKEN = "Transcription: "
 _SHARED = ("SharePlay Message", "Started sharing location!", "Stopped sharing location!")
 _MEDIA_LINE = re.compile(
-    r"Attachment missing!|Unable to format app message: .+|(?:\w+ )?Sticker from .+: .+"
+    r"(?!.*://)(?:Attachment missing!|Unable to format app message: .+|(?:\w+ )?Sticker from .+: .+"
     r"|(?:~|\.{0,2}/|[A-Z]:\\).*[/\\](?:Attachments|attachments|StickerCache|Backup)[/\\].+"
     r"|attachments/\S.*"
-    r"|(?!.*://)[^/\s]*/(?:[^/\s]+/)+[^/\s]*\.(?:\w{2,5}|pluginPayloadAttachment)"
-    r"|\S+\.(?:heic|jpe?g|png|gif|webp|tiff|mov|mp4|m4v|3gpp?|caf|m4a|mp3|amr|vcf|pdf|vlocation)",
+    r"|[^/\s]*/(?:[^/\s]+/)+[^/\s]*\.(?:\w{2,5}|pluginPayloadAttachment)"
+    r"|\S+\.(?:heic|jpe?g|png|gif|webp|tiff|mov|mp4|m4v|3gpp?|caf|m4a|mp3|amr|vcf|pdf|vlocation))",
     re.IGNORECASE,
 )
 _PLACEHOLDER = "\ufffc"

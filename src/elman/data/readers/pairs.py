@@ -18,7 +18,7 @@ from elman.data.readers.reader import Reader, objects
 from elman.data.readers.rows import (
     PROMPTS,
     field_of,
-    first_object,
+    fields_of,
     joined,
     messages_of,
     prompt_of,
@@ -28,11 +28,9 @@ ANSWERS = ("output", "completion", "response", "answer")
 
 
 def _matches(head: str) -> bool:
-    row = first_object(head)
-    return all(
-        (name := field_of(row, names)) and row[name] in (str, list, type(None))
-        for names in (PROMPTS, ANSWERS)
-    )
+    fields = fields_of(head)
+    names = (field_of(fields, PROMPTS), field_of(fields, ANSWERS))
+    return all(name and not fields[name] <= {dict} for name in names)
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
@@ -50,4 +48,4 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             yield Conversation(joined(prompt, answer), id=id_of(row))
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("prompt", "completion"))

@@ -8,14 +8,13 @@ Shape: "Dataset formats and types" of huggingface/trl; the data sets Anthropic/h
 HuggingFaceH4/ultrafeedback_binarized; LLaMA-Factory's description of its data.
 """
 
-import os.path
 from collections.abc import Iterator
 
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader, objects
-from elman.data.readers.rows import dialogue_of, first_object, joined, messages_of, prompt_of
+from elman.data.readers.rows import dialogue_of, fields_of, joined, messages_of, prompt_of
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
@@ -37,9 +36,14 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
 
 def _parted(chosen: str, rejected: object) -> list[Message]:
     """The prompt with which both texts begin, up to the end of a word, and the chosen answer."""
-    common = os.path.commonprefix([chosen, rejected if isinstance(rejected, str) else ""])
-    end = common.rfind(" ") + 1
+    other = rejected if isinstance(rejected, str) else ""
+    pairs = enumerate(zip(chosen, other, strict=False))
+    same = next(
+        (at for at, (ours, theirs) in pairs if ours != theirs), min(len(chosen), len(other))
+    )
+    end = chosen.rfind(" ", 0, same) + 1
     return [Message("user", chosen[:end].strip()), Message("assistant", chosen[end:].strip())]
 
 
-READER = Reader(lambda head: {"chosen", "rejected"} <= first_object(head).keys(), _read)
+_KEYS = ("chosen", "rejected")
+READER = Reader(lambda head: fields_of(head).keys() >= set(_KEYS), _read, keys=_KEYS)

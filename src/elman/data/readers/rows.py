@@ -1,7 +1,7 @@
 """What the readers of data sets share, whose rows are JSON objects with a prompt and an answer."""
 
-import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -24,55 +24,37 @@ _DIALOGUE = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
 @lru_cache(maxsize=8)
-def first_object(head: str) -> Mapping[str, type]:
-    """The fields of the first object of JSON Lines, or of a JSON list, with the kinds of values.
+def fields_of(head: str) -> Mapping[str, frozenset[type]]:
+    """The fields of the objects that begin JSON Lines or a JSON list, with their values' kinds.
 
     Args:
-        head: the beginning of the text, which may end within the object.
+        head: the beginning of the text, which may end within an object.
     """
-    start = json_start(head)
-    if not start.startswith(("{", "[")):
-        return {}
-    try:
-        found, _ = json.JSONDecoder().raw_decode(start.lstrip("[ \t\r\n"))
-    except (ValueError, RecursionError):
-        return _begun_object(start)
-    if isinstance(found, dict):
-        return {key: type(value) for key, value in found.items()}
-    return _begun_object(start)
-
-
-_KINDS: dict[str, type] = {
-    "start_map": dict,
-    "start_array": list,
-    "string": str,
-    "null": type(None),
-}
-
-
-def _begun_object(start: str) -> Mapping[str, type]:
     import ijson
 
-    kinds: dict[str, type] = {}
-    depth, floor, key = 0, 1, ""
+    kinds: defaultdict[str, set[type]] = defaultdict(set)
+    start = _NOT_FINITE.sub("0", json_start(head))
+    depth, key = 0, ""
+    floor = 2 if start.startswith("[") else 1
     try:
         for event, value in ijson.basic_parse(start.encode(errors="replace"), multiple_values=True):
             if event in ("end_map", "end_array"):
                 depth -= 1
-                if kinds and depth < floor:
-                    break
-                continue
-            if event == "map_key":
+            elif event == "map_key":
                 key = value if depth == floor else key
-                continue
-            if depth == 0 and event == "start_array":
-                floor = 2
-            elif depth == floor and key:
-                kinds.setdefault(key, _KINDS.get(event, float))
-            depth += event in ("start_map", "start_array")
+            else:
+                if depth == floor and key:
+                    kinds[key].add(_KINDS.get(event, float))
+                depth += event in _KINDS and _KINDS[event] in (dict, list)
+            key = key if depth >= floor else ""
     except (ijson.JSONError, ValueError):
         pass  # the head ends here, or it is no JSON: what there was is known
-    return kinds
+    return {key: frozenset(found) for key, found in kinds.items()}
+
+
+_KINDS: dict[str, type] = {"start_map": dict, "start_array": list, "string": str}
+_NOT_FINITE = re.compile(r"\bNaN\b|-?\bInfinity\b")
+"""Numbers that Python writes and JSON does not have."""
 
 
 def field_of(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

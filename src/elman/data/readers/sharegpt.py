@@ -72,4 +72,4 @@ def message_of(message: Any, where: str, notes: Notes) -> Message | None:
     return Message(author, text_of(message.get(text), where, notes))
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("conversations", "from", "value"))

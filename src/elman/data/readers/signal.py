@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import FolderReader, objects
-from elman.data.readers.rows import first_object
+from elman.data.readers.rows import fields_of
 
 _HEADER = re.compile(
     r"\[(?P<date>\d{4}-\d\d-\d\d(?:, \d\d:\d\d| \d\d:\d\d(?::\d\d)?))\] "
@@ -57,8 +57,8 @@ def _matches(head: str) -> bool:
 
 
 def _is_json(head: str) -> bool:
-    fields = first_object(head).keys()
-    return _KEYS <= fields and bool({"quote", "sticker", "reactions", "attachments"} & fields)
+    fields = fields_of(head).keys()
+    return fields >= _KEYS and bool({"quote", "sticker", "reactions", "attachments"} & fields)
 
 
 def _read(documents: Sequence[Document], notes: Notes) -> Iterator[Chat]:
@@ -194,4 +194,4 @@ def _time(text: object, where: str, notes: Notes) -> datetime | None:
         return None
 
 
-READER = FolderReader(_matches, _read)
+READER = FolderReader(_matches, _read, keys=("date", "sender", "body"))
