@@ -91,6 +91,8 @@ class Reading:
 def find_reader(document: Document) -> AnyReader | None:
     """The first reader that knows the document's format, or None."""
     head = document.head()
+    if other_kind(head):
+        return None
     return next((reader for reader in READERS.values() if reader.matches(head)), None)
 
 

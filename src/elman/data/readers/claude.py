@@ -55,7 +55,7 @@ def _branch(records: list[dict[str, Any]], end: str) -> list[dict[str, Any]]:
     Where nothing has the name, the last one ends the branch. All messages are one branch where
     none says what it answers.
     """
-    names = {id_of(record, "uuid"): record for record in records}
+    names = {name: record for record in records if (name := id_of(record, "uuid"))}
     if not any(id_of(record, "parent_message_uuid") in names for record in records):
         return records
     branch: dict[str, dict[str, Any]] = {}

@@ -16,7 +16,7 @@ _SIGNATURES = {
     r"\{\\rtf": "a document in RTF: save it as plain text",
     r"\s*<(?:!doctype html|html|head|body|div)\b": "a web page (HTML): export the chat as JSON or "
     "plain text instead",
-    r"\s*<(?:\?xml|[a-z]+[ >])": "XML: export the chat as JSON, CSV or plain text instead",
+    r"\s*<(?:\?xml|!--)": "XML: export the chat as JSON, CSV or plain text instead",
     r"ARROW1|FEA1": "an Arrow file: save it as Parquet or as JSON Lines",
     r"Rar!|7z\ufffd\ufffd": "an archive: unpack it, and give the folder",
 }
@@ -75,7 +75,9 @@ def _like_json(start: str, readers: Mapping[str, Reader | FolderReader]) -> Like
     }
     best = max(shares, key=lambda name: shares[name])
     if shares[best] < _MIN_SHARE:
-        return Likeness("JSON", f"its objects have the fields {_listed(fields)}; no format has those")
+        return Likeness(
+            "JSON", f"its objects have the fields {_listed(fields)}; no format has those"
+        )
     lacking = [key for key in readers[best].keys if f'"{key}"' not in start]
     if lacking:
         return Likeness(best, f"there is no {' and no '.join(map(repr, lacking))} in it")
@@ -90,7 +92,8 @@ def _why_no_objects(start: str) -> str:
     try:
         json.loads(start)
     except json.JSONDecodeError as error:
-        if error.pos < len(start.rstrip()) - 1:
+        cut = error.msg.startswith("Unterminated") or error.pos >= len(start.rstrip()) - 1
+        if not cut:
             return f"it is broken: {error.msg} in line {error.lineno}, column {error.colno}"
     except (ValueError, RecursionError):
         pass

@@ -41,7 +41,8 @@ def fields_of(head: str) -> Mapping[str, frozenset[type]]:
             if event in ("end_map", "end_array"):
                 depth -= 1
             elif event == "map_key":
-                key = value if depth == floor else key
+                if depth == floor:
+                    key, _ = value, kinds[value]  # known even where the head ends within its value
             else:
                 if depth == floor and key:
                     kinds[key].add(_KINDS.get(event, float))
