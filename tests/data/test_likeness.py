@@ -1,5 +1,6 @@
 """A file of no known format: what it looks like most, and what is missing for that."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def test_where_nothing_is_known_all_formats_are_named(tmp_path: Path) -> None:
     assert KNOWN in str(error.value)
 
 
+@cache
 def golden_json() -> dict[str, list[str]]:
     """What JSON files of every reader look like at their beginning."""
     heads: dict[str, list[str]] = {}

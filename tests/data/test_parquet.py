@@ -35,7 +35,7 @@ def written(rows: list[dict[str, Any]], **how: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("row", "format"),
+    ("row", "name"),
     [
         ({"messages": SAID, "picture": b"\x89PNG"}, "messages"),
         ({"conversations": [{"from": m["role"], "value": m["content"]} for m in SAID]}, "sharegpt"),
@@ -49,12 +49,12 @@ def written(rows: list[dict[str, Any]], **how: Any) -> bytes:
     ],
 )
 def test_columns_are_known_as_the_json_readers_know_them(
-    tmp_path: Path, row: dict[str, Any], format: str
+    tmp_path: Path, row: dict[str, Any], name: str
 ) -> None:
     (tmp_path / "talk").write_bytes(written([row] * 3, row_group_size=2))
     notes = Notes()
     conversations = list(read(documents(tmp_path / "talk"), notes))
-    assert list(notes.formats) == [format]
+    assert list(notes.formats) == [name]
     assert [[m.text for m in each.messages] for each in conversations] == [
         ["Grüße 🙂", "Hello"]
     ] * 3

@@ -202,5 +202,5 @@ DEEP = "[" * 50_000 + "]" * 50_000
 )
 def test_what_is_nested_deeply_is_one_sentence(tmp_path: Path, row: str) -> None:
     (tmp_path / "talk").write_text(row % DEEP)
-    with pytest.raises(ElmanError, match="^talk: [^\n]*$"):
+    with pytest.raises(ElmanError, match=r"\Atalk: .*\Z"):
         list(read([Document("talk", tmp_path / "talk")]))

@@ -48,7 +48,8 @@ _EXTRAS = "quotes and reactions taken out"
 def _matches(head: str) -> bool:
     if _is_json(head):
         return True
-    first = head.removeprefix("\ufeff").lstrip().partition("\n")[0].rstrip("\r")
+    head = head.removeprefix("\ufeff").lstrip()
+    first = head.partition("\n")[0].rstrip("\r")
     return (
         _HEADER.fullmatch(first) is not None
         and _LEFT_TO_RIGHT not in head
@@ -150,9 +151,10 @@ def _parted(lines: list[str]) -> tuple[str, tuple[bool, bool]]:
 
 def _last_extra(text: str) -> int | None:
     """Where the reactions, the sticker or the link begin with which a text ends."""
-    for opening, closing in (_REACTIONS, _STICKER):
+    for (opening, closing), within in ((_REACTIONS, ": "), (_STICKER, "")):
         start = text.rfind(opening)
-        if start >= 0 and text.endswith(closing) and "\n" not in text[start:]:
+        extra = text[start:] if start >= 0 and text.endswith(closing) else "\n"
+        if within in extra and "\n" not in extra:
             return start
     start = text.rfind("[", 0, max(text.rfind("](."), 0))
     start -= start > 0 and text[start - 1] == "!"
