@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings

@@ -73,26 +73,24 @@ def test_what_holds_no_text_says_what_to_do(tmp_path: Path, data: bytes, problem
     assert "\n" not in str(error.value)
 
 
-def test_in_a_folder_each_kind_is_counted_and_the_first_says_what_is_missing(
-    tmp_path: Path,
-) -> None:
+def test_in_a_folder_each_kind_is_counted(tmp_path: Path) -> None:
     (tmp_path / "a").write_text('{"prompt": "Hi"}')
     (tmp_path / "b").write_text('{"prompt": "Hey"}')
     (tmp_path / "talk").write_text("A: Hi\nB: Hello\n")
     notes = Notes()
     assert len(list(read(documents(tmp_path), notes))) == 1
-    [(reason, count)] = notes.files.items()
-    assert (reason, count) == ("of no known format, most like pairs", 2)
-    assert notes.first[reason] == f"{tmp_path}/a: there is no 'completion' in it"
+    assert notes.files == {"of no known format, most like pairs": 2}
+    assert list(notes.first.values()) == [f"{tmp_path}/a"]
 
 
-def test_where_nothing_is_known_all_formats_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("What a day")
-    (tmp_path / "b").write_text("What a night")
+def test_where_nothing_is_known_the_first_file_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"%PDF-1.4")
+    (tmp_path / "b").write_text('{"prompt": "Hi"}')
+    (tmp_path / "c").write_text("What a night")
     with pytest.raises(ElmanError) as error:
         list(read(documents(tmp_path)))
-    assert "2 files left out: of no known format, most like plain text" in str(error.value)
-    assert KNOWN in str(error.value)
+    assert "1 file left out: of no known format, most like plain text" in str(error.value)
+    assert str(error.value).endswith(f"; {tmp_path}/b: there is no 'completion' in it; {KNOWN}")
 
 
 @cache

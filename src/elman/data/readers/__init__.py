@@ -141,12 +141,17 @@ def read(
             f"{place}: no conversation with an answer in it"
             + (f": {who}; a bot learns from at least two people" if one_sided else "")
             + (f" ({'; '.join(notes.lines())})" if notes.lines() else "")
-            + (f"; {KNOWN}" if not notes.formats and _any_unknown(notes) else "")
+            + ("" if notes.formats else _what_is_missing(documents))
         )
 
 
-def _any_unknown(notes: Notes) -> bool:
-    return any(reason.startswith(UNKNOWN) for reason in notes.files)
+def _what_is_missing(documents: list[Document]) -> str:
+    """What the first file of no known format lacks, and what formats there are."""
+    for document in documents:
+        _, missing = _why_unknown(document)
+        if missing:
+            return f"; {document.name}: {missing}; {KNOWN}"
+    return ""
 
 
 def _under_digest(conversation: Conversation) -> Conversation:
@@ -198,8 +203,7 @@ def _sorted_out(documents: list[Document], notes: Notes) -> list[Group]:
             if len(documents) == 1:
                 hint = f": {missing}; {KNOWN}" if missing else ""
                 raise ElmanError(f"{document.name}: {problem}{hint}")
-            where = f"{document.name}: {missing}" if missing else document.name
-            notes.leave_out_file(problem, where)
+            notes.leave_out_file(problem, document.name)
             continue
         name = next(name for name, each in READERS.items() if each is reader)
         notes.formats[name] += 1

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
+from io import BytesIO
 from typing import Any
 
 from elman.data.conversation import SYSTEM, Message
@@ -34,10 +35,13 @@ def fields_of(head: str) -> Mapping[str, frozenset[type]]:
 
     kinds: defaultdict[str, set[type]] = defaultdict(set)
     start = _NOT_FINITE.sub("0", json_start(head))
+    stream = BytesIO(start.encode(errors="replace"))
     depth, key = 0, ""
     floor = 2 if start.startswith("[") else 1
     try:
-        for event, value in ijson.basic_parse(start.encode(errors="replace"), multiple_values=True):
+        for event, value in ijson.basic_parse(
+            stream, multiple_values=True, use_float=True, buf_size=_PIECE_BYTES
+        ):
             if event in ("end_map", "end_array"):
                 depth -= 1
             elif event == "map_key":
@@ -53,6 +57,8 @@ def fields_of(head: str) -> Mapping[str, frozenset[type]]:
     return {key: frozenset(found) for key, found in kinds.items()}
 
 
+_PIECE_BYTES = 1024
+"""What is parsed at once: of a piece with a mistake in it nothing may be known."""
 _KINDS: dict[str, type] = {"start_map": dict, "start_array": list, "string": str}
 _NOT_FINITE = re.compile(r"\bNaN\b|-?\bInfinity\b")
 """Numbers that Python writes and JSON does not have."""
