@@ -24,7 +24,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         path.write_text(json.dumps([{"uuid": "c", "name": "Tea", "chat_messages": said, **more}]))
         document, notes = Document("talk", path), Notes()
         assert find_reader(document) is READERS["claude"]
-        return list(READER.read(document, notes)), notes  # type: ignore[arg-type]
+        return list(READER.read(document, notes)), notes
 
     return load
 

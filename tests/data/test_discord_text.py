@@ -24,7 +24,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         path.write_bytes((start + text).encode())
         document, notes = Document("talk", path), Notes()
         assert find_reader(document) is READERS["discord-text"]
-        [chat] = READER.read(document, notes)  # type: ignore[arg-type]
+        [chat] = READER.read(document, notes)
         assert isinstance(chat, Chat)
         assert chat.id == "Tea/kitchen"
         return list(chat.messages), notes
@@ -75,6 +75,10 @@ def test_old_and_new_headings(load: Load, newline: str) -> None:
         ("Joined the server.\n\n", None, 1, 0),
         ("[joke] hello\n\n[edit] bye\n\n", "[joke] hello\n\n[edit] bye", 0, 0),
         ("a {Embed} b\n\n", "a {Embed} b", 0, 0),
+        ("Hi\nhttps://cdn.discordapp.com/attachments/1/2/a.png\n\n", "Hi", 0, 1),
+        ("https://cdn.discordapp.com/attachments/1/2/a.png\n\n", None, 1, 0),
+        ("https://tea.example/a.png\n\n", "https://tea.example/a.png", 0, 0),
+        ("Hi\n\nbo [1/2/2023 13:00]\n\n", "Hi\n\nbo [1/2/2023 13:00]", 0, 0),
         (f"{RULE}\nHi\n\n", f"{RULE}\nHi", 0, 0),
     ],
 )
@@ -87,6 +91,14 @@ def test_what_stands_below_a_name(
     ]
     assert (notes.left_out.total(), notes.changed.total()) == (left_out, changed)
     assert all(where == "talk: line 6" for where in notes.first.values())
+
+
+def test_at_first_the_name_stood_before_the_date(load: Load) -> None:
+    found, notes = load(
+        "mira#0001 [5-Oct-17 12:08 PM]\nHi\nthere\n\nbo#1 #0002 [5-Oct-17 12:09 PM]\nyes\n"
+    )
+    assert [(m.author, m.text) for m in found] == [("mira", "Hi\nthere"), ("bo#1", "yes")]
+    assert not notes.lines()
 
 
 def test_numbers_of_accounts_are_left_where_they_tell_something(load: Load) -> None:

@@ -22,7 +22,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         path.write_bytes(text.encode())
         document, notes = Document("talk.txt", path), Notes()
         assert find_reader(document) is READERS["imessage"]
-        [chat] = READER.read(document, notes)  # type: ignore[arg-type]
+        [chat] = READER.read(document, notes)
         assert isinstance(chat, Chat)
         assert chat.id == "talk"
         return list(chat.messages), notes

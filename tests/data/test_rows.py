@@ -1,5 +1,6 @@
 """Data sets whose rows are a prompt and an answer: `pairs` and `preference`."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,7 @@ REJECTED = "an answer that was not preferred"
         ({"prompt": "Hi", "response": "Hello", "label": True}, HI),
         ({"question": "Hi", "answer": "Hello"}, HI),
         ({"input": "Hi", "output": "Hello"}, HI),
+        ({"user": "Hi", "assistant": "Hello"}, HI),
         ({"query": "Hi", "prompt": None, "response": "Hello"}, HI),
         ({"prompt": [user("Hi")], "completion": [bot("Hello")]}, HI),
         ({"prompt": [user("Hi")], "completion": "Hello"}, HI),
@@ -140,9 +142,36 @@ def test_an_odd_row_is_left_out_with_its_place(
     assert notes.first[told] in ("talk", f"talk: line {1 if first else 2}")
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_of_pairs(tmp_path: Path, delimiter: str) -> None:
+    rows = [
+        ["id", "Question", "Answer"],
+        ["a", "Hi", "Hello"],
+        ["b", "Tea\n?", 'Yes, "please"; now'],
+    ]
+    with (tmp_path / "talk").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter).writerows([*rows, ["c"], [], ["d", "Cake?", ""]])
+    notes = Notes()
+    found = list(read([Document("talk", tmp_path / "talk")], notes))
+    assert [[m.text for m in each.messages] for each in found] == [row[1:] for row in rows[1:]]
+    assert [each.id for each in found] == ["a", "b"]
+    assert notes.formats == {"pairs": 1}
+    assert notes.first["a row that does not have 3 fields"] == "talk: line 5"
+    assert notes.left_out.total() == 3
+
+
+def test_a_quotation_mark_that_is_never_closed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "talk").write_text('prompt,completion\nHi,Hello\nHi,"' + "x\n" * 600_000)
+    with pytest.raises(ElmanError, match=r"talk: line 3: .*quotation mark"):
+        list(read([Document("talk", tmp_path / "talk")]))
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "prompt\nHi\n",
+        "author,text,prompt,completion\n",
+        "prompt completion\n",
         '{"input": {"a": 1}, "output": {}}',
         '{"text": "Hi"}',
         '{"a": {"prompt": "Hi", "completion": "Hello"}}',

@@ -38,7 +38,7 @@ def markdown(*said: tuple[str, str]) -> str:
 
 
 def row(body: Any = "Hi", sender: Any = "Mira", **more: Any) -> str:
-    beside = {"quote": "", "sticker": None, "reactions": [], "attachments": []}
+    beside: dict[str, Any] = {"quote": "", "sticker": None, "reactions": [], "attachments": []}
     return json.dumps(
         {"date": "2021-03-01T10:00:00", "sender": sender, "body": body} | beside | more
     )

@@ -7,7 +7,8 @@ stands before each. Dates are in the form of some country, or in one that the us
 in `#1234` until 2023.
 
 Shape: `PlainTextMessageWriter.cs` of Tyrrrz/DiscordChatExporter, and what it was before 2020:
-`PlainTextChatLogRenderer.cs` and `PlainTextRenderingLogic.cs`.
+`PlainTextChatLogRenderer.cs`, `PlainTextRenderingLogic.cs` and `PlainText/Template.txt`, where the
+first form of all had the name before the date, and files stood in lines below the text.
 """
 
 import re
@@ -32,8 +33,12 @@ from elman.data.readers.reader import Reader
 _RULE = "=" * 62
 _BEGINNING = re.compile(rf"\ufeff?\s*{_RULE}\r?\nGuild: +(?P<guild>[^\r\n]*)\r?\nChannel: +")
 _CHANNEL = re.compile(r"Channel: +(.*)")
-_HEADER = re.compile(r"\[(?P<date>[^\[\]]{6,60})\] (?P<name>.+?)(?: \(pinned\))?")
+_HEADER = re.compile(
+    r"\[(?P<date>[^\[\]]{6,60})\] (?P<name>.+?)(?: \(pinned\))?"
+    r"|(?P<old_name>.+#\d{4}) \[(?P<old_date>[^\[\]]{6,60})\]"
+)
 _BLOCK = re.compile(r"\{(Attachments?|Embed|Stickers|Reactions|Forwarded Message)\}")
+_FILE = re.compile(r"https?://(?:cdn|media)\.discordapp\.(?:com|net)/attachments/\S+")
 _LINK = re.compile(r"https?://\S+|\S*[\\/]\S*")
 
 
@@ -51,6 +56,13 @@ class _Record:
     def kinds(self) -> set[str]:
         return {kind for kind, _ in self.blocks}
 
+    def set_files_apart(self) -> None:
+        """Until 2018, links to files stood right below the text."""
+        while self.text and (not self.text[-1].strip() or _FILE.fullmatch(self.text[-1])):
+            line = self.text.pop()
+            if line.strip():
+                self.blocks.append(("Attachments", [line]))
+
 
 def _read(document: Document, notes: Notes) -> Iterator[Chat]:
     head = _BEGINNING.match(document.head())
@@ -61,10 +73,11 @@ def _read(document: Document, notes: Notes) -> Iterator[Chat]:
 
 def _messages(document: Document, notes: Notes) -> Iterator[Message]:
     dates = Dates(
-        found["date"] for _, line in document.lines() if (found := _HEADER.fullmatch(line))
+        header[0] for _, line in document.lines() if (header := _header(line)) is not None
     )
     people: dict[str, str] = {}
     for record in _records(document, notes):
+        record.set_files_apart()
         text = "\n".join(record.text).strip("\n")
         if SYSTEM_TEXT.fullmatch(text):
             notes.leave_out(SYSTEM_LINE, record.where)
@@ -81,7 +94,7 @@ def _messages(document: Document, notes: Notes) -> Iterator[Message]:
             notes.change(EMBEDDED, record.where)
         elif record.kinds - {"Embed", "Reactions"}:
             notes.change(CAPTION, record.where)
-        name = NUMBER.sub("", record.name)
+        name = NUMBER.sub("", record.name).rstrip()
         if people.setdefault(name, record.name) != record.name:
             name = record.name
         time = dates.time(record.date)
@@ -95,9 +108,15 @@ def _embedded(record: _Record) -> str:
     return "\n".join(line for line in lines if line.strip() and not _LINK.fullmatch(line))
 
 
-def _is_date(text: str) -> bool:
-    """Whether it may be a date and a clock, in whatever form the user chose."""
-    return len(re.findall(r"\d+", text)) > 3 or re.fullmatch(r"\d{9,10}", text) is not None
+def _header(line: str) -> tuple[str, str] | None:
+    """The date and the name, where a line may begin a message."""
+    found = _HEADER.fullmatch(line)
+    if found is None:
+        return None
+    date, name = found["date"] or found["old_date"], found["name"] or found["old_name"]
+    # A date and a clock, in whatever form the user chose, have four numbers; Unix time has one.
+    dated = len(re.findall(r"\d+", date)) > 3 or re.fullmatch(r"\d{9,10}", date)
+    return (date, name.strip()) if dated else None
 
 
 def _records(document: Document, notes: Notes) -> Iterator[_Record]:
@@ -112,10 +131,10 @@ def _records(document: Document, notes: Notes) -> Iterator[_Record]:
             banner.append(where)
         elif line == _RULE and below.startswith(("Guild:", "Exported ")):
             banner = []
-        elif after_blank and (found := _HEADER.fullmatch(line)) and _is_date(found["date"]):
+        elif after_blank and (header := _header(line)):
             if record:
                 yield record
-            record, after_blank = _Record(where, found["date"], found["name"].strip()), False
+            record, after_blank = _Record(where, *header), False
         elif record is None:
             if line.strip():
                 notes.leave_out("no date and name before them", where)

@@ -13,7 +13,7 @@ from elman.data.readers.reader import json_start
 from elman.data.readers.sharegpt import message_of
 from elman.errors import ElmanError
 
-PROMPTS = ("instruction", "prompt", "question", "query", "input")
+PROMPTS = ("instruction", "prompt", "question", "query", "input", "user", "human")
 """Fields that hold what is asked; where several do, the first is taken."""
 _CONTEXTS = ("input", "context")
 _SYSTEMS = ("system", "system_prompt")
