@@ -24,7 +24,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         path.write_text(json.dumps([{"uuid": "c", "name": "Tea", "chat_messages": said, **more}]))
         document, notes = Document("talk", path), Notes()
         assert find_reader(document) is READERS["claude"]
-        return list(READER.read(document, notes)), notes
+        found = READER.read(document, notes)
+        return [each for each in found if isinstance(each, Conversation)], notes
 
     return load
 

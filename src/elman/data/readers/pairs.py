@@ -53,7 +53,7 @@ def _header(head: str) -> tuple[str, list[str]]:
     return delimiter, headers[delimiter]
 
 
-def _rows(document: Document, notes: Notes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(document: Document, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows, each with its place."""
     head = document.head()
     if json_start(head).startswith(("{", "[")):
