@@ -148,6 +148,13 @@ def test_stray_lines_before_the_first_message_are_counted(tmp_path: Path) -> Non
     assert notes.left_out == {"no date before them": 1}
 
 
+def test_any_number_of_files_may_end_a_message(load: Load) -> None:
+    files = "[a](./media/a)  " * 50_000
+    found, notes = load(f"[2021-03-01 10:00:00] Me: Hi {files}\n")
+    assert [m.text for m in found] == ["Hi"]
+    assert notes.changed.total() == 1
+
+
 def test_a_chat_that_is_there_twice_is_read_once(tmp_path: Path) -> None:
     first = ("Mira", "Hi")
     files = {

@@ -140,25 +140,31 @@ def _parted(lines: list[str]) -> tuple[str, tuple[bool, bool]]:
     """The text of a message, and whether there were media, and quotes or reactions, beside it."""
     text, extras = _unquoted(lines)
     media = False
-    while (start := _last_extra(text)) is not None:
+    end = len(text)
+    while (start := _last_extra(text, end)) is not None:
         if text.startswith(_REACTIONS[0], start):
             extras = True
         else:
             media = True
-        text = text[:start].strip()
-    return text, (media, extras)
+        end = start
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end], (media, extras)
 
 
-def _last_extra(text: str) -> int | None:
-    """Where the reactions, the sticker or the link begin with which a text ends."""
+def _last_extra(text: str, end: int) -> int | None:
+    """Where the reactions, the sticker or the link begin with which a text up to `end` ends."""
     for (opening, closing), within in ((_REACTIONS, ": "), (_STICKER, "")):
-        start = text.rfind(opening)
-        extra = text[start:] if start >= 0 and text.endswith(closing) else "\n"
-        if within in extra and "\n" not in extra:
-            return start
-    start = text.rfind("[", 0, max(text.rfind("](."), 0))
+        if text.endswith(closing, 0, end):
+            start = text.rfind(opening, 0, end)
+            one_line = text.find("\n", max(start, 0), end) < 0
+            if start >= 0 and one_line and text.find(within, start, end) >= 0:
+                return start
+    if not text.endswith(")", 0, end):
+        return None
+    start = text.rfind("[", 0, max(text.rfind("](.", 0, end), 0))
     start -= start > 0 and text[start - 1] == "!"
-    return start if start >= 0 and _LINK.fullmatch(text, start) else None
+    return start if start >= 0 and _LINK.fullmatch(text, start, end) else None
 
 
 def _unquoted(lines: list[str]) -> tuple[str, bool]:
