@@ -38,6 +38,12 @@ GOLDEN = Path(__file__).parent / "golden"
         ("id,a\n1,2\n", "a table", "none for the author (such as 'author') and none for the text"),
         ("Log\n\nAnn: hi\nBob: yo\n", "transcript", "2 of its first 3 lines begin with 'Name: '"),
         ("31/12/2020 hi\n1/1/2021 yo", "an export of a messenger", "2 of its first 2 lines begin"),
+        (
+            "[12:30] <Ann> hi\n[12:31] <Bob> yo",
+            "an export of a messenger",
+            "2 of its first 2 lines",
+        ),
+        ("[build]\nname = 1", "plain text", "no line in it says who speaks"),
         ("What a day", "plain text", "no line in it says who speaks"),
         ("Hello, my friend\nI am fine", "plain text", "no line in it says who speaks"),
     ],

@@ -20,6 +20,10 @@ _SIGNATURES = {
     r"ARROW1|FEA1": "an Arrow file: save it as Parquet or as JSON Lines",
     r"Rar!|7z\ufffd\ufffd": "an archive: unpack it, and give the folder",
 }
+_JSON = re.compile(
+    r"""[\[{]\s*(?:\Z|[\[{\]}"']|-?\d+(?:\.\d+)?\s*(?:[,\]]|\Z)|(?:true|false|null)\b)"""
+)
+"""Also with single quotes, as Python writes dictionaries."""
 _MAX_SHOWN = 8
 _MAX_CHARACTERS = 60
 _DATED = re.compile(
@@ -52,7 +56,7 @@ def likeness_of(head: str, readers: Mapping[str, Reader | FolderReader]) -> Like
         readers: by their names.
     """
     start = json_start(head)
-    if start.startswith(("{", "[")):
+    if _JSON.match(start):
         return _like_json(start, readers)
     if (columns := table.columns_without_role(head)) is not None:
         names, missing = columns
