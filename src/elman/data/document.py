@@ -27,6 +27,8 @@ compressed to a tenth, machine-made JSON to a fiftieth."""
 
 UTF8 = ("utf-8", "utf-8-sig")
 GZIP = b"\x1f\x8b"
+PARQUET = (b"PAR1", b"PARE")
+"""How such files begin; the second kind is encrypted."""
 
 T = TypeVar("T")
 
@@ -239,6 +241,14 @@ class Document:
             ) from None
 
     def _bytes(self) -> io.BufferedReader:
+        stream = self._unpacked_bytes()
+        if self._checked(stream.peek, 4)[:4] not in PARQUET:
+            return stream
+        from elman.data.parquet import rows_as_json_lines
+
+        return self._checked(rows_as_json_lines, stream, self.name)
+
+    def _unpacked_bytes(self) -> io.BufferedReader:
         if self.member is not None:
             stream = self._member(*self.member)
             if self._checked(stream.peek, 2)[:2] == GZIP:
@@ -268,7 +278,7 @@ class Document:
                 "folder"
             ) from None
 
-    def _checked(self, read: Callable[..., T], *args: int) -> T:
+    def _checked(self, read: Callable[..., T], *args: Any) -> T:
         try:
             return read(*args)
         except (EOFError, zlib.error, lzma.LZMAError, OSError, zipfile.BadZipFile) as error:

@@ -13,10 +13,16 @@ from elman.data.pauses import DEFAULT_GAP, ENOUGH, Gaps, cut
 from elman.data.readers import (
     chatgpt,
     chitchat,
+    claude,
     discord,
+    discord_text,
+    imessage,
     messages,
     messenger,
+    pairs,
+    preference,
     sharegpt,
+    signal,
     slack,
     table,
     telegram,
@@ -24,6 +30,7 @@ from elman.data.readers import (
     turns,
     whatsapp,
 )
+from elman.data.readers.likeness import likeness_of, other_kind
 from elman.data.readers.reader import FolderReader, Reader
 from elman.data.source import OFFICE
 from elman.errors import ElmanError
@@ -34,12 +41,18 @@ READERS: dict[str, AnyReader] = {
     "chitchat": chitchat.READER,
     "telegram": telegram.READER,
     "discord": discord.READER,
+    "discord-text": discord_text.READER,
     "slack": slack.READER,
     "messenger": messenger.READER,
     "chatgpt": chatgpt.READER,
+    "claude": claude.READER,
     "sharegpt": sharegpt.READER,
+    "preference": preference.READER,
     "messages": messages.READER,
     "turns": turns.READER,
+    "pairs": pairs.READER,
+    "signal": signal.READER,
+    "imessage": imessage.READER,
     "whatsapp": whatsapp.READER,
     "csv": table.READER,
     "transcript": transcript.READER,
@@ -78,6 +91,8 @@ class Reading:
 def find_reader(document: Document) -> AnyReader | None:
     """The first reader that knows the document's format, or None."""
     head = document.head()
+    if other_kind(head):
+        return None
     return next((reader for reader in READERS.values() if reader.matches(head)), None)
 
 
@@ -126,8 +141,17 @@ def read(
             f"{place}: no conversation with an answer in it"
             + (f": {who}; a bot learns from at least two people" if one_sided else "")
             + (f" ({'; '.join(notes.lines())})" if notes.lines() else "")
-            + (f"; {KNOWN}" if UNKNOWN in notes.files and not notes.formats else "")
+            + ("" if notes.formats else _what_is_missing(documents))
         )
+
+
+def _what_is_missing(documents: list[Document]) -> str:
+    """What the first file of no known format lacks, and what formats there are."""
+    for document in documents:
+        _, missing = _why_unknown(document)
+        if missing:
+            return f"; {document.name}: {missing}; {KNOWN}"
+    return ""
 
 
 def _under_digest(conversation: Conversation) -> Conversation:
@@ -175,9 +199,9 @@ def _sorted_out(documents: list[Document], notes: Notes) -> list[Group]:
     for document in documents:
         reader = find_reader(document)
         if reader is None:
-            problem = _why_unknown(document)
+            problem, missing = _why_unknown(document)
             if len(documents) == 1:
-                hint = f"; {KNOWN}" if problem == UNKNOWN else ""
+                hint = f": {missing}; {KNOWN}" if missing else ""
                 raise ElmanError(f"{document.name}: {problem}{hint}")
             notes.leave_out_file(problem, document.name)
             continue
@@ -199,19 +223,23 @@ def _read_group(
     return reader.read(group[0], notes)
 
 
-def _why_unknown(document: Document) -> str:
+def _why_unknown(document: Document) -> tuple[str, str]:
+    """Why nothing is read in a file: one of a few reasons, and what is missing in this file."""
     head = document.head()
     if not head.strip("\ufeff \t\r\n\0"):
-        return "empty; expected conversations"
+        return "empty; expected conversations", ""
     if head.startswith("PK\x03\x04") and OFFICE in head:
-        return "a document of an office program: save it as CSV or as plain text"
+        return "a document of an office program: save it as CSV or as plain text", ""
     if head.startswith("PK\x03\x04"):
-        return "an archive within an archive: unpack it first"
+        return "an archive within an archive: unpack it first", ""
     if head.strip("\ufeff \t\r\n") == "[]":
-        return "an empty list"
+        return "an empty list", ""
+    if kind := other_kind(head):
+        return kind, ""
     if "\0" in head:
-        return "not text"
-    return UNKNOWN
+        return "not text", ""
+    likeness = likeness_of(head, READERS)
+    return f"{UNKNOWN}, most like {likeness.kind}", likeness.missing
 
 
 def dropped(author: str) -> str:

@@ -151,4 +151,4 @@ def _time(seconds: Any, where: str) -> datetime | None:
         raise ElmanError(problem) from None
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("mapping", "message", "children"))

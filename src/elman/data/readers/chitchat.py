@@ -43,4 +43,4 @@ def _message(item: dict[str, Any], where: str) -> Message:
         raise ElmanError(f"{where}: expected 'timestamp' to be a time, got {time}") from None
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("messages", "sender", "timestamp"))

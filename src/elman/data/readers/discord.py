@@ -32,18 +32,20 @@ _CSV = re.compile(
 # The exporter gives names to the first types of Discord's documentation, and numbers to the rest:
 # 20 and 23 are answers to commands.
 _SAID = {"Default", "Reply", "20", "23"}
-_SYSTEM_TEXT = re.compile(
+SYSTEM_TEXT = re.compile(
     r"Pinned a message\.|Joined the server\.|Started a thread\.|Left the group\."
     r"|(?:Added|Removed) a recipient\.|Added .+ to the group\.|Removed .+ from the group\."
     r"|Started a call that lasted [\d,]+ minutes\.|Changed the channel (?:icon\.|name\.|name: .+)"
 )
 
-_NUMBER = re.compile(r"(?<=.)#\d{4}$")
+NUMBER = re.compile(r"(?<=.)#\d{4}$")
 """What told accounts of one name apart, until 2023."""
 
-_SYSTEM_LINE = "a system line"
-_MEDIA = "a photo, file, sticker or other media without text"
-_CAPTION = "the text kept of a message with a photo, file or other media"
+SYSTEM_LINE = "a system line"
+MEDIA = "a photo, file, sticker or other media without text"
+CAPTION = "the text kept of a message with a photo, file or other media"
+FORWARDED = "forwarded, so written by somebody else"
+EMBEDDED = "the text taken from the box (embed) that a bot wrote it in"
 
 
 def _matches(head: str) -> bool:
@@ -69,10 +71,10 @@ def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
     for where, _, record in items(document, "messages.item"):
         record = expect(record, dict, where, "each message")
         if expect(record.get("type"), str, where, "'type'") not in _SAID:
-            notes.leave_out(_SYSTEM_LINE, where)
+            notes.leave_out(SYSTEM_LINE, where)
             continue
         if record.get("forwardedMessage") is not None:
-            notes.leave_out("forwarded, so written by somebody else", where)
+            notes.leave_out(FORWARDED, where)
             continue
         text = expect(record.get("content"), str, where, "'content'")
         media = any(record.get(key) for key in ("attachments", "stickers"))
@@ -80,11 +82,11 @@ def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
             text = _embedded(record, where)
             if not text.strip():
                 other = media or record.get("embeds")
-                notes.leave_out(_MEDIA if other else "without text", where)
+                notes.leave_out(MEDIA if other else "without text", where)
                 continue
-            notes.change("the text taken from the box (embed) that a bot wrote it in", where)
+            notes.change(EMBEDDED, where)
         elif media:
-            notes.change(_CAPTION, where)
+            notes.change(CAPTION, where)
         time = expect(record.get("timestamp"), str, where, "'timestamp'")
         yield Message(_author(record, where, people), text, _iso(time, where))
 
@@ -127,16 +129,16 @@ def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Mess
     people: dict[str, str] = {}
     for where, row in _rows(document, delimiter):
         text = row["Content"]
-        if _SYSTEM_TEXT.fullmatch(text):
-            notes.leave_out(_SYSTEM_LINE, where)
+        if SYSTEM_TEXT.fullmatch(text):
+            notes.leave_out(SYSTEM_LINE, where)
             continue
         if not text.strip():
-            notes.leave_out(_MEDIA if row["Attachments"] else "without text", where)
+            notes.leave_out(MEDIA if row["Attachments"] else "without text", where)
             continue
         if row["Attachments"]:
-            notes.change(_CAPTION, where)
+            notes.change(CAPTION, where)
         account = row["Author"]
-        name = _NUMBER.sub("", account)
+        name = NUMBER.sub("", account)
         person = row.get("AuthorID", account)
         if people.setdefault(name, person) != person:
             name = account
@@ -215,4 +217,4 @@ def _time(text: str, day_first: bool, where: str) -> datetime:
         ) from None
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("guild", "channel", "messages"))

@@ -77,4 +77,6 @@ def id_of(item: dict[str, Any], key: str = "id") -> str:
     return str(name) if name and isinstance(name, str | int | float) else ""
 
 
-READER = Reader(lambda head: starts_with_object(head, "messages", "role"), _read)
+READER = Reader(
+    lambda head: starts_with_object(head, "messages", "role"), _read, keys=("messages", "role")
+)

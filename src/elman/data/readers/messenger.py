@@ -191,4 +191,6 @@ def _time(item: Any, where: str) -> datetime:
     raise ElmanError(f"{where}: expected its timestamp to be a time in milliseconds")
 
 
-READER = FolderReader(_matches, _read)
+READER = FolderReader(
+    _matches, _read, keys=("participants", "messages", "sender_name", "timestamp_ms")
+)

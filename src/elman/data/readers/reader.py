@@ -20,10 +20,12 @@ class Reader:
         read: its conversations and chats, in order; tells the notes what it leaves out, so that
             every message of the document is either yielded or counted. A chat's messages are read
             before the next one is asked for, or not at all. Chats come before conversations.
+        keys: names that its JSON has, by which a file that is almost of this format is known.
     """
 
     matches: Callable[[str], bool]
     read: Callable[[Document, Notes], Iterator[Conversation | Chat]]
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class FolderReader:
     Args:
         matches: whether a document that begins so is one of them.
         read: as a `Reader`'s, of all of them at once, in the order of their names.
+        keys: as a `Reader`'s.
     """
 
     matches: Callable[[str], bool]
     read: Callable[[Sequence[Document], Notes], Iterator[Conversation | Chat]]
+    keys: tuple[str, ...] = ()
 
 
 def json_start(head: str) -> str:

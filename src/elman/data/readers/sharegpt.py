@@ -55,12 +55,12 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             said = [*said, item["chosen"]]
         if item.get("rejected") is not None:
             notes.leave_out("an answer that was not preferred", where)
-        found = (_message(message, where, notes) for message in said)
+        found = (message_of(message, where, notes) for message in said)
         messages = tuple(message for message in found if message is not None)
         yield Conversation(messages, id=id_of(item))
 
 
-def _message(message: Any, where: str, notes: Notes) -> Message | None:
+def message_of(message: Any, where: str, notes: Notes) -> Message | None:
     message = expect(message, dict, where, "each message")
     author, text = ("from", "value") if "from" in message else ("role", "content")
     name = expect(message.get(author), str, where, repr(author))
@@ -72,4 +72,4 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
     return Message(author, text_of(message.get(text), where, notes))
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("conversations", "from", "value"))

@@ -297,4 +297,6 @@ def _time(record: dict[str, Any], where: str) -> datetime:
         ) from None
 
 
-READER = FolderReader(lambda head: _kind(head) is not None, _read)
+READER = FolderReader(
+    lambda head: _kind(head) is not None, _read, keys=("type", "user", "ts", "text")
+)

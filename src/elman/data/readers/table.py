@@ -79,7 +79,7 @@ def _columns_of(header: str, delimiter: str) -> _Columns | None:
         row = next(csv.reader([header], delimiter=delimiter, skipinitialspace=spaced, strict=True))
     except (csv.Error, StopIteration):
         return None
-    names = [re.sub(r"[\s_-]", "", name).casefold() for name in row]
+    names = [_normal(name) for name in row]
 
     def column(wanted: list[str]) -> int | None:
         return next((names.index(name) for name in wanted if name in names), None)
@@ -105,6 +105,23 @@ def _columns_of(header: str, delimiter: str) -> _Columns | None:
         delimiter=delimiter,
         spaced=spaced,
     )
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def columns_without_role(head: str) -> tuple[list[str], list[str]] | None:
+    """The columns of a table that cannot be read, and for what there is none; None: no table."""
+    lines = [line for line in re.split(r"\r\n?|\n", head.removeprefix("\ufeff")) if line.strip()]
+    for delimiter in ",;\t|":
+        count = lines[0].count(delimiter) if lines else 0
+        if count and sum(line.count(delimiter) >= count for line in lines) > len(lines) / 2:
+            names = [name.strip(' "') for name in lines[0].split(delimiter)]
+            has_text = any(_normal(name) in _TEXT for name in names)
+            missing = ["none for the author (such as 'author')"]
+            return names, missing if has_text else [*missing, "none for the text (such as 'text')"]
+    return None
 
 
 def _rows(document: Document, columns: _Columns) -> Iterator[tuple[int, list[str]]]:

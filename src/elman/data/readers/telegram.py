@@ -178,4 +178,4 @@ class _Escapes:
         return data
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, keys=("name", "type", "id", "messages"))

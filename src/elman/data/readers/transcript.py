@@ -18,7 +18,12 @@ _LINE = re.compile(r"(?P<author>[^\s:{\[][^:]{0,49}):(?:[ \t]+(?P<text>.*))?$")
 def _matches(head: str) -> bool:
     lines = head.removeprefix("\ufeff").splitlines()
     first = next((line for line in lines if line.strip()), "")
-    return _LINE.match(first) is not None
+    return begins_message(first)
+
+
+def begins_message(line: str) -> bool:
+    """Whether a name stands at the beginning of a line."""
+    return _LINE.match(line) is not None
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:

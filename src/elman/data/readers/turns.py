@@ -34,4 +34,6 @@ def _message(turn: Any, where: str) -> Message:
         raise ElmanError(problem) from None
 
 
-READER = Reader(lambda head: starts_with_object(head, "turns", "speaker"), _read)
+READER = Reader(
+    lambda head: starts_with_object(head, "turns", "speaker"), _read, keys=("turns", "speaker")
+)

@@ -1,0 +1,145 @@
+"""Parquet read as text: one line of JSON for each row, so that readers of JSON Lines read it too.
+
+pyarrow (the extra `elman[parquet]`) does the work, a few rows at a time. It does so in a process
+of its own, with little memory: a damaged file can make it abort, and a hostile one could make it
+fill the machine. Columns of bytes, such as pictures, are not read.
+
+Source: the description of the format, apache/parquet-format.
+"""
+
+import importlib.util
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from elman.data.document import BOMB_BYTES, BOMB_RATIO
+from elman.errors import ElmanError
+
+ROWS_AT_ONCE = 64
+PAGE_BUFFER_BYTES = 1 << 16
+"""What is read of a column at once; without it, a whole row group would be."""
+MAX_MEMORY_BYTES = 4 << 30
+"""Of the process that reads, where the system can limit it."""
+
+
+def rows_as_json_lines(packed: io.BufferedReader, name: str) -> io.BufferedReader:
+    """The rows of a Parquet file as a stream of UTF-8 text; closing it closes the file.
+
+    Args:
+        packed: the file. Where it is not a plain file, a temporary copy is made, since Parquet is
+            read from its end.
+        name: what to call the file in messages to people.
+
+    Raises:
+        ElmanError: where pyarrow is missing; from reads, where the file is damaged or a bomb.
+    """
+    with packed:
+        if importlib.util.find_spec("pyarrow") is None:
+            raise ElmanError(
+                f"{name}: a Parquet file, which needs pyarrow: pip install 'elman[parquet]'"
+            )
+        if isinstance(packed.raw, io.FileIO):
+            return io.BufferedReader(_Rows(packed, name), 1 << 16)
+        with tempfile.TemporaryFile(prefix="elman-parquet-") as copy:
+            shutil.copyfileobj(packed, copy)
+            return io.BufferedReader(_Rows(copy, name), 1 << 16)
+
+
+class _Rows(io.RawIOBase):
+    """What another process, running `main`, makes of a file."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        file.seek(0)
+        self._name = name
+        # -P: nothing is imported from the folder that we happen to be in.
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", __name__],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        assert self._process.stdout is not None
+        data = self._process.stdout.read1(len(buffer))  # type: ignore[attr-defined]
+        buffer[: len(data)] = data
+        if not data:
+            self._check_end()
+        return len(data)
+
+    def _check_end(self) -> None:
+        _, problem = self._process.communicate()
+        if self._process.returncode:
+            lines = problem.decode("utf-8", "replace").strip().splitlines()
+            raise ElmanError(
+                f"{self._name}: damaged or hostile Parquet data: "
+                f"{lines[-1].strip()[:200] if lines else 'it cannot be read'}"
+            )
+
+    def close(self) -> None:
+        if not self.closed:
+            self._process.kill()
+            self._process.communicate()
+        super().close()
+
+
+def main() -> None:
+    """Write the rows of the Parquet file that is standard input to standard output."""
+    import pyarrow
+
+    _limit_memory()
+    try:
+        for line in _lines(sys.stdin.buffer):
+            sys.stdout.buffer.write(line)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+        sys.exit(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    from pyarrow import parquet
+
+    max_bytes = max(BOMB_BYTES, BOMB_RATIO * file.seek(0, io.SEEK_END))
+    # Without extension types, nothing in the file chooses which code reads it.
+    rows = parquet.ParquetFile(file, buffer_size=PAGE_BUFFER_BYTES, arrow_extensions_enabled=False)
+    size = _stated_size(rows.metadata)
+    columns = [field.name for field in rows.schema_arrow if "binary" not in str(field.type)]
+    for batch in rows.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
+        if size > max_bytes:
+            break
+        for row in batch.to_pylist():
+            line = json.dumps(row, default=str).encode() + b"\n"
+            size += len(line)
+            yield line
+    if size > max_bytes:
+        raise ValueError(
+            f"it unpacks to more than {max_bytes:,} bytes, {BOMB_RATIO} times what it takes"
+        )
+
+
+def _stated_size(metadata: Any) -> int:
+    """Bytes or values, whichever are more, that all columns unpack to, as the file itself says."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+    return sum(max(chunk.total_uncompressed_size, chunk.num_values) for chunk in chunks)
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    limit = MAX_MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MAX_MEMORY_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
+if __name__ == "__main__":
+    main()

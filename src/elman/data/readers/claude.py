@@ -1,0 +1,115 @@
+"""Claude's data export: `conversations.json`.
+
+`[{"uuid", "name", "chat_messages": [{"uuid", "parent_message_uuid", "sender": "human" or
+"assistant", "text", "content": [{"type": "text", "text"}, ...], "attachments", "files",
+"created_at"}, ...]}, ...]`. Where messages name what they answer, they are a tree, of which the
+branch that ends in the last message is read. Blocks of other types are thoughts and tools.
+
+Shape: Anthropic documents none; as read by osteele/claude-chat-viewer, Sinity/polylogue and
+CherryHQ/cherry-studio (pull request 16164, on branches).
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from elman.data.conversation import Conversation, Message
+from elman.data.document import Document, Notes
+from elman.data.readers.messages import id_of
+from elman.data.readers.reader import Reader, items, json_start
+
+_BEGINNING = re.compile(r"(?:\[\s*)?\{")
+_AUTHORS = {"human": "user", "user": "user", "assistant": "assistant"}
+_SPOKEN = ("text", "voice_note")
+_ODD = "a message that is not as expected"
+_FILES = "a photo, file or other media without text"
+
+
+def _matches(head: str) -> bool:
+    head = json_start(head)
+    return _BEGINNING.match(head) is not None and '"chat_messages"' in head
+
+
+def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
+    path = "item" if json_start(document.head()).startswith("[") else ""
+    for where, _, item in items(document, path):
+        said = item.get("chat_messages") if isinstance(item, dict) else None
+        if not isinstance(said, list):
+            notes.leave_out("a conversation without a list of messages", where)
+            continue
+        records = [record for record in said if isinstance(record, dict)]
+        if len(records) < len(said):
+            notes.leave_out(_ODD, where, len(said) - len(records))
+        branch = _branch(records, id_of(item, "current_leaf_message_uuid"))
+        if len(branch) < len(records):
+            notes.leave_out("on a branch that was not kept", where, len(records) - len(branch))
+        found = (_message(record, where, notes) for record in branch)
+        messages = tuple(message for message in found if message is not None)
+        yield Conversation(messages, id=id_of(item, "uuid") or id_of(item, "name"))
+
+
+def _branch(records: list[dict[str, Any]], end: str) -> list[dict[str, Any]]:
+    """The messages from the first to the one of that name, without those that others replaced.
+
+    Where nothing has the name, the last one ends the branch. All messages are one branch where
+    none says what it answers.
+    """
+    names = {name: record for record in records if (name := id_of(record, "uuid"))}
+    if not any(id_of(record, "parent_message_uuid") in names for record in records):
+        return records
+    branch: dict[str, dict[str, Any]] = {}
+    at: dict[str, Any] | None = names.get(end, records[-1])
+    while at is not None and (name := id_of(at, "uuid")) not in branch:
+        branch[name] = at
+        at = names.get(id_of(at, "parent_message_uuid"))
+    return list(reversed(branch.values()))
+
+
+def _message(record: dict[str, Any], where: str, notes: Notes) -> Message | None:
+    sender = record.get("sender")
+    author = _AUTHORS.get(sender) if isinstance(sender, str) else None
+    if author is None:
+        notes.leave_out(_ODD, where)
+        return None
+    text, others = _text(record)
+    media = any(record.get(key) for key in ("attachments", "files", "files_v2"))
+    if not text.strip():
+        reason = _FILES if media else "thoughts and tools without text" if others else "empty"
+        notes.leave_out(reason, where)
+        return None
+    if others:
+        notes.change("thoughts and uses of tools taken out", where)
+    if media:
+        notes.change("the text kept of a message with a photo, file or other media", where)
+    return Message(author, text, _time(record.get("created_at"), where, notes))
+
+
+def _text(record: dict[str, Any]) -> tuple[str, bool]:
+    """What was written or spoken, and whether there were thoughts or uses of tools beside it.
+
+    `text` has all blocks in one, so it is read only where there are no blocks.
+    """
+    blocks = record.get("content")
+    blocks = [each for each in blocks if isinstance(each, dict)] if isinstance(blocks, list) else []
+    spoken = [block for block in blocks if block.get("type") in _SPOKEN]
+    texts = [block["text"] for block in spoken if isinstance(block.get("text"), str)]
+    others = len(spoken) < len(blocks)
+    whole = record.get("text")
+    if not blocks and isinstance(whole, str):
+        texts = [whole]
+    return "\n".join(text.strip() for text in texts if text.strip()), others
+
+
+def _time(text: Any, where: str, notes: Notes) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        return time if time.tzinfo is None else time.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        notes.change("a time of no known form taken off", where)
+        return None
+
+
+READER = Reader(_matches, _read, keys=("chat_messages", "sender"))

@@ -1,0 +1,205 @@
+r"""Signal as signal-export writes it: `chat.md` and `data.json`, both in a folder for each chat.
+
+The Markdown has `[2021-03-01 10:00:00] Mira: text` for each message (`[2021-03-01, 10:00]` before
+2023), where the text may follow what it answers, in lines that begin with `>`, and may end in
+reactions `(- Mira: 👍 -)`, a sticker `(( 🙂 ))` and links to files. The JSON is one object a line,
+`{"date", "sender", "body", "quote", "sticker", "reactions", "attachments"}`, and later `deleted`,
+`call` and `missed`. Of a chat that is there as both, the JSON is read.
+
+Shape: `models.py`, `create.py` and `main.py` of carderne/signal-export.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import PurePosixPath
+
+from elman.data.conversation import Chat, Message
+from elman.data.document import Document, Notes
+from elman.data.readers.reader import FolderReader, objects
+from elman.data.readers.rows import fields_of
+
+_HEADER = re.compile(
+    r"\[(?P<date>\d{4}-\d\d-\d\d(?:, \d\d:\d\d| \d\d:\d\d(?::\d\d)?))\] "
+    r"(?P<name>[^:]{1,100}?):(?: (?P<text>.*))?"
+)
+# WhatsApp writes dates so as well, in some countries; but nobody is called "Me" there, and no text
+# ends in the two spaces by which Markdown ends a line.
+_OF_SIGNAL = re.compile(r"^\[[^\]\n]+\] (?:(?:Me|No-Sender):|.*  \r?$)", re.M)
+_LEFT_TO_RIGHT = "\u200e"
+
+_REACTIONS = ("(- ", " -)")
+_STICKER = ("(( ", " ))")
+_LINK = re.compile(r"!?\[[^\n]*\]\(\.{1,2}/\S*\)")
+_DELETED = "(This message was deleted)"
+_CALL = re.compile(
+    r"(?:Incoming|Outgoing|Missed)(?: (?:voice|video|group|adhoc))? call(?: \([^()\n]*\))?"
+)
+_KEYS = {"date", "sender", "body"}
+
+_TAKEN_BACK = "deleted by its author"
+_SYSTEM_LINE = "a system line"
+_MEDIA = "a photo, voice message, sticker or other media without text"
+_CAPTION = "the text kept of a message with a photo, file or other media"
+_EXTRAS = "quotes and reactions taken out"
+
+
+def _matches(head: str) -> bool:
+    if _is_json(head):
+        return True
+    head = head.removeprefix("\ufeff").lstrip()
+    first = head.partition("\n")[0].rstrip("\r")
+    return (
+        _HEADER.fullmatch(first) is not None
+        and _LEFT_TO_RIGHT not in head
+        and _OF_SIGNAL.search(head) is not None
+    )
+
+
+def _is_json(head: str) -> bool:
+    fields = fields_of(head).keys()
+    return fields >= _KEYS and bool({"quote", "sticker", "reactions", "attachments"} & fields)
+
+
+def _read(documents: Sequence[Document], notes: Notes) -> Iterator[Chat]:
+    begun: dict[tuple[str, str, str], str] = {}
+    markdown = []
+    for document in documents:
+        if not _is_json(document.head()):
+            markdown.append(document)
+            continue
+        begun[document.folder, *_beginning(document)] = document.filename
+        yield Chat(_name(document), _from_json(document, notes))
+    for document in markdown:
+        twin = begun.get((document.folder, *_beginning(document)))
+        if twin is not None:
+            notes.leave_out_file("a chat of Signal that is there as JSON as well", document.name)
+            continue
+        yield Chat(_name(document), _from_markdown(document, notes))
+
+
+def _name(document: Document) -> str:
+    path = PurePosixPath(document.name)
+    generic = path.name in ("chat.md", "index.md", "data.json") and path.parent.name
+    return path.parent.name if generic else path.stem
+
+
+def _beginning(document: Document) -> tuple[str, str]:
+    """The minute and the sender of the first message, as far as there is one."""
+    if _is_json(document.head()):
+        first = next((row for _, row in objects(document)), {})
+        return str(first.get("date")).replace("T", " ")[:16], str(first.get("sender"))
+    headers = (_HEADER.fullmatch(line) for _, line in document.lines())
+    found = next(filter(None, headers), None)
+    return (found["date"].replace(",", "")[:16], found["name"]) if found else ("", "")
+
+
+def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
+    for where, row in objects(document):
+        sender, body = row.get("sender"), row.get("body")
+        if not isinstance(sender, str) or not isinstance(body, str | None):
+            notes.leave_out("a message that is not as expected", where)
+            continue
+        text = (body or "").strip()
+        call = row.get("call")
+        if row.get("deleted") is True:
+            notes.leave_out(_TAKEN_BACK, where)
+        elif call is True or (call is None and _CALL.fullmatch(text)):
+            notes.leave_out(_SYSTEM_LINE, where)
+        else:
+            media = bool(row.get("attachments") or row.get("sticker"))
+            extras = bool(row.get("quote") or row.get("reactions"))
+            yield from _message(sender, text, row.get("date"), (media, extras), where, notes)
+
+
+def _from_markdown(document: Document, notes: Notes) -> Iterator[Message]:
+    header: re.Match[str] | None = None
+    begun = ""
+    lines: list[str] = []
+    for number, line in chain(document.lines(), [(0, None)]):
+        found = _HEADER.fullmatch(line) if line is not None else None
+        if line is not None and found is None:
+            if header:
+                lines.append(line)
+            elif line.strip():
+                notes.leave_out("no date before them", f"{document.name}: line {number}")
+            continue
+        if header:
+            text, beside = _parted([header["text"] or "", *lines])
+            if text == _DELETED:
+                notes.leave_out(_TAKEN_BACK, begun)
+            elif _CALL.fullmatch(text):
+                notes.leave_out(_SYSTEM_LINE, begun)
+            else:
+                yield from _message(header["name"], text, header["date"], beside, begun, notes)
+        header, begun, lines = found, f"{document.name}: line {number}", []
+
+
+def _parted(lines: list[str]) -> tuple[str, tuple[bool, bool]]:
+    """The text of a message, and whether there were media, and quotes or reactions, beside it."""
+    text, extras = _unquoted(lines)
+    media = False
+    end = len(text)
+    while (start := _last_extra(text, end)) is not None:
+        if text.startswith(_REACTIONS[0], start):
+            extras = True
+        else:
+            media = True
+        end = start
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end], (media, extras)
+
+
+def _last_extra(text: str, end: int) -> int | None:
+    """Where the reactions, the sticker or the link begin with which a text up to `end` ends."""
+    for (opening, closing), within in ((_REACTIONS, ": "), (_STICKER, "")):
+        if text.endswith(closing, 0, end):
+            start = text.rfind(opening, 0, end)
+            one_line = text.find("\n", max(start, 0), end) < 0
+            if start >= 0 and one_line and text.find(within, start, end) >= 0:
+                return start
+    if not text.endswith(")", 0, end):
+        return None
+    start = text.rfind("[", 0, max(text.rfind("](.", 0, end), 0))
+    start -= start > 0 and text[start - 1] == "!"
+    return start if start >= 0 and _LINK.fullmatch(text, start, end) else None
+
+
+def _unquoted(lines: list[str]) -> tuple[str, bool]:
+    """The text of a message without what it answers, and whether it answered anything."""
+    start = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    end = start
+    while end < len(lines) and (lines[end].startswith(">") or (end > start and not lines[end])):
+        end += 1
+    kept = lines[end:] if end > start else lines
+    return "\n".join(line.rstrip(" ") for line in kept).strip(), end > start
+
+
+def _message(
+    sender: str, text: str, date: object, beside: tuple[bool, bool], where: str, notes: Notes
+) -> Iterator[Message]:
+    """The message, if it is one; `beside` says whether there are media, and quotes or reactions."""
+    media, extras = beside
+    if not text:
+        notes.leave_out(_MEDIA if media else "without text", where)
+        return
+    if media:
+        notes.change(_CAPTION, where)
+    if extras:
+        notes.change(_EXTRAS, where)
+    yield Message(sender, text, _time(date, where, notes))
+
+
+def _time(text: object, where: str, notes: Notes) -> datetime | None:
+    """Of the clock where it was exported, if the source says no zone."""
+    try:
+        time = datetime.fromisoformat(str(text).replace(", ", " "))
+        return time.astimezone(UTC) if time.tzinfo else time
+    except (ValueError, OverflowError):
+        notes.change("a time of no known form taken off", where)
+        return None
+
+
+READER = FolderReader(_matches, _read, keys=("date", "sender", "body"))
