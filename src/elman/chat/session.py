@@ -246,20 +246,22 @@ class Session:
         tokens = self.replier(self._state, self._generator, recent, avoid)
         text = self._bot.tokenizer.telling()
         said: list[int] = []
-        state = self._state
+        whole, state = 0, self._state
         finished = False
         try:
             for token, reached in tokens:
-                state = reached
                 if token == END:
-                    finished = True
+                    finished, whole, state = True, len(said), reached
                     break
                 said.append(token)
+                if self._bot.tokenizer.characters.are_whole(said):
+                    whole, state = len(said), reached
                 if piece := text.say(token):
                     yield piece
             if rest := text.rest():
                 yield rest
         finally:
+            said = said[:whole]  # a reply that is left ends before a character that is not whole
             if not finished and said:
                 with torch.no_grad():
                     state = self._bot.chatbot.end_message(state)

@@ -82,6 +82,7 @@ class Loop:
         self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
         torch.manual_seed(settings.seed)
         chatbot = build(config.model, data.tokenizer.vocabulary_size)
+        chatbot.characters = data.tokenizer.characters
         self.trainer = Trainer(
             chatbot,
             chatbot.batches(
