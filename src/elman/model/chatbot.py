@@ -266,7 +266,9 @@ class Chatbot(nn.Module, ABC):
         return self.absorb([self.pieces(np.asarray(message))], state)
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
-        """A message in parts that may be read one after the other, at different times."""
+        """A message in parts that may be read one after the other, at different times; of one that
+        would take too long, what is read of it.
+        """
         return [message]
 
     @abstractmethod
