@@ -230,7 +230,7 @@ def test_what_is_held_out_must_be_the_same_too(
     for number, block in enumerate(blocks):
         changed = [*blocks[:number], block.replace("Bob.", "Bib."), *blocks[number + 1 :]]
         own.write_text("\n\n".join(changed))
-        with pytest.raises(ElmanError, match="(learned from|held out) are"):
+        with pytest.raises(ElmanError, match=r"(learned from|held out) are"):
             resume(tmp_path / "bot")
 
 
