@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.decoding import Sampling
+from elman.model.tokens import MAX_READ_TOKENS
 from elman.train import Config, train
 
 
@@ -240,6 +242,34 @@ def test_a_state_from_a_file_is_where_a_session_begins(bot: Bot, tmp_path: Path)
         assert equal(there.state, here.state)
         again = Session(bot, store=store, name="tea")
         assert again.facts == there.facts == here.facts
+
+
+def test_of_a_very_long_message_the_end_is_read(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that reading takes seconds, however long it is: what is read is counted here."""
+    here, there = session(bot), session(bot)
+    text = "x1" + "lamp " * 39_999
+    ids = [ROLES["user"], *bot.tokenizer.encode(text), END]
+    lengths: list[int] = []
+    absorb = bot.chatbot.absorb
+
+    def counted(lanes: list[list[np.ndarray]], state: State) -> State:
+        lengths.extend(len(piece) for lane in lanes for piece in lane)
+        return absorb(lanes, state)
+
+    monkeypatch.setattr(bot.chatbot, "absorb", counted)
+    say(here, text)
+    assert sum(lengths) == MAX_READ_TOKENS
+    assert here.unread_tokens == len(ids) - MAX_READ_TOKENS
+    say(there, text[-200:])
+    assert there.unread_tokens == 0
+    assert here.path[0].text == text
+    expected = absorb(
+        [[np.array([ids[0], *ids[1 - MAX_READ_TOKENS :]])]], bot.chatbot.initial_state(1)
+    )
+    here.undo()
+    read = here._memory.read([here._memory.after(None, "user", text)], here.state)
+    for ours, theirs in zip(read, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_a_message_too_long_to_be_read_at_once_changes_nothing(bot: Bot) -> None:

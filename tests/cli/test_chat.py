@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from elman.cli.replying import SAMPLES
 from elman.cli.text import plain
@@ -17,8 +19,64 @@ Run = Callable[..., Any]
 def test_lines_are_answered_one_by_one(elman: Run, trained: Path) -> None:
     ran = elman("chat", trained, "--seed", 1, given="hello\n\nwhat is 1 plus 2?\n")
     assert ran.code == 0
-    assert len(ran.out.splitlines()) == 2
-    assert elman("chat", trained, "--seed", 1, given="hello\n").out == ran.out.splitlines(True)[0]
+    first, empty, second = ran.out.splitlines(True)
+    assert (empty, bool(second.strip())) == ("\n", True)
+    assert elman("chat", trained, "--seed", 1, given="hello\n").out == first
+
+
+LINES = [
+    "hello", "", "   ", "\t", "a\u2028b\x0bc\x85d", "a\rb", "what?\r", "/dance", "/", "//",
+    "/help me", "/etc/hosts is empty", "/undo", "/undo x", "/undo 99", "/state",
+    "/tree", "/help", "/why", "/save", "/load nothing.state", "/again", "/reset", "/again",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=8), st.booleans(), st.integers(0, 9))
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_every_line_gets_one_line(
+    elman: Run, trained: Path, lines: list[str], ended: bool, seed: int
+) -> None:
+    asked = "".join(f"{line}\n" for line in lines)
+    if lines and lines[-1] and not ended:
+        asked = asked[:-1]
+    ran = elman("chat", trained, "--seed", seed, "--longest", 20, "--samples", 1, given=asked)
+    assert ran.code == 0
+    assert ran.out.count("\n") == len(ran.out.splitlines()) == len(lines)
+    for line, said in zip(lines, ran.out.splitlines(), strict=True):
+        assert line.strip() or not said
+
+
+def test_a_reply_of_several_lines_is_one_line(elman: Run, tmp_path: Path) -> None:
+    chats = tmp_path / "chats.jsonl"
+    reply = "one\r\ntwo\u2028three\n\nfour"
+    turns = [{"speaker": "Bob", "text": "count"}, {"speaker": "Ann", "text": reply}]
+    chats.write_text(
+        "".join(json.dumps({"id": n, "turns": turns}) + "\n" for n in range(9)), "utf-8"
+    )
+    small = ("--bot", "Ann", "--base", "none", "--hidden-size", 16, "--steps", 1)
+    assert elman("train", chats, "--out", tmp_path / "bot", *small).code == 0
+    ran = elman("chat", tmp_path / "bot", "--reply-from", "data", given="count\n" * 2)
+    assert ran.out == "one two three  four\n" * 2
+
+
+def test_what_begins_with_a_slash_and_is_no_command_is_said(elman: Run, trained: Path) -> None:
+    """From a pipe; at a terminal it is taken for a mistake."""
+    said = ["/dance", "/help me", "/reset everything, please", "/home is where the heart is"]
+    ran = elman("chat", trained, "--seed", 1, given="\n".join([*said, "/tree"]))
+    assert (ran.code, ran.err) == (0, "")
+    tree = ran.out.splitlines()[-1]
+    assert all(f"user  {line}" in tree for line in said)
+
+
+def test_what_was_not_read_of_a_long_message_is_said(elman: Run, trained: Path) -> None:
+    text = "lamp " * 40_000  # 200 KB
+    ran = elman("chat", trained, "--seed", 1, "--longest", 5, given=f"{text}\nhello\n")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 2)
+    assert ran.err.count("this message is long: its first ") == 1
 
 
 def test_commands(elman: Run, trained: Path, tmp_path: Path) -> None:
@@ -45,8 +103,9 @@ def test_what_cannot_be_done_is_said_and_the_chat_goes_on(elman: Run, trained: P
     lines = ["/undo", "/dance", "/save", "/save 'a", "/undo 3", "/load nothing.state", "hello"]
     ran = elman("chat", trained, given="\n".join(lines) + "\n")
     assert ran.code == 0
-    assert len(ran.err.splitlines()) == 6
-    assert len(ran.out.splitlines()) == 1
+    assert len(ran.err.splitlines()) == 5
+    *failed, danced, said = sorted(ran.out.splitlines())
+    assert (failed, bool(danced), bool(said)) == ([""] * 5, True, True)
 
 
 def test_any_bytes_can_be_piped(elman: Run, trained: Path) -> None:
@@ -59,6 +118,8 @@ def test_text_is_shown_and_not_obeyed() -> None:
     assert plain("a\x1b[2Jb\x07\u202ec\x9b") == "a\ufffd[2Jb\ufffd\ufffdc\ufffd"
     kept = "one\n\ttwo 👩\u200d👩 \u0645\u06cc\u200c\u062e \U0001f3f4\U000e0067\U000e007f"
     assert plain(kept) == kept
+    mentioned = "@\u2068Mira\u2069, \u202b\u05e9\u05dc\u05d5\u05dd\u200f\u202c (\u061cok\u200e)"
+    assert plain(mentioned) == "@Mira, \u05e9\u05dc\u05d5\u05dd\u200f (\u061cok\u200e)"
 
 
 def test_replies_of_people(elman: Run, trained: Path, chats: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from elman import __version__
 from elman.data.readers import read
 from elman.data.source import documents
 
@@ -233,3 +234,78 @@ def test_an_old_encoding_of_the_terminal_ends_nothing(phone: Path) -> None:
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_standard_output_gets_the_data_and_nothing_else(
+    elman: Run, phone: Path, tmp_path: Path
+) -> None:
+    ran = elman("data", "convert", phone, "--out", tmp_path / "new" / "folders" / "chat.jsonl")
+    assert (ran.code, ran.out.startswith("wrote ")) == (0, True)
+    whole = (tmp_path / "new" / "folders" / "chat.jsonl").read_text("utf-8")
+    piped = elman("data", "convert", phone, "--out", "-")
+    assert (piped.code, piped.out) == (0, whole)
+    both = elman("data", "convert", "-", "--out", "-", given=PHONE)
+    assert [json.loads(line)["turns"] for line in both.out.splitlines()] == [
+        json.loads(line)["turns"] for line in whole.splitlines()
+    ]
+    assert "wrote to standard output: 5 messages" in piped.err
+    assert "left out" in piped.err
+    assert not Path("-").exists()
+
+
+def test_whoever_reads_only_the_beginning_ends_it_quietly() -> None:
+    """More than a pipe holds, so that the rest is written to nobody."""
+    command = [sys.executable, "-m", "elman", "data", "convert", "chitchat", "--out", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout
+        assert running.stderr
+        json.loads(running.stdout.readline())
+        running.stdout.close()
+        assert running.stderr.read() == b""
+
+
+def test_a_folder_that_cannot_be_made_is_said(elman: Run, phone: Path) -> None:
+    ran = elman("data", "convert", phone, "--out", phone / "below" / "chat.jsonl")
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    assert "cannot be written" in ran.err
+    assert phone.read_text("utf-8") == PHONE
+
+
+def test_every_command_that_writes_a_file_makes_its_folder(
+    elman: Run, trained: Path, chats: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    for number, command in enumerate(
+        (
+            ("lens", "--tiny", "--html"),
+            ("lens", trained, chats, "--out"),
+            ("eval", trained, chats, "--samples", 1, "--card"),
+            ("sessions", "export", "--db", tmp_path / "db" / "memory.db", "--out"),
+        )
+    ):
+        place = new / str(number) / "deep" / "file"
+        ran = elman(*command, place)
+        assert (ran.code, place.is_file()) == (0, True), ran.err
+    given = f"hello\n/save {new}/state/file\n"
+    assert elman("chat", trained, "--samples", 1, given=given).err == ""
+    assert (new / "state" / "file").is_file()
+    exported = elman("sessions", "export", "--db", tmp_path / "db" / "memory.db", "--out", "-")
+    assert (exported.code, exported.out, exported.err) == (0, "", "")
+
+
+def test_version(elman: Run) -> None:
+    ran = elman("--version")
+    assert (ran.code, ran.out, ran.err) == (0, f"elman {__version__}\n", "")
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom elman.cli import app\n"
+        "try: app(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print({'torch', 'numpy', 'sqlalchemy'} & {*sys.modules}, file=sys.stderr)"
+    )
+    for option in ("--help", "--version"):
+        ran = subprocess.run(
+            [sys.executable, "-c", program, option], capture_output=True, text=True, check=True
+        )
+        assert ran.stderr == "set()\n"

@@ -11,7 +11,7 @@ import torch
 
 from elman.data.files import write_file
 from elman.errors import ElmanError
-from elman.model.checkpoint import load_bot, read_tensors, weights_digest
+from elman.model.checkpoint import CONFIG, load_bot, read_tensors, weights_digest
 from elman.train import Config, resume, train
 from elman.train.loop import RESUME
 from elman.train.runlog import LOG
@@ -187,6 +187,51 @@ def test_other_conversations_are_refused(tmp_path: Path, make_config: Make, chat
     own.write_text(chats.read_text().replace("Bob.", "Bobby."))
     with pytest.raises(ElmanError, match="not the conversations"):
         resume(tmp_path / "bot")
+
+
+def test_a_run_goes_on_where_its_conversations_moved(
+    tmp_path: Path, make_config: Make, chats: Path
+) -> None:
+    own, moved = tmp_path / "own.txt", tmp_path / "elsewhere" / "chats.txt"
+    own.write_text(chats.read_text())
+    stays, goes = (make_config(data__path=str(path), train__steps=8) for path in (chats, own))
+    train(stays, tmp_path / "whole")
+    train(goes, tmp_path / "bot", stop=stop_after(3))
+    moved.parent.mkdir()
+    own.rename(moved)
+    with pytest.raises(ElmanError, match=r"own.txt: is gone, .*elman train PATH --resume"):
+        resume(tmp_path / "bot")
+    config = (tmp_path / "bot" / CONFIG).read_text()
+    other = tmp_path / "other.txt"
+    other.write_text(moved.read_text().replace("\n\n", "\n\nBob: one more?\nAnn: yes.\n\n", 1))
+    for content, said in (
+        (other.read_text(), r"learned from are \d+ conversations where there were \d+"),
+        (moved.read_text().replace("plus", "more"), r"learned from are [\d,]+ tokens where"),
+        (moved.read_text().replace("4", "5"), "learned from are"),
+    ):
+        other.write_text(content)
+        with pytest.raises(ElmanError, match=said):
+            resume(tmp_path / "bot", data_path=str(other))
+    assert (tmp_path / "bot" / CONFIG).read_text() == config
+    assert resume(tmp_path / "bot", data_path=str(moved)).steps == 8
+    whole, parts = (load_bot(tmp_path / name).chatbot.state_dict() for name in ("whole", "bot"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert load_bot(tmp_path / "bot").config["data"]["path"] == str(moved)
+    assert resume(tmp_path / "bot", budget={"steps": 9}).steps == 9
+
+
+def test_what_is_held_out_must_be_the_same_too(
+    tmp_path: Path, make_config: Make, chats: Path
+) -> None:
+    own = tmp_path / "own.txt"
+    blocks = chats.read_text().split("\n\n")
+    own.write_text("\n\n".join(blocks))
+    train(make_config(data__path=str(own)), tmp_path / "bot", stop=stop_after(2))
+    for number, block in enumerate(blocks):
+        changed = [*blocks[:number], block.replace("Bob.", "Bib."), *blocks[number + 1 :]]
+        own.write_text("\n\n".join(changed))
+        with pytest.raises(ElmanError, match=r"(learned from|held out) are"):
+            resume(tmp_path / "bot")
 
 
 def test_truncated_checkpoint_is_refused(tmp_path: Path, make_config: Make) -> None:

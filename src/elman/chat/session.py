@@ -17,8 +17,8 @@ from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_state, save_state
 from elman.model.decoding import Sampling
 
-LONGEST = 200_000
-"""Bytes of a message: some ten seconds of reading."""
+MAX_MESSAGE_BYTES = 200_000
+"""Bytes of a message, of which a bot may read less (`unread_tokens`)."""
 
 AVOID = 5
 """Exchanges, whose replies are not given again where another is about as good."""
@@ -66,6 +66,8 @@ class Session:
         self.replier = replier or Replier(bot, sampling)
         self._generator = self.replier.sampling.generator()
         self.name = name
+        self.unread_tokens = 0
+        """Of the last message: how many at its beginning were passed over, for it is too long."""
         self._store = store or MemoryStore()
         self._memory = Memory(self._store, bot)
         self._head: Node | None = None
@@ -225,15 +227,17 @@ class Session:
         """A message of the user's as the bot reads it."""
         if not text.strip():
             raise ElmanError("there is nothing in the message")
-        if (size := len(text.encode(errors="replace"))) > LONGEST:
+        if (size := len(text.encode(errors="replace"))) > MAX_MESSAGE_BYTES:
             raise ElmanError(
-                f"this message has {size:,} bytes, and at most {LONGEST:,} are read at once: "
-                "say it in parts"
+                f"this message has {size:,} bytes, and at most {MAX_MESSAGE_BYTES:,} are read at "
+                "once: say it in parts"
             )
         return text if self._speaker is None else named(self._speaker, text)
 
     def _read(self, role: str, text: str) -> None:
         node = self._memory.after(self._head, role, text)
+        ids = self._memory.ids(node)
+        self.unread_tokens = len(ids) - sum(map(len, self._bot.chatbot.pieces(ids)))
         self._keep(node, self._memory.read([node], self._state))
 
     def _reply(self, last: Node | None = None) -> Iterator[str]:
@@ -246,20 +250,22 @@ class Session:
         tokens = self.replier(self._state, self._generator, recent, avoid)
         text = self._bot.tokenizer.telling()
         said: list[int] = []
-        state = self._state
+        whole, state = 0, self._state
         finished = False
         try:
             for token, reached in tokens:
-                state = reached
                 if token == END:
-                    finished = True
+                    finished, whole, state = True, len(said), reached
                     break
                 said.append(token)
+                if self._bot.tokenizer.characters.are_whole(said):
+                    whole, state = len(said), reached
                 if piece := text.say(token):
                     yield piece
             if rest := text.rest():
                 yield rest
         finally:
+            said = said[:whole]  # a reply that is left ends before a character that is not whole
             if not finished and said:
                 with torch.no_grad():
                     state = self._bot.chatbot.end_message(state)

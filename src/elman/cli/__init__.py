@@ -2,9 +2,11 @@
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
+from elman import __version__
 from elman.cli import (
     ab,
     bench,
@@ -31,6 +33,24 @@ app = typer.Typer(
     help="Turn conversations into a small, private chatbot: a recurrent network, trained here.",
     epilog="Begin with `elman demo`, then `elman train CHATS --bot NAME --out bots/ann`.",
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"elman {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print it, and end."),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("demo")(demo.demo)
 app.add_typer(data.app)
 app.command("train")(train.train)

@@ -80,7 +80,10 @@ def chat(
         typer.Option("--why", help="After each reply, what each earlier message did for it."),
     ] = False,
 ) -> None:
-    """Talk with a bot; lines from a pipe are answered one by one.
+    """Talk with a bot; each line from a pipe is answered by one line.
+
+    From a pipe, an empty line is answered by an empty one, and so is what cannot be done, with the
+    reason on standard error. A line that begins with / and is no command is something said.
 
     Example: `elman chat bots/ann --session tea`; without a folder, with the base bot.
     """
@@ -153,24 +156,29 @@ def talk(
         why: what explains a reply, if anything does.
         explained: whether every reply is.
     """
-    conversation = Talk(session, why, explained)
     if sys.stdin.isatty():
-        _at_a_terminal(conversation, name)
-        return
-    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    for line in sys.stdin:
-        if line.strip():
-            try:
-                # One line in, one line out: a reply of several lines becomes one.
-                said = "".join(conversation.answer(line.strip()))
-                explains = line.strip() == "/why"
-                print(said if explains else " ".join(said.split("\n")), flush=True)
-                if said_why := conversation.explained(line.strip()):
-                    print(said_why, flush=True)
-            except ElmanError as error:
-                print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
-            except EOFError:
-                return
+        _at_a_terminal(Talk(session, why, explained), name)
+    else:
+        _from_a_pipe(Talk(session, why, explained, piped=True))
+
+
+def _from_a_pipe(conversation: "Talk") -> None:
+    """One line out for each line in, so that the two can be laid side by side."""
+    # Only a newline ends a line: what else Unicode breaks lines at is part of what is said.
+    sys.stdin.reconfigure(errors="replace", newline="\n")  # type: ignore[union-attr]
+    for line in map(str.strip, sys.stdin):
+        said = said_why = ""
+        try:
+            if line:
+                said = "".join(conversation.answer(line))
+                said_why = conversation.explained(line)
+        except ElmanError as error:
+            print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
+        except EOFError:
+            return
+        print(" ".join(said.splitlines()), flush=True)
+        if said_why:
+            print(said_why, flush=True)
 
 
 def _at_a_terminal(conversation: "Talk", name: str) -> None:
@@ -210,15 +218,30 @@ class Talk:
         session: where it begins; `/fork` goes to another.
         why: what explains a reply, if anything does.
         always: whether every reply is.
+        piped: whether nobody is there to correct a command: what is none is something said.
     """
 
-    def __init__(self, session: "Session", why: "Why | None" = None, always: bool = False) -> None:
+    def __init__(
+        self,
+        session: "Session",
+        why: "Why | None" = None,
+        always: bool = False,
+        piped: bool = False,
+    ) -> None:
         self.session = session
-        self._why, self._always = why, always
+        self._why, self._always, self._piped = why, always, piped
 
     def speaks(self, line: str) -> bool:
         """Whether a line is answered by the bot itself."""
-        return not line.startswith("/") or line.split(" ")[0] in ("/again", "/edit")
+        return not self._is_command(line) or line.split(" ")[0] in ("/again", "/edit")
+
+    def _is_command(self, line: str) -> bool:
+        """Whether a line is a command: from a pipe `/help me` is not, nor is `/dance`."""
+        command, _, rest = line.partition(" ")
+        if not self._piped:
+            return line.startswith("/")
+        usages = [usage.split(" ") for usage in COMMANDS]
+        return any(name == command and (arguments or not rest) for name, *arguments in usages)
 
     def explained(self, line: str) -> str:
         """Why it answered a line so, where every reply is explained."""
@@ -233,12 +256,21 @@ class Talk:
             ElmanError: where a command is unknown, or cannot be done.
             EOFError: where it is time to leave.
         """
-        if not line.startswith("/"):
-            return map(plain, self._told(self.session.say(line)))
+        if not self._is_command(line):
+            return map(plain, self._told(self._said(line)))
         if line == "/why" and self._why is not None:
             return iter([self._why(self.session)])
         command, _, rest = line.partition(" ")
         return map(plain, self._obey(command, rest.strip()))
+
+    def _said(self, line: str) -> Iterator[str]:
+        reply = self.session.say(line)
+        if unread := self.session.unread_tokens:
+            print(
+                f"elman: this message is long: its first {unread:,} tokens were not read",
+                file=sys.stderr,
+            )
+        return reply
 
     def _told(self, reply: Iterator[str]) -> Iterator[str]:
         """A reply, and where it came from if it may come from both the net and people."""

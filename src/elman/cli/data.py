@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -62,7 +62,9 @@ def inspect(
 @app.command("convert")
 def convert(
     export: Export,
-    out: Annotated[Path, typer.Option(help="The file to write, as JSON Lines.")],
+    out: Annotated[
+        Path, typer.Option(help="The file to write, as JSON Lines; `-` for standard output.")
+    ],
     encoding: Encoding = "utf-8",
     gap: Gap = None,
     drop: Drop = None,
@@ -78,23 +80,38 @@ def convert(
     Example: `elman data convert chat.zip --redact --rename --out chat.jsonl`
     """
     from elman.data.dataset import Dataset
-    from elman.data.files import replacing
 
     if out.exists() and Path(export).exists() and out.samefile(export):
         raise ElmanError(f"--out {out}: is the export itself, and would replace it; name another")
     dataset = Dataset(
         export, encoding, gap=seconds(gap), drop=drop or (), redact=redact, rename=rename
     )
-    with replacing(out) as file:
+    with written(out) as (file, told):
         for conversation in dataset.conversations():
             line = json.dumps(conversation.to_json(), ensure_ascii=False) + "\n"
             file.write(line.encode())
     survey = dataset.survey
     print(
-        f"wrote {out}: {survey.people.total():,} messages in {survey.conversations:,} conversations"
+        f"wrote {'to standard output' if str(out) == '-' else plain(str(out))}: "
+        f"{survey.people.total():,} messages in "
+        f"{survey.conversations:,} conversations",
+        file=told,
     )
     for line in dataset.notes.lines():
         print(plain(line), file=sys.stderr)
+
+
+@contextmanager
+def written(out: Path) -> Iterator[tuple[IO[bytes], TextIO]]:
+    """A file to write, or standard output for `-`; and where to say afterwards what was written."""
+    from elman.data.files import replacing
+
+    if str(out) == "-":
+        yield sys.stdout.buffer, sys.stderr
+        sys.stdout.buffer.flush()
+    else:
+        with replacing(out) as file:
+            yield file, sys.stdout
 
 
 def seconds(gap: str | None) -> float | None:

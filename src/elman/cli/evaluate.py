@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elman.cli.learned import has_learned_from
 from elman.cli.replying import (
     SAMPLES,
     Mutual,
@@ -72,7 +73,7 @@ def evaluate(
     loaded = load_bot(bot)
     corpus, notes = read_for(loaded, heldout, part, encoding, name)
     respond = responder(loaded, temperature, samples, mutual, reply_from, seed)
-    learned, missing = learned_texts(loaded)
+    learned, missing = learned_texts(loaded, heldout)
     measured = measure(loaded, corpus, loaded.config["data"]["learn_from"], seed, respond, learned)
     notes += missing
     facts = {"data": heldout, "split": part, "reply_from": reply_from, "samples": samples}
@@ -100,14 +101,18 @@ def responder(
     return partial(replier.replies, generator=sampling.generator())
 
 
-def learned_texts(bot: "Bot") -> tuple[Iterator[str] | None, list[str]]:
-    """Every message that a bot learned from; and a note, where they can no longer be read."""
+def learned_texts(bot: "Bot", heldout: str) -> tuple[Iterator[str] | None, list[str]]:
+    """Every message that a bot learned from, if need be from where they are measured now; and a
+    note, where they can no longer be read.
+    """
     from elman.data.dataset import Dataset
     from elman.data.source import fingerprint
 
     saved = bot.config["data"]
     if fingerprint(saved["path"]) is None:
-        return None, ["what it learned from is not here: nothing is said of what it copies"]
+        if not has_learned_from(bot, heldout):
+            return None, ["what it learned from is not here: nothing is said of what it copies"]
+        saved = saved | {"path": heldout}
     return Dataset.again(saved).texts(saved["test"]), []
 
 
@@ -136,8 +141,7 @@ def read_for(
             "--split test: this bot was trained without a test part (--set data.test=true), so it "
             "has learned from those conversations"
         )
-    same = heldout == saved.path or Path(heldout).resolve() == Path(saved.path)
-    if saved.rename and name is None and not same:
+    if saved.rename and name is None and not has_learned_from(bot, heldout):
         raise ElmanError(
             "people were renamed for this bot, and get other names in other conversations: say who "
             "it is there, with --bot and the real name"

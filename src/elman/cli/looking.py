@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from elman.bptt.decode import Precision
+from elman.cli.learned import has_learned_from
 from elman.data.conversation import SYSTEM, Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
@@ -45,7 +46,7 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
     bot = load_bot(wish.bot, wish.precision)
     tell(f"reading {wish.chat}")
     saved = DataConfig.model_validate(bot.config["data"])
-    same = wish.chat == saved.path or Path(wish.chat).resolve() == Path(saved.path)
+    same = has_learned_from(bot, wish.chat)
     if saved.rename and wish.name is None and not same:
         raise ElmanError(
             "people were renamed for this bot, and get other names in other conversations: say who "

@@ -1,13 +1,13 @@
 """elman sessions"""
 
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from elman.cli.data import written
 from elman.cli.store import Database, open_store
 from elman.cli.text import plain
 from elman.errors import ElmanError
@@ -65,9 +65,9 @@ def show(name: Name, database: Database = None) -> None:
 @app.command()
 def export(
     name: Annotated[str | None, typer.Argument(help="The session; none: all of them.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The file to write.  [default: standard output]")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write; `-` for standard output.")] = Path(
+        "-"
+    ),
     branches: Annotated[
         bool, typer.Option(help="Every branch, and not only where each session stands.")
     ] = False,
@@ -78,7 +78,6 @@ def export(
     Example: `elman sessions export work --out work.jsonl`
     """
     from elman.chat.memory import LOCAL, holder
-    from elman.data.files import write_file
 
     with open_store(database) as store, store.reading() as connection:
         found = (
@@ -93,12 +92,10 @@ def export(
             for number, key in enumerate(ends):
                 path = store.path(connection, LOCAL, key)
                 lines.append(_line(kept.name if number == 0 else f"{kept.name} {number}", path))
-    text = "".join(lines)
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        write_file(out, text)
-        print(f"{out}: {len(lines):,} conversations")
+    with written(out) as (file, told):
+        file.write("".join(lines).encode())
+    if str(out) != "-":
+        print(f"{plain(str(out))}: {len(lines):,} conversations", file=told)
 
 
 @app.command()

@@ -126,7 +126,11 @@ def train(
         typer.Option("--set", help="Any setting: a.b=v, such as train.warmup=0.05."),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run, exactly where it stopped.")
+        Path | None,
+        typer.Option(
+            help="Go on with this run, exactly where it stopped; with CHATS where its "
+            "conversations moved."
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bot that is already in --out.")

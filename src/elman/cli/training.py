@@ -54,12 +54,8 @@ def begin(
         ElmanError: where the folder holds something already, or for anything that `train` refuses.
     """
     config = Config.make(values)
-    if config.data.path != "-" and Path(config.data.path).exists():
-        # A run is resumed from anywhere, so its data must be found from anywhere.
-        absolute = str(Path(config.data.path).resolve())
-        config = config.model_copy(
-            update={"data": config.data.model_copy(update={"path": absolute})}
-        )
+    from_anywhere = {"path": _absolute(config.data.path)}
+    config = config.model_copy(update={"data": config.data.model_copy(update=from_anywhere)})
     if config.train.base and Path(config.train.base).resolve() == out.resolve():
         raise ElmanError(f"{out}: cannot start from itself; name another --out")
     if out.exists() and not out.is_dir():
@@ -83,23 +79,31 @@ def begin(
 def resume(
     out: Path, flags: Mapping[str, Any], assignments: list[str], as_json: bool, started: float
 ) -> Result:
-    """Go on with a run; only its budget can be changed."""
+    """Go on with a run; only its budget can be changed, and where its data lies."""
     given = {name: value for name, value in flags.items() if value is not None}
+    data_path = given.pop("data.path", None)
     budget = {name: given.pop(f"train.{name}", None) for name in BUDGETS}
     if given or assignments:
         named = ", ".join([*given, *assignments])
         raise ElmanError(
-            f"--resume goes on with the settings of {out}; only its budget can change, not {named}"
+            f"--resume goes on with the settings of {out}; only its budget and the place of its "
+            f"conversations can change, not {named}"
         )
     with _shown_run(out, as_json) as (observers, stop):
         return elman.train.resume(
             out,
             budget={name: value for name, value in budget.items() if value is not None},
+            data_path=None if data_path is None else _absolute(data_path),
             observers=observers,
             watcher=Watch,
             stop=stop,
             started=started,
         )
+
+
+def _absolute(path: str) -> str:
+    """A path that is found from anywhere, since a run is resumed from anywhere."""
+    return str(Path(path).resolve()) if path != "-" and Path(path).exists() else path
 
 
 @contextmanager

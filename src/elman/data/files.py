@@ -12,7 +12,8 @@ from elman.errors import ElmanError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of another at once, when all of it is on disk.
+    """A file to write that takes the place of another at once, when all of it is on disk. Folders
+    that its path lacks are made.
 
     Raises:
         ElmanError: where it cannot be written, such as on a full disk; the old file stays.
@@ -20,6 +21,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     path = path.resolve()  # what a link points to is replaced, not the link
     temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".elman-", delete=False) as file:
             temporary = Path(file.name)
             yield file

@@ -12,6 +12,7 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
+from elman.data.characters import Characters
 from elman.data.conversation import Role
 from elman.errors import ElmanError
 
@@ -116,6 +117,11 @@ class Tokenizer:
         found = np.array([len(piece) for piece in self._bytes], dtype=np.int64)
         found[END] = -len(self._begin)
         return found
+
+    @cached_property
+    def characters(self) -> Characters:
+        """Which tokens keep a text one of whole characters."""
+        return Characters(self._bytes)
 
     def encode(self, text: str | bytes) -> list[int]:
         """The ids of some text; of bytes, if they are not valid UTF-8, some stand alone."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from elman.bptt import PackedLinear, State, Unfold, linear_cross_entropy
 from elman.bptt.cross_entropy import cross_entropy_of_each
 from elman.bptt.decode import Precision
+from elman.data.characters import Characters
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
@@ -68,6 +69,8 @@ class Chatbot(nn.Module, ABC):
     """
 
     vocabulary_size: int
+    characters: Characters | None = None
+    """What replies are held to, so that they are whole characters; None: to nothing."""
     pointer: Pointer | None
     ngrams: NGrams | None
     ends_by_step: ClassVar[bool] = False
@@ -263,7 +266,9 @@ class Chatbot(nn.Module, ABC):
         return self.absorb([self.pieces(np.asarray(message))], state)
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
-        """A message in parts that may be read one after the other, at different times."""
+        """A message in parts that may be read one after the other, at different times; of one that
+        would take too long, what is read of it.
+        """
         return [message]
 
     @abstractmethod

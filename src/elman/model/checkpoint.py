@@ -153,6 +153,7 @@ def load_bot(folder: Path | str, precision: Precision = "float32") -> Bot:
         raise ElmanError(f"{folder / CONFIG}: {error}") from None
     except RuntimeError as error:
         raise ElmanError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {error}") from None
+    chatbot.characters = tokenizer.characters
     return Bot(chatbot.eval().pack(precision), tokenizer, config, folder, precision)
 
 

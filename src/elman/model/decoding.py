@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.bptt import State
+from elman.data.characters import Characters
 from elman.data.tokenizer import END, SPECIALS
 from elman.model.chatbot import Chatbot
 
@@ -62,8 +63,10 @@ def choose(
     generator: torch.Generator,
     said: Sequence[int] = (),
     recent: Sequence[int] = (),
+    characters: Characters | None = None,
 ) -> int:
-    """One token; no role, not END as the first of a reply, and nothing that goes on with a loop.
+    """One token; no role, not END as the first of a reply, nothing that goes on with a loop or
+    that leaves a character unfinished.
 
     Args:
         logits: (vocabulary_size,).
@@ -71,8 +74,11 @@ def choose(
         generator: where the randomness comes from.
         said: the reply so far, under the repetition penalty.
         recent: earlier tokens under it.
+        characters: of the vocabulary; None: any token may follow any other.
     """
-    return choose_each(logits.unsqueeze(0), sampling, generator, [said], recent)[0]
+    return choose_each(
+        logits.unsqueeze(0), sampling, generator, [said], recent, characters=characters
+    )[0]
 
 
 def choose_each(
@@ -82,18 +88,19 @@ def choose_each(
     said: Sequence[Sequence[int]],
     recent: Sequence[int] = (),
     likeliest: Sequence[bool] | None = None,
+    characters: Characters | None = None,
 ) -> list[int]:
-    """One token for each lane of (batch, vocabulary_size) logits.
+    """One token for each lane of (batch, vocabulary_size) logits; END where a character could not
+    be finished in `sampling.longest` tokens.
 
     Args:
-        logits, sampling, generator, recent: as for `choose`.
+        logits, sampling, generator, recent, characters: as for `choose`.
         said: of each lane.
         likeliest: lanes that take the likeliest token whatever the temperature.
     """
     changed = logits.numpy().copy()
-    changed[:, END + 1 : SPECIALS] = -np.inf
-    for lane, own in enumerate(said):
-        changed[lane, looping(own) if own else END] = -np.inf
+    left = [sampling.longest - len(own) for own in said]
+    forbid(changed, said, left, [looping(own) for own in said], characters)
     seen = set(recent)
     repeated = [(n, t) for n, own in enumerate(said) for t in seen.union(own) if t >= SPECIALS]
     if repeated and sampling.repetition_penalty != 1:
@@ -101,11 +108,45 @@ def choose_each(
         values, penalty = changed[rows, tokens], sampling.repetition_penalty
         changed[rows, tokens] = np.where(values > 0, values / penalty, values * penalty)
     if sampling.temperature == 0:
-        return [int(token) for token in changed.argmax(1)]
-    points = torch.rand(len(changed), generator=generator).numpy()
-    top_p = np.where(likeliest or False, ALMOST_NOTHING, sampling.top_p)
-    found = drawn(changed, sampling.temperature, top_p, sampling.min_p, points)
-    return [int(token) for token in found]
+        found = changed.argmax(1)
+    else:
+        points = torch.rand(len(changed), generator=generator).numpy()
+        top_p = np.where(likeliest or False, ALMOST_NOTHING, sampling.top_p)
+        found = drawn(changed, sampling.temperature, top_p, sampling.min_p, points)
+    return [
+        token if characters is None or characters.fits(own, token, rest) else END
+        for token, own, rest in zip(found.tolist(), said, left, strict=True)
+    ]
+
+
+def forbid(
+    logits: np.ndarray,
+    said: Sequence[Sequence[int]],
+    left: Sequence[int],
+    loops: Sequence[Sequence[int]],
+    characters: Characters | None,
+) -> None:
+    """Set to -inf what no reply says next: a role, END as its first token, what goes on with a
+    loop (unless nothing else may come), and what leaves a character unfinished.
+
+    Args:
+        logits: (lanes, vocabulary_size), changed in place.
+        said: of each lane.
+        left: tokens that may still be said in each lane.
+        loops: what `looping` found in each lane.
+        characters: of the vocabulary; None: any token may follow any other.
+    """
+    logits[:, END + 1 : SPECIALS] = -np.inf
+    if characters is not None:
+        characters.refuse(logits, said, left)
+    for lane, (own, loop) in enumerate(zip(said, loops, strict=True)):
+        if not own:
+            logits[lane, END] = -np.inf
+        elif loop:
+            before = logits[lane, loop]
+            logits[lane, loop] = -np.inf
+            if logits[lane].max() == -np.inf:
+                logits[lane, loop] = before
 
 
 def looping(said: Sequence[int]) -> list[int]:
@@ -187,7 +228,7 @@ def reply(
     logits, state = chatbot.begin_reply(state)
     said: list[int] = []
     while len(said) < sampling.longest:
-        token = choose(logits[0], sampling, generator, said, recent)
+        token = choose(logits[0], sampling, generator, said, recent, chatbot.characters)
         if token == END:
             break
         said.append(token)
@@ -240,6 +281,7 @@ def reply_batch(
             [said[lane] for lane in lanes],
             recent,
             likeliest and [likeliest[lane] for lane in lanes],
+            chatbot.characters,
         )
         for row, lane in enumerate(lanes):
             if len(said[lane]) == sampling.longest:

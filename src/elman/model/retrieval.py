@@ -141,7 +141,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     if source is None:
         raise ElmanError(
             f"{bot.path}: has no replies of people, and {saved['path']}, where they would be read, "
-            "is gone"
+            f"is gone; if it moved: elman train PATH --resume {bot.path}"
         )
     dataset = Dataset.again(saved)
     parts, _ = dataset.encode(bot.tokenizer, saved["test"])

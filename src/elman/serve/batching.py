@@ -237,7 +237,7 @@ class Batcher:
         for number, row in enumerate(ended):
             lane, own = lanes[row], _rows(after, [number])
             text = lane.rest()
-            end = Ended(lane.choice, lane.reason or "stop", text, tuple(lane.chooser.said), own)
+            end = Ended(lane.choice, lane.ended_by, text, tuple(lane.chooser.said), own)
             self._finish(lane.job, end)
 
     def _tell(self, lane: Lane, token: int, logits: Tensor) -> None:

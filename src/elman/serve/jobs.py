@@ -105,10 +105,16 @@ class Lane:
         self, job: Job, choice: int, bot: Bot, script: Sequence[int] | None = None
     ) -> None:
         self.job, self.choice = job, choice
-        self.chooser = Chooser(job.wishes, job.recent, choice)
-        self._longest = job.wishes.longest + len(job.begins)
-        self.reason: Reason | None = None if self._longest else "length"
-        self._begins = deque(job.begins if script is None else (*script, END))
+        characters = bot.tokenizer.characters
+        self.chooser = Chooser(job.wishes, job.recent, choice, characters)
+        self.chooser.left += len(job.begins)
+        self._begins = deque(job.begins)
+        if script is not None:
+            told = characters.beginning(script, self.chooser.left)
+            self._begins = deque((*told, END))
+            if len(told) < len(script):
+                self.chooser.left = len(told)
+        self.reason: Reason | None = None if self.chooser.left else "length"
         self._telling = bot.tokenizer.telling()
         self._held = ""
 
@@ -117,24 +123,33 @@ class Lane:
         if self.job.cancelled and self.reason is None:
             self.reason = "cancelled"
         if self.reason is not None:
-            return END
+            begun = len(self.chooser.said) < len(self.job.begins)
+            if begun or self.reason == "length" or self.chooser.is_whole:
+                return END
+            self.chooser.left = 0  # but for what the last character lacks
         return self._begins.popleft() if self._begins else None
 
     def say(self, token: int) -> str:
         """Take a token; the text that can be told now. A stop text is never told in part."""
         self.chooser.say(token)
-        if len(self.chooser.said) >= self._longest:
+        if self.chooser.left <= 0 and self.reason is None:
             self.reason = "length"
         return self._told(self._telling.say(token))
 
+    @property
+    def ended_by(self) -> Reason:
+        """Why the reply has ended."""
+        return self.reason or ("length" if self.chooser.cut else "stop")
+
     def rest(self) -> str:
-        """The text that was held back, at the end."""
-        text = self._told(self._telling.rest())
+        """The text that was held back, at the end; of a character that is not whole, nothing."""
         held, self._held = self._held, ""
-        return text + held
+        return held
 
     def _told(self, text: str) -> str:
         stop = self.job.wishes.stop
+        if self.reason == "stop":
+            return ""
         if not stop:
             return text
         text = self._held + text

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman.data.characters import Characters
 from elman.data.tokenizer import END, SPECIALS
-from elman.model.decoding import Sampling, drawn, looping
+from elman.model.decoding import Sampling, drawn, forbid, looping
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,23 @@ class Chooser:
         wishes: of its request.
         recent: tokens that fall under the repetition penalty from the beginning.
         choice: which of the request's replies it is.
+        characters: of the vocabulary; None: any token may follow any other.
     """
 
-    def __init__(self, wishes: Wishes, recent: Sequence[int] = (), choice: int = 0) -> None:
+    def __init__(
+        self,
+        wishes: Wishes,
+        recent: Sequence[int] = (),
+        choice: int = 0,
+        characters: Characters | None = None,
+    ) -> None:
         self.wishes = wishes
+        self.characters = characters
         self.said: list[int] = []
+        self.left = wishes.longest
+        """Tokens that may still be said."""
+        self.cut = False
+        """Whether the reply ended because a character could not be finished in these."""
         self._counts: Counter[int] = Counter()
         self._seen = {token for token in recent if token >= SPECIALS}
         # The same as an array: those of all lanes become one by joining bytes.
@@ -72,14 +85,27 @@ class Chooser:
 
     def say(self, token: int) -> None:
         self.said.append(token)
+        self.left -= 1
         self._counts[token] += 1
         if token not in self._seen:
             self._seen.add(token)
             self._repeated.append(token)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the reply so far ends between characters."""
+        return self.characters is None or self.characters.are_whole(self.said)
+
+    def fitting(self, token: int) -> int:
+        """A token that was drawn; END where its character could not be finished."""
+        if self.characters is None or self.characters.fits(self.said, token, self.left):
+            return token
+        self.cut = True
+        return END
+
 
 def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
-    """One token for each lane, as `elman.model.decoding.choose` would.
+    """One token for each lane, as `elman.model.decoding.choose_each` would.
 
     Args:
         logits: (lanes, vocabulary_size).
@@ -93,20 +119,23 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
         tokens = logits.argmax(dim=1)
         if rows:
             tokens[rows] = _drawn(logits[rows], [choosers[row] for row in rows])
-    return [int(token) for token in tokens.tolist()]
+    return [each.fitting(token) for each, token in zip(choosers, tokens.tolist(), strict=True)]
 
 
 def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
     """The logits with every lane's penalties and biases."""
     logits = logits.clone()
-    logits[:, END + 1 : SPECIALS] = -torch.inf
-    silent = [row for row, each in enumerate(choosers) if not each.said]
-    logits[silent, END] = -torch.inf
+    # What is asked for may go on with a loop.
+    loops = [
+        [token for token in looping(each.said) if each.wishes.bias.get(token, 0.0) <= 0]
+        for each in choosers
+    ]
+    said, left = [each.said for each in choosers], [each.left for each in choosers]
+    # The lanes are of one bot.
+    forbid(logits.numpy(), said, left, loops, choosers[0].characters)
     _penalize(logits, choosers)
     for row, each in enumerate(choosers):
         wishes = each.wishes
-        loops = [token for token in looping(each.said) if wishes.bias.get(token, 0.0) <= 0]
-        logits[row, loops] = -torch.inf  # but for what is asked for
         if wishes.presence or wishes.frequency:
             for token, count in each._counts.items():
                 logits[row, token] -= wishes.presence + wishes.frequency * count

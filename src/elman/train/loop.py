@@ -1,8 +1,9 @@
 """The loop of a training run: rounds, steps, validations and checkpoints."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from elman.bptt import State
 from elman.data.corpus import scored
 from elman.data.order import Layout
+from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.model import build
 from elman.model.checkpoint import CONFIG, WEIGHTS, save_weights, write_tensors
@@ -82,6 +84,7 @@ class TrainingLoop:
         self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
         torch.manual_seed(settings.seed)
         chatbot = build(config.model, data.tokenizer.vocabulary_size)
+        chatbot.characters = data.tokenizer.characters
         self.trainer = Trainer(
             chatbot,
             chatbot.batches(
@@ -231,10 +234,11 @@ class TrainingLoop:
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        if facts["corpus"] != self._data.train.digest:
+        if differences := self._differences(facts):
             raise ElmanError(
-                f"{self._config.data.path}: not the conversations that {self._out} was trained on; "
-                "begin a new run"
+                f"{self._config.data.path}: not the conversations that {self._out} was trained "
+                f"on: {differences}; name a copy of those (elman train PATH --resume {self._out}), "
+                "or begin a new run"
             )
         try:
             self.trainer.load_state_dict(tensors, facts["trainer"])
@@ -249,6 +253,39 @@ class TrainingLoop:
         share, epochs, self._before = facts.get("round", (0.0, 0.0, None))
         self._budget.begun = share, epochs
         self._round_began = facts.get("round_began", 0.0)
+
+    @cached_property
+    def _contents(self) -> dict[str, Any]:
+        """What is learned and held out, in numbers, and named by digests."""
+        parts = {"learned from": self._data.train, "held out": self._data.dev}
+        return {
+            name: {
+                "conversations": len(corpus),
+                "messages": int((corpus.ids == END).sum()),
+                "tokens": len(corpus.ids),
+                "digest": corpus.digest,
+            }
+            for name, corpus in parts.items()
+            if corpus is not None
+        }
+
+    def _differences(self, facts: Mapping[str, Any]) -> str:
+        """How the conversations differ from those of a checkpoint, in words; "" if they do not."""
+        before, now = facts.get("contents"), self._contents
+        if before is None:  # of an earlier version
+            same = facts["corpus"] == self._data.train.digest
+            return "" if same else "their text differs"
+        found = []
+        for name in sorted(before.keys() | now.keys(), reverse=True):
+            one, other = before.get(name, {}), now.get(name, {})
+            counts = [
+                f"{other.get(what, 0):,} {what} where there were {one.get(what, 0):,}"
+                for what in ("conversations", "messages", "tokens")
+                if one.get(what, 0) != other.get(what, 0)
+            ]
+            if one.get("digest") != other.get("digest"):
+                found.append(f"{name} are {' and '.join(counts) or 'as many, of other text'}")
+        return "; ".join(found)
 
     def _step(self, spent: float) -> None:
         begin = time.monotonic()
@@ -323,6 +360,7 @@ class TrainingLoop:
             "round": (*self._budget.begun, self._before),
             "round_began": self._round_began,
             "corpus": self._data.train.digest,
+            "contents": self._contents,
             "finished": finished,
         }
         write_tensors(self._out / RESUME, tensors, remembered)

@@ -9,6 +9,7 @@ from typing import Any
 from elman.bptt.kernels.native import load
 from elman.bptt.precision import measure
 from elman.data.files import write_file
+from elman.data.source import fingerprint
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model.blocks import cell_class
@@ -68,6 +69,7 @@ def resume(
     out: Path,
     *,
     budget: Mapping[str, float] | None = None,
+    data_path: str | None = None,
     observers: tuple[Observer, ...] = (),
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -78,6 +80,7 @@ def resume(
     Args:
         out: the run directory.
         budget: a new one, as {"minutes" or "epochs" or "steps": number}.
+        data_path: where its conversations lie now; None: where they were.
         observers, watcher, stop, started: as for `train`.
 
     Raises:
@@ -88,9 +91,15 @@ def resume(
     if budget:
         nothing = dict.fromkeys(("minutes", "epochs", "steps", "most_epochs"))
         saved["train"] |= nothing | dict(budget)
+    if data_path is not None:
+        saved["data"]["path"] = data_path
     config = Config.make(saved)
-    if config.data.path == "-":
-        raise ElmanError(f"{out}: was trained on standard input, which is gone; begin a new run")
+    if data_path is None and fingerprint(config.data.path) is None:
+        where = "standard input" if config.data.path == "-" else config.data.path
+        raise ElmanError(
+            f"{where}: is gone, and {out} was trained on it; if its conversations lie somewhere "
+            f"else now, name that place too: elman train PATH --resume {out}"
+        )
     tensors, facts = read_tensors(out / RESUME)
     if facts["finished"] and not budget:
         raise ElmanError(
@@ -102,13 +111,20 @@ def resume(
             f"{out}: {facts['trainer']['steps']:,} steps are done already; name more --steps"
         )
     tell = Tell(observers)
-    data = prepare(config, tell, read_tokenizer(out))
+    try:
+        data = prepare(config, tell, read_tokenizer(out))
+    except ElmanError as error:
+        if data_path is None or not (data_path == "-" or fingerprint(data_path)):
+            raise
+        raise ElmanError(
+            f"{data_path}: not the conversations that {out} was trained on: {error}"
+        ) from None
     run = TrainingLoop(config, out, data, tell, began)
     if budget:
         facts.pop("round", None)
         facts.pop("round_began", None)
     run.restore(tensors, facts)
-    if budget:
+    if budget or data_path is not None:
         write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
     run.watch(watcher)
     return run.loop(stop)
