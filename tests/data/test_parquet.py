@@ -39,6 +39,7 @@ def written(rows: list[dict[str, Any]], **how: Any) -> bytes:
     [
         ({"messages": SAID, "picture": b"\x89PNG"}, "messages"),
         ({"conversations": [{"from": m["role"], "value": m["content"]} for m in SAID]}, "sharegpt"),
+        ({"messages": {key: [m[key] for m in SAID] for key in ("role", "content")}}, "messages"),
         ({"prompt": "Grüße 🙂", "completion": "Hello", "score": float("nan")}, "pairs"),
         (
             {"score": float("inf"), "instruction": "Grüße 🙂", "input": "", "output": "Hello"},

@@ -94,6 +94,18 @@ def test_pairs(load: Load, row: Any, said: Any, as_list: bool) -> None:
         ({"chosen": [user("Hi"), bot("Hello")], "rejected": [user("Hi"), bot("Go")]}, HI),
         ({"prompt": [user("Hi")], "chosen": [bot("Hello")], "rejected": [bot("Go")]}, HI),
         ({"prompt": "Hi", "chosen": [user("Hi"), bot("Hello")], "rejected": [bot("Go")]}, HI),
+        (
+            {"system": "S", "prompt": "Hi", "chosen": [user("Hi"), bot("Hello")], "rejected": "Go"},
+            [(SYSTEM, "S"), *HI],
+        ),
+        (
+            {
+                "prompt": [{"role": "system", "content": "S"}, user("Hi")],
+                "chosen": [{"role": "system", "content": "S"}, user("Hi"), bot("Hello")],
+                "rejected": "Go",
+            },
+            [(SYSTEM, "S"), *HI],
+        ),
         ({"chosen": "\n\nHuman: Hi\n\nAssistant: Hello", "rejected": "\n\nHuman: Hi"}, HI),
         ({"prompt": "\n\nHuman: Hi\n\nAssistant:", "chosen": " Hello", "rejected": "Go"}, HI),
         ({"chosen": "Hi Hello", "rejected": "Hi Hero"}, HI),

@@ -10,6 +10,7 @@ Source: the description of the format, apache/parquet-format.
 import importlib.util
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -96,11 +97,17 @@ def main() -> None:
     import pyarrow
 
     _limit_memory()
+    problem = ""
     try:
         for line in _lines(sys.stdin.buffer):
             sys.stdout.buffer.write(line)
+        sys.stdout.flush()
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
-        sys.exit(" ".join(str(error).split()) or type(error).__name__)
+        problem = " ".join(str(error).split()) or type(error).__name__
+        sys.stderr.write(problem)
+        sys.stderr.flush()
+    # At an ordinary end, pyarrow's threads may still begin, and then it aborts.
+    os._exit(1 if problem else 0)
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -115,13 +122,24 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
         if size > max_bytes:
             break
         for row in batch.to_pylist():
-            line = json.dumps(row, default=str).encode() + b"\n"
+            fields = {name: _as_list(value) for name, value in row.items()}
+            line = json.dumps(fields, default=str).encode() + b"\n"
             size += len(line)
             yield line
     if size > max_bytes:
         raise ValueError(
             f"it unpacks to more than {max_bytes:,} bytes, {BOMB_RATIO} times what it takes"
         )
+
+
+def _as_list(value: Any) -> Any:
+    """A list of objects, where the library `datasets` has made it an object of equal lists."""
+    lists = list(value.values()) if isinstance(value, dict) else []
+    if not lists or not all(
+        isinstance(each, list) and len(each) == len(lists[0]) for each in lists
+    ):
+        return value
+    return [dict(zip(value, items, strict=True)) for items in zip(*lists, strict=True)]
 
 
 def _stated_size(metadata: Any) -> int:

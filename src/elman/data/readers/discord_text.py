@@ -121,16 +121,17 @@ def _header(line: str) -> tuple[str, str] | None:
 
 def _records(document: Document, notes: Notes) -> Iterator[_Record]:
     record: _Record | None = None
-    banner: list[str] | None = None
+    banner: str | None = None
+    banner_lines = 0
     after_blank = True
     for (number, line), (_, below) in pairwise(chain(document.lines(), [(0, "")])):
         where = f"{document.name}: line {number}"
         if line == _RULE and banner is not None:
             banner, after_blank = None, True
         elif banner is not None:
-            banner.append(where)
+            banner_lines += 1
         elif line == _RULE and below.startswith(("Guild:", "Exported ")):
-            banner = []
+            banner, banner_lines = where, 0
         elif after_blank and (header := _header(line)):
             if record:
                 yield record
@@ -143,8 +144,8 @@ def _records(document: Document, notes: Notes) -> Iterator[_Record]:
         else:
             (record.blocks[-1][1] if record.blocks else record.text).append(line)
             after_blank = not line.strip()
-    if banner:
-        notes.leave_out("in a heading that does not end", banner[0], len(banner))
+    if banner and banner_lines:
+        notes.leave_out("in a heading that does not end", banner, banner_lines)
     if record:
         yield record
 

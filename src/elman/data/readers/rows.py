@@ -139,7 +139,10 @@ def joined(prompt: list[Message], answer: list[Message]) -> tuple[Message, ...]:
         spoken := dialogue_of(f"{prompt[0].text}\n\n{answer[0].text}")
     ):
         return tuple(spoken)
-    return tuple(answer if answer[: len(prompt)] == prompt else prompt + answer)
+    asked, said = ([m for m in part if m.author != SYSTEM] for part in (prompt, answer))
+    if said[: len(asked)] == asked:
+        prompt = [m for m in prompt if m.author == SYSTEM and m not in answer]
+    return (*prompt, *answer)
 
 
 def dialogue_of(text: str) -> list[Message]:
