@@ -271,14 +271,12 @@ def test_a_folder_that_cannot_be_made_is_said(elman: Run, phone: Path) -> None:
     assert phone.read_text("utf-8") == PHONE
 
 
-def test_every_command_that_writes_a_file_makes_its_folder(
+def test_reports_and_exports_make_their_folders(
     elman: Run, trained: Path, chats: Path, tmp_path: Path
 ) -> None:
     new = tmp_path / "new"
     for number, command in enumerate(
         (
-            ("lens", "--tiny", "--html"),
-            ("lens", trained, chats, "--out"),
             ("eval", trained, chats, "--samples", 1, "--card"),
             ("sessions", "export", "--db", tmp_path / "db" / "memory.db", "--out"),
         )
@@ -286,9 +284,6 @@ def test_every_command_that_writes_a_file_makes_its_folder(
         place = new / str(number) / "deep" / "file"
         ran = elman(*command, place)
         assert (ran.code, place.is_file()) == (0, True), ran.err
-    given = f"hello\n/save {new}/state/file\n"
-    assert elman("chat", trained, "--samples", 1, given=given).err == ""
-    assert (new / "state" / "file").is_file()
     exported = elman("sessions", "export", "--db", tmp_path / "db" / "memory.db", "--out", "-")
     assert (exported.code, exported.out, exported.err) == (0, "", "")
 

@@ -141,7 +141,7 @@ def judge(
             break
         choice = ANSWERS[answer]
         kept["neither" if choice is None else names[order[choice]]] += 1
-        write_file(tally, json.dumps(kept, indent=2) + "\n")
+        write_file(tally, json.dumps(kept, indent=2) + "\n", parents=True)
     print()
     print(f"{tally}: " + ", ".join(f"{plain(key)} {value}" for key, value in kept.items()))
 

@@ -110,7 +110,7 @@ def written(out: Path) -> Iterator[tuple[IO[bytes], TextIO]]:
         yield sys.stdout.buffer, sys.stderr
         sys.stdout.buffer.flush()
     else:
-        with replacing(out) as file:
+        with replacing(out, parents=True) as file:
             yield file, sys.stdout
 
 

@@ -81,8 +81,8 @@ def evaluate(
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", card_path.stem)
         text, pictures = card(str(bot), stem, measured, corpus, loaded.tokenizer, facts)
         for picture, drawn in pictures.items():
-            write_file(card_path.with_name(picture), drawn)
-        write_file(card_path, text)
+            write_file(card_path.with_name(picture), drawn, parents=True)
+        write_file(card_path, text, parents=True)
     if as_json:
         of = {"bot": str(bot), "heldout": heldout, "split": part, "reply_from": reply_from}
         print(json.dumps({**of, "left_out": notes, **measured.report.to_json()}))

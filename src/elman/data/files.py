@@ -11,9 +11,12 @@ from elman.errors import ElmanError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of another at once, when all of it is on disk. Folders
-    that its path lacks are made.
+def replacing(path: Path, parents: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of another at once, when all of it is on disk.
+
+    Args:
+        path: where.
+        parents: make the folders that it lacks.
 
     Raises:
         ElmanError: where it cannot be written, such as on a full disk; the old file stays.
@@ -21,7 +24,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     path = path.resolve()  # what a link points to is replaced, not the link
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".elman-", delete=False) as file:
             temporary = Path(file.name)
             yield file
@@ -46,11 +50,11 @@ def _umask() -> int:
     return mask
 
 
-def write_file(path: Path, content: bytes | str) -> None:
+def write_file(path: Path, content: bytes | str, parents: bool = False) -> None:
     """Replace a file at once: after a crash it holds either the old content or the new.
 
     Raises:
         ElmanError: as `replacing` does.
     """
-    with replacing(path) as file:
+    with replacing(path, parents) as file:
         file.write(content.encode() if isinstance(content, str) else content)
