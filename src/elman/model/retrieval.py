@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman.data.config import KEPT_REPLIES
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import fingerprint
@@ -27,8 +28,7 @@ FORMAT = 2
 DIRECTIONS = 128
 """Numbers that are kept of a state: its main directions. A choice; fewer or more were not tried."""
 
-MOST = 20_000
-"""Replies that are kept."""
+MOST = KEPT_REPLIES
 
 FIT = 4096
 """States from which the directions are computed."""
