@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, Order, Place
+from elman.data.order import Layout, Order, Place, check_lanes
 
 
 @dataclass(frozen=True)
@@ -140,4 +140,10 @@ class MessageStream:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._order.load_state_dict(state)
         self._conversation, self._counted = list(state["conversation"]), list(state["counted"])
+        check_lanes(self._conversation, len(self._loaded), self._corpus)
+        for conversation, counted in zip(self._conversation, self._counted, strict=True):
+            if conversation >= 0 and counted not in range(
+                -1, len(self._corpus.messages(conversation)) - 1
+            ):
+                raise ValueError(f"conversation {conversation} has no message {counted}")
         self._loaded = [None] * len(self._conversation)

@@ -1,9 +1,12 @@
 """The order in which conversations are handed out: a new one each epoch, from a seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from elman.data.corpus import Corpus
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class Place:
     tokens: np.ndarray
 
 
+def check_lanes(conversations: Sequence[int], lanes: int, corpus: Corpus) -> None:
+    """Raises ValueError where lanes would read conversations that are not there; -1: none."""
+    if len(conversations) != lanes:
+        raise ValueError(f"there are {lanes} lanes, not {len(conversations)}")
+    if strange := set(conversations) - set(range(-1, len(corpus))):
+        raise ValueError(f"there is no conversation {min(strange)}")
+
+
 class Order:
     """Endless numbers of conversations, each once an epoch.
 
@@ -83,5 +94,7 @@ class Order:
         return {"epoch": self._epoch, "taken": self._taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["taken"] > self._count:
+            raise ValueError(f"{state['taken']} of {self._count} conversations were handed out")
         self._epoch, self._taken = state["epoch"], state["taken"]
         self._order = self._shuffled()

@@ -23,11 +23,13 @@ OFFICE = "[Content_Types].xml"
 
 
 def fingerprint(path: Path | str) -> str | None:
-    """What changes whenever files do, from their names, sizes and times; None: they are gone."""
+    """What changes whenever files do, from their names, sizes and times; None: they are gone, or
+    are a pipe or a device, which cannot be read again.
+    """
     path = Path(path)
     if str(path) == BUILT_IN and not path.exists():
         return BUILT_IN
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         return None
     facts = []
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout, Order, Place
+from elman.data.order import Layout, Order, Place, check_lanes
 from elman.data.tokenizer import END
 
 
@@ -135,4 +135,8 @@ class Stream:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._order.load_state_dict(state)
         self._conversation, self._offset = list(state["conversation"]), list(state["offset"])
+        check_lanes(self._conversation, self._lanes, self._corpus)
+        for conversation, offset in zip(self._conversation, self._offset, strict=True):
+            if conversation >= 0 and not 0 <= offset < len(self._corpus[conversation]) - 1:
+                raise ValueError(f"conversation {conversation} is shorter than {offset} steps")
         self._loaded = [None] * self._lanes

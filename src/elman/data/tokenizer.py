@@ -212,7 +212,8 @@ def _check_exact(bpe: tokenizers.Tokenizer) -> None:
     """Raises ElmanError where a part of the tokenizer would change the text."""
     if _without_pieces(bpe) not in [_without_pieces(_untrained(begin)) for begin in ("", BEGIN)]:
         raise ElmanError(
-            "the tokenizer does not keep text exactly, or not always alike; it was not made by Elman"
+            "the tokenizer does not keep text exactly, or not always alike; it was not made by "
+            "Elman"
         )
     if bpe.get_vocab_size() > LARGEST - SPECIALS:
         raise ElmanError(

@@ -18,14 +18,9 @@ from elman.errors import ElmanError
 from elman.model import build
 from elman.model.chatbot import Chatbot
 from elman.model.config import ModelConfig, ReplyConfig
-from elman.model.tensor_files import (
-    Header,
-    TensorSpec,
-    check_finite,
-    check_header,
-    read_tensors,
-    write_tensors,
-)
+from elman.model.tensor_files import Header, TensorSpec, check_finite, check_header
+from elman.model.tensor_files import read_tensors as read_tensors
+from elman.model.tensor_files import write_tensors as write_tensors
 
 FORMAT = 1
 """Raised whenever a run directory written before can no longer be read."""
@@ -98,11 +93,15 @@ def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
             f"reads format {FORMAT}: train it again, or use that version"
         )
     where = path if made == elman.__version__ else f"{path} (made by Elman {made})"
-    require_trust(validated(ModelConfig, config.get("model"), where), trust, path)
-    validated(ReplyConfig, config.get("reply", {}), where)
+    model = validated(ModelConfig, config.get("model"), where)
+    require_trust(model, trust, path)
+    sections = {"model": model, "reply": validated(ReplyConfig, config.get("reply", {}), where)}
     if config.setdefault("data", {}) != {}:  # a bot that was made by hand may say nothing of it
-        validated(DataConfig, config["data"], where)
-    return config
+        sections["data"] = validated(DataConfig, config["data"], where)
+    given = {
+        name: each.model_dump(mode="json", exclude_unset=True) for name, each in sections.items()
+    }
+    return config | given
 
 
 def require_trust(model: ModelConfig, trust: Collection[str], where: object) -> None:

@@ -1,4 +1,4 @@
-"""Tensors and JSON facts in one safetensors file; its header is checked before any tensor is read."""
+"""Tensors and JSON facts in one safetensors file, whose header is checked before they are read."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -3,7 +3,7 @@
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -26,8 +26,10 @@ PATIENCE = 30
 """Seconds that a server which is told to stop gives the replies that are being made."""
 
 
-def load(folders: Sequence[Path], precision: str = "float32") -> dict[str, Bot]:
-    """Bots by the names of their folders.
+def load(
+    folders: Sequence[Path], precision: str = "float32", trust: Collection[str] = ()
+) -> dict[str, Bot]:
+    """Bots by the names of their folders; `trust` is that of `load_bot`.
 
     Raises:
         ElmanError: where one cannot be loaded, or two have one name.
@@ -36,7 +38,7 @@ def load(folders: Sequence[Path], precision: str = "float32") -> dict[str, Bot]:
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     bots: dict[str, Bot] = {}
     for folder in folders:
-        bot = load_bot(folder, cast(Precision, precision))
+        bot = load_bot(folder, cast(Precision, precision), trust)
         name = bot.path.resolve().name
         if name in bots:
             raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")

@@ -16,7 +16,6 @@ from elman.model.checkpoint import FORMAT
 from elman.model.config import ModelConfig
 from elman.model.config import ReplyConfig as ReplyConfig
 
-
 AUTO = "auto"
 
 
