@@ -77,6 +77,8 @@ class Reading:
 
 def find_reader(document: Document) -> AnyReader | None:
     """The first reader that knows the document's format, or None."""
+    if document.is_link:
+        return None
     head = document.head()
     return next((reader for reader in READERS.values() if reader.matches(head)), None)
 
@@ -200,6 +202,8 @@ def _read_group(
 
 
 def _why_unknown(document: Document) -> str:
+    if document.is_link:
+        return "a link, which only says where something else would lie"
     head = document.head()
     if not head.strip("\ufeff \t\r\n\0"):
         return "empty; expected conversations"
