@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import cast, get_args
 
 import uvicorn
@@ -112,11 +112,24 @@ def serve(
         logging.getLogger("elman").setLevel(logging.INFO)
         name = f"[{host}]" if ":" in host else host
         tell(f"http://{name}:{listening.getsockname()[1]}")
-        _Server(config).run(sockets=[listening])
+        _Server(config, service.explainer.stop).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Ends quietly when it is told to, once what was being said is said."""
+    """Ends quietly when it is told to, once what was being said is said.
+
+    Args:
+        config: of uvicorn.
+        stopping: is called when it is told to end.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
