@@ -13,7 +13,7 @@ from elman.serve.completions import Completing, Completion, CompletionRequest
 from elman.serve.errors import ApiError, ErrorResponse, no_such
 from elman.serve.prompts import Model
 from elman.serve.records import Record
-from elman.serve.response_bodies import Deleted, ResponseObject, ResponsesRequest
+from elman.serve.response_bodies import Deleted, Influence, ResponseObject, ResponsesRequest
 from elman.serve.responses import Responding, response_of
 from elman.serve.service import Service
 from elman.serve.stream import EventStream, unless_gone
@@ -148,7 +148,16 @@ async def get_response(
         explaining = service.explainer.explain(model, memory, record, left)
         explained = await unless_gone(request, explaining, left.set)
         if explained is not None:
-            found.elman.influence, found.elman.influence_cut = explained
+            found.elman.influence = [
+                Influence(
+                    message=each.message,
+                    nats=each.nats,
+                    gradient=each.gradient,
+                    copied=each.copied,
+                )
+                for each in explained.receipts
+            ]
+            found.elman.influence_cut = explained.cut
     return found
 
 

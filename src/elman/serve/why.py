@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 from typing import NamedTuple
 
@@ -22,7 +23,6 @@ from elman.model.chatbot import Chatbot
 from elman.serve.errors import ApiError
 from elman.serve.prompts import Model
 from elman.serve.records import Record
-from elman.serve.response_bodies import Influence
 
 MAX_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""
@@ -44,11 +44,11 @@ class Explained(NamedTuple):
     """What there is to tell.
 
     Args:
-        influence: of each message that was looked at.
+        receipts: of each message that was looked at, by its number in the conversation.
         cut: what was not, and why; None: all was.
     """
 
-    influence: list[Influence]
+    receipts: list[Receipt]
     cut: str | None = None
 
 
@@ -163,14 +163,12 @@ class Explainer:
         found = receipts(apart, asked[unread:], reply, start, most, check=check)
         # Instructions are read as a message, and are none of the conversation's.
         numbers = [n for n, node in enumerate(path) if node.role != "system"]
-        return Explained(
-            [
-                _influence(numbers, unread, each)
-                for each in found
-                if each.message + unread in numbers
-            ],
-            _cut(len(asked), most, unread if start is None else 0),
-        )
+        told = [
+            replace(each, message=numbers.index(each.message + unread))
+            for each in found
+            if each.message + unread in numbers
+        ]
+        return Explained(told, _cut(len(asked), most, unread if start is None else 0))
 
     def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
         """How many of the last messages can be looked at."""
@@ -213,15 +211,6 @@ class _LeftError(Exception):
 
 def _stopping() -> ApiError:
     return ApiError(503, "the server is being stopped", "why", "stopping")
-
-
-def _influence(numbers: Sequence[int], unread: int, found: Receipt) -> Influence:
-    return Influence(
-        message=numbers.index(found.message + unread),
-        nats=found.nats,
-        gradient=found.gradient,
-        copied=found.copied,
-    )
 
 
 def _cut(messages: int, most: int, unread: int) -> str | None:
