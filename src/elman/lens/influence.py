@@ -87,8 +87,9 @@ def receipts(
     state = chatbot.initial_state(1) if start is None else start
     first = max(0, len(turns) - most)
     for turn in turns[:first]:
-        check()
-        state = chatbot.read(turn, state)
+        for piece in chatbot.pieces(turn):
+            check()
+            state = chatbot.absorb([[piece]], state)
     asked = turns[first:]
     if not asked:
         return []

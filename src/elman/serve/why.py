@@ -30,7 +30,10 @@ MAX_MESSAGES = 20
 MAX_WORK = 40_000
 """Steps of all lanes that one answer takes, about ten seconds of the base bot on two slow cores."""
 
-MAX_TOKENS_BEFORE = 8192
+MAX_TOKENS = 2048
+"""Of those messages and the reply: they are differentiated in one pass, which nothing ends."""
+
+MAX_TOKENS_BEFORE = 4096
 """Tokens before those messages that are read, where no state is kept."""
 
 MAX_SECONDS = 20.0
@@ -172,10 +175,12 @@ class Explainer:
 
     def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
         """How many of the last messages can be looked at."""
-        most = min(MAX_MESSAGES, len(asked))
-        while most and work(asked[len(asked) - most :], reply) > self._max_work:
-            most -= 1
-        return most
+        for most in range(min(MAX_MESSAGES, len(asked)), 0, -1):
+            last = asked[-most:]
+            tokens = sum(map(len, last)) + len(reply)
+            if tokens <= MAX_TOKENS and work(last, reply) <= self._max_work:
+                return most
+        return 0
 
     def _before(
         self, memory: Memory, path: Sequence[Node], asked: Sequence[np.ndarray], first: int
