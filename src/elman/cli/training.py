@@ -44,7 +44,7 @@ def settings(
     values = layered(toml, flags, assignments)
     if toml is not None:
         named = layered(None, flags, assignments).get("model", {})
-        model = validated(ModelConfig, values.get("model", {}))
+        model = validated(ModelConfig, values.get("model", {}), toml, "model")
         require_trust(model, {*trust, *map(str, named.values())}, toml)
     run = values.setdefault("train", {})
     if not any(run.get(name) is not None for name in BUDGETS):

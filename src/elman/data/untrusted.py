@@ -53,13 +53,16 @@ def parse_json(text: str, where: object) -> Any:
         raise ElmanError(f"{where}: damaged: {error}") from None
 
 
-def validated(kind: type[Settings], values: Any, where: object = None) -> Settings:
+def validated(
+    kind: type[Settings], values: Any, where: object = None, section: str = ""
+) -> Settings:
     """Make settings of values.
 
     Args:
         kind: of settings.
         values: as parsed.
         where: they come from, named before what is wrong.
+        section: that they are, where they are a part of a configuration.
 
     Raises:
         ElmanError: naming the first values that are wrong, and what they should be.
@@ -68,20 +71,20 @@ def validated(kind: type[Settings], values: Any, where: object = None) -> Settin
         return kind.model_validate(values)
     except ValidationError as error:
         place = "" if where is None else f"{where}: "
-        raise ElmanError(place + wrong_values(error)) from None
+        raise ElmanError(place + _wrong_values(error, section)) from None
 
 
-def wrong_values(error: ValidationError) -> str:
-    """Say which values are wrong, in one line."""
+def _wrong_values(error: ValidationError, section: str) -> str:
     found = error.errors(include_url=False)
-    lines = [_wrong_value(item) for item in found[:SHOWN_ERRORS]]
+    lines = [_wrong_value(item, section) for item in found[:SHOWN_ERRORS]]
     if more := len(found) - len(lines):
         lines.append(f"and {more:,} more")
     return "; ".join(lines)
 
 
-def _wrong_value(item: Mapping[str, Any]) -> str:
-    name = ".".join(str(part)[:SHOWN_CHARACTERS] for part in item["loc"]) or "config"
+def _wrong_value(item: Mapping[str, Any], section: str) -> str:
+    parts = [*([section] if section else []), *item["loc"]]
+    name = ".".join(str(part)[:SHOWN_CHARACTERS] for part in parts) or "config"
     said = f"{name}: {item['msg'].removeprefix('Value error, ')}"
     if item["type"] in ("value_error", "missing"):
         return said

@@ -61,7 +61,7 @@ class Bot:
         Raises:
             ElmanError: where its configuration does not say so.
         """
-        return validated(DataConfig, self.config.get("data"), self.path / CONFIG)
+        return validated(DataConfig, self.config.get("data"), self.path / CONFIG, "data")
 
     @property
     def knows_names(self) -> bool:
@@ -93,11 +93,14 @@ def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
             f"reads format {FORMAT}: train it again, or use that version"
         )
     where = path if made == elman.__version__ else f"{path} (made by Elman {made})"
-    model = validated(ModelConfig, config.get("model"), where)
+    model = validated(ModelConfig, config.get("model"), where, "model")
     require_trust(model, trust, path)
-    sections = {"model": model, "reply": validated(ReplyConfig, config.get("reply", {}), where)}
+    sections = {
+        "model": model,
+        "reply": validated(ReplyConfig, config.get("reply", {}), where, "reply"),
+    }
     if config.setdefault("data", {}) != {}:  # a bot that was made by hand may say nothing of it
-        sections["data"] = validated(DataConfig, config["data"], where)
+        sections["data"] = validated(DataConfig, config["data"], where, "data")
     given = {
         name: each.model_dump(mode="json", exclude_unset=True) for name, each in sections.items()
     }
