@@ -1,5 +1,6 @@
 """Two trainings into one folder exclude each other, whatever becomes of either."""
 
+import errno
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ import sys
 from pathlib import Path
 from elman.data.locks import only_one
 
-with only_one(Path(sys.argv[1])):
+with only_one(Path(sys.argv[1]), print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -58,7 +59,10 @@ def test_the_second_is_told_who_holds_it(held: Any, make_config: Make, chats: Pa
 def test_a_run_that_goes_on_cannot_be_resumed(trained: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained, tmp_path / "bot"))
     before = (folder / "config.json").read_bytes()
-    with only_one(folder), pytest.raises(ElmanError, match=f"by process {os.getpid()} on"):
+    with (
+        only_one(folder, pytest.fail),
+        pytest.raises(ElmanError, match=f"by process {os.getpid()} on"),
+    ):
         resume(folder, budget={"steps": 13})
     assert (folder / "config.json").read_bytes() == before
     assert resume(folder, budget={"steps": 13}).steps == 13
@@ -105,11 +109,18 @@ def test_a_lock_is_no_way_to_write_elsewhere(make_config: Make, tmp_path: Path) 
 
 
 def test_where_there_are_no_locks_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lacking(_: Any) -> None:
-        raise OSError(95, "Operation not supported")
+        raise OSError(errno.ENOTSUP, "Operation not supported")
 
     monkeypatch.setattr("elman.data.locks._lock", lacking)
-    with pytest.raises(ElmanError, match="this file system has no locks"), only_one(tmp_path):
-        pass
+    notes: list[str] = []
+
+    def told(kind: str, facts: dict[str, Any]) -> None:
+        if kind == "note":
+            notes.append(facts["text"])
+
+    assert train(make_config(), tmp_path / "bot", observers=(told,)).steps == 12
+    [said] = [note for note in notes if "has no locks (Operation not supported)" in note]
+    assert "see to it that nobody else trains there" in said

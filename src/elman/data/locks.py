@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,9 @@ LOCK = ".training.lock"
 """Lies in the folder while somebody trains there, and says who."""
 
 MAX_HOLDER_BYTES = 200
+
+HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""Errors that say that somebody else holds it."""
 
 LOCKED_BYTE = 1 << 20
 """Of the file, on Windows, where nobody can read what is locked: far behind what it says."""
@@ -33,18 +36,21 @@ else:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
     """Hold a folder, which exists, while something is trained in it.
 
     A crash leaves the file but not the lock. Reading a folder needs none: its files are replaced at
     once.
 
+    Args:
+        folder: to hold.
+        warn: told where the file system has no locks, so that nothing is held.
+
     Raises:
-        ElmanError: where somebody else holds it, who is named, or where the folder cannot be
-            written or the file system has no locks.
+        ElmanError: where somebody else holds it, who is named, or it cannot be written.
     """
     path = folder / LOCK
-    with _held(path) as file:
+    with _held(path, warn) as file:
         try:
             file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
             file.flush()
@@ -57,7 +63,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[IO[bytes]]:
+def _held(path: Path, warn: Callable[[str], None]) -> Iterator[IO[bytes]]:
     """The file, locked. Whoever held it before may have removed it just now: then, a new one."""
     while True:
         file = _opened(path)
@@ -65,9 +71,17 @@ def _held(path: Path) -> Iterator[IO[bytes]]:
             try:
                 _lock(file)
             except OSError as error:
-                raise _refused(path, error) from None
+                if error.errno in HELD:
+                    raise _refused(path) from None
+                warn(
+                    f"{path.parent}: this file system has no locks ({error.strerror}): see to it "
+                    "that nobody else trains there meanwhile"
+                )
+                yield file
+                return
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                file.truncate(0)
+                file.seek(0)
+                file.truncate()
                 yield file
                 return
 
@@ -80,12 +94,7 @@ def _opened(path: Path) -> IO[bytes]:
         raise ElmanError(f"{path.parent}: cannot be written: {error.strerror}") from None
 
 
-def _refused(path: Path, error: OSError) -> ElmanError:
-    if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-        return ElmanError(
-            f"{path.parent}: this file system has no locks ({error.strerror}), so that two could "
-            "train there at once: name a folder on another"
-        )
+def _refused(path: Path) -> ElmanError:
     with path.open("rb") as file:
         who = file.read(MAX_HOLDER_BYTES).decode("utf-8", "replace")
     return ElmanError(

@@ -62,12 +62,12 @@ def train(
             cell_class(cell)
     with ExitStack() as held:
         if out.is_dir():  # else it is made, and held, when there is something to learn
-            held.enter_context(only_one(out))
+            held.enter_context(only_one(out, tell.note))
         data = prepare(config, tell, trust=trust)
         config = _settled(data.config, tell)
         if not out.is_dir():
             _make(out)
-            held.enter_context(only_one(out))
+            held.enter_context(only_one(out, tell.note))
         _write_new(out, config, data.tokenizer)
         run = Loop(config, out, data, tell, began)
         run.begin()
@@ -98,8 +98,9 @@ def resume(
     """
     began = time.monotonic() if started is None else started
     saved = read_config(out, trust)
-    with only_one(out):
-        return _resumed(out, saved, budget, Tell(observers), watcher, stop, began)
+    tell = Tell(observers)
+    with only_one(out, tell.note):
+        return _resumed(out, saved, budget, tell, watcher, stop, began)
 
 
 def _resumed(

@@ -53,6 +53,10 @@ class Tell:
         for observer in self.observers:
             observer(kind, facts)
 
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        self("note", text=text)
+
 
 class RunLog:
     """Keeps what happened at each step, one JSON object a line, and how the run ended.
