@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from elman.data.tokenizer import END, ROLES
-from elman.lens.chain import frozen
+from elman.lens.chain import apart, frozen
 from elman.lens.influence import inputs_of, receipts, work
 from elman.model import ModelConfig, build
 from elman.model.checkpoint import Bot
@@ -44,16 +44,16 @@ def conversation(http: Any, turns: int) -> dict[str, Any]:
 
 def test_modules_apart_share_tensors_and_nothing_else(bot: Bot) -> None:
     chatbot = bot.chatbot
-    apart = chatbot.apart()
-    for mine, theirs in zip(apart.parameters(), chatbot.parameters(), strict=True):
+    own = apart(chatbot)
+    for mine, theirs in zip(own.parameters(), chatbot.parameters(), strict=True):
         assert mine.data_ptr() == theirs.data_ptr()
         assert (mine.requires_grad, theirs.requires_grad) == (False, True)
     message = turn(bot, "user", "what is 1 plus 2?")
-    with inputs_of(apart.through_time) as seen, frozen(apart):
+    with inputs_of(own.through_time) as seen, frozen(own):
         expected = chatbot.read(message, chatbot.initial_state(1))
         assert not seen, "who talks meanwhile is not seen"
         assert all(parameter.requires_grad for parameter in chatbot.parameters())
-        found = apart.read(message, apart.initial_state(1))
+        found = own.read(message, own.initial_state(1))
         assert len(seen) == 1
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
 
@@ -65,7 +65,7 @@ def test_receipts_apart_are_those_of_the_bot(memory: str) -> None:
     chatbot = build(ModelConfig.model_validate({"memory": memory, **sizes}), 40).eval().pack()
     turns = [np.array([1 + n % 2, 5 + n, 9, END], np.uint16) for n in range(6)]
     reply = np.array([2, 6, 9, END], np.uint16)
-    assert receipts(chatbot.apart(), turns, reply) == receipts(chatbot, turns, reply)
+    assert receipts(apart(chatbot), turns, reply) == receipts(chatbot, turns, reply)
 
 
 def test_the_answer_is_the_same_while_others_chat(serving: Serving) -> None:
@@ -210,5 +210,5 @@ def test_checks_come_between_all_parts(bot: Bot) -> None:
     turns = [turn(bot, "user" if n % 2 else "bot", f"what is {n}?") for n in range(6)]
     reply = turn(bot, "bot", "it is 3, Bob.")
     calls: list[None] = []
-    receipts(bot.chatbot.apart(), turns, reply, most=4, check=lambda: calls.append(None))
+    receipts(apart(bot.chatbot), turns, reply, most=4, check=lambda: calls.append(None))
     assert len(calls) >= 2 + 4 + 2

@@ -75,7 +75,7 @@ def receipts(
     """Receipts of a reply, for each turn before it.
 
     Args:
-        bot: who replied; where others use the same bot meanwhile, `Chatbot.apart` of it.
+        bot: who replied; where others use its chatbot meanwhile, one that is `apart`.
         turns: what was said before, each from its role to its END.
         reply: likewise.
         start: the state before the first turn, (1, size) tensors; None: nothing was said before.

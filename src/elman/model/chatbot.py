@@ -1,6 +1,5 @@
 """The contract between a memory and everything that talks to it."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
@@ -131,17 +130,6 @@ class Chatbot(nn.Module, ABC):
             torch.zeros(batch, spec.size, dtype=spec.dtype, device=device)
             for spec in self.state_spec
         )
-
-    def apart(self) -> Self:
-        """Modules of their own with the same tensors: what is hooked there, or told of gradients,
-        does not reach this one. Neither is to be trained meanwhile.
-        """
-        memo: dict[int, Any] = {id(tensor): tensor for tensor in self.buffers()}
-        memo |= {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in self.parameters()}
-        # What was packed or derived from counts is only ever read.
-        memo |= {id(part): part for part in self.modules() if isinstance(part, Order)}
-        memo |= {id(part): part for part in (self._packed, self._packed_output) if part is not None}
-        return copy.deepcopy(self, memo)
 
     def of_any_size(self) -> list[str]:
         """The names of tensors whose size is known only from a file: what was counted."""

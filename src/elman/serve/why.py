@@ -18,6 +18,7 @@ from elman.bptt import State
 from elman.chat import Node
 from elman.chat.recall import Memory
 from elman.errors import ElmanError
+from elman.lens.chain import apart
 from elman.lens.influence import Receipt, receipts, work
 from elman.model.chatbot import Chatbot
 from elman.serve.errors import ApiError
@@ -162,8 +163,8 @@ class Explainer:
             return Explained([], f"the last message and the reply are too long ({size:,} tokens)")
         first = max(0, len(asked) - most)
         start, unread = self._before(memory, path, asked, first)
-        apart = self._chatbot(model)
-        found = receipts(apart, asked[unread:], reply, start, most, check=check)
+        chatbot = self._chatbot(model)
+        found = receipts(chatbot, asked[unread:], reply, start, most, check=check)
         # Instructions are read as a message, and are none of the conversation's.
         numbers = [n for n, node in enumerate(path) if node.role != "system"]
         told = [
@@ -203,11 +204,11 @@ class Explainer:
 
     def _chatbot(self, model: Model) -> Chatbot:
         """The bot's weights in modules of their own."""
-        made_by, apart = self._apart.get(model.name, (b"", None))
-        if apart is None or made_by != model.made_by:
-            apart = model.bot.chatbot.apart()
-            self._apart[model.name] = model.made_by, apart
-        return apart
+        made_by, found = self._apart.get(model.name, (b"", None))
+        if found is None or made_by != model.made_by:
+            found = apart(model.bot.chatbot)
+            self._apart[model.name] = model.made_by, found
+        return found
 
 
 class _LeftError(Exception):
