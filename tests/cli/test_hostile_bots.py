@@ -463,3 +463,26 @@ def test_states_that_do_harm(
     checkpoint.write_tensors(path, state(bot, change), {"state": checkpoint.FORMAT, **made_by})
     with pytest.raises(ElmanError, match=said):
         checkpoint.load_state(path, bot)
+
+
+def test_a_log_that_does_harm_is_watched(elman: Run, folder: Path) -> None:
+    """Lines that are none of a run's are counted, and the others shown."""
+    first = (folder / "log.jsonl").read_text("utf-8").splitlines()[0]
+    strange = [
+        '{"kind": "step", "step": 1e999}',
+        '{"kind": "step", "step": 3}',
+        '{"kind": "step", "step": 3, "left": "\\u001b[2J"}',
+        '{"kind": "lag", "step": 3, "layers": 3, "text": 4}',
+        '{"kind": "lag", "step": 3, "layers": [[]], "text": "x"}',
+        '{"kind": "samples", "step": 3, "samples": [{"heard": 3}]}',
+        '{"kind": "end", "step": 3, "reason": []}',
+        "[" * 100_000,
+    ]
+    whole = [first, *strange, '{"kind": "end", "step": 4, "reason": "finished"}']
+    (folder / "log.jsonl").write_text("\n".join(whole) + "\n", "utf-8")
+    ran = elman("watch", folder, "--json")
+    assert ran.code == 0, ran
+    assert json.loads(ran.out)["damaged"] == len(strange)
+    ran = elman("watch", folder, "--terminal")
+    assert ran.code == 0, ran
+    assert f"{len(strange)} damaged lines of the log are left out" in ran.out
