@@ -74,7 +74,7 @@ def main() -> None:
     try:
         app()
     except ElmanError as error:
-        print(f"elman: {plain(str(error))}", file=sys.stderr)
+        print(f"elman: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # Whoever read our output has gone; writing the rest at exit would fail again.

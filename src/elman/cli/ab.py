@@ -10,6 +10,7 @@ import typer
 from elman.cli.evaluate import Encoding, Name, Part, Seed, read_for, responder
 from elman.cli.replying import SAMPLES, Mutual, ReplyFrom, Samples
 from elman.cli.text import plain
+from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def ab(
         "ab.json"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    trust: Trust = None,
 ) -> None:
     """Compare two bots on the same conversations, with intervals that tell luck from skill.
 
@@ -52,12 +54,12 @@ def ab(
 
     bots, measured, corpora = [], [], []
     for path in (one, other):
-        bot = load_bot(path)
+        bot = load_bot(path, trust=trust or ())
         corpus, _ = read_for(bot, heldout, part, encoding, name)
         respond = responder(bot, temperature, samples, mutual, reply_from, seed)
         bots.append(bot)
         corpora.append(corpus)
-        learn_from = bot.config["data"]["learn_from"]
+        learn_from = bot.data.learn_from
         measured.append(evaluate(bot, corpus, learn_from, seed, respond))
     names = (str(one), str(other))
     if blind:

@@ -20,6 +20,7 @@ from elman.cli.replying import (
 )
 from elman.cli.store import Database, open_store
 from elman.cli.text import plain
+from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def chat(
         bool,
         typer.Option("--why", help="After each reply, what each earlier message did for it."),
     ] = False,
+    trust: Trust = None,
 ) -> None:
     """Talk with a bot; each line from a pipe is answered by one line.
 
@@ -102,7 +104,7 @@ def chat(
     )
     if precision not in get_args(Precision):
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
-    loaded = load_bot(bot, cast(Precision, precision))
+    loaded = load_bot(bot, cast(Precision, precision), trust or ())
     if loaded.path == BASE:
         print(
             "This is the base bot, which knows nobody; elman train CHATS makes one of yours.",

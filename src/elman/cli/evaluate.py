@@ -19,6 +19,7 @@ from elman.cli.replying import (
     make_sampling,
 )
 from elman.cli.text import plain
+from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def evaluate(
         typer.Option("--card", help="Write a report card: Markdown, with pictures beside it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    trust: Trust = None,
 ) -> None:
     """Measure a bot on conversations it has not seen.
 
@@ -70,11 +72,11 @@ def evaluate(
     from elman.evaluate.card import card
     from elman.model.checkpoint import load_bot
 
-    loaded = load_bot(bot)
+    loaded = load_bot(bot, trust=trust or ())
     corpus, notes = read_for(loaded, heldout, part, encoding, name)
     respond = responder(loaded, temperature, samples, mutual, reply_from, seed)
     learned, missing = learned_texts(loaded, heldout)
-    measured = measure(loaded, corpus, loaded.config["data"]["learn_from"], seed, respond, learned)
+    measured = measure(loaded, corpus, loaded.data.learn_from, seed, respond, learned)
     notes += missing
     facts = {"data": heldout, "split": part, "reply_from": reply_from, "samples": samples}
     if card_path is not None:
@@ -108,12 +110,12 @@ def learned_texts(bot: "Bot", heldout: str) -> tuple[Iterator[str] | None, list[
     from elman.data.dataset import Dataset
     from elman.data.source import fingerprint
 
-    saved = bot.config["data"]
-    if fingerprint(saved["path"]) is None:
+    saved, path = bot.data, bot.data.path
+    if fingerprint(path) is None:
         if not has_learned_from(bot, heldout):
             return None, ["what it learned from is not here: nothing is said of what it copies"]
-        saved = saved | {"path": heldout}
-    return Dataset.again(saved).texts(saved["test"]), []
+        path = heldout
+    return Dataset.again(bot.config["data"] | {"path": path}).texts(saved.test), []
 
 
 def read_for(
@@ -131,11 +133,10 @@ def read_for(
     """
     from elman.data.corpus import Corpus
     from elman.data.dataset import Dataset
-    from elman.train.config import DataConfig
 
     if part not in ("all", "dev", "test"):
         raise ElmanError(f"--split {part}: expected all, dev or test")
-    saved = DataConfig.model_validate(bot.config["data"])
+    saved = bot.data
     if part == "test" and not saved.test:
         raise ElmanError(
             "--split test: this bot was trained without a test part (--set data.test=true), so it "

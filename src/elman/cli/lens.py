@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from elman.cli.text import plain
+from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def lens(
     html: Annotated[
         Path | None, typer.Option(help="Of --tiny: write it as a page for the classroom instead.")
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """See how a conversation teaches a bot: its gradient, travelling back through the messages.
 
@@ -87,7 +89,7 @@ def lens(
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     wish = Wish(
         bot, chat, name, number, encoding, cast(Precision, precision), seed,
-        compare_steps if compare else None,
+        compare_steps if compare else None, tuple(trust or ()),
     )  # fmt: skip
     with _progress() as tell:
         seen = look_at(wish, tell)

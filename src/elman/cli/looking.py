@@ -15,7 +15,7 @@ from elman.data.dataset import Dataset
 from elman.errors import ElmanError
 from elman.lens.as_json import to_json
 from elman.lens.view import ViewedMessage, listen, look
-from elman.model.checkpoint import Bot, load_bot, read_tensors
+from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import counts
 from elman.train.config import Config, DataConfig
 
@@ -35,6 +35,7 @@ class Wish:
     precision: Precision
     seed: int
     compare_steps: int | None
+    trust: tuple[str, ...] = ()
 
 
 def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -43,9 +44,9 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         ElmanError: where the bot or the conversations cannot be read, or the bot answers in none.
     """
-    bot = load_bot(wish.bot, wish.precision)
+    bot = load_bot(wish.bot, wish.precision, wish.trust)
     tell(f"reading {wish.chat}")
-    saved = DataConfig.model_validate(bot.config["data"])
+    saved = bot.data
     same = has_learned_from(bot, wish.chat)
     if saved.rename and wish.name is None and not same:
         raise ElmanError(
@@ -221,10 +222,9 @@ def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
 
 def _unfinished(bot: Bot) -> int | None:
     """How many steps a run has made that still goes on, or could."""
-    from elman.train.loop import RESUME
+    from elman.train.resuming import RESUME, read_resume
 
-    path = bot.path / RESUME
-    if not path.exists():
+    if not (bot.path / RESUME).exists():
         return None
-    _, facts = read_tensors(path)
+    _, facts = read_resume(bot.path, Config.make(bot.config), bot.tokenizer.vocabulary_size)
     return None if facts["finished"] else int(facts["trainer"]["steps"])

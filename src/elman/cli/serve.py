@@ -18,6 +18,7 @@ from elman.cli.replying import (
     make_sampling,
 )
 from elman.cli.store import Database, open_store
+from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
@@ -42,6 +43,7 @@ def serve(
     reply_from: ReplyFrom = "generate",
     unsure: Unsure = None,
     wrong: Wrong = None,
+    trust: Trust = None,
 ) -> None:
     """Serve bots to a browser, and to clients of OpenAI's API.
 
@@ -55,7 +57,7 @@ def serve(
         )
     from elman.serve.run import load, serve
 
-    loaded = load(bots or [Path("base")], precision)
+    loaded = load(bots or [Path("base")], precision, trust or ())
     repliers = {
         name: make_replier(
             bot,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from elman.cli.data import Drop, Gap, seconds
+from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
 
@@ -136,6 +137,7 @@ def train(
         bool, typer.Option("--overwrite", help="Replace a bot that is already in --out.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Tell everything as JSON Lines.")] = False,
+    trust: Trust = None,
 ) -> None:
     """Train a bot on conversations.
 
@@ -181,14 +183,21 @@ def train(
             raise ElmanError(
                 "--resume goes on in its own folder: leave out --out, --config and --overwrite"
             )
-        result = training.resume(resume, flags, assign or [], as_json, started)
+        result = training.resume(resume, flags, assign or [], as_json, started, trust or ())
         out = resume
     else:
-        values = training.settings(config, flags, assign or [])
+        values = training.settings(config, flags, assign or [], trust or ())
         out = out or Path("bots") / default_name(values)
-        result = training.begin(values, out, overwrite=overwrite, as_json=as_json, started=started)
+        result = training.begin(
+            values,
+            out,
+            overwrite=overwrite,
+            as_json=as_json,
+            started=started,
+            trust=trust or (),
+        )
     if result.reason != "interrupted" and not as_json:
-        training.say(f"talk with it: elman chat {out}")
+        training.say(f"talk with it: elman chat {out}{training.trusting(out)}")
 
 
 def default_name(values: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """What `elman train` and `elman demo` share: a run with its progress and its Ctrl-C."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,9 +12,12 @@ from rich.markup import escape
 
 import elman.train
 from elman.cli.progress import shown
+from elman.cli.text import plain
+from elman.data.untrusted import parse_json, validated
 from elman.errors import ElmanError
 from elman.lens.training import Watch
-from elman.model.checkpoint import CONFIG
+from elman.model.checkpoint import CONFIG, require_trust
+from elman.model.config import ModelConfig
 from elman.train import Config, Result
 from elman.train.config import AUTO, layered
 from elman.train.recipe import ADDABLE_SETTINGS
@@ -24,9 +27,25 @@ BUDGETS = ("minutes", "epochs", "steps")
 DEFAULT_MINUTES = 10.0
 
 
-def settings(toml: Path | None, flags: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """The values of a new run, with the defaults that depend on other values."""
+def settings(
+    toml: Path | None,
+    flags: Mapping[str, Any],
+    assignments: list[str],
+    trust: Collection[str] = (),
+) -> dict[str, Any]:
+    """The values of a new run, with the defaults that depend on other values.
+
+    A cell from outside Elman that is named on the command line is trusted by that; one that a
+    file of settings names must be in `trust`.
+
+    Raises:
+        ElmanError: where it is not, or for anything that `layered` refuses.
+    """
     values = layered(toml, flags, assignments)
+    if toml is not None:
+        named = layered(None, flags, assignments).get("model", {})
+        model = validated(ModelConfig, values.get("model", {}), toml, "model")
+        require_trust(model, {*trust, *map(str, named.values())}, toml)
     run = values.setdefault("train", {})
     if not any(run.get(name) is not None for name in BUDGETS):
         run["minutes"] = DEFAULT_MINUTES
@@ -47,6 +66,7 @@ def begin(
     as_json: bool,
     started: float,
     observers: tuple[Observer, ...] = (),
+    trust: Collection[str] = (),
 ) -> Result:
     """Train a new bot into a folder.
 
@@ -73,11 +93,17 @@ def begin(
             watcher=Watch,
             stop=stop,
             started=started,
+            trust=trust,
         )
 
 
 def resume(
-    out: Path, flags: Mapping[str, Any], assignments: list[str], as_json: bool, started: float
+    out: Path,
+    flags: Mapping[str, Any],
+    assignments: list[str],
+    as_json: bool,
+    started: float,
+    trust: Collection[str] = (),
 ) -> Result:
     """Go on with a run; only its budget can be changed, and where its data lies."""
     given = {name: value for name, value in flags.items() if value is not None}
@@ -98,6 +124,7 @@ def resume(
             watcher=Watch,
             stop=stop,
             started=started,
+            trust=trust,
         )
 
 
@@ -120,12 +147,18 @@ def _shown_run(
     with shown(as_json) as progress, _asked_to_stop() as asked:
         yield (progress, asked.watch, remember), lambda: asked.yes
     if reasons == ["interrupted"] and not as_json:
-        say(f"saved; go on with: elman train --resume {out}")
+        say(f"saved; go on with: elman train --resume {out}{trusting(out)}")
+
+
+def trusting(out: Path) -> str:
+    """What must be added to a command that loads the bot that was trained just now."""
+    model = ModelConfig.model_validate(parse_json((out / CONFIG).read_text("utf-8"), out)["model"])
+    return "".join(f" --trust {name}" for name in model.outside_cells)
 
 
 def say(text: str) -> None:
     """A line for people, beside what a command prints for others to read."""
-    Console(stderr=True, highlight=False).print(escape(text), soft_wrap=True)
+    Console(stderr=True, highlight=False).print(escape(plain(text)), soft_wrap=True)
 
 
 class _Asked:

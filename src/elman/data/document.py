@@ -3,7 +3,7 @@
 import codecs
 import gzip
 import io
-import lzma
+import stat
 import zipfile
 import zlib
 from collections import Counter
@@ -14,6 +14,8 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 
+from elman.data.unpacking import BOMB_BYTES as BOMB_BYTES
+from elman.data.unpacking import UnpackLimit, limited_gzip, measure
 from elman.errors import ElmanError
 
 HEAD_BYTES = 65536
@@ -21,9 +23,8 @@ HEAD_BYTES = 65536
 LONGEST_LINE = 1 << 28
 """Bytes. Text has no such lines, and one would have to fit into memory."""
 
-BOMB_BYTES, BOMB_RATIO = 1 << 26, 200
-"""What unpacks to more than both say (bytes, and times its own size) is refused. Text is
-compressed to a tenth, machine-made JSON to a fiftieth."""
+UNBOUNDED = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+"""Of these Python unpacks a whole block at once, whatever comes out of it."""
 
 UTF8 = ("utf-8", "utf-8-sig")
 GZIP = b"\x1f\x8b"
@@ -90,6 +91,7 @@ class Document:
         encoding: of its text. A byte order mark of UTF-16 or UTF-8 says more.
         owner: kept alive as long as the document, such as the temporary file behind `path`.
         member: of an open archive, where `path` is one.
+        limit: what compressed files may unpack to, all of one archive together.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Document:
     encoding: str = "utf-8"
     owner: Any = None
     member: tuple[zipfile.ZipFile, zipfile.ZipInfo] | None = None
+    limit: UnpackLimit | None = None
 
     @property
     def folder(self) -> str:
@@ -107,6 +110,11 @@ class Document:
     def filename(self) -> str:
         """The last part of its name."""
         return PurePosixPath(self.name).name
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a member of an archive that only says where something else would lie."""
+        return self.member is not None and stat.S_ISLNK(self.member[1].external_attr >> 16)
 
     def head(self) -> str:
         """The beginning of the text, from which its format is recognised; may end mid-character."""
@@ -249,23 +257,41 @@ class Document:
         return self._checked(rows_as_json_lines, stream, self.name)
 
     def _unpacked_bytes(self) -> io.BufferedReader:
+        stream, packed = self._packed()
+        if packed is None:
+            return stream
+        limit = self.limit
+        if limit is not None and self.name not in limit.measured:
+            measure(stream)
+            limit.measured.add(self.name)
+            stream, _ = self._packed()
+        return stream
+
+    def _packed(self) -> tuple[io.BufferedReader, int | None]:
+        """What it holds, unpacked; and how many bytes it takes compressed by gzip, if it is."""
         if self.member is not None:
             stream = self._member(*self.member)
             if self._checked(stream.peek, 2)[:2] == GZIP:
-                packed = self.member[1].file_size
-                return _Gzip.reader(gzip.GzipFile(fileobj=stream), self.name, packed)
-            return stream
+                size = self.member[1].compress_size
+                opened = gzip.GzipFile(fileobj=stream)
+                return limited_gzip(opened, self.name, size, self.limit), size
+            return stream, None
         try:
             stream = self.path.open("rb")
         except OSError as error:
             raise ElmanError(f"{self.name}: cannot be read: {error.strerror}") from None
         if stream.peek(2)[:2] == GZIP:
             stream.close()  # a GzipFile closes only what it has opened itself
-            packed = self.path.stat().st_size
-            return _Gzip.reader(gzip.GzipFile(self.path), self.name, packed)
-        return stream
+            size = self.path.stat().st_size
+            return limited_gzip(gzip.GzipFile(self.path), self.name, size), size
+        return stream, None
 
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> io.BufferedReader:
+        if info.compress_type in UNBOUNDED:
+            raise ElmanError(
+                f"{self.name}: cannot be unpacked: its kind of compression ({info.compress_type}) "
+                "is not read from archives; unpack the archive and give the folder"
+            )
         try:
             return io.BufferedReader(cast(io.RawIOBase, archive.open(info)))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
@@ -281,43 +307,13 @@ class Document:
     def _checked(self, read: Callable[..., T], *args: Any) -> T:
         try:
             return read(*args)
-        except (EOFError, zlib.error, lzma.LZMAError, OSError, zipfile.BadZipFile) as error:
+        except (EOFError, zlib.error, OSError, zipfile.BadZipFile) as error:
             if self.member is None and not isinstance(
                 error, (EOFError, zlib.error, gzip.BadGzipFile)
             ):
                 raise
             kind = "gzip" if self.member is None else "zip"
             raise ElmanError(f"{self.name}: damaged {kind} data: {error}") from None
-
-
-class _Gzip(io.RawIOBase):
-    """Unpacks, and refuses to go on where it is a bomb."""
-
-    def __init__(self, unpacked: gzip.GzipFile, name: str, packed: int) -> None:
-        self._unpacked, self._name = unpacked, name
-        self._most = max(BOMB_BYTES, BOMB_RATIO * packed)
-        self._size = 0
-
-    @classmethod
-    def reader(cls, unpacked: gzip.GzipFile, name: str, packed: int) -> io.BufferedReader:
-        return io.BufferedReader(cls(unpacked, name, packed), 1 << 16)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._unpacked.readinto(buffer)
-        self._size += count
-        if self._size > self._most:
-            raise ElmanError(
-                f"{self._name}: refused: unpacks to more than {self._most:,} bytes, "
-                f"{BOMB_RATIO} times what it takes"
-            )
-        return count
-
-    def close(self) -> None:
-        self._unpacked.close()
-        super().close()
 
 
 class _Utf8:

@@ -11,17 +11,21 @@ from elman.errors import ElmanError
 
 
 @contextmanager
-def replacing(path: Path, parents: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of another at once, when all of it is on disk.
+def replacing(
+    path: Path, *, parents: bool = False, follow_link: bool = True
+) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of another at once, when all of it is on disk.
 
     Args:
-        path: where.
+        path: of the file.
         parents: make the folders that it lacks.
+        follow_link: where a link is there, replace what it points to. In a folder that came from
+            elsewhere it could point at any file, so there the link itself is replaced.
 
     Raises:
         ElmanError: where it cannot be written, such as on a full disk; the old file stays.
     """
-    path = path.resolve()  # what a link points to is replaced, not the link
+    path = path.resolve() if follow_link else path.parent.resolve() / path.name
     temporary = None
     try:
         if parents:
@@ -50,11 +54,13 @@ def _umask() -> int:
     return mask
 
 
-def write_file(path: Path, content: bytes | str, parents: bool = False) -> None:
+def write_file(
+    path: Path, content: bytes | str, *, parents: bool = False, follow_link: bool = True
+) -> None:
     """Replace a file at once: after a crash it holds either the old content or the new.
 
     Raises:
         ElmanError: as `replacing` does.
     """
-    with replacing(path, parents) as file:
+    with replacing(path, parents=parents, follow_link=follow_link) as file:
         file.write(content.encode() if isinstance(content, str) else content)

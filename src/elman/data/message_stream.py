@@ -80,7 +80,14 @@ class MessageStream:
         self._slide = layout.slide
         self._learn_from = layout.learn_from
         # A lane's position is the last message whose loss was counted.
-        self._lanes = Lanes(len(corpus), layout, corpus.messages, -1, "counted")
+        self._lanes = Lanes(
+            len(corpus),
+            layout,
+            corpus.messages,
+            lambda number: len(corpus.messages(number)),
+            -1,
+            "counted",
+        )
 
     @property
     def epochs(self) -> float:

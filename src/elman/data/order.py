@@ -60,7 +60,7 @@ class Order:
     """
 
     def __init__(self, count: int, seed: int) -> None:
-        self._count = count
+        self.count = count
         self._seed = seed
         self._epoch = 0
         self._taken = 0
@@ -69,23 +69,25 @@ class Order:
     @property
     def epochs(self) -> float:
         """How many times all of them have been handed out."""
-        return self._epoch + self._taken / self._count
+        return self._epoch + self._taken / self.count
 
     def take(self) -> int:
         """The next conversation."""
-        if self._taken == self._count:
+        if self._taken == self.count:
             self._epoch, self._taken = self._epoch + 1, 0
             self._order = self._shuffled()
         self._taken += 1
         return int(self._order[self._taken - 1])
 
     def _shuffled(self) -> np.ndarray:
-        return np.random.default_rng([self._seed, self._epoch]).permutation(self._count)
+        return np.random.default_rng([self._seed, self._epoch]).permutation(self.count)
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self._epoch, "taken": self._taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["taken"] > self.count:
+            raise ValueError(f"{state['taken']} of {self.count} conversations were handed out")
         self._epoch, self._taken = state["epoch"], state["taken"]
         self._order = self._shuffled()
 
@@ -97,15 +99,23 @@ class Lanes(Generic[T]):
         count: how many conversations there are, at least one.
         layout: how many lanes; and the seed of their order.
         load: what a lane reads of a conversation, given its number.
+        length: how many positions a conversation has, given its number.
         start: the position from which a conversation is read.
         position: the name of the positions in a saved state.
     """
 
     def __init__(
-        self, count: int, layout: Layout, load: Callable[[int], T], start: int, position: str
+        self,
+        count: int,
+        layout: Layout,
+        load: Callable[[int], T],
+        length: Callable[[int], int],
+        start: int,
+        position: str,
     ) -> None:
         self._order = Order(count, layout.seed)
-        self._load, self._start, self._name = load, start, position
+        self._load, self._length = load, length
+        self._start, self._name = start, position
         self._conversation = [-1] * layout.lanes  # -1: the lane takes the next one
         self._position = [start] * layout.lanes
         self._loaded: list[T | None] = [None] * layout.lanes
@@ -142,7 +152,19 @@ class Lanes(Generic[T]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved position.
+
+        Raises:
+            ValueError: where the lanes or the conversations are others.
+        """
+        conversations, positions = list(state["conversation"]), list(state[self._name])
+        if not len(conversations) == len(positions) == len(self):
+            raise ValueError(f"there are {len(self)} lanes, not {len(conversations)}")
+        if strange := set(conversations) - set(range(-1, self._order.count)):
+            raise ValueError(f"there is no conversation {min(strange)}")
+        for number, position in zip(conversations, positions, strict=True):
+            if number >= 0 and position not in range(self._start, self._length(number) - 1):
+                raise ValueError(f"conversation {number} has no {self._name} {position}")
         self._order.load_state_dict(state)
-        self._conversation = list(state["conversation"])
-        self._position = list(state[self._name])
-        self._loaded = [None] * len(self._conversation)
+        self._conversation, self._position = conversations, positions
+        self._loaded = [None] * len(self)

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
-from elman.data.document import BOMB_BYTES, BOMB_RATIO
+from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO
 from elman.errors import ElmanError
 
 ROWS_AT_ONCE = 64

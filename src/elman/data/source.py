@@ -12,22 +12,28 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from elman.data.document import BOMB_BYTES, BOMB_RATIO, Document
+from elman.data.document import Document
+from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO, UnpackLimit
 from elman.errors import ElmanError
 
 BUILT_IN = "chitchat"
 """The conversations that come with Elman: the package `chitchat-dataset` (MIT)."""
+
+LOCAL_HEADER_BYTES = 30
+"""Of a member of a zip archive, at least, before its data."""
 
 OFFICE = "[Content_Types].xml"
 """Is in every document of an office program, which is an archive as well."""
 
 
 def fingerprint(path: Path | str) -> str | None:
-    """What changes whenever files do, from their names, sizes and times; None: they are gone."""
+    """What changes whenever files do, from their names, sizes and times; None: they are gone, or
+    are a pipe or a device, which cannot be read again.
+    """
     path = Path(path)
     if str(path) == BUILT_IN and not path.exists():
         return BUILT_IN
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         return None
     facts = []
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -91,16 +97,17 @@ def _unpacked(document: Document) -> list[Document]:
     try:
         with document.path.open("rb") as stream:
             if stream.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
-                return [document]
+                limit = UnpackLimit(document.path.stat().st_size)
+                return [replace(document, limit=limit)]
     except OSError as error:
         raise ElmanError(f"{document.name}: cannot be read: {error.strerror}") from None
     try:
         archive = zipfile.ZipFile(document.path)
+        members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise ElmanError(
             f"{document.name}: a damaged or truncated zip archive: {error}; export it again"
         ) from None
-    members = [info for info in archive.infolist() if not info.is_dir()]
     if any(info.filename == OFFICE for info in members):
         archive.close()
         return [document]
@@ -111,8 +118,11 @@ def _unpacked(document: Document) -> list[Document]:
     )
     if not kept:
         raise ElmanError(f"{document.name}: an empty archive; expected files of conversations")
+    limit = UnpackLimit(document.path.stat().st_size, "with all else in the archive it ")
     return [
-        replace(document, name=f"{document.name}/{info.filename}", member=(archive, info))
+        replace(
+            document, name=f"{document.name}/{info.filename}", member=(archive, info), limit=limit
+        )
         for info in kept
     ]
 
@@ -125,8 +135,19 @@ def _check_archive(document: Document, members: list[zipfile.ZipInfo]) -> None:
             raise ElmanError(
                 f"{document.name}: refused: it holds {info.filename!r}, a path that leads out of it"
             )
-    # Unpacking stops at the size that an archive states, so what it states is enough.
     whole = document.path.stat().st_size
+    end = 0
+    for info in sorted(members, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            raise ElmanError(
+                f"{document.name}: refused: {info.filename} overlaps another file of the archive"
+            )
+        end = info.header_offset + LOCAL_HEADER_BYTES + info.compress_size
+        if end > whole:
+            raise ElmanError(
+                f"{document.name}: refused: {info.filename} would reach behind the archive's end"
+            )
+    # Unpacking stops at the size that an archive states, so what it states is enough.
     for name, size, packed in (
         *((info.filename, info.file_size, info.compress_size) for info in members),
         ("all of it", sum(info.file_size for info in members), whole),

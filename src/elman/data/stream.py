@@ -68,7 +68,9 @@ class Stream:
         self._corpus = corpus
         self._window = layout.unfold
         self._learn_from = layout.learn_from
-        self._lanes = Lanes(len(corpus), layout, self._load, 0, "offset")
+        self._lanes = Lanes(
+            len(corpus), layout, self._load, lambda number: len(corpus[number]), 0, "offset"
+        )
 
     @property
     def epochs(self) -> float:

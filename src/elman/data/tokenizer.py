@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import tokenizers
@@ -14,6 +14,7 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from elman.data.characters import Characters
 from elman.data.conversation import Role
+from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
 
 END: Final = 0
@@ -166,6 +167,7 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         """Raises ElmanError where the text is no tokenizer of Elman's."""
+        _check_pieces(parse_json(text, "tokenizer"))
         try:
             bpe = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises bare Exception
@@ -214,17 +216,47 @@ def _untrained(begin: str = "") -> tokenizers.Tokenizer:
 
 def _check_exact(bpe: tokenizers.Tokenizer) -> None:
     """Raises ElmanError where a part of the tokenizer would change the text."""
-    found = json.loads(bpe.to_str())
-    parts = ("normalizer", "pre_tokenizer", "padding", "truncation")
-    known = [json.loads(_untrained(begin).to_str()) for begin in ("", BEGIN)]
-    if found["model"]["type"] != "BPE" or not any(
-        all(found[part] == each[part] for part in parts) for each in known
-    ):
-        raise ElmanError("the tokenizer does not keep text exactly; it was not made by Elman")
+    if _without_pieces(bpe) not in [_without_pieces(_untrained(begin)) for begin in ("", BEGIN)]:
+        raise ElmanError(
+            "the tokenizer does not keep text exactly, or not always alike; it was not made by "
+            "Elman"
+        )
     if bpe.get_vocab_size() > LARGEST - SPECIALS:
         raise ElmanError(
             f"the tokenizer has {bpe.get_vocab_size():,} pieces; at most {LARGEST - SPECIALS:,} fit"
         )
+
+
+def _without_pieces(bpe: tokenizers.Tokenizer) -> dict[str, Any]:
+    """All that a tokenizer does to text beside its pieces, such as dropping merges at random."""
+    found: dict[str, Any] = json.loads(bpe.to_str())
+    found["model"] = {
+        name: value for name, value in found["model"].items() if name not in ("vocab", "merges")
+    }
+    return found
+
+
+def _check_pieces(found: Any) -> None:
+    """Raises ElmanError where the library, given such pieces, could end the process."""
+    model = found.get("model") if isinstance(found, dict) else None
+    vocabulary, merges = (
+        (model.get("vocab"), model.get("merges")) if isinstance(model, dict) else (None, None)
+    )
+    if not (isinstance(vocabulary, dict) and isinstance(merges, list)):
+        raise ElmanError("not a tokenizer: it has no pieces, or no merges")
+    if len(vocabulary) > LARGEST - SPECIALS:
+        raise ElmanError(
+            f"the tokenizer has {len(vocabulary):,} pieces; at most {LARGEST - SPECIALS:,} fit"
+        )
+    for merge in merges:
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not (
+            isinstance(pair, list)
+            and len(pair) == 2
+            and all(isinstance(part, str) and part in vocabulary for part in pair)
+            and "".join(pair) in vocabulary
+        ):
+            raise ElmanError("the tokenizer merges what are none of its pieces")
 
 
 def _byte_of_character() -> dict[str, int]:

@@ -6,10 +6,13 @@ one sits on it. Which loss pulls at which step's output is known once and does n
 chain is unfolded; so every gradient of the lens comes from one function, `pulled`.
 """
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +27,28 @@ Pulls = Callable[[int, int, bool], Tensor]
 
 LANE_STEPS = 4096
 """Lanes times steps that are differentiated at once: what bounds memory."""
+
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+def apart(module: Part) -> Part:
+    """Modules of their own with the same tensors: what is hooked there, or told of gradients, does
+    not reach the given ones, which others may use meanwhile. Neither is to be trained then.
+    """
+    twin = copy.copy(module)
+    twin._parameters = {
+        name: None if own is None else nn.Parameter(own.detach(), requires_grad=False)
+        for name, own in module._parameters.items()
+    }
+    # What has no weights, such as what was counted, is only ever read.
+    twin._modules = {
+        name: apart(part) if part is not None and any(True for _ in part.parameters()) else part
+        for name, part in module._modules.items()
+    }
+    twin._forward_pre_hooks = OrderedDict(module._forward_pre_hooks)
+    twin._forward_hooks = OrderedDict(module._forward_hooks)
+    return twin
 
 
 @contextmanager

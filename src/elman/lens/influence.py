@@ -9,7 +9,7 @@ times what the message changed in the state, which is the tangent of leaving it 
 begin with a norm, which takes the length out of their input, so that the former sees little.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -54,37 +54,51 @@ class Receipt:
         return asdict(self)
 
 
+def work(turns: Sequence[np.ndarray], reply: np.ndarray) -> int:
+    """Steps of all lanes that receipts of a reply take, about: each turn is read in a lane for
+    every turn before it, the reply is scored twice in all lanes, and once all is differentiated.
+    """
+    read = sum(lanes * len(turn) for lanes, turn in enumerate(turns, 1))
+    return read + 2 * (len(turns) + 1) * len(reply) + 2 * (sum(map(len, turns)) + len(reply))
+
+
 def receipts(
-    bot: Bot,
+    bot: Bot | Chatbot,
     turns: Sequence[np.ndarray],
     reply: np.ndarray,
     start: State | None = None,
     most: int = MOST,
     *,
     linear: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Receipt]:
     """Receipts of a reply, for each turn before it.
 
     Args:
-        bot: who replied.
+        bot: who replied; where others use its chatbot meanwhile, one that is `apart`.
         turns: what was said before, each from its role to its END.
         reply: likewise.
         start: the state before the first turn, (1, size) tensors; None: nothing was said before.
         most: only the last so many turns get a receipt; those before them are read, and stay.
         linear: whether to add what costs a second, slower backward pass.
+        check: is called between the parts of the work, and ends it by raising.
     """
-    chatbot = bot.chatbot
+    chatbot = bot.chatbot if isinstance(bot, Bot) else bot
     state = chatbot.initial_state(1) if start is None else start
     first = max(0, len(turns) - most)
     for turn in turns[:first]:
-        state = chatbot.read(turn, state)
+        for piece in chatbot.pieces(turn):
+            check()
+            state = chatbot.absorb([[piece]], state)
     asked = turns[first:]
     if not asked:
         return []
-    lanes = _leaving_out(chatbot, asked, state)
+    lanes = _leaving_out(chatbot, asked, state, check)
     nats = chatbot.costs_of([reply] * len(lanes[0]), lanes)
     exact = (nats[1:] - nats[0]).tolist()
+    check()
     words = _hiding(chatbot, asked, reply, tuple(part[:1] for part in lanes)).tolist()
+    check()
     effects = by_gradient(chatbot, asked, reply, state).tolist()
     changes = by_state(chatbot, asked, reply, state).tolist() if linear else [None] * len(asked)
     columns = zip(exact, effects, changes, words, strict=True)
@@ -101,7 +115,12 @@ def left_out(
 
 
 @torch.no_grad()
-def _leaving_out(chatbot: Chatbot, turns: Sequence[np.ndarray], state: State) -> State:
+def _leaving_out(
+    chatbot: Chatbot,
+    turns: Sequence[np.ndarray],
+    state: State,
+    check: Callable[[], None] = lambda: None,
+) -> State:
     """The state after all turns, and after all but each one, (turns + 1, size) tensors.
 
     The state before a turn is that from which reading goes on without it; so each turn is read
@@ -110,6 +129,7 @@ def _leaving_out(chatbot: Chatbot, turns: Sequence[np.ndarray], state: State) ->
     read = chatbot.reader()
     lanes = state  # row 0 has heard everything, row n + 1 everything but turn n
     for turn in turns:
+        check()
         after = read(turn, lanes)
         lanes = tuple(torch.cat([new, old[:1]]) for new, old in zip(after, lanes, strict=True))
     return lanes

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from elman.data.dataset import Dataset
 from elman.data.overlap import hashed
-from elman.data.source import BUILT_IN
+from elman.data.source import fingerprint
 from elman.errors import ElmanError
 from elman.model.checkpoint import BASE, Bot
 
@@ -146,15 +145,16 @@ def training_lines(bot: Bot) -> Lines:
     Raises:
         ElmanError: where that is gone; it says what was there.
     """
-    data = bot.config["data"]
-    path = data["path"]
+    data = bot.data
+    path = data.path
     if bot.path == BASE:
         raise ElmanError("the conversations that the base learned from do not come with it")
     if path == "-":
         raise ElmanError("it was trained on standard input, which is gone")
-    if path != BUILT_IN and not Path(path).exists():
+    if fingerprint(path) is None:
         raise ElmanError(f"{path}: what it was trained on is not there any more")
-    return Lines(_learned(Dataset.again(data), data["test"], data["learn_from"]))
+    again = Dataset.again(bot.config["data"])
+    return Lines(_learned(again, data.test, data.learn_from))
 
 
 def _learned(dataset: Dataset, test: bool, learn_from: str) -> Iterator[str]:

@@ -34,8 +34,9 @@ def cell_class(name: str) -> type[Cell]:
         raise ElmanError(f"no cell {name!r}; there are {', '.join(CELLS)}, or my.module:Name")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ElmanError(f"cell {name!r} cannot be imported: {error}") from None
+    except Exception as error:  # whatever that module does
+        why = f"{type(error).__name__}: {error}"
+        raise ElmanError(f"cell {name!r} cannot be imported: {why}") from None
     if not (isinstance(found, type) and issubclass(found, Cell)):
         raise ElmanError(f"{name!r} is not a Cell")
     return found

@@ -16,8 +16,10 @@ from elman.data.characters import Characters
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
+from elman.errors import ElmanError
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
+from elman.model.counts import ContextCounts
 from elman.model.ngrams import NGrams
 from elman.model.pointer import Pointed, Pointer
 
@@ -131,6 +133,21 @@ class Chatbot(nn.Module, ABC):
             torch.zeros(batch, spec.size, dtype=spec.dtype, device=device)
             for spec in self.state_spec
         )
+
+    def of_any_size(self) -> list[str]:
+        """The names of tensors whose size is known only from a file: what was counted."""
+        return [
+            f"{place}.{name}"
+            for place, part in self.named_modules()
+            if isinstance(part, ContextCounts)
+            for name, _ in part.named_buffers()
+        ]
+
+    def check_state(self, state: State, where: object) -> None:
+        """Raises ElmanError where a record from outside holds what is no token."""
+        _, record = self.split(state)
+        if record and not torch.isin(record[0], torch.arange(self.vocabulary_size)).all():
+            raise ElmanError(f"{where}: its record holds what is no token of this bot's")
 
     def split(self, state: State) -> tuple[State, State]:
         """What the layers carry, and the pointer's record: empty where there is none."""

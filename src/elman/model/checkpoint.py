@@ -1,27 +1,26 @@
 """A bot on disk: a folder of JSON and safetensors, written so that it is never half there."""
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from pydantic import ValidationError
-from safetensors.torch import save
-from torch import Tensor
 
 import elman
 from elman.bptt import State
 from elman.bptt.decode import Precision
-from elman.data.files import write_file
+from elman.data.config import DataConfig
 from elman.data.tokenizer import Tokenizer
+from elman.data.untrusted import parse_json, read_text, validated
 from elman.errors import ElmanError
 from elman.model import build
 from elman.model.chatbot import Chatbot
-from elman.model.config import ModelConfig
+from elman.model.config import ModelConfig, ReplyConfig
+from elman.model.tensor_files import Header, TensorSpec, check_finite, check_header
+from elman.model.tensor_files import read_tensors as read_tensors
+from elman.model.tensor_files import write_tensors as write_tensors
 
 FORMAT = 1
 """Raised whenever a run directory written before can no longer be read."""
@@ -30,6 +29,8 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 
+MAX_JSON_BYTES = 1 << 25
+"""Of a configuration or a tokenizer: 65,000 pieces, or as many names, are a few megabytes."""
 
 BASE = Path(elman.__file__).parent / "bots" / "base"
 """The bot that comes with Elman."""
@@ -54,66 +55,79 @@ class Bot:
     precision: Precision = "float32"
 
     @property
+    def data(self) -> DataConfig:
+        """What it learned from, and how it saw it.
+
+        Raises:
+            ElmanError: where its configuration does not say so.
+        """
+        return validated(DataConfig, self.config.get("data"), self.path / CONFIG, "data")
+
+    @property
     def knows_names(self) -> bool:
         """Whether it has learned to read each person's name before what they say."""
         return bool(self.config["data"].get("others") == "names")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file."""
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_file(path, save(contiguous, {"elman": json.dumps(metadata)}))
+def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
+    """Read the configuration of a run directory.
 
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote.
+    Args:
+        folder: the run directory.
+        trust: cells (`my.module:Name`) from outside Elman that it may name.
 
     Raises:
-        ElmanError: where the file is missing, damaged, truncated or not Elman's.
-    """
-    if not path.exists():
-        raise ElmanError(f"{path}: no such file")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})["elman"])
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except KeyError:
-        raise ElmanError(f"{path}: not written by Elman") from None
-    except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise ElmanError(f"{path}: damaged or truncated: {error}") from None
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run directory.
-
-    Raises:
-        ElmanError: where there is none, or another version of Elman wrote it.
+        ElmanError: where there is none, another version of Elman wrote it, a value is wrong, or it
+            names code that is not trusted.
     """
     path = folder / CONFIG
     if not path.is_file():
         raise ElmanError(f"{folder}: no bot here ({CONFIG} is missing); elman train makes one")
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ElmanError(f"{path}: damaged: {error}") from None
+    config = parse_json(read_text(path, MAX_JSON_BYTES), path)
     if not isinstance(config, dict):
         raise ElmanError(f"{path}: not a configuration of Elman's")
+    made = str(config.get("elman", "of unknown version"))[:20]
     if config.get("format") != FORMAT:
-        version = config.get("elman", "of unknown version")
         raise ElmanError(
-            f"{path}: of format {config.get('format')}, made by Elman {version}; this Elman reads "
-            f"format {FORMAT}: train it again, or use that version"
+            f"{path}: of format {str(config.get('format'))[:20]}, made by Elman {made}; this Elman "
+            f"reads format {FORMAT}: train it again, or use that version"
         )
-    return config
+    where = path if made == elman.__version__ else f"{path} (made by Elman {made})"
+    model = validated(ModelConfig, config.get("model"), where, "model")
+    require_trust(model, trust, path)
+    sections = {
+        "model": model,
+        "reply": validated(ReplyConfig, config.get("reply", {}), where, "reply"),
+    }
+    if config.setdefault("data", {}) != {}:  # a bot that was made by hand may say nothing of it
+        sections["data"] = validated(DataConfig, config["data"], where, "data")
+    given = {
+        name: each.model_dump(mode="json", exclude_unset=True) for name, each in sections.items()
+    }
+    return config | given
+
+
+def require_trust(model: ModelConfig, trust: Collection[str], where: object) -> None:
+    """Refuse to import code that a file names and nobody trusts.
+
+    Raises:
+        ElmanError: where a cell comes from outside Elman and is not in `trust`.
+    """
+    trusted = {trust} if isinstance(trust, str) else set(trust)
+    for name in model.outside_cells:
+        if name not in trusted:
+            raise ElmanError(
+                f"{where}: its cell {name!r} is code from outside Elman, which would be run; if "
+                f"you trust that code, say so: --trust {name}"
+            )
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a run directory."""
+    """Read the tokenizer of a run directory."""
     path = folder / TOKENIZER
+    text = read_text(path, MAX_JSON_BYTES)
     try:
-        return Tokenizer.from_json(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ElmanError(f"{path}: cannot be read: {error}") from None
+        return Tokenizer.from_json(text)
     except ElmanError as error:
         raise ElmanError(f"{path}: {error}") from None
 
@@ -123,38 +137,72 @@ def save_weights(folder: Path, chatbot: Chatbot, tokenizer: Tokenizer) -> None:
     write_tensors(folder / WEIGHTS, chatbot.state_dict(), {"tokenizer": tokenizer.digest})
 
 
-def load_bot(folder: Path | str, precision: Precision = "float32") -> Bot:
-    """The bot of a run directory.
+def load_bot(
+    folder: Path | str, precision: Precision = "float32", trust: Collection[str] = ()
+) -> Bot:
+    """Load the bot of a run directory.
 
     Args:
         folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
             a folder is called so.
         precision: of the weights that replies are made from.
+        trust: cells from outside Elman (`my.module:Name`) whose code may be imported and run.
 
     Raises:
-        ElmanError: where something of it is missing, damaged, or does not belong together.
+        ElmanError: where something of it is missing, damaged, does not belong together, or would
+            run code that is not trusted.
     """
     folder = Path(folder)
     if folder == Path("base") and not (folder / CONFIG).exists():
         folder = BASE
-    config = read_config(folder)
-    if not (folder / WEIGHTS).exists():
+    config = read_config(folder, trust)
+    path = folder / WEIGHTS
+    if not path.exists():
         raise ElmanError(
             f"{folder}: has no weights yet; elman train --resume {folder} goes on with its training"
         )
     tokenizer = read_tokenizer(folder)
-    tensors, metadata = read_tensors(folder / WEIGHTS)
-    if metadata.get("tokenizer") != tokenizer.digest:
-        raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
+    model = ModelConfig.model_validate(config["model"])
+
+    def check(header: Header, facts: dict[str, Any]) -> None:
+        if facts.get("tokenizer") != tokenizer.digest:
+            raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
+        check_weights(path, header, model, tokenizer.vocabulary_size)
+
+    tensors, _ = read_tensors(path, check)
+    check_finite(path, tensors)
+    chatbot = build(model, tokenizer.vocabulary_size)
     try:
-        chatbot = build(ModelConfig.model_validate(config["model"]), tokenizer.vocabulary_size)
         chatbot.load_state_dict(tensors)
-    except (KeyError, ValidationError) as error:
-        raise ElmanError(f"{folder / CONFIG}: {error}") from None
     except RuntimeError as error:
-        raise ElmanError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {error}") from None
+        why = " ".join(str(error).split())
+        raise ElmanError(f"{path}: does not fit {CONFIG}: {why}") from None
     chatbot.characters = tokenizer.characters
-    return Bot(chatbot.eval().pack(precision), tokenizer, config, folder, precision)
+    chatbot.eval().pack(precision)
+    with torch.no_grad():
+        logits, _ = chatbot.begin_reply(chatbot.initial_state(1))
+    if not torch.isfinite(logits).all():
+        raise ElmanError(f"{path}: numbers so large that no reply can be computed from them")
+    return Bot(chatbot, tokenizer, config, folder, precision)
+
+
+def check_weights(path: Path, header: Header, model: ModelConfig, vocabulary_size: int) -> None:
+    """Compare the header of weights with what a configuration asks for, and allocate nothing.
+
+    Raises:
+        ElmanError: where they do not fit.
+    """
+    with torch.device("meta"):
+        chatbot = build(model, vocabulary_size)
+    expected = {
+        name: TensorSpec(tuple(tensor.shape), tensor.dtype)
+        for name, tensor in chatbot.state_dict().items()
+    }
+    # Counts are as long as what was counted: they are looked at when they are loaded.
+    for name in chatbot.of_any_size():
+        if name in header:
+            expected[name] = header[name]
+    check_header(path, header, expected, CONFIG)
 
 
 def weights_digest(chatbot: Chatbot) -> str:
@@ -186,19 +234,25 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
     Raises:
         ElmanError: where the file is damaged, or other weights or another tokenizer made it.
     """
-    tensors, facts = read_tensors(path)
-    if facts.get("state") != FORMAT:
-        raise ElmanError(f"{path}: not a saved state of this version of Elman")
-    for what, digest in made_by(bot.chatbot, bot.tokenizer).items():
-        if facts.get(what) != digest:
-            raise ElmanError(
-                f"{path}: this state was made by other {what} than those of {bot.path}; "
-                "it means nothing to them. Load it into the bot that made it"
-            )
     spec = bot.chatbot.state_spec
-    if {name: tuple(t.shape) for name, t in tensors.items()} != {s.name: (1, s.size) for s in spec}:
-        raise ElmanError(f"{path}: its tensors do not fit the bot's state")
-    return tuple(tensors[part.name] for part in spec), facts
+
+    def check(header: Header, facts: dict[str, Any]) -> None:
+        if facts.get("state") != FORMAT:
+            raise ElmanError(f"{path}: not a saved state of this version of Elman")
+        for what, digest in made_by(bot.chatbot, bot.tokenizer).items():
+            if facts.get(what) != digest:
+                raise ElmanError(
+                    f"{path}: this state was made by other {what} than those of {bot.path}; "
+                    "it means nothing to them. Load it into the bot that made it"
+                )
+        expected = {part.name: TensorSpec((1, part.size), part.dtype) for part in spec}
+        check_header(path, header, expected, "the bot's state")
+
+    tensors, facts = read_tensors(path, check)
+    check_finite(path, tensors)
+    state = tuple(tensors[part.name] for part in spec)
+    bot.chatbot.check_state(state, path)
+    return state, facts
 
 
 def made_by(chatbot: Chatbot, tokenizer: Tokenizer) -> dict[str, str]:

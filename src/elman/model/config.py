@@ -2,16 +2,16 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from elman.data.config import Section
 
 LONGEST_NGRAM = 4
 """Tokens of a sequence that can be counted: 16 bits of each make one key."""
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Section):
     """Sizes and kinds; saved with the weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     memory: Literal["tokens", "messages"] = "tokens"
     cell: str = Field("lstm", description="rnn, gru, lstm, or my.module:Name of a Cell")
@@ -40,3 +40,27 @@ class ModelConfig(BaseModel):
         if "pointer" in self.model_fields_set and self.ngrams > self.pointer:
             raise ValueError(f"ngrams needs a pointer of at least as many tokens, {self.ngrams}")
         return self
+
+    @property
+    def outside_cells(self) -> list[str]:
+        """The cells that it names by `my.module:Name`: building them imports and runs that code."""
+        names = (self.cell, self.encoder_cell, self.conversation_cell, self.decoder_cell)
+        return sorted({name for name in names if name is not None and ":" in name})
+
+
+class ReplyConfig(Section):
+    """How the bot replies where nobody says."""
+
+    mutual: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="how much less a reply is worth for fitting everywhere; None: as replies to "
+        "held-out conversations say when training ends",
+    )
+    fitted: bool = Field(False, description="whether that was found so; filled in")
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is to be found when training ends: nobody has given it."""
+        return self.mutual is None or self.fitted

@@ -210,8 +210,12 @@ class ContextCounts(nn.Module):
             and begins[0] == 0
             and bool((np.diff(begins) > 0).all())
             and bool((np.diff(contexts) > 0).all())
+            and bool((_array(self.words) >= 0).all())
             and bool((_array(self.words) < self.vocabulary_size).all())
+            and bool((_array(self.counts) > 0).all())
             and bool((_array(self.totals) > 0).all())
+            and bool((self.rare >= 0).all())
+            and 0 <= float(self.discount) <= 1
         )
 
 

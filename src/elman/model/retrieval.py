@@ -1,6 +1,6 @@
 """The replies of people that a bot keeps: read, written, and made again where they do not fit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman.data.config import KEPT_REPLIES
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import fingerprint
-from elman.data.tokenizer import Tokenizer
+from elman.data.tokenizer import SPECIALS, Tokenizer
 from elman.errors import ElmanError
 from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import BASE, Bot, made_by, read_tensors, write_tensors
+from elman.model.checkpoint import BASE, Bot, made_by
 from elman.model.places import HeldOut, is_reply
 from elman.model.ranking import Tokens, log_likelihoods
 from elman.model.reply_index import ReplyIndex, flat, unit
 from elman.model.scoring import counts, states_before
+from elman.model.tensor_files import check_finite, read_tensors, write_tensors
 
 REPLIES = "replies.safetensors"
 FORMAT = 2
@@ -27,8 +29,7 @@ FORMAT = 2
 DIRECTIONS = 128
 """Numbers that are kept of a state: its main directions. A choice; fewer or more were not tried."""
 
-MOST = 20_000
-"""Replies that are kept."""
+MOST = KEPT_REPLIES
 
 FIT = 4096
 """States from which the directions are computed."""
@@ -121,48 +122,88 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     Raises:
         ElmanError: where there are none, the conversations are gone, or a file is damaged.
     """
-    saved, path = bot.config["data"], bot.path / REPLIES
+    saved, path = bot.data, bot.path / REPLIES
     if bot.path == BASE:
         raise ElmanError(
             "the base bot keeps nobody's replies: elman train CHATS makes a bot of yours"
         )
-    source = fingerprint(saved["path"])
+    source = fingerprint(saved.path)
     if path.exists():
         tensors, facts = read_tensors(path)
         expected = {"replies": FORMAT, **made_by(bot.chatbot, bot.tokenizer)}
         same = all(facts.get(name) == value for name, value in expected.items())
         if same and source in (None, facts.get("data")):
-            return _of(tensors)
+            return _of(path, tensors, bot)
         if facts.get("replies") != FORMAT:
             what = "another version of Elman made it"
         else:
             what = "the conversations changed since" if same else "other weights made it"
-        tell(f"{path}: {what}; it is made again")
+        tell(f"{path}: {what}; it is made again, of {saved.path}")
     if source is None:
         raise ElmanError(
-            f"{bot.path}: has no replies of people, and {saved['path']}, where they would be read, "
+            f"{bot.path}: has no replies of people, and {saved.path}, where they would be read, "
             f"is gone; if it moved: elman train PATH --resume {bot.path}"
         )
-    dataset = Dataset.again(saved)
-    parts, _ = dataset.encode(bot.tokenizer, saved["test"])
-    heldout = HeldOut.of(bot.chatbot, parts.get("dev"), saved["learn_from"])
+    dataset = Dataset.again(bot.config["data"])
+    parts, _ = dataset.encode(bot.tokenizer, saved.test)
+    heldout = HeldOut.of(bot.chatbot, parts.get("dev"), saved.learn_from)
     found = build(
         bot.chatbot,
         bot.tokenizer,
         parts["train"],
-        saved["learn_from"],
-        saved.get("replies") or MOST,
+        saved.learn_from,
+        saved.replies or MOST,
         heldout,
     )
     if found is None:
-        raise ElmanError(f"{saved['path']}: nobody replies to anything in it")
-    save(bot.path, found, bot.chatbot, bot.tokenizer, saved["path"])
+        raise ElmanError(f"{saved.path}: nobody replies to anything in it")
+    save(bot.path, found, bot.chatbot, bot.tokenizer, saved.path)
     return found
 
 
-def _of(tensors: dict[str, Tensor]) -> ReplyIndex:
+def _of(path: Path, tensors: dict[str, Tensor], bot: Bot) -> ReplyIndex:
+    """The index that `save` wrote.
+
+    Raises:
+        ElmanError: where the tensors do not belong together, or to that bot.
+    """
+    check_finite(path, tensors)
+    size = flat(bot.chatbot, bot.chatbot.initial_state(1)).shape[1]
+    if not _is_index(tensors, size, bot.tokenizer.vocabulary_size):
+        raise ElmanError(f"{path}: damaged: its parts do not belong together, or to {bot.path}")
     replies = tensors.pop("tokens").split(tensors.pop("lengths").tolist())
     return ReplyIndex(replies=[tuple(own.tolist()) for own in replies], **tensors)
+
+
+def _is_index(tensors: Mapping[str, Tensor], size: int, vocabulary_size: int) -> bool:
+    """Whether tensors from outside are an index of replies by states of that size."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    try:
+        (places, kept), (_, marks) = shapes["places"], shapes["calibration"]
+        (replies,), (said,) = shapes["lengths"], shapes["tokens"]
+    except (KeyError, ValueError):
+        return False
+    reals = {
+        "centre": (size,),
+        "directions": (size, kept),
+        "places": (places, kept),
+        "alone": (replies,),
+        "calibration": (3, marks),
+    }
+    integers = {"reply": (places,), "lengths": (replies,), "tokens": (said,)}
+    if shapes != reals | integers or not (places and replies):
+        return False
+    if {name for name, tensor in tensors.items() if tensor.is_floating_point()} != set(reals):
+        return False
+    lengths, tokens, reply = (tensors[name].long() for name in ("lengths", "tokens", "reply"))
+    return (
+        int(lengths.min()) > 0
+        and int(lengths.sum()) == said
+        and int(tokens.min()) >= SPECIALS
+        and int(tokens.max()) < vocabulary_size
+        and int(reply.min()) >= 0
+        and int(reply.max()) < replies
+    )
 
 
 def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:

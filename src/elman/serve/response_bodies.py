@@ -74,6 +74,9 @@ class ElmanFacts(BaseModel):
     influence: list[Influence] | None = Field(
         None, description="Where it was asked for, and the bot is still the one that replied."
     )
+    influence_cut: str | None = Field(
+        None, description="Which messages were not looked at, where there are too many."
+    )
 
 
 class OutputText(BaseModel):

@@ -1,8 +1,9 @@
 """OpenAI's routes."""
 
+from threading import Event
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
@@ -11,11 +12,11 @@ from elman.serve.chat_completions import Chat, ChatCompletion, ChatRequest
 from elman.serve.completions import Completing, Completion, CompletionRequest
 from elman.serve.errors import ApiError, ErrorResponse, no_such
 from elman.serve.prompts import Model
-from elman.serve.response_bodies import Deleted, ResponseObject, ResponsesRequest
+from elman.serve.records import Record
+from elman.serve.response_bodies import Deleted, Influence, ResponseObject, ResponsesRequest
 from elman.serve.responses import Responding, response_of
 from elman.serve.service import Service
 from elman.serve.stream import EventStream, unless_gone
-from elman.serve.why import influence
 from elman.serve.wire import sse
 
 SENTENCE = {"model": ErrorResponse}
@@ -117,19 +118,46 @@ async def compact(owner: Owner) -> None:
     raise ApiError(404, "there is nothing to compact: the memory never grows", None, "not_found")
 
 
-@router.get("/responses/{response_id}")
-def get_response(
-    request: Request, owner: Owner, response_id: Id, why: bool = False
-) -> ResponseObject:
-    """A response that was kept; with `why`, what each earlier message did for it."""
+def kept_record(request: Request, owner: Owner, response_id: Id) -> Record:
+    """The record of a response.
+
+    Raises:
+        ApiError: where this owner has none of that name.
+    """
     service = service_of(request)
     with service.store.reading() as connection:
         record = service.records.get(connection, owner, response_id)
     if record is None:
         raise no_such("response", response_id)
+    return record
+
+
+@router.get("/responses/{response_id}")
+async def get_response(
+    request: Request,
+    owner: Owner,
+    record: Annotated[Record, Depends(kept_record)],
+    why: bool = False,
+) -> ResponseObject:
+    """A response that was kept; with `why`, what each earlier message did for it."""
     found = response_of(record)
     if why:
-        found.elman.influence = influence(service, owner, record)
+        service, left = service_of(request), Event()
+        model = service.model(record.model)
+        memory = model.memory(service.store, owner)
+        explaining = service.explainer.explain(model, memory, record, left)
+        explained = await unless_gone(request, explaining, left.set)
+        if explained is not None:
+            found.elman.influence = [
+                Influence(
+                    message=each.message,
+                    nats=each.nats,
+                    gradient=each.gradient,
+                    copied=each.copied,
+                )
+                for each in explained.receipts
+            ]
+            found.elman.influence_cut = explained.cut
     return found
 
 

@@ -3,10 +3,10 @@
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import cast, get_args
 
 import uvicorn
@@ -26,8 +26,10 @@ PATIENCE = 30
 """Seconds that a server which is told to stop gives the replies that are being made."""
 
 
-def load(folders: Sequence[Path], precision: str = "float32") -> dict[str, Bot]:
-    """Bots by the names of their folders.
+def load(
+    folders: Sequence[Path], precision: str = "float32", trust: Collection[str] = ()
+) -> dict[str, Bot]:
+    """Bots by the names of their folders; `trust` is that of `load_bot`.
 
     Raises:
         ElmanError: where one cannot be loaded, or two have one name.
@@ -36,7 +38,7 @@ def load(folders: Sequence[Path], precision: str = "float32") -> dict[str, Bot]:
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     bots: dict[str, Bot] = {}
     for folder in folders:
-        bot = load_bot(folder, cast(Precision, precision))
+        bot = load_bot(folder, cast(Precision, precision), trust)
         name = bot.path.resolve().name
         if name in bots:
             raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")
@@ -110,11 +112,24 @@ def serve(
         logging.getLogger("elman").setLevel(logging.INFO)
         name = f"[{host}]" if ":" in host else host
         tell(f"http://{name}:{listening.getsockname()[1]}")
-        _Server(config).run(sockets=[listening])
+        _Server(config, service.explainer.stop).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Ends quietly when it is told to, once what was being said is said."""
+    """Ends quietly when it is told to, once what was being said is said.
+
+    Args:
+        config: of uvicorn.
+        stopping: is called when it is told to end.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from elman.serve.prompts import Model, Prompt, Prompts
 from elman.serve.recent import Recent
 from elman.serve.records import Keeper, Record, Records
 from elman.serve.sampling import Wishes
+from elman.serve.why import Explainer
 
 
 @dataclass(eq=False)
@@ -110,9 +111,11 @@ class Service:
             for name, bot in bots.items()
         }
         self.metrics = Metrics(self.models)
+        self.explainer = Explainer()
 
     def close(self) -> None:
-        """Finish what was asked for."""
+        """Finish what was asked for, but explain nothing more."""
+        self.explainer.close()
         for model in self.models.values():
             model.batcher.close()
         self.keeper.close()

@@ -1,48 +1,227 @@
-"""What each earlier message did for a reply: computed when somebody asks, never before."""
+"""What each earlier message did for a reply: computed when somebody asks, never before.
 
-from threading import Lock
+It is computed in a thread of its own, by modules of its own that share the bot's weights: whoever
+talks meanwhile neither waits for it nor is seen by it.
+"""
 
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event
+from typing import NamedTuple
+
+import numpy as np
+
+from elman.bptt import State
+from elman.chat import Node
+from elman.chat.recall import Memory
 from elman.errors import ElmanError
-from elman.lens.influence import receipts
+from elman.lens.chain import apart
+from elman.lens.influence import Receipt, receipts, work
+from elman.model.chatbot import Chatbot
 from elman.serve.errors import ApiError
+from elman.serve.prompts import Model
 from elman.serve.records import Record
-from elman.serve.response_bodies import Influence
-from elman.serve.service import Service
 
-_ONE = Lock()
-"""One at a time: the weights are told for a while that no gradient is theirs."""
-
-MOST = 20
+MAX_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""
 
+MAX_WORK = 40_000
+"""Steps of all lanes that one answer takes, about ten seconds of the base bot on two slow cores."""
 
-def influence(service: Service, owner: str, record: Record) -> list[Influence] | None:
-    """Receipts of a response; None where another bot has taken the name of the one that made it.
+MAX_TOKENS = 2048
+"""Of those messages and the reply: they are differentiated in one pass, which nothing ends."""
 
-    Raises:
-        ApiError: where the bot is gone, or a part of the conversation cannot be read again.
+MAX_TOKENS_BEFORE = 4096
+"""Tokens before those messages that are read, where no state is kept."""
+
+MAX_SECONDS = 20.0
+"""After which an answer is given up."""
+
+MAX_WAITING = 8
+"""Questions that are answered or wait; more are refused."""
+
+
+class Explained(NamedTuple):
+    """What there is to tell.
+
+    Args:
+        receipts: of each message that was looked at, by its number in the conversation.
+        cut: what was not, and why; None: all was.
     """
-    model = service.model(record.model)
-    if record.made_by != model.made_by:
-        return None
-    memory = model.memory(service.store, owner)
-    with service.store.reading() as connection:
-        path = service.store.path(connection, owner, record.key)
-    try:
+
+    receipts: list[Receipt]
+    cut: str | None = None
+
+
+class Explainer:
+    """Answers why, one question at a time.
+
+    Args:
+        max_waiting: questions that are answered or wait.
+        max_work: steps of all lanes that one answer takes.
+        max_seconds: after which it is given up.
+    """
+
+    def __init__(
+        self,
+        max_waiting: int = MAX_WAITING,
+        max_work: int = MAX_WORK,
+        max_seconds: float = MAX_SECONDS,
+    ) -> None:
+        self._max_waiting, self._max_work, self._max_seconds = max_waiting, max_work, max_seconds
+        self._waiting = 0
+        self._stopped = Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="why")
+        self._apart: dict[str, tuple[bytes, Chatbot]] = {}
+
+    def stop(self) -> None:
+        """Give up what is being answered, and take no more questions."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Stop, and end the thread."""
+        self.stop()
+        self._thread.shutdown(cancel_futures=True)
+
+    async def explain(
+        self, model: Model, memory: Memory, record: Record, left: Event
+    ) -> Explained | None:
+        """Receipts of a response. To be called in the server's loop.
+
+        Args:
+            model: that replied.
+            memory: of its owner.
+            record: of the response.
+            left: set when nobody waits for the answer any more.
+
+        Returns:
+            None where another bot has taken the name of the one that replied, or nobody waits.
+
+        Raises:
+            ApiError: where too many wait, it takes too long, the server stops, or a part of the
+                conversation cannot be read again.
+        """
+        if record.made_by != model.made_by:
+            return None
+        if self._stopped.is_set():
+            raise _stopping()
+        if self._waiting >= self._max_waiting:
+            raise ApiError(
+                429, "too many ask why at once: try again soon", "why", "overloaded", retry_after=5
+            )
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._thread, self._explained, model, memory, record, left
+            )
+        except asyncio.CancelledError:
+            left.set()
+            raise
+        finally:
+            self._waiting -= 1
+
+    def _explained(
+        self, model: Model, memory: Memory, record: Record, left: Event
+    ) -> Explained | None:
+        try:
+            return self._answer(model, memory, record, self._check(left))
+        except _LeftError:
+            return None
+        except ApiError:
+            raise
+        except ElmanError as error:
+            raise ApiError(400, str(error), "why") from None
+
+    def _check(self, left: Event) -> Callable[[], None]:
+        """What is called again and again while an answer is made, and ends it."""
+        end = time.monotonic() + self._max_seconds
+
+        def check() -> None:
+            if left.is_set():
+                raise _LeftError
+            if self._stopped.is_set():
+                raise _stopping()
+            if time.monotonic() > end:
+                raise ApiError(503, f"this takes more than {self._max_seconds:g} seconds", "why")
+
+        return check
+
+    def _answer(
+        self, model: Model, memory: Memory, record: Record, check: Callable[[], None]
+    ) -> Explained:
+        check()
+        with memory.store.reading() as connection:
+            path = memory.store.path(connection, memory.owner, record.key)
         *asked, reply = [memory.ids(node) for node in path]
-        with _ONE:
-            found = receipts(model.bot, asked, reply, most=MOST)
-    except ElmanError as error:
-        raise ApiError(400, str(error), "why") from None
-    # Instructions are read as a message, and are none of the conversation's.
-    numbers = [n for n, node in enumerate(path) if node.role != "system"]
-    return [
-        Influence(
-            message=numbers.index(each.message),
-            nats=each.nats,
-            gradient=each.gradient,
-            copied=each.copied,
-        )
-        for each in found
-        if each.message in numbers
-    ]
+        most = self._most(asked, reply)
+        if not most:
+            size = len(asked[-1]) + len(reply)
+            return Explained([], f"the last message and the reply are too long ({size:,} tokens)")
+        first = max(0, len(asked) - most)
+        start, unread = self._before(memory, path, asked, first)
+        chatbot = self._chatbot(model)
+        found = receipts(chatbot, asked[unread:], reply, start, most, check=check)
+        # Instructions are read as a message, and are none of the conversation's.
+        numbers = [n for n, node in enumerate(path) if node.role != "system"]
+        told = [
+            replace(each, message=numbers.index(each.message + unread))
+            for each in found
+            if each.message + unread in numbers
+        ]
+        return Explained(told, _cut(len(asked), most, unread if start is None else 0))
+
+    def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
+        """How many of the last messages can be looked at."""
+        for most in range(min(MAX_MESSAGES, len(asked)), 0, -1):
+            last = asked[-most:]
+            tokens = sum(map(len, last)) + len(reply)
+            if tokens <= MAX_TOKENS and work(last, reply) <= self._max_work:
+                return most
+        return 0
+
+    def _before(
+        self, memory: Memory, path: Sequence[Node], asked: Sequence[np.ndarray], first: int
+    ) -> tuple[State | None, int]:
+        """The state that is known nearest before the first message that is looked at, and the
+        number of the first to be read after it; None where no state is near enough.
+        """
+        begin = 0
+        state: State | None = None
+        if first:
+            with memory.store.reading() as connection:
+                state, unread = memory.find(connection, path[first - 1].key)
+            begin = first - len(unread)
+        size = sum(map(len, asked[begin:first]))
+        while size > MAX_TOKENS_BEFORE:
+            state = None
+            size -= len(asked[begin])
+            begin += 1
+        return state, begin
+
+    def _chatbot(self, model: Model) -> Chatbot:
+        """The bot's weights in modules of their own."""
+        made_by, found = self._apart.get(model.name, (b"", None))
+        if found is None or made_by != model.made_by:
+            found = apart(model.bot.chatbot)
+            self._apart[model.name] = model.made_by, found
+        return found
+
+
+class _LeftError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def _stopping() -> ApiError:
+    return ApiError(503, "the server is being stopped", "why", "stopping")
+
+
+def _cut(messages: int, most: int, unread: int) -> str | None:
+    """What was not looked at, in words."""
+    if most >= messages:
+        return None
+    said = f"looked at are the last {most} of {messages:,} messages"
+    return said + (f"; the first {unread:,} are not read" if unread else "")

@@ -5,60 +5,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 import elman
-from elman.data.dataset import VIEW
+from elman.data.config import DataConfig as DataConfig
+from elman.data.config import Section
+from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model.checkpoint import FORMAT
 from elman.model.config import ModelConfig
-from elman.model.retrieval import MOST
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataConfig(_Section):
-    """Where the conversations are and how the bot sees them."""
-
-    path: str
-    encoding: str = "utf-8"
-    bot: str | None = Field(None, description="whose part the bot learns; None: all are peers")
-    learn_from: Literal["bot", "all"] = "all"
-    vocabulary: int = Field(
-        4096, description="of a new tokenizer; 260 is plain bytes; not given: from the data's size"
-    )
-    test: bool = Field(False, description="hold out a test part that training never sees")
-    others: Literal["names", "user"] | None = Field(
-        None, description="the other people: by name, or all alike; None: by name if several"
-    )
-    known: tuple[str, ...] = Field((), description="whom it has met by name; filled in")
-    gap: float | None = Field(
-        None, gt=0, description="seconds of silence that end a conversation; None: from the data"
-    )
-    split: Literal["auto", "time", "id"] = Field(
-        "auto", description="what is held out: the newest, or by a hash; auto: the newest"
-    )
-    drop: tuple[str, ...] = Field((), description="people whose messages are left out")
-    redact: bool = Field(False, description="placeholders in the place of what is private")
-    rename: bool = Field(False, description="pseudonyms in the place of people's names")
-    most_bytes: int | None = Field(
-        None, ge=1, description="of text to learn from, of more the newest; None: from the minutes"
-    )
-    replies: int = Field(
-        MOST, ge=0, description="of people that are kept, to be given again; 0: none"
-    )
-
-    def view(self) -> dict[str, Any]:
-        """How the conversations are seen, as the keywords of a `Dataset`."""
-        return {name: getattr(self, name) for name in VIEW}
-
+from elman.model.config import ReplyConfig as ReplyConfig
 
 AUTO = "auto"
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """How the network learns. Exactly one of `minutes`, `epochs` and `steps` ends it."""
 
     minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -115,29 +76,11 @@ class TrainConfig(_Section):
         return self
 
 
-class ReplyConfig(_Section):
-    """How the bot replies where nobody says."""
-
-    mutual: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="how much less a reply is worth for fitting everywhere; None: as replies to "
-        "held-out conversations say when training ends",
-    )
-    fitted: bool = Field(False, description="whether that was found so; filled in")
-
-    @property
-    def fits(self) -> bool:
-        """Whether it is to be found when training ends: nobody has given it."""
-        return self.mutual is None or self.fitted
-
-
 UNFOLD: dict[str, int] = {"steps": 64, "messages": 5}
 LANES: dict[str, int] = {"steps": 16, "messages": 8}
 
 
-class Config(_Section):
+class Config(Section):
     """Everything that decides what a run ends in."""
 
     format: int = FORMAT
@@ -172,17 +115,8 @@ class Config(_Section):
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> "Config":
-        """Raises ElmanError with one line for each value that is wrong."""
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            lines = [
-                f"{'.'.join(str(part) for part in item['loc']) or 'config'}: "
-                f"{item['msg'].removeprefix('Value error, ')}"
-                + (f" (got {item['input']!r})" if item["type"] != "value_error" else "")
-                for item in error.errors()
-            ]
-            raise ElmanError("; ".join(lines)) from None
+        """Raises ElmanError where a value is wrong."""
+        return validated(cls, values)
 
 
 def layered(

@@ -22,12 +22,11 @@ from elman.train.config import Config
 from elman.train.optim import make_optimizer
 from elman.train.prepare import Data
 from elman.train.replying import learn_to_reply, tokens_read
+from elman.train.resuming import RESUME as RESUME
 from elman.train.runlog import LOG, RunLog, Tell, Watcher
 from elman.train.samples import Samples
 from elman.train.schedule import Budget, rate
 from elman.train.trainer import Trainer
-
-RESUME = "resume.safetensors"
 
 GAIN = 0.01
 """Of bits per byte, what a round must gain for another one to follow."""
@@ -242,8 +241,9 @@ class TrainingLoop:
             )
         try:
             self.trainer.load_state_dict(tensors, facts["trainer"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise ElmanError(f"{self._out / RESUME}: does not fit {CONFIG}: {error}") from None
+        except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())
+            raise ElmanError(f"{self._out / RESUME}: does not fit {CONFIG}: {why}") from None
         self._began -= facts["seconds"]
         self._validated, self._best, self._worse = (
             facts["validated"],

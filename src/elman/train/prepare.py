@@ -1,6 +1,6 @@
 """What a run is trained on: conversations read, held out and encoded."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +48,13 @@ class Data:
     base: Bot | None = None
 
 
-def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> Data:
-    """Read and encode the conversations; with a new tokenizer, unless one is given."""
+def prepare(
+    config: Config, tell: Tell, tokenizer: Tokenizer | None = None, trust: Collection[str] = ()
+) -> Data:
+    """Read and encode the conversations; with a new tokenizer, unless one is given.
+
+    `trust` names cells from outside Elman that the bot to start from may be made of.
+    """
     data = config.data
     tell("stage", text=f"reading {data.path}")
     dataset = Dataset(data.path, data.encoding, bot=data.bot, keep=True, **data.view())
@@ -65,7 +70,7 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     base = None
     if tokenizer is None:
         wished = config.train.base is None
-        base = _base(config, dataset.texts(data.test), survey.text_bytes, tell)
+        base = _base(config, dataset.texts(data.test), survey.text_bytes, tell, trust)
         config = choose(config, survey.text_bytes, base)
         for line in describe(config, survey.text_bytes, wished):
             tell("note", text=line)
@@ -112,14 +117,16 @@ def prepare(config: Config, tell: Tell, tokenizer: Tokenizer | None = None) -> D
     )
 
 
-def _base(config: Config, texts: Iterable[str], text_bytes: int, tell: Tell) -> Bot | None:
+def _base(
+    config: Config, texts: Iterable[str], text_bytes: int, tell: Tell, trust: Collection[str] = ()
+) -> Bot | None:
     """The bot to start from: one that was asked for, or the base, unless its pieces are made for
     other text, or a new and smaller bot learns more in the same minutes.
     """
     asked = config.train.base
     if asked is None:
         return None
-    base = load_bot("base" if asked == AUTO else asked)
+    base = load_bot("base" if asked == AUTO else asked, trust=trust)
     if asked == AUTO and (passes := passes_from(base, config, text_bytes)) < MIN_PASSES_FROM_BASE:
         tell(
             "note",

@@ -2,15 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from elman.bptt.kernels.native import load
 from elman.bptt.precision import measure
 from elman.data.files import write_file
+from elman.data.locks import only_one
 from elman.data.source import fingerprint
 from elman.data.tokenizer import Tokenizer
+from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model.blocks import cell_class
 from elman.model.checkpoint import (
@@ -18,7 +21,6 @@ from elman.model.checkpoint import (
     TOKENIZER,
     WEIGHTS,
     read_config,
-    read_tensors,
     read_tokenizer,
 )
 from elman.model.retrieval import REPLIES
@@ -26,6 +28,7 @@ from elman.train.config import Config
 from elman.train.loop import RESUME, Result, TrainingLoop
 from elman.train.optim import OPTIMIZERS
 from elman.train.prepare import prepare
+from elman.train.resuming import read_resume
 from elman.train.runlog import LOG, Observer, Tell, Watcher
 
 
@@ -37,6 +40,7 @@ def train(
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     started: float | None = None,
+    trust: Collection[str] = (),
 ) -> Result:
     """Train a new bot into a folder; what a run before left there is replaced.
 
@@ -47,6 +51,7 @@ def train(
         watcher: looks at every step before its update; what it sees is told, too.
         stop: asked after every step; True saves and ends the run.
         started: when the clock of a budget in minutes began, as of `time.monotonic()`.
+        trust: cells from outside Elman that the base may name; those of `config` are its maker's.
 
     Raises:
         ElmanError: for anything wrong with the data, the configuration or the folder.
@@ -56,13 +61,19 @@ def train(
     for name in ("cell", "encoder_cell", "conversation_cell", "decoder_cell"):
         if cell := getattr(config.model, name):
             cell_class(cell)
-    data = prepare(config, tell)
-    config = _settled(data.config, tell)
-    _write_new(out, config, data.tokenizer)
-    run = TrainingLoop(config, out, data, tell, began)
-    run.begin()
-    run.watch(watcher)
-    return run.loop(stop)
+    with ExitStack() as held:
+        if out.is_dir():  # else it is made, and held, when there is something to learn
+            held.enter_context(only_one(out, tell.note))
+        data = prepare(config, tell, trust=trust)
+        config = _settled(data.config, tell)
+        if not out.is_dir():
+            _make(out)
+            held.enter_context(only_one(out, tell.note))
+        _write_new(out, config, data.tokenizer)
+        run = TrainingLoop(config, out, data, tell, began)
+        run.begin()
+        run.watch(watcher)
+        return run.loop(stop)
 
 
 def resume(
@@ -74,6 +85,7 @@ def resume(
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
     started: float | None = None,
+    trust: Collection[str] = (),
 ) -> Result:
     """Go on with a run from its last checkpoint, exactly.
 
@@ -82,25 +94,43 @@ def resume(
         budget: a new one, as {"minutes" or "epochs" or "steps": number}.
         data_path: where its conversations lie now; None: where they were.
         observers, watcher, stop, started: as for `train`.
+        trust: cells from outside Elman that the run may name; who began it is not remembered.
 
     Raises:
         ElmanError: where nothing is left to do, the data changed, or a file is damaged.
     """
     began = time.monotonic() if started is None else started
-    saved = read_config(out)
+    saved = read_config(out, trust)
+    tell = Tell(observers)
+    with only_one(out, tell.note):
+        return _resumed(out, saved, budget, data_path, tell, watcher, stop, began)
+
+
+def _resumed(
+    out: Path,
+    saved: dict[str, Any],
+    budget: Mapping[str, float] | None,
+    data_path: str | None,
+    tell: Tell,
+    watcher: Watcher | None,
+    stop: Callable[[], bool],
+    began: float,
+) -> Result:
+    """Go on in a folder that is held."""
     if budget:
         nothing = dict.fromkeys(("minutes", "epochs", "steps", "most_epochs"))
-        saved["train"] |= nothing | dict(budget)
+        saved["train"] = {**saved.get("train", {}), **nothing, **budget}
     if data_path is not None:
-        saved["data"]["path"] = data_path
-    config = Config.make(saved)
+        saved["data"] = {**saved.get("data", {}), "path": data_path}
+    config = validated(Config, saved, out / CONFIG)
     if data_path is None and fingerprint(config.data.path) is None:
         where = "standard input" if config.data.path == "-" else config.data.path
         raise ElmanError(
             f"{where}: is gone, and {out} was trained on it; if its conversations lie somewhere "
             f"else now, name that place too: elman train PATH --resume {out}"
         )
-    tensors, facts = read_tensors(out / RESUME)
+    tokenizer = read_tokenizer(out)
+    tensors, facts = read_resume(out, config, tokenizer.vocabulary_size)
     if facts["finished"] and not budget:
         raise ElmanError(
             f"{out}: this run is finished; to train it further, name a larger budget, for example "
@@ -110,9 +140,8 @@ def resume(
         raise ElmanError(
             f"{out}: {facts['trainer']['steps']:,} steps are done already; name more --steps"
         )
-    tell = Tell(observers)
     try:
-        data = prepare(config, tell, read_tokenizer(out))
+        data = prepare(config, tell, tokenizer)
     except ElmanError as error:
         if data_path is None or not (data_path == "-" or fingerprint(data_path)):
             raise
@@ -125,7 +154,7 @@ def resume(
         facts.pop("round_began", None)
     run.restore(tensors, facts)
     if budget or data_path is not None:
-        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
+        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
     run.watch(watcher)
     return run.loop(stop)
 
@@ -149,13 +178,19 @@ def _settled(config: Config, tell: Tell) -> Config:
     return config.model_copy(update={"train": settings.model_copy(update=values)})
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ElmanError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
 def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
     """Begin a run directory. Weights of an earlier run go first: they would not fit."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for name in (WEIGHTS, RESUME, LOG, REPLIES):
             (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise ElmanError(f"{out}: cannot be written: {error.strerror}") from None
-    write_file(out / TOKENIZER, tokenizer.to_json())
-    write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n")
+    write_file(out / TOKENIZER, tokenizer.to_json(), follow_link=False)
+    write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)

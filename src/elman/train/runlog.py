@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from elman.bptt import State
 from elman.data.corpus import Corpus
-from elman.data.files import write_file
+from elman.data.files import replacing
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 
@@ -36,6 +36,9 @@ ones, where there are any), and the whole configuration as JSON."""
 
 LOG = "log.jsonl"
 
+MAX_LINE_BYTES = 1 << 20
+"""Of a log that is read; what is longer was not written by a run."""
+
 FLUSH = 1.0
 """Seconds after which steps are on disk, for whoever watches."""
 
@@ -50,6 +53,10 @@ class Tell:
         for observer in self.observers:
             observer(kind, facts)
 
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        self("note", text=text)
+
 
 class RunLog:
     """Keeps what happened at each step, one JSON object a line, and how the run ended.
@@ -60,15 +67,9 @@ class RunLog:
     """
 
     def __init__(self, path: Path, step: int) -> None:
-        kept = []
-        if path.exists():
-            for line in path.read_text("utf-8").splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line)
-                except (ValueError, KeyError):  # cut off by a crash, together with all after it
-                    break
-        write_file(path, "".join(line + "\n" for line in kept))
+        with replacing(path, follow_link=False) as kept:
+            for line in _until(path, step) if path.is_file() else ():
+                kept.write(line)
         self._file = path.open("a", encoding="utf-8")
         self._flushed = 0.0
 
@@ -84,3 +85,17 @@ class RunLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _until(path: Path, step: int) -> Iterator[bytes]:
+    """The lines of a log up to a step, and up to one that a crash cut off, with all after it."""
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE_BYTES):
+            try:
+                wanted = bool(json.loads(line)["step"] <= step)
+            except (ValueError, KeyError, TypeError, RecursionError):
+                return
+            if not line.endswith(b"\n"):
+                return
+            if wanted:
+                yield line

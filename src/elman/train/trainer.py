@@ -13,6 +13,7 @@ from elman.bptt import Full, State, Unfold
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model.chatbot import Batches, Chatbot
+from elman.train.optim import check_moments
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ class Trainer:
         """Go on exactly from there.
 
         Raises:
-            KeyError, RuntimeError: where it is of another network.
+            KeyError, IndexError, RuntimeError, TypeError, ValueError: where it is of another
+                network, optimizer or corpus.
         """
         weights: dict[str, Tensor] = {}
         moments: dict[int, dict[str, Tensor]] = {}
@@ -148,10 +150,23 @@ class Trainer:
             elif kind == "state":
                 carried[int(rest)] = tensor
         self.chatbot.load_state_dict(weights)
+        check_moments(self._optimizer, moments)
         optimizer = self._optimizer.state_dict()
         optimizer["state"] = moments
         self._optimizer.load_state_dict(optimizer)
-        self._state = tuple(carried[index] for index in sorted(carried)) or None
         self.batches.load_state_dict(facts["batches"])
+        self._state = self._checked([carried[index] for index in sorted(carried)], facts) or None
         self.steps = facts["steps"]
         torch.set_rng_state(tensors["rng"])
+
+    def _checked(self, carried: list[Tensor], facts: dict[str, Any]) -> State:
+        """The state of every lane, as a checkpoint has it; empty before the first step."""
+        state = tuple(carried)
+        lanes = len(facts["batches"]["conversation"])
+        if state and [part.shape for part in state] != [
+            (lanes, part.size) for part in self.chatbot.state_spec
+        ]:
+            raise ValueError("the lanes' states have other sizes")
+        if state:
+            self.chatbot.check_state(state, "the lanes' states")
+        return state

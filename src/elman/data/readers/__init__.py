@@ -90,6 +90,8 @@ class Reading:
 
 def find_reader(document: Document) -> AnyReader | None:
     """The first reader that knows the document's format, or None."""
+    if document.is_link:
+        return None
     head = document.head()
     if other_kind(head):
         return None
@@ -225,6 +227,8 @@ def _read_group(
 
 def _why_unknown(document: Document) -> tuple[str, str]:
     """Why nothing is read in a file: one of a few reasons, and what is missing in this file."""
+    if document.is_link:
+        return "a link, which only says where something else would lie", ""
     head = document.head()
     if not head.strip("\ufeff \t\r\n\0"):
         return "empty; expected conversations", ""

@@ -70,7 +70,7 @@ def read_config(run: Path) -> dict[str, Any]:
     """The settings of a run; nothing where they cannot be read (yet)."""
     try:
         found = json.loads((run / CONFIG).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -94,7 +94,7 @@ def read_on(run: Path, place: LogPosition) -> LogLines:
         try:
             event = json.loads(line)
             events.append({"kind": event["kind"], "step": int(event["step"]), **event})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             damaged += 1
     end = begin + len(whole)
     return LogLines(
@@ -148,6 +148,9 @@ class Summary:
             self.__init__()  # type: ignore[misc]
         self.damaged += part.damaged
         for event in part.events:
+            if not _is_whole(event):
+                self.damaged += 1
+                continue
             self.end = event if event["kind"] == "end" else None
             match event["kind"]:
                 case "step":
@@ -181,3 +184,41 @@ class Summary:
             "end": self.end,
             "damaged": self.damaged,
         }
+
+
+STEP_NUMBERS = ("spent", "epochs", "bits_per_byte", "grad_norm", "tokens_per_second")
+"""Of a step, what is shown."""
+
+
+def _is_whole(event: Event) -> bool:
+    """Whether an event has what is shown of its kind. A log may come from anybody."""
+    match event:
+        case {"kind": "step", "left": int()}:
+            return all(_is_number(event.get(name)) for name in STEP_NUMBERS)
+        case {"kind": "validation", "bits_per_byte": value}:
+            return _is_number(value)
+        case {"kind": "lag", "layers": [*layers], "text": str()}:
+            return bool(layers) and all(
+                isinstance(layer, list)
+                and layer
+                and all(each is None or _is_number(each) for each in layer)
+                for layer in layers
+            )
+        case {"kind": "samples", "samples": [*samples]}:
+            return all(_is_sample(sample) for sample in samples)
+        case {"kind": "warning" | "spike", "text": str()} | {"kind": "end", "reason": str()}:
+            return True
+    return event["kind"] not in (
+        "step", "validation", "lag", "samples", "warning", "spike", "end",
+    )  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _is_sample(sample: Any) -> bool:
+    match sample:
+        case {"heard": [*heard], "bot": str()}:
+            return all(isinstance(each, str) for each in heard)
+    return False

@@ -155,8 +155,10 @@ async function why(turn) {
   const influence = got.elman?.influence;
   const elements = conversation.tree.path(turn.id)
     .flatMap((before) => [view.element(before, "said"), view.element(before, "reply")]);
-  if (!influence?.length) say("What made this reply is not available: another bot has taken its name since.");
-  else if (influenceBars(influence, elements)) say("The bars show how much each message made this reply likelier.");
+  const cut = got.elman?.influence_cut;
+  if (!influence?.length) say(`What made this reply is not available: ${cut ?? "another bot has taken its name since"}.`);
+  else if (influenceBars(influence, elements))
+    say(`The bars show how much each message made this reply likelier${cut ? ` (${cut})` : ""}.`);
 }
 
 async function copy(turn) {

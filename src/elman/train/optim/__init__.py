@@ -1,6 +1,6 @@
 """Optimizers, by short name. To add one, write it in a file of this folder and list it here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,28 @@ def make_optimizer(
         {"params": [p for p in model.parameters() if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return OPTIMIZERS[name].make(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+MOMENTS: dict[type[torch.optim.Optimizer], tuple[set[str], ...]] = {
+    torch.optim.SGD: ({"momentum_buffer"},),
+    torch.optim.Adam: ({"step", "exp_avg", "exp_avg_sq"},),
+    torch.optim.AdamW: ({"step", "exp_avg", "exp_avg_sq"},),
+    Muon: ({"momentum"}, {"step", "mean", "square"}),
+}
+"""What each keeps of a parameter."""
+
+
+def check_moments(
+    optimizer: torch.optim.Optimizer, moments: Mapping[int, Mapping[str, Tensor]]
+) -> None:
+    """Raises ValueError where moments from outside are not those of an optimizer's parameters."""
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for number, own in moments.items():
+        if number not in range(len(parameters)) or set(own) not in MOMENTS[type(optimizer)]:
+            raise ValueError(f"its moments are not those of {type(optimizer).__name__}")
+        sizes = {tensor.shape for name, tensor in own.items() if name != "step"}
+        if sizes != {parameters[number].shape} or own.get("step", torch.zeros(())).dim():
+            raise ValueError("its moments have other sizes")
 
 
 def _stacked(model: nn.Module) -> dict[Tensor, int]:

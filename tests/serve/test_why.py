@@ -1,0 +1,214 @@
+"""Receipts on request: computed apart from those who talk, bounded, and given up when asked to."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elman.data.tokenizer import END, ROLES
+from elman.lens.chain import apart, frozen
+from elman.lens.influence import inputs_of, receipts, work
+from elman.model import ModelConfig, build
+from elman.model.checkpoint import Bot
+from elman.serve import why
+from elman.serve.why import Explainer
+
+from .conftest import Served
+from .test_server import Serving, ask
+
+CHATTERS = 8
+
+
+def turn(bot: Bot, role: str, text: str) -> np.ndarray:
+    return np.array([ROLES[role], *bot.tokenizer.encode(text), END], np.uint16)  # type: ignore[index]
+
+
+def asked_why(http: Any, response: dict[str, Any]) -> dict[str, Any]:
+    answer = http.get(f"/v1/responses/{response['id']}", params={"why": True})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["elman"]
+    return found
+
+
+def conversation(http: Any, turns: int) -> dict[str, Any]:
+    last: dict[str, Any] = {}
+    for number in range(turns):
+        before = {"previous_response_id": last["id"]} if last else {}
+        last = ask(http, f"what is {number % 5} plus 2?", **before)
+    return last
+
+
+def test_modules_apart_share_tensors_and_nothing_else(bot: Bot) -> None:
+    chatbot = bot.chatbot
+    own = apart(chatbot)
+    for mine, theirs in zip(own.parameters(), chatbot.parameters(), strict=True):
+        assert mine.data_ptr() == theirs.data_ptr()
+        assert (mine.requires_grad, theirs.requires_grad) == (False, True)
+    message = turn(bot, "user", "what is 1 plus 2?")
+    with inputs_of(own.through_time) as seen, frozen(own):
+        expected = chatbot.read(message, chatbot.initial_state(1))
+        assert not seen, "who talks meanwhile is not seen"
+        assert all(parameter.requires_grad for parameter in chatbot.parameters())
+        found = own.read(message, own.initial_state(1))
+        assert len(seen) == 1
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("memory", ["tokens", "messages"])
+def test_receipts_apart_are_those_of_the_bot(memory: str) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "pointer": 8, "ngrams": 2, "mlp": 1.0}
+    chatbot = build(ModelConfig.model_validate({"memory": memory, **sizes}), 40).eval().pack()
+    turns = [np.array([1 + n % 2, 5 + n, 9, END], np.uint16) for n in range(6)]
+    reply = np.array([2, 6, 9, END], np.uint16)
+    assert receipts(apart(chatbot), turns, reply) == receipts(chatbot, turns, reply)
+
+
+def test_the_answer_is_the_same_while_others_chat(serving: Serving) -> None:
+    served = serving()
+    stop = Event()
+
+    def chatter() -> int:
+        count = 0
+        with served.client() as http:
+            while not stop.is_set():
+                conversation(http, 2)
+                count += 1
+        return count
+
+    with served.client() as http, ThreadPoolExecutor(CHATTERS) as pool:
+        last = conversation(http, 12)
+        alone = asked_why(http, last)["influence"]
+        talking = [pool.submit(chatter) for _ in range(CHATTERS)]
+        try:
+            found = [asked_why(http, last)["influence"] for _ in range(5)]
+        finally:
+            stop.set()
+        assert all(each.result() for each in talking), "nobody was disturbed, and all were heard"
+    assert len(alone) == why.MAX_MESSAGES
+    for each in found:
+        for ours, theirs in zip(each, alone, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_a_long_conversation_is_cut_and_it_is_said(serving: Serving) -> None:
+    with serving().client() as http:
+        short = conversation(http, 2)
+        assert asked_why(http, short)["influence_cut"] is None
+        found = asked_why(http, conversation(http, 13))
+    assert found["influence_cut"] == "looked at are the last 20 of 25 messages"
+    assert [each["message"] for each in found["influence"]] == list(range(5, 25))
+
+
+def test_long_messages_are_cut_by_what_they_cost(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serving()
+    done: list[int] = []
+
+    def counted(chatbot: Any, turns: Any, reply: Any, *rest: Any, **more: Any) -> Any:
+        done.append(work(turns[-rest[1] :], reply))
+        return receipts(chatbot, turns, reply, *rest, **more)
+
+    monkeypatch.setattr(why, "receipts", counted)
+    served.service.explainer = Explainer(max_work=400)
+    with served.client() as http:
+        first = ask(http, "what is 1 plus 2? " * 40)
+        second = ask(http, "and 2 plus 2?", previous_response_id=first["id"])
+        found = asked_why(http, second)
+        assert found["influence_cut"].startswith("looked at are the last 2 of 3 messages")
+        assert [each["message"] for each in found["influence"]] == [1, 2]
+        found = asked_why(http, ask(http, "what is 1 plus 2? " * 200))
+        assert found["influence"] == []
+        assert "too long" in found["influence_cut"]
+    assert done
+    assert max(done) <= 400
+
+
+def blocked(served: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
+    """Have the next answer wait until it is let go on, checking as it would."""
+    begun, go_on = Event(), Event()
+
+    def waiting(*given: Any, check: Callable[[], None], **more: Any) -> Any:
+        begun.set()
+        while not go_on.wait(0.01):
+            check()
+        return receipts(*given, check=check, **more)
+
+    monkeypatch.setattr(why, "receipts", waiting)
+    return begun, go_on
+
+
+def test_too_many_questions_are_refused_and_nobody_else_waits(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serving()
+    served.service.explainer = Explainer(max_waiting=1)
+    with served.client() as http, ThreadPoolExecutor(1) as pool:
+        last = conversation(http, 2)
+        begun, go_on = blocked(served, monkeypatch)
+        first = pool.submit(asked_why, http, last)
+        begun.wait()
+        with served.client() as other:
+            refused = other.get(f"/v1/responses/{last['id']}", params={"why": True})
+            assert refused.status_code == 429
+            assert "too many ask why" in refused.json()["error"]["message"]
+            assert refused.headers["Retry-After"]
+            conversation(other, 2)
+        go_on.set()
+        assert len(first.result()["influence"]) == 3
+
+
+def test_who_leaves_is_not_answered(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serving()
+    served.service.explainer = Explainer(max_waiting=1)
+    with served.client() as http:
+        last = conversation(http, 2)
+        expected = asked_why(http, last)
+        begun, _ = blocked(served, monkeypatch)
+        with served.client() as leaving, ThreadPoolExecutor(1) as pool:
+            pool.submit(leaving.get, f"/v1/responses/{last['id']}", params={"why": True})
+            begun.wait()
+            monkeypatch.undo()
+            leaving.close()
+        while True:  # until the one place is free again
+            answer = http.get(f"/v1/responses/{last['id']}", params={"why": True})
+            if answer.status_code != 429:
+                break
+        assert answer.json()["elman"] == expected
+
+
+def test_a_server_that_stops_gives_up(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serving()
+    with served.client() as http, ThreadPoolExecutor(1) as pool:
+        last = conversation(http, 2)
+        begun, _ = blocked(served, monkeypatch)
+        asking = pool.submit(http.get, f"/v1/responses/{last['id']}", params={"why": True})
+        begun.wait()
+        served.service.explainer.stop()
+        assert asking.result().status_code == 503
+        assert http.get(f"/v1/responses/{last['id']}").status_code == 200
+        assert http.get(f"/v1/responses/{last['id']}", params={"why": True}).status_code == 503
+
+
+def test_what_takes_too_long_is_given_up(serving: Serving) -> None:
+    served = serving()
+    served.service.explainer = Explainer(max_seconds=-1)
+    with served.client() as http:
+        last = conversation(http, 1)
+        answer = http.get(f"/v1/responses/{last['id']}", params={"why": True})
+    assert answer.status_code == 503
+    assert "takes more than" in answer.json()["error"]["message"]
+
+
+def test_checks_come_between_all_parts(bot: Bot) -> None:
+    """Before each piece of what is only read, each message that is left out, and each pass."""
+    turns = [turn(bot, "user" if n % 2 else "bot", f"what is {n}?") for n in range(6)]
+    reply = turn(bot, "bot", "it is 3, Bob.")
+    calls: list[None] = []
+    receipts(apart(bot.chatbot), turns, reply, most=4, check=lambda: calls.append(None))
+    assert len(calls) >= 2 + 4 + 2
