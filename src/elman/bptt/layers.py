@@ -16,7 +16,9 @@ from elman.bptt.kernels.native import load
 from elman.bptt.loops import Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
+from elman.bptt.precision import is_mixed
 from elman.bptt.rnn import ReLUCell, RNNCell
+from elman.bptt.transforms import is_recorded, is_transformed, not_compiled
 from elman.bptt.unfold import Full, Unfold
 
 FEW_ROWS = 4096
@@ -97,6 +99,7 @@ class _Layers(nn.Module, Generic[Hx]):
         unusual = [f"{name}={options[name]}" for name in usual if options[name] != usual[name]]
         return ", ".join([str(self.input_size), str(self.hidden_size), *unusual])
 
+    @not_compiled
     def forward(
         self,
         input: Tensor,  # noqa: A002 (torch's name)
@@ -106,7 +109,7 @@ class _Layers(nn.Module, Generic[Hx]):
         unfold: Unfold | None = None,
         trace: Trace | Sequence[Trace | None] | None = None,
     ) -> tuple[Tensor, Hx]:
-        """Run all layers over all steps, as torch's layers do. Differentiable once.
+        """Run all layers over all steps, as torch's layers do.
 
         With I = `input_size`, H = `hidden_size`, L = `num_layers`. A single sequence may leave out
         B everywhere.
@@ -127,7 +130,7 @@ class _Layers(nn.Module, Generic[Hx]):
 
         Raises:
             TypeError: for a PackedSequence, or an `hx` made for another kind of layer.
-            ValueError: where a shape, dtype or device does not fit, or T or B is 0.
+            ValueError: where a shape, dtype or device does not fit, or T is 0.
         """
         state = self._first_state(input, hx, keep)
         traces = trace if isinstance(trace, Sequence) else [trace]
@@ -164,13 +167,15 @@ class _Layers(nn.Module, Generic[Hx]):
         return output, cast(Hx, after if self.cell.states > 1 else after[0])
 
     def _torch_is_faster(self, x: Tensor) -> bool:
-        """Whether torch has a faster layer like this one for x, (T, B, I).
+        """Whether torch has a faster layer like this one for x, (T, B, I), or a shorter program.
 
-        That is cuDNN's on a GPU; on a CPU whatever it has where our loops were not compiled, and
+        Faster is cuDNN's on a GPU; on a CPU whatever it has where our loops were not compiled, and
         oneDNN's LSTM for few rows, where `benchmarks/bptt.py` has it ahead more often than not.
         """
-        if self._torch_name is None:
+        if self._torch_name is None or is_transformed():
             return False
+        if is_recorded():  # its operator is one that every exporter knows
+            return True
         if x.device.type != "cpu":
             return True
         if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
@@ -208,10 +213,11 @@ class _Layers(nn.Module, Generic[Hx]):
                 "end to end with a 0 in `keep` where each starts"
             )
         size = self.input_size
-        if x.dim() not in (2, 3) or x.shape[-1] != size or x.numel() == 0:
+        steps = 1 if self.batch_first and x.dim() == 3 else 0
+        if x.dim() not in (2, 3) or x.shape[-1] != size or x.shape[steps] == 0:
             shape = f"(B, T, {size})" if self.batch_first else f"(T, B, {size})"
             got = tuple(x.shape)
-            raise ValueError(f"input must be {shape} or (T, {size}), T and B at least 1, got {got}")
+            raise ValueError(f"input must be {shape} or (T, {size}), T at least 1, got {got}")
         weight = self._cell_at(0).weight_ih
         _check("input", x, x.shape, weight)
         if keep is not None:
@@ -237,8 +243,7 @@ def _check(
         raise ValueError(f"{name} must be {tuple(shape)}, got {tuple(tensor.shape)}")
     if tensor.device != weight.device:
         raise ValueError(f"{name} must be on {weight.device} like the weights, got {tensor.device}")
-    # Autocast brings floats of any precision together.
-    mixed = torch.is_autocast_enabled(weight.device.type) and tensor.is_floating_point()
+    mixed = is_mixed(weight.device) and tensor.is_floating_point()
     if not (tensor.dtype == weight.dtype or any_dtype or mixed):
         raise ValueError(f"{name} must be {weight.dtype} like the weights, got {tensor.dtype}")
 
