@@ -18,7 +18,7 @@ from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
 from elman.bptt.precision import is_mixed
 from elman.bptt.rnn import ReLUCell, RNNCell
-from elman.bptt.transforms import is_recorded, is_transformed, not_compiled
+from elman.bptt.transforms import as_it_is, is_compiled, is_recorded, is_transformed
 from elman.bptt.unfold import Full, Unfold
 
 FEW_ROWS = 4096
@@ -99,7 +99,6 @@ class _Layers(nn.Module, Generic[Hx]):
         unusual = [f"{name}={options[name]}" for name in usual if options[name] != usual[name]]
         return ", ".join([str(self.input_size), str(self.hidden_size), *unusual])
 
-    @not_compiled
     def forward(
         self,
         input: Tensor,  # noqa: A002 (torch's name)
@@ -132,6 +131,9 @@ class _Layers(nn.Module, Generic[Hx]):
             TypeError: for a PackedSequence, or an `hx` made for another kind of layer.
             ValueError: where a shape, dtype or device does not fit, or T is 0.
         """
+        if is_compiled():
+            call = as_it_is(type(self).forward)
+            return call(self, input, hx, keep=keep, unfold=unfold, trace=trace)
         state = self._first_state(input, hx, keep)
         traces = trace if isinstance(trace, Sequence) else [trace]
         if trace is None:
@@ -172,15 +174,17 @@ class _Layers(nn.Module, Generic[Hx]):
         Faster is cuDNN's on a GPU; on a CPU whatever it has where our loops were not compiled, and
         oneDNN's LSTM for few rows, where `benchmarks/bptt.py` has it ahead more often than not.
         """
-        if self._torch_name is None or is_transformed():
+        if self._torch_name is None:
             return False
         if is_recorded():  # its operator is one that every exporter knows
             return True
-        if x.device.type != "cpu":
-            return True
-        if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return False
-        return load()[0] is None or (self.cell is LSTMCell and x.shape[0] * x.shape[1] <= FEW_ROWS)
+        if x.device.type == "cpu":
+            if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+                return False
+            few = self.cell is LSTMCell and x.shape[0] * x.shape[1] <= FEW_ROWS
+            if not few and load()[0] is not None:
+                return False
+        return not is_transformed()  # not every transform knows its operator
 
     def _by_torch(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """All layers by torch's own; x is (T, B, I)."""

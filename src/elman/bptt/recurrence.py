@@ -19,10 +19,9 @@ from elman.bptt.loops import Loop, Mask, ProjectionTrace, ReferenceLoop, Trace
 from elman.bptt.operators import gradients_of_operators, recurrence_of_operators
 from elman.bptt.precision import is_mixed, of_products
 from elman.bptt.schedule import Schedule
-from elman.bptt.transforms import needs_operators, not_compiled
+from elman.bptt.transforms import as_it_is, is_compiled, needs_operators
 
 
-@not_compiled
 def recurrence(
     cell: Cell,
     x: Tensor,
@@ -51,6 +50,8 @@ def recurrence(
             is not finite: it names the first step.
         RuntimeError: for a `trace` where there is no backward pass of the loops to tell it of.
     """
+    if is_compiled():
+        return as_it_is(recurrence)(cell, x, state, keep, cut, trace, schedule)
     check_inputs(cell, x, state, keep, cut)
     dtype = cell.weight_ih.dtype
     # Copies: the caller may write into the state given before the backward pass needs it.
@@ -59,8 +60,7 @@ def recurrence(
         if state is None
         else tuple(tensor.to(dtype, copy=True) for tensor in state)
     )
-    extra = cell.extra_parameters
-    if needs_operators(x, *first, keep, cut, cell.weight_ih, cell.weight_hh, *extra):
+    if needs_operators(x, cell.weight_ih):
         if trace is not None:
             raise RuntimeError(
                 "a trace is told of ordinary backward passes: none while tracing, exporting, on "
@@ -83,7 +83,7 @@ def recurrence(
         cell.bias_ih,
         cell.bias_hh,
         *first,
-        *extra,
+        *cell.extra_parameters,
     )
     return outputs[0], tuple(outputs[1:])
 

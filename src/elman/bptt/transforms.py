@@ -5,7 +5,6 @@ work, recurrences are made of plain operators: `operators.py`.
 """
 
 from collections.abc import Callable
-from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -16,58 +15,68 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NOT_COMPILED = (
-    "Elman's recurrences are compiled already: torch.compile leaves them as they are, which "
-    "fullgraph=True forbids"
-)
+# Bound to names, since every call of a layer asks.
+_is_compiling = torch.compiler.is_compiling
+_has_storage = torch._C._has_storage
+_level_of_transforms = torch._C._functorch.peek_interpreter_stack
+_tracing = torch._C._get_tracing_state
+_modes = torch._C._len_torch_dispatch_stack
+_includes = torch._C._dispatch_tls_is_dispatch_key_included
+_no_torch_dispatch = torch._C._disabled_torch_dispatch_impl
+_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 
 
 def is_recorded() -> bool:
     """Whether what runs now becomes a program: under tracing, exporting, or on fake tensors."""
     return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch)
-        or (
-            torch._C._len_torch_dispatch_stack() > 0
-            and any(mode.is_infra_mode() for mode in _get_current_dispatch_mode_stack())
-        )
+        _is_compiling()
+        or _tracing() is not None
+        or _includes(_PRE_DISPATCH)
+        or (_modes() > 0 and any(m.is_infra_mode() for m in _get_current_dispatch_mode_stack()))
     )
 
 
 def is_transformed() -> bool:
     """Whether a transform of `torch.func`, or forward-mode differentiation, is at work."""
-    return (
-        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-    )
+    return _level_of_transforms() is not None or forward_ad._current_level >= 0
 
 
-def needs_operators(*tensors: Tensor | None) -> bool:
+def needs_operators(*tensors: Tensor) -> bool:
     """Whether something must see every operator that is applied to these tensors."""
-    return is_transformed() or is_recorded() or not all(map(_has_memory, tensors))
+    return is_recorded() or is_transformed() or not all(map(_has_memory, tensors))
 
 
-def _has_memory(tensor: Tensor | None) -> bool:
+def _has_memory(tensor: Tensor) -> bool:
     """Whether a tensor is no more and no less than its numbers in memory."""
-    return tensor is None or (
-        (type(tensor) is Tensor or type(tensor) is nn.Parameter or _is_plain_subclass(tensor))
-        and not tensor.is_meta
-        and torch._C._has_storage(tensor)
+    kind = type(tensor)
+    plain = kind is Tensor or kind is nn.Parameter or kind.__torch_dispatch__ is _no_torch_dispatch
+    return plain and not tensor.is_meta and _has_storage(tensor)
+
+
+def is_compiled() -> bool:
+    """Whether `torch.compile` looks at what runs now, and not for an export."""
+    return _is_compiling() and not torch.compiler.is_exporting()
+
+
+def as_it_is(function: Callable[P, R]) -> Callable[P, R]:
+    """Hide a function from `torch.compile`."""
+    hidden: Callable[P, R] = torch.compiler.disable(
+        function,
+        reason="Elman's recurrences are compiled already, and no part of a graph: leave out "
+        "fullgraph=True",
     )
+    return hidden
 
 
-def _is_plain_subclass(tensor: Tensor) -> bool:
-    return type(tensor).__torch_dispatch__ is torch._C._disabled_torch_dispatch_impl
+def unrecorded(function: Callable[P, R]) -> Callable[P, R]:
+    """Hide a function from `torch.compile`, while a program is recorded.
 
-
-def not_compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Have `torch.compile` call a function as it is; `torch.export` still looks into it."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-            eager: Callable[P, R] = torch.compiler.disable(function, reason=NOT_COMPILED)
-            return eager(*args, **kwargs)
-        return function(*args, **kwargs)
-
-    return call
+    Raises:
+        RuntimeError: where something else records it, and would keep this call's result forever.
+    """
+    if is_compiled():
+        return as_it_is(function)
+    raise RuntimeError(
+        "packed weights cannot be traced or exported: trace or export the layer that they were "
+        "packed from"
+    )

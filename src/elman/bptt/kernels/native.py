@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.bptt.transforms import is_recorded
-
 CELLS = ("rnn", "relu", "gru", "lstm", "mingru", "minlstm")
 """The cells that the library knows, in its own order."""
 
@@ -71,7 +69,6 @@ class Native:
 
         Its kind is that of its dtype, or PAIRS.
         """
-        _refuse_recording()
         k = weight.shape[1]
         kind = KINDS[weight.dtype] if kind is None else kind
         size = self._library.elman_packed_size(kind, units, gates, k)
@@ -87,9 +84,8 @@ class Native:
 
         Raises:
             TypeError: where a size is no int, or a pointer would be one.
-            RuntimeError: where a tensor is not in the CPU's memory, or a program is being recorded.
+            RuntimeError: where a tensor is not in the CPU's memory.
         """
-        _refuse_recording()
         pointers = _pointers(job)
         values: dict[str, int | None] = {}
         for name, value in fields.items():
@@ -110,26 +106,23 @@ def _pointers(job: type[ctypes.Structure]) -> frozenset[str]:
     return frozenset(field[0] for field in job._fields_ if field[1] is ctypes.c_void_p)
 
 
-def _refuse_recording() -> None:
-    if is_recorded():
-        raise RuntimeError(
-            "what Elman's compiled library does cannot be traced, exported or compiled: only the "
-            "layers, `recurrence` and `linear_cross_entropy` can"
-        )
-
-
 def _address(name: str, tensor: Tensor) -> int:
     """Where a tensor's numbers lie; the library would read or write anywhere else otherwise."""
     try:
         address = tensor.data_ptr()
     except RuntimeError:  # torch's wrappers of fake and transformed tensors have none
         address = 0
-    if not tensor.is_cpu or tensor.is_neg() or (address == 0 and tensor.numel() > 0):
-        raise RuntimeError(
-            f"Elman's compiled library needs {name} in the memory of the CPU, got a tensor that is "
-            "fake, lazily negated, wrapped by a transform or on another device"
-        )
-    return address
+    if (address or tensor.numel() == 0) and tensor.is_cpu:
+        return address
+    raise RuntimeError(
+        f"Elman's compiled library needs {name} in the memory of the CPU, got a tensor that is "
+        "fake, wrapped by a transform or on another device"
+    )
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """The numbers of a tensor, one after the other; torch may have put off negating them."""
+    return tensor.resolve_neg().contiguous()
 
 
 @cache
