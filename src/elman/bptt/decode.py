@@ -146,6 +146,8 @@ class Stepper:
     @torch.no_grad()
     def __call__(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x, (T, B, input_size), and the state before it: h of every step, and the state after."""
+        if is_recorded():
+            return unrecorded(Stepper.__call__)(self, x, state)
         state = self.cell.initial_state(x.shape[1]) if state is None else state
         return self.through(self._input(x), state)
 

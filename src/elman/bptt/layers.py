@@ -103,7 +103,7 @@ class _Layers(nn.Module, Generic[Hx]):
         self,
         input: Tensor,  # noqa: A002 (torch's name)
         hx: Hx | None = None,
-        *,
+        # By position, too: torch's older ONNX exporter gives every default so.
         keep: Tensor | None = None,
         unfold: Unfold | None = None,
         trace: Trace | Sequence[Trace | None] | None = None,

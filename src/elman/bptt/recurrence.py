@@ -246,9 +246,9 @@ class _Recurrence(torch.autograd.Function):
             ctx.cut.part(begin, end), _shifted(ctx.trace, begin),
         )  # fmt: skip
         if isinstance(ctx.trace, ProjectionTrace):
-            rows = (end - begin, len(before), dgx.shape[1])
-            in_time = dgx.view(rows)
-            ctx.trace.backward_chunk(begin, in_time, in_time if dgh is dgx else dgh.view(*rows[:2], dgh.shape[1]))
+            lanes = (end - begin, len(before))
+            of_x, of_h = (grad.view(*lanes, grad.shape[1]) for grad in (dgx, dgh))
+            ctx.trace.backward_chunk(begin, of_x, of_x if dgh is dgx else of_h)
         # Every step's share of a weight's gradient is an outer product; their sum over time and
         # lanes is one matrix product.
         grads.add(begin, end, dgx, dgh, previous(h_all, h_first, begin, end, keep))

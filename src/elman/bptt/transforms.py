@@ -59,12 +59,13 @@ def is_compiled() -> bool:
 
 
 def as_it_is(function: Callable[P, R]) -> Callable[P, R]:
-    """Hide a function from `torch.compile`."""
-    hidden: Callable[P, R] = torch.compiler.disable(
-        function,
-        reason="Elman's recurrences are compiled already, and no part of a graph: leave out "
-        "fullgraph=True",
+    """Hide a function from `torch.compile`, which runs it between two graphs; `fullgraph=True`
+    fails with this message.
+    """
+    torch._dynamo.graph_break(
+        msg="Elman's recurrences are compiled already and no part of a graph: leave out fullgraph"
     )
+    hidden: Callable[P, R] = torch.compiler.disable(function)
     return hidden
 
 

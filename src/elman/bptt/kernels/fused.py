@@ -8,7 +8,16 @@ from torch import Tensor
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
-from elman.bptt.kernels.native import CELLS, KINDS, PAIRS, Backward, Forward, Native, in_memory, load
+from elman.bptt.kernels.native import (
+    CELLS,
+    KINDS,
+    PAIRS,
+    Backward,
+    Forward,
+    Native,
+    in_memory,
+    load,
+)
 from elman.bptt.loops import Loop, Mask, Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
