@@ -1,6 +1,5 @@
 """The recurrent layers of torch.nn over Elman's engine: the same weights, names and results."""
 
-import copy
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar, cast
@@ -205,7 +204,9 @@ class _Layers(nn.Module, Generic[Hx]):
         A new one each time: `functional_call` may have put other tensors in place of the
         parameters, and they must stay with the run that they were given for.
         """
-        cell = copy.copy(self._cells[layer])
+        like = self._cells[layer]
+        cell = object.__new__(type(like))  # not copy.copy, into which torch.export may not look
+        cell.__dict__.update(like.__dict__)
         cell._parameters = {name: getattr(self, f"{name}_l{layer}") for name in cell._parameters}
         return cell
 
