@@ -5,10 +5,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from elman.bptt.kernels.native import KINDS, Native, load
+from elman.bptt.kernels.native import KINDS, Native, in_memory, load
 from elman.bptt.kernels.native import Softmax as SoftmaxJob
-from elman.bptt.precision import of_products
+from elman.bptt.precision import is_mixed, of_products
+from elman.bptt.transforms import as_it_is, is_compiled, needs_operators
 
 LOGITS_BYTES = 16 * 2**20
 """Of the logits that exist at once: they fit a large cache, and their products are already fast."""
@@ -67,11 +69,16 @@ def _sum_and_each(
     beside: Tensor | None,
     chunk: int | None,
 ) -> tuple[Tensor, Tensor]:
+    if is_compiled():
+        return as_it_is(_sum_and_each)(hidden, weight, targets, bias, beside, chunk)
     low = of_products(weight.device, weight.dtype)
     floats = {weight.dtype, low}
-    if torch.is_autocast_enabled(weight.device.type) and weight.dtype != torch.float64:
+    if is_mixed(weight.device) and weight.dtype != torch.float64:
         floats.add(torch.get_autocast_dtype(weight.device.type))
     _check(hidden, weight, targets, bias, beside, floats)
+    if needs_operators(hidden, weight):
+        return _of_operators(hidden, weight, targets, bias, beside, low)
+    _check_targets(targets, len(weight))
     if chunk is None:
         chunk = max(1, LOGITS_BYTES // (len(weight) * weight.element_size()))
     if chunk < 1:
@@ -103,8 +110,31 @@ def _check(
         if tensor is not None and (tensor.shape != shape or tensor.dtype not in dtypes):
             expected = f"{shape} of {' or '.join(sorted(map(str, dtypes)))}"
             raise ValueError(f"{name} must be {expected}, got {(*tensor.shape,)} of {tensor.dtype}")
+
+
+def _check_targets(targets: Tensor, vocabulary: int) -> None:
     if len(outside := targets[(targets < 0) | (targets >= vocabulary)]):
         raise IndexError(f"targets must be from 0 to {vocabulary - 1}, got {int(outside[0])}")
+
+
+def _of_operators(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    beside: Tensor | None,
+    low: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """With all logits at once: for tracers and transforms, and differentiable any number of times.
+
+    Targets outside the vocabulary are found by `gather`, where something is computed.
+    """
+    logits = F.linear(hidden.to(low), weight.to(low)).to(weight.dtype)
+    if bias is not None:
+        logits = logits + bias
+    log_p = logits.log_softmax(1).gather(1, targets.unsqueeze(1)).squeeze(1)
+    each = -(log_p if beside is None else torch.logaddexp(log_p, beside))
+    return each.sum(), each.detach()
 
 
 class _Chunked(torch.autograd.Function):
@@ -226,8 +256,8 @@ def _compiled_softmax(
         kind=KINDS[logits.dtype],
         gradient=int(differentiable),
         logits=logits,
-        bias=None if bias is None else bias.detach().contiguous(),
-        beside=None if beside is None else beside.detach().contiguous(),
+        bias=None if bias is None else in_memory(bias.detach()),
+        beside=None if beside is None else in_memory(beside.detach()),
         targets=targets.contiguous(),
         nats=nats,
         dbias=sums,

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.kernels.fused import NUMBERS
-from elman.bptt.kernels.native import KINDS, Forward, Product, load
+from elman.bptt.kernels.native import KINDS, Forward, Product, in_memory, load
+from elman.bptt.transforms import is_recorded, unrecorded
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
@@ -87,10 +88,16 @@ class PackedLinear:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """(..., K) to (..., N), float32, without gradient."""
+        """(..., K) to (..., N), float32, without gradient.
+
+        Raises:
+            RuntimeError: while a program is traced or exported.
+        """
+        if is_recorded():
+            return unrecorded(PackedLinear.__call__)(self, x)
         if self._native is None:
             return F.linear(x.float(), self._packed, self._bias)
-        rows = x.detach().reshape(-1, self._columns).float().contiguous()
+        rows = in_memory(x.detach().reshape(-1, self._columns).float())
         out = torch.empty(len(rows), self._rows)
         threads = torch.get_num_threads() if self._rows * self._columns > SMALL else 1
         self._native.run(
@@ -139,17 +146,21 @@ class Stepper:
     @torch.no_grad()
     def __call__(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x, (T, B, input_size), and the state before it: h of every step, and the state after."""
+        if is_recorded():
+            return unrecorded(Stepper.__call__)(self, x, state)
         state = self.cell.initial_state(x.shape[1]) if state is None else state
         return self.through(self._input(x), state)
 
     @torch.no_grad()
     def through(self, gx: Tensor, state: State) -> tuple[Tensor, State]:
         """The same, of what the input's product has made already, (T, B, G)."""
+        if is_recorded():
+            return unrecorded(Stepper.through)(self, gx, state)
         if self._native is None or self._number is None:
             return self._plain(gx, state)
         (steps, batch, _), size = gx.shape, self.cell.hidden_size
         h, c = torch.empty(steps, batch, size), torch.empty(batch, size)
-        first = [tensor.contiguous() for tensor in state]
+        first = [in_memory(tensor) for tensor in state]
         columns = size * self.cell.gates
         threads = torch.get_num_threads() if batch * size * columns > SMALL else 1
         self._native.run(
@@ -160,7 +171,7 @@ class Stepper:
             H=size,
             threads=threads,
             kind=self._kind,
-            gx=gx.contiguous(),
+            gx=in_memory(gx),
             kept=c,
             packed=self._weight,
             scale=self._scale,

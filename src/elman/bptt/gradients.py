@@ -57,7 +57,7 @@ class Gradients:
         if self._dx is not None:
             dx = self._dx[begin:end]
             if dx.dtype == low_gx.dtype and dx.is_contiguous():
-                torch.mm(low_gx, self._weight, out=dx.view(len(low_gx), -1))
+                torch.mm(low_gx, self._weight, out=dx.view(len(low_gx), dx.shape[2]))
             else:
                 dx.copy_((low_gx @ self._weight).view(dx.shape))
         if self._dw_ih is not None:

@@ -1,6 +1,5 @@
 """The recurrent layers of torch.nn over Elman's engine: the same weights, names and results."""
 
-import copy
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar, cast
@@ -16,7 +15,9 @@ from elman.bptt.kernels.native import load
 from elman.bptt.loops import Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
+from elman.bptt.precision import is_mixed
 from elman.bptt.rnn import ReLUCell, RNNCell
+from elman.bptt.transforms import as_it_is, is_compiled, is_recorded, is_transformed
 from elman.bptt.unfold import Full, Unfold
 
 FEW_ROWS = 4096
@@ -101,12 +102,12 @@ class _Layers(nn.Module, Generic[Hx]):
         self,
         input: Tensor,  # noqa: A002 (torch's name)
         hx: Hx | None = None,
-        *,
+        # By position, too: torch's older ONNX exporter gives every default so.
         keep: Tensor | None = None,
         unfold: Unfold | None = None,
         trace: Trace | Sequence[Trace | None] | None = None,
     ) -> tuple[Tensor, Hx]:
-        """Run all layers over all steps, as torch's layers do. Differentiable once.
+        """Run all layers over all steps, as torch's layers do.
 
         With I = `input_size`, H = `hidden_size`, L = `num_layers`. A single sequence may leave out
         B everywhere.
@@ -127,8 +128,11 @@ class _Layers(nn.Module, Generic[Hx]):
 
         Raises:
             TypeError: for a PackedSequence, or an `hx` made for another kind of layer.
-            ValueError: where a shape, dtype or device does not fit, or T or B is 0.
+            ValueError: where a shape, dtype or device does not fit, or T is 0.
         """
+        if is_compiled():
+            call = as_it_is(type(self).forward)
+            return call(self, input, hx, keep=keep, unfold=unfold, trace=trace)
         state = self._first_state(input, hx, keep)
         traces = trace if isinstance(trace, Sequence) else [trace]
         if trace is None:
@@ -164,18 +168,22 @@ class _Layers(nn.Module, Generic[Hx]):
         return output, cast(Hx, after if self.cell.states > 1 else after[0])
 
     def _torch_is_faster(self, x: Tensor) -> bool:
-        """Whether torch has a faster layer like this one for x, (T, B, I).
+        """Whether torch has a faster layer like this one for x, (T, B, I), or a shorter program.
 
-        That is cuDNN's on a GPU; on a CPU whatever it has where our loops were not compiled, and
+        Faster is cuDNN's on a GPU; on a CPU whatever it has where our loops were not compiled, and
         oneDNN's LSTM for few rows, where `benchmarks/bptt.py` has it ahead more often than not.
         """
         if self._torch_name is None:
             return False
-        if x.device.type != "cpu":
+        if is_recorded():  # its operator is one that every exporter knows
             return True
-        if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return False
-        return load()[0] is None or (self.cell is LSTMCell and x.shape[0] * x.shape[1] <= FEW_ROWS)
+        if x.device.type == "cpu":
+            if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+                return False
+            few = self.cell is LSTMCell and x.shape[0] * x.shape[1] <= FEW_ROWS
+            if not few and load()[0] is not None:
+                return False
+        return not is_transformed()  # not every transform knows its operator
 
     def _by_torch(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """All layers by torch's own; x is (T, B, I)."""
@@ -196,7 +204,9 @@ class _Layers(nn.Module, Generic[Hx]):
         A new one each time: `functional_call` may have put other tensors in place of the
         parameters, and they must stay with the run that they were given for.
         """
-        cell = copy.copy(self._cells[layer])
+        like = self._cells[layer]
+        cell = object.__new__(type(like))  # not copy.copy, into which torch.export may not look
+        cell.__dict__.update(like.__dict__)
         cell._parameters = {name: getattr(self, f"{name}_l{layer}") for name in cell._parameters}
         return cell
 
@@ -208,10 +218,11 @@ class _Layers(nn.Module, Generic[Hx]):
                 "end to end with a 0 in `keep` where each starts"
             )
         size = self.input_size
-        if x.dim() not in (2, 3) or x.shape[-1] != size or x.numel() == 0:
+        steps = 1 if self.batch_first and x.dim() == 3 else 0
+        if x.dim() not in (2, 3) or x.shape[-1] != size or x.shape[steps] == 0:
             shape = f"(B, T, {size})" if self.batch_first else f"(T, B, {size})"
             got = tuple(x.shape)
-            raise ValueError(f"input must be {shape} or (T, {size}), T and B at least 1, got {got}")
+            raise ValueError(f"input must be {shape} or (T, {size}), T at least 1, got {got}")
         weight = self._cell_at(0).weight_ih
         _check("input", x, x.shape, weight)
         if keep is not None:
@@ -237,8 +248,7 @@ def _check(
         raise ValueError(f"{name} must be {tuple(shape)}, got {tuple(tensor.shape)}")
     if tensor.device != weight.device:
         raise ValueError(f"{name} must be on {weight.device} like the weights, got {tensor.device}")
-    # Autocast brings floats of any precision together.
-    mixed = torch.is_autocast_enabled(weight.device.type) and tensor.is_floating_point()
+    mixed = is_mixed(weight.device) and tensor.is_floating_point()
     if not (tensor.dtype == weight.dtype or any_dtype or mixed):
         raise ValueError(f"{name} must be {weight.dtype} like the weights, got {tensor.dtype}")
 

@@ -6,6 +6,8 @@ from time import perf_counter
 import torch
 from torch.nn import functional as F
 
+from elman.bptt.transforms import is_recorded
+
 MEASURED_ROWS = 1024
 
 WORTH_IT = 1.25
@@ -39,14 +41,21 @@ def measure(hidden_size: int) -> tuple[str, float]:
     return ("bfloat16" if ratio >= WORTH_IT else "float32"), ratio
 
 
+def is_mixed(device: torch.device) -> bool:
+    """Whether autocast brings floats of any precision together on that device."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
 def of_products(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """In which precision to take products of tensors of `dtype` now.
 
     Autocast allows its low precision, and does not ask for it: it is taken where it is faster.
     """
-    if dtype == torch.float64 or not torch.is_autocast_enabled(device.type):
+    if dtype == torch.float64 or not is_mixed(device):
         return dtype
     low = torch.get_autocast_dtype(device.type)
+    if is_recorded():  # the program may run elsewhere, and nothing can be measured now
+        return low
     with torch.autocast(device.type, enabled=False):
         slow = device.type == "cpu" and low == torch.bfloat16 and bfloat16_speed() < WORTH_IT
     return dtype if slow else low

@@ -16,8 +16,10 @@ from elman.bptt.cell import Cell, State
 from elman.bptt.gradients import Gradients, previous
 from elman.bptt.kernels.fused import FusedLoop, fused
 from elman.bptt.loops import Loop, Mask, ProjectionTrace, ReferenceLoop, Trace
-from elman.bptt.precision import of_products
+from elman.bptt.operators import gradients_of_operators, recurrence_of_operators
+from elman.bptt.precision import is_mixed, of_products
 from elman.bptt.schedule import Schedule
+from elman.bptt.transforms import as_it_is, is_compiled, needs_operators
 
 
 def recurrence(
@@ -46,12 +48,28 @@ def recurrence(
     Raises:
         ValueError: where a shape, a dtype or a device does not fit; and, with a `trace`, where x
             is not finite: it names the first step.
+        RuntimeError: for a `trace` where there is no backward pass of the loops to tell it of.
     """
+    if is_compiled():
+        return as_it_is(recurrence)(cell, x, state, keep, cut, trace, schedule)
     check_inputs(cell, x, state, keep, cut)
+    dtype = cell.weight_ih.dtype
+    # Copies: the caller may write into the state given before the backward pass needs it.
+    first = (
+        cell.initial_state(x.shape[1])
+        if state is None
+        else tuple(tensor.to(dtype, copy=True) for tensor in state)
+    )
+    if needs_operators(x, cell.weight_ih):
+        if trace is not None:
+            raise RuntimeError(
+                "a trace is told of ordinary backward passes: none while tracing, exporting, on "
+                "meta tensors, under a transform of torch.func or in forward mode"
+            )
+        low = of_products(x.device, dtype)
+        return recurrence_of_operators(cell, x, first, keep, cut, low)
     if trace is not None:
         _check_finite(x)
-    if state is None:
-        state = cell.initial_state(x.shape[1])
     outputs = _Recurrence.apply(
         cell,
         keep,
@@ -64,7 +82,7 @@ def recurrence(
         cell.weight_hh,
         cell.bias_ih,
         cell.bias_hh,
-        *state,
+        *first,
         *cell.extra_parameters,
     )
     return outputs[0], tuple(outputs[1:])
@@ -78,8 +96,8 @@ def check_inputs(
     if x.dim() != 3 or x.shape[2] != cell.input_size:
         raise ValueError(f"x must be (T, B, {cell.input_size}), got {tuple(x.shape)}")
     steps, batch, _ = x.shape
-    if steps == 0 or batch == 0:
-        raise ValueError(f"x needs at least one step and one lane, got {tuple(x.shape)}")
+    if steps == 0:
+        raise ValueError(f"x needs at least one step, got {tuple(x.shape)}")
     if state is not None:
         shape = (batch, cell.hidden_size)
         if len(state) != cell.states or any(tensor.shape != shape for tensor in state):
@@ -88,8 +106,7 @@ def check_inputs(
     for name, mask in (("keep", keep), ("cut", cut)):
         if mask is not None and mask.shape != (steps, batch):
             raise ValueError(f"{name} must be {(steps, batch)}, got {tuple(mask.shape)}")
-    # Autocast brings floats of any precision together.
-    mixed = torch.is_autocast_enabled(weight.device.type)
+    mixed = is_mixed(weight.device)
     given = {"x": x, **{f"state[{n}]": tensor for n, tensor in enumerate(state or ())}}
     for name, tensor in given.items():
         if tensor.device != weight.device:
@@ -131,8 +148,7 @@ class _Recurrence(torch.autograd.Function):
         bias_hh: Tensor | None,
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
-        # A copy: the caller may write into the state given before the backward pass needs it.
-        first: State = tuple(t.to(weight_ih.dtype, copy=True) for t in rest[: cell.states])
+        first: State = rest[: cell.states]
         # Under autocast products may be low; the state and the gates stay as the weights are.
         device, dtype = x.device.type, weight_ih.dtype
         low = of_products(x.device, dtype)
@@ -155,28 +171,44 @@ class _Recurrence(torch.autograd.Function):
             ctx.run, ctx.trace, ctx.edges, ctx.saved, ctx.starts = run, trace, edges, saved, starts
             ctx.cut, ctx.schedule = Mask(cut), schedule
             # Everything that the backward pass reads, so that torch sees it if it is changed.
-            extra = rest[cell.states :]
-            ctx.save_for_backward(
-                x, weight_ih, weight_hh, first[0], h_all, bias_ih, bias_hh, *extra
-            )
+            ctx.save_for_backward(x, weight_ih, weight_hh, h_all, bias_ih, bias_hh, *rest)
         # A state may be a view of something saved; outputs of a Function must own their memory.
         return (h_all, *(tensor.clone() for tensor in state))
 
     @staticmethod
     def backward(ctx: Any, dh_all: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
-        # torch's once_differentiable would leave our part out of a second gradient in silence.
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "Elman's recurrences are differentiable once: no create_graph=True, no second "
-                "derivative; torch.nn's layers have them on a CPU"
-            )
+        # A second derivative, or many gradients at once, whose loops are not written by hand.
+        if torch.is_grad_enabled() or needs_operators(dh_all, *dstate):
+            return _Recurrence._backward_of_operators(ctx, dh_all, dstate)
         with torch.autocast(dh_all.device.type, enabled=False):
             return _Recurrence._backward(ctx, dh_all, dstate)
 
     @staticmethod
+    def _backward_of_operators(
+        ctx: Any, dh_all: Tensor, dstate: State
+    ) -> tuple[Tensor | None, ...]:
+        run: _Run = ctx.run
+        if ctx.trace is not None:
+            raise RuntimeError(
+                "with a trace, Elman's recurrences are differentiable once: no create_graph=True, "
+                "and no batched gradients"
+            )
+        x, weight_ih, weight_hh, _, bias_ih, bias_hh, *rest = ctx.saved_tensors
+        grads = gradients_of_operators(
+            run.cell,
+            (x, weight_ih, weight_hh, bias_ih, bias_hh, *rest),
+            run.keep.passes,
+            ctx.cut.passes,
+            run.low,
+            ctx.needs_input_grad[6:],
+            (dh_all, *dstate),
+        )
+        return (None,) * 6 + grads
+
+    @staticmethod
     def _backward(ctx: Any, dh_all: Tensor, dstate: State) -> tuple[Tensor | None, ...]:
         run: _Run = ctx.run
-        x, weight_ih, weight_hh, h_first, h_all, *_ = ctx.saved_tensors
+        x, weight_ih, weight_hh, h_all, _, _, h_first, *_ = ctx.saved_tensors
         grads = Gradients(
             x, weight_ih, weight_hh, run.has_bias, run.low, ctx.needs_input_grad[6:11]
         )
@@ -214,9 +246,9 @@ class _Recurrence(torch.autograd.Function):
             ctx.cut.part(begin, end), _shifted(ctx.trace, begin),
         )  # fmt: skip
         if isinstance(ctx.trace, ProjectionTrace):
-            rows = (end - begin, len(before), -1)
-            in_time = dgx.view(rows)
-            ctx.trace.backward_chunk(begin, in_time, in_time if dgh is dgx else dgh.view(rows))
+            lanes = (end - begin, len(before))
+            of_x, of_h = (grad.view(*lanes, grad.shape[1]) for grad in (dgx, dgh))
+            ctx.trace.backward_chunk(begin, of_x, of_x if dgh is dgx else of_h)
         # Every step's share of a weight's gradient is an outer product; their sum over time and
         # lanes is one matrix product.
         grads.add(begin, end, dgx, dgh, previous(h_all, h_first, begin, end, keep))
@@ -255,7 +287,8 @@ class _Run:
         self.cell, self.low, self.dtype, self.keep = cell, low, weight_ih.dtype, keep
         self.has_bias = bias_ih is not None, bias_hh is not None
         self._x, self._weight, self._bias = x, weight_ih.to(low), bias_ih
-        kind: type[Loop] = FusedLoop if fused(cell, len(x)) else ReferenceLoop
+        some = x.shape[1] > 0
+        kind: type[Loop] = FusedLoop if some and fused(cell, len(x)) else ReferenceLoop
         self.loop = kind(cell, weight_hh, bias_hh, low)
 
     def forward(

@@ -33,7 +33,7 @@ class Schedule:
     def chunk(self, cell: Cell, batch: int) -> int:
         """Steps of a chunk."""
         step = cell.gates * cell.hidden_size * cell.weight_ih.element_size() * batch
-        return self.every or max(1, CHUNK_BYTES // step)
+        return self.every or max(1, CHUNK_BYTES // max(1, step))
 
     def memory(self, cell: Cell, steps: int, batch: int) -> int:
         """Bytes that a forward and backward pass hold at most, beyond its inputs, its results,
@@ -45,7 +45,7 @@ class Schedule:
         return self._needs(_Costs.of(cell, steps, batch), steps)
 
     def _needs(self, costs: "_Costs", steps: int) -> int:
-        every = min(steps, self.every or max(1, CHUNK_BYTES // costs.gates))
+        every = min(steps, self.every or max(1, CHUNK_BYTES // max(1, costs.gates)))
         if not self.recompute:
             return costs.constant + steps * costs.saved + every * costs.working
         checkpoints = ceil(steps / every) * costs.checkpoint

@@ -10,6 +10,7 @@ from elman.bptt.cell import Cell, State
 from elman.bptt.loops import Trace
 from elman.bptt.recurrence import check_inputs, recurrence
 from elman.bptt.schedule import Schedule
+from elman.bptt.transforms import needs_operators
 
 
 class Unfold(ABC):
@@ -42,6 +43,10 @@ class Full(Unfold):
         trace: Trace | None = None,
     ) -> tuple[Tensor, State]:
         return recurrence(cell, x, state, keep, cut, trace)
+
+
+def _full() -> Full:  # in strict mode, torch.export can look into it, and not into a class
+    return Full()
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ class Within(Unfold):
         trace: Trace | None = None,
     ) -> tuple[Tensor, State]:
         check_inputs(cell, x, state, keep, cut)
+        if needs_operators(x, cell.weight_ih):  # nothing is kept that a schedule could plan
+            return recurrence(cell, x, state, keep, cut, trace)
         schedule = self.schedule(cell, x.shape[0], x.shape[1])
         return recurrence(cell, x, state, keep, cut, trace, schedule)
 
@@ -133,7 +140,7 @@ class Truncated(Unfold):
     """
 
     window: int
-    inner: Unfold = field(default_factory=Full)
+    inner: Unfold = field(default_factory=_full)
 
     def __post_init__(self) -> None:
         if self.window < 1:

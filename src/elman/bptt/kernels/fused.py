@@ -8,7 +8,16 @@ from torch import Tensor
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
-from elman.bptt.kernels.native import CELLS, KINDS, PAIRS, Backward, Forward, Native, load
+from elman.bptt.kernels.native import (
+    CELLS,
+    KINDS,
+    PAIRS,
+    Backward,
+    Forward,
+    Native,
+    in_memory,
+    load,
+)
 from elman.bptt.loops import Loop, Mask, Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
@@ -69,9 +78,9 @@ class FusedLoop(Loop):
         self._cell = cell
         self._number = NUMBERS[type(cell)]
         low = low if low == torch.bfloat16 else torch.float32
-        self._weight = None if weight_hh is None else weight_hh.to(low)
+        self._weight = None if weight_hh is None else weight_hh.to(low).resolve_neg()
         self._kind = PAIRS if low == torch.bfloat16 else KINDS[low]
-        self._bias = None if bias_hh is None else bias_hh.contiguous()
+        self._bias = None if bias_hh is None else in_memory(bias_hh)
         self._forward_weight: Tensor | None = None
         self._backward_weight: Tensor | None = None
 
@@ -141,7 +150,7 @@ class FusedLoop(Loop):
         dgx = torch.empty_like(gates)
         # Only a GRU puts something between the two projections.
         dgh = torch.empty_like(gates) if isinstance(cell, GRUCell) else dgx
-        dh_all, h_first = dh_all.contiguous(), h_first.contiguous()
+        dh_all, h_first = in_memory(dh_all), h_first.contiguous()
         dh, *rest = (tensor.clone(memory_format=torch.contiguous_format) for tensor in dstate)
         dc = rest[0] if rest else None
         indirect = None if trace is None else torch.empty_like(dh_all)

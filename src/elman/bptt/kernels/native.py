@@ -74,21 +74,55 @@ class Native:
         size = self._library.elman_packed_size(kind, units, gates, k)
         out = torch.empty(size, dtype=weight.dtype)
         self._library.elman_pack(
-            weight.data_ptr(), kind, *weight.stride(), units, gates, k,
+            _address("weight", weight), kind, *weight.stride(), units, gates, k,
             out.data_ptr(),
         )  # fmt: skip
         return out
 
     def run(self, job: type[ctypes.Structure], /, **fields: int | Tensor | None) -> None:
-        """Do what one of STRUCTURES says. Tensors are contiguous; None is null."""
-        for value in fields.values():
-            assert not isinstance(value, Tensor) or value.is_contiguous()
-        values = {
-            name: value.data_ptr() if isinstance(value, Tensor) else value
-            for name, value in fields.items()
-        }
+        """Do what one of STRUCTURES says. Tensors are contiguous; None is null.
+
+        Raises:
+            TypeError: where a size is no int, or a pointer would be one.
+            RuntimeError: where a tensor is not in the CPU's memory.
+        """
+        pointers = _pointers(job)
+        values: dict[str, int | None] = {}
+        for name, value in fields.items():
+            if name not in pointers and type(value) is int:
+                values[name] = value
+            elif name in pointers and isinstance(value, Tensor):
+                assert value.is_contiguous()
+                values[name] = _address(name, value)
+            elif value is not None or name not in pointers:
+                wanted = "a tensor" if name in pointers else "an int"
+                raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
         function = getattr(self._library, f"elman_{job.__name__.lower()}")
         function(ctypes.byref(job(**values)))
+
+
+@cache
+def _pointers(job: type[ctypes.Structure]) -> frozenset[str]:
+    return frozenset(field[0] for field in job._fields_ if field[1] is ctypes.c_void_p)
+
+
+def _address(name: str, tensor: Tensor) -> int:
+    """Where a tensor's numbers lie; the library would read or write anywhere else otherwise."""
+    try:
+        address = tensor.data_ptr()
+    except RuntimeError:  # torch's wrappers of fake and transformed tensors have none
+        address = 0
+    if (address or tensor.numel() == 0) and tensor.is_cpu:
+        return address
+    raise RuntimeError(
+        f"Elman's compiled library needs {name} in the memory of the CPU, got a tensor that is "
+        "fake, wrapped by a transform or on another device"
+    )
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """The numbers of a tensor, one after the other; torch may have put off negating them."""
+    return tensor.resolve_neg().contiguous()
 
 
 @cache
