@@ -1,6 +1,7 @@
 """OpenAI's routes."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
@@ -26,6 +27,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
@@ -61,6 +64,10 @@ def _model(model: Model) -> ModelObject:
     return ModelObject(id=model.name, created=model.created, elman=ModelFacts(state_bytes=size))
 
 
+async def _answer(request: Request, answer: Coroutine[Any, Any, T], leave: Callable[[], None]) -> T:
+    return await unless_gone(answer, request.receive, request.app.state.ending, leave)
+
+
 def _late(error: ApiError) -> bytes:
     return sse(error.body.model_dump())
 
@@ -83,7 +90,7 @@ async def chat_completions(request: Request, owner: Owner, body: ChatRequest) ->
     chat = Chat(service_of(request), owner, body)
     if body.stream:
         return EventStream(chat.pieces(), _late, chat.reply.cancel)
-    found = await unless_gone(request, chat.whole(), chat.reply.cancel)
+    found = await _answer(request, chat.whole(), chat.reply.cancel)
     return JSONResponse(found)
 
 
@@ -93,7 +100,7 @@ async def completions(request: Request, owner: Owner, body: CompletionRequest) -
     completion = Completing(service_of(request), owner, body)
     if body.stream:
         return EventStream(completion.pieces(), _late, completion.cancel)
-    found = await unless_gone(request, completion.whole(), completion.cancel)
+    found = await _answer(request, completion.whole(), completion.cancel)
     return JSONResponse(found)
 
 
@@ -101,13 +108,9 @@ async def completions(request: Request, owner: Owner, body: CompletionRequest) -
 async def create_response(request: Request, owner: Owner, body: ResponsesRequest) -> Response:
     """A reply to something new in a conversation that the server remembers."""
     responding = Responding(service_of(request), owner, body)
-
-    def leave() -> None:
-        request.app.state.later(responding.finish())
-
     if body.stream:
-        return EventStream(responding.pieces(), responding.failed, leave)
-    found = await unless_gone(request, responding.whole(), responding.reply.cancel)
+        return EventStream(responding.pieces(), responding.failed, responding.reply.cancel)
+    found = await _answer(request, responding.whole(), responding.reply.cancel)
     return JSONResponse(found)
 
 
