@@ -106,8 +106,8 @@ def delete(name: Name, database: Database = None) -> None:
     """Forget a session with all its branches."""
     from elman.chat.memory import LOCAL
 
-    with open_store(database) as store, store.writing() as connection:
-        if not store.delete_session(connection, LOCAL, name):
+    with open_store(database) as store:
+        if not store.freeing(lambda connection: store.delete_session(connection, LOCAL, name)):
             raise _none(name)
     print(plain(f"{name} is forgotten"))
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
 from elman.serve.access import Owner
@@ -140,8 +141,11 @@ def get_response(
 def delete_response(request: Request, owner: Owner, response_id: Id) -> Deleted:
     """Forget a response. Those that go on from it keep what was said before them."""
     service = service_of(request)
-    with service.store.writing() as connection:
+
+    def forget(connection: Connection) -> None:
         if service.records.get(connection, owner, response_id) is None:
             raise no_such("response", response_id)
         service.records.delete(connection, owner, [response_id])
+
+    service.store.freeing(forget)
     return Deleted(id=response_id, object="response")

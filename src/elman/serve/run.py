@@ -130,7 +130,7 @@ def serve(
         policy: the address to listen at, and who may ask.
         port: 0 takes any.
         uds: the path of a Unix socket to listen at, in the place of an address.
-        tell: is told where the server is.
+        tell: is told where the server is, once it answers.
         lanes: replies that each bot says at once.
         waiting: replies that may wait for each bot.
         repliers: by the bots' names, who chooses their replies; without one, they are drawn.
@@ -144,9 +144,10 @@ def serve(
         server = make_server(Service(bots, store, lanes, waiting, repliers), policy)
         if uds is None:
             name = f"[{policy.host}]" if ":" in policy.host else policy.host
-            tell(f"http://{name}:{listening.getsockname()[1]}")
+            where = f"http://{name}:{listening.getsockname()[1]}"
         else:
-            tell(f"unix:{uds}")
+            where = f"unix:{uds}"
+        server.on_started = lambda: tell(where)
         try:
             server.run(sockets=[listening])
         finally:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import cast
@@ -44,6 +44,8 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ending: asyncio.Event) -> None:
         super().__init__(config)
         self._ending = ending
+        self.on_started: Callable[[], None] = lambda: None
+        """Called once it answers, and can be told to stop."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,6 +74,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for each in sockets or ():
             each.listen(LISTEN_BACKLOG)  # asyncio has set it to how many it accepts at a time
+        self.on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().call_later(FINISH_SECONDS, self._ending.set)
