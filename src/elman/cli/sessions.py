@@ -92,7 +92,9 @@ def export(
                 ends += [key for key in others if key != kept.head]
             for number, key in enumerate(ends):
                 path = store.path(connection, LOCAL, key)
-                lines.append(_line(kept.name if number == 0 else f"{kept.name} {number}", path))
+                lines.append(
+                    conversation_line(kept.name if number == 0 else f"{kept.name} {number}", path)
+                )
     text = "".join(lines)
     if out is None:
         sys.stdout.write(text)
@@ -142,7 +144,8 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
 
 
-def _line(name: str, path: "list[Node]") -> str:
+def conversation_line(name: str, path: "list[Node]") -> str:
+    """Return a conversation as a line of JSON, as `elman train` reads it."""
     turns = [
         {"speaker": node.role, "text": node.text, "time": _time(node.time)}
         for node in path

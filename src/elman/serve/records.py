@@ -148,14 +148,14 @@ class Records:
         return [Record(*row) for row in found]
 
     def chats(
-        self, connection: Connection, owner: str, limit: int, after: str | None
+        self, connection: Connection, owner: str, limit: int | None, after: str | None
     ) -> tuple[list[dict[str, Any]], bool]:
         """The conversations, the latest first, and whether there are more.
 
         Args:
             connection: of the store.
             owner: whose.
-            limit: how many at most.
+            limit: how many at most; None: all.
             after: the chat before them in the list, if any.
         """
         grouped = (
@@ -174,7 +174,7 @@ class Records:
         if after is not None:
             at = select(grouped.c.last).where(grouped.c.chat == after).scalar_subquery()
             query = query.where(grouped.c.last < at)
-        rows = list(connection.execute(query.limit(limit + 1)))
+        rows = list(connection.execute(query if limit is None else query.limit(limit + 1)))
         found = []
         for chat, created, latest, messages, _ in rows[:limit]:
             first = connection.execute(
@@ -193,7 +193,7 @@ class Records:
                     "messages": messages,
                 }
             )
-        return found, len(rows) > limit
+        return found, limit is not None and len(rows) > limit
 
     def delete(self, connection: Connection, owner: str, ids: Sequence[str]) -> None:
         """Forget responses, what was thought of them, and the messages that nobody else holds."""
