@@ -84,6 +84,8 @@ class Guard:
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > BODY:
             raise _too_large()
+        if scope["http_version"] not in ("1.0", "1.1"):
+            raise ApiError(400, "this server speaks HTTP/1.1")
         if not scope["path"].startswith("/") or "\0" in scope["path"]:
             raise ApiError(400, "the request's target must be a path that begins with /")
         self._policy.check(headers, scope["http_version"])

@@ -76,7 +76,7 @@ class BoundedProtocol(H11Protocol):
     def __init__(self, shared: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._shared, self._limits = shared, shared.limits
-        self._awaited: str | None = None  # "head" or "body": what the deadline is for
+        self._awaited: str | None = None  # "head", "body" or "end": what the deadline is for
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
@@ -99,6 +99,8 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._awaited == "end":
+            return
         super().data_received(data)
         self._follow(fresh=True)
 
@@ -113,6 +115,8 @@ class BoundedProtocol(H11Protocol):
             fresh: whether something came just now. A connection that is only idle is closed by
                 uvicorn.
         """
+        if self._awaited == "end":
+            return
         if self.transport.is_closing():
             self._await(None)
             self._start_write_deadline()
@@ -138,11 +142,14 @@ class BoundedProtocol(H11Protocol):
             self._deadline = None
         if what is not None:
             limits = self._limits
-            seconds = limits.head_seconds if what == "head" else limits.body_seconds
+            seconds = limits.body_seconds if what == "body" else limits.head_seconds
             self._deadline = self.loop.call_later(seconds, self._too_late)
 
     def _too_late(self) -> None:
         what = self._awaited
+        if what == "end":
+            self.abort()
+            return
         self._shared.count(f"slow_{what}")
         if what == "head" and not self.conn.trailing_data[0]:
             self._close()  # nothing was asked, so there is nothing to answer
@@ -183,12 +190,26 @@ class BoundedProtocol(H11Protocol):
         self._start_write_deadline()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP."""
+        """Answer what is not HTTP.
+
+        The rest of it is read, and forgotten: a connection that is closed with something unread
+        is reset, and the answer may be lost with it (RFC 9112, 9.6).
+        """
         self._shared.count("malformed")
-        self.refuse(ApiError(400, msg))
+        self._answer(ApiError(400, "this is not HTTP, or its head is too long"))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._await("end")
+        else:
+            self._close()
 
     def refuse(self, error: ApiError) -> None:
-        """Answer with an error before, or instead of, the application; then close."""
+        """Answer with an error, and close."""
+        self._answer(error)
+        self._close()
+
+    def _answer(self, error: ApiError) -> None:
+        """Answer with an error before, or instead of, the application."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
@@ -206,7 +227,6 @@ class BoundedProtocol(H11Protocol):
                 h11.EndOfMessage(),
             ]
             self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
-        self._close()
 
     def timeout_keep_alive_handler(self) -> None:
         if not self.transport.is_closing():
