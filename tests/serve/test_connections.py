@@ -130,21 +130,17 @@ def test_more_connections_than_descriptors(trained: Path, tmp_path: Path, sent: 
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1024), hard))
     try:
         process = Process(trained, tmp_path / "memory.db")
-    finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-    try:
-        with ExitStack() as stack:
+        with process, ExitStack() as stack:
             for _ in range(1100):
                 connection = stack.enter_context(process.connect())
                 with suppress(OSError):  # it may be closed already
                     connection.sendall(sent)
             assert httpx.get(f"{process.url}/health", timeout=60).status_code == 200
             assert process.stop() == 0
+            assert len(process.said().splitlines()) < 20
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        process.process.kill()
-    assert process.process.stderr is not None
-    assert len(process.process.stderr.read().splitlines()) < 20
 
 
 def test_log_lines_alike_are_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -37,15 +38,24 @@ class Process:
             self.process.send_signal(each)
         return self.process.wait(PROCESS_SECONDS)
 
+    def said(self) -> str:
+        """What it wrote to standard error, once it has ended."""
+        return self.process.communicate()[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
 
 @pytest.fixture
 def process(trained: Path, tmp_path: Path) -> Iterator[Process]:
-    started = Process(trained, tmp_path / "memory.db")
-    try:
+    with Process(trained, tmp_path / "memory.db") as started:
         yield started
-    finally:
-        started.process.kill()
-        started.process.communicate()
 
 
 def streaming(process: Process, tokens: int = 4096) -> bytes:
@@ -76,8 +86,7 @@ def test_after_clients_that_left_in_mid_stream(process: Process) -> None:
                 if next(pieces, None) is None:
                     break
     assert process.stop() == 0
-    assert process.process.stderr is not None
-    assert "unfinished" not in process.process.stderr.read()
+    assert "unfinished" not in process.said()
 
 
 def begun(process: Process) -> socket.socket:
