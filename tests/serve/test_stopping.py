@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -87,6 +88,27 @@ def test_after_clients_that_left_in_mid_stream(process: Process) -> None:
                     break
     assert process.stop() == 0
     assert "unfinished" not in process.said()
+
+
+def test_after_a_client_that_left_while_its_reply_was_kept(
+    process: Process, tmp_path: Path
+) -> None:
+    """The reply has ended, the store is locked, and the client goes: nothing more will come."""
+    body = {"model": process.bot, "input": "hello", "stream": True, "max_output_tokens": 2}
+    with closing(sqlite3.connect(tmp_path / "memory.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with httpx.Client(base_url=process.url, timeout=PROCESS_SECONDS) as http:
+            with http.stream("POST", "/v1/responses", json=body) as stream:
+                next(stream.iter_raw(1))
+                metrics = http.get("/metrics").text
+                while f'elman_open{{model="{process.bot}"}} 0.0' not in metrics:
+                    metrics = http.get("/metrics").text
+                http.get("/health")
+            http.get("/health")
+        other.execute("ROLLBACK")
+        assert process.stop() == 0
+        assert "unfinished" not in process.said()
+        assert other.execute("select count(*) from responses").fetchone() == (1,)
 
 
 def begun(process: Process) -> socket.socket:
