@@ -9,14 +9,15 @@ from types import MappingProxyType
 
 import httpx
 import pytest
-import uvicorn
 
 from elman.chat import MemoryStore
 from elman.chat.replies import Replier
 from elman.model.checkpoint import Bot, load_bot
-from elman.serve.app import create_app
+from elman.serve.access import AccessPolicy
 from elman.serve.keys import Keys
+from elman.serve.protocol import ConnectionLimits
 from elman.serve.run import listen
+from elman.serve.server import make_server
 from elman.serve.service import Service
 
 
@@ -48,11 +49,12 @@ def running(
     lanes: int = 8,
     waiting: int = 64,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
+    policy: AccessPolicy | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> Iterator[Served]:
     with MemoryStore(place) as store, listen("127.0.0.1", 0) as listening:
         service = Service(bots, store, lanes, waiting, repliers)
-        config = uvicorn.Config(create_app(service, host), log_config=None, lifespan="on")
-        server = uvicorn.Server(config)
+        server = make_server(service, policy or AccessPolicy(host), limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -125,14 +125,15 @@ def test_at_this_computer_no_key_is_needed(serving: Serving) -> None:
     served = serving()
     with served.client() as http, served.client("unused") as dummy:
         assert http.get("/v1/models").status_code == dummy.get("/v1/models").status_code == 200
-        served.key("somebody")
-        # Now a key means something: one that is not in use is no longer waved through.
-        assert (http.get("/v1/models").status_code, dummy.get("/v1/models").status_code) == (
-            200,
-            401,
-        )
         proxied = http.get("/v1/models", headers={"X-Forwarded-For": "203.0.113.9"})
         assert proxied.status_code == 401
+        secret = served.key("somebody")
+        # Now a key means something: none, and one that is not in use, are no longer waved through.
+        assert http.get("/v1/models").status_code == dummy.get("/v1/models").status_code == 401
+        proxied = http.get("/v1/models", headers={"X-Forwarded-For": "203.0.113.9"})
+        assert proxied.status_code == 401
+        for headers in ({"x-api-key": secret}, {"api-key": secret}):
+            assert http.get("/v1/models", headers=headers).status_code == 200
 
 
 def test_other_sites_are_refused(serving: Serving) -> None:

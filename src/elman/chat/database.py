@@ -1,10 +1,11 @@
 """A file of SQLite in which everything is written wholly or not at all."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -27,10 +28,24 @@ from elman.errors import ElmanError
 FORMAT = 1
 """Raised whenever a store written before can no longer be read."""
 
+RESERVE_BYTES = 4 << 20
+"""Kept beside the database, for what must be written when the disk is full: SQLite needs room to
+delete, too."""
+
+T = TypeVar("T")
+
 TABLES = MetaData()
 """Of whoever keeps something there."""
 
 about = Table("about", TABLES, Column("name", String, primary_key=True), Column("value", String))
+
+
+NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+"""What SQLite may say on a full disk, or past a quota."""
+
+
+class NoRoomError(ElmanError):
+    """Something could not be written, maybe because the disk is full."""
 
 
 class Database:
@@ -47,12 +62,7 @@ class Database:
         self.url = _url(place)
         self._engine = _engine(self.url)
         try:
-            with self.writing() as connection:
-                TABLES.create_all(connection, checkfirst=True)
-                connection.execute(
-                    insert(about).values(name="format", value=str(FORMAT)).on_conflict_do_nothing()
-                )
-                found = connection.scalar(select(about.c.value).where(about.c.name == "format"))
+            found = self.freeing(_prepare)
         except BaseException:
             self.close()
             raise
@@ -92,6 +102,66 @@ class Database:
         with self._connection(write=True) as connection:
             yield connection
 
+    def freeing(self, write: Callable[[Connection], T]) -> T:
+        """Write what has to be possible on a full disk, too: to delete, to revoke, to open.
+
+        Args:
+            write: is called once more with the reserve given up, where there was no room.
+
+        Raises:
+            ElmanError: where there is no room all the same.
+        """
+        try:
+            with self.writing() as connection:
+                found = write(connection)
+        except NoRoomError:
+            if not self._give_up_reserve():
+                raise
+            found = self._write_sparingly(write)
+        self._keep_reserve()
+        return found
+
+    def _write_sparingly(self, write: Callable[[Connection], T]) -> T:
+        """Write as little as can be, and give back what the log of the writing took."""
+        with self.writing() as connection:
+            # Forgotten pages are overwritten when they are used again, and not now.
+            before = connection.exec_driver_sql("PRAGMA secure_delete").scalar()
+            connection.exec_driver_sql("PRAGMA secure_delete=FAST")
+            try:
+                found = write(connection)
+            finally:
+                connection.exec_driver_sql(f"PRAGMA secure_delete={before}")
+        raw = self._engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            raw.close()
+        return found
+
+    @property
+    def _reserve(self) -> Path | None:
+        name = self.url.database
+        return None if name in (None, "", ":memory:") else Path(f"{name}-reserve")
+
+    def _give_up_reserve(self) -> bool:
+        """Make the room of the reserve free; False: there was none."""
+        with suppress(OSError):
+            if self._reserve is not None:
+                self._reserve.unlink()
+                return True
+        return False
+
+    def _keep_reserve(self) -> None:
+        """Take room for the reserve, where there is any."""
+        path = self._reserve
+        if path is None or path.exists():
+            return
+        try:
+            path.touch(0o600, exist_ok=False)
+            path.write_bytes(os.urandom(RESERVE_BYTES))  # what a disk can compress takes no room
+        except OSError:  # the disk is full now; the next time there may be room
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def _connection(self, write: bool) -> Iterator[Connection]:
         try:
@@ -103,7 +173,18 @@ class Database:
         except SQLAlchemyError as error:
             why = getattr(error, "orig", None) or error
             done = "written" if write else "read"
-            raise ElmanError(f"{self._where}: cannot be {done}: {why}") from None
+            code = getattr(why, "sqlite_errorcode", 0) & 0xFF
+            kind = NoRoomError if code in NO_ROOM else ElmanError
+            raise kind(f"{self._where}: cannot be {done}: {why}") from None
+
+
+def _prepare(connection: Connection) -> str | None:
+    """Make the tables where there are none; return the format of what is there."""
+    TABLES.create_all(connection, checkfirst=True)
+    connection.execute(
+        insert(about).values(name="format", value=str(FORMAT)).on_conflict_do_nothing()
+    )
+    return connection.scalar(select(about.c.value).where(about.c.name == "format"))
 
 
 def _url(place: str | Path) -> URL:

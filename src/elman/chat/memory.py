@@ -37,6 +37,9 @@ LOCAL = "local"
 RECENT = 16
 """A state is kept until the conversation is at least so many messages longer."""
 
+CLOCK_TICK_SECONDS = 1e-6
+"""Between two answers to one message, at least, so that their order is that of their times."""
+
 nodes = Table(
     "nodes",
     TABLES,
@@ -154,8 +157,13 @@ class MemoryStore(Database):
     def put(
         self, connection: Connection, owner: str, node: Node, state: bytes | None = None
     ) -> None:
-        """Add a message, and the state after it; of one that is there, the state is put anew."""
-        values = node._asdict() | {"owner": owner}
+        """Add a message, and the state after it; of one that is there, the state is put anew.
+
+        Where the clock went back, the message still comes after those to the same one before it.
+        """
+        before = select(func.max(nodes.c.time)).where(nodes.c.parent == node.parent)
+        later = func.coalesce(before.scalar_subquery() + CLOCK_TICK_SECONDS, node.time)
+        values = node._asdict() | {"owner": owner, "time": func.max(node.time, later)}
         adding = insert(nodes).values(values)
         if state is None:
             connection.execute(adding.on_conflict_do_nothing())

@@ -34,6 +34,27 @@ def serve(
         typer.Option(help="The address to listen at; another than this needs `elman keys add`."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    uds: Annotated[
+        Path | None,
+        typer.Option(help="A Unix socket to listen at, for you alone, in the place of a port."),
+    ] = None,
+    require_key: Annotated[
+        bool | None,
+        typer.Option(
+            "--require-key/--no-key",
+            help="Whether somebody at this computer needs a key.  "
+            "[default: once `elman keys add` has made one]",
+            show_default=False,
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name by which a proxy reaches this server; may be repeated."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="A site whose pages may ask, https://NAME; may be repeated."),
+    ] = None,
     database: Database = None,
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
@@ -55,6 +76,8 @@ def serve(
             f"the server needs {' and '.join(missing).replace('_', '-')}: "
             "pip install 'elman[serve]'"
         )
+    from elman.serve.access import AccessPolicy
+    from elman.serve.keys import Keys
     from elman.serve.run import load, serve
 
     loaded = load(bots or [Path("base")], precision, trust or ())
@@ -70,20 +93,24 @@ def serve(
         )
         for name, bot in loaded.items()
     }
-    with open_store(database) as store:
-        serve(
-            loaded,
-            store,
-            host,
-            port,
-            lambda where: _tell(where, list(loaded)),
-            repliers=repliers,
-        )
-
-
-def _tell(where: str, names: list[str]) -> None:
-    print(
-        f"Elman serves {', '.join(names)} at {where}  (API: {where}/v1; Ctrl-C stops)",
-        file=sys.stderr,
-        flush=True,
+    policy = AccessPolicy(
+        "localhost" if uds is not None else host, require_key, allow_host or (), allow_origin or ()
     )
+    with open_store(database) as store:
+        keyed = require_key or (require_key is None and bool(Keys(store).list()))
+
+        def tell(where: str) -> None:
+            _say(f"Elman serves {', '.join(loaded)} at {where}  (API: {where}/v1; Ctrl-C stops)")
+            if keyed:
+                _say("Every request needs a key of `elman keys add`.")
+            elif require_key is False:
+                _say(
+                    "WARNING: --no-key: whoever is at this computer reads what was said here "
+                    "without a key."
+                )
+
+        serve(loaded, store, policy, port, uds, tell, repliers=repliers)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

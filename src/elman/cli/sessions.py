@@ -91,7 +91,9 @@ def export(
                 ends += [key for key in others if key != kept.head]
             for number, key in enumerate(ends):
                 path = store.path(connection, LOCAL, key)
-                lines.append(_line(kept.name if number == 0 else f"{kept.name} {number}", path))
+                lines.append(
+                    conversation_line(kept.name if number == 0 else f"{kept.name} {number}", path)
+                )
     with written(out) as (file, told):
         file.write("".join(lines).encode())
     if str(out) != "-":
@@ -103,8 +105,8 @@ def delete(name: Name, database: Database = None) -> None:
     """Forget a session with all its branches."""
     from elman.chat.memory import LOCAL
 
-    with open_store(database) as store, store.writing() as connection:
-        if not store.delete_session(connection, LOCAL, name):
+    with open_store(database) as store:
+        if not store.freeing(lambda connection: store.delete_session(connection, LOCAL, name)):
             raise _none(name)
     print(plain(f"{name} is forgotten"))
 
@@ -139,7 +141,8 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
 
 
-def _line(name: str, path: "list[Node]") -> str:
+def conversation_line(name: str, path: "list[Node]") -> str:
+    """Return a conversation as a line of JSON, as `elman train` reads it."""
     turns = [
         {"speaker": node.role, "text": node.text, "time": _time(node.time)}
         for node in path

@@ -1,18 +1,33 @@
-"""Who asks, and how often they may."""
+"""Who asks, from where, and how often they may."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 
 from elman.chat import LOCAL
 from elman.serve.errors import ApiError
 from elman.serve.keys import Key, Keys
 
 bearer = HTTPBearer(auto_error=False, description="A key of `elman keys add`.")
+x_api_key = APIKeyHeader(name="x-api-key", scheme_name="x-api-key", auto_error=False)
+api_key = APIKeyHeader(name="api-key", scheme_name="api-key", auto_error=False)
+
+PROXY_HEADERS = ("forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip")
+"""Beside x-forwarded-*: what a proxy adds to a request that it passes on."""
+
+MAX_HOST_BYTES = 260
+"""A name of 253 characters, a colon, and a port."""
+
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
+_ORIGIN = re.compile(r"null|[A-Za-z][A-Za-z0-9+.-]*://[!-~]*")
 
 
 def is_loopback(host: str) -> bool:
@@ -23,6 +38,108 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def host_name(header: str) -> str:
+    """Return the name in a Host header, in lower case and without its port.
+
+    Raises:
+        ApiError: where it is none.
+    """
+    found = _HOST.fullmatch(header) if len(header) <= MAX_HOST_BYTES else None
+    if found is None or int(found["port"] or 0) > 65535:
+        raise ApiError(400, "the Host header is malformed: expected NAME or NAME:PORT")
+    return found["name"].lower()
+
+
+@dataclass(frozen=True)
+class AccessPolicy:
+    """From where a server may be asked, and who needs a key.
+
+    Args:
+        host: the address that it listens at; "localhost" for a Unix socket.
+        require_key: True: everybody needs one. False: nobody at this computer does, also once there
+            are keys. None: everybody does as soon as there is one.
+        allow_hosts: names by which it is reached beside this computer's own; "*": any.
+        allow_origins: sites whose pages may ask, as browsers write them; "*": any.
+    """
+
+    host: str = "127.0.0.1"
+    require_key: bool | None = None
+    allow_hosts: Sequence[str] = ()
+    allow_origins: Sequence[str] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this computer reaches the address that is listened at."""
+        return is_loopback(self.host)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether somebody who is not at this computer is expected to ask."""
+        return not self.is_local or bool(self.allow_hosts)
+
+    def check(self, headers: Headers, http_version: str) -> None:
+        """Refuse requests to names, and of pages, that this server does not answer to.
+
+        Raises:
+            ApiError: where a request is one.
+        """
+        host = headers.get("host")
+        if host is None:
+            if http_version != "1.0":
+                raise ApiError(400, "there is no Host header in the request")
+        else:
+            name = host_name(host)
+            if (self.is_local or self.allow_hosts) and not self._is_own(name):
+                # A name that another site points at this computer (DNS rebinding).
+                raise ApiError(
+                    403, "this server answers to localhost and 127.0.0.1 alone: start it with "
+                    "--allow-host NAME to have it answer to another name",
+                )  # fmt: skip
+        origins = headers.getlist("origin")
+        if len(origins) > 1 or any(_ORIGIN.fullmatch(each) is None for each in origins):
+            raise ApiError(400, "the Origin header is malformed: expected SCHEME://HOST")
+        if origins and not self.is_own_origin(origins[0], host) and not self.allows(origins[0]):
+            raise ApiError(
+                403, "this server answers no other site's pages: start it with "
+                "--allow-origin ORIGIN to have it answer those of one",
+            )  # fmt: skip
+
+    def _is_own(self, name: str) -> bool:
+        allowed = [each.lower() for each in self.allow_hosts]
+        return is_loopback(name) or name in allowed or "*" in allowed
+
+    @staticmethod
+    def is_own_origin(origin: str, host: str | None) -> bool:
+        try:
+            return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+        except ValueError:
+            return False
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page of another site may ask."""
+        return "*" in self.allow_origins or origin in self.allow_origins
+
+    def is_at_this_computer(self, request: Request) -> bool:
+        """Whether a request comes straight from this computer, and not through a proxy."""
+        return self.is_local and not through_proxy(request) and is_loopback(_name(request))
+
+
+def _name(request: Request) -> str:
+    host = request.headers.get("host")
+    return "localhost" if host is None else host_name(host)
+
+
+def through_proxy(request: Request) -> bool:
+    """Whether a proxy passed a request on, as far as that can be told.
+
+    HTTP/1.0 counts: nginx speaks it to what stands behind it unless it is told otherwise, and no
+    browser or client library does (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
+    """
+    return request.scope["http_version"] == "1.0" or any(
+        name in PROXY_HEADERS or name.startswith("x-forwarded") for name in request.headers
+    )
 
 
 class Limits:
@@ -57,39 +174,63 @@ class Access:
 
     Args:
         keys: of the store.
-        open_: whether the server is reached by this computer alone.
+        policy: who needs one.
     """
 
-    def __init__(self, keys: Keys, open_: bool) -> None:
-        self._keys, self._open, self._limits = keys, open_, Limits()
+    def __init__(self, keys: Keys, policy: AccessPolicy) -> None:
+        self._keys, self._policy, self._limits = keys, policy, Limits()
 
-    def owner(self, request: Request, secret: str | None) -> str:
+    def owner(self, request: Request, secrets: Sequence[str]) -> str:
         """The owner.
+
+        Args:
+            request: what is asked.
+            secrets: the keys that were sent with it.
 
         Raises:
             ApiError: where somebody must have a key and has none, or one that is not in use.
         """
-        key = None if secret is None else self._keys.find(secret)
-        if key is not None and key.revoked is None:
-            self._limits.take(key)
-            return key.id
-        # What a proxy passes on may come from anywhere, though it arrives from this computer.
-        near = self._open and not {"forwarded", "x-forwarded-for"} & set(request.headers)
-        if near and (secret is None or (key is None and not self._keys.any())):
-            return LOCAL
-        why = "there is no key in the request: send Authorization: Bearer KEY"
-        if secret is not None:
-            why = "this key is not in use"
-        raise ApiError(401, why, None, "invalid_api_key")
+        found = [key for key in map(self._keys.find, secrets) if key is not None]
+        for key in found:
+            if key.revoked is None:
+                self._limits.take(key)
+                return key.id
+        if self._is_open(any_found=bool(found), any_given=bool(secrets)):
+            if self._policy.is_at_this_computer(request):
+                return LOCAL
+            raise _unauthorized(
+                "this request came through a proxy without a key: make one with elman keys add "
+                "NAME, and send Authorization: Bearer KEY"
+            )
+        if secrets:
+            raise _unauthorized("this key is not in use")
+        raise _unauthorized("there is no key in the request: send Authorization: Bearer KEY")
+
+    def _is_open(self, any_found: bool, any_given: bool) -> bool:
+        """Whether somebody at this computer may ask without a key of their own."""
+        policy = self._policy
+        if policy.require_key or not policy.is_local or any_found:
+            return False
+        if policy.require_key is False and not any_given:
+            return True
+        # Clients that must have a key send anything; and a revoked key does not open the door.
+        return not self._keys.list()
+
+
+def _unauthorized(why: str) -> ApiError:
+    return ApiError(401, why, None, "invalid_api_key")
 
 
 def owner(
     request: Request,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    x_key: Annotated[str | None, Depends(x_api_key)],
+    azure_key: Annotated[str | None, Depends(api_key)],
 ) -> str:
     """The owner of what a request asks for, as FastAPI hands it to a route."""
     access: Access = request.app.state.access
-    return access.owner(request, None if given is None else given.credentials)
+    secrets = [None if given is None else given.credentials, x_key, azure_key]
+    return access.owner(request, [each for each in secrets if each])
 
 
 Owner = Annotated[str, Depends(owner)]

@@ -1,39 +1,27 @@
 """The application: routes, the page, and what is done for every request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import elman
 from elman.errors import ElmanError
 from elman.serve import chats, routes
-from elman.serve.access import Access, Owner, is_loopback
+from elman.serve.access import Access, AccessPolicy, Owner
 from elman.serve.errors import ApiError
+from elman.serve.guard import Guard
 from elman.serve.service import Service
 
 PAGE = Path(__file__).with_name("page")
-BODY = 1 << 20
-"""Bytes of a request, at most."""
-
-HEARD_OUT = 1 << 26
-"""Bytes of a refused request that are read, and forgotten, before the answer."""
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 class Health(BaseModel):
@@ -41,20 +29,22 @@ class Health(BaseModel):
     version: str
 
 
-def create_app(service: Service, host: str = "127.0.0.1") -> FastAPI:
+def create_app(
+    service: Service, host: str = "127.0.0.1", policy: AccessPolicy | None = None
+) -> FastAPI:
     """The server as an ASGI application.
 
     Args:
         service: what it serves; closed with it.
-        host: the address that it will be reached at. Where others than this computer reach it,
-            every request needs a key.
+        host: the address that it will be reached at.
+        policy: who may ask; None: at this computer's own address anybody until there is a key, and
+            elsewhere those with one.
     """
-    background: set[asyncio.Task[None]] = set()
+    policy = policy or AccessPolicy(host)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.gather(*background, return_exceptions=True)
         await asyncio.to_thread(service.close)
 
     app = FastAPI(
@@ -67,21 +57,16 @@ def create_app(service: Service, host: str = "127.0.0.1") -> FastAPI:
         openapi_url="/openapi.json",
     )
 
-    def later(work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        background.add(task)
-        task.add_done_callback(background.discard)
-
     app.state.service = service
-    app.state.access = Access(service.keys, is_loopback(host))
-    app.state.later = later
+    app.state.access = Access(service.keys, policy)
+    app.state.ending = asyncio.Event()
     app.include_router(routes.router)
     app.include_router(chats.router)
     _add_own_routes(app)
     _add_errors(app)
-    if is_loopback(host):
+    if policy.is_local and not policy.require_key:
         _keys_are_optional(app)
-    app.add_middleware(Guard, service=service, near=is_loopback(host))
+    app.add_middleware(Guard, metrics=service.metrics, policy=policy)
     return app
 
 
@@ -146,90 +131,3 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unknown(_: Request, error: Exception) -> Response:
         return answer(ApiError(500, "something failed in the server; its log says what"))
-
-
-class Guard:
-    """Around every request: its size, where it comes from, the answer's headers, the count."""
-
-    def __init__(self, app: ASGIApp, service: Service, near: bool) -> None:
-        self._app, self._service, self._near = app, service, near
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        refused = self._refused(headers)
-        if refused is not None:
-            if headers.get("expect", "").lower() != "100-continue":  # who waits has sent nothing
-                await _hear_out(receive)
-            await self._refuse(refused, scope, receive, send)
-            return
-        size, more, begun, dropped = 0, True, False, False
-
-        async def bounded() -> Message:
-            nonlocal size, more
-            message = await receive()
-            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
-            if size > BODY:
-                raise _too_large()
-            return message
-
-        async def told(message: Message) -> None:
-            nonlocal begun, dropped
-            if not begun and size > BODY:
-                dropped = True
-                if more:
-                    await _hear_out(receive)
-                await self._refuse(_too_large(), scope, receive, send)
-            begun = True
-            if not dropped:
-                await send(self._dressed(message, scope))
-
-        await self._app(scope, bounded, told)
-
-    def _refused(self, headers: Headers) -> ApiError | None:
-        """Why nobody looks at a request: its size, or that another site made a browser ask."""
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY:
-            return _too_large()
-        host = headers.get("host", "")
-        if self._near and not is_loopback(urlsplit(f"//{host}").hostname or "localhost"):
-            # A name that another site points at this computer (DNS rebinding).
-            return ApiError(403, "this server answers to localhost and 127.0.0.1 alone")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return ApiError(403, "this server answers no other site's pages")
-        return None
-
-    async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
-            await send(self._dressed(message, scope))
-
-        headers = error.headers | {"Connection": "close"}
-        await JSONResponse(error.body.model_dump(), error.status, headers)(scope, receive, told)
-
-    def _dressed(self, message: Message, scope: Scope) -> Message:
-        """An answer's beginning with the headers that every answer has; counted."""
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Content-Security-Policy"] = POLICY
-            headers["Referrer-Policy"] = "no-referrer"
-            path = getattr(scope.get("route"), "path", "other")
-            self._service.metrics.answers.labels(path, message["status"]).inc()
-        return message
-
-
-async def _hear_out(receive: Receive) -> None:
-    """Read the rest of a request: a connection that is closed with something unread is reset, and
-    the answer may be lost with it (RFC 9112, 9.6).
-    """
-    size, more = 0, True
-    while more and size <= HEARD_OUT:
-        message = await receive()
-        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
-
-
-def _too_large() -> ApiError:
-    return ApiError(413, f"the request is too large: {BODY:,} bytes at most", None, "too_large")

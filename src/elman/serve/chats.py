@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from elman.serve.access import Owner
@@ -123,11 +124,14 @@ def chat(request: Request, owner: Owner, chat_id: Id) -> ChatTree:
 def delete_chat(request: Request, owner: Owner, chat_id: Id) -> Deleted:
     """Forget a conversation with all its branches, and what was thought of them."""
     service = service_of(request)
-    with service.store.writing() as connection:
+
+    def forget(connection: Connection) -> None:
         records = service.records.chat(connection, owner, chat_id)
         if not records:
             raise no_such("chat", chat_id)
         service.records.delete(connection, owner, [record.id for record in records])
+
+    service.store.freeing(forget)
     return Deleted(id=chat_id, object="chat")
 
 
@@ -139,10 +143,13 @@ def give_feedback(request: Request, owner: Owner, body: FeedbackRequest) -> Feed
             400, 'without consent nothing is kept: send "consent": true', "consent", "no_consent"
         )
     service, now = service_of(request), time.time()
-    with service.store.writing() as connection:
+
+    def rate(connection: Connection) -> None:
         if service.records.get(connection, owner, body.response_id) is None:
             raise no_such("response", body.response_id)
         service.records.rate(connection, owner, body.response_id, body.rating, body.instead, now)
+
+    service.store.freeing(rate)  # it may take back what was given
     return Feedback(
         response_id=body.response_id,
         rating=body.rating,

@@ -5,7 +5,18 @@ import secrets
 import time
 from typing import NamedTuple
 
-from sqlalchemy import Column, Float, Integer, LargeBinary, String, Table, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from elman.chat.database import TABLES
@@ -64,18 +75,42 @@ class Keys:
         Raises:
             ElmanError: where there is none in use.
         """
-        with self._store.writing() as connection:
-            mine = ((keys.c.name == name) | (keys.c.id == name)) & keys.c.revoked.is_(None)
-            found = connection.execute(
-                update(keys).where(mine).values(revoked=time.time()).returning(*_KEY)
-            ).first()
-        if found is None:
-            raise ElmanError(f"there is no key {name!r} in use; elman keys list shows them")
-        return Key(*found)
+
+        def write(connection: Connection) -> Key:
+            mine = keys.c.id == self.one(connection, name, in_use=True).id
+            values = update(keys).where(mine).values(revoked=time.time())
+            return Key(*connection.execute(values.returning(*_KEY)).one())
+
+        return self._store.freeing(write)
+
+    def one(self, connection: Connection, name: str, in_use: bool | None = None) -> Key:
+        """Return the key of a name or an id.
+
+        Args:
+            connection: of the store.
+            name: or id; one name may stand for a key in use and for several revoked ones.
+            in_use: whether it has to be in use, or revoked; None: either.
+
+        Raises:
+            ElmanError: where there is none, or more than one.
+        """
+        query = select(*_KEY).where((keys.c.name == name) | (keys.c.id == name))
+        found = [Key(*row) for row in connection.execute(query)]
+        kind = {True: " in use", False: " that is revoked", None: ""}[in_use]
+        fits = [key for key in found if in_use is None or (key.revoked is None) == in_use]
+        if len(fits) > 1:
+            ids = ", ".join(key.id for key in fits)
+            raise ElmanError(f"{name!r} is the name of several keys{kind}: name one of {ids}")
+        if fits:
+            return fits[0]
+        if found and in_use is False:
+            raise ElmanError(f"the key {name!r} is in use: elman keys revoke it first")
+        raise ElmanError(f"there is no key {name!r}{kind}; elman keys list shows them")
 
     def list(self) -> "list[Key]":
+        query = select(*_KEY).order_by(literal_column("keys.rowid"))
         with self._store.reading() as connection:
-            return [Key(*row) for row in connection.execute(select(*_KEY).order_by(keys.c.created))]
+            return [Key(*row) for row in connection.execute(query)]
 
     def any(self) -> bool:
         """Whether some key is in use."""

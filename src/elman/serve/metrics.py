@@ -41,6 +41,10 @@ class Metrics:
             "elman_answers", "Answers by route and status.", ["route", "status"],
             registry=self._registry,
         )  # fmt: skip
+        self.closed_connections = Counter(
+            "elman_closed_connections", "Connections that the server closed, by reason.",
+            ["reason"], registry=self._registry,
+        )  # fmt: skip
         self.read = Counter(
             "elman_read_tokens", "Tokens read before replies.", ["model"], registry=self._registry
         )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     JSON,
     Column,
+    ColumnElement,
     Connection,
     Float,
     Index,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Text,
     delete,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert
@@ -101,6 +103,9 @@ class Record(NamedTuple):
     completed_at: float
 
 
+_SEQUENCE: ColumnElement[int] = literal_column("responses.rowid")
+"""Grows with each response that is kept, also where the clock goes back."""
+
 _RECORD = [responses.c[name] for name in Record._fields]
 
 
@@ -138,47 +143,44 @@ class Records:
         found = connection.execute(
             select(*_RECORD)
             .where(responses.c.chat == chat, responses.c.owner == owner)
-            .order_by(responses.c.created_at, responses.c.id)
+            .order_by(_SEQUENCE)
         )
         return [Record(*row) for row in found]
 
     def chats(
-        self, connection: Connection, owner: str, limit: int, after: str | None
+        self, connection: Connection, owner: str, limit: int | None, after: str | None
     ) -> tuple[list[dict[str, Any]], bool]:
         """The conversations, the latest first, and whether there are more.
 
         Args:
             connection: of the store.
             owner: whose.
-            limit: how many at most.
+            limit: how many at most; None: all.
             after: the chat before them in the list, if any.
         """
-        updated = func.max(responses.c.completed_at).label("updated_at")
         grouped = (
             select(
                 responses.c.chat,
                 func.min(responses.c.created_at).label("created_at"),
-                updated,
+                func.max(responses.c.completed_at).label("updated_at"),
                 func.max(responses.c.messages).label("messages"),
+                func.max(_SEQUENCE).label("last"),
             )
             .where(responses.c.owner == owner)
             .group_by(responses.c.chat)
             .subquery()
         )
-        query = select(grouped).order_by(grouped.c.updated_at.desc(), grouped.c.chat)
+        query = select(grouped).order_by(grouped.c.last.desc())
         if after is not None:
-            at = select(grouped.c.updated_at).where(grouped.c.chat == after).scalar_subquery()
-            query = query.where(
-                (grouped.c.updated_at < at)
-                | ((grouped.c.updated_at == at) & (grouped.c.chat > after))
-            )
-        rows = list(connection.execute(query.limit(limit + 1)))
+            at = select(grouped.c.last).where(grouped.c.chat == after).scalar_subquery()
+            query = query.where(grouped.c.last < at)
+        rows = list(connection.execute(query if limit is None else query.limit(limit + 1)))
         found = []
-        for chat, created, latest, messages in rows[:limit]:
+        for chat, created, latest, messages, _ in rows[:limit]:
             first = connection.execute(
                 select(responses.c.input, responses.c.model)
                 .where(responses.c.owner == owner, responses.c.chat == chat)
-                .order_by(responses.c.created_at, responses.c.id)
+                .order_by(_SEQUENCE)
                 .limit(1)
             ).one()
             found.append(
@@ -191,7 +193,7 @@ class Records:
                     "messages": messages,
                 }
             )
-        return found, len(rows) > limit
+        return found, limit is not None and len(rows) > limit
 
     def delete(self, connection: Connection, owner: str, ids: Sequence[str]) -> None:
         """Forget responses, what was thought of them, and the messages that nobody else holds."""
@@ -230,7 +232,7 @@ class Records:
                 & (responses.c.owner == feedback.c.owner),
             )
             .where(feedback.c.owner == owner)
-            .order_by(feedback.c.created_at)
+            .order_by(literal_column("feedback.rowid"))
         )
         for row in list(connection.execute(query)):
             path = self.store.path(connection, owner, row.key)

@@ -150,13 +150,6 @@ class Responding:
             kind = "incomplete" if ended.status == "incomplete" else "completed"
             yield self._event(f"response.{kind}", response=ended.model_dump())
 
-    async def finish(self) -> None:
-        """Keep what was said after the client went away."""
-        self.reply.cancel()
-        async for event in self._events():
-            if isinstance(event, Ended):
-                await self._end(event)
-
     def _keep_asked(self, read: Read) -> None:
         self._asked = read.state
 

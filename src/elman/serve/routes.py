@@ -1,10 +1,12 @@
 """OpenAI's routes."""
 
+from collections.abc import Callable, Coroutine
 from threading import Event
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
 from elman.serve.access import Owner
@@ -27,6 +29,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
@@ -62,6 +66,10 @@ def _model(model: Model) -> ModelObject:
     return ModelObject(id=model.name, created=model.created, elman=ModelFacts(state_bytes=size))
 
 
+async def _answer(request: Request, answer: Coroutine[Any, Any, T], leave: Callable[[], None]) -> T:
+    return await unless_gone(answer, request.receive, request.app.state.ending, leave)
+
+
 def _late(error: ApiError) -> bytes:
     return sse(error.body.model_dump())
 
@@ -84,7 +92,7 @@ async def chat_completions(request: Request, owner: Owner, body: ChatRequest) ->
     chat = Chat(service_of(request), owner, body)
     if body.stream:
         return EventStream(chat.pieces(), _late, chat.reply.cancel)
-    found = await unless_gone(request, chat.whole(), chat.reply.cancel)
+    found = await _answer(request, chat.whole(), chat.reply.cancel)
     return JSONResponse(found)
 
 
@@ -94,7 +102,7 @@ async def completions(request: Request, owner: Owner, body: CompletionRequest) -
     completion = Completing(service_of(request), owner, body)
     if body.stream:
         return EventStream(completion.pieces(), _late, completion.cancel)
-    found = await unless_gone(request, completion.whole(), completion.cancel)
+    found = await _answer(request, completion.whole(), completion.cancel)
     return JSONResponse(found)
 
 
@@ -102,13 +110,9 @@ async def completions(request: Request, owner: Owner, body: CompletionRequest) -
 async def create_response(request: Request, owner: Owner, body: ResponsesRequest) -> Response:
     """A reply to something new in a conversation that the server remembers."""
     responding = Responding(service_of(request), owner, body)
-
-    def leave() -> None:
-        request.app.state.later(responding.finish())
-
     if body.stream:
-        return EventStream(responding.pieces(), responding.failed, leave)
-    found = await unless_gone(request, responding.whole(), responding.reply.cancel)
+        return EventStream(responding.pieces(), responding.failed, responding.reply.cancel)
+    found = await _answer(request, responding.whole(), responding.reply.cancel)
     return JSONResponse(found)
 
 
@@ -146,7 +150,7 @@ async def get_response(
         model = service.model(record.model)
         memory = model.memory(service.store, owner)
         explaining = service.explainer.explain(model, memory, record, left)
-        explained = await unless_gone(request, explaining, left.set)
+        explained = await _answer(request, explaining, left.set)
         if explained is not None:
             found.elman.influence = [
                 Influence(
@@ -165,8 +169,11 @@ async def get_response(
 def delete_response(request: Request, owner: Owner, response_id: Id) -> Deleted:
     """Forget a response. Those that go on from it keep what was said before them."""
     service = service_of(request)
-    with service.store.writing() as connection:
+
+    def forget(connection: Connection) -> None:
         if service.records.get(connection, owner, response_id) is None:
             raise no_such("response", response_id)
         service.records.delete(connection, owner, [response_id])
+
+    service.store.freeing(forget)
     return Deleted(id=response_id, object="response")

@@ -1,29 +1,22 @@
 """From bots and a store to a server that runs."""
 
-import logging
-import signal
+import os
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import cast, get_args
-
-import uvicorn
 
 from elman.bptt.decode import Precision
 from elman.chat import MemoryStore
 from elman.chat.replies import Replier
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
-from elman.serve.access import is_loopback
-from elman.serve.app import create_app
+from elman.serve.access import AccessPolicy
 from elman.serve.batching import LANES, WAITING
 from elman.serve.keys import Keys
+from elman.serve.server import LISTEN_BACKLOG, make_server
 from elman.serve.service import Service
-
-PATIENCE = 30
-"""Seconds that a server which is told to stop gives the replies that are being made."""
 
 
 def load(
@@ -58,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((host, port))
-            found.listen(1024)
+            found.listen(LISTEN_BACKLOG)
         except OSError:
             found.close()
             raise
@@ -68,24 +61,78 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
+def listen_unix(path: Path) -> socket.socket:
+    """Return a Unix socket that listens, which nobody else at this computer may open.
+
+    Raises:
+        ElmanError: where something else is at the path, or it cannot be made.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise ElmanError("--uds: this system has no Unix sockets; use --host and --port")
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+                if other.connect_ex(str(path)) == 0:
+                    raise ElmanError(f"{path}: another server listens there; choose another --uds")
+            path.unlink()  # a server that was killed left it
+        before = os.umask(0o177)
+        try:
+            found.bind(str(path))
+        finally:
+            os.umask(before)
+        found.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        found.close()
+        raise ElmanError(f"--uds {path}: {error.strerror or error}") from None
+    except ElmanError:
+        found.close()
+        raise
+    return found
+
+
+def check_policy(policy: AccessPolicy, keys: Keys) -> None:
+    """Refuse to serve where strangers could ask as the owner, or nobody could ask at all.
+
+    Raises:
+        ElmanError: where that is so.
+    """
+    if policy.require_key is False and policy.is_published:
+        raise ElmanError(
+            "--no-key: others could reach this server; it goes without --host and --allow-host"
+        )
+    if "*" in policy.allow_origins and not policy.require_key:
+        raise ElmanError("--allow-origin '*' lets every site's pages ask: add --require-key")
+    if (policy.require_key or policy.is_published) and not keys.any():
+        asked = "--require-key" if policy.require_key else f"--host {policy.host}"
+        if policy.is_local and not policy.require_key:
+            asked = f"--allow-host {policy.allow_hosts[0]}"
+        raise ElmanError(
+            f"{asked}: others could reach this address, and there is no key yet; "
+            "elman keys add NAME makes one"
+        )
+
+
 def serve(
     bots: dict[str, Bot],
     store: MemoryStore,
-    host: str = "127.0.0.1",
+    policy: AccessPolicy | None = None,
     port: int = 8000,
+    uds: Path | None = None,
     tell: Callable[[str], None] = print,
     lanes: int = LANES,
     waiting: int = WAITING,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
 ) -> None:
-    """Serve until told to stop; then finish what is being said.
+    """Serve until told to stop; then finish what is being said, for a few seconds.
 
     Args:
         bots: by the names under which they are served.
         store: of all conversations.
-        host: the address to listen at.
+        policy: the address to listen at, and who may ask.
         port: 0 takes any.
-        tell: is told where the server is.
+        uds: the path of a Unix socket to listen at, in the place of an address.
+        tell: is told where the server is, once it answers.
         lanes: replies that each bot says at once.
         waiting: replies that may wait for each bot.
         repliers: by the bots' names, who chooses their replies; without one, they are drawn.
@@ -93,50 +140,18 @@ def serve(
     Raises:
         ElmanError: where it cannot listen there, or others could reach it without a key.
     """
-    if not is_loopback(host) and not Keys(store).any():
-        raise ElmanError(
-            f"--host {host}: others could reach this address, and there is no key yet; "
-            "elman keys add NAME makes one"
-        )
-    with listen(host, port) as listening:
-        service = Service(bots, store, lanes, waiting, repliers)
-        config = uvicorn.Config(
-            create_app(service, host),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="on",
-            timeout_graceful_shutdown=PATIENCE,
-            timeout_keep_alive=30,
-        )
-        logging.getLogger("elman").setLevel(logging.INFO)
-        name = f"[{host}]" if ":" in host else host
-        tell(f"http://{name}:{listening.getsockname()[1]}")
-        _Server(config, service.explainer.stop).run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Ends quietly when it is told to, once what was being said is said.
-
-    Args:
-        config: of uvicorn.
-        stopping: is called when it is told to end.
-    """
-
-    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._stopping()
-        super().handle_exit(sig, frame)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        handled = [signal.SIGINT, signal.SIGTERM]
-        before = [signal.signal(each, self.handle_exit) for each in handled]
+    policy = policy or AccessPolicy()
+    check_policy(policy, Keys(store))
+    with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
+        server = make_server(Service(bots, store, lanes, waiting, repliers), policy)
+        if uds is None:
+            name = f"[{policy.host}]" if ":" in policy.host else policy.host
+            where = f"http://{name}:{listening.getsockname()[1]}"
+        else:
+            where = f"unix:{uds}"
+        server.on_started = lambda: tell(where)
         try:
-            yield
+            server.run(sockets=[listening])
         finally:
-            for each, handler in zip(handled, before, strict=True):
-                signal.signal(each, handler)
+            if uds is not None:
+                uds.unlink(missing_ok=True)

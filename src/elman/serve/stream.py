@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -27,7 +25,7 @@ class EventStream(Response):
     Args:
         events: what is sent.
         fails: makes the last event of an error that came too late for a status.
-        leave: is called if the client goes away before the end.
+        leave: is called if the client goes away before the end; makes that come soon.
     """
 
     media_type = "text/event-stream"
@@ -43,53 +41,58 @@ class EventStream(Response):
         self._events, self._fails, self._leave = events, fails, leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.ensure_future(self._send(send))
-        leaving = asyncio.ensure_future(gone(receive))
-        try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                with suppress(OSError):  # the client left just now
-                    sending.result()
-                    return
-        finally:
-            for task in (sending, leaving):
-                task.cancel()
-        self._leave()
+        ending: asyncio.Event = scope["app"].state.ending
+        await unless_gone(self._send(send), receive, ending, self._leave)
 
     async def _send(self, send: Send) -> None:
+        lost = False
+
+        async def put(piece: bytes, more: bool = True) -> None:
+            nonlocal lost
+            if lost:
+                return
+            try:
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+            except OSError:  # the client left just now: the reply still has to end
+                lost = True
+                self._leave()
+
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
             async for piece in self._events:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await put(piece)
         except ApiError as error:
-            await send(
-                {"type": "http.response.body", "body": self._fails(error), "more_body": True}
-            )
-        except OSError:
-            raise
+            await put(self._fails(error))
         except Exception:
             logging.getLogger("elman").exception("a stream failed")
-            late = ApiError(500, "something failed in the server")
-            await send({"type": "http.response.body", "body": self._fails(late), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await put(self._fails(ApiError(500, "something failed in the server")))
+        await put(b"", more=False)
 
 
 async def unless_gone(
-    request: Request, answer: Awaitable[T], leave: Callable[[], None]
-) -> T | None:
-    """An answer; where the client goes away before it, `leave` is called, and there is none."""
+    answer: Coroutine[Any, Any, T],
+    receive: Receive,
+    ending: asyncio.Event,
+    leave: Callable[[], None],
+) -> T:
+    """Make an answer to its end, which comes soon once nobody waits for it.
+
+    The answer is one task that alone takes the reply's events, and that goes on where the client
+    is gone: what is sent then goes nowhere, and what was said so far is kept.
+
+    Args:
+        answer: makes it.
+        receive: tells that the client is gone.
+        ending: is set when the server is to end.
+        leave: is called when either happens before the answer is there; makes its end come soon.
+    """
     answering = asyncio.ensure_future(answer)
-    leaving = asyncio.ensure_future(gone(request.receive))
+    reasons = [asyncio.ensure_future(each) for each in (gone(receive), ending.wait())]
     try:
-        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if answering.done():
-            return answering.result()
-    except BaseException:
-        answering.cancel()
-        raise
+        await asyncio.wait([answering, *reasons], return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            leave()
+        return await answering
     finally:
-        leaving.cancel()
-    leave()
-    # What was said so far is kept all the same.
-    await asyncio.wait({answering})
-    return None
+        for task in (answering, *reasons):
+            task.cancel()

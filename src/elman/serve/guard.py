@@ -1,0 +1,151 @@
+"""What is done around every request, before and after the application sees it."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from elman.serve.access import AccessPolicy
+from elman.serve.errors import ApiError
+from elman.serve.metrics import Metrics
+
+BODY = 1 << 20
+"""Bytes of a request, at most."""
+
+HEARD_OUT = 1 << 26
+"""Bytes of a refused request that are read, and forgotten, before the answer."""
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+PREFLIGHT_SECONDS = 600
+"""For so long a browser need not ask again whether a page may ask."""
+
+
+class Guard:
+    """Around every request: its size, where it comes from, the answer's headers, the count.
+
+    Args:
+        app: what answers.
+        metrics: counts the answers.
+        policy: from where it may be asked.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, policy: AccessPolicy) -> None:
+        self._app, self._metrics, self._policy = app, metrics, policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = {**scope, "method": "GET"}
+        headers = Headers(scope=scope)
+        try:
+            self._check(scope, headers)
+        except ApiError as refused:
+            if headers.get("expect", "").lower() != "100-continue":  # who waits has sent nothing
+                await _hear_out(receive)
+            await self._refuse(refused, scope, receive, send)
+            return
+        if (preflight := self._preflight(scope, headers)) is not None:
+            await self._answer(preflight, scope, receive, send)
+            return
+        size, more, begun, dropped = 0, True, False, False
+
+        async def bounded() -> Message:
+            nonlocal size, more
+            message = await receive()
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+            if size > BODY:
+                raise _too_large()
+            return message
+
+        async def told(message: Message) -> None:
+            nonlocal begun, dropped
+            if not begun and size > BODY:
+                dropped = True
+                if more:
+                    await _hear_out(receive)
+                await self._refuse(_too_large(), scope, receive, send)
+            begun = True
+            if not dropped:
+                await send(self._dressed(message, scope))
+
+        await self._app(scope, bounded, told)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what nobody needs to look at.
+
+        Raises:
+            ApiError: where a request is too large, malformed, or made by another site.
+        """
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > BODY:
+            raise _too_large()
+        if scope["http_version"] not in ("1.0", "1.1"):
+            raise ApiError(400, "this server speaks HTTP/1.1")
+        if not scope["path"].startswith("/") or "\0" in scope["path"]:
+            raise ApiError(400, "the request's target must be a path that begins with /")
+        self._policy.check(headers, scope["http_version"])
+
+    def _preflight(self, scope: Scope, headers: Headers) -> Response | None:
+        """Answer a browser that asks whether a page of another site may ask.
+
+        Source: https://fetch.spec.whatwg.org/#cors-preflight-request
+        """
+        asked = "access-control-request-method" in headers
+        if scope["method"] != "OPTIONS" or not asked or "origin" not in headers:
+            return None
+        answer = {
+            "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+        }
+        if "access-control-request-headers" in headers:
+            answer["Access-Control-Allow-Headers"] = headers["access-control-request-headers"]
+        if headers.get("access-control-request-private-network") == "true":
+            answer["Access-Control-Allow-Private-Network"] = "true"
+        return Response(status_code=204, headers=answer)
+
+    async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = error.headers | {"Connection": "close"}
+        answer = JSONResponse(error.body.model_dump(), error.status, headers)
+        await self._answer(answer, scope, receive, send)
+
+    async def _answer(self, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            await send(self._dressed(message, scope))
+
+        await answer(scope, receive, told)
+
+    def _dressed(self, message: Message, scope: Scope) -> Message:
+        """An answer's beginning with the headers that every answer has; counted."""
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Content-Security-Policy"] = POLICY
+            headers["Referrer-Policy"] = "no-referrer"
+            origin = Headers(scope=scope).get("origin", "")
+            if self._policy.allow_origins:
+                headers.add_vary_header("Origin")
+            if origin and self._policy.allows(origin):
+                headers["Access-Control-Allow-Origin"] = origin
+                headers["Access-Control-Expose-Headers"] = "Retry-After"
+            path = getattr(scope.get("route"), "path", "other")
+            self._metrics.answers.labels(path, message["status"]).inc()
+        return message
+
+
+async def _hear_out(receive: Receive) -> None:
+    """Read the rest of a request: a connection that is closed with something unread is reset, and
+    the answer may be lost with it (RFC 9112, 9.6).
+    """
+    size, more = 0, True
+    while more and size <= HEARD_OUT:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+
+
+def _too_large() -> ApiError:
+    return ApiError(413, f"the request is too large: {BODY:,} bytes at most", None, "too_large")
