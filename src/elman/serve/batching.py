@@ -7,8 +7,9 @@ starves speaking. Whoever listens is handed what was said without being waited f
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +19,14 @@ from elman.bptt import State
 from elman.chat.replies import Replier
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
+from elman.serve.isolation import step_rows
 from elman.serve.jobs import Ended, Failed, Job, Lane, Read, Said
+from elman.serve.queueing import FairQueue, FullError, has_room, has_share
 from elman.serve.sampling import choose, likelihoods
+
+__all__ = ["LANES", "WAITING", "Batcher", "FullError"]
+
+T = TypeVar("T")
 
 LANES = 32
 """Replies that are said at once."""
@@ -27,10 +34,8 @@ WAITING = 96
 """Replies that may wait for a lane; more are refused."""
 ROUND = 256
 """Tokens that are read in a round, while somebody speaks."""
-
-
-class FullError(Exception):
-    """So many replies wait that one more is refused."""
+MAX_RANKED_TOKENS = 200
+"""Of a reply, those that are chosen as a whole; what follows is drawn with everybody's."""
 
 
 class Batcher:
@@ -55,8 +60,7 @@ class Batcher:
         self.tokens = 0
         self._chatbot = bot.chatbot
         self._wake = threading.Condition()
-        self._waiting: deque[Job] = deque()
-        self._open = 0
+        self._queue = FairQueue(lanes + waiting)
         self._closing = False
         self._reading: list[Job] = []
         self._lanes: list[Lane] = []
@@ -72,7 +76,12 @@ class Batcher:
     @property
     def open(self) -> int:
         """Replies that wait, are read for, or are said."""
-        return self._open
+        return self._queue.unfinished
+
+    def has_room(self, owner: str, replies: int) -> bool:
+        """Whether an owner's replies would be admitted now."""
+        with self._wake:
+            return not self._closing and self._queue.has_room(owner, replies)
 
     def submit(self, job: Job) -> None:
         """Ask for replies.
@@ -81,13 +90,9 @@ class Batcher:
             FullError: where too many wait, or the batcher is closed.
         """
         with self._wake:
-            if (
-                self._closing
-                or self._open + job.choices > self.lanes_at_most + self.waiting_at_most
-            ):
+            if self._closing:
                 raise FullError
-            self._open += job.choices
-            self._waiting.append(job)
+            self._queue.put(job)
             self._wake.notify()
 
     def cancel(self, job: Job) -> None:
@@ -104,7 +109,7 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._waiting or self._reading or self._lanes):
+                while not (self._queue or self._reading or self._lanes):
                     if self._closing:
                         return
                     self._wake.wait()
@@ -114,24 +119,37 @@ class Batcher:
                     self._read()
                     self._say()
             except Exception as error:
-                # One bad round must not end the server: whoever took part is told.
+                # What concerns one reply fails alone; whatever else breaks must not end the server.
                 logging.getLogger("elman").exception("a round of the batcher failed")
-                self._fail(f"{type(error).__name__} while replying")
+                for job in {*self._reading, *(lane.job for lane in self._lanes)}:
+                    self._fail(job, error)
+                self._sweep()
 
     def _admit(self) -> None:
-        """Take jobs in the order in which they came, while there are lanes for their replies."""
-        taken = len(self._lanes) + sum(job.choices for job in self._reading)
+        """Take jobs in, owner by owner, while there are lanes for their replies."""
+        with self._wake:
+            left = self._queue.take_cancelled()
+        for job in left:
+            self._cancelled(job)
+        taken = Counter(lane.job.owner for lane in self._lanes)
+        for job in self._reading:
+            taken[job.owner] += job.choices
+
+        def fits(job: Job, passes: bool) -> bool:
+            if not taken:
+                return True
+            # Nobody takes the lanes that one who waits longer needs, but for a share of their own.
+            room = has_share if passes else has_room
+            return room(taken, job.owner, job.choices, self.lanes_at_most)
+
         while True:
             with self._wake:
-                if not self._waiting:
-                    return
-                job = self._waiting[0]
-                if not job.cancelled and taken and taken + job.choices > self.lanes_at_most:
-                    return
-                self._waiting.popleft()
-            job.pieces.extend(p for m in job.unread for p in self._chatbot.pieces(m))
+                job = self._queue.take(fits)
+            if job is None:
+                return
+            taken[job.owner] += job.choices
             self._reading.append(job)
-            taken += job.choices
+            self._guarded(job, job.cut, self._chatbot)
 
     def _read(self) -> None:
         """Read some of what waits to be read, a piece of every job at a time."""
@@ -139,23 +157,31 @@ class Batcher:
         while self._reading and budget > 0:
             for job in [job for job in self._reading if job.cancelled]:
                 self._reading.remove(job)
-                for choice in range(job.choices):
-                    self._finish(job, Ended(choice, "cancelled", "", (), job.state))
+                self._cancelled(job)
             unread = [job for job in self._reading if job.pieces]
             if unread:
-                some = [self._some(job, budget // len(unread)) for job in unread]
-                state = tuple(
-                    torch.cat(rows) for rows in zip(*(j.state for j in unread), strict=True)
-                )
-                state = self._chatbot.absorb(some, state)
-                for row, job in enumerate(unread):
-                    job.state = tuple(tensor[row : row + 1].clone() for tensor in state)
-                budget -= sum(len(piece) for lane in some for piece in lane)
+                budget -= self._absorb(unread, budget // len(unread))
             self._begin([job for job in self._reading if not job.pieces])
+
+    def _absorb(self, jobs: Sequence[Job], budget: int) -> int:
+        """Read the next pieces of some jobs; how many tokens that were."""
+        some = [self._some(job, budget) for job in jobs]
+
+        def absorb(rows: Sequence[int]) -> State:
+            state = zip(*(jobs[row].state for row in rows), strict=True)
+            return self._chatbot.absorb([some[row] for row in rows], tuple(map(torch.cat, state)))
+
+        stepped = step_rows(absorb, len(jobs))
+        for number, row in enumerate(stepped.rows):
+            jobs[row].state = tuple(each[number : number + 1].clone() for each in stepped.tensors)
+        for row, error in stepped.failed.items():
+            self._fail(jobs[row], error)
+        return sum(len(piece) for own in some for piece in own)
 
     @staticmethod
     def _some(job: Job, budget: int) -> list[np.ndarray]:
         """The next pieces of a job: at least one, then as many as the budget allows."""
+        assert job.pieces
         some = [job.pieces.popleft()]
         size = len(some[0])
         while job.pieces and size + len(job.pieces[0]) <= budget:
@@ -167,22 +193,36 @@ class Batcher:
         """Let jobs that were read begin to speak."""
         if not jobs:
             return
-        rows = [torch.cat(tensors) for tensors in zip(*(job.state for job in jobs), strict=True)]
-        logits, state = self._chatbot.begin_reply(tuple(rows))
-        copies = [row for row, job in enumerate(jobs) for _ in range(job.choices)]
-        self._logits = torch.cat([self._logits, logits[copies]])
-        self._state = tuple(
-            torch.cat([mine, new[copies]]) for mine, new in zip(self._state, state, strict=True)
-        )
+
+        def begin(rows: Sequence[int]) -> tuple[Tensor, ...]:
+            state = zip(*(jobs[row].state for row in rows), strict=True)
+            logits, after = self._chatbot.begin_reply(tuple(map(torch.cat, state)))
+            return logits, *after
+
         alone = not self._lanes and len(self._reading) == 1
-        for job in jobs:
-            script = self._chosen(job, alone)
-            self._reading.remove(job)
-            self._lanes += [Lane(job, choice, self.bot, script) for choice in range(job.choices)]
-            job.deliver(Read(job.state))
+        stepped = step_rows(begin, len(jobs))
+        for row, error in stepped.failed.items():
+            self._fail(jobs[row], error)
+        copies = []
+        for number, row in enumerate(stepped.rows):
+            lanes = self._guarded(jobs[row], self._lanes_of, jobs[row], alone) or []
+            self._lanes += lanes
+            copies += [number] * len(lanes)
+        if copies:
+            logits, *state = (tensor[copies] for tensor in stepped.tensors)
+            self._logits = torch.cat([self._logits, logits])
+            self._state = tuple(map(torch.cat, zip(self._state, state, strict=True)))
+
+    def _lanes_of(self, job: Job, alone: bool) -> list[Lane]:
+        """The replies to a job that was read; whoever listens is told so."""
+        script = self._chosen(job, alone)
+        lanes = [Lane(job, choice, self.bot, script) for choice in range(job.choices)]
+        job.deliver(Read(job.state))
+        self._reading.remove(job)
+        return lanes
 
     def _chosen(self, job: Job, alone: bool) -> Sequence[int] | None:
-        """The reply, where it is chosen as a whole; None: it is drawn.
+        """The reply, where it is chosen as a whole, or how it begins; None: it is drawn.
 
         Replies of people are chosen for everybody; the best of several drawn ones for whoever is
         alone with the bot, so that nobody waits for the drawing, and leaves open how it is done.
@@ -195,74 +235,158 @@ class Batcher:
             if not (alone and several and wishes.open):
                 return None
         sampling = wishes.sampling
-        shorter = min(sampling.longest, wishes.longest)
-        replier = self._replier.like(sampling.model_copy(update={"longest": shorter}))
+        longest = min(sampling.longest, wishes.longest, MAX_RANKED_TOKENS)
+        replier = self._replier.like(sampling.model_copy(update={"longest": longest}))
         generator = sampling.generator()
-        return replier.choose(job.state, generator, job.recent, job.avoid)[0].tokens
+        chosen = replier.choose(job.state, generator, job.recent, job.avoid)[0]
+        is_cut = chosen.origin == "generate" and longest == len(chosen.tokens) < wishes.longest
+        return chosen.tokens if is_cut else (*chosen.tokens, END)
 
     def _say(self) -> None:
         """One token of every lane."""
-        if not self._lanes:
-            return
-        forced = [lane.next() for lane in self._lanes]
-        tokens = [END if token is None else token for token in forced]
-        free = [row for row, token in enumerate(forced) if token is None]
-        if free:
-            rows = self._logits if len(free) == len(tokens) else self._logits[free]
-            chosen = choose(rows, [self._lanes[row].chooser for row in free])
-            for row, token in zip(free, chosen, strict=True):
-                tokens[row] = token
-        for row, token in enumerate(tokens):
-            if token != END:
-                self._tell(self._lanes[row], token, self._logits[row])
-        going = [row for row, token in enumerate(tokens) if token != END]
-        ended = [row for row, token in enumerate(tokens) if token == END]
-        self.tokens += len(going)
-        if not ended:
-            self._logits, self._state = self._chatbot.step(torch.tensor(tokens), self._state)
-            return
-        if self._chatbot.ends_by_step:
-            logits, state = self._chatbot.step(torch.tensor(tokens), self._state)
-            after = _rows(state, ended)
-            self._logits, self._state = logits[going], _rows(state, going)
-        else:
-            after = self._chatbot.end_message(_rows(self._state, ended))
-            self._state = _rows(self._state, going)
-            if going:
-                said = torch.tensor([tokens[row] for row in going])
-                self._logits, self._state = self._chatbot.step(said, self._state)
-            else:
-                self._logits = self._logits[:0]
-        lanes, self._lanes = self._lanes, [self._lanes[row] for row in going]
-        for number, row in enumerate(ended):
-            lane, own = lanes[row], _rows(after, [number])
-            text = lane.rest()
-            end = Ended(lane.choice, lane.reason or "stop", text, tuple(lane.chooser.said), own)
-            self._finish(lane.job, end)
+        for lane in self._lanes:
+            lane.token = self._guarded(lane.job, lane.next)
+        self._choose()
+        for lane, logits in zip(self._lanes, self._logits, strict=True):
+            self._guarded(lane.job, self._tell, lane, logits)
+        self._sweep()
+        if self._lanes:
+            self._step()
 
-    def _tell(self, lane: Lane, token: int, logits: Tensor) -> None:
+    def _choose(self) -> None:
+        """Draw the tokens of the lanes whose next one is not known."""
+        free = [row for row, lane in enumerate(self._lanes) if lane.token is None]
+        points = [self._lanes[row].chooser.point() for row in free]
+
+        def draw(rows: Sequence[int]) -> tuple[Tensor]:
+            own = [free[row] for row in rows]
+            logits = self._logits if len(own) == len(self._lanes) else self._logits[own]
+            choosers = [self._lanes[row].chooser for row in own]
+            return (torch.tensor(choose(logits, choosers, [points[row] for row in rows])),)
+
+        stepped = step_rows(draw, len(free))
+        for row, error in stepped.failed.items():
+            self._fail(self._lanes[free[row]].job, error)
+        if stepped.rows:
+            for row, token in zip(stepped.rows, stepped.tensors[0].tolist(), strict=True):
+                self._lanes[free[row]].token = token
+
+    def _tell(self, lane: Lane, logits: Tensor) -> None:
+        """Tell a lane's token to whoever listens."""
+        token, count = lane.token, lane.job.wishes.logprobs
+        assert token is not None
+        if token == END:
+            if count is not None and lane.reason is None:
+                lane.end_likelihood = likelihoods(logits, END, count)
+            return
         text = lane.say(token)
-        count = lane.job.wishes.logprobs
         likely = () if count is None else likelihoods(logits, token, count)
-        first = len(lane.chooser.said) == 1
-        lane.job.deliver(Said(lane.choice, token, text, first, *likely))
+        lane.job.deliver(Said(lane.choice, token, text, len(lane.chooser.said) == 1, *likely))
+
+    def _step(self) -> None:
+        """Take every lane's token in; those whose token is END have ended."""
+        tokens = torch.tensor([lane.token for lane in self._lanes])
+        ended = [row for row, lane in enumerate(self._lanes) if lane.token == END]
+        going = [row for row, lane in enumerate(self._lanes) if lane.token != END]
+        self.tokens += len(going)
+        apart = ended if not self._chatbot.ends_by_step else []
+        stepping = [row for row in range(len(self._lanes)) if row not in set(apart)]
+
+        def step(rows: Sequence[int]) -> tuple[Tensor, ...]:
+            own = [stepping[row] for row in rows]
+            state = self._state if len(own) == len(tokens) else _rows(self._state, own)
+            logits, after = self._chatbot.step(tokens[own], state)
+            return logits, *after
+
+        def end(rows: Sequence[int]) -> State:
+            return self._chatbot.end_message(_rows(self._state, [apart[row] for row in rows]))
+
+        last, stepped = step_rows(end, len(apart)), step_rows(step, len(stepping))
+        after: dict[int, State] = {}
+        for number, row in enumerate(last.rows):
+            after[apart[row]] = _rows(last.tensors, [number])
+        there = [stepping[row] for row in stepped.rows]
+        for number, row in enumerate(there):
+            if row in set(ended):
+                after[row] = _rows(stepped.tensors[1:], [number])
+        failed = {apart[row]: error for row, error in last.failed.items()}
+        failed |= {stepping[row]: error for row, error in stepped.failed.items()}
+        lanes = self._lanes
+        self._keep(there, going, stepped.tensors)
+        for row, error in failed.items():
+            self._fail(lanes[row].job, error)
+        for row, state in after.items():
+            self._guarded(lanes[row].job, self._end, lanes[row], state)
+        self._sweep()
+
+    def _keep(self, there: list[int], going: list[int], tensors: tuple[Tensor, ...]) -> None:
+        """Go on with the lanes that go on, where the others' rows are left out.
+
+        Args:
+            there: the lanes of the rows that were stepped.
+            going: the lanes that have not ended.
+            tensors: the logits and the state of those rows.
+        """
+        own = [number for number, row in enumerate(there) if row in set(going)]
+        self._lanes = [self._lanes[there[number]] for number in own]
+        if not own:
+            self._logits, self._state = self._logits[:0], _rows(self._state, [])
+            return
+        if len(own) < len(there):
+            tensors = _rows(tensors, own)
+        self._logits, self._state = tensors[0], tensors[1:]
+
+    def _end(self, lane: Lane, state: State) -> None:
+        """Tell the end of a lane."""
+        text = lane.rest()
+        said, likely = tuple(lane.chooser.said), lane.end_likelihood or ()
+        self._finish(
+            lane.job, Ended(lane.choice, lane.reason or "stop", text, said, state, *likely)
+        )
+
+    def _cancelled(self, job: Job) -> None:
+        """Tell that a job's replies have ended before they began."""
+        for choice in range(job.choices):
+            ended = Ended(choice, "cancelled", "", (), job.state)
+            self._guarded(job, self._finish, job, ended)
 
     def _finish(self, job: Job, event: Ended) -> None:
         with self._wake:
-            self._open -= 1
+            self._queue.finish(job.owner, 1)
+        job.ended += 1
         job.deliver(event)
 
-    def _fail(self, error: str) -> None:
-        jobs = {lane.job: 0 for lane in self._lanes} | {job: job.choices for job in self._reading}
-        for lane in self._lanes:
-            jobs[lane.job] += 1
-        self._lanes, self._reading = [], []
-        self._state = self._chatbot.initial_state(0)
-        self._logits = self._logits[:0]
-        for job, replies in jobs.items():
-            with self._wake:
-                self._open -= replies
-            job.deliver(Failed(error))
+    def _guarded(self, job: Job, work: Callable[..., T], *args: Any) -> T | None:
+        """Do something for one job; if that fails, the job fails and no other."""
+        if job.failed:
+            return None
+        try:
+            return work(*args)
+        except Exception as error:
+            self._fail(job, error)
+            return None
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        """End what is left of a job, and tell why."""
+        if job.failed:
+            return
+        logging.getLogger("elman").error("a reply failed", exc_info=error)
+        job.failed = True
+        if job in self._reading:
+            self._reading.remove(job)
+        with self._wake:
+            self._queue.finish(job.owner, job.choices - job.ended)
+        try:
+            job.deliver(Failed(f"{type(error).__name__} while replying"))
+        except Exception:
+            logging.getLogger("elman").exception("nobody could be told that a reply failed")
+
+    def _sweep(self) -> None:
+        """Let the lanes of failed jobs go."""
+        good = [row for row, lane in enumerate(self._lanes) if not lane.job.failed]
+        if len(good) < len(self._lanes):
+            self._lanes = [self._lanes[row] for row in good]
+            self._logits, self._state = self._logits[good], _rows(self._state, good)
 
 
 def _rows(state: State, rows: Sequence[int]) -> State:
