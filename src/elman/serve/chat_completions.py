@@ -7,12 +7,11 @@ what is new is read.
 import secrets
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from elman.serve.answering import (
-    CHOICES,
     TokenLogprob,
     fingerprint,
     finish_reason,
@@ -24,6 +23,7 @@ from elman.serve.answering import (
 )
 from elman.serve.errors import ApiError
 from elman.serve.jobs import Ended, Said
+from elman.serve.limits import MAX_CHOICES, MAX_MESSAGES, MAX_TOP_LOGPROBS
 from elman.serve.prompts import Turn
 from elman.serve.service import Service
 from elman.serve.wire import (
@@ -55,13 +55,15 @@ class ChatMessage(BaseModel):
 
 
 class ChatRequest(Request):
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Annotated[list[ChatMessage], Field(fail_fast=True)] = Field(
+        min_length=1, max_length=MAX_MESSAGES
+    )
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     stop: Stop | None = None
-    n: int | None = Field(None, ge=1, le=CHOICES)
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     logit_bias: Bias | None = None
     stream_options: StreamOptions | None = None
     metadata: Metadata | None = None
@@ -102,7 +104,7 @@ class ChatCompletion(BaseModel):
 
 
 class Chat:
-    """One request to /v1/chat/completions."""
+    """One request to /v1/chat/completions; made beside the event loop, started in it."""
 
     def __init__(self, service: Service, owner: str, body: ChatRequest) -> None:
         refuse(
@@ -122,6 +124,7 @@ class Chat:
             raise ApiError(400, "top_logprobs only goes with logprobs", "top_logprobs")
         self._service, self._body = service, body
         self.model = service.model(body.model)
+        service.check_room(self.model, owner, body.n or 1)
         prompt = service.prompts.from_history(self.model, owner, self._turns())
         self.id, self.created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
         wishes = body.wishes(
@@ -131,6 +134,14 @@ class Chat:
             (body.top_logprobs or 0) if body.logprobs else None,
         )
         self.reply = service.reply(prompt, wishes, body.n or 1)
+
+    def start(self) -> None:
+        """Ask for the replies.
+
+        Raises:
+            ApiError: where too many wait.
+        """
+        self._service.submit(self.reply)
 
     def _turns(self) -> list[Turn]:
         turns = []
