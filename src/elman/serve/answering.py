@@ -37,6 +37,7 @@ def finish_reason(event: Ended) -> Literal["stop", "length"]:
 
 def token_logprob(model: Model, event: Said) -> TokenLogprob:
     """A token of a reply as chat completions and responses tell it."""
+
     def piece(token: int) -> tuple[str, list[int]]:
         tokenizer = model.bot.tokenizer
         raw = tokenizer.decode_bytes([token]) if event.first else tokenizer.spelled(token)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import elman
 from elman.errors import ElmanError
-from elman.serve import chats, routes
+from elman.serve import chats, routes, tokenizing
 from elman.serve.access import Access, Owner, is_loopback
 from elman.serve.errors import ApiError
 from elman.serve.service import Service
@@ -77,6 +77,7 @@ def create_app(service: Service, host: str = "127.0.0.1") -> FastAPI:
     app.state.later = later
     app.include_router(routes.router)
     app.include_router(chats.router)
+    app.include_router(tokenizing.router)
     _add_own_routes(app)
     _add_errors(app)
     if is_loopback(host):

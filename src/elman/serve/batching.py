@@ -7,7 +7,7 @@ starves speaking. Whoever listens is handed what was said without being waited f
 
 import logging
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 

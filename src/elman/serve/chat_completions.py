@@ -6,7 +6,7 @@ what is new is read.
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -74,6 +74,21 @@ class ChatRequest(Request):
     modalities: Any = None
 
 
+def turns_of(messages: Sequence[ChatMessage]) -> list[Turn]:
+    """The messages of a conversation as the bot reads them.
+
+    Raises:
+        ApiError: where there is anything but text.
+    """
+    turns = []
+    for number, message in enumerate(messages):
+        param = f"messages[{number}]"
+        if message.role not in ROLES or message.tool_calls or message.function_call:
+            raise ApiError(400, "this bot has no tools: leave them out", param, "unsupported")
+        turns.append(Turn(ROLES[message.role], text_of(message.content, f"{param}.content")))
+    return joined(turns)
+
+
 class ChatLogprobs(BaseModel):
     content: list[TokenLogprob] | None
     refusal: None = None
@@ -125,7 +140,7 @@ class Chat:
         self._service, self._body = service, body
         self.model = service.model(body.model)
         service.check_room(self.model, owner, body.n or 1)
-        prompt = service.prompts.from_history(self.model, owner, self._turns())
+        prompt = service.prompts.from_history(self.model, owner, turns_of(body.messages))
         self.id, self.created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
         wishes = body.wishes(
             body.max_completion_tokens or body.max_tokens,
@@ -142,15 +157,6 @@ class Chat:
             ApiError: where too many wait.
         """
         self._service.submit(self.reply)
-
-    def _turns(self) -> list[Turn]:
-        turns = []
-        for number, message in enumerate(self._body.messages):
-            param = f"messages[{number}]"
-            if message.role not in ROLES or message.tool_calls or message.function_call:
-                raise ApiError(400, "this bot has no tools: leave them out", param, "unsupported")
-            turns.append(Turn(ROLES[message.role], text_of(message.content, f"{param}.content")))
-        return joined(turns)
 
     async def whole(self) -> dict[str, Any]:
         count = self._body.n or 1

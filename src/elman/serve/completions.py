@@ -251,7 +251,7 @@ class Completing:
         found.text_offset.append(at)
 
     def _written(self, token: int, is_first: bool) -> str:
-        """A token as text; as OpenAI writes them, bytes that are no whole characters are escaped."""
+        """A token as text; bytes that are no whole characters are escaped, as OpenAI does."""
         tokenizer = self.model.bot.tokenizer
         raw = tokenizer.decode_bytes([token]) if is_first else tokenizer.spelled(token)
         try:

@@ -13,7 +13,7 @@ _ENOUGH = np.maximum(COPIES * _PERIODS, LOOP) - _PERIODS
 
 
 class LoopDetector:
-    """Tells what `elman.model.decoding.looping` does, at a cost that does not grow with the reply."""
+    """Tells what `elman.model.decoding.looping` does; long replies cost no more than short ones."""
 
     def __init__(self) -> None:
         # Every token stands there twice, so that the last ones always lie side by side.

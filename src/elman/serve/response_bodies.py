@@ -32,7 +32,8 @@ class ElmanWishes(BaseModel):
 
 class ResponsesRequest(Request):
     input: Annotated[
-        str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)],
+        str
+        | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)],
         expected(f"text, or a list of 1 to {MAX_MESSAGES:,} messages"),
     ]
     instructions: str | None = None

@@ -22,9 +22,7 @@ MAX_WAITING_OF_OWNER = 128
 
 @dataclass
 class _Turns:
-    free: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(MAX_WORKERS_OF_OWNER)
-    )
+    free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_WORKERS_OF_OWNER))
     open: int = 0
 
 
