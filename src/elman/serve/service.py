@@ -232,6 +232,27 @@ class Service:
         prompt.model.recent.put(node.key, event.state, prompt.tokens + len(event.said) + 2)
         return node
 
+    def kept_messages(
+        self, prompt: Prompt, node: Node, asked: State | None, state: State
+    ) -> list[tuple[Node, bytes | None]]:
+        """The messages of a response, each with the state after it where that is known.
+
+        Args:
+            prompt: what it answers.
+            node: the reply; the last message, where it was left before it began.
+            asked: the state after the last message, if it was read.
+            state: the state after the reply.
+        """
+        nodes, states = list(prompt.new), {prompt.new[-1].key: asked}
+        if node.key not in states:
+            nodes.append(node)
+            states[node.key] = state
+        made_by = prompt.model.made_by
+        return [
+            (each, None if (s := states.get(each.key)) is None else pack(s, made_by, each.key))
+            for each in nodes
+        ]
+
     async def keep(
         self, prompt: Prompt, record: Record, node: Node, asked: State | None, state: State
     ) -> None:
@@ -242,15 +263,7 @@ class Service:
         """
 
         def write(connection: Connection) -> None:
-            made_by = prompt.model.made_by
-            nodes, states = list(prompt.new), {prompt.new[-1].key: asked}
-            if node.key not in states:  # of a reply that was left before it began there is none
-                nodes.append(node)
-                states[node.key] = state
-            messages = [
-                (each, None if (s := states.get(each.key)) is None else pack(s, made_by, each.key))
-                for each in nodes
-            ]
+            messages = self.kept_messages(prompt, node, asked, state)
             self.records.add(connection, prompt.memory.owner, record, messages)
 
         try:
