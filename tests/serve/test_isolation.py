@@ -216,7 +216,7 @@ def test_a_wrong_bias_is_refused_and_ends_nobodys_reply(served: Served) -> None:
         with http.stream("POST", "/v1/chat/completions", json=endless) as streamed:
             lines = streamed.iter_lines()
             next(lines)
-            for name in ("00000000599999", "0000000005", "599999", "-5", "5.0", "٥", " 5"):
+            for name in ("00000000599999", "0000000005", "599999", "-5", "5.0", "\u0665", " 5"):
                 answer = other.post("/v1/chat/completions", json={**body, "logit_bias": {name: 1}})
                 assert answer.status_code == 400
                 assert "logit_bias" in answer.json()["error"]["message"]

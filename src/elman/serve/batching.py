@@ -8,8 +8,7 @@ starves speaking. Whoever listens is handed what was said without being waited f
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,14 +18,13 @@ from elman.bptt import State
 from elman.chat.replies import Replier
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
+from elman.serve.accounts import Accounts
 from elman.serve.isolation import step_rows
-from elman.serve.jobs import Ended, Failed, Job, Lane, Read, Said
+from elman.serve.jobs import Job, Lane, Read
 from elman.serve.queueing import FairQueue, FullError, has_room, has_share
-from elman.serve.sampling import choose, likelihoods
+from elman.serve.speaking import Speakers
 
 __all__ = ["LANES", "WAITING", "Batcher", "FullError"]
-
-T = TypeVar("T")
 
 LANES = 32
 """Replies that are said at once."""
@@ -57,26 +55,30 @@ class Batcher:
     ) -> None:
         self._replier = replier
         self.bot, self.lanes_at_most, self.waiting_at_most = bot, lanes, waiting
-        self.tokens = 0
         self._chatbot = bot.chatbot
         self._wake = threading.Condition()
         self._queue = FairQueue(lanes + waiting)
         self._closing = False
         self._reading: list[Job] = []
-        self._lanes: list[Lane] = []
-        self._state: State = bot.chatbot.initial_state(0)
-        self._logits = torch.empty(0, bot.chatbot.vocabulary_size)
+        self._accounts = Accounts(self._queue, self._wake)
+        self._speakers = Speakers(bot.chatbot, self._accounts)
         self._thread = threading.Thread(target=self._run, name="elman batcher", daemon=True)
         self._thread.start()
 
     @property
     def speaking(self) -> int:
-        return len(self._lanes)
+        return len(self._speakers.lanes)
+
+    @property
+    def tokens(self) -> int:
+        """Said so far."""
+        return self._speakers.tokens
 
     @property
     def open(self) -> int:
         """Replies that wait, are read for, or are said."""
-        return self._queue.unfinished
+        with self._wake:
+            return self._queue.unfinished
 
     def has_room(self, owner: str, replies: int) -> bool:
         """Whether an owner's replies would be admitted now."""
@@ -109,7 +111,7 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._queue or self._reading or self._lanes):
+                while not (self._queue or self._reading or self._speakers.lanes):
                     if self._closing:
                         return
                     self._wake.wait()
@@ -117,21 +119,22 @@ class Batcher:
                 with torch.no_grad():
                     self._admit()
                     self._read()
-                    self._say()
+                    self._speakers.say()
             except Exception as error:
                 # What concerns one reply fails alone; whatever else breaks must not end the server.
                 logging.getLogger("elman").exception("a round of the batcher failed")
-                for job in {*self._reading, *(lane.job for lane in self._lanes)}:
-                    self._fail(job, error)
-                self._sweep()
+                for job in {*self._reading, *(lane.job for lane in self._speakers.lanes)}:
+                    self._accounts.fail(job, error)
+                self._forget_failed()
+                self._speakers.sweep()
 
     def _admit(self) -> None:
         """Take jobs in, owner by owner, while there are lanes for their replies."""
         with self._wake:
             left = self._queue.take_cancelled()
         for job in left:
-            self._cancelled(job)
-        taken = Counter(lane.job.owner for lane in self._lanes)
+            self._accounts.cancel(job)
+        taken = Counter(lane.job.owner for lane in self._speakers.lanes)
         for job in self._reading:
             taken[job.owner] += job.choices
 
@@ -146,10 +149,15 @@ class Batcher:
             with self._wake:
                 job = self._queue.take(fits)
             if job is None:
-                return
+                break
             taken[job.owner] += job.choices
             self._reading.append(job)
-            self._guarded(job, job.cut, self._chatbot)
+            self._accounts.guarded(job, job.cut, self._chatbot)
+        self._forget_failed()
+
+    def _forget_failed(self) -> None:
+        """Read no further for jobs that failed."""
+        self._reading = [job for job in self._reading if not job.failed]
 
     def _read(self) -> None:
         """Read some of what waits to be read, a piece of every job at a time."""
@@ -157,7 +165,7 @@ class Batcher:
         while self._reading and budget > 0:
             for job in [job for job in self._reading if job.cancelled]:
                 self._reading.remove(job)
-                self._cancelled(job)
+                self._accounts.cancel(job)
             unread = [job for job in self._reading if job.pieces]
             if unread:
                 budget -= self._absorb(unread, budget // len(unread))
@@ -175,7 +183,8 @@ class Batcher:
         for number, row in enumerate(stepped.rows):
             jobs[row].state = tuple(each[number : number + 1].clone() for each in stepped.tensors)
         for row, error in stepped.failed.items():
-            self._fail(jobs[row], error)
+            self._accounts.fail(jobs[row], error)
+        self._forget_failed()
         return sum(len(piece) for own in some for piece in own)
 
     @staticmethod
@@ -199,19 +208,20 @@ class Batcher:
             logits, after = self._chatbot.begin_reply(tuple(map(torch.cat, state)))
             return logits, *after
 
-        alone = not self._lanes and len(self._reading) == 1
+        alone = not self._speakers.lanes and len(self._reading) == 1
         stepped = step_rows(begin, len(jobs))
         for row, error in stepped.failed.items():
-            self._fail(jobs[row], error)
-        copies = []
+            self._accounts.fail(jobs[row], error)
+        copies: list[int] = []
+        begun: list[Lane] = []
         for number, row in enumerate(stepped.rows):
-            lanes = self._guarded(jobs[row], self._lanes_of, jobs[row], alone) or []
-            self._lanes += lanes
+            lanes = self._accounts.guarded(jobs[row], self._lanes_of, jobs[row], alone) or []
+            begun += lanes
             copies += [number] * len(lanes)
         if copies:
             logits, *state = (tensor[copies] for tensor in stepped.tensors)
-            self._logits = torch.cat([self._logits, logits])
-            self._state = tuple(map(torch.cat, zip(self._state, state, strict=True)))
+            self._speakers.add(begun, logits, tuple(state))
+        self._forget_failed()
 
     def _lanes_of(self, job: Job, alone: bool) -> list[Lane]:
         """The replies to a job that was read; whoever listens is told so."""
@@ -241,153 +251,3 @@ class Batcher:
         chosen = replier.choose(job.state, generator, job.recent, job.avoid)[0]
         is_cut = chosen.origin == "generate" and longest == len(chosen.tokens) < wishes.longest
         return chosen.tokens if is_cut else (*chosen.tokens, END)
-
-    def _say(self) -> None:
-        """One token of every lane."""
-        for lane in self._lanes:
-            lane.token = self._guarded(lane.job, lane.next)
-        self._choose()
-        for lane, logits in zip(self._lanes, self._logits, strict=True):
-            self._guarded(lane.job, self._tell, lane, logits)
-        self._sweep()
-        if self._lanes:
-            self._step()
-
-    def _choose(self) -> None:
-        """Draw the tokens of the lanes whose next one is not known."""
-        free = [row for row, lane in enumerate(self._lanes) if lane.token is None]
-        points = [self._lanes[row].chooser.point() for row in free]
-
-        def draw(rows: Sequence[int]) -> tuple[Tensor]:
-            own = [free[row] for row in rows]
-            logits = self._logits if len(own) == len(self._lanes) else self._logits[own]
-            choosers = [self._lanes[row].chooser for row in own]
-            return (torch.tensor(choose(logits, choosers, [points[row] for row in rows])),)
-
-        stepped = step_rows(draw, len(free))
-        for row, error in stepped.failed.items():
-            self._fail(self._lanes[free[row]].job, error)
-        if stepped.rows:
-            for row, token in zip(stepped.rows, stepped.tensors[0].tolist(), strict=True):
-                self._lanes[free[row]].token = token
-
-    def _tell(self, lane: Lane, logits: Tensor) -> None:
-        """Tell a lane's token to whoever listens."""
-        token, count = lane.token, lane.job.wishes.logprobs
-        assert token is not None
-        if token == END:
-            if count is not None and lane.reason is None:
-                lane.end_likelihood = likelihoods(logits, END, count)
-            return
-        text = lane.say(token)
-        likely = () if count is None else likelihoods(logits, token, count)
-        lane.job.deliver(Said(lane.choice, token, text, len(lane.chooser.said) == 1, *likely))
-
-    def _step(self) -> None:
-        """Take every lane's token in; those whose token is END have ended."""
-        tokens = torch.tensor([lane.token for lane in self._lanes])
-        ended = [row for row, lane in enumerate(self._lanes) if lane.token == END]
-        going = [row for row, lane in enumerate(self._lanes) if lane.token != END]
-        self.tokens += len(going)
-        apart = ended if not self._chatbot.ends_by_step else []
-        stepping = [row for row in range(len(self._lanes)) if row not in set(apart)]
-
-        def step(rows: Sequence[int]) -> tuple[Tensor, ...]:
-            own = [stepping[row] for row in rows]
-            state = self._state if len(own) == len(tokens) else _rows(self._state, own)
-            logits, after = self._chatbot.step(tokens[own], state)
-            return logits, *after
-
-        def end(rows: Sequence[int]) -> State:
-            return self._chatbot.end_message(_rows(self._state, [apart[row] for row in rows]))
-
-        last, stepped = step_rows(end, len(apart)), step_rows(step, len(stepping))
-        after: dict[int, State] = {}
-        for number, row in enumerate(last.rows):
-            after[apart[row]] = _rows(last.tensors, [number])
-        there = [stepping[row] for row in stepped.rows]
-        for number, row in enumerate(there):
-            if row in set(ended):
-                after[row] = _rows(stepped.tensors[1:], [number])
-        failed = {apart[row]: error for row, error in last.failed.items()}
-        failed |= {stepping[row]: error for row, error in stepped.failed.items()}
-        lanes = self._lanes
-        self._keep(there, going, stepped.tensors)
-        for row, error in failed.items():
-            self._fail(lanes[row].job, error)
-        for row, state in after.items():
-            self._guarded(lanes[row].job, self._end, lanes[row], state)
-        self._sweep()
-
-    def _keep(self, there: list[int], going: list[int], tensors: tuple[Tensor, ...]) -> None:
-        """Go on with the lanes that go on, where the others' rows are left out.
-
-        Args:
-            there: the lanes of the rows that were stepped.
-            going: the lanes that have not ended.
-            tensors: the logits and the state of those rows.
-        """
-        own = [number for number, row in enumerate(there) if row in set(going)]
-        self._lanes = [self._lanes[there[number]] for number in own]
-        if not own:
-            self._logits, self._state = self._logits[:0], _rows(self._state, [])
-            return
-        if len(own) < len(there):
-            tensors = _rows(tensors, own)
-        self._logits, self._state = tensors[0], tensors[1:]
-
-    def _end(self, lane: Lane, state: State) -> None:
-        """Tell the end of a lane."""
-        text = lane.rest()
-        said, likely = tuple(lane.chooser.said), lane.end_likelihood or ()
-        self._finish(
-            lane.job, Ended(lane.choice, lane.reason or "stop", text, said, state, *likely)
-        )
-
-    def _cancelled(self, job: Job) -> None:
-        """Tell that a job's replies have ended before they began."""
-        for choice in range(job.choices):
-            ended = Ended(choice, "cancelled", "", (), job.state)
-            self._guarded(job, self._finish, job, ended)
-
-    def _finish(self, job: Job, event: Ended) -> None:
-        with self._wake:
-            self._queue.finish(job.owner, 1)
-        job.ended += 1
-        job.deliver(event)
-
-    def _guarded(self, job: Job, work: Callable[..., T], *args: Any) -> T | None:
-        """Do something for one job; if that fails, the job fails and no other."""
-        if job.failed:
-            return None
-        try:
-            return work(*args)
-        except Exception as error:
-            self._fail(job, error)
-            return None
-
-    def _fail(self, job: Job, error: Exception) -> None:
-        """End what is left of a job, and tell why."""
-        if job.failed:
-            return
-        logging.getLogger("elman").error("a reply failed", exc_info=error)
-        job.failed = True
-        if job in self._reading:
-            self._reading.remove(job)
-        with self._wake:
-            self._queue.finish(job.owner, job.choices - job.ended)
-        try:
-            job.deliver(Failed(f"{type(error).__name__} while replying"))
-        except Exception:
-            logging.getLogger("elman").exception("nobody could be told that a reply failed")
-
-    def _sweep(self) -> None:
-        """Let the lanes of failed jobs go."""
-        good = [row for row, lane in enumerate(self._lanes) if not lane.job.failed]
-        if len(good) < len(self._lanes):
-            self._lanes = [self._lanes[row] for row in good]
-            self._logits, self._state = self._logits[good], _rows(self._state, good)
-
-
-def _rows(state: State, rows: Sequence[int]) -> State:
-    return tuple(tensor[list(rows)] for tensor in state)
