@@ -147,12 +147,12 @@ class Batcher:
 
         while True:
             with self._wake:
-                job = self._queue.take(fits)
-            if job is None:
+                taking = self._queue.take(fits)
+            if taking is None:
                 break
-            taken[job.owner] += job.choices
-            self._reading.append(job)
-            self._accounts.guarded(job, job.cut, self._chatbot)
+            taken[taking.owner] += taking.choices
+            self._reading.append(taking)
+            self._accounts.guarded(taking, taking.cut, self._chatbot)
         self._forget_failed()
 
     def _forget_failed(self) -> None:
