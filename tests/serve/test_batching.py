@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from elman.data.tokenizer import END, ROLES
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.decoding import Sampling, choose, reply, say
 from elman.model.ranking import Tokens
-from elman.serve.batching import Batcher, FullError
+from elman.serve.batching import MAX_RANKED_TOKENS, Batcher, FullError
 from elman.serve.jobs import Ended, Event, Failed, Job, Said
 from elman.serve.sampling import Chooser, Wishes
 from elman.serve.sampling import choose as choose_many
@@ -167,6 +168,26 @@ def test_whoever_is_alone_gets_the_chosen_reply(bot: Bot) -> None:
     said(Wishes(), choices=2)
     assert replier.asked == [2]
     batcher.close()
+
+
+def test_of_a_long_reply_only_the_beginning_is_chosen_as_a_whole(bot: Bot) -> None:
+    """What one request asks for does not say for how long everybody else waits."""
+    longest = []
+
+    class Drawing(Fixed):
+        def choose(self, *args: Any, **options: Any) -> list[Chosen]:
+            longest.append(self.sampling.longest)
+            return super().choose(*args, **options)
+
+    chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3. " * 40))[:MAX_RANKED_TOKENS]
+    assert len(chosen) == MAX_RANKED_TOKENS
+    batcher, listener = Batcher(bot, replier=Drawing(bot, chosen)), Listener()
+    wishes = Wishes(Sampling(longest=4000), at_most=MAX_RANKED_TOKENS + 5)
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], wishes, listener))
+    said = listener.end.said
+    batcher.close()
+    assert longest == [MAX_RANKED_TOKENS]
+    assert said[:MAX_RANKED_TOKENS] == chosen
 
 
 def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:

@@ -14,7 +14,7 @@ from elman.serve.logs import SECONDS_BETWEEN_ALIKE, RateLimit
 from elman.serve.protocol import ConnectionLimits, default_max_connections
 
 from .conftest import Served
-from .test_stopping import Process
+from .test_ending import Process
 
 Serving = Callable[..., Served]
 FOREVER_SECONDS = 1e6

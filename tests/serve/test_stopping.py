@@ -1,183 +1,121 @@
-"""`elman serve` ends when it is told to, whatever its clients do."""
+"""What is done for each token costs the same, however much a request asks for."""
 
-import signal
-import socket
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-import httpx
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-# Far more than the server takes: without an end of its own it would run for ever.
-PROCESS_SECONDS = 120
+from elman.model.decoding import Sampling, looping
+from elman.serve.loop_detector import MAX_PERIOD, LoopDetector
+from elman.serve.sampling import Chooser, Wishes, choose
+from elman.serve.stopping import StopMatcher, StopTexts
 
-
-class Process:
-    """`elman serve` in a process of its own, which says where it is before it is used."""
-
-    def __init__(self, bot: Path, database: Path, *options: str) -> None:
-        self.bot = bot.name
-        command = [sys.executable, "-m", "elman", "serve", str(bot), "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, "--db", str(database), *options], stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr is not None
-        self.url = next(word for word in self.process.stderr.readline().split() if "//" in word)
-
-    def connect(self) -> socket.socket:
-        address = httpx.URL(self.url)
-        return socket.create_connection((address.host, address.port or 80))
-
-    def stop(self, *signals: signal.Signals) -> int:
-        """Return the exit code after some signals, SIGTERM unless others are named."""
-        for each in signals or (signal.SIGTERM,):
-            self.process.send_signal(each)
-        return self.process.wait(PROCESS_SECONDS)
-
-    def said(self) -> str:
-        """What it wrote to standard error, once it has ended."""
-        return self.process.communicate()[1]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+AB = st.text("ab", max_size=8)
 
 
-@pytest.fixture
-def process(trained: Path, tmp_path: Path) -> Iterator[Process]:
-    with Process(trained, tmp_path / "memory.db") as started:
-        yield started
+def searched(stop: Sequence[str], pieces: Sequence[str]) -> tuple[str, bool]:
+    """What is told where the whole reply is searched after each piece."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        found = [at for each in stop if (at := text.find(each)) >= 0]
+        if found:
+            return text[: min(found)], True
+    return text, False
 
 
-def streaming(process: Process, tokens: int = 4096) -> bytes:
-    """A request for a reply that goes on for long."""
-    body = (
-        f'{{"model": "{process.bot}", "prompt": "a", "stream": true, "n": 16, "temperature": 2, '
-        f'"logprobs": 5, "max_tokens": {tokens}}}'
-    ).encode()
-    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+@given(st.lists(st.text("ab", min_size=1, max_size=5), min_size=1, max_size=4), st.lists(AB))
+def test_stop_texts_are_found_as_by_searching(stop: list[str], pieces: list[str]) -> None:
+    matcher, told, whole = StopMatcher(StopTexts(stop)), "", ""
+    for piece in pieces:
+        told += matcher.feed(piece)
+        whole += piece
+        begun = max(n for each in stop for n in range(len(each)) if whole.endswith(each[:n]))
+        # All is told but for what could still be the beginning of a stop text.
+        assert matcher.found or told == whole[: len(whole) - begun]
+        if matcher.found:
+            break
+    assert (told + matcher.rest(), matcher.found) == searched(stop, pieces)
 
 
-def reading(process: Process) -> bytes:
-    """A request with much to read before the reply."""
-    said = "tea and cake " * 50_000
-    body = f'{{"model": "{process.bot}", "input": "{said}", "stream": true}}'.encode()
-    head = "POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+class Counted(str):
+    """A text that counts how often one of its characters is looked at."""
+
+    looked: ClassVar[int] = 0
+
+    def __getitem__(self, key: object) -> str:
+        Counted.looked += 1
+        return super().__getitem__(key)  # type: ignore[index]
 
 
-def test_after_clients_that_left_in_mid_stream(process: Process) -> None:
-    body = {"model": process.bot, "input": "hello", "stream": True, "max_output_tokens": 4096}
-    for count in range(12):
-        url = f"{process.url}/v1/responses"
-        with httpx.stream("POST", url, json=body, timeout=60) as stream:
-            pieces = stream.iter_raw(1)
-            for _ in range(1 + 40 * count):
-                if next(pieces, None) is None:
-                    break
-    assert process.stop() == 0
-    assert "unfinished" not in process.said()
+@pytest.mark.parametrize("size", [10, 1000, 100_000])
+def test_a_long_stop_text_costs_no_more_than_a_short_one(size: int) -> None:
+    stop = StopTexts([Counted("a" * size + "b")])
+    matcher = StopMatcher(stop)
+    Counted.looked = 0
+    for _ in range(1000):
+        matcher.feed("ac")
+    assert Counted.looked <= 2 * 3 * 1000
 
 
-def test_after_a_client_that_left_while_its_reply_was_kept(
-    process: Process, tmp_path: Path
+@given(st.lists(st.integers(4, 6), max_size=40))
+def test_loops_are_found_as_by_searching(said: list[int]) -> None:
+    detector = LoopDetector()
+    for number, token in enumerate(said):
+        detector.say(token)
+        assert set(detector.next_copies()) == set(looping(said[: number + 1]))
+
+
+def test_a_loop_is_found_after_any_number_of_tokens() -> None:
+    detector = LoopDetector()
+    for token in range(3 * MAX_PERIOD + 7):
+        detector.say(10 + token)
+    for token in (4, 5, 6) * 3:
+        detector.say(token)
+    assert detector.next_copies() == [4]
+
+
+def test_penalties_and_biases_are_those_of_each_token() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, 50)
+    wishes = Wishes(
+        Sampling(temperature=0, repetition_penalty=1),
+        presence=0.5,
+        frequency=0.25,
+        bias={7: 1.5, 9: -2.0},
+    )
+    chooser = Chooser(wishes)
+    for token in (7, 8, 7, 20):
+        chooser.say(token)
+    changed = logits[0].clone()
+    chooser.change(changed)
+    expected = logits[0].clone()
+    for token, count in ((7, 2), (8, 1), (20, 1)):
+        expected[token] -= 0.5 + 0.25 * count
+    expected[7] += 1.5
+    expected[9] -= 2.0
+    torch.testing.assert_close(changed, expected)
+
+
+def test_biases_and_stop_texts_are_prepared_once_for_all_replies(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The reply has ended, the store is locked, and the client goes: nothing more will come."""
-    body = {"model": process.bot, "input": "hello", "stream": True, "max_output_tokens": 2}
-    with closing(sqlite3.connect(tmp_path / "memory.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with httpx.Client(base_url=process.url, timeout=PROCESS_SECONDS) as http:
-            with http.stream("POST", "/v1/responses", json=body) as stream:
-                next(stream.iter_raw(1))
-                metrics = http.get("/metrics").text
-                while f'elman_open{{model="{process.bot}"}} 0.0' not in metrics:
-                    metrics = http.get("/metrics").text
-                http.get("/health")
-            http.get("/health")
-        other.execute("ROLLBACK")
-        assert process.stop() == 0
-        assert "unfinished" not in process.said()
-        assert other.execute("select count(*) from responses").fetchone() == (1,)
+    made = []
+    original = torch.tensor
+    wishes = Wishes(
+        Sampling(temperature=0), bias=dict.fromkeys(range(4, 40), 1.0), stop=("x" * 1000,)
+    )
+    choosers = [Chooser(wishes, choice=choice) for choice in range(16)]
 
+    def counted(*args: Any, **options: Any) -> torch.Tensor:
+        made.append(args)
+        return original(*args, **options)
 
-def begun(process: Process) -> socket.socket:
-    """A connection on which a reply has begun, and of which no more is read."""
-    connection = process.connect()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.sendall(streaming(process))
-    assert connection.recv(12) == b"HTTP/1.1 200"
-    return connection
-
-
-def idle(process: Process) -> socket.socket:
-    """A connection that is kept alive after an answer."""
-    connection = process.connect()
-    connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert connection.recv(12) == b"HTTP/1.1 200"
-    return connection
-
-
-def half_a_head(process: Process) -> socket.socket:
-    connection = process.connect()
-    connection.sendall(b"GET /health HTT")
-    return connection
-
-
-def half_a_body(process: Process) -> socket.socket:
-    connection = process.connect()
-    connection.sendall(streaming(process)[:-20])
-    return connection
-
-
-def endless_body(process: Process) -> socket.socket:
-    connection = process.connect()
-    head = b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-    connection.sendall(head + b"5\r\nhello\r\n")
-    return connection
-
-
-def much_to_read(process: Process) -> socket.socket:
-    connection = process.connect()
-    connection.sendall(reading(process))
-    return connection
-
-
-@pytest.mark.parametrize(
-    "client", [begun, idle, half_a_head, half_a_body, endless_body, much_to_read]
-)
-def test_with_a_client_there(process: Process, client: Callable[[Process], socket.socket]) -> None:
-    with closing(client(process)):
-        assert process.stop() == 0
-
-
-def test_with_many_clients_and_a_second_signal(process: Process) -> None:
-    clients = [begun(process), idle(process), half_a_head(process), much_to_read(process)]
-    assert process.stop(signal.SIGTERM, signal.SIGTERM) == 0
-    for each in clients:
-        each.close()
-
-
-def test_while_a_reply_is_explained(process: Process) -> None:
-    with httpx.Client(base_url=process.url, timeout=PROCESS_SECONDS) as http:
-        last = None
-        for _ in range(6):
-            body = {
-                "model": process.bot, "input": "tea " * 200, "previous_response_id": last,
-                "max_output_tokens": 8,
-            }  # fmt: skip
-            last = http.post("/v1/responses", json=body).json()["id"]
-    with closing(process.connect()) as connection:
-        asked = f"GET /v1/responses/{last}?why=true HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        connection.sendall(asked.encode())
-        assert process.stop() == 0
+    monkeypatch.setattr(torch, "tensor", counted)
+    for _ in range(5):
+        choose(torch.zeros(16, 50), choosers)
+    assert len(made) == 2
+    assert wishes.stop_texts is wishes.stop_texts

@@ -192,10 +192,13 @@ class MemoryStore(Database):
         ).first()
         return None if found is None else Node(*found)
 
-    def answers(self, connection: Connection, owner: str, key: bytes) -> list[Node]:
-        """What was said after a message, in all branches."""
+    def answers(self, connection: Connection, owner: str, key: bytes, limit: int) -> list[Node]:
+        """What was said after a message, in all branches; of many, the last ones."""
         found = connection.execute(
-            select(*_NODE).where(nodes.c.parent == key, nodes.c.owner == owner)
+            select(*_NODE)
+            .where(nodes.c.parent == key, nodes.c.owner == owner)
+            .order_by(nodes.c.time.desc())
+            .limit(limit)
         )
         return [Node(*row) for row in found]
 

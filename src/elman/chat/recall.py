@@ -81,6 +81,10 @@ class Memory:
     ) -> Node:
         """The node of one more message; nothing is kept yet.
 
+        Who tells the same text finds the same key, and with it the state. So where the tokens spell
+        other bytes than those of the text (half a character, or what is not told), they are a part
+        of the key.
+
         Args:
             parent: the message before it, None where it is the first.
             role: whose.
@@ -93,6 +97,8 @@ class Memory:
         own = None
         if tokens is not None and list(tokens) != self.bot.tokenizer.encode(text):
             own = np.array(tokens, "<u2").tobytes()
+            if self.bot.tokenizer.decode_bytes(tokens) != text.encode():
+                key = next_key(key, "tokens", own.hex())
         return Node(
             key=key,
             parent=before,

@@ -11,8 +11,8 @@ from elman.serve.prompts import Model, Prompt
 from elman.serve.service import Reply, Service
 from elman.serve.wire import StreamOptions, Usage
 
-CHOICES = 16
-"""Replies to one request, at most."""
+MIN_LOGPROB = -9999.0
+"""JSON has no infinity."""
 
 
 class TokenLogprob(BaseModel):
@@ -36,6 +36,8 @@ def finish_reason(event: Ended) -> Literal["stop", "length"]:
 
 
 def token_logprob(model: Model, event: Said) -> TokenLogprob:
+    """A token of a reply as chat completions and responses tell it."""
+
     def piece(token: int) -> tuple[str, list[int]]:
         tokenizer = model.bot.tokenizer
         raw = tokenizer.decode_bytes([token]) if event.first else tokenizer.spelled(token)
@@ -45,9 +47,9 @@ def token_logprob(model: Model, event: Said) -> TokenLogprob:
     tops = []
     for token, logprob in event.likeliest:
         top, top_bytes = piece(token)
-        tops.append(TokenLogprob.Top(token=top, bytes=top_bytes, logprob=max(logprob, -9999.0)))
+        tops.append(TokenLogprob.Top(token=top, bytes=top_bytes, logprob=max(logprob, MIN_LOGPROB)))
     return TokenLogprob(
-        token=text, bytes=raw, logprob=max(event.logprob or 0.0, -9999.0), top_logprobs=tops
+        token=text, bytes=raw, logprob=max(event.logprob or 0.0, MIN_LOGPROB), top_logprobs=tops
     )
 
 

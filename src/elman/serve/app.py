@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 import elman
 from elman.errors import ElmanError
-from elman.serve import chats, routes
+from elman.serve import chats, routes, tokenizing
 from elman.serve.access import Access, AccessPolicy, Owner
 from elman.serve.errors import ApiError
 from elman.serve.guard import Guard
@@ -62,6 +62,7 @@ def create_app(
     app.state.ending = asyncio.Event()
     app.include_router(routes.router)
     app.include_router(chats.router)
+    app.include_router(tokenizing.router)
     _add_own_routes(app)
     _add_errors(app)
     if policy.is_local and not policy.require_key:

@@ -7,7 +7,7 @@ starves speaking. Whoever listens is handed what was said without being waited f
 
 import logging
 import threading
-from collections import deque
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +18,13 @@ from elman.bptt import State
 from elman.chat.replies import Replier
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
-from elman.serve.jobs import Ended, Failed, Job, Lane, Read, Said
-from elman.serve.sampling import choose, likelihoods
+from elman.serve.accounts import Accounts
+from elman.serve.isolation import step_rows
+from elman.serve.jobs import Job, Lane, Read
+from elman.serve.queueing import FairQueue, FullError, has_room, has_share
+from elman.serve.speaking import Speakers
+
+__all__ = ["LANES", "WAITING", "Batcher", "FullError"]
 
 LANES = 32
 """Replies that are said at once."""
@@ -27,10 +32,8 @@ WAITING = 96
 """Replies that may wait for a lane; more are refused."""
 ROUND = 256
 """Tokens that are read in a round, while somebody speaks."""
-
-
-class FullError(Exception):
-    """So many replies wait that one more is refused."""
+MAX_RANKED_TOKENS = 200
+"""Of a reply, those that are chosen as a whole; what follows is drawn with everybody's."""
 
 
 class Batcher:
@@ -52,27 +55,35 @@ class Batcher:
     ) -> None:
         self._replier = replier
         self.bot, self.lanes_at_most, self.waiting_at_most = bot, lanes, waiting
-        self.tokens = 0
         self._chatbot = bot.chatbot
         self._wake = threading.Condition()
-        self._waiting: deque[Job] = deque()
-        self._open = 0
+        self._queue = FairQueue(lanes + waiting)
         self._closing = False
         self._reading: list[Job] = []
-        self._lanes: list[Lane] = []
-        self._state: State = bot.chatbot.initial_state(0)
-        self._logits = torch.empty(0, bot.chatbot.vocabulary_size)
+        self._accounts = Accounts(self._queue, self._wake)
+        self._speakers = Speakers(bot.chatbot, self._accounts)
         self._thread = threading.Thread(target=self._run, name="elman batcher", daemon=True)
         self._thread.start()
 
     @property
     def speaking(self) -> int:
-        return len(self._lanes)
+        return len(self._speakers.lanes)
+
+    @property
+    def tokens(self) -> int:
+        """Said so far."""
+        return self._speakers.tokens
 
     @property
     def open(self) -> int:
         """Replies that wait, are read for, or are said."""
-        return self._open
+        with self._wake:
+            return self._queue.unfinished
+
+    def has_room(self, owner: str, replies: int) -> bool:
+        """Whether an owner's replies would be admitted now."""
+        with self._wake:
+            return not self._closing and self._queue.has_room(owner, replies)
 
     def submit(self, job: Job) -> None:
         """Ask for replies.
@@ -81,13 +92,9 @@ class Batcher:
             FullError: where too many wait, or the batcher is closed.
         """
         with self._wake:
-            if (
-                self._closing
-                or self._open + job.choices > self.lanes_at_most + self.waiting_at_most
-            ):
+            if self._closing:
                 raise FullError
-            self._open += job.choices
-            self._waiting.append(job)
+            self._queue.put(job)
             self._wake.notify()
 
     def cancel(self, job: Job) -> None:
@@ -104,7 +111,7 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._waiting or self._reading or self._lanes):
+                while not (self._queue or self._reading or self._speakers.lanes):
                     if self._closing:
                         return
                     self._wake.wait()
@@ -112,26 +119,45 @@ class Batcher:
                 with torch.no_grad():
                     self._admit()
                     self._read()
-                    self._say()
+                    self._speakers.say()
             except Exception as error:
-                # One bad round must not end the server: whoever took part is told.
+                # What concerns one reply fails alone; whatever else breaks must not end the server.
                 logging.getLogger("elman").exception("a round of the batcher failed")
-                self._fail(f"{type(error).__name__} while replying")
+                for job in {*self._reading, *(lane.job for lane in self._speakers.lanes)}:
+                    self._accounts.fail(job, error)
+                self._forget_failed()
+                self._speakers.sweep()
 
     def _admit(self) -> None:
-        """Take jobs in the order in which they came, while there are lanes for their replies."""
-        taken = len(self._lanes) + sum(job.choices for job in self._reading)
+        """Take jobs in, owner by owner, while there are lanes for their replies."""
+        with self._wake:
+            left = self._queue.take_cancelled()
+        for job in left:
+            self._accounts.cancel(job)
+        taken = Counter(lane.job.owner for lane in self._speakers.lanes)
+        for job in self._reading:
+            taken[job.owner] += job.choices
+
+        def fits(job: Job, passes: bool) -> bool:
+            if not taken:
+                return True
+            # Nobody takes the lanes that one who waits longer needs, but for a share of their own.
+            room = has_share if passes else has_room
+            return room(taken, job.owner, job.choices, self.lanes_at_most)
+
         while True:
             with self._wake:
-                if not self._waiting:
-                    return
-                job = self._waiting[0]
-                if not job.cancelled and taken and taken + job.choices > self.lanes_at_most:
-                    return
-                self._waiting.popleft()
-            job.pieces.extend(p for m in job.unread for p in self._chatbot.pieces(m))
-            self._reading.append(job)
-            taken += job.choices
+                taking = self._queue.take(fits)
+            if taking is None:
+                break
+            taken[taking.owner] += taking.choices
+            self._reading.append(taking)
+            self._accounts.guarded(taking, taking.cut, self._chatbot)
+        self._forget_failed()
+
+    def _forget_failed(self) -> None:
+        """Read no further for jobs that failed."""
+        self._reading = [job for job in self._reading if not job.failed]
 
     def _read(self) -> None:
         """Read some of what waits to be read, a piece of every job at a time."""
@@ -139,23 +165,32 @@ class Batcher:
         while self._reading and budget > 0:
             for job in [job for job in self._reading if job.cancelled]:
                 self._reading.remove(job)
-                for choice in range(job.choices):
-                    self._finish(job, Ended(choice, "cancelled", "", (), job.state))
+                self._accounts.cancel(job)
             unread = [job for job in self._reading if job.pieces]
             if unread:
-                some = [self._some(job, budget // len(unread)) for job in unread]
-                state = tuple(
-                    torch.cat(rows) for rows in zip(*(j.state for j in unread), strict=True)
-                )
-                state = self._chatbot.absorb(some, state)
-                for row, job in enumerate(unread):
-                    job.state = tuple(tensor[row : row + 1].clone() for tensor in state)
-                budget -= sum(len(piece) for lane in some for piece in lane)
+                budget -= self._absorb(unread, budget // len(unread))
             self._begin([job for job in self._reading if not job.pieces])
+
+    def _absorb(self, jobs: Sequence[Job], budget: int) -> int:
+        """Read the next pieces of some jobs; how many tokens that were."""
+        some = [self._some(job, budget) for job in jobs]
+
+        def absorb(rows: Sequence[int]) -> State:
+            state = zip(*(jobs[row].state for row in rows), strict=True)
+            return self._chatbot.absorb([some[row] for row in rows], tuple(map(torch.cat, state)))
+
+        stepped = step_rows(absorb, len(jobs))
+        for number, row in enumerate(stepped.rows):
+            jobs[row].state = tuple(each[number : number + 1].clone() for each in stepped.tensors)
+        for row, error in stepped.failed.items():
+            self._accounts.fail(jobs[row], error)
+        self._forget_failed()
+        return sum(len(piece) for own in some for piece in own)
 
     @staticmethod
     def _some(job: Job, budget: int) -> list[np.ndarray]:
         """The next pieces of a job: at least one, then as many as the budget allows."""
+        assert job.pieces
         some = [job.pieces.popleft()]
         size = len(some[0])
         while job.pieces and size + len(job.pieces[0]) <= budget:
@@ -167,22 +202,37 @@ class Batcher:
         """Let jobs that were read begin to speak."""
         if not jobs:
             return
-        rows = [torch.cat(tensors) for tensors in zip(*(job.state for job in jobs), strict=True)]
-        logits, state = self._chatbot.begin_reply(tuple(rows))
-        copies = [row for row, job in enumerate(jobs) for _ in range(job.choices)]
-        self._logits = torch.cat([self._logits, logits[copies]])
-        self._state = tuple(
-            torch.cat([mine, new[copies]]) for mine, new in zip(self._state, state, strict=True)
-        )
-        alone = not self._lanes and len(self._reading) == 1
-        for job in jobs:
-            script = self._chosen(job, alone)
-            self._reading.remove(job)
-            self._lanes += [Lane(job, choice, self.bot, script) for choice in range(job.choices)]
-            job.deliver(Read(job.state))
+
+        def begin(rows: Sequence[int]) -> tuple[Tensor, ...]:
+            state = zip(*(jobs[row].state for row in rows), strict=True)
+            logits, after = self._chatbot.begin_reply(tuple(map(torch.cat, state)))
+            return logits, *after
+
+        alone = not self._speakers.lanes and len(self._reading) == 1
+        stepped = step_rows(begin, len(jobs))
+        for row, error in stepped.failed.items():
+            self._accounts.fail(jobs[row], error)
+        copies: list[int] = []
+        begun: list[Lane] = []
+        for number, row in enumerate(stepped.rows):
+            lanes = self._accounts.guarded(jobs[row], self._lanes_of, jobs[row], alone) or []
+            begun += lanes
+            copies += [number] * len(lanes)
+        if copies:
+            logits, *state = (tensor[copies] for tensor in stepped.tensors)
+            self._speakers.add(begun, logits, tuple(state))
+        self._forget_failed()
+
+    def _lanes_of(self, job: Job, alone: bool) -> list[Lane]:
+        """The replies to a job that was read; whoever listens is told so."""
+        script = self._chosen(job, alone)
+        lanes = [Lane(job, choice, self.bot, script) for choice in range(job.choices)]
+        job.deliver(Read(job.state))
+        self._reading.remove(job)
+        return lanes
 
     def _chosen(self, job: Job, alone: bool) -> Sequence[int] | None:
-        """The reply, where it is chosen as a whole; None: it is drawn.
+        """The reply, where it is chosen as a whole, or how it begins; None: it is drawn.
 
         Replies of people are chosen for everybody; the best of several drawn ones for whoever is
         alone with the bot, so that nobody waits for the drawing, and leaves open how it is done.
@@ -195,75 +245,9 @@ class Batcher:
             if not (alone and several and wishes.open):
                 return None
         sampling = wishes.sampling
-        shorter = min(sampling.longest, wishes.longest)
-        replier = self._replier.like(sampling.model_copy(update={"longest": shorter}))
+        longest = min(sampling.longest, wishes.longest, MAX_RANKED_TOKENS)
+        replier = self._replier.like(sampling.model_copy(update={"longest": longest}))
         generator = sampling.generator()
-        return replier.choose(job.state, generator, job.recent, job.avoid)[0].tokens
-
-    def _say(self) -> None:
-        """One token of every lane."""
-        if not self._lanes:
-            return
-        forced = [lane.next() for lane in self._lanes]
-        tokens = [END if token is None else token for token in forced]
-        free = [row for row, token in enumerate(forced) if token is None]
-        if free:
-            rows = self._logits if len(free) == len(tokens) else self._logits[free]
-            chosen = choose(rows, [self._lanes[row].chooser for row in free])
-            for row, token in zip(free, chosen, strict=True):
-                tokens[row] = token
-        for row, token in enumerate(tokens):
-            if token != END:
-                self._tell(self._lanes[row], token, self._logits[row])
-        going = [row for row, token in enumerate(tokens) if token != END]
-        ended = [row for row, token in enumerate(tokens) if token == END]
-        self.tokens += len(going)
-        if not ended:
-            self._logits, self._state = self._chatbot.step(torch.tensor(tokens), self._state)
-            return
-        if self._chatbot.ends_by_step:
-            logits, state = self._chatbot.step(torch.tensor(tokens), self._state)
-            after = _rows(state, ended)
-            self._logits, self._state = logits[going], _rows(state, going)
-        else:
-            after = self._chatbot.end_message(_rows(self._state, ended))
-            self._state = _rows(self._state, going)
-            if going:
-                said = torch.tensor([tokens[row] for row in going])
-                self._logits, self._state = self._chatbot.step(said, self._state)
-            else:
-                self._logits = self._logits[:0]
-        lanes, self._lanes = self._lanes, [self._lanes[row] for row in going]
-        for number, row in enumerate(ended):
-            lane, own = lanes[row], _rows(after, [number])
-            text = lane.rest()
-            end = Ended(lane.choice, lane.ended_by, text, tuple(lane.chooser.said), own)
-            self._finish(lane.job, end)
-
-    def _tell(self, lane: Lane, token: int, logits: Tensor) -> None:
-        text = lane.say(token)
-        count = lane.job.wishes.logprobs
-        likely = () if count is None else likelihoods(logits, token, count)
-        first = len(lane.chooser.said) == 1
-        lane.job.deliver(Said(lane.choice, token, text, first, *likely))
-
-    def _finish(self, job: Job, event: Ended) -> None:
-        with self._wake:
-            self._open -= 1
-        job.deliver(event)
-
-    def _fail(self, error: str) -> None:
-        jobs = {lane.job: 0 for lane in self._lanes} | {job: job.choices for job in self._reading}
-        for lane in self._lanes:
-            jobs[lane.job] += 1
-        self._lanes, self._reading = [], []
-        self._state = self._chatbot.initial_state(0)
-        self._logits = self._logits[:0]
-        for job, replies in jobs.items():
-            with self._wake:
-                self._open -= replies
-            job.deliver(Failed(error))
-
-
-def _rows(state: State, rows: Sequence[int]) -> State:
-    return tuple(tensor[list(rows)] for tensor in state)
+        chosen = replier.choose(job.state, generator, job.recent, job.avoid)[0]
+        is_cut = chosen.origin == "generate" and longest == len(chosen.tokens) < wishes.longest
+        return chosen.tokens if is_cut else (*chosen.tokens, END)

@@ -6,13 +6,12 @@ what is new is read.
 
 import secrets
 import time
-from collections.abc import AsyncIterator
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from elman.serve.answering import (
-    CHOICES,
     TokenLogprob,
     fingerprint,
     finish_reason,
@@ -24,6 +23,7 @@ from elman.serve.answering import (
 )
 from elman.serve.errors import ApiError
 from elman.serve.jobs import Ended, Said
+from elman.serve.limits import MAX_CHOICES, MAX_MESSAGES, MAX_TOP_LOGPROBS
 from elman.serve.prompts import Turn
 from elman.serve.service import Service
 from elman.serve.wire import (
@@ -55,13 +55,15 @@ class ChatMessage(BaseModel):
 
 
 class ChatRequest(Request):
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Annotated[list[ChatMessage], Field(fail_fast=True)] = Field(
+        min_length=1, max_length=MAX_MESSAGES
+    )
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     stop: Stop | None = None
-    n: int | None = Field(None, ge=1, le=CHOICES)
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     logit_bias: Bias | None = None
     stream_options: StreamOptions | None = None
     metadata: Metadata | None = None
@@ -70,6 +72,21 @@ class ChatRequest(Request):
     audio: Any = None
     response_format: Any = None
     modalities: Any = None
+
+
+def turns_of(messages: Sequence[ChatMessage]) -> list[Turn]:
+    """The messages of a conversation as the bot reads them.
+
+    Raises:
+        ApiError: where there is anything but text.
+    """
+    turns = []
+    for number, message in enumerate(messages):
+        param = f"messages[{number}]"
+        if message.role not in ROLES or message.tool_calls or message.function_call:
+            raise ApiError(400, "this bot has no tools: leave them out", param, "unsupported")
+        turns.append(Turn(ROLES[message.role], text_of(message.content, f"{param}.content")))
+    return joined(turns)
 
 
 class ChatLogprobs(BaseModel):
@@ -102,7 +119,7 @@ class ChatCompletion(BaseModel):
 
 
 class Chat:
-    """One request to /v1/chat/completions."""
+    """One request to /v1/chat/completions; made beside the event loop, started in it."""
 
     def __init__(self, service: Service, owner: str, body: ChatRequest) -> None:
         refuse(
@@ -122,7 +139,8 @@ class Chat:
             raise ApiError(400, "top_logprobs only goes with logprobs", "top_logprobs")
         self._service, self._body = service, body
         self.model = service.model(body.model)
-        prompt = service.prompts.from_history(self.model, owner, self._turns())
+        service.check_room(self.model, owner, body.n or 1)
+        prompt = service.prompts.from_history(self.model, owner, turns_of(body.messages))
         self.id, self.created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
         wishes = body.wishes(
             body.max_completion_tokens or body.max_tokens,
@@ -132,14 +150,13 @@ class Chat:
         )
         self.reply = service.reply(prompt, wishes, body.n or 1)
 
-    def _turns(self) -> list[Turn]:
-        turns = []
-        for number, message in enumerate(self._body.messages):
-            param = f"messages[{number}]"
-            if message.role not in ROLES or message.tool_calls or message.function_call:
-                raise ApiError(400, "this bot has no tools: leave them out", param, "unsupported")
-            turns.append(Turn(ROLES[message.role], text_of(message.content, f"{param}.content")))
-        return joined(turns)
+    def start(self) -> None:
+        """Ask for the replies.
+
+        Raises:
+            ApiError: where too many wait.
+        """
+        self._service.submit(self.reply)
 
     async def whole(self) -> dict[str, Any]:
         count = self._body.n or 1

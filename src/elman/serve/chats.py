@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from elman.serve.access import Owner
 from elman.serve.errors import ApiError, no_such
+from elman.serve.records import Record
 from elman.serve.response_bodies import Deleted, State
 from elman.serve.routes import ERRORS, Id, service_of
 from elman.serve.wire import whole_text
@@ -78,7 +79,7 @@ class Feedback(BaseModel):
 
 
 @router.get("/chats")
-def chats(
+async def chats(
     request: Request,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -86,19 +87,27 @@ def chats(
 ) -> ChatList:
     """The conversations, the latest first."""
     service = service_of(request)
-    with service.store.reading() as connection:
-        if after is not None and not service.records.chat(connection, owner, after):
-            raise no_such("chat", after)
-        found, more = service.records.chats(connection, owner, limit, after)
+
+    def look_up() -> tuple[list[dict[str, Any]], bool]:
+        with service.store.reading() as connection:
+            if after is not None and not service.records.chat(connection, owner, after):
+                raise no_such("chat", after)
+            return service.records.chats(connection, owner, limit, after)
+
+    found, more = await service.workers.do(owner, look_up)
     return ChatList(data=[ChatSummary.model_validate(each) for each in found], has_more=more)
 
 
 @router.get("/chats/{chat_id}")
-def chat(request: Request, owner: Owner, chat_id: Id) -> ChatTree:
+async def chat(request: Request, owner: Owner, chat_id: Id) -> ChatTree:
     """One conversation with all its branches."""
     service = service_of(request)
-    with service.store.reading() as connection:
-        records = service.records.chat(connection, owner, chat_id)
+
+    def look_up() -> list[Record]:
+        with service.store.reading() as connection:
+            return service.records.chat(connection, owner, chat_id)
+
+    records = await service.workers.do(owner, look_up)
     if not records:
         raise no_such("chat", chat_id)
     there = {record.id for record in records}
@@ -121,7 +130,7 @@ def chat(request: Request, owner: Owner, chat_id: Id) -> ChatTree:
 
 
 @router.delete("/chats/{chat_id}")
-def delete_chat(request: Request, owner: Owner, chat_id: Id) -> Deleted:
+async def delete_chat(request: Request, owner: Owner, chat_id: Id) -> Deleted:
     """Forget a conversation with all its branches, and what was thought of them."""
     service = service_of(request)
 
@@ -131,31 +140,28 @@ def delete_chat(request: Request, owner: Owner, chat_id: Id) -> Deleted:
             raise no_such("chat", chat_id)
         service.records.delete(connection, owner, [record.id for record in records])
 
-    service.store.freeing(forget)
+    await service.workers.do(owner, lambda: service.store.freeing(forget))
     return Deleted(id=chat_id, object="chat")
 
 
 @router.post("/feedback", status_code=201)
-def give_feedback(request: Request, owner: Owner, body: FeedbackRequest) -> Feedback:
+async def give_feedback(request: Request, owner: Owner, body: FeedbackRequest) -> Feedback:
     """Keep what somebody thought of a reply, in the place of what they thought before."""
     if not body.consent:
         raise ApiError(
             400, 'without consent nothing is kept: send "consent": true', "consent", "no_consent"
         )
     service, now = service_of(request), time.time()
+    response_id, rating, instead = body.response_id, body.rating, body.instead
 
     def rate(connection: Connection) -> None:
-        if service.records.get(connection, owner, body.response_id) is None:
-            raise no_such("response", body.response_id)
-        service.records.rate(connection, owner, body.response_id, body.rating, body.instead, now)
+        if service.records.get(connection, owner, response_id) is None:
+            raise no_such("response", response_id)
+        service.records.rate(connection, owner, response_id, rating, instead, now)
 
-    service.store.freeing(rate)  # it may take back what was given
-    return Feedback(
-        response_id=body.response_id,
-        rating=body.rating,
-        instead=body.instead,
-        created_at=int(now),
-    )
+    # It may take back what was given.
+    await service.workers.do(owner, lambda: service.store.freeing(rate))
+    return Feedback(response_id=response_id, rating=rating, instead=instead, created_at=int(now))
 
 
 @router.get(
@@ -163,12 +169,14 @@ def give_feedback(request: Request, owner: Owner, body: FeedbackRequest) -> Feed
     response_class=Response,
     responses={200: {"content": {"application/jsonl": {"schema": {"type": "string"}}}}},
 )
-def all_feedback(request: Request, owner: Owner) -> Response:
+async def all_feedback(request: Request, owner: Owner) -> Response:
     """All of it, as JSON Lines: each with the conversation that led to the reply."""
     service = service_of(request)
-    with service.store.reading() as connection:
-        lines = [
-            json.dumps(each, ensure_ascii=False) + "\n"
-            for each in service.records.feedback(connection, owner)
-        ]
-    return Response("".join(lines), media_type="application/jsonl")
+
+    def look_up() -> str:
+        with service.store.reading() as connection:
+            found = service.records.feedback(connection, owner)
+            return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in found)
+
+    text = await service.workers.do(owner, look_up)
+    return Response(text, media_type="application/jsonl")

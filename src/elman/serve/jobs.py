@@ -9,8 +9,10 @@ import numpy as np
 
 from elman.bptt import State
 from elman.data.tokenizer import END
+from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import Bot
 from elman.serve.sampling import Chooser, Wishes
+from elman.serve.stopping import StopMatcher
 
 Reason = Literal["stop", "length", "cancelled"]
 
@@ -45,13 +47,25 @@ class Said:
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a reply: why, its last text, all of its tokens, and the state after it."""
+    """The end of a reply.
+
+    Args:
+        choice: of which of the request's replies.
+        reason: why.
+        text: its last.
+        said: all of its tokens.
+        state: after it, and END.
+        logprob: of END, where the bot chose it and it was asked for.
+        likeliest: the likeliest tokens there and theirs.
+    """
 
     choice: int
     reason: Reason
     text: str
     said: tuple[int, ...]
     state: State
+    logprob: float | None = None
+    likeliest: Sequence[tuple[int, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,8 @@ class Job:
         choices: how many replies.
         begins: tokens with which each reply begins, and which are told like its own.
         avoid: replies that are chosen only where no other is about as good.
+        owner: who asks.
+        is_continuation: whether it goes on with a request that was admitted already.
     """
 
     state: State
@@ -87,8 +103,19 @@ class Job:
     choices: int = 1
     begins: Sequence[int] = ()
     avoid: Sequence[tuple[int, ...]] = ()
+    owner: str = ""
+    is_continuation: bool = False
     cancelled: bool = field(default=False, init=False)
-    pieces: deque[np.ndarray] = field(default_factory=deque, init=False)
+    failed: bool = field(default=False, init=False)
+    ended: int = field(default=0, init=False)
+    """Replies that have ended."""
+    pieces: deque[np.ndarray] | None = field(default=None, init=False)
+    """What is left to read, in parts; None until it was cut."""
+
+    def cut(self, chatbot: Chatbot) -> None:
+        """Cut what is unread into parts that may be read at different times."""
+        if self.pieces is None:
+            self.pieces = deque(p for message in self.unread for p in chatbot.pieces(message))
 
 
 class Lane:
@@ -98,7 +125,8 @@ class Lane:
         job: what asked for it.
         choice: which of the job's replies it is.
         bot: who says it.
-        script: all of its tokens, where it was chosen as a whole; None: they are drawn.
+        script: its tokens, where they were chosen as a whole, with END where it ends with them;
+            None: they are drawn.
     """
 
     def __init__(
@@ -108,15 +136,18 @@ class Lane:
         characters = bot.tokenizer.characters
         self.chooser = Chooser(job.wishes, job.recent, choice, characters)
         self.chooser.left += len(job.begins)
-        self._begins = deque(job.begins)
-        if script is not None:
-            told = characters.beginning(script, self.chooser.left)
+        self.token: int | None = None
+        """What is said in this round; None: it is drawn."""
+        self.end_likelihood: tuple[float, Sequence[tuple[int, float]]] | None = None
+        self._begins = deque(job.begins if script is None else script)
+        if script is not None and script[-1] == END:
+            told = characters.beginning(script[:-1], self.chooser.left)
             self._begins = deque((*told, END))
-            if len(told) < len(script):
+            if len(told) < len(script) - 1:
                 self.chooser.left = len(told)
         self.reason: Reason | None = None if self.chooser.left else "length"
         self._telling = bot.tokenizer.telling()
-        self._held = ""
+        self._stop = StopMatcher(job.wishes.stop_texts) if job.wishes.stop else None
 
     def next(self) -> int | None:
         """The token that must be said, if any."""
@@ -134,7 +165,9 @@ class Lane:
         self.chooser.say(token)
         if self.chooser.left <= 0 and self.reason is None:
             self.reason = "length"
-        return self._told(self._telling.say(token))
+        text = self._telling.say(token)
+        # What a reply was told to begin with does not end it.
+        return text if len(self.chooser.said) <= len(self.job.begins) else self._told(text)
 
     @property
     def ended_by(self) -> Reason:
@@ -143,22 +176,14 @@ class Lane:
 
     def rest(self) -> str:
         """The text that was held back, at the end; of a character that is not whole, nothing."""
-        held, self._held = self._held, ""
-        return held
+        return "" if self._stop is None else self._stop.rest()
 
     def _told(self, text: str) -> str:
-        stop = self.job.wishes.stop
-        if self.reason == "stop":
-            return ""
-        if not stop:
+        if self._stop is None:
             return text
-        text = self._held + text
-        found = [at for each in stop if (at := text.find(each)) >= 0]
-        if found:
-            self.reason, self._held = "stop", ""
-            return text[: min(found)]
-        begun = max(
-            (n for each in stop for n in range(1, len(each)) if text.endswith(each[:n])), default=0
-        )
-        self._held = text[len(text) - begun :]
-        return text[: len(text) - begun]
+        if self._stop.found:
+            return ""
+        told = self._stop.feed(text)
+        if self._stop.found:
+            self.reason = "stop"
+        return told

@@ -44,7 +44,7 @@ class Prompt:
     Args:
         model: who replies.
         memory: of its owner.
-        asked: the last message.
+        asked: the last message; None: nothing was said.
         new: the messages that the store may not have, the last of them `asked`.
         state: the nearest that is known.
         unread: the messages after it, as tokens.
@@ -55,7 +55,7 @@ class Prompt:
 
     model: Model
     memory: Memory
-    asked: Node
+    asked: Node | None
     new: list[Node]
     state: State
     unread: list[np.ndarray]

@@ -1,6 +1,7 @@
 """The states that were used last, at hand in memory."""
 
 from collections import OrderedDict
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -35,26 +36,29 @@ class Recent:
         self._rows: State = chatbot.initial_state(max(1, most // size))
         self._kept: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self._free = list(range(len(self._rows[0])))
+        self._lock = Lock()
 
     def get(self, key: bytes) -> Remembered | None:
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        self._kept.move_to_end(key)
-        row, tokens = found
-        return Remembered(tuple(tensor[row : row + 1].clone() for tensor in self._rows), tokens)
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            row, tokens = found
+            return Remembered(tuple(tensor[row : row + 1].clone() for tensor in self._rows), tokens)
 
     def put(self, key: bytes, state: State, tokens: int) -> None:
         """Keep a state in the place of the one that was not used for longest."""
-        if key in self._kept:
-            row, _ = self._kept.pop(key)
-        else:
-            row = self._free.pop() if self._free else self._kept.popitem(last=False)[1][0]
-        with torch.no_grad():
+        with self._lock, torch.no_grad():
+            if key in self._kept:
+                row, _ = self._kept.pop(key)
+            else:
+                row = self._free.pop() if self._free else self._kept.popitem(last=False)[1][0]
             for kept, tensor in zip(self._rows, state, strict=True):
                 kept[row] = tensor[0]
-        self._kept[key] = (row, tokens)
+            self._kept[key] = (row, tokens)
 
     def clear(self) -> None:
-        self._free += [row for row, _ in self._kept.values()]
-        self._kept.clear()
+        with self._lock:
+            self._free += [row for row, _ in self._kept.values()]
+            self._kept.clear()

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from elman.serve.answering import TokenLogprob
-from elman.serve.wire import Content, Metadata, Request
+from elman.serve.limits import MAX_MESSAGES, MAX_TOP_LOGPROBS
+from elman.serve.wire import Content, Metadata, Request, expected
 
 
 class InputItem(BaseModel):
@@ -30,11 +31,15 @@ class ElmanWishes(BaseModel):
 
 
 class ResponsesRequest(Request):
-    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    input: Annotated[
+        str
+        | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)],
+        expected(f"text, or a list of 1 to {MAX_MESSAGES:,} messages"),
+    ]
     instructions: str | None = None
     previous_response_id: str | None = Field(None, max_length=200)
     max_output_tokens: int | None = Field(None, ge=1)
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     include: list[str] | None = None
     store: bool | None = None
     metadata: Metadata | None = None

@@ -47,7 +47,7 @@ def turns_of(body: ResponsesRequest) -> list[Turn]:
 
 
 class Responding:
-    """One request to /v1/responses."""
+    """One request to /v1/responses; made beside the event loop, started in it."""
 
     def __init__(self, service: Service, owner: str, body: ResponsesRequest) -> None:
         given = body.model_dump(include={"tools", "background", "conversation", "prompt"})
@@ -55,6 +55,7 @@ class Responding:
         self._check_text(body.text)
         self._service, self._owner, self._body = service, owner, body
         self.model = service.model(body.model)
+        service.check_room(self.model, owner, 1)
         turns = turns_of(body)
         self.input = "\n".join(turn.text for turn in turns if turn.role == "user")
         self.prompt = service.prompts.from_response(
@@ -85,6 +86,14 @@ class Responding:
         self._asked: Any = None
         self._text = ""
         self._logprobs: list[TokenLogprob] = []
+
+    def start(self) -> None:
+        """Ask for the reply.
+
+        Raises:
+            ApiError: where too many wait.
+        """
+        self._service.submit(self.reply)
 
     def _chat_of(self, body: ResponsesRequest) -> str:
         """The conversation that the response belongs to.
@@ -163,6 +172,7 @@ class Responding:
     async def _end(self, event: Ended) -> ResponseObject:
         """Keep the response, and tell it."""
         node = self._service.remember(self.prompt, event, self._text)
+        assert node is not None
         status = {"stop": "completed", "length": "incomplete", "cancelled": "cancelled"}
         record = Record(
             id=self.id,
@@ -194,7 +204,7 @@ class Responding:
             model=self.model.name,
             made_by=b"",
             key=b"",
-            messages=self.prompt.asked.depth,
+            messages=self.prompt.new[-1].depth,
             bytes=sum(tensor.nbytes for tensor in self.prompt.state),
             input=self.input,
             output="",

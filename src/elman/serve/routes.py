@@ -13,6 +13,7 @@ from elman.serve.access import Owner
 from elman.serve.chat_completions import Chat, ChatCompletion, ChatRequest
 from elman.serve.completions import Completing, Completion, CompletionRequest
 from elman.serve.errors import ApiError, ErrorResponse, no_such
+from elman.serve.limits import RequestLimits
 from elman.serve.prompts import Model
 from elman.serve.records import Record
 from elman.serve.response_bodies import Deleted, Influence, ResponseObject, ResponsesRequest
@@ -41,6 +42,7 @@ class ModelFacts(BaseModel):
     """What only this server tells of a model."""
 
     state_bytes: int = Field(description="Size of its whole memory of a conversation.")
+    limits: RequestLimits = RequestLimits()
 
 
 class ModelObject(BaseModel):
@@ -89,7 +91,9 @@ async def one_model(request: Request, owner: Owner, model: Id) -> ModelObject:
 @router.post("/chat/completions", response_model=ChatCompletion, responses=STREAM)
 async def chat_completions(request: Request, owner: Owner, body: ChatRequest) -> Response:
     """A reply to a conversation that is told from its beginning."""
-    chat = Chat(service_of(request), owner, body)
+    service = service_of(request)
+    chat = await service.workers.do(owner, lambda: Chat(service, owner, body))
+    chat.start()
     if body.stream:
         return EventStream(chat.pieces(), _late, chat.reply.cancel)
     found = await _answer(request, chat.whole(), chat.reply.cancel)
@@ -99,7 +103,9 @@ async def chat_completions(request: Request, owner: Owner, body: ChatRequest) ->
 @router.post("/completions", response_model=Completion, responses=STREAM)
 async def completions(request: Request, owner: Owner, body: CompletionRequest) -> Response:
     """A message of the bot's that begins with the prompt."""
-    completion = Completing(service_of(request), owner, body)
+    service = service_of(request)
+    completion = await service.workers.do(owner, lambda: Completing(service, owner, body))
+    completion.start()
     if body.stream:
         return EventStream(completion.pieces(), _late, completion.cancel)
     found = await _answer(request, completion.whole(), completion.cancel)
@@ -109,7 +115,9 @@ async def completions(request: Request, owner: Owner, body: CompletionRequest) -
 @router.post("/responses", response_model=ResponseObject, responses=STREAM)
 async def create_response(request: Request, owner: Owner, body: ResponsesRequest) -> Response:
     """A reply to something new in a conversation that the server remembers."""
-    responding = Responding(service_of(request), owner, body)
+    service = service_of(request)
+    responding = await service.workers.do(owner, lambda: Responding(service, owner, body))
+    responding.start()
     if body.stream:
         return EventStream(responding.pieces(), responding.failed, responding.reply.cancel)
     found = await _answer(request, responding.whole(), responding.reply.cancel)
@@ -166,7 +174,7 @@ async def get_response(
 
 
 @router.delete("/responses/{response_id}")
-def delete_response(request: Request, owner: Owner, response_id: Id) -> Deleted:
+async def delete_response(request: Request, owner: Owner, response_id: Id) -> Deleted:
     """Forget a response. Those that go on from it keep what was said before them."""
     service = service_of(request)
 
@@ -175,5 +183,5 @@ def delete_response(request: Request, owner: Owner, response_id: Id) -> Deleted:
             raise no_such("response", response_id)
         service.records.delete(connection, owner, [response_id])
 
-    service.store.freeing(forget)
+    await service.workers.do(owner, lambda: service.store.freeing(forget))
     return Deleted(id=response_id, object="response")

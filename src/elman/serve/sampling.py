@@ -2,9 +2,9 @@
 
 import random
 from array import array
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +12,12 @@ from torch import Tensor
 
 from elman.data.characters import Characters
 from elman.data.tokenizer import END, SPECIALS
-from elman.model.decoding import Sampling, drawn, forbid, looping
+from elman.model.decoding import Sampling, drawn, forbid
+from elman.serve.loop_detector import LoopDetector
+from elman.serve.stopping import StopTexts
+
+MAX_RECENT_TOKENS = 4096
+"""Of the bot's last reply, those that fall under the repetition penalty: its last ones."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,17 @@ class Wishes:
         ruled = self.presence or self.frequency or self.bias or self.logprobs is not None
         return self.sampling.seed is None and self.sampling.temperature > 0 and not ruled
 
+    @cached_property
+    def stop_texts(self) -> StopTexts:
+        """What ends the reply, prepared for all replies to the request."""
+        return StopTexts(self.stop)
+
+    @cached_property
+    def bias_arrays(self) -> tuple[Tensor, Tensor]:
+        """The tokens with a bias, int64, and what is added to their logits, float32."""
+        tokens = torch.tensor(list(self.bias), dtype=torch.int64)
+        return tokens, torch.tensor(list(self.bias.values()), dtype=torch.float32)
+
     def randomness(self, choice: int) -> random.Random:
         """Of one of the replies to the request."""
         seed = self.sampling.seed
@@ -77,8 +93,11 @@ class Chooser:
         """Tokens that may still be said."""
         self.cut = False
         """Whether the reply ended because a character could not be finished in these."""
-        self._counts: Counter[int] = Counter()
-        self._seen = {token for token in recent if token >= SPECIALS}
+        self._loops = LoopDetector()
+        # Each token of the reply once, and how often it was said.
+        self._places: dict[int, int] = {}
+        self._tokens, self._counts = array("q"), array("f")
+        self._seen = {token for token in recent[-MAX_RECENT_TOKENS:] if token >= SPECIALS}
         # The same as an array: those of all lanes become one by joining bytes.
         self._repeated = array("q", sorted(self._seen))
         self._random = wishes.randomness(choice)
@@ -86,7 +105,12 @@ class Chooser:
     def say(self, token: int) -> None:
         self.said.append(token)
         self.left -= 1
-        self._counts[token] += 1
+        self._loops.say(token)
+        place = self._places.setdefault(token, len(self._tokens))
+        if place == len(self._tokens):
+            self._tokens.append(token)
+            self._counts.append(0)
+        self._counts[place] += 1
         if token not in self._seen:
             self._seen.add(token)
             self._repeated.append(token)
@@ -103,44 +127,61 @@ class Chooser:
         self.cut = True
         return END
 
+    @property
+    def loops(self) -> list[int]:
+        """What would go on with a loop, but for what is asked for."""
+        return [t for t in self._loops.next_copies() if self.wishes.bias.get(t, 0.0) <= 0]
 
-def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
+    def point(self) -> float:
+        """Draw what decides the next token, evenly from 0 to 1; of the likeliest one, nothing."""
+        return self._random.random() if self.wishes.sampling.temperature > 0 else 0.0
+
+    def change(self, logits: Tensor) -> None:
+        """Apply the request's penalties and biases in place, (vocabulary_size,)."""
+        wishes = self.wishes
+        if self.said and (wishes.presence or wishes.frequency):
+            tokens = torch.from_numpy(np.array(self._tokens))
+            counts = torch.from_numpy(np.array(self._counts))
+            logits[tokens] -= wishes.presence + wishes.frequency * counts
+        if wishes.bias:
+            tokens, added = wishes.bias_arrays
+            logits[tokens] += added
+
+
+def choose(
+    logits: Tensor, choosers: Sequence[Chooser], points: Sequence[float] | None = None
+) -> list[int]:
     """One token for each lane, as `elman.model.decoding.choose_each` would.
 
     Args:
         logits: (lanes, vocabulary_size).
         choosers: one for each lane.
+        points: what decides each, as `Chooser.point` drew it; None: it is drawn here.
     """
+    if points is None:
+        points = [each.point() for each in choosers]
     logits = _changed(logits, choosers)
     rows = [row for row, each in enumerate(choosers) if each.wishes.sampling.temperature > 0]
     if len(rows) == len(choosers):
-        tokens = _drawn(logits, choosers)
+        tokens = _drawn(logits, choosers, points)
     else:
         tokens = logits.argmax(dim=1)
         if rows:
-            tokens[rows] = _drawn(logits[rows], [choosers[row] for row in rows])
+            own = [points[row] for row in rows]
+            tokens[rows] = _drawn(logits[rows], [choosers[row] for row in rows], own)
     return [each.fitting(token) for each, token in zip(choosers, tokens.tolist(), strict=True)]
 
 
 def _changed(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
     """The logits with every lane's penalties and biases."""
     logits = logits.clone()
-    # What is asked for may go on with a loop.
-    loops = [
-        [token for token in looping(each.said) if each.wishes.bias.get(token, 0.0) <= 0]
-        for each in choosers
-    ]
+    loops = [each.loops for each in choosers]
     said, left = [each.said for each in choosers], [each.left for each in choosers]
     # The lanes are of one bot.
     forbid(logits.numpy(), said, left, loops, choosers[0].characters)
     _penalize(logits, choosers)
     for row, each in enumerate(choosers):
-        wishes = each.wishes
-        if wishes.presence or wishes.frequency:
-            for token, count in each._counts.items():
-                logits[row, token] -= wishes.presence + wishes.frequency * count
-        for token, bias in wishes.bias.items():
-            logits[row, token] += bias
+        each.change(logits[row])
     return logits
 
 
@@ -156,7 +197,7 @@ def _penalize(logits: Tensor, choosers: Sequence[Chooser]) -> None:
     flat[places] = torch.where(values > 0, values / penalty, values * penalty)
 
 
-def _drawn(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
+def _drawn(logits: Tensor, choosers: Sequence[Chooser], points: Sequence[float]) -> Tensor:
     """A token drawn for each lane, (lanes,)."""
     sampling = [each.wishes.sampling for each in choosers]
     found = drawn(
@@ -164,7 +205,7 @@ def _drawn(logits: Tensor, choosers: Sequence[Chooser]) -> Tensor:
         [each.temperature for each in sampling],
         [each.top_p for each in sampling],
         [each.min_p for each in sampling],
-        np.array([each._random.random() for each in choosers]),
+        np.array(points),
     )
     return torch.from_numpy(found)
 

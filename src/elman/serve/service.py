@@ -20,21 +20,26 @@ from elman.serve.batching import LANES, WAITING, Batcher, FullError
 from elman.serve.errors import ApiError, cannot_be_kept, full, no_such_model
 from elman.serve.jobs import Ended, Event, Failed, Job, Read
 from elman.serve.keys import Keys
+from elman.serve.limits import MAX_WHOLE_TOKENS
 from elman.serve.metrics import Metrics
 from elman.serve.prompts import Model, Prompt, Prompts
 from elman.serve.recent import Recent
 from elman.serve.records import Keeper, Record, Records
 from elman.serve.sampling import Wishes
 from elman.serve.why import Explainer
+from elman.serve.workers import Workers
+
+MAX_AVOIDED = 64
+"""Earlier replies to a message that are given again only where no other is about as good."""
 
 
 @dataclass(eq=False)
 class Reply:
-    """Replies that are being made: their events, as they come."""
+    """Replies that are asked for: their events, as they come."""
 
     prompt: Prompt
     job: Job
-    started: float
+    started: float = 0.0
     queue: "asyncio.Queue[Event]" = field(default_factory=asyncio.Queue)
 
     def cancel(self) -> None:
@@ -98,6 +103,7 @@ class Service:
     ) -> None:
         self.store, self.records, self.keys = store, Records(store), Keys(store)
         self.prompts, self.keeper = Prompts(store, self.records), Keeper(store)
+        self.workers = Workers()
         self._posts: Post | None = None
         self.models = {
             name: Model(
@@ -119,6 +125,7 @@ class Service:
         for model in self.models.values():
             model.batcher.close()
         self.keeper.close()
+        self.workers.close()
 
     def _post(self) -> "Post":
         if self._posts is None:
@@ -131,18 +138,38 @@ class Service:
             raise no_such_model(name)
         return self.models[name]
 
-    def reply(
-        self, prompt: Prompt, wishes: Wishes, choices: int = 1, begins: Sequence[int] = ()
-    ) -> Reply:
-        """Ask for replies.
+    def check_room(self, model: Model, owner: str, replies: int) -> None:
+        """Refuse a request before it is looked at, where it would be refused after.
 
         Raises:
-            ApiError: where too many wait.
+            ApiError: where too many of its owner's wait.
         """
-        post = self._post()
+        if not model.batcher.has_room(owner, replies):
+            raise full()
+
+    def reply(
+        self,
+        prompt: Prompt,
+        wishes: Wishes,
+        choices: int = 1,
+        begins: Sequence[int] = (),
+        is_continuation: bool = False,
+    ) -> Reply:
+        """Prepare replies; nothing is asked for yet.
+
+        Args:
+            prompt: what they answer.
+            wishes: how.
+            choices: how many.
+            begins: tokens with which each begins.
+            is_continuation: whether this goes on with a request that was admitted.
+
+        Raises:
+            ApiError: where a message is too long for a bot that reads each in one piece.
+        """
 
         def deliver(event: Event) -> None:
-            post.put(reply.queue, event)
+            self._post().put(reply.queue, event)
 
         job = Job(
             prompt.state,
@@ -153,25 +180,52 @@ class Service:
             choices,
             begins,
             self._answered(prompt),
+            prompt.memory.owner,
+            is_continuation,
         )
-        reply = Reply(prompt, job, time.monotonic())
+        job.cut(prompt.model.bot.chatbot)
+        longest = max(map(len, job.pieces or ()), default=0)
+        if longest > MAX_WHOLE_TOKENS:
+            raise ApiError(
+                400, f"a message has {longest:,} tokens, and this bot reads at most "
+                f"{MAX_WHOLE_TOKENS:,} at once: say it in parts",
+            )  # fmt: skip
+        reply = Reply(prompt, job)
+        return reply
+
+    def submit(self, reply: Reply) -> None:
+        """Ask for replies.
+
+        Raises:
+            ApiError: where too many wait.
+        """
+        self._post()
+        reply.started = time.monotonic()
+        prompt = reply.prompt
         try:
-            prompt.model.batcher.submit(job)
+            prompt.model.batcher.submit(reply.job)
         except FullError:
             raise full() from None
         self.metrics.read.labels(prompt.model.name).inc(sum(map(len, prompt.unread)))
         self.metrics.known.labels(prompt.model.name).inc(prompt.known)
-        return reply
 
     def _answered(self, prompt: Prompt) -> list[tuple[int, ...]]:
         """The bot's last reply, and those to the same message: another one is wanted."""
+        if prompt.asked is None:
+            return []
         memory, said = prompt.memory, [tuple(prompt.recent)] if prompt.recent else []
         with self.store.reading() as connection:
-            others = self.store.answers(connection, memory.owner, prompt.asked.key)
+            others = self.store.answers(connection, memory.owner, prompt.asked.key, MAX_AVOIDED)
         return said + [tuple(memory.tokens(each)) for each in others if each.role == "bot"]
 
-    def remember(self, prompt: Prompt, event: Read | Ended, text: str = "") -> Node:
-        """Have a state at hand: of the last message, or of a reply to it."""
+    def remember(self, prompt: Prompt, event: Read | Ended, text: str = "") -> Node | None:
+        """Have a state at hand: of the last message, or of a reply to it.
+
+        Returns:
+            The reply, or the last message where nothing was said; None where nothing was asked.
+        """
+        if prompt.asked is None:
+            return None
         if isinstance(event, Read):
             prompt.model.recent.put(prompt.asked.key, event.state, prompt.tokens)
             return prompt.asked
@@ -180,6 +234,27 @@ class Service:
         node = prompt.memory.after(prompt.asked, "bot", text, event.said)
         prompt.model.recent.put(node.key, event.state, prompt.tokens + len(event.said) + 2)
         return node
+
+    def kept_messages(
+        self, prompt: Prompt, node: Node, asked: State | None, state: State
+    ) -> list[tuple[Node, bytes | None]]:
+        """The messages of a response, each with the state after it where that is known.
+
+        Args:
+            prompt: what it answers.
+            node: the reply; the last message, where it was left before it began.
+            asked: the state after the last message, if it was read.
+            state: the state after the reply.
+        """
+        nodes, states = list(prompt.new), {prompt.new[-1].key: asked}
+        if node.key not in states:
+            nodes.append(node)
+            states[node.key] = state
+        made_by = prompt.model.made_by
+        return [
+            (each, None if (s := states.get(each.key)) is None else pack(s, made_by, each.key))
+            for each in nodes
+        ]
 
     async def keep(
         self, prompt: Prompt, record: Record, node: Node, asked: State | None, state: State
@@ -191,13 +266,7 @@ class Service:
         """
 
         def write(connection: Connection) -> None:
-            made_by = prompt.model.made_by
-            states = {prompt.asked.key: asked, node.key: state}
-            nodes = [*prompt.new, *([node] if node is not prompt.asked else [])]
-            messages = [
-                (each, None if (s := states.get(each.key)) is None else pack(s, made_by, each.key))
-                for each in nodes
-            ]
+            messages = self.kept_messages(prompt, node, asked, state)
             self.records.add(connection, prompt.memory.owner, record, messages)
 
         try:

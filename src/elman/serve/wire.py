@@ -7,16 +7,28 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from elman.data.tokenizer import SPECIALS
 from elman.model.decoding import Sampling
 from elman.serve.errors import ApiError
+from elman.serve.limits import (
+    MAX_BIASES,
+    MAX_REPLY_TOKENS,
+    MAX_STOP_CHARACTERS,
+    MAX_STOP_TEXTS,
+)
 from elman.serve.prompts import Model, Turn
 from elman.serve.sampling import Wishes
-
-LONGEST = 4096
-"""Tokens of a reply, whatever is asked for."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -35,6 +47,18 @@ def whole_text(given: Any) -> Any:
     except UnicodeEncodeError:
         raise ValueError("some text has half of a character (a lone surrogate)") from None
     return given
+
+
+def expected(what: str) -> WrapValidator:
+    """Say in one sentence what is expected, in the place of what each branch of a union lacks."""
+
+    def validate(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(given)
+        except ValidationError:
+            raise PydanticCustomError("expected", "must be {what}", {"what": what}) from None
+
+    return WrapValidator(validate)
 
 
 class Request(BaseModel):
@@ -65,7 +89,7 @@ class Request(BaseModel):
             "min_p": self.min_p,
             "repetition_penalty": self.repetition_penalty,
             "seed": self.seed,
-            "longest": None if longest is None else max(1, min(longest, LONGEST)),
+            "longest": None if longest is None else max(1, min(longest, MAX_REPLY_TOKENS)),
         }
         return Sampling.model_validate({k: v for k, v in given.items() if v is not None})
 
@@ -83,7 +107,7 @@ class Request(BaseModel):
             bias=bias or {},
             stop=tuple(stop),
             logprobs=logprobs,
-            at_most=None if longest is None else min(longest, LONGEST),
+            at_most=None if longest is None else min(longest, MAX_REPLY_TOKENS),
         )
 
 
@@ -103,12 +127,23 @@ class Part(BaseModel):
     refusal: str | None = None
 
 
-Content = str | list[Part]
-Stop = (
-    Annotated[str, Field(min_length=1)]
-    | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)]
-)
-Bias = dict[str, Annotated[Finite, Field(ge=-100, le=100)]]
+Content = Annotated[
+    str | Annotated[list[Part], Field(fail_fast=True)],
+    expected('text, or a list of parts such as {"type": "text", "text": "Hello"}'),
+]
+StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+Stop = Annotated[
+    StopText | Annotated[list[StopText], Field(max_length=MAX_STOP_TEXTS, fail_fast=True)],
+    expected(
+        f"a text of 1 to {MAX_STOP_CHARACTERS:,} characters, or a list of at most "
+        f"{MAX_STOP_TEXTS} of them"
+    ),
+]
+Bias = Annotated[
+    dict[str, Annotated[Finite, Field(ge=-100, le=100)]],
+    Field(max_length=MAX_BIASES),
+    expected(f"an object of at most {MAX_BIASES} tokens, each with a number from -100 to 100"),
+]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
@@ -152,16 +187,22 @@ def stops(stop: Stop | None) -> list[str]:
 
 
 def biases(bias: Bias | None, model: Model) -> dict[int, float]:
-    """Raises ApiError where a key is no token of text."""
+    """The tokens of a `logit_bias` as numbers.
+
+    Raises:
+        ApiError: where a name is no token of text, written as a plain number.
+    """
     size = model.bot.tokenizer.vocabulary_size
     found = {}
     for name, value in (bias or {}).items():
-        if not name.isascii() or not name.isdigit() or not SPECIALS <= int(name[:9]) < size:
+        token = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else -1
+        if str(token) != name or not SPECIALS <= token < size:
+            short = name if len(name) <= 20 else f"{name[:20]}…"
             raise ApiError(
-                400, f"logit_bias {name!r}: tokens are numbers from {SPECIALS} to {size - 1}",
+                400, f"logit_bias {short!r}: tokens are numbers from {SPECIALS} to {size - 1}",
                 "logit_bias",
             )  # fmt: skip
-        found[int(name)] = value
+        found[token] = value
     return found
 
 

@@ -1,0 +1,36 @@
+"""What would go on with a loop, told while a reply grows."""
+
+import numpy as np
+
+from elman.model.decoding import COPIES, LOOP
+
+MAX_PERIOD = 1365
+"""Tokens of one copy. A reply of 4,096 tokens has no room for three longer ones."""
+
+_PERIODS = np.arange(MAX_PERIOD, 0, -1)
+_ENOUGH = np.maximum(COPIES * _PERIODS, LOOP) - _PERIODS
+"""For each period how many tokens in a row must equal those that stand a period before them."""
+
+
+class LoopDetector:
+    """Tells what `elman.model.decoding.looping` does; long replies cost no more than short ones."""
+
+    def __init__(self) -> None:
+        # Every token stands there twice, so that the last ones always lie side by side.
+        self._last = np.full(2 * MAX_PERIOD, -1)
+        self._equal = np.zeros(MAX_PERIOD, np.int64)
+        self._count = 0
+
+    def say(self, token: int) -> None:
+        """Take the next token of the reply."""
+        at = self._count % MAX_PERIOD
+        same = self._last[at : at + MAX_PERIOD] == token
+        self._equal += 1
+        self._equal *= same
+        self._last[at] = self._last[at + MAX_PERIOD] = token
+        self._count += 1
+
+    def next_copies(self) -> list[int]:
+        """Return the tokens that would begin one more copy."""
+        found = _PERIODS[self._equal >= _ENOUGH]
+        return [int(self._last[(self._count - period) % MAX_PERIOD]) for period in found]

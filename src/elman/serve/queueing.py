@@ -1,0 +1,101 @@
+"""Who waits for a reply, and whose turn it is."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+
+from elman.serve.jobs import Job
+
+
+class FullError(Exception):
+    """So many replies wait that one more is refused."""
+
+
+def has_share(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
+    """Whether some more replies are still within an owner's fair share of the places.
+
+    Who comes later gets that also where all places are taken: up to twice as many are, until those
+    who had more have finished some.
+
+    Args:
+        taken: how many replies each owner has.
+        owner: who asks.
+        replies: how many more.
+        limit: places.
+    """
+    owners = len(taken.keys() | {owner})
+    return taken[owner] + replies <= limit // owners and taken.total() + replies <= 2 * limit
+
+
+def has_room(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
+    """Whether an owner may have some more replies: there is room, or they are within a share."""
+    return taken.total() + replies <= limit or has_share(taken, owner, replies, limit)
+
+
+class FairQueue:
+    """Jobs that wait, in the order in which they came for each owner, and round robin by owner.
+
+    Args:
+        limit: replies that may be unfinished.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._unfinished: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Job]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def unfinished(self) -> int:
+        """Replies that wait, are read for, or are said."""
+        return self._unfinished.total()
+
+    def has_room(self, owner: str, replies: int) -> bool:
+        """Whether an owner's replies would be admitted now."""
+        return has_room(self._unfinished, owner, replies, self._limit)
+
+    def put(self, job: Job) -> None:
+        """Add a job.
+
+        Raises:
+            FullError: where there is no room for it, unless it is a part of one that was admitted.
+        """
+        if not job.is_continuation and not self.has_room(job.owner, job.choices):
+            raise FullError
+        self._unfinished[job.owner] += job.choices
+        self._waiting.setdefault(job.owner, deque()).append(job)
+
+    def finish(self, owner: str, replies: int) -> None:
+        """Give places back."""
+        self._unfinished[owner] -= replies
+        if not self._unfinished[owner]:
+            del self._unfinished[owner]
+
+    def take(self, fits: Callable[[Job, bool], bool]) -> Job | None:
+        """Take the next job out, if any fits; its owner's next one comes after all others'.
+
+        Args:
+            fits: whether there are lanes for a job, and whether one that waits longer is passed.
+        """
+        passes = False
+        for owner, jobs in self._waiting.items():
+            if not fits(jobs[0], passes):
+                passes = True
+                continue
+            job = jobs.popleft()
+            del self._waiting[owner]
+            if jobs:
+                self._waiting[owner] = jobs
+            return job
+        return None
+
+    def take_cancelled(self) -> list[Job]:
+        """Take out the jobs that nobody waits for any more."""
+        found = [job for jobs in self._waiting.values() for job in jobs if job.cancelled]
+        for job in found:
+            jobs = self._waiting[job.owner]
+            jobs.remove(job)
+            if not jobs:
+                del self._waiting[job.owner]
+        return found

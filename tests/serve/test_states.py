@@ -1,0 +1,146 @@
+"""A state is kept under exactly the text that made it, and found by no other."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elman.chat import LOCAL, Memory, MemoryStore, Node
+from elman.data.tokenizer import END, ROLES
+from elman.model.checkpoint import Bot
+from elman.serve.jobs import Ended
+from elman.serve.prompts import Model, Turn
+
+from .conftest import Served
+
+HELLO = [Turn("user", "what is 1 plus 2?")]
+
+
+@pytest.fixture
+def model(served: Served) -> Model:
+    found = served.service.models["ann"]
+    found.recent.clear()
+    return found
+
+
+def assert_all_states_are_those_of_their_text(served: Served, turns: list[Turn]) -> None:
+    """Every state at hand for a beginning of a conversation is what reading it gives."""
+    model = served.service.models["ann"]
+    memory = model.memory(served.service.store, LOCAL)
+    state, node = model.bot.chatbot.initial_state(1), None
+    for turn in turns:
+        node = memory.after(node, turn.role, turn.text)
+        state = model.bot.chatbot.read(memory.ids(node), state)
+        found = model.recent.get(node.key)
+        if found is not None:
+            for ours, theirs in zip(found.state, state, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def ask(served: Served, **options: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": HELLO[0].text}]
+    body = {"model": "ann", "messages": messages, "seed": 3, "temperature": 1.3, **options}
+    with served.client() as http:
+        answer = http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["choices"][0]
+    return found
+
+
+def test_a_completion_leaves_no_state_behind(served: Served, model: Model) -> None:
+    with served.client() as http:
+        body = {"model": "ann", "prompt": "it is", "echo": True, "max_tokens": 3}
+        assert http.post("/v1/completions", json=body).status_code == 200
+    memory = model.memory(served.service.store, LOCAL)
+    assert model.recent.get(memory.start) is None
+    for role in ("user", "system", "bot"):
+        assert model.recent.get(memory.after(None, role, "").key) is None
+    assert_all_states_are_those_of_their_text(served, [Turn("user", "")])
+
+
+def test_a_reply_cut_by_stop_is_not_kept_as_if_uncut(served: Served, model: Model) -> None:
+    whole = ask(served)["message"]["content"]
+    model.recent.clear()
+    cut = ask(served, stop=whole[3:5])["message"]["content"]
+    assert cut == whole[: whole.index(whole[3:5])]
+    turns = [*HELLO, Turn("bot", cut)]
+    assert_all_states_are_those_of_their_text(served, turns)
+    prompt = served.service.prompts.from_history(model, LOCAL, [*turns, Turn("user", "and?")])
+    assert [message[0] for message in prompt.unread] == [ROLES["bot"], ROLES["user"]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_is_told_whole_is_found_again(
+    served: Served, model: Model, stream: bool
+) -> None:
+    for options in ({}, {"max_tokens": 4}):
+        model.recent.clear()
+        if stream:
+            messages = [{"role": "user", "content": HELLO[0].text}]
+            body = {"model": "ann", "messages": messages, "stream": True, "seed": 3, **options}
+            with served.client() as http:
+                lines = http.post("/v1/chat/completions", json=body).text.split("\n\n")
+            chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+            text = "".join(each["choices"][0]["delta"].get("content", "") for each in chunks)
+        else:
+            text = ask(served, **options)["message"]["content"]
+        if "\ufffd" in text:
+            continue
+        turns = [*HELLO, Turn("bot", text), Turn("user", "and?")]
+        prompt = served.service.prompts.from_history(model, LOCAL, turns)
+        assert [message[0] for message in prompt.unread] == [ROLES["user"]]
+
+
+def test_bytes_that_are_no_text_have_a_key_of_their_own(bot: Bot) -> None:
+    memory = Memory(MemoryStore(), bot)
+    tokenizer = bot.tokenizer
+    half, other = (tokenizer.encode(raw) for raw in (b"caf\xc3", b"caf\xe2"))
+    assert tokenizer.decode(half) == tokenizer.decode(other) == "caf\ufffd"
+    asked = memory.after(None, "user", "hello")
+    told = memory.after(asked, "bot", "caf\ufffd")
+    keys = {memory.after(asked, "bot", "caf\ufffd", tokens).key for tokens in (half, other)}
+    assert len(keys | {told.key}) == 3
+    # What was cut another way, and reads the same, is found by its text.
+    single = [token for byte in b"caf\xc3\xa9" for token in tokenizer.encode(bytes([byte]))[-1:]]
+    spelled = tokenizer.decode(single)
+    assert memory.after(asked, "bot", spelled, single).key == next_to(memory, asked, spelled).key
+
+
+def next_to(memory: Memory, asked: Node, text: str) -> Node:
+    return memory.after(asked, "bot", text)
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "stop"])
+def test_a_reply_that_never_began_leaves_the_state_of_the_question(
+    served: Served, reason: Any
+) -> None:
+    """A response whose client left while it waited: what was read half way is nobody's state."""
+    model = served.service.models["ann"]
+    prompt = served.service.prompts.from_history(model, LOCAL, [Turn("user", f"left {reason}")])
+    half = model.bot.chatbot.read(np.array([ROLES["user"], END], np.uint16), prompt.state)
+    node = served.service.remember(prompt, Ended(0, reason, "", (), half))
+    assert node is prompt.asked
+    messages = served.service.kept_messages(prompt, prompt.new[-1], None, half)
+    assert [(each.key, state) for each, state in messages] == [(prompt.new[-1].key, None)]
+
+
+def test_sessions_of_the_terminal_and_the_server_share_states(served: Served, bot: Bot) -> None:
+    from elman.chat import Session
+
+    session = Session(bot, store=served.service.store, name="shared")
+    said = "".join(session.say("what is 2 plus 2?"))
+    model = served.service.models["ann"]
+    model.recent.clear()
+    turns = [Turn("user", "what is 2 plus 2?"), Turn("bot", said), Turn("user", "and?")]
+    prompt = served.service.prompts.from_history(model, LOCAL, turns)
+    expected = model.bot.chatbot.initial_state(1)
+    for text, role in ((turns[0].text, "user"), (said, "bot")):
+        ids = [ROLES[role], *bot.tokenizer.encode(text), END]  # type: ignore[index]
+        expected = model.bot.chatbot.read(np.array(ids, np.uint16), expected)
+    if len(prompt.unread) == 1:
+        for ours, theirs in zip(prompt.state, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+    else:
+        assert "\ufffd" in said
