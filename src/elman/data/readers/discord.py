@@ -43,6 +43,8 @@ SYSTEM_TEXT = re.compile(
 NUMBER = re.compile(r"(?<=.)#\d{4}$")
 """What told accounts of one name apart, until 2023."""
 
+_MAX_FIELD_CHARACTERS = 1 << 17
+
 SYSTEM_LINE = "a system line"
 MEDIA = "a photo, file, sticker or other media without text"
 CAPTION = "the text kept of a message with a photo, file or other media"
@@ -170,6 +172,7 @@ def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Mess
 def _rows(document: Document, delimiter: str, notes: Notes) -> Iterator[tuple[str, dict[str, str]]]:
     """Rows by the names of their columns, each with the line that it begins in."""
     lines = (f"{line}\n" for _, line in document.lines())
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:

@@ -204,7 +204,7 @@ class _Escapes:
 _MENDED_ID = "document_id without quotation marks"
 _ID_KEY = b'"document_id"'
 _BARE_ID = re.compile(
-    rb'"document_id"(\s*:[ \t]*)(?!null|true|false|-?\d+\s*[,}\r\n])([^\s"\[{][^\r\n]*?)'
+    rb'"document_id"(\s*:[ \t]*)(?!(?:null|true|false|-?\d+)\s*[,}\r\n])([^\s"\[{][^\r\n]*?)'
     rb"(?=[ \t]*,?[ \t]*\r?\n)"
 )
 _MAX_ID_BYTES = 1 << 14
@@ -229,8 +229,8 @@ class _Ids:
 
 
 def _unfinished_id(data: bytes) -> int | None:
-    start = data.rfind(_ID_KEY)
-    if start >= 0 and len(data) - start < _MAX_ID_BYTES and b"\n" not in data[start:]:
+    start = data.find(_ID_KEY, data.rfind(b"\n") + 1)
+    if start >= 0 and len(data) - start < _MAX_ID_BYTES:
         return start
     quote = data.rfind(b'"', -len(_ID_KEY))
     return quote if quote >= 0 and _ID_KEY.startswith(data[quote:]) else None
