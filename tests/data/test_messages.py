@@ -175,6 +175,7 @@ def test_turns_that_were_written_come_back(load: Load, said: list[Any]) -> None:
 
 
 DEEP = "[" * 50_000 + "]" * 50_000
+TURNS = '{"speaker": "A", "text": "Hi"}, {"speaker": "B", "text": "Hi"}'
 SAID = '{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}'
 
 
@@ -195,8 +196,7 @@ def test_a_name_that_is_none_is_no_name(tmp_path: Path, key: str) -> None:
             "expected each part of 'content' to be an object",
         ),
         (
-            '{"turns": [{"speaker": "A", "text": "Hi"}, {"speaker": "B", "text": "Hi"}, '
-            f'{{"speaker": "B", "text": {DEEP}}}]}}',
+            f'{{"turns": [{TURNS}, {{"speaker": "B", "text": {DEEP}}}]}}',
             "expected 'text' to be text",
         ),
     ],

@@ -20,7 +20,7 @@ from elman.data.readers.reader import Reader, items, json_start
 from elman.data.readers.records import OddRecordError, expect, kept, texts_of
 from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(r"(?:\[\s*)?\{")
+_BEGINNING = re.compile(r"(?:\[\s*(?:null\s*,\s*)*)?\{")
 _SPOKEN = {"text", "multimodal_text"}
 
 # What the app shows as footnotes: between U+E200 and U+E201, or in the brackets of older models.

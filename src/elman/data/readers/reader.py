@@ -41,11 +41,11 @@ class FolderReader:
 
 
 def json_start(head: str) -> str:
-    """The beginning of a JSON text without what may stand before it: space and comment lines."""
+    """The beginning of a JSON text without what may stand before it: space, comments, null rows."""
     return _BEFORE_JSON.sub("", head.removeprefix("\ufeff"), count=1)
 
 
-_BEFORE_JSON = re.compile(r"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z))+")
+_BEFORE_JSON = re.compile(r"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z)|null[ \t\r]*\n)+")
 
 
 def starts_with_object(head: str, *keys: str) -> bool:

@@ -16,7 +16,7 @@ from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
 from elman.data.readers.reader import Reader, json_start, objects
-from elman.data.readers.records import expect, kept, listed
+from elman.data.readers.records import OddRecordError, expect, kept, listed, shown
 
 _NAMES = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -50,8 +50,11 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
     for where, item in objects(document, notes):
         key = next((key for key in _LISTS if item.get(key) is not None), _LISTS[0])
         records = listed(item.get(key), where, repr(key), notes)
-        if isinstance(item.get("system"), str) and item["system"].strip():
-            records.insert(0, (where, {"from": "system", "value": item["system"]}))
+        system = item.get("system")
+        if isinstance(system, str) and system.strip():
+            records.insert(0, (where, {"from": "system", "value": system}))
+        elif system is not None and not isinstance(system, str):
+            OddRecordError(where, "'system' to be text", shown(system)).count(notes)
         if item.get("chosen") is not None:
             records.append((where, item["chosen"]))
         if item.get("rejected") is not None:

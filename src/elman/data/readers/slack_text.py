@@ -14,7 +14,6 @@ _ESCAPED = {"amp": "&", "lt": "<", "gt": ">"}
 
 _STAND_INS = {"This content can't be displayed.", "[no preview available]"}
 """What Slack writes where the text of blocks should be."""
-_WRITTEN_BY_PEOPLE = {"rich_text"}
 _FORWARDED = ("is_msg_unfurl", "is_share")
 
 
@@ -65,7 +64,7 @@ def said(record: dict[str, Any], plain: Plain) -> str:
     stand_in = not text.strip() or text.strip() in _STAND_INS
     blocks = _objects(record.get("blocks"))
     # An app's text beside its blocks is only for notifications; a person's is what the blocks say.
-    by_app = any(block.get("type") not in _WRITTEN_BY_PEOPLE for block in blocks)
+    by_app = any(block.get("type") != "rich_text" for block in blocks)
     if (stand_in or by_app) and (shown := _of_blocks(blocks, plain)):
         return shown
     if stand_in:
