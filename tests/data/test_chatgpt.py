@@ -197,6 +197,14 @@ def test_an_odd_node_still_holds_the_others_together(
     assert notes.left_out.total() == (not isinstance(odd, dict))
 
 
+def test_an_export_may_begin_with_nothing(load: Load) -> None:
+    content = [None, None, talk()]
+    assert READERS["chatgpt"].matches(json.dumps(content))
+    conversations, notes = load(content)
+    assert len(conversations) == 1
+    assert notes.left_out == {"expected each conversation to be an object": 2}
+
+
 def test_one_conversation_may_stand_alone(load: Load) -> None:
     [conversation], _ = load(talk())
     assert [m.text for m in conversation.messages] == ["Hi", "Hello"]
