@@ -57,13 +57,15 @@ def test_a_long_conversation_is_no_deep_recursion(load: Load) -> None:
 
 
 @pytest.mark.parametrize("end", [{"current_node": "b"}, {"current_node": "nowhere"}, {}])
-def test_a_circle_is_refused(load: Load, end: dict[str, Any]) -> None:
+def test_a_circle_is_left_out_and_counted(load: Load, end: dict[str, Any]) -> None:
     mapping = {
         "a": node(said("user", "Hi"), "b", "b"),
         "b": node(said("assistant", "Hello"), "a", "a"),
     }
-    with pytest.raises(ElmanError, match=r"item 2: expected a tree, .* circle"):
-        load([talk(), {"mapping": mapping, **end}])
+    conversations, notes = load([talk(), {"mapping": mapping, **end}, talk()])
+    assert len(conversations) == 2
+    assert notes.left_out == {"expected a tree of messages": 2}
+    assert notes.first["expected a tree of messages"].endswith("item 2, got a circle")
 
 
 @pytest.mark.parametrize("end", [{"current_node": None}, {"current_node": 5}, {}])
@@ -91,48 +93,127 @@ def test_ids(load: Load, names: dict[str, Any], expected: str) -> None:
 
 
 @pytest.mark.parametrize("time", ["now", [], 1e300, -1e18, {"at": 5}])
-def test_a_time_out_of_all_bounds_is_refused(load: Load, time: Any) -> None:
+def test_a_time_out_of_all_bounds_is_taken_off_and_counted(load: Load, time: Any) -> None:
     mapping = {**talk()["mapping"], "b": node(said("assistant", "Hello", time), "a")}
-    with pytest.raises(ElmanError, match="item 1: expected 'create_time' to be seconds"):
-        load([talk(mapping=mapping)])
+    [conversation], notes = load([talk(mapping=mapping)])
+    assert [m.time for m in conversation.messages] == [None, None]
+    assert notes.changed == {"a time of no known form taken off": 1}
+    assert notes.first["a time of no known form taken off"].endswith("item 1")
 
 
-def test_what_is_nested_deeply_is_refused_or_no_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("time", [1700000000.5, "2023-11-14T22:13:20.500Z", 1700000000500])
+def test_times_in_other_forms_are_read(load: Load, time: Any) -> None:
+    mapping = {**talk()["mapping"], "b": node(said("assistant", "Hello", time), "a")}
+    [conversation], _ = load([talk(mapping=mapping)])
+    assert conversation.messages[1].seconds == 1700000000.5
+
+
+def test_what_is_nested_deeply_is_no_name_and_no_time(tmp_path: Path) -> None:
     deep, path = "[" * 50_000 + "]" * 50_000, tmp_path / "talk"
     path.write_text(json.dumps([talk(id="x", conversation_id="DEEP")]).replace('"DEEP"', deep))
     assert [each.id for each in read([Document("talk", path)])] == ["x"]
     mapping = {**talk()["mapping"], "b": node(said("assistant", "Hello", "DEEP"), "a")}
     path.write_text(json.dumps([talk(mapping=mapping)]).replace('"DEEP"', deep))
-    with pytest.raises(ElmanError, match=r"item 1: expected 'create_time' .* something else"):
-        list(read([Document("talk", path)]))
+    notes = Notes()
+    assert len(list(read([Document("talk", path)], notes))) == 1
+    assert notes.changed == {"a time of no known form taken off": 1}
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (5, "'message' to be an object"),
+        ({}, "'author' to be an object"),
+        ({"author": None}, "'author' to be an object"),
+        ({"author": "user"}, "'author' to be an object"),
+        ({"author": {"role": None}}, "'role' to be text"),
+        ({"author": {"role": "user"}, "content": None}, "'content' to be an object"),
+        ({"author": {"role": "user"}, "content": "Hi"}, "'content' to be an object"),
+        ({"author": {"role": "user"}, "content": {"parts": "Hi"}}, "'parts' to be a list"),
+        ({"author": {"role": "user"}, "content": {"text": "Hi"}}, "'content_type' to be text"),
+        (
+            {"author": {"role": "user"}, "content": {"parts": [5]}},
+            "each of 'parts' to be an object",
+        ),
+        (
+            {"author": {"role": "user"}, "content": {"parts": [{"content_type": "text"}]}},
+            "'text' to be text",
+        ),
+    ],
+)
+def test_an_odd_message_is_left_out_and_counted(load: Load, message: Any, problem: str) -> None:
+    mapping = {**talk()["mapping"], "b": node(said("assistant", "Hello"), "a", "c")}
+    mapping["c"] = node(message, "b", "d")
+    mapping["d"] = node(said("user", "Bye"), "c")
+    [conversation], notes = load([talk(mapping=mapping, current_node="d")])
+    assert [m.text for m in conversation.messages] == ["Hi", "Hello", "Bye"]
+    assert notes.left_out == {f"expected {problem}": 1}
+    assert "conversations-000.json: item 1, got " in notes.first[f"expected {problem}"]
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        5,
-        {"author": "user"},
-        {"author": {"role": None}},
-        {"author": {"role": "user"}, "content": "Hi"},
-        {"author": {"role": "user"}, "content": {"content_type": "text", "parts": "Hi"}},
-        {"author": {"role": "user"}, "content": {"content_type": "text", "parts": [5]}},
-        said("user", "Hi", metadata=5),
-        {
-            "author": {"role": "user"},
-            "content": {"content_type": "text", "parts": [{"content_type": "text"}]},
-        },
+        said("assistant", "Hello", metadata=5),
+        said("assistant", "Hello", metadata=None),
+        {"author": {"role": "assistant"}, "content": {"parts": [None, "Hello"]}},
+        {"author": {"role": "assistant"}, "content": {"content_type": None, "parts": ["Hello"]}},
     ],
 )
-def test_a_broken_message_is_named(load: Load, message: Any) -> None:
+def test_what_has_a_text_and_an_author_is_kept(load: Load, message: Any) -> None:
     mapping = {**talk()["mapping"], "b": node(message, "a")}
-    with pytest.raises(ElmanError, match=r"conversations-000.json: item 1: expected '?\w+"):
-        load([talk(mapping=mapping)])
+    [conversation], notes = load([talk(mapping=mapping)])
+    assert [m.text for m in conversation.messages] == ["Hi", "Hello"]
+    assert not notes.lines()
 
 
-@pytest.mark.parametrize("mapping", [None, [], {"a": 5}, {"a": {"children": 5}}])
-def test_a_broken_tree_is_named(load: Load, mapping: Any) -> None:
-    with pytest.raises(ElmanError, match="item 2: expected"):
-        load([talk(), {"mapping": mapping}])
+def test_a_part_that_is_none_is_taken_out(load: Load) -> None:
+    parts = {"content_type": "text", "parts": ["Hello", 5]}
+    message = {"author": {"role": "assistant"}, "content": parts}
+    [conversation], notes = load([talk(mapping={**talk()["mapping"], "b": node(message, "a")})])
+    assert [m.text for m in conversation.messages] == ["Hi", "Hello"]
+    assert notes.changed == {"parts that are not text taken out": 1}
+
+
+@pytest.mark.parametrize("mapping", [None, [], {"a": 5}])
+def test_an_odd_tree_is_left_out_and_counted(load: Load, mapping: Any) -> None:
+    conversations, notes = load([talk(), {"mapping": mapping}, talk()])
+    assert len(conversations) == 2
+    assert list(notes.left_out.values()) == [1]
+    assert ["conversations-000.json: item 2, got " in where for where in notes.first.values()] == [
+        True
+    ]
+
+
+@pytest.mark.parametrize("odd", [None, 5, {}, {"children": 5}, {"parent": ["r"], "children": None}])
+@pytest.mark.parametrize("end", [{}, {"current_node": None}])
+def test_an_odd_node_still_holds_the_others_together(
+    load: Load, odd: Any, end: dict[str, Any]
+) -> None:
+    mapping = {**talk()["mapping"], "r": odd}
+    mapping["q"] = node(said("user", "Hey"), None, "r")
+    [conversation], notes = load([talk(mapping={"q": mapping.pop("q"), **mapping}, **end)])
+    assert [m.text for m in conversation.messages] == ["Hey", "Hi", "Hello"]
+    assert notes.left_out.total() == (not isinstance(odd, dict))
+
+
+def test_an_export_may_begin_with_nothing(load: Load) -> None:
+    content = [None, None, talk()]
+    assert READERS["chatgpt"].matches(json.dumps(content))
+    conversations, notes = load(content)
+    assert len(conversations) == 1
+    assert notes.left_out == {"expected each conversation to be an object": 2}
+
+
+def test_one_conversation_may_stand_alone(load: Load) -> None:
+    [conversation], _ = load(talk())
+    assert [m.text for m in conversation.messages] == ["Hi", "Hello"]
+
+
+def test_an_export_in_which_all_is_odd_is_refused(load: Load) -> None:
+    mapping = {name: node({"author": None}, None, "x") for name in "ab"}
+    with pytest.raises(ElmanError, match=r"2 messages left out: expected 'author' to be an object"):
+        load([{"mapping": mapping, "current_node": "a"}, {"mapping": {"a": node({}, None)}}])
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_channel_is_called_by_its_names(place: Path) -> None:
 
 
 def test_a_channel_is_read_as_it_comes(place: Path) -> None:
-    for text in (json.dumps(channel(message(), message()))[:-3], table(row(), row())[:-5]):
+    for text in (json.dumps(channel(message(), message()))[:-3], table(row(), row())[:-3]):
         place.write_text(text)
         [chat] = READER.read(Document("talk", place), Notes())
         messages = iter(chat.messages)
@@ -208,19 +208,9 @@ def test_times_with_a_zone_are_put_into_utc(place: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (table(row(), ["1", "ida"]), "line 3: expected 6 columns, got 2"),
-        (table(row("a\nb"), ["1"] * 7), "line 4: expected 6 columns, got 7"),
         (table(row(), row())[:-3], "line 3: broken CSV: unexpected end of data"),
         (table(row(), row("x" * 200_000)), "line 3: broken CSV: field larger than field limit"),
         (table(row()) + '"a"b,c\n', "line 3: broken CSV: ',' expected after '\"'"),
-        (table(row(date="yesterday")), "line 2: expected a time, got 'yesterday'"),
-        (table(row(date="")), "line 2: expected a time, got ''"),
-        (
-            table(row(date="1/1/23 1:00"), row(date="13/13/23 1:00")),
-            "line 3: expected a date, with",
-        ),
-        (table(row(date="01-Foo-23 1:00 AM")), "line 2: expected a date"),
-        (table(row(date="0001-01-01T00:00:00+14:00")), "line 2: expected a time"),
     ],
 )
 def test_broken_tables_are_refused(place: Path, text: str, problem: str) -> None:
@@ -229,25 +219,119 @@ def test_broken_tables_are_refused(place: Path, text: str, problem: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("record", "problem"),
+    ("rows", "line", "reason"),
     [
-        (5, "each message to be an object, got 5"),
-        ({}, "'type' to be text, got nothing"),
-        (message(None), "'content' to be text, got nothing"),
-        (message(author=None), "'author' to be an object, got nothing"),
-        (message(author={}), "the author's 'name' to be text, got nothing"),
-        (message(author={"name": "a", "nickname": 5}), "the author's 'nickname' to be text, got 5"),
-        (message(author={"name": "a", "id": 5}), "the author's 'id' to be text, got 5"),
-        (message(timestamp=None), "'timestamp' to be text, got nothing"),
-        (message(timestamp="noon"), "a time, got 'noon'"),
-        (message("", embeds=5), "'embeds' to be a list, got 5"),
-        (message("", embeds=[5]), "each of 'embeds' to be an object, got 5"),
-        (message("", embeds=[{"title": 5}]), "the text of each of 'embeds' to be text, got 5"),
+        ([row(), ["1", "ida"], row()], 3, "a row with too few fields"),
+        ([row("a\nb"), ["1"] * 7, row()], 4, "a row with too many fields"),
+        ([row(), row(author=" "), row()], 3, "without an author"),
     ],
 )
-def test_what_is_no_message_is_refused(place: Path, record: Any, problem: str) -> None:
-    with pytest.raises(ElmanError, match=re.escape(f"talk: item 2: expected {problem}")):
-        read(place, channel(message(), record))
+def test_an_odd_row_is_left_out_and_counted(
+    place: Path, rows: list[list[str]], line: int, reason: str
+) -> None:
+    _, found, notes = read(place, table(*rows))
+    assert len(found) == 2
+    assert notes.left_out == {reason: 1}
+    assert notes.first[reason] == f"talk: line {line}"
+
+
+@pytest.mark.parametrize(
+    ("dates", "line"),
+    [
+        (["yesterday"], 2),
+        (["1/1/23 1:00", "13/13/23 1:00"], 3),
+        (["01-Foo-23 1:00 AM"], 2),
+        (["0001-01-01T00:00:00+14:00"], 2),
+    ],
+)
+def test_a_date_that_is_none_is_taken_off_and_counted(
+    place: Path, dates: list[str], line: int
+) -> None:
+    _, found, notes = read(place, table(*(row(date=date) for date in dates)))
+    assert [m.time is None for m in found] == [
+        number == line for number in range(2, 2 + len(dates))
+    ]
+    assert not notes.left_out
+    assert notes.changed == {"a time of no known form taken off": 1}
+    assert notes.first["a time of no known form taken off"] == f"talk: line {line}"
+
+
+def test_an_old_table_has_numbers_behind_names_and_short_dates(place: Path) -> None:
+    rows = [row("a\nb", "14-May-19 09:48 PM", author="ida#0358"), row(author="lamp#0000")]
+    _, found, _ = read(place, table(*rows))
+    assert [m.author for m in found] == ["ida", "lamp"]
+    assert found[0].time == datetime(2019, 5, 14, 21, 48)
+
+
+@pytest.mark.parametrize(
+    ("record", "problem", "got"),
+    [
+        (5, "each message to be an object", "5"),
+        ({}, "'content' to be text", "nothing"),
+        (message(type=5), "'type' to be text", "5"),
+        (message(None), "'content' to be text", "nothing"),
+        (message(author=None), "'author' to be an object", "nothing"),
+        (message(author={}), "the author's 'name' to be text", "nothing"),
+        (message("", embeds=5), "'embeds' to be a list", "5"),
+        (message("", embeds=[5]), "each of 'embeds' to be an object", "5"),
+        (message("", embeds=[{"title": 5}]), "the text of each of 'embeds' to be text", "5"),
+    ],
+)
+def test_what_is_no_message_is_left_out_and_counted(
+    place: Path, record: Any, problem: str, got: str
+) -> None:
+    _, found, notes = read(place, channel(message(), record, message()))
+    assert len(found) == 2
+    assert notes.left_out == {f"expected {problem}": 1}
+    assert notes.first[f"expected {problem}"] == f"talk: item 2, got {got}"
+
+
+@pytest.mark.parametrize(
+    ("record", "author", "changes"),
+    [
+        (message(author={"name": "ida", "nickname": 5}), "ida", 0),
+        (message(author={"name": "ida", "id": 5}), "ida", 0),
+        (message(author={"nickname": "Ida"}), "Ida", 0),
+        ({key: value for key, value in message().items() if key != "type"}, "Ida", 0),
+        (message(timestamp=None), "Ida", 0),
+        (message(timestamp="noon"), "Ida", 1),
+        (message(timestamp=[]), "Ida", 1),
+        (message(timestamp=1696161600000), "Ida", 0),
+        (message("", embeds=[5, {"title": "Hi"}]), "Ida", 1),
+        (message("", embeds=[{"fields": [{"name": "Hi", "value": None}, 5]}]), "Ida", 1),
+    ],
+)
+def test_what_has_a_text_and_an_author_is_kept(
+    place: Path, record: Any, author: str, changes: int
+) -> None:
+    _, [found], notes = read(place, channel(record))
+    assert (found.author, found.text) == (author, "Hi")
+    assert not notes.left_out
+    assert notes.changed.total() == changes
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"poll": {"question": {"text": "Tea?"}}}, "a poll"),
+        ({"stickers": [{"id": "1"}]}, "a photo, file, sticker or other media without text"),
+        ({"forwardedMessage": {"content": "Hi"}}, "forwarded, so written by somebody else"),
+    ],
+)
+def test_what_is_no_text(place: Path, more: dict[str, Any], reason: str) -> None:
+    _, found, notes = read(place, channel(message("", **more)))
+    assert (found, notes.left_out) == ([], {reason: 1})
+
+
+def test_the_fields_of_a_box_are_text_as_well(place: Path) -> None:
+    fields = [{"name": "Wind", "value": "none"}, {"name": "Rain", "value": "some"}]
+    _, [found], _ = read(place, channel(message("", embeds=[{"title": "A", "fields": fields}])))
+    assert found.text == "A\nWind\nnone\nRain\nsome"
+
+
+def test_a_channel_without_messages_is_counted(place: Path) -> None:
+    _, found, notes = read(place, channel())
+    assert (found, notes.files.total()) == ([], 1)
 
 
 def test_blank_lines_between_rows_are_passed_over(place: Path) -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from elman.data.conversation import SYSTEM, Conversation
 from elman.data.document import Document, Notes
 from elman.data.readers import READERS, find_reader, read
-from elman.errors import ElmanError
 
 Load = Callable[..., tuple[list[Conversation], Notes]]
 
@@ -107,28 +106,54 @@ def test_of_two_answers_the_preferred_one_is_read(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    "item",
+    ("item", "problem"),
     [
-        {"messages": [{**USER, "name": 5}]},
-        {"messages": [{**USER, "content": None, "refusal": 5}]},
-        {"input": [USER], "preferred_output": [BOT]},
-        {"input": {"messages": [USER]}},
-        {"input": {"messages": [USER]}, "preferred_output": BOT},
-        {"input": {"messages": [USER]}, "preferred_output": ["Hi"]},
-        {"input": {"messages": [USER]}, "preferred_output": [], "non_preferred_output": 5},
-        {"prompt": "Hi"},
+        (None, "each conversation to be an object, got nothing"),
+        ({"messages": [{**USER, "content": None, "refusal": 5}]}, "'content' to be a list, got 5"),
+        ({"messages": [{**USER, "content": [None]}]}, "each part of 'content' to be an object"),
+        ({"input": 5, "preferred_output": []}, "'input' to be an object, got 5"),
+        ({"input": {"messages": []}}, "'preferred_output' to be a list, got nothing"),
+        ({"input": {"messages": []}, "preferred_output": BOT}, "'preferred_output' to be a list"),
+        (
+            {"input": {"messages": []}, "preferred_output": ["Hi"]},
+            "each of 'messages' to be an object, got \"Hi\"",
+        ),
+        (
+            {"input": {"messages": []}, "preferred_output": [], "non_preferred_output": 5},
+            "'non_preferred_output' to be a list, got 5",
+        ),
+        ({"prompt": "Hi"}, "'messages' to be a list, got nothing"),
     ],
 )
-def test_what_cannot_be_read_is_named(load: Load, item: Any) -> None:
-    with pytest.raises(ElmanError, match="talk: line 2: expected"):
-        load({"messages": [USER, BOT]}, item)
+def test_what_cannot_be_read_is_left_out_and_counted(load: Load, item: Any, problem: str) -> None:
+    good = {"messages": [USER, BOT]}
+    conversations, notes = load(good, item, good)
+    assert [len(each.messages) for each in conversations] == [2, 2]
+    assert list(notes.left_out.values()) == [1]
+    [(reason, where)] = notes.first.items()
+    assert f"{reason}{where.removeprefix('talk: line 2')}".startswith(f"expected {problem}")
 
 
-@pytest.mark.parametrize("time", ["now", "", "2024-13-01", 5, ["2024-01-01"], "\u0661"])
-def test_a_time_that_is_none_is_named(load: Load, time: Any) -> None:
+def test_a_name_that_is_none_costs_nothing(load: Load) -> None:
+    [conversation], notes = load({"messages": [{**USER, "name": 5}, {**BOT, "name": None}]})
+    assert conversation.authors == ("user", "assistant")
+    assert not notes.lines()
+
+
+def test_of_parts_those_that_are_text_are_kept(load: Load) -> None:
+    parts = [None, "Hi", {"type": "text"}, {"type": "text", "text": "there"}, 5]
+    [conversation], notes = load({"messages": [{**USER, "content": parts}, BOT]})
+    assert conversation.messages[0].text == "Hi\nthere"
+    assert notes.changed == {"parts that are not text taken out": 1}
+
+
+@pytest.mark.parametrize("time", ["now", "", "2024-13-01", ["2024-01-01"], "\u0661", True, {}])
+def test_a_time_that_is_none_is_taken_off_and_counted(load: Load, time: Any) -> None:
     turns = [{"speaker": name, "text": "Hi"} for name in ("A", "B")]
-    with pytest.raises(ElmanError, match="talk: line 2: expected 'time'"):
-        load({"turns": turns}, {"turns": [{**turns[0], "time": time}]})
+    conversations, notes = load({"turns": turns}, {"turns": [{**turns[0], "time": time}, turns[1]]})
+    assert [[m.time for m in each.messages] for each in conversations] == [[None, None]] * 2
+    assert notes.changed == {"a time of no known form taken off": 1}
+    assert notes.first["a time of no known form taken off"] == "talk: line 2"
 
 
 zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -150,6 +175,7 @@ def test_turns_that_were_written_come_back(load: Load, said: list[Any]) -> None:
 
 
 DEEP = "[" * 50_000 + "]" * 50_000
+TURNS = '{"speaker": "A", "text": "Hi"}, {"speaker": "B", "text": "Hi"}'
 SAID = '{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}'
 
 
@@ -162,14 +188,23 @@ def test_a_name_that_is_none_is_no_name(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "reason"),
     [
-        f'[{{"messages": [{SAID}, {{"role": {DEEP}}}]}}]',
-        f'[{{"conversations": [{SAID}, {{"role": "user", "content": {DEEP}}}]}}]',
-        f'[{{"turns": [{{"speaker": "A", "text": "Hi", "time": {DEEP}}}]}}]',
+        (f'{{"messages": [{SAID}, {{"role": {DEEP}}}]}}', "expected 'role' to be text"),
+        (
+            f'{{"conversations": [{SAID}, {{"role": "user", "content": {DEEP}}}]}}',
+            "expected each part of 'content' to be an object",
+        ),
+        (
+            f'{{"turns": [{TURNS}, {{"speaker": "B", "text": {DEEP}}}]}}',
+            "expected 'text' to be text",
+        ),
     ],
 )
-def test_what_is_nested_deeply_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "talk").write_text(content)
-    with pytest.raises(ElmanError, match="talk: item 1: expected"):
-        list(read([Document("talk", tmp_path / "talk")]))
+def test_what_is_nested_deeply_is_left_out(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "talk").write_text(f"[{content}]")
+    notes = Notes()
+    [conversation] = read([Document("talk", tmp_path / "talk")], notes)
+    assert len(conversation.messages) == 2
+    assert notes.left_out == {reason: 1}
+    assert notes.first[reason] == "talk: item 1, got a list nested too deeply"

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from elman.data.document import Document, Notes
 from elman.data.readers.messenger import READER
 from elman.data.source import documents
-from elman.errors import ElmanError
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -24,7 +23,7 @@ def garbled(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
-def message(time: int, sender: str = "Ann Lee", **more: Any) -> dict[str, Any]:
+def message(time: Any, sender: str = "Ann Lee", **more: Any) -> dict[str, Any]:
     return {"sender_name": garbled(sender), "timestamp_ms": time, **more}
 
 
@@ -166,22 +165,155 @@ def test_a_chat_without_messages_is_a_file_left_out(tmp_path: Path, page: Any) -
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "problem", "got"),
     [
-        "Hi",
-        {"timestamp_ms": "soon"},
-        {"timestamp_ms": 10**18},
-        {"timestamp_ms": None},
-        {"content": ["Hi"]},
-        {"sender_name": {"name": "Ann"}},
+        ("Hi", "each message to be an object", '"Hi"'),
+        (None, "each message to be an object", "nothing"),
+        ({"content": ["Hi"]}, "'content' to be text", '["Hi"]'),
+        ({"sender_name": {"name": "Ann"}}, "'sender_name' to be text", '{"name": "Ann"}'),
     ],
 )
-def test_a_broken_message_is_refused_by_its_place(tmp_path: Path, broken: Any) -> None:
+def test_an_odd_message_is_left_out_and_counted(
+    tmp_path: Path, broken: Any, problem: str, got: str
+) -> None:
     good = message(2, content="Hi")
-    second = good | broken if isinstance(broken, dict) else broken
-    write(tmp_path, {"zoe_1/message_1.json": thread(good, second)})
-    with pytest.raises(ElmanError, match=r"message_1\.json: item 2"):
-        read(tmp_path)
+    odd = good | broken if isinstance(broken, dict) else broken
+    write(tmp_path, {"zoe_1/message_1.json": thread(good, odd, good)})
+    [(_, messages)], notes = read(tmp_path)
+    assert messages == [("Ann Lee", "Hi")] * 2
+    assert notes.left_out == {f"expected {problem}": 1}
+    assert notes.first[f"expected {problem}"].endswith(f"message_1.json: item 2, got {got}")
+
+
+@pytest.mark.parametrize(("time", "changed"), [("soon", 1), (10**18, 1), ([], 1), (None, 0)])
+def test_a_message_without_a_time_stays_where_it_stood(
+    tmp_path: Path, time: Any, changed: int
+) -> None:
+    page = [message(number, content=f"{number}") for number in (4, 3, 2, 1)]
+    page[1]["timestamp_ms"] = time
+    write(tmp_path, {"zoe_1/message_1.json": thread(*page)})
+    notes = Notes()
+    [chat] = READER.read(documents(tmp_path), notes)
+    found = list(chat.messages)
+    assert [each.text for each in found] == ["1", "2", "3", "4"]
+    assert [each.time is None for each in found] == [False, False, True, False]
+    assert (notes.left_out.total(), notes.changed.total()) == (0, changed)
+
+
+def test_a_page_whose_first_message_is_odd_is_put_in_order(tmp_path: Path) -> None:
+    files = {
+        "zoe_1/message_1.json": thread(None, message(2, content="2")),
+        "zoe_1/message_2.json": thread(message("?", content="1b"), message(1, content="1")),
+    }
+    [(_, messages)], _ = read(write(tmp_path, files))
+    assert [text for _, text in messages] == ["1", "1b", "2"]
+
+
+BY_META = [
+    'Bo voted for "Sea" in the poll.',
+    'Bo removed their vote for "Sea" and 2 other options in the poll.',
+    'Bo added "Hills" to the poll.',
+    "Bo created a poll: Where to?",
+    "Bo's poll has multiple updates.",
+    "Bo missed your video call.",
+    "This poll is no longer available.",
+    "The video chat ended.",
+    "Missed audio call",
+    "You missed a call from Bo",
+    "You pinned a message.",
+    "Will pinned a message.",
+    "Will unsent a message",
+    "Will liked a message",
+    "Will reacted 😂 to your message",
+    "Will changed the theme to Love.",
+    "Will set the nickname for Bo to B.",
+    "Will set their own nickname to W.",
+    "Will cleared the nickname for Bo.",
+    "Will set the emoji to 🍵.",
+    "Will started a video chat",
+    "Will joined the call.",
+    "Will left the group.",
+    "Will added Bo to the group.",
+    "Will changed the group photo.",
+    "Liked a message",
+    "Reacted ❤ to your message ",
+    "Gefällt eine Nachricht",
+    "Hat mit 😂 auf deine Nachricht reagiert ",
+    "Le ha gustado un mensaje",
+    "Reaccionó con 😂 a tu mensaje ",
+    "A aimé un message",
+    "A réagi 😂 à votre message ",
+    'Ha messo "Mi piace" a un messaggio',
+    "Curtiu uma mensagem",
+    "Reagiu com 😂 à sua mensagem ",
+]
+BY_PEOPLE = [
+    "Will do.",
+    "Will you set the table?",
+    "Will pinned it to the wall.",
+    "Bo pinned a message.",
+    "Bo left the group.",
+    "You turned off the oven.",
+    "You changed the theme? I like it",
+    "You responded well to that.",
+    "I liked a message of yours",
+    "The poll is open",
+    "She created a poll: where to?",
+    "Gefällt mir, deine Nachricht",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(text, "a system line") for text in BY_META] + [(text, text) for text in BY_PEOPLE],
+)
+def test_what_meta_writes_in_the_name_of_one_word(tmp_path: Path, text: str, expected: str) -> None:
+    record = message(0, "Will", content=garbled(text))
+    write(tmp_path, {"bo_1/message_1.json": thread(record, people=("Will", "Bo"))})
+    [(_, messages)], notes = read(tmp_path)
+    assert [said for _, said in messages] + list(notes.left_out) == [expected]
+
+
+START, MINUTE = 1_700_000_000_000, 60_000  # in milliseconds
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (["See you at too", "See you at two (edited)"], ["See you at two"]),
+        (["Hi", "Tea at for", "Cake", "Tea at four (edited)"], ["Hi", "Tea at four", "Cake"]),
+        (["a b", "a b c (edited)", "a b c d (Bearbeitet)"], ["a b c d"]),
+        (["Sure", "Sure 😭 (edited) "], ["Sure 😭"]),
+        (["Only this (edited)"], ["Only this"]),
+        (["(edited)", "That was (edited) by me"], ["(edited)", "That was (edited) by me"]),
+    ],
+)
+def test_an_edited_message_is_one_message(tmp_path: Path, sent: list[str], kept: list[str]) -> None:
+    page = [
+        message(START + number * MINUTE, content=garbled(text)) for number, text in enumerate(sent)
+    ]
+    write(tmp_path, {"zoe_1/message_1.json": thread(*reversed(page))})
+    [(_, messages)], notes = read(tmp_path)
+    assert [text for _, text in messages] == kept
+    assert len(messages) + notes.left_out.total() == len(sent)
+    assert set(notes.left_out) <= {"an earlier version of an edited message"}
+
+
+def test_an_edit_stands_where_the_message_was_and_leaves_others_alone(tmp_path: Path) -> None:
+    page = [
+        message(START, content="Tee?"),
+        message(START + 1 * MINUTE, "Zoë", content="Tee"),
+        message(START + 2 * MINUTE, content="Tea? (edited)"),
+        message(START + 30 * MINUTE, content="Tea! (edited)"),
+    ]
+    write(tmp_path, {"zoe_1/message_1.json": thread(*reversed(page))})
+    notes = Notes()
+    [chat] = READER.read(documents(tmp_path), notes)
+    found = [
+        (each.author, each.text, ((each.seconds or 0) - START / 1000) // 60)
+        for each in chat.messages
+    ]
+    assert found == [("Ann Lee", "Tea?", 0), ("Zoë", "Tee", 1), ("Ann Lee", "Tea!", 30)]
 
 
 def test_files_of_other_formats_are_left_to_their_readers() -> None:

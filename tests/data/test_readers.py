@@ -237,26 +237,14 @@ def test_half_characters_are_mended_in_names_too(load: Load, content: str) -> No
         ("A: Hi\n\nB: Hello", "nobody answered anybody"),
         (f'{ANSWERED}\n\n{{"messages": [}}', "talk: line 3, column 15: broken JSON"),
         (f"[{ANSWERED},\n {ANSWERED}", r"talk: line 2, column \d+: broken JSON"),
+        ("null\n" + messages(("user", 5)), "expected 'content' .*line 2, got 5"),
         (
-            f"{ANSWERED}\n[1]",
-            r"talk: line 2: expected each conversation to be an object, got \[1\]",
+            '{"messages": ["role"]}',
+            "1 message left out: expected each of 'messages' to be an object",
         ),
-        (f"[{ANSWERED},\n5]", "talk: item 2: expected each conversation to be an object, got 5"),
-        (f'{ANSWERED}\n{{"messages": "role"}}', "line 2: expected 'messages' to be a list"),
-        ('{"messages": ["role"]}', "expected each of 'messages' to be an object, got \"role\""),
-        ('{"messages": [{"role": 5}]}', "line 1: expected 'role' to be text, got 5"),
-        (messages(("user", 5)), "line 1: expected 'content' .*, got 5"),
-        (messages(("user", ["Hi"])), "expected each part of 'content' to be an object, got \"Hi\""),
-        (messages(("user", [{"type": "text"}])), "expected 'text' to be text, got nothing"),
-        ('{"turns": {"speaker": "A"}}', "line 1: expected 'turns' to be a list"),
-        ('{"turns": ["speaker"]}', "line 1: expected each of 'turns' to be an object"),
-        ('{"turns": [{"speaker": null}]}', "line 1: expected 'speaker' to be text, got nothing"),
-        ('{"turns": [{"speaker": "A", "text": 5}]}', "line 1: expected 'text' to be text, got 5"),
+        ('{"messages": [{"role": 5}]}', "expected 'role' to be text .*line 1, got 5"),
+        ('{"turns": [{"speaker": "A", "text": 5}]}', "'text' to be text .*line 1, got 5"),
         (chitchat()[:-1], "talk: line 1, column .*: broken JSON"),
-        (
-            chitchat().replace("[[]]", "5"),
-            "conversation next: expected messages to be a list, got 5",
-        ),
         ('{"messages": [{"role": ' + "[" * 100_000, "talk: line 1: JSON nested too deeply"),
         ('{"messages": [{"role": ' + "1" * 5_000 + "}]}", "talk: line 1"),
     ],
@@ -267,25 +255,83 @@ def test_what_cannot_be_read_is_named(load: Load, content: str | bytes, problem:
 
 
 @pytest.mark.parametrize(
-    "item",
+    ("odd", "where", "problem"),
     [
-        5,
-        {"text": "Hi", "timestamp": "2021-03-01"},
-        {"sender": "Mira", "timestamp": "2021-03-01"},
-        {"sender": "Mira", "text": 5, "timestamp": "2021-03-01"},
-        {"sender": ["Mira"], "text": "Hi", "timestamp": "2021-03-01"},
-        {"sender": "Mira", "text": "Hi", "timestamp": "now"},
-        {"sender": "Mira", "text": "Hi", "timestamp": 5},
+        ("null", "line 2", "each conversation to be an object, got nothing"),
+        ("[1]", "line 2", "each conversation to be an object, got [1]"),
+        ('{"messages": "role"}', "line 2", "'messages' to be a list, got \"role\""),
+        ('{"messages": ["role"]}', "line 2", "each of 'messages' to be an object, got \"role\""),
+        ('{"messages": [{"role": 5}]}', "line 2", "'role' to be text, got 5"),
+        (messages(("user", 5)), "line 2", "'content' to be a list, got 5"),
+        (messages(("user", [5])), "line 2", "each part of 'content' to be an object, got 5"),
+        (messages(("user", [{"type": "text"}])), "line 2", "'text' to be text, got nothing"),
     ],
 )
-def test_a_wrong_item_of_the_built_in_format_is_named(load: Load, item: Any) -> None:
-    with pytest.raises(ElmanError, match="conversation next: expected"):
-        load(chitchat(item))
+def test_an_odd_line_is_left_out_and_counted(
+    load: Load, odd: str, where: str, problem: str
+) -> None:
+    conversations, notes = load(f"{ANSWERED}\n{odd}\n{ANSWERED}")
+    expected, got = problem.split(", got ")
+    assert len(conversations) == 2
+    assert notes.left_out == {f"expected {expected}": 1}
+    assert notes.first[f"expected {expected}"].endswith(f"talk: {where}, got {got}")
 
 
-def test_a_wrong_run_of_the_built_in_format_is_named(load: Load) -> None:
-    with pytest.raises(ElmanError, match="conversation next: expected"):
-        load(chitchat().replace("[[]]", "[5]"))
+@pytest.mark.parametrize(
+    ("odd", "problem"),
+    [
+        ('{"turns": {"speaker": "A"}}', '\'turns\' to be a list, got {"speaker": "A"}'),
+        ('{"turns": ["speaker"]}', "each of 'turns' to be an object, got \"speaker\""),
+        ('{"turns": [{"speaker": null}]}', "'speaker' to be text, got nothing"),
+        ('{"turns": [{"speaker": "A", "text": 5}]}', "'text' to be text, got 5"),
+    ],
+)
+def test_an_odd_turn_is_left_out_and_counted(load: Load, odd: str, problem: str) -> None:
+    good = '{"turns": [{"speaker": "A", "text": "Hi"}, {"speaker": "B", "text": "Hello"}]}'
+    conversations, notes = load(f"[{good},\n{odd},\n{good}]")
+    expected, got = problem.split(", got ")
+    assert len(conversations) == 2
+    assert notes.left_out == {f"expected {expected}": 1}
+    assert notes.first[f"expected {expected}"].endswith(f"talk: item 2, got {got}")
+
+
+@pytest.mark.parametrize(
+    ("item", "problem"),
+    [
+        (5, "each message to be an object"),
+        ({"text": "Hi", "timestamp": "2021-03-01"}, "'sender' to be text"),
+        ({"sender": "Mira", "timestamp": "2021-03-01"}, "'text' to be text"),
+        ({"sender": "Mira", "text": 5, "timestamp": "2021-03-01"}, "'text' to be text"),
+        ({"sender": ["Mira"], "text": "Hi", "timestamp": "2021-03-01"}, "'sender' to be text"),
+    ],
+)
+def test_an_odd_item_of_the_built_in_format_is_left_out_and_counted(
+    load: Load, item: Any, problem: str
+) -> None:
+    [conversation], notes = load(chitchat(item))
+    assert conversation.id == "good"
+    assert notes.left_out == {f"expected {problem}": 1}
+    assert "conversation next, got " in notes.first[f"expected {problem}"]
+
+
+@pytest.mark.parametrize("time", ["now", True, [5]])
+def test_an_odd_time_of_the_built_in_format_is_taken_off(load: Load, time: Any) -> None:
+    says = [{"sender": name, "text": "Hi", "timestamp": time} for name in ("Mira", "Tobin")]
+    conversations, notes = load(chitchat(*says))
+    assert [m.time for m in conversations[1].messages] == [None, None]
+    assert notes.changed == {"a time of no known form taken off": 2}
+
+
+@pytest.mark.parametrize(
+    ("odd", "problem"), [("[5]", "each run to be a list"), ("5", "messages to be a list")]
+)
+def test_an_odd_run_of_the_built_in_format_is_left_out_and_counted(
+    load: Load, odd: str, problem: str
+) -> None:
+    [conversation], notes = load(chitchat().replace("[[]]", odd))
+    assert conversation.id == "good"
+    assert notes.left_out == {f"expected {problem}": 1}
+    assert notes.first[f"expected {problem}"].endswith("conversation next, got 5")
 
 
 def test_an_error_about_half_a_character_can_be_printed(load: Load) -> None:
@@ -384,6 +430,6 @@ def test_the_built_in_conversations() -> None:
 
 def test_of_a_folder_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A: Hi\nB: Hello\n")
-    (tmp_path / "b.jsonl").write_text(ANSWERED + "\n[1]\n")
-    with pytest.raises(ElmanError, match=r"b\.jsonl: line 2: .* the others can be read"):
+    (tmp_path / "b.jsonl").write_text(ANSWERED + "\n[1\n")
+    with pytest.raises(ElmanError, match=r"b\.jsonl: line 2, .* the others can be read"):
         list(read(documents(tmp_path)))

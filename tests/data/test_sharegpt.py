@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from elman.data.conversation import SYSTEM, Conversation
 from elman.data.document import Document, Notes
 from elman.data.readers import READERS, find_reader, read
-from elman.errors import ElmanError
 
 Load = Callable[[str], tuple[list[Conversation], Notes]]
 
@@ -59,23 +58,26 @@ def test_instructions_that_say_nothing_are_passed_over(load: Load, system: Any) 
 
 
 @pytest.mark.parametrize(
-    "item",
+    ("item", "problem"),
     [
-        '{"conversations": null}',
-        '{"conversations": ["Hi"]}',
-        '{"conversations": [{"from": 5, "value": "Hi"}]}',
-        '{"conversations": [{"from": "human", "value": 5}]}',
-        '{"conversations": [{"value": "Hi"}]}',
-        '{"conversations": [], "chosen": "Hi"}',
-        '{"items": {"from": "human"}}',
-        "[]",
+        ("null", "each conversation to be an object, got nothing"),
+        ("[]", "each conversation to be an object, got []"),
+        ('{"conversations": null}', "'conversations' to be a list, got nothing"),
+        ('{"conversations": ["Hi"]}', 'each message to be an object, got "Hi"'),
+        ('{"conversations": [{"from": 5, "value": "Hi"}]}', "'from' to be text, got 5"),
+        ('{"conversations": [{"from": "human", "value": 5}]}', "'content' to be a list, got 5"),
+        ('{"conversations": [{"value": "Hi"}]}', "'role' to be text, got nothing"),
+        ('{"conversations": [], "chosen": "Hi"}', 'each message to be an object, got "Hi"'),
+        ('{"items": {"from": "human"}}', '\'items\' to be a list, got {"from": "human"}'),
     ],
 )
-def test_what_cannot_be_read_is_named(load: Load, item: str) -> None:
-    with pytest.raises(ElmanError, match="talk: line 2: expected"):
-        load(f"{GOOD}\n{item}")
-    with pytest.raises(ElmanError, match="talk: item 2: expected"):
-        load(f"[{GOOD},\n{item}]")
+def test_what_cannot_be_read_is_left_out_and_counted(load: Load, item: str, problem: str) -> None:
+    for content, where in ((f"{GOOD}\n{item}\n{GOOD}", "line 2"), (f"[{GOOD},{item}]", "item 2")):
+        conversations, notes = load(content)
+        assert all(len(each.messages) == 2 for each in conversations)
+        expected, got = problem.split(", got ")
+        assert notes.left_out == {f"expected {expected}": 1}
+        assert notes.first == {f"expected {expected}": f"talk: {where}, got {got}"}
 
 
 @pytest.mark.parametrize(

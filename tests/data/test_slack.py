@@ -12,7 +12,6 @@ from elman.data.conversation import Chat, Conversation
 from elman.data.document import Document, Notes
 from elman.data.readers.slack import LONGEST_SILENCE, READER
 from elman.data.source import documents
-from elman.errors import ElmanError
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -151,22 +150,172 @@ def test_lists_of_names_alone_are_no_messages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "problem", "got"),
     [
-        {"ts": "1e999"},
-        {"ts": "soon"},
-        {"ts": 5},
-        {"text": ["Hi"]},
-        {"subtype": ["x"]},
-        {"thread_ts": {"x": 1}},
-        {"subtype": "file_comment", "comment": "Hi"},
+        (5, "each message to be an object", "5"),
+        (None, "each message to be an object", "nothing"),
+        ({"text": ["Hi"]}, "'text' to be text", '["Hi"]'),
+        ({"subtype": ["x"]}, "'subtype' to be text", '["x"]'),
+        ({"subtype": "file_comment", "comment": "Hi"}, "'comment' to be an object", '"Hi"'),
     ],
 )
-def test_a_broken_message_is_refused_by_its_place(tmp_path: Path, broken: dict[str, Any]) -> None:
-    day = [message(timedelta(), "UMIRA", "Hi"), message(timedelta(1), "UMIRA", "Hi") | broken]
+def test_an_odd_message_is_left_out_and_counted(
+    tmp_path: Path, broken: Any, problem: str, got: str
+) -> None:
+    one, other = (message(timedelta(seconds=n), "UMIRA", "Hi") for n in (1, 3))
+    odd = {**one, **broken} if isinstance(broken, dict) else broken
+    write(tmp_path, {"tea/2023-11-14.json": [one, odd, other]})
+    found, notes = read(tmp_path)
+    assert found == {"tea": [("UMIRA", "Hi")] * 2}
+    assert notes.left_out == {f"expected {problem}": 1}
+    where = notes.first[f"expected {problem}"]
+    assert where.endswith(f"2023-11-14.json: item 2, got {got}")
+
+
+@pytest.mark.parametrize(
+    ("ts", "changed"),
+    [(None, 0), ("1e999", 1), ("soon", 1), ([], 1), ("DROP", 0)],
+)
+def test_a_message_without_a_time_stays_where_it_stood(
+    tmp_path: Path, ts: Any, changed: int
+) -> None:
+    day = [message(timedelta(seconds=n), "UMIRA", f"{n}", thread_ts={"x": 1}) for n in (5, 6, 1)]
+    day[1]["ts"] = ts
+    if ts == "DROP":
+        del day[1]["ts"]
     write(tmp_path, {"tea/2023-11-14.json": day})
-    with pytest.raises(ElmanError, match=r"2023-11-14\.json: item 2"):
-        read(tmp_path)
+    notes = Notes()
+    [chat] = READER.read(documents(tmp_path), notes)
+    found = list(chat.messages)
+    assert [(m.text, m.time is None) for m in found] == [("1", False), ("5", False), ("6", True)]
+    assert (notes.left_out.total(), notes.changed.total()) == (0, changed)
+
+
+@pytest.mark.parametrize("ts", [1699920000, "2023-11-14T00:00:00Z", 1699920000000, "1699920000"])
+def test_times_in_other_forms_are_read(tmp_path: Path, ts: Any) -> None:
+    write(tmp_path, {"tea/1.json": [{**message(timedelta(), "UMIRA", "Hi"), "ts": ts}]})
+    [chat] = READER.read(documents(tmp_path), Notes())
+    assert [m.time for m in chat.messages] == [START]
+
+
+def test_a_record_of_slack_without_a_time_is_a_system_line(tmp_path: Path) -> None:
+    odd = {"type": "message", "subtype": "sh_room_created", "room": {"id": "R0"}}
+    day = [message(timedelta(), "UMIRA", "Hi"), odd]
+    found, notes = read(write(tmp_path, {"tea/2023-11-14.json": day}))
+    assert (len(found["tea"]), notes.left_out) == (1, {"a system line": 1})
+
+
+def test_odd_lists_of_names_cost_only_those_names(tmp_path: Path) -> None:
+    nameless = {"id": "C0TEA", "name": 5, "created": 1}
+    channels = [5, nameless | {"members": 7}, nameless | {"id": "C0", "members": [5]}]
+    users = [None, {"id": 5}, *PEOPLE, {"id": "UBO", "profile": 5, "team_id": "T0"}]
+    day = [message(timedelta(), user, "<#C0TEA>") for user in ("UMIRA", "UBO")]
+    write(tmp_path, {"users.json": users, "channels.json": channels, "C0TEA/1.json": day})
+    found, notes = read(tmp_path)
+    assert found == {"C0TEA": [("Mira", "#C0TEA"), ("UBO", "#C0TEA")]}
+    assert notes.left_out == {
+        "expected each user to be an object": 1,
+        "expected 'id' to be text": 1,
+        "expected each channel to be an object": 1,
+    }
+
+
+def section(*elements: dict[str, Any], kind: str = "rich_text_section") -> dict[str, Any]:
+    return {"type": kind, "elements": list(elements)}
+
+
+def words(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text, "style": {"bold": True}}
+
+
+RICH: list[tuple[dict[str, Any], str]] = [
+    (section(words("Tea is "), words("ready")), "Tea is ready"),
+    (section({"type": "user", "user_id": "UMIRA"}, words("?")), "@Mira?"),
+    (section({"type": "emoji", "name": "tea"}), ":tea:"),
+    (section({"type": "channel", "channel_id": "C0"}), "#C0"),
+    (section({"type": "broadcast", "range": "here"}), "@here"),
+    (section({"type": "usergroup", "usergroup_id": "S0"}), "@S0"),
+    (section({"type": "link", "url": "https://tea.example"}), "https://tea.example"),
+    (section({"type": "link", "url": "https://tea.example", "text": "tea"}), "tea"),
+    (section({"type": "date", "timestamp": 1, "fallback": "today"}), "today"),
+    (section(words("a\nb"), kind="rich_text_quote"), "> a\n> b"),
+    (section(words("x = 1\n  y"), kind="rich_text_preformatted"), "x = 1\n  y"),
+    (section(section(words("a")), section(words("b")), kind="rich_text_list"), "• a\n• b"),
+    (
+        section(section(words("a")), section(words("b")), kind="rich_text_list")
+        | {"style": "ordered", "indent": 1},
+        "    1. a\n    2. b",
+    ),
+]
+
+
+@pytest.mark.parametrize(("element", "text"), RICH)
+def test_what_people_write_in_blocks(tmp_path: Path, element: dict[str, Any], text: str) -> None:
+    blocks = [{"type": "rich_text", "elements": [element]}]
+    assert said(tmp_path, message(timedelta(), "UADA", "", blocks=blocks)) == ("Ada", text)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (
+            {"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "<@UMIRA> &lt;"}}]},
+            "@Mira <",
+        ),
+        ({"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "Tea"}}, 5]}, "Tea"),
+        ({"blocks": [{"type": "section", "fields": [{"text": "a"}, {"text": "b"}]}]}, "a\nb"),
+        ({"blocks": [{"type": "context", "elements": [{"text": "a"}, {"text": "b"}]}]}, "a b"),
+        ({"attachments": [{"title": "T", "text": "x", "fallback": "f"}]}, "T\nx"),
+        ({"attachments": [{"fallback": "<https://tea.example|f>"}]}, "f"),
+        ({"attachments": [{"pretext": "p", "fields": [{"title": "a", "value": "b"}]}]}, "p\na\nb"),
+        (
+            {
+                "attachments": [
+                    {
+                        "fallback": "[no preview available]",
+                        "blocks": [{"type": "markdown", "text": "m"}],
+                    }
+                ]
+            },
+            "m",
+        ),
+        ({"text": ["x"], "attachments": [{"text": "t"}]}, "t"),
+        (
+            {
+                "text": "This content can't be displayed.",
+                "blocks": [{"type": "rich_text", "elements": [section(words("shown"))]}],
+            },
+            "shown",
+        ),
+        (
+            {
+                "text": "in short",
+                "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "at length"}}],
+            },
+            "at length",
+        ),
+        (
+            {
+                "text": "*mine*",
+                "blocks": [{"type": "rich_text", "elements": [section(words("mine"))]}],
+            },
+            "*mine*",
+        ),
+        ({"text": "a link", "attachments": [{"title": "its preview"}]}, "a link"),
+    ],
+)
+def test_what_apps_say_in_blocks_and_attachments(
+    tmp_path: Path, more: dict[str, Any], text: str
+) -> None:
+    record = message(timedelta(), None, "", subtype="bot_message", username="Timer")
+    assert said(tmp_path, record | more) == ("Timer", text)
+
+
+def test_what_is_shared_is_somebody_elses(tmp_path: Path) -> None:
+    shared = [{"is_msg_unfurl": True, "author_name": "Bo", "text": "Hi"}]
+    write(tmp_path, {"tea/1.json": [message(timedelta(), "UADA", "", attachments=shared)]})
+    found, notes = read(tmp_path)
+    assert (found, notes.left_out) == ({"tea": []}, {"without text": 1})
 
 
 def test_files_of_other_formats_are_left_to_their_readers() -> None:

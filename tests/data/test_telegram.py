@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Message
 from elman.data.document import Document, Notes
-from elman.data.readers.telegram import READER, _Escapes
+from elman.data.readers.telegram import READER, _Escapes, _Ids
 from elman.errors import ElmanError
 
 Chats = list[tuple[str, list[Message]]]
@@ -158,26 +158,105 @@ def test_times_are_in_utc_where_the_export_says_so(
 
 
 @pytest.mark.parametrize(
-    ("record", "problem"),
+    ("record", "problem", "got"),
     [
-        (5, "each message to be an object, got 5"),
-        ({}, "'type' to be text, got nothing"),
-        (message(None), "'text' to be a list, got nothing"),
-        (message({}), "'text' to be a list, got {}"),
-        (message(["a", 5]), "each part of 'text' to be an object, got 5"),
-        (message([{"type": "bold"}]), "the 'text' of each part to be text, got nothing"),
-        (message(**{"from": ["x"]}), "'from' to be text"),
-        (message(from_id=[]), "'from_id' to be text"),
-        (message(date_unixtime="soon"), "'date_unixtime' to be a time, got soon"),
-        (message(date_unixtime="9" * 30), "'date_unixtime' to be a time, got 9"),
-        (message(date_unixtime=[]), "'date_unixtime' to be a time, got []"),
-        (message(date_unixtime=None, date="today"), "'date' to be a time, got today"),
-        (message(date_unixtime=None, date=None), "'date' to be text, got nothing"),
+        (5, "each message to be an object", "5"),
+        ({}, "'text' to be a list", "nothing"),
+        (message(type=5), "'type' to be text", "5"),
+        (message(None), "'text' to be a list", "nothing"),
+        (message({}), "'text' to be a list", "nothing"),
+        (message([5]), "each part of 'text' to be an object", "5"),
+        (message([{"type": "bold"}]), "the 'text' of each part to be text", "nothing"),
+        (message(**{"from": ["x"]}), "'from' to be text", '["x"]'),
     ],
 )
-def test_what_is_no_message_is_refused(place: Path, record: Any, problem: str) -> None:
-    with pytest.raises(ElmanError, match=re.escape(f"talk: item 2: expected {problem}")):
-        read(place, chat(message(), record))
+def test_what_is_no_message_is_left_out_and_counted(
+    place: Path, record: Any, problem: str, got: str
+) -> None:
+    [(_, found)], notes = read(place, chat(message(), record, message()))
+    assert len(found) == 2
+    assert notes.left_out == {f"expected {problem}": 1}
+    assert notes.first[f"expected {problem}"] == f"talk: item 2, got {got}"
+
+
+@pytest.mark.parametrize(
+    ("record", "time", "changed"),
+    [
+        (message(from_id=[]), datetime(2023, 10, 1, 10, tzinfo=UTC), 0),
+        (message(["Hi", 5]), datetime(2023, 10, 1, 10, tzinfo=UTC), 1),
+        (message(None, text_entities=["Hi"]), datetime(2023, 10, 1, 10, tzinfo=UTC), 0),
+        (message(date_unixtime="soon"), datetime(2023, 10, 1, 12), 0),
+        (message(date_unixtime="9" * 30), datetime(2023, 10, 1, 12), 0),
+        (message(date_unixtime=[]), datetime(2023, 10, 1, 12), 0),
+        (message(date_unixtime="2023-10-01T10:00:00Z"), datetime(2023, 10, 1, 10, tzinfo=UTC), 0),
+        (message(date_unixtime=None, date=TEN), datetime(2023, 10, 1, 10, tzinfo=UTC), 0),
+        (message(date_unixtime=None, date="today"), None, 1),
+        (message(date_unixtime=None, date=None), None, 0),
+    ],
+)
+def test_what_has_a_text_and_an_author_is_kept(
+    place: Path, record: Any, time: datetime | None, changed: int
+) -> None:
+    [(_, [found])], notes = read(place, chat(record))
+    assert (found.author, found.text, found.time) == ("Ida", "Hi", time)
+    assert (notes.left_out.total(), notes.changed.total()) == (0, changed)
+
+
+FILES = [
+    "video_files/sticker (2).webm",
+    "(File not included. Change data exporting settings to download.)",
+    'a "b", c\\d',
+    "2 of 3.webm",
+    "nullified.webm",
+    "null.webm",
+    "ü",
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("file", FILES)
+def test_a_document_id_without_quotation_marks_is_mended(place: Path, file: str, end: str) -> None:
+    emoji = {"type": "custom_emoji", "text": "🙂", "document_id": "FILE"}
+    last = {"type": "custom_emoji", "document_id": "FILE", "text": "🙂"}
+    own = message(["Hi ", emoji, last, ""])
+    text = json.dumps(chat(own, message('"document_id": no file\n')), indent=1)
+    place.write_bytes(text.replace('"FILE"', file).replace("\n", end).encode())
+    notes = Notes()
+    [[one, other]] = [list(each.messages) for each in READER.read(Document("talk", place), notes)]
+    assert (one.text, other.text) == ("Hi 🙂🙂", '"document_id": no file\n')
+    what = "a 'document_id' without quotation marks mended"
+    assert notes.changed == {what: 1}
+    assert notes.first[what] == "talk: item 1"
+
+
+@pytest.mark.parametrize("value", ["null", "5", "-12", '"a"', "{}", "[]", "true"])
+def test_a_document_id_that_is_json_is_left_as_it_is(value: str) -> None:
+    for text in (f'{{"document_id": {value},\n"a": 1}}', f'{{\n"document_id": {value}\n}}'):
+        assert _Ids(io.BytesIO(text.encode())).read() == text.encode()
+
+
+@given(
+    st.lists(st.sampled_from(['"document_id": a b,', '"document_id": "a"', "x", "\n", '"do', '"'])),
+    st.integers(1, 30),
+)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_document_ids_are_mended_in_pieces_of_any_size(pieces: list[str], size: int) -> None:
+    data = "".join(pieces).encode()
+    assert _all_of(_Ids(io.BytesIO(data)), size) == _all_of(_Ids(io.BytesIO(data)), len(data) + 1)
+
+
+def _all_of(stream: _Ids, size: int) -> bytes:
+    found = b""
+    while piece := stream.read(size):
+        found += piece
+    return found
+
+
+def test_a_message_of_custom_emoji_alone_is_a_picture(place: Path) -> None:
+    emoji = {"type": "custom_emoji", "text": "🙂", "document_id": "stickers/a.tgs"}
+    [(_, found)], notes = read(place, chat(message([emoji, " ", emoji, ""]), message(["🙂"])))
+    assert [m.text for m in found] == ["🙂"]
+    assert notes.left_out == {"a custom emoji, which is a picture": 1}
 
 
 def test_damage_is_located_in_spite_of_telegrams_escapes(place: Path) -> None:

@@ -11,18 +11,17 @@ by `chatgpt-export-parser` (mitkury).
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, expect, items, json_start
-from elman.errors import ElmanError
+from elman.data.readers.reader import Reader, items, json_start
+from elman.data.readers.records import OddRecordError, expect, kept, texts_of
+from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(r"(?:\[\s*)?\{")
+_BEGINNING = re.compile(r"(?:\[\s*(?:null\s*,\s*)*)?\{")
 _SPOKEN = {"text", "multimodal_text"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What the app shows as footnotes: between U+E200 and U+E201, or in the brackets of older models.
 # Of a link and of a person or thing the app shows the name.
@@ -43,64 +42,88 @@ def _matches(head: str) -> bool:
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
     path = "item" if json_start(document.head()).startswith("[") else ""
-    for where, _, item in items(document, path):
-        yield _conversation(expect(item, dict, where, "each conversation"), where, notes)
+    found = ((where, item) for where, _, item in items(document, path))
+    yield from kept(found, lambda item, where: _conversation(item, where, notes), notes)
 
 
-def _conversation(item: dict[str, Any], where: str, notes: Notes) -> Conversation:
-    tree = expect(item.get("mapping"), dict, where, "'mapping'")
-    for node in tree.values():
-        expect(node, dict, where, "each value of 'mapping'")
-    branch = _branch(tree, item.get("current_node"), where)
-    messages = []
-    for name in branch:
-        if tree[name].get("message") is not None:
-            message = _message(tree[name]["message"], where, notes)
-            if message is not None:
-                messages.append(message)
-    others = sum(tree[name].get("message") is not None for name in tree.keys() - set(branch))
+def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
+    item = expect(item, dict, where, "each conversation")
+    mapping = expect(item.get("mapping"), dict, where, "'mapping'")
+    tree = dict(
+        kept(
+            ((where, pair) for pair in mapping.items()),
+            lambda pair, where: (pair[0], expect(pair[1], dict, where, "each value of 'mapping'")),
+            notes,
+        )
+    )
+    # A node that is none still holds the others together: who answered it, and what it answered.
+    nodes = {name: tree.get(name, {}) for name in mapping}
+    messages = {name: node.get("message") for name, node in tree.items()}
+    spoken = {name: message for name, message in messages.items() if message is not None}
+    try:
+        branch = _branch(nodes, item.get("current_node"), where)
+    except OddRecordError as odd:
+        odd.count(notes, max(len(spoken), 1))
+        branch, spoken = [], {}
+    records = ((where, spoken[name]) for name in branch if name in spoken)
+    said = tuple(kept(records, lambda record, where: _message(record, where, notes), notes))
+    others = len(spoken.keys() - set(branch))
     if others:
         notes.leave_out("on a branch that was not kept", where, others)
     title, time = id_of(item, "title"), id_of(item, "create_time")
     names = (id_of(item, "conversation_id"), id_of(item), f"{title} {time}".strip())
-    return Conversation(tuple(messages), id=next(filter(None, names), ""))
+    return Conversation(said, id=next(filter(None, names), ""))
 
 
-def _branch(tree: dict[str, Any], end: Any, where: str) -> list[str]:
+def _branch(nodes: dict[str, dict[str, Any]], end: Any, where: str) -> list[str]:
     """The names of the nodes that people see, from the first to the last."""
-    branch: dict[str, None] = {}
-    at = end if isinstance(end, str) and end in tree else None
+    parents, children = _links(nodes)
+    at = end if isinstance(end, str) and end in nodes else None
     backwards = at is not None
     if not backwards:
-        roots = (name for name, node in tree.items() if _known(tree, node.get("parent")) is None)
-        at = next(roots, next(iter(tree), None))
+        at = next((name for name in nodes if name not in parents), next(iter(nodes), None))
+    branch: dict[str, None] = {}
     while at is not None:
         if at in branch:
-            raise ElmanError(f"{where}: expected a tree, but its messages go round in a circle")
+            raise OddRecordError(where, "a tree of messages", "a circle")
         branch[at] = None
-        if backwards:
-            at = _known(tree, tree[at].get("parent"))
-        else:
-            children = expect(tree[at].get("children"), list, where, "'children'")
-            known = [child for child in children if _known(tree, child) is not None]
-            at = known[-1] if known else None
+        at = parents.get(at) if backwards else next(reversed(children[at]), None)
     return list(reversed(branch)) if backwards else list(branch)
 
 
-def _known(tree: dict[str, Any], name: Any) -> str | None:
-    return name if isinstance(name, str) and name in tree else None
+def _links(nodes: dict[str, dict[str, Any]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The parent and the children of each node, of which either may be known from the other."""
+    parents: dict[str, str] = {}
+    children: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        listed = node.get("children")
+        names = listed if isinstance(listed, list) else []
+        children[name] = [each for each in names if isinstance(each, str) and each in nodes]
+        for child in children[name]:
+            parents.setdefault(child, name)
+    for name, node in nodes.items():
+        parent = node.get("parent")
+        if isinstance(parent, str) and parent in nodes:
+            parents[name] = parent
+            if not isinstance(nodes[parent].get("children"), list):
+                children[parent].append(name)
+    return parents, children
 
 
 def _message(message: Any, where: str, notes: Notes) -> Message | None:
     message = expect(message, dict, where, "'message'")
     role = expect(_object(message, "author", where).get("role"), str, where, "'role'")
     content = _object(message, "content", where)
-    kind = expect(content.get("content_type"), str, where, "'content_type'")
-    metadata = expect(message.get("metadata") or {}, dict, where, "'metadata'")
+    kind = content.get("content_type")
+    if kind is None and "parts" in content:
+        kind = "text"
+    kind = expect(kind, str, where, "'content_type'")
+    metadata = message.get("metadata")
+    hidden = "is_visually_hidden_from_conversation"
     reason = None
     if role not in ("user", "assistant"):
         reason = f"of role {role[:40]!r}"
-    elif metadata.get("is_visually_hidden_from_conversation"):
+    elif isinstance(metadata, dict) and metadata.get(hidden):
         reason = "hidden in the app"
     elif message.get("recipient") not in (None, "all"):
         reason = "a call of a tool"
@@ -110,9 +133,8 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
         notes.leave_out(reason, where)
         return None
     parts = expect(content.get("parts"), list, where, "'parts'")
-    texts = [text for part in parts if (text := _text(part, where)) is not None]
+    texts, media = texts_of([part for part in parts if part is not None], _text, where)
     text = "\n".join(texts)
-    media = len(texts) < len(parts)
     if not text.strip():
         reason = "a photo, voice message or other media without text" if media else "empty"
         notes.leave_out(reason, where)
@@ -122,7 +144,7 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
     unmarked, marks = _MARK.subn(lambda mark: mark["link"] or mark["thing"] or "", text)
     if marks:
         notes.change("marks of footnotes taken out", where)
-    return Message(role, unmarked, _time(message.get("create_time"), where))
+    return Message(role, unmarked, time_or_note(message.get("create_time"), where, notes))
 
 
 def _object(message: dict[str, Any], key: str, where: str) -> dict[str, Any]:
@@ -132,23 +154,10 @@ def _object(message: dict[str, Any], key: str, where: str) -> dict[str, Any]:
 
 def _text(part: Any, where: str) -> str | None:
     """None for a part that nobody wrote or said."""
-    if isinstance(part, str):
-        return part
     part = expect(part, dict, where, "each of 'parts'")
     if part.get("content_type") in ("text", "audio_transcription"):
         return str(expect(part.get("text"), str, where, "'text'"))
     return None
-
-
-def _time(seconds: Any, where: str) -> datetime | None:
-    if seconds is None:
-        return None
-    try:
-        return _EPOCH + timedelta(seconds=seconds)
-    except (TypeError, ValueError, OverflowError):
-        got = repr(seconds)[:60] if isinstance(seconds, str | int | float) else "something else"
-        problem = f"{where}: expected 'create_time' to be seconds since 1970, got {got}"
-        raise ElmanError(problem) from None
 
 
 READER = Reader(_matches, _read, keys=("mapping", "message", "children"))

@@ -6,13 +6,13 @@ One object from id to conversation; a conversation's `messages` are runs of one 
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
-from elman.data.readers.reader import Reader, expect, parse
-from elman.errors import ElmanError
+from elman.data.readers.reader import Reader, parse
+from elman.data.readers.records import OddRecordError, expect, kept, listed
+from elman.data.readers.timestamps import time_or_note
 
 
 def _matches(head: str) -> bool:
@@ -22,25 +22,25 @@ def _matches(head: str) -> bool:
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
     for name, conversation in parse(document.text(), document.name, 1).items():
         where = f"{document.name}: conversation {name}"
-        runs = expect(
-            expect(conversation, dict, where, "it").get("messages"), list, where, "messages"
-        )
-        messages = tuple(
-            _message(expect(item, dict, where, "each message"), where)
-            for run in runs
-            for item in expect(run, list, where, "each run")
-        )
-        yield Conversation(messages, id=name)
+        try:
+            runs = expect(conversation, dict, where, "it").get("messages")
+        except OddRecordError as odd:
+            odd.count(notes)
+            continue
+        records = [
+            record
+            for _, run in listed(runs, where, "messages", notes)
+            for record in listed(run, where, "each run", notes)
+        ]
+        messages = kept(records, lambda record, where: _message(record, where, notes), notes)
+        yield Conversation(tuple(messages), id=name)
 
 
-def _message(item: dict[str, Any], where: str) -> Message:
+def _message(item: Any, where: str, notes: Notes) -> Message:
+    item = expect(item, dict, where, "each message")
     sender = expect(item.get("sender"), str, where, "'sender'")
     text = expect(item.get("text"), str, where, "'text'")
-    time = expect(item.get("timestamp"), str, where, "'timestamp'")
-    try:
-        return Message(sender, text, datetime.fromisoformat(time))
-    except ValueError:
-        raise ElmanError(f"{where}: expected 'timestamp' to be a time, got {time}") from None
+    return Message(sender, text, time_or_note(item.get("timestamp"), where, notes))
 
 
 READER = Reader(_matches, _read, keys=("messages", "sender", "timestamp"))

@@ -14,12 +14,14 @@ Shape: `JsonMessageWriter.cs`, `CsvMessageWriter.cs` and their older versions, `
 import csv
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
-from elman.data.readers.reader import Reader, expect, items, json_start
+from elman.data.readers.reader import Reader, items, json_start
+from elman.data.readers.records import expect, kept, texts_of
+from elman.data.readers.timestamps import TAKEN_OFF, time_or_note, timestamp
 from elman.errors import ElmanError
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -41,6 +43,8 @@ SYSTEM_TEXT = re.compile(
 NUMBER = re.compile(r"(?<=.)#\d{4}$")
 """What told accounts of one name apart, until 2023."""
 
+_MAX_FIELD_CHARACTERS = 1 << 17
+
 SYSTEM_LINE = "a system line"
 MEDIA = "a photo, file, sticker or other media without text"
 CAPTION = "the text kept of a message with a photo, file or other media"
@@ -61,73 +65,87 @@ def _read(document: Document, notes: Notes) -> Iterator[Chat]:
 
 
 def _name(document: Document, of: str) -> str:
-    for where, _, found in items(document, of):
-        return str(expect(found, dict, where, f"'{of}'").get("name") or "?")
-    return "?"
+    found = next((found for _, _, found in items(document, of)), None)
+    return str((found.get("name") if isinstance(found, dict) else None) or "?")
 
 
 def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
-    people: dict[str, Any] = {}
+    people: dict[str, str] = {}
+    empty = True
     for where, _, record in items(document, "messages.item"):
-        record = expect(record, dict, where, "each message")
-        if expect(record.get("type"), str, where, "'type'") not in _SAID:
-            notes.leave_out(SYSTEM_LINE, where)
-            continue
-        if record.get("forwardedMessage") is not None:
-            notes.leave_out(FORWARDED, where)
-            continue
-        text = expect(record.get("content"), str, where, "'content'")
-        media = any(record.get(key) for key in ("attachments", "stickers"))
-        if not text.strip():
-            text = _embedded(record, where)
-            if not text.strip():
-                other = media or record.get("embeds")
-                notes.leave_out(MEDIA if other else "without text", where)
-                continue
-            notes.change(EMBEDDED, where)
-        elif media:
-            notes.change(CAPTION, where)
-        time = expect(record.get("timestamp"), str, where, "'timestamp'")
-        yield Message(_author(record, where, people), text, _iso(time, where))
+        empty = False
+        yield from kept(
+            [(where, record)], lambda each, where: _message(each, where, people, notes), notes
+        )
+    if empty:
+        notes.leave_out_file("a Discord channel without messages", document.name)
 
 
-def _embedded(record: dict[str, Any], where: str) -> str:
-    """The titles and texts of the boxes in which bots like to answer."""
-    embeds = expect(record.get("embeds") or [], list, where, "'embeds'")
-    texts = [
-        expect(embed, dict, where, "each of 'embeds'").get(key) or ""
-        for embed in embeds
-        for key in ("title", "description")
-    ]
-    return "\n".join(
-        text for text in texts if expect(text, str, where, "the text of each of 'embeds'")
-    )
+def _message(record: Any, where: str, people: dict[str, str], notes: Notes) -> Message | None:
+    record = expect(record, dict, where, "each message")
+    if expect(record.get("type", "Default"), str, where, "'type'") not in _SAID:
+        notes.leave_out(SYSTEM_LINE, where)
+        return None
+    if record.get("forwardedMessage") is not None:
+        notes.leave_out(FORWARDED, where)
+        return None
+    text, embeds = record.get("content"), record.get("embeds")
+    media = any(record.get(key) for key in ("attachments", "stickers"))
+    embedded = False
+    if text is None or (isinstance(text, str) and not text.strip()):
+        boxes = _embedded(embeds, where)
+        embedded = bool(boxes.strip())
+        text = boxes if embedded or media or record.get("poll") else text
+    if not expect(text, str, where, "'content'").strip():
+        poll = "a poll" if record.get("poll") else "without text"
+        notes.leave_out(MEDIA if media or embeds else poll, where)
+        return None
+    author = _author(record, where, people)
+    if embedded:
+        notes.change(EMBEDDED, where)
+    elif media:
+        notes.change(CAPTION, where)
+    return Message(author, text, time_or_note(record.get("timestamp"), where, notes))
 
 
-def _author(record: dict[str, Any], where: str, people: dict[str, Any]) -> str:
+def _embedded(embeds: Any, where: str) -> str:
+    """The titles, texts and fields of the boxes in which bots like to answer."""
+    boxes = [] if embeds is None else expect(embeds, list, where, "'embeds'")
+    texts, _ = texts_of(boxes, _box, where)
+    return "\n".join(filter(None, texts))
+
+
+def _box(embed: Any, where: str) -> str | None:
+    embed = expect(embed, dict, where, "each of 'embeds'")
+    texts = [embed.get("title"), embed.get("description")]
+    fields = embed.get("fields")
+    for field in fields if isinstance(fields, list) else []:
+        if isinstance(field, dict):
+            texts += [field.get("name"), field.get("value")]
+    written = [text for text in texts if isinstance(text, str) and text.strip()]
+    if not written and (odd := next(filter(None, texts), None)) is not None:
+        expect(odd, str, where, "the text of each of 'embeds'")
+    return "\n".join(written) or None
+
+
+def _author(record: dict[str, Any], where: str, people: dict[str, str]) -> str:
     """What the person is called on the server; with the account where others are called so."""
     author = expect(record.get("author"), dict, where, "'author'")
-    account = expect(author.get("name"), str, where, "the author's 'name'")
-    name = expect(author.get("nickname") or account, str, where, "the author's 'nickname'")
-    person = expect(author.get("id") or account, str, where, "the author's 'id'")
+    names = [author.get(key) for key in ("nickname", "name")]
+    nickname, account = (name if isinstance(name, str) else "" for name in names)
+    name: str = expect(nickname or account or None, str, where, "the author's 'name'")
+    number = author.get("id")
+    person = number if isinstance(number, str) and number else account or name
     if people.setdefault(name, person) == person:
-        return cast(str, name)
-    number = author.get("discriminator")
+        return name
+    account, number = account or person, author.get("discriminator")
     return f"{name} ({account if number in (None, '0', '0000') else f'{account}#{number}'})"
 
 
-def _iso(text: str, where: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-        return time if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ElmanError(f"{where}: expected a time, got {text[:60]!r}") from None
-
-
 def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Message]:
-    day_first = _is_day_first(row["Date"] for _, row in _rows(document, delimiter))
+    day_first = _is_day_first(row["Date"] for _, row in _rows(document, delimiter, Notes()))
     people: dict[str, str] = {}
-    for where, row in _rows(document, delimiter):
+    for where, row in _rows(document, delimiter, notes):
         text = row["Content"]
         if SYSTEM_TEXT.fullmatch(text):
             notes.leave_out(SYSTEM_LINE, where)
@@ -135,19 +153,26 @@ def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Mess
         if not text.strip():
             notes.leave_out(MEDIA if row["Attachments"] else "without text", where)
             continue
+        if not row["Author"].strip():
+            notes.leave_out("without an author", where)
+            continue
         if row["Attachments"]:
             notes.change(CAPTION, where)
-        account = row["Author"]
+        account = row["Author"].removesuffix("#0000")
         name = NUMBER.sub("", account)
         person = row.get("AuthorID", account)
         if people.setdefault(name, person) != person:
             name = account
-        yield Message(name, text, _time(row["Date"], day_first, where))
+        time = _time(row["Date"], day_first)
+        if time is None and row["Date"].strip():
+            notes.change(TAKEN_OFF, where)
+        yield Message(name, text, time)
 
 
-def _rows(document: Document, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _rows(document: Document, delimiter: str, notes: Notes) -> Iterator[tuple[str, dict[str, str]]]:
     """Rows by the names of their columns, each with the line that it begins in."""
     lines = (f"{line}\n" for _, line in document.lines())
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
@@ -165,7 +190,8 @@ def _rows(document: Document, delimiter: str) -> Iterator[tuple[str, dict[str, s
         elif len(row) == len(header):
             yield where, dict(zip(header, row, strict=True))
         elif row:
-            raise ElmanError(f"{where}: expected {len(header)} columns, got {len(row)}")
+            many = "few" if len(row) < len(header) else "many"
+            notes.leave_out(f"a row with too {many} fields", where)
 
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -190,10 +216,11 @@ def _is_day_first(dates: Iterator[str]) -> bool:
     return default
 
 
-def _time(text: str, day_first: bool, where: str) -> datetime:
+def _time(text: str, day_first: bool) -> datetime | None:
+    """None for a form that is not known, and for a day or hour that there is not."""
     found = _SHORT.fullmatch(text)
     if found is None:
-        return _iso(text, where)
+        return timestamp(text)
     first, _, second, third, hour, minute, seconds, half = found.groups()
     if len(first) > 2:
         year, month, day = first, second, third
@@ -211,10 +238,7 @@ def _time(text: str, day_first: bool, where: str) -> datetime:
             int(seconds or 0),
         )
     except ValueError:
-        raise ElmanError(
-            f"{where}: expected a date, with the {'day' if day_first else 'month'} first, "
-            f"got {text!r}"
-        ) from None
+        return None
 
 
 READER = Reader(_matches, _read, keys=("guild", "channel", "messages"))

@@ -12,26 +12,34 @@ from typing import Any
 
 from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document, Notes
-from elman.data.readers.reader import Reader, expect, objects, starts_with_object
+from elman.data.readers.reader import Reader, objects, starts_with_object
+from elman.data.readers.records import OddRecordError, expect, kept, listed, texts_of
 
 INSTRUCTIONS = {"system", "developer"}
 MACHINERY = {"tool", "function"}
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    for where, item in objects(document):
-        example, answer = item, []
+    for where, item in objects(document, notes):
+        said, answer = item.get("messages"), []
         if "messages" not in item and "input" in item:
-            example = expect(item["input"], dict, where, "'input'")
-            answer = expect(item.get("preferred_output"), list, where, "'preferred_output'")
+            said = _input(item["input"], where, notes)
+            answer = listed(item.get("preferred_output"), where, "'preferred_output'", notes)
             key = "non_preferred_output"
-            others = expect(item.get(key, []), list, where, repr(key))
+            others = listed(item.get(key, []), where, repr(key), notes)
             if others:
                 notes.leave_out("an answer that was not preferred", where, len(others))
-        said = expect(example.get("messages"), list, where, "'messages'") + answer
-        found = (_message(message, where, notes) for message in said)
-        messages = tuple(message for message in found if message is not None)
-        yield Conversation(messages, id=id_of(item))
+        records = listed(said, where, "'messages'", notes) + answer
+        messages = kept(records, lambda record, where: _message(record, where, notes), notes)
+        yield Conversation(tuple(messages), id=id_of(item))
+
+
+def _input(value: Any, where: str, notes: Notes) -> Any:
+    try:
+        return expect(value, dict, where, "'input'").get("messages")
+    except OddRecordError as odd:
+        odd.count(notes)
+        return []
 
 
 def _message(message: Any, where: str, notes: Notes) -> Message | None:
@@ -51,7 +59,8 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
         notes.change("their weight of 0 taken off, so that they are learned as well", where)
     if role in INSTRUCTIONS:
         return Message(SYSTEM, text)
-    return Message(expect(message.get("name") or role, str, where, "'name'"), text)
+    name = message.get("name")
+    return Message(name if isinstance(name, str) and name else role, text)
 
 
 def text_of(content: Any, where: str, notes: Notes) -> str:
@@ -60,15 +69,19 @@ def text_of(content: Any, where: str, notes: Notes) -> str:
         return ""
     if isinstance(content, str):
         return content
-    texts = []
-    for part in expect(content, list, where, "'content'"):
-        part = expect(part, dict, where, "each part of 'content'")
-        kind = part.get("type")
-        if kind in ("text", "refusal"):
-            texts.append(expect(part.get(kind), str, where, repr(kind)))
-        else:
-            notes.change("parts that are not text taken out", where)
+    texts, others = texts_of(expect(content, list, where, "'content'"), _part, where)
+    if others:
+        notes.change("parts that are not text taken out", where)
     return "\n".join(texts)
+
+
+def _part(part: Any, where: str) -> str | None:
+    part = expect(part, dict, where, "each part of 'content'")
+    kind = part.get("type")
+    if kind not in ("text", "refusal"):
+        return None
+    text: str = expect(part.get(kind), str, where, repr(kind))
+    return text
 
 
 def id_of(item: dict[str, Any], key: str = "id") -> str:

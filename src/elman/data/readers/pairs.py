@@ -57,7 +57,7 @@ def _rows(document: Document, notes: Notes) -> Iterator[tuple[str, dict[str, Any
     """The rows, each with its place."""
     head = document.head()
     if json_start(head).startswith(("{", "[")):
-        yield from objects(document)
+        yield from objects(document, notes)
         return
     delimiter, names = _header(head)
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)

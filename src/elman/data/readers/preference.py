@@ -18,7 +18,7 @@ from elman.data.readers.rows import dialogue_of, fields_of, joined, messages_of,
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    for where, row in objects(document):
+    for where, row in objects(document, notes):
         chosen, rejected = row.get("chosen"), row.get("rejected")
         if chosen is None:
             notes.leave_out("a row without an answer", where)

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from elman.data.conversation import Chat, Conversation
 from elman.data.document import Document, Notes
+from elman.data.readers.records import OddRecordError, expect
 from elman.errors import ElmanError
 
 
@@ -44,11 +45,11 @@ class FolderReader:
 
 
 def json_start(head: str) -> str:
-    """The beginning of a JSON text without what may stand before it: space and comment lines."""
+    """The beginning of a JSON text without what may stand before it: space, comments, null rows."""
     return _BEFORE_JSON.sub("", head.removeprefix("\ufeff"), count=1)
 
 
-_BEFORE_JSON = re.compile(r"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z))+")
+_BEFORE_JSON = re.compile(r"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z)|null[ \t\r]*\n)+")
 
 
 def starts_with_object(head: str, *keys: str) -> bool:
@@ -57,22 +58,33 @@ def starts_with_object(head: str, *keys: str) -> bool:
     return head.startswith(("{", "[")) and all(f'"{key}"' in head for key in keys)
 
 
-def objects(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+def objects(document: Document, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of JSON Lines, or of one JSON list, each with where it stands.
 
+    What is no object is left out and counted.
+
     Raises:
-        ElmanError: where the JSON is broken, or is not made of objects.
+        ElmanError: where the JSON is broken.
     """
+    for where, item in _values(document):
+        try:
+            found: dict[str, Any] = expect(item, dict, where, "each conversation")
+        except OddRecordError as odd:
+            odd.count(notes)
+        else:
+            yield where, found
+
+
+def _values(document: Document) -> Iterator[tuple[str, Any]]:
     if json_start(document.head()).startswith("["):
         for where, _, item in items(document, "item"):
-            yield where, _expect_object(item, where)
+            yield where, item
         return
     begun = False
     for number, line in document.lines():
         begun = begun or line.lstrip().startswith("{")
         if line.strip() and (begun or not line.lstrip().startswith(("//", "#"))):
-            where = f"{document.name}: line {number}"
-            yield where, _expect_object(parse(line, document.name, number), where)
+            yield f"{document.name}: line {number}", parse(line, document.name, number)
 
 
 def items(document: Document, path: str) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
@@ -222,24 +234,6 @@ def _broken(document: Document, line: int, error: Exception) -> ElmanError:
             return found
     problem = " ".join(str(error).split()) or "it ends too early"
     return ElmanError(f"{document.name}: about line {line}: broken JSON: {problem[:200]}")
-
-
-def expect(value: Any, kind: type, where: str, what: str) -> Any:
-    """The value, where it is of that kind; else an error that says what was expected."""
-    if isinstance(value, kind):
-        return value
-    names: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
-    wanted = names[kind]
-    try:
-        got = "nothing" if value is None else json.dumps(value)[:60]
-    except RecursionError:
-        got = f"a {type(value).__name__} nested too deeply"
-    raise ElmanError(f"{where}: expected {what} to be {wanted}, got {got}")
-
-
-def _expect_object(value: Any, where: str) -> dict[str, Any]:
-    found: dict[str, Any] = expect(value, dict, where, "each conversation")
-    return found
 
 
 def parse(text: str, name: str, first_line: int) -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
-from elman.data.readers.reader import Reader, expect, json_start, objects
+from elman.data.readers.reader import Reader, json_start, objects
+from elman.data.readers.records import OddRecordError, expect, kept, listed, shown
 
 _NAMES = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -46,18 +47,20 @@ def _matches(head: str) -> bool:
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    for where, item in objects(document):
+    for where, item in objects(document, notes):
         key = next((key for key in _LISTS if item.get(key) is not None), _LISTS[0])
-        said = expect(item.get(key), list, where, repr(key))
-        if isinstance(item.get("system"), str) and item["system"].strip():
-            said = [{"from": "system", "value": item["system"]}, *said]
+        records = listed(item.get(key), where, repr(key), notes)
+        system = item.get("system")
+        if isinstance(system, str) and system.strip():
+            records.insert(0, (where, {"from": "system", "value": system}))
+        elif system is not None and not isinstance(system, str):
+            OddRecordError(where, "'system' to be text", shown(system)).count(notes)
         if item.get("chosen") is not None:
-            said = [*said, item["chosen"]]
+            records.append((where, item["chosen"]))
         if item.get("rejected") is not None:
             notes.leave_out("an answer that was not preferred", where)
-        found = (message_of(message, where, notes) for message in said)
-        messages = tuple(message for message in found if message is not None)
-        yield Conversation(messages, id=id_of(item))
+        messages = kept(records, lambda record, where: message_of(record, where, notes), notes)
+        yield Conversation(tuple(messages), id=id_of(item))
 
 
 def message_of(message: Any, where: str, notes: Notes) -> Message | None:

@@ -88,7 +88,7 @@ def _name(document: Document) -> str:
 def _beginning(document: Document) -> tuple[str, str]:
     """The minute and the sender of the first message, as far as there is one."""
     if _is_json(document.head()):
-        first = next((row for _, row in objects(document)), {})
+        first = next((row for _, row in objects(document, Notes())), {})
         return str(first.get("date")).replace("T", " ")[:16], str(first.get("sender"))
     headers = (_HEADER.fullmatch(line) for _, line in document.lines())
     found = next(filter(None, headers), None)
@@ -96,7 +96,7 @@ def _beginning(document: Document) -> tuple[str, str]:
 
 
 def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
-    for where, row in objects(document):
+    for where, row in objects(document, notes):
         sender, body = row.get("sender"), row.get("body")
         if not isinstance(sender, str) or not isinstance(body, str | None):
             notes.leave_out("a message that is not as expected", where)

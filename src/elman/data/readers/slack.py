@@ -9,30 +9,34 @@ within its channel.
 A channel is a chat; what was answered in a thread is a conversation of its own. A thread ends when
 nobody answered for 14 days: what comes later begins another one.
 
-Shape: Slack's documentation (docs.slack.dev: the event `message` and its subtypes, and the
-formatting of message text), and the parsers hfaran/slack-export-viewer and mattermost/mmetl
-(`services/slack/parse.go`).
+A message whose `ts` is missing or no time stands where it stood in its day.
+
+Shape: Slack's documentation (docs.slack.dev: the event `message` and its subtypes), and the parsers
+hfaran/slack-export-viewer and mattermost/mmetl (`services/slack/parse.go`).
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
 from elman.data.conversation import Chat, Conversation, Message
 from elman.data.document import Document, Notes
-from elman.data.readers.reader import FolderReader, expect, items, json_start, parse
-from elman.errors import ElmanError
+from elman.data.readers.reader import FolderReader, json_start, parse
+from elman.data.readers.records import expect, kept, listed
+from elman.data.readers.slack_names import Workspace, first_name, name_in
+from elman.data.readers.slack_text import said
+from elman.data.readers.timestamps import TAKEN_OFF, timestamp
 
 LONGEST_SILENCE = timedelta(days=14)
 """A thread in which nobody answered for longer has ended."""
 
 _DAYS, _USERS, _CHANNELS, _APPS = "days", "users", "channels", "apps"
 _KINDS = {
-    _DAYS: (r'"type"\s*:\s*"message"', r'"ts"\s*:\s*"\d{9,11}\.\d{1,6}"'),
+    _DAYS: (r'"type"\s*:\s*"message"', r'"ts"\s*:\s*"?\d|"user"\s*:\s*"[UW]\w{2,}"'),
     _USERS: (
         r'"id"\s*:\s*"[UW][A-Z0-9]+"',
         r'"profile"\s*:\s*\{',
@@ -51,10 +55,6 @@ _GONE = {"tombstone", "message_deleted"}
 
 _MEDIA = "a photo, file or other media without text"
 _CAPTION = "the text kept of a message with a photo, file or other media"
-
-_MARKUP = re.compile(r"<([^<>]+)>|&(amp|lt|gt);")
-_LINK = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
-_ESCAPED = {"amp": "&", "lt": "<", "gt": ">"}
 
 
 def _kind(head: str) -> str | None:
@@ -78,18 +78,18 @@ def _read(documents: Sequence[Document], notes: Notes) -> Iterator[Conversation 
         for document in lists:
             notes.leave_out_file("a list of names in Slack, without messages", document.name)
         return
-    workspaces = {PurePosixPath(document.folder): _Workspace() for document in lists}
+    workspaces = {PurePosixPath(document.folder): Workspace() for document in lists}
     for document in kinds[_USERS]:
-        workspaces[PurePosixPath(document.folder)].read_users(document)
+        workspaces[PurePosixPath(document.folder)].read_users(document, notes)
     for document in kinds[_CHANNELS]:
-        workspaces[PurePosixPath(document.folder)].read_channels(document)
+        workspaces[PurePosixPath(document.folder)].read_channels(document, notes)
     folders: defaultdict[PurePosixPath, list[Document]] = defaultdict(list)
     for document in kinds[_DAYS]:
         folders[PurePosixPath(document.folder)].append(document)
     channels = []
     for folder, days in folders.items():
         root = next((up for up in (folder, *folder.parents) if up in workspaces), folder.parent)
-        workspace = workspaces.get(root, _Workspace())
+        workspace = workspaces.get(root, Workspace())
         name = workspace.channels.get(folder.name, folder.name)
         if len(workspaces) > 1:
             name = f"{root.name}/{name}"
@@ -103,55 +103,20 @@ def _read(documents: Sequence[Document], notes: Notes) -> Iterator[Conversation 
 
 
 @dataclass
-class _Workspace:
-    """Names by their ids."""
+class _Record:
+    """One message as it stands in its day.
 
-    users: dict[str, str] = field(default_factory=dict)
-    channels: dict[str, str] = field(default_factory=dict)
+    Args:
+        time: None where it says none.
+        thread: the `ts` of the message that its thread began with; empty outside of threads.
+        order: seconds since 1970: its time, or that of the one before it.
+    """
 
-    def read_users(self, document: Document) -> None:
-        users = {}
-        for where, _, item in items(document, "item"):
-            user = expect(item, dict, where, "each user")
-            users[expect(user.get("id"), str, where, "'id'")] = user
-        names = {key: _called(user.get("profile"), user) or key for key, user in users.items()}
-        namesakes = Counter(names.values())
-        for key, name in names.items():
-            # Handles are unique, but names are not, and two people must not become one.
-            handle = _first(users[key].get("name"), key)
-            self.users[key] = name if namesakes[name] == 1 else f"{name} ({handle})"
-
-    def read_channels(self, document: Document) -> None:
-        for where, _, item in items(document, "item"):
-            channel = expect(item, dict, where, "each channel")
-            key = expect(channel.get("id"), str, where, "'id'")
-            name = channel.get("name")
-            if not name:  # people who write to each other directly
-                members = expect(channel.get("members"), list, where, "'members'")
-                people = [each for each in members if isinstance(each, str)]
-                name = ", ".join(self.users.get(each, each) for each in people)
-            self.channels[key] = expect(name, str, where, "'name'") or key
-
-    def plain(self, text: str) -> str:
-        """The text as people saw it, but for what Slack makes bold and the like."""
-        return _MARKUP.sub(self._plain, text)
-
-    def _plain(self, markup: re.Match[str]) -> str:
-        inner, escaped = markup.groups()
-        if escaped:
-            return _ESCAPED[escaped]
-        target, _, label = inner.partition("|")
-        key, label = target[1:], self.plain(label)
-        match target[:1]:
-            case "@":
-                return "@" + (self.users.get(key) or label.removeprefix("@") or key)
-            case "#":
-                return "#" + (label.removeprefix("#") or self.channels.get(key, key))
-            case "!":  # here, channel, everyone, subteam^S012, date^1700000000^{date}
-                return label or "@" + key.removeprefix("subteam^")
-        if not _LINK.match(target):
-            return markup[0]
-        return label or self.plain(target.removeprefix("mailto:"))
+    where: str
+    fields: dict[str, Any]
+    time: datetime | None
+    thread: str
+    order: float = 0.0
 
 
 @dataclass
@@ -160,11 +125,11 @@ class _Thread:
 
     Args:
         first: the `ts` of the first of them.
-        latest: when somebody answered last.
+        latest: when somebody answered last, in seconds since 1970.
     """
 
     first: str
-    latest: datetime
+    latest: float
     messages: list[Message] = field(default_factory=list)
 
 
@@ -172,28 +137,28 @@ class _Thread:
 class _Channel:
     name: str
     days: list[Document]
-    workspace: _Workspace
+    workspace: Workspace
     notes: Notes
 
     def chat(self) -> Iterator[Message]:
         """What was said outside of threads."""
-        for where, record, time, thread in self._records():
-            if not thread and (message := self._message(record, where, time)):
-                yield message
+        records = ((each.where, each) for each in self._records(self.notes) if not each.thread)
+        return kept(records, self._message, self.notes)
 
     def threads(self) -> Iterator[Conversation]:
         """The threads, in the order of their last answers."""
         running: dict[str, _Thread] = {}
-        for where, record, time, key in self._records():
-            if not key:
+        for record in self._records(Notes()):  # what is odd was counted with the chat
+            if not record.thread:
                 continue
-            while running and time - next(iter(running.values())).latest > LONGEST_SILENCE:
-                yield from self._conversation(running.pop(next(iter(running))))
-            thread = running.pop(key) if key in running else _Thread(record["ts"], time)
-            thread.latest = time
-            running[key] = thread  # the last of them now
-            if message := self._message(record, where, time):
-                thread.messages.append(message)
+            while running and _ended(oldest := next(iter(running.values())), record.order):
+                running.pop(next(iter(running)))
+                yield from self._conversation(oldest)
+            ts = first_name(record.fields.get("ts"), record.thread)
+            thread = running.pop(record.thread, None) or _Thread(ts, record.order)
+            thread.latest = record.order
+            running[record.thread] = thread  # the last of them now
+            thread.messages += kept([(record.where, record)], self._message, self.notes)
         for thread in running.values():
             yield from self._conversation(thread)
 
@@ -201,34 +166,37 @@ class _Channel:
         if thread.messages:
             yield Conversation(tuple(thread.messages), f"{self.name} thread {thread.first}")
 
-    def _records(self) -> Iterator[tuple[str, dict[str, Any], datetime, str]]:
-        """Where each record stands, the record, its time, and the thread that it belongs to."""
+    def _records(self, notes: Notes) -> Iterator[_Record]:
+        latest = 0.0
         for document in self.days:
             # A day is small, and is needed whole to put it in order.
             text = "".join(document.chunks())
             start = json_start(text)
             day = parse(start, document.name, 1 + text.count("\n", 0, len(text) - len(start)))
-            found = []
-            for number, item in enumerate(expect(day, list, document.name, "a day"), 1):
-                where = f"{document.name}: item {number}"
-                record = expect(item, dict, where, "each message")
-                found.append((where, record, _time(record, where), _thread(record, where)))
-            yield from sorted(found, key=lambda each: each[2])
+            numbered = (
+                (f"{document.name}: item {number}", item)
+                for number, (_, item) in enumerate(listed(day, document.name, "a day", notes), 1)
+            )
+            found = list(kept(numbered, _record, notes))
+            latest = _set_order(found, latest)
+            yield from sorted(found, key=lambda record: record.order)
 
-    def _message(self, record: dict[str, Any], where: str, time: datetime) -> Message | None:
+    def _message(self, found: _Record, where: str) -> Message | None:
+        record = found.fields
         subtype = expect(record.get("subtype") or "", str, where, "'subtype'")
+        reason = ""
         if subtype in _GONE:
-            self.notes.leave_out("deleted by its author", where)
+            reason = "deleted by its author"
+        elif subtype not in _SAID or record.get("type") not in (None, "message"):
+            reason = "a system line"
+        if reason:
+            self.notes.leave_out(reason, where)
             return None
-        if subtype not in _SAID or record.get("type", "message") != "message":
-            self.notes.leave_out("a system line", where)
-            return None
-        if subtype == "file_comment":  # whose own text is Slack's
-            comment = expect(record.get("comment"), dict, where, "'comment'")
-            record = {"user": comment.get("user"), "text": comment.get("comment")}
-        text = self.workspace.plain(_text(record, where))
+        record = _written(record, subtype, where)
+        text = said(record, self.workspace.plain)
         files = record.get("files") or record.get("file")
         if not text.strip():
+            expect(record.get("text") or "", str, where, "'text'")
             self.notes.leave_out(_MEDIA if files else "without text", where)
             return None
         author = self._author(record, subtype)
@@ -237,64 +205,61 @@ class _Channel:
             return None
         if files:
             self.notes.change(_CAPTION, where)
-        return Message(author, text, time)
+        if found.time is None and record.get("ts") is not None:
+            self.notes.change(TAKEN_OFF, where)
+        return Message(author, text, found.time)
 
     def _author(self, record: dict[str, Any], subtype: str) -> str:
         user, app = record.get("user"), record.get("bot_profile")
-        return _first(
+        return first_name(
             record.get("username") if subtype == "bot_message" else "",
             self.workspace.users.get(user) if isinstance(user, str) else "",
-            _called(record.get("user_profile")),
+            name_in(record.get("user_profile")),
             record.get("username"),
-            _called(app),
+            name_in(app),
             user,
             record.get("bot_id"),
         )
 
 
-def _first(*names: Any) -> str:
-    """The first that is a name at all."""
-    return next((name for name in names if isinstance(name, str) and name.strip()), "")
-
-
-def _called(*profiles: Any) -> str:
-    """What people call somebody."""
-    return _first(
-        *(
-            profile.get(key)
-            for key in ("display_name", "real_name", "name")
-            for profile in profiles
-            if isinstance(profile, dict)
-        )
-    )
-
-
-def _text(record: dict[str, Any], where: str) -> str:
-    """What somebody wrote, still marked up."""
-    text, file = record.get("text"), record.get("file")
-    if isinstance(file, dict):  # until 2018, when the text was Slack's own, about the file
+def _written(record: dict[str, Any], subtype: str, where: str) -> dict[str, Any]:
+    """The record with what somebody wrote for its text, where its own text is Slack's."""
+    if subtype == "file_comment":
+        comment = expect(record.get("comment"), dict, where, "'comment'")
+        return {"user": comment.get("user"), "text": comment.get("comment")}
+    file = record.get("file")
+    if isinstance(file, dict):  # until 2018, when the text was about the file
         comment = file.get("initial_comment")
-        text = comment.get("comment") if isinstance(comment, dict) else ""
-    written: str = expect("" if text is None else text, str, where, "'text'")
-    return written
+        return record | {"text": comment.get("comment") if isinstance(comment, dict) else ""}
+    return record
 
 
-def _thread(record: dict[str, Any], where: str) -> str:
+def _record(item: Any, where: str) -> _Record:
+    fields = expect(item, dict, where, "each message")
+    return _Record(where, fields, timestamp(fields.get("ts")), _thread(fields))
+
+
+def _set_order(day: list[_Record], before: float) -> float:
+    """Let records without a time follow the one before them; return the last time of the day."""
+    times = [Message("", "", record.time).seconds for record in day]
+    before = next((time for time in times if time is not None), before)
+    for record, time in zip(day, times, strict=True):
+        record.order = before = before if time is None else time
+    return before
+
+
+def _thread(record: dict[str, Any]) -> str:
     """The `ts` of the message that a thread began with; none for messages without answers."""
-    thread: str = expect(record.get("thread_ts") or "", str, where, "'thread_ts'")
-    if thread == record["ts"] and not (record.get("reply_count") or record.get("replies")):
+    thread = record.get("thread_ts")
+    if not isinstance(thread, str):
+        return ""
+    if thread == record.get("ts") and not (record.get("reply_count") or record.get("replies")):
         return ""
     return thread
 
 
-def _time(record: dict[str, Any], where: str) -> datetime:
-    seconds = expect(record.get("ts"), str, where, "'ts'")
-    try:
-        return datetime.fromtimestamp(float(seconds), UTC)
-    except (ValueError, OverflowError, OSError):
-        raise ElmanError(
-            f"{where}: expected 'ts' to be a time in seconds, got {seconds[:40]!r}"
-        ) from None
+def _ended(thread: _Thread, now: float) -> bool:
+    return now - thread.latest > LONGEST_SILENCE.total_seconds()
 
 
 READER = FolderReader(

@@ -19,6 +19,7 @@ from elman.data.conversation import SYSTEM, Chat, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY
 from elman.data.readers.reader import Reader
+from elman.data.readers.timestamps import TAKEN_OFF, timestamp
 from elman.errors import ElmanError
 
 # In the order in which they are taken where a table has several of them; people and conversations
@@ -210,7 +211,7 @@ def _messages(
         when = columns.when(row)
         time = _time(when, day_first) if when else None
         if when and time is None:
-            notes.change("a time of no known form taken off", where)
+            notes.change(TAKEN_OFF, where)
         conversation = "" if columns.conversation is None else row[columns.conversation].strip()
         if columns.roles and author in INSTRUCTIONS:
             author = SYSTEM
@@ -234,24 +235,17 @@ _FORMS = [
         rf"{_WEEKDAY}(?P<name>[a-z]{{3}})\s+(?P<day>\d{{1,2}})\s{_CLOCK}{_ZONE}?\s(?P<year>\d{{4}})",
     )
 ]
-_EPOCH = re.compile(r"(?P<whole>\d{9,10}|\d{12,13}|\d{15,16})(?P<part>\.\d+)?")
+_EPOCH = re.compile(r"(?:\d{9,10}|\d{12,13}|\d{15,16})(?:\.\d+)?")
 _MONTHS = ["january", "february", "march", "april", "may", "june"]
 _MONTHS += ["july", "august", "september", "october", "november", "december"]
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _time(text: str, day_first: bool) -> datetime | None:
     """None for a form that is not known; seconds since 1970 and what names a zone are in UTC."""
     try:
-        if epoch := _EPOCH.fullmatch(text):
-            thousands = (len(epoch["whole"]) - 9) // 3  # seconds, milli- or microseconds
-            return _BEGINNING + timedelta(seconds=float(text) / 1000**thousands)
-        if "T" in text or text[4:5] == "-":
-            try:
-                time = datetime.fromisoformat(text)
-                return time.astimezone(UTC) if time.tzinfo else time
-            except ValueError:
-                pass
+        written = _EPOCH.fullmatch(text) or "T" in text or text[4:5] == "-"
+        if written and (time := timestamp(text)) is not None:
+            return time
         form = next(filter(None, (form.fullmatch(text) for form in _FORMS)), None)
         return None if form is None else _of_form(form.groupdict(), day_first)
     except (ValueError, OverflowError):

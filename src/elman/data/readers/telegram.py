@@ -6,20 +6,23 @@ One chat is `{"name", "type", "id", "messages": [...]}`; an account is `{"about"
 for what is marked up, of `{"type", "text"}`.
 
 Shape: `Telegram/SourceFiles/export/output/export_output_json.cpp` of telegramdesktop/tdesktop. It
-writes control characters as `\\x0C`, which is not JSON (issue 27571 there) but is read here.
+writes control characters as `\\x0C`, which is not JSON (issue 27571 there) but is read here. So are
+the values of `document_id` that versions of 2022 wrote without quotation marks, up to the end of
+their line.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
-from elman.data.readers.reader import Reader, expect, items, json_start
-from elman.errors import ElmanError
+from elman.data.readers.reader import Reader, items, json_start
+from elman.data.readers.records import expect, kept, texts_of
+from elman.data.readers.timestamps import TAKEN_OFF, timestamp
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _CHAT = re.compile(
@@ -83,36 +86,57 @@ def _read(document: Document, notes: Notes) -> Iterator[Chat]:
 def _messages(
     records: Iterator[tuple[str, Any, Any]], chat: str, people: dict[str, str], notes: Notes
 ) -> Iterator[Message]:
-    for where, _, record in records:
-        record = expect(record, dict, where, "each message")
-        kind = expect(record.get("type"), str, where, "'type'")
-        if kind == "service":
-            notes.leave_out("a system line", where)
-            continue
-        if kind != "message":
-            notes.leave_out(f"of type {kind[:40]!r}", where)
-            continue
-        if "forwarded_from" in record:
-            notes.leave_out("forwarded, so written by somebody else", where)
-            continue
-        text = _text(record, where)
-        other = next((_INSTEAD_OF_TEXT[key] for key in _INSTEAD_OF_TEXT if key in record), None)
-        if not text.strip():
-            notes.leave_out(other or "without text", where)
-            continue
-        if other:
-            notes.change("the caption kept of a photo, file or other media", where)
-        yield Message(_author(record, where, chat, people), text, _time(record, where))
+    found = ((where, record) for where, _, record in records)
+    return kept(found, lambda record, where: _message(record, where, chat, people, notes), notes)
 
 
-def _text(record: dict[str, Any], where: str) -> str:
-    text = record.get("text", record.get("text_entities"))
-    if isinstance(text, str):
-        return text
-    return "".join(
-        part if isinstance(part, str) else _marked_up(part, where)
-        for part in expect(text, list, where, "'text'")
-    )
+def _message(
+    record: Any, where: str, chat: str, people: dict[str, str], notes: Notes
+) -> Message | None:
+    record = expect(record, dict, where, "each message")
+    kind = expect(record.get("type", "message"), str, where, "'type'")
+    reason = None
+    if kind == "service":
+        reason = "a system line"
+    elif kind != "message":
+        reason = f"of type {kind[:40]!r}"
+    elif "forwarded_from" in record:
+        reason = "forwarded, so written by somebody else"
+    if reason is not None:
+        notes.leave_out(reason, where)
+        return None
+    other = next((_INSTEAD_OF_TEXT[key] for key in _INSTEAD_OF_TEXT if key in record), None)
+    parts = _parts(record, where, other is not None)
+    texts, odd = texts_of(parts, _marked_up, where)
+    text = "".join(texts)
+    if all(map(_is_picture, parts)) and any(isinstance(part, dict) for part in parts):
+        other, text = other or "a custom emoji, which is a picture", ""
+    if not text.strip():
+        notes.leave_out(other or "without text", where)
+        return None
+    author = _author(record, where, chat, people)
+    if other:
+        notes.change("the caption kept of a photo, file or other media", where)
+    if odd:
+        notes.change("parts that are not text taken out", where)
+    if any(isinstance(part, dict) and _MENDED_ID in part for part in parts):
+        notes.change("a 'document_id' without quotation marks mended", where)
+    return Message(author, text, _time(record, where, notes))
+
+
+def _parts(record: dict[str, Any], where: str, media: bool) -> list[Any]:
+    found = [record.get(key) for key in ("text", "text_entities")]
+    text = next((each for each in found if isinstance(each, str | list)), None)
+    if text is None and media:
+        return []
+    return [text] if isinstance(text, str) else list(expect(text, list, where, "'text'"))
+
+
+def _is_picture(part: Any) -> bool:
+    """Whether it is a custom emoji, whose text only stands for it, or nothing beside one."""
+    if isinstance(part, str):
+        return not part.strip()
+    return isinstance(part, dict) and part.get("type") == "custom_emoji"
 
 
 def _marked_up(part: Any, where: str) -> str:
@@ -125,44 +149,43 @@ def _author(record: dict[str, Any], where: str, chat: str, people: dict[str, str
     person, name = record.get("from_id"), record.get("from")
     if isinstance(person, int):  # before 2021
         person = f"user{person}"
-    elif person is not None:
-        expect(person, str, where, "'from_id'")
     if name is not None:
         expect(name, str, where, "'from'")
     if not name:
-        return person or chat
-    if person and people.setdefault(name, person) != person:
+        return person if isinstance(person, str) and person else chat
+    if isinstance(person, str) and person and people.setdefault(name, person) != person:
         return f"{name} ({person})"
     return cast(str, name)
 
 
-def _time(record: dict[str, Any], where: str) -> datetime:
+def _time(record: dict[str, Any], where: str, notes: Notes) -> datetime | None:
     """In UTC; in old exports, which say no more, that of the clock where it was exported."""
-    seconds, date = record.get("date_unixtime"), record.get("date")
-    try:
-        if seconds is not None:
-            return datetime.fromtimestamp(int(seconds), UTC)
-        return datetime.fromisoformat(expect(date, str, where, "'date'"))
-    except (ValueError, TypeError, OverflowError, OSError):
-        key, got = ("date", date) if seconds is None else ("date_unixtime", seconds)
-        raise ElmanError(f"{where}: expected {key!r} to be a time, got {str(got)[:60]}") from None
+    given = [record[key] for key in ("date_unixtime", "date") if record.get(key) is not None]
+    time = next(filter(None, map(timestamp, given)), None)
+    if given and time is None:
+        notes.change(TAKEN_OFF, where)
+    return time
 
 
 class _Lenient(Document):
-    """A document with Telegram's own escapes made those of JSON."""
+    """A document in which what Telegram alone writes is made JSON."""
 
     @contextmanager
     def stream(self) -> Iterator[IO[bytes]]:
         with super().stream() as stream:
-            yield cast(IO[bytes], _Escapes(stream))
+            yield cast(IO[bytes], _Escapes(_Ids(stream)))
 
 
 _ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|.)", re.DOTALL)
 _UNFINISHED = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:x[0-9A-Fa-f]?)?)\Z")
 
 
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class _Escapes:
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: _Readable) -> None:
         self._stream = stream
         self._rest = b""
 
@@ -176,6 +199,46 @@ class _Escapes:
         if b"\\x" in data:
             data = _ESCAPE.sub(lambda m: b"\\u00" + m[1] if m[1] else m[0], data)
         return data
+
+
+_MENDED_ID = "document_id without quotation marks"
+_ID_KEY = b'"document_id"'
+_BARE_ID = re.compile(
+    rb'"document_id"(\s*:[ \t]*)(?!(?:null|true|false|-?\d+)\s*[,}\r\n])([^\s"\[{][^\r\n]*?)'
+    rb"(?=[ \t]*,?[ \t]*\r?\n)"
+)
+_MAX_ID_BYTES = 1 << 14
+
+
+class _Ids:
+    """Puts quotation marks around a bare `document_id`, and marks it by another key."""
+
+    def __init__(self, stream: _Readable) -> None:
+        self._stream = stream
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        new = self._stream.read(size)
+        data, self._rest = self._rest + new, b""
+        # What may be a key whose line has not ended is looked at again with what follows.
+        if new and (start := _unfinished_id(data)) is not None:
+            data, self._rest = data[:start], data[start:]
+            if not data:  # which would say that the file ends
+                return self.read(size)
+        return _BARE_ID.sub(_quoted, data) if _ID_KEY in data else data
+
+
+def _unfinished_id(data: bytes) -> int | None:
+    start = data.find(_ID_KEY, data.rfind(b"\n") + 1)
+    if start >= 0 and len(data) - start < _MAX_ID_BYTES:
+        return start
+    quote = data.rfind(b'"', -len(_ID_KEY))
+    return quote if quote >= 0 and _ID_KEY.startswith(data[quote:]) else None
+
+
+def _quoted(found: re.Match[bytes]) -> bytes:
+    value = found[2].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b'"' + _MENDED_ID.encode() + b'"' + found[1] + b'"' + value + b'"'
 
 
 READER = Reader(_matches, _read, keys=("name", "type", "id", "messages"))

@@ -4,34 +4,31 @@
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, expect, objects, starts_with_object
-from elman.errors import ElmanError
+from elman.data.readers.reader import Reader, objects, starts_with_object
+from elman.data.readers.records import expect, kept, listed
+from elman.data.readers.timestamps import TAKEN_OFF, timestamp
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    for where, item in objects(document):
-        turns = expect(item.get("turns"), list, where, "'turns'")
-        messages = tuple(_message(turn, where) for turn in turns)
-        yield Conversation(messages, id=id_of(item))
+    for where, item in objects(document, notes):
+        records = listed(item.get("turns"), where, "'turns'", notes)
+        messages = kept(records, lambda turn, where: _message(turn, where, notes), notes)
+        yield Conversation(tuple(messages), id=id_of(item))
 
 
-def _message(turn: Any, where: str) -> Message:
+def _message(turn: Any, where: str, notes: Notes) -> Message:
     turn = expect(turn, dict, where, "each of 'turns'")
     speaker, text = (expect(turn.get(key), str, where, repr(key)) for key in ("speaker", "text"))
-    time = turn.get("time")
-    if time is None:
-        return Message(speaker, text)
-    try:
-        return Message(speaker, text, datetime.fromisoformat(expect(time, str, where, "'time'")))
-    except ValueError:
-        problem = f"{where}: expected 'time' to be a time of ISO 8601, got {time[:60]!r}"
-        raise ElmanError(problem) from None
+    # In its own zone, so that what Elman has written comes back as it was.
+    time = timestamp(turn.get("time"), in_utc=False)
+    if time is None and turn.get("time") is not None:
+        notes.change(TAKEN_OFF, where)
+    return Message(speaker, text, time)
 
 
 READER = Reader(
