@@ -8,6 +8,8 @@ from elman.data.readers.whatsapp.locales import Spans, day_periods, fold
 
 _LETTER = re.compile(r"[^\W\d_]")
 _NUMBER = re.compile(r"\d+")
+_MINUTE = 1 / 60
+"""Hours: where a span ends, another one begins."""
 _ENGLISH = {"am": False, "pm": True}
 _AFTER_DAYS = ("日", "일")
 """What ends a date, and may stand before a word without a space."""
@@ -109,5 +111,5 @@ def _distance(time: float, spans: Spans) -> float:
     for first, last in spans:
         if first <= time < last or time == first or first <= time + 24 < last:
             return 0.0
-        nearest = min(nearest, (first - time) % 24, (time - last) % 24)
+        nearest = min(nearest, (first - time) % 24, (time - last) % 24 + _MINUTE)
     return nearest

@@ -1,9 +1,11 @@
 """How messages begin: the forms of date and clock in one file, learnt from the file itself."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from operator import add
+from typing import Any
 
 from elman.data.document import Document
 from elman.data.readers.whatsapp.clock import Clock, is_possible
@@ -141,21 +143,22 @@ class Header:
         self._days.clear()
         self._times.clear()
 
-    def day(self, date: str) -> datetime | None:
-        """Its midnight; None where there is no such day."""
-        if date not in self._days:
-            if len(self._days) > _MAX_KNOWN:
-                self._days.clear()
-            self._days[date] = self.dates.read(date)
-        return self._days[date]
+    def times(self, dates: Iterable[str], clocks: Iterable[str]) -> Iterator[Any]:
+        """The time of each pair; a `TypeError` at one that there never was, or that is None."""
+        days, since = self._days, self._times
+        if len(days) + len(since) > _MAX_KNOWN:
+            days.clear()
+            since.clear()
+        days.update((date, date and self.dates.read(date)) for date in set(dates).difference(days))
+        since.update((clock, clock and self.clock.read(clock)) for clock in set(clocks).difference(since))
+        return map(add, map(days.__getitem__, dates), map(since.__getitem__, clocks))
 
-    def time(self, clock: str) -> timedelta | None:
-        """Since midnight; None where there is no such time."""
-        if clock not in self._times:
-            if len(self._times) > _MAX_KNOWN:
-                self._times.clear()
-            self._times[clock] = self.clock.read(clock)
-        return self._times[clock]
+    def time(self, date: str, clock: str) -> datetime | None:
+        """When that was; None where there is no such time."""
+        try:
+            return next(self.times([date], [clock]))
+        except TypeError:
+            return None
 
 
 def _date_like(date: str) -> str:

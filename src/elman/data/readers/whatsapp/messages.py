@@ -62,7 +62,7 @@ class _Splitter:
             except TypeError:  # one of them is None: a line that somebody quoted begins no message
                 times, bodies = self._kept_together(parts, width, time, body, line)
             if "\r" in chunk:
-                bodies = [each.replace("\r\n", "\n").rstrip("\r") for each in bodies]
+                bodies = _with_newlines(bodies)
             time, body = times.pop(), bodies.pop()
             yield line, times, bodies
             line += sum(each.count("\n") for each in bodies) + len(bodies)
@@ -81,16 +81,15 @@ class _Splitter:
         [header] = self._headers
         first, second = parts[::width], parts[1::width]
         dates, clocks = (second, first) if header.clock_first else (first, second)
-        days = {date: header.day(date) for date in set(dates) if date is not None}
-        times = {clock: header.time(clock) for clock in set(clocks) if clock is not None}
-        return map(add, map(days.get, dates), map(times.get, clocks))
+        return header.times(dates, clocks)
 
     def _time(self, part: list[Any]) -> datetime:
         for at, header in enumerate(self._headers):
             first, second = part[2 * at : 2 * at + 2]
             if first is not None:
                 date, clock = (second, first) if header.clock_first else (first, second)
-                return header.day(date) + header.time(clock)  # type: ignore[operator]
+                if time := header.time(date, clock):
+                    return time
         raise TypeError
 
     def _kept_together(
@@ -174,8 +173,8 @@ class _Splitter:
         if found is None:
             return None
         date, clock = (found[2], found[1]) if header.clock_first else (found[1], found[2])
-        day, since = header.day(date), header.time(clock)
-        if day is not None and since is not None and day + since >= time.replace(second=0):
+        begun = header.time(date, clock)
+        if begun is not None and begun >= time.replace(second=0):
             return Header(text)
         strays = after[width - 2 :: width]
         bodies = [text, *after[width - 1 :: width]]
@@ -185,6 +184,15 @@ class _Splitter:
             return Header(text)
         self._refused.add(header.pattern)
         return None
+
+
+def _with_newlines(bodies: list[str]) -> list[str]:
+    """Without CR at the ends of lines; all of them at once, which is faster by far."""
+    joined = "\r\0".join(bodies).replace("\r\r\0", "\r\0").replace("\r\n", "\n")
+    parted = joined.split("\r\0")
+    if len(parted) == len(bodies):
+        return parted
+    return [each.replace("\r\n", "\n").removesuffix("\r") for each in bodies]
 
 
 def _author_of(line: str) -> str:
@@ -219,6 +227,7 @@ def read_messages(document: Document, header: Header, notes: Notes) -> Iterator[
     new = tuple.__new__  # twice as fast as Message(...)
     starts, ends = phrases().starts, phrases().ends
     iphone = header.bracketed
+    unmarked = iphone and "\u200e" not in document.head()  # as iPhones wrote until about 2017
     authors: dict[str, str] = {}
     spoken: set[str] = set()
     groups: set[str] = set()
@@ -257,9 +266,9 @@ def read_messages(document: Document, header: Header, notes: Notes) -> Iterator[
                 "<" in text
                 or "(" in text
                 or text[:6] in starts
-                or (iphone and (text[-6:] in ends or text.startswith(author)))
+                or (unmarked and (text[-6:] in ends or text.startswith(author)))
                 or (not text.isascii() and _is_marked(text))
-                or author in groups
+                or (groups and author in groups)
             ):
                 if author in groups and phrases().after_name(text):
                     tell(notes.leave_out, SYSTEM, at)

@@ -7,7 +7,7 @@ that, and `<...>` and `(...)` where Android writes about media, says more than a
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from elman.data.readers.whatsapp.headers import MARKS
@@ -104,7 +104,7 @@ class Phrases:
         starts, named = [], []
         self._encrypted = tuple(map(_folded, kinds["encrypted"]))
         starts += kinds["encrypted"]
-        patterns: dict[str, list[str]] = {}
+        self._patterns: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
         for kind, reason in _REASONS.items():
             for phrase in kinds[kind]:
                 if "%s" not in phrase:
@@ -115,9 +115,10 @@ class Phrases:
                 if phrase.startswith("%s"):
                     named.append(pattern.removeprefix(r"[^\n]{1,120}?"))
                 else:
-                    patterns.setdefault(reason, []).append(pattern)
-                    starts.append(phrase.partition("%s")[0])
-        self._patterns = {why: re.compile("|".join(each)) for why, each in patterns.items()}
+                    start = phrase.partition("%s")[0]
+                    compiled = self._patterns.setdefault(_folded(start + "x")[:_START_CHARS], [])
+                    compiled.append((reason, re.compile(pattern)))
+                    starts.append(start)
         self._after_name = re.compile("|".join(named))
         self.starts = _spellings(starts, slice(_START_CHARS)) | {"", "null"}
         """The first six characters of every phrase that does not begin with a name."""
@@ -135,7 +136,7 @@ class Phrases:
             return MEDIA
         if text.startswith(self._encrypted):
             return SYSTEM
-        for reason, pattern in self._patterns.items():
+        for reason, pattern in self._patterns.get(text[:_START_CHARS], ()):
             if pattern.fullmatch(text):
                 return reason
         name = _folded(author)
@@ -178,6 +179,7 @@ def phrases() -> Phrases:
     return Phrases()
 
 
+@lru_cache(maxsize=1024)  # most of what it is asked about is always the same
 def own_words(text: str, author: str, iphone: bool) -> tuple[str, list[str], str]:
     """What the person wrote; what was taken out of it; why it is left out, if it is."""
     changes = []
