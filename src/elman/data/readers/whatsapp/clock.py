@@ -44,6 +44,13 @@ class Clock:
             hour = hour % 12 + 12 * self._is_late(word, hour % 12 + minute / 60)
         return timedelta(hours=hour % 24, minutes=minute, seconds=second)
 
+    def has_unknown(self) -> bool:
+        """Whether any of the clocks learnt is unknown."""
+        return any(
+            max(hours) <= 12 and fold(sides[1]) and not _day_period(sides)
+            for sides, hours in self._hours.items()
+        )
+
     def is_unknown(self, clock: str) -> bool:
         """Whether after an hour of 1 to 12 stands a word that no language has."""
         hour = int(_NUMBER.findall(clock)[0])

@@ -35,6 +35,7 @@ _NAMED = (
 )
 _BEFORE = r"[^\d\n\[\]]{1,24}"
 _AFTER = r"[^\d\n\[\]:]{0,32}?"
+_WORD_AFTER = r"[^\w\n\[\]:]{0,4}[^\W\d_][^\d\n\[\]:]{0,28}?"
 _TIME = r"\d{1,2}(?P<colon> ?[:.h] ?)\d\d(?:[:.]\d\d)?"
 _CLOSE = {
     "bracket": r"\] ?",
@@ -60,13 +61,13 @@ _DATE_FIRST = (
     rf"(?:{_ANY_CLOSE})"
 )
 _CLOCK_FIRST = (
-    rf"{_OPEN}(?P<clock>(?P<before>(?:{_WORD} ?)?){_TIME}(?P<after>[^\d\n\[\]:]{{1,32}}?))"
-    rf"(?P<date>{_ANY_DATE})(?:{_ANY_CLOSE})"
+    rf"{_OPEN}(?P<clock>(?P<before>(?:{_WORD} ?)?){_TIME}(?P<after>[^\d\n\[\]:]{{1,32}}))"
+    rf"(?<![^\W\d_])(?P<date>{_ANY_DATE})(?:{_ANY_CLOSE})"
 )
 _ANY = [re.compile(_DATE_FIRST), re.compile(_CLOCK_FIRST)]
-_BARE = rf"{_MARKED}(?:{_ANY_DATE}){_BEFORE}{_unnamed(_TIME)} (?=[^\W\d][^:\n]{{0,60}}: )"
+_BARE = rf"{_MARKED}(?P<date>{_ANY_DATE})(?P<clock>{_BEFORE}{_unnamed(_TIME)}) (?=[^\W\d][^:\n]{{0,60}}: )"
 
-LIKE_A_HEADER = f"{_unnamed(_DATE_FIRST)}|{_unnamed(_CLOCK_FIRST)}|{_BARE}"
+LIKE_A_HEADER = "|".join(_unnamed(each) for each in (_DATE_FIRST, _CLOCK_FIRST, _BARE))
 """What anybody would take for the beginning of a message, wherever it comes from."""
 
 _HEADER_LINE = re.compile(rf"\n(?=({LIKE_A_HEADER}))")
@@ -116,13 +117,13 @@ class Header:
         if self.clock_first:
             if _LETTER.search(found["before"]):
                 before = rf"(?:{_WORD} ?)?"
-            after = r"[^\d\n\[\]:]{1,32}?" if _LETTER.search(found["after"]) else after
+            after = r"[^\d\n\[\]:]{1,32}" if _LETTER.search(found["after"]) else after
         else:
             before = _BEFORE if _LETTER.search(found["before"]) else before
-            after = _AFTER if _LETTER.search(found["after"]) else after
+            after = _WORD_AFTER if _LETTER.search(found["after"]) else after
         date = f"({_date_like(found['date'])})"
         clock = rf"({before}\d{{1,2}}{colon}\d\d(?:[:.]\d\d)?{after})"
-        stamp = clock + date if self.clock_first else date + clock
+        stamp = rf"{clock}(?<![^\W\d_]){date}" if self.clock_first else date + clock
         opened = rf"\[{_MARKED}" if self.bracketed else ""
         return rf"{_MARKED}{opened}{stamp}{_CLOSE[self.close]}"
 
@@ -161,16 +162,27 @@ class Header:
             return None
 
 
+def is_like_header(line: str) -> bool:
+    """Whether a line that looks like the beginning of a message has a date and a time that exist."""
+    found = next(filter(None, (re.match(each, line) for each in (*_ANY, _BARE))), None)
+    return found is not None and Dates().is_possible(found["date"]) and is_possible(found["clock"])
+
+
 def _date_like(date: str) -> str:
     if found := re.fullmatch(_NUMERIC, date):
-        era = rf"(?:{ERA})?(?:\d{{1,4}}|元)" if _LETTER.match(date) else r"\d{1,4}"
+        first, last = (_digits(number) for number in re.findall(r"\d+|元", date)[::2])
+        first = rf"(?:{ERA})?(?:\d{{1,4}}|元)" if _LETTER.match(date) else first
         marked = _MARKED if _ANY_MARK.search(date) else ""
         gap, gap2 = re.escape(found["gap"]), re.escape(found["gap2"])
-        return rf"{era}{marked}{gap}\d{{1,2}}{marked}{gap2}\d{{1,4}}"
+        return rf"{first}{marked}{gap}\d{{1,2}}{marked}{gap2}{last}"
     if found := re.fullmatch(_SHORT, date):
         marked = _MARKED if _ANY_MARK.search(date) else ""
         return rf"\d{{1,2}}{marked}{re.escape(found['gap'])}\d{{1,2}}"
     return _NAMED
+
+
+def _digits(number: str) -> str:
+    return r"\d{3,4}" if len(number) > 2 else r"\d{1,2}"
 
 
 def find_headers(head: str) -> Iterator[tuple[int, bool, Header]]:

@@ -1,18 +1,19 @@
 """What Unicode's CLDR says about days in all its languages: names of months, parts of the day.
 
-It comes with Babel, which is imported only where a file has words beside its dates or hours: its
-tables are large, and reading them all takes about a second.
+The tables are in `cldr.json`, which `recipes/cldr.py` makes: small, where CLDR itself takes 200 MB and
+a second to read. They are read only where a file has words beside its dates or hours.
 """
 
+import json
 import unicodedata
-from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
-Spans = tuple[tuple[float, float], ...]
+Spans = list[tuple[float, float]]
 """Hours of a day, from and before; the second is above 24 where midnight lies between."""
 
-_HALVES: dict[str, Spans] = {"am": ((0, 12),), "pm": ((12, 24),)}
+_HALVES: list[Spans] = [[(0, 12)], [(12, 24)]]
 
 # Words that phones write, or once wrote, and CLDR's newest tables lack: before noon, after noon.
 _OLDER_HALVES = """
@@ -29,25 +30,25 @@ sa, ch|to, tk|тң, тк|үө, үх|дп, пп|пре подне, по подн�
 
 # As above, for parts of the day, with the hours that they cover.
 _OLDER_PARTS: dict[str, Spans] = {
-    "凌晨": ((0, 6),),
-    "清晨": ((5, 9),),
-    "早上": ((5, 12),),
-    "傍晚": ((17, 20),),
-    "subuh": ((3, 7),),
-    "dini hari": ((0, 5),),
-    "tengahari": ((12, 14),),
-    "tengah hari": ((12, 14),),
-    "утра": ((4, 12),),
-    "дня": ((12, 18),),
-    "вечера": ((18, 24),),
-    "ночи": ((0, 4),),
-    "ранку": ((4, 12),),
-    "madrugada": ((0, 6),),
-    "mañana": ((5, 12),),
-    "tarde": ((12, 20),),
-    "noche": ((20, 26),),
-    "manhã": ((6, 12),),
-    "noite": ((18, 26),),
+    "凌晨": [(0, 6)],
+    "清晨": [(5, 9)],
+    "早上": [(5, 12)],
+    "傍晚": [(17, 20)],
+    "subuh": [(3, 7)],
+    "dini hari": [(0, 5)],
+    "tengahari": [(12, 14)],
+    "tengah hari": [(12, 14)],
+    "утра": [(4, 12)],
+    "дня": [(12, 18)],
+    "вечера": [(18, 24)],
+    "ночи": [(0, 4)],
+    "ранку": [(4, 12)],
+    "madrugada": [(0, 6)],
+    "mañana": [(5, 12)],
+    "tarde": [(12, 20)],
+    "noche": [(20, 26)],
+    "manhã": [(6, 12)],
+    "noite": [(18, 26)],
 }
 
 
@@ -60,17 +61,10 @@ def fold(text: str) -> str:
 @cache
 def day_periods() -> dict[str, dict[str, Spans]]:
     """For every word beside an hour: what it covers in each language that has it."""
-    found: dict[str, dict[str, Spans]] = {}
-    for name, data in _own_data():
-        rules = _rules(name.split("_")[0])
-        for period, word in _named(data.get("day_periods")):
-            hours = _HALVES.get(period) or rules.get(period)
-            if hours and (key := fold(word)):
-                covered = found.setdefault(key, {})
-                covered[name] = covered.get(name, ()) + hours
+    found: dict[str, dict[str, Spans]] = _tables()["day_periods"]
     for number, pair in enumerate(_OLDER_HALVES.strip().replace("\n", "|").split("|")):
-        for half, word in zip(("am", "pm"), pair.split(","), strict=True):
-            found.setdefault(fold(word), {}).setdefault(f"older_{number}", _HALVES[half])
+        for half, word in zip(_HALVES, pair.split(","), strict=True):
+            found.setdefault(fold(word), {}).setdefault(f"older {number}", half)
     for word, hours in _OLDER_PARTS.items():
         found.setdefault(fold(word), {}).setdefault("older", hours)
     return found
@@ -79,49 +73,11 @@ def day_periods() -> dict[str, dict[str, Spans]]:
 @cache
 def months() -> dict[str, dict[str, int]]:
     """For every month's name: its number in each language that has it."""
-    found: dict[str, dict[str, int]] = {}
-    for name, data in _own_data():
-        for number, word in _named(data.get("months"), skip="narrow"):
-            if key := fold(str(word)):
-                found.setdefault(key, {})[name] = int(number)
+    found: dict[str, dict[str, int]] = _tables()["months"]
     return found
 
 
-def _own_data() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every locale with what it says itself: what it inherits, another one says."""
-    from babel import localedata
-
-    for name in sorted(localedata.locale_identifiers()):
-        yield name, localedata.load(name, merge_inherited=False)
-
-
-def _named(tree: Any, skip: str = "") -> Iterator[tuple[Any, str]]:
-    """The leaves of nested tables, with their last keys; aliases point to what is found anyway."""
-    if isinstance(tree, tuple):
-        tree = tree[-1]
-    if not isinstance(tree, Mapping):
-        return
-    for key, value in tree.items():
-        if isinstance(value, str):
-            yield key, value
-        elif key != skip:
-            yield from _named(value, skip)
-
-
-@cache
-def _rules(language: str) -> dict[str, Spans]:
-    from babel import Locale, UnknownLocaleError
-
-    try:
-        rules = Locale.parse(language).day_period_rules
-    except (UnknownLocaleError, ValueError):
-        return {}
-    found: dict[str, Spans] = {}
-    for period, spans in dict(rules.get(None) or {}).items():
-        hours = []
-        for span in spans:
-            first = span.get("at", span.get("from", 0)) / 3600
-            last = span.get("before", span.get("at", 0)) / 3600
-            hours.append((first, last + 24 if last < first else last))
-        found[period] = tuple(hours)
-    return found
+def _tables() -> dict[str, Any]:
+    path = files("elman.data.readers.whatsapp").joinpath("cldr.json")
+    tables: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return tables

@@ -8,7 +8,7 @@ from typing import Any
 
 from elman.data.conversation import Message
 from elman.data.document import Document, Notes
-from elman.data.readers.whatsapp.headers import LIKE_A_HEADER, Header, chunks
+from elman.data.readers.whatsapp.headers import LIKE_A_HEADER, Header, chunks, is_like_header
 from elman.data.readers.whatsapp.phrases import ANY_MARK, ENCRYPTED, SYSTEM, own_words, phrases
 
 _BEFORE = "no date before them"
@@ -61,6 +61,8 @@ class _Splitter:
                 bodies.insert(0, body)
             except TypeError:  # one of them is None: a line that somebody quoted begins no message
                 times, bodies = self._kept_together(parts, width, time, body, line)
+            if self._assumes:
+                self._tell_assumed(parts, width, line)
             if "\r" in chunk:
                 bodies = _with_newlines(bodies)
             time, body = times.pop(), bodies.pop()
@@ -71,6 +73,9 @@ class _Splitter:
     def _add(self, header: Header, start: datetime | None) -> None:
         header.learn(self._document, start, _written(self._document))
         self._headers.append(header)
+        self._assumes = any(
+            each.dates.without_year or each.clock.has_unknown() for each in self._headers
+        )
         known = "|".join(each.pattern for each in self._headers)
         self._pattern = re.compile(rf"\n(?:{known}|(?=({LIKE_A_HEADER})))")
 
@@ -96,19 +101,32 @@ class _Splitter:
         self, parts: list[Any], width: int, time: datetime | None, body: str, line: int
     ) -> tuple[list[datetime | None], list[str]]:
         times, pieces = [time], [[body]]
+        is_told = False
         for at in range(0, len(parts), width):
             part = parts[at : at + width]
             try:
                 times.append(self._time(part))
                 pieces.append([part[-1]])
+                is_told = False
             except TypeError:
-                stray = part[-2]
-                if stray is None or _is_header(part[-1]):
-                    before = sum(each.count("\n") for piece in pieces for each in piece)
-                    where = line + before + len(pieces) + (stray is None or len(pieces) > 0)
-                    self._notes.change(_QUOTED, f"{self._document.name}: line {where}")
+                if not is_told and (part[-2] is None or is_like_header(part[-1])):
+                    lines = sum(each.count("\n") for piece in pieces for each in piece)
+                    where = f"{self._document.name}: line {line + len(pieces) + lines}"
+                    self._notes.change(_QUOTED, where)
+                    is_told = True
                 pieces[-1].append(self._raw(part))
         return times, ["".join(each) for each in pieces]
+
+    def _tell_assumed(self, parts: list[Any], width: int, line: int) -> None:
+        """Count the messages whose time is in part a guess."""
+        where = f"{self._document.name}: line {max(1, line)}"
+        for at, header in enumerate(self._headers):
+            firsts, seconds = parts[2 * at :: width], parts[2 * at + 1 :: width]
+            for clock in filter(None, firsts if header.clock_first else seconds):
+                if header.dates.without_year:
+                    self._notes.change(_NO_YEAR, where)
+                if header.clock.is_unknown(clock):
+                    self._notes.change(_UNKNOWN_WORD, where)
 
     def _raw(self, part: list[Any]) -> str:
         """A line that looked as if it began a message."""
@@ -200,14 +218,6 @@ def _author_of(line: str) -> str:
         return Header(line).body.partition(":")[0]
     except ValueError:
         return ""
-
-
-def _is_header(line: str) -> bool:
-    try:
-        Header(line)
-    except ValueError:
-        return False
-    return True
 
 
 def _ends_with_crlf(header: Header, chunk: str) -> bool:
