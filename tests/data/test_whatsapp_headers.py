@@ -1,5 +1,6 @@
 """How messages begin: forms of dates and clocks, several in one file, and lines that only look so."""
 
+import os
 from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -161,13 +162,11 @@ def test_months_of_every_name(load: Load, language: str) -> None:
     assert [message.time for message in messages[::2]] == days
 
 
-def test_dates_without_a_year_end_before_the_file_was_written(
-    load: Load, tmp_path: Path
-) -> None:
-    import os
-
+def test_dates_without_a_year_end_before_the_file_was_written(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "talk"
-    path.write_text("30 Dec, 10:00 - Mira: Hi\n2 Jan, 10:00 - Tobin: Hello\n2 Jan, 10:01 - Mira: So\n")
+    path.write_text(
+        "30 Dec, 10:00 - Mira: Hi\n2 Jan, 10:00 - Tobin: Hello\n2 Jan, 10:01 - Mira: So\n"
+    )
     os.utime(path, (1_704_900_000,) * 2)  # 10 January 2024
     notes = Notes()
     found = [m for each in read(documents(path), notes, Reading(gap=1e9)) for m in each.messages]
@@ -223,9 +222,7 @@ def test_an_older_export_joined_behind_a_newer_one(load: Load) -> None:
 
 
 def test_the_second_form_may_begin_anywhere(load: Load) -> None:
-    many = "".join(
-        f"12.03.25, 18:05 - {name}: {'x' * 99}\n" for name in ("Mira", "Tobin") * 2_000
-    )
+    many = "".join(f"12.03.25, 18:05 - {name}: {'x' * 99}\n" for name in ("Mira", "Tobin") * 2_000)
     messages, _ = load(f"{many}3/14/25, 9:10 PM - Mira: Hi\n3/14/25, 9:11 PM - Tobin: Hello\n")
     assert [m.time for m in messages[-2:]] == [
         datetime(2025, 3, 14, 21, 10),
@@ -233,7 +230,9 @@ def test_the_second_form_may_begin_anywhere(load: Load) -> None:
     ]
 
 
-@pytest.mark.parametrize("stray", ["2605\n", "nd of a message\n", "\n\nPage 1\n", "7/23, 10:03 PM\n"])
+@pytest.mark.parametrize(
+    "stray", ["2605\n", "nd of a message\n", "\n\nPage 1\n", "7/23, 10:03 PM\n"]
+)
 def test_a_stray_first_line_is_counted(load: Load, stray: str) -> None:
     stamp = "11/21/19, 10:03 PM - "
     messages, notes = load(f"{stray}{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")

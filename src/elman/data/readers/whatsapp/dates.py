@@ -29,15 +29,22 @@ class Dates:
     """
 
     def __init__(self, american: bool = False) -> None:
+        self._start: datetime | None = None
         self._american = american
         self._order = ""
         self._months: dict[str, int] = {}
         self._years: dict[str, int] = {}
         self.without_year = False
 
-    def learn(self, dates: Iterable[str]) -> bool:
-        """Choose how to read them, from all seen so far in order; whether more can change nothing."""
+    def learn(self, dates: Iterable[str], start: datetime | None = None) -> bool:
+        """Choose how to read them; whether more of them can change nothing.
+
+        Args:
+            dates: all seen so far, in order.
+            start: what they follow, where something does.
+        """
         dates = list(dates)
+        self._start = start and start.replace(hour=0, minute=0, second=0)
         if not dates:
             return False
         self._months = self._choose_months(dates)
@@ -86,7 +93,11 @@ class Dates:
         """The orders in which the parts of a date may stand; the likeliest first."""
         parts = _parts(date)
         if any(word in self._months for word in parts):
-            order = "".join("m" if part in self._months else "n" for part in parts if _counts(part, self._months))
+            order = "".join(
+                "m" if part in self._months else "n"
+                for part in parts
+                if _counts(part, self._months)
+            )
             numbers = [part for part in parts if part.isdigit()]
             if len(numbers) == 1:
                 return [order.replace("n", "d")]
@@ -108,7 +119,10 @@ class Dates:
         """How many of them there never were, and how often time goes back from one to the next."""
         days = [self._day(order, date) for date in dates]
         real = [day for day in days if day is not None]
-        return len(days) - len(real), sum(after < before for before, after in pairwise(real))
+        gone = len(days) - len(real)
+        if self._start is not None and "y" in order:
+            real.insert(0, self._start)
+        return gone, sum(after < before for before, after in pairwise(real))
 
     def _day(self, order: str, date: str) -> datetime | None:
         values = [
@@ -130,7 +144,9 @@ class Dates:
         known = {word: found for word in words if (found := months().get(fold(word)))}
         readings: dict[tuple[tuple[str, int], ...], int] = {}
         for name in {name for found in known.values() for name in found}:
-            reading = tuple((word, found[name]) for word, found in sorted(known.items()) if name in found)
+            reading = tuple(
+                (word, found[name]) for word, found in sorted(known.items()) if name in found
+            )
             readings[reading] = readings.get(reading, 0) + 1
         most = max((len(reading) for reading in readings), default=0)
         best, lowest = {}, None

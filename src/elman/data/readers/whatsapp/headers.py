@@ -37,6 +37,7 @@ _BEFORE = r"[^\d\n\[\]]{1,24}"
 _AFTER = r"[^\d\n\[\]:]{0,32}?"
 _WORD_AFTER = r"[^\w\n\[\]:]{0,4}[^\W\d_][^\d\n\[\]:]{0,28}?"
 _TIME = r"\d{1,2}(?P<colon> ?[:.h] ?)\d\d(?:[:.]\d\d)?"
+AFTER_CRLF = r"(?<=\r\n)"
 _CLOSE = {
     "bracket": r"\] ?",
     "dash": r" [-–—] ",  # noqa: RUF001
@@ -109,7 +110,7 @@ class Header:
     @property
     def pattern(self) -> str:
         """What matches it, after a newline; two groups: the date and the clock, or in turn."""
-        return (r"(?<=\r\n)" if self.after_crlf else "") + self._pattern
+        return (AFTER_CRLF if self.after_crlf else "") + self._pattern
 
     def _like(self, found: re.Match[str]) -> str:
         """The pattern of headers like this one; the less it allows for, the faster it is."""
@@ -137,7 +138,7 @@ class Header:
                 found = [(date, clock) for clock, date in found]
             dates.update(dict.fromkeys(date for date, _ in found))
             self.clock.learn({clock for _, clock in found})
-            if self.dates.learn(dates):
+            if self.dates.learn(dates, start):
                 break
         if self.dates.without_year:
             self.dates.fill_in_years(dates, start, end)
@@ -151,7 +152,9 @@ class Header:
             days.clear()
             since.clear()
         days.update((date, date and self.dates.read(date)) for date in set(dates).difference(days))
-        since.update((clock, clock and self.clock.read(clock)) for clock in set(clocks).difference(since))
+        since.update(
+            (clock, clock and self.clock.read(clock)) for clock in set(clocks).difference(since)
+        )
         return map(add, map(days.__getitem__, dates), map(since.__getitem__, clocks))
 
     def time(self, date: str, clock: str) -> datetime | None:

@@ -3,12 +3,17 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from operator import add
 from typing import Any
 
 from elman.data.conversation import Message
 from elman.data.document import Document, Notes
-from elman.data.readers.whatsapp.headers import LIKE_A_HEADER, Header, chunks, is_like_header
+from elman.data.readers.whatsapp.headers import (
+    AFTER_CRLF,
+    LIKE_A_HEADER,
+    Header,
+    chunks,
+    is_like_header,
+)
 from elman.data.readers.whatsapp.phrases import ANY_MARK, ENCRYPTED, SYSTEM, own_words, phrases
 
 _BEFORE = "no date before them"
@@ -101,13 +106,14 @@ class _Splitter:
         self, parts: list[Any], width: int, time: datetime | None, body: str, line: int
     ) -> tuple[list[datetime | None], list[str]]:
         times, pieces = [time], [[body]]
-        is_told = False
+        previous, is_told = None, False
         for at in range(0, len(parts), width):
             part = parts[at : at + width]
+            part = self._after_lf(part, previous)
             try:
                 times.append(self._time(part))
                 pieces.append([part[-1]])
-                is_told = False
+                previous, is_told = part, False
             except TypeError:
                 if not is_told and (part[-2] is None or is_like_header(part[-1])):
                     lines = sum(each.count("\n") for piece in pieces for each in piece)
@@ -116,6 +122,19 @@ class _Splitter:
                     is_told = True
                 pieces[-1].append(self._raw(part))
         return times, ["".join(each) for each in pieces]
+
+    def _after_lf(self, part: list[Any], previous: list[Any] | None) -> list[Any]:
+        """As it is where the export before this one, of another form, ends its lines with LF."""
+        if part[-2] is None or previous is None:
+            return part
+        for at, header in enumerate(self._headers):
+            if header.after_crlf and previous[2 * at] is None:
+                found = re.match(header.pattern.removeprefix(AFTER_CRLF), part[-1])
+                if found:
+                    part = [None] * (len(part) - 1) + [part[-1][found.end() :]]
+                    part[2 * at : 2 * at + 2] = found.groups()
+                    return part
+        return part
 
     def _tell_assumed(self, parts: list[Any], width: int, line: int) -> None:
         """Count the messages whose time is in part a guess."""
@@ -134,7 +153,9 @@ class _Splitter:
             if part[2 * at] is not None:
                 stamp = part[2 * at] + part[2 * at + 1]
                 end = {"colon": ": ", "semicolon": "; "}.get(header.close, " - ")
-                return f"\n[{stamp}] {part[-1]}" if header.bracketed else f"\n{stamp}{end}{part[-1]}"
+                return (
+                    f"\n[{stamp}] {part[-1]}" if header.bracketed else f"\n{stamp}{end}{part[-1]}"
+                )
         return f"\n{part[-1]}"
 
     def _take_in(self, chunk: str, time: datetime | None) -> bool:

@@ -143,7 +143,9 @@ class Phrases:
         if name and text.startswith(name) and self._after_name.fullmatch(text, len(name)):
             return SYSTEM
         if iphone and any(text.endswith(f" {phrase}") for phrase in self.documents):
-            document = next(text[: -len(each)] for each in self.documents if text.endswith(f" {each}"))
+            document = next(
+                text[: -len(each)] for each in self.documents if text.endswith(f" {each}")
+            )
             if _FILE_NAME.fullmatch(document.strip()) or _TITLE.fullmatch(document.strip()):
                 return MEDIA
         return ""
@@ -152,8 +154,7 @@ class Phrases:
         """Whether it says what somebody did to a group, whoever that is."""
         found = _folded(text)
         return any(
-            self._after_name.fullmatch(found, at.start())
-            for at in re.finditer(r" |$", found[:60])
+            self._after_name.fullmatch(found, at.start()) for at in re.finditer(r" |$", found[:60])
         )
 
     def stands_for_media(self, text: str) -> bool:
