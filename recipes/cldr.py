@@ -4,7 +4,7 @@
 
 Data: Copyright Unicode, Inc., under the Unicode License v3 (unicode.org/license.txt). What the variants
 of a language say is taken together: which of them a phone was set to, an export does not say.
-"""
+"""  # noqa: E501
 
 import json
 from collections.abc import Iterator, Mapping

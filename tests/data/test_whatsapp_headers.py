@@ -1,4 +1,4 @@
-"""How messages begin: forms of dates and clocks, several in one file, and lines that only look so."""
+"""How messages begin: forms of dates and clocks, several in one file, and lines that only look so."""  # noqa: E501
 
 import os
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         "31. Dezember 2023, 23:59 - ",
         "31 de dic. de 2023, 23:59 - ",
         "31 déc. 2023 à 23:59 - ",
-        "31 дек. 2023 г., 23:59 - ",
+        "31 дек. 2023 г., 23:59 - ",  # noqa: RUF001
         "31-Dec-2023, 23:59 - ",
         "2023-Dec-31 23:59 - ",
         "[23:59, 31/12/2023] ",
@@ -63,8 +63,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         "[R5/12/31 午後11:59:00] ",
         "民國112/12/31 下午11:59 - ",
         "31. 12. 2023. 23:59 - ",
-        "31.12.2023 г., 23:59 - ",
-        "31.12.2023 г., 11:59 сл.об. - ",
+        "31.12.2023 г., 23:59 - ",  # noqa: RUF001
+        "31.12.2023 г., 11:59 сл.об. - ",  # noqa: RUF001
         "31/12/2023 23 h 59 - ",
         "2023. 12. 31. 23:59 - ",
         "2023/12/31 晚上11:59 - ",
@@ -219,6 +219,17 @@ def test_an_older_export_joined_behind_a_newer_one(load: Load) -> None:
     old = "".join(f"12.03.25, 18:0{n} - {'Mira' if n % 2 else 'Tobin'}: old\n" for n in range(4))
     messages, _ = load(new + old)
     assert [m.text for m in messages] == ["new"] * 4 + ["old"] * 4
+
+
+def test_dates_of_this_year_follow_those_of_years_before(load: Load) -> None:
+    messages, _ = load(
+        "19:23, 28 Aug 2013 - Mira: Hi\n19:24, 28 Aug 2013 - Tobin: Hello\n"
+        "08:02, 5 Jan - Mira: Back\n08:03, 5 Jan - Tobin: Good\n"
+    )
+    assert [m.time for m in messages[2:]] == [
+        datetime(2014, 1, 5, 8, 2),
+        datetime(2014, 1, 5, 8, 3),
+    ]
 
 
 def test_the_second_form_may_begin_anywhere(load: Load) -> None:

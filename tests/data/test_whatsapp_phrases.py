@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
@@ -62,7 +63,9 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         "<Médias omis>",
     ],
 )
-def test_what_whatsapp_writes(load: Load, text: str, mark: str, form: str, stamp: str) -> None:
+def test_what_whatsapp_writes(
+    load: Load, text: str, mark: str, form: Literal["NFC", "NFD"], stamp: str
+) -> None:
     lines = ["Mira: Hi", "Tobin: Hello", f"Mira: {mark}{unicodedata.normalize(form, text)}"]
     messages, notes = load("".join(f"{stamp}{line}\n" for line in lines))
     assert [m.text for m in messages] == ["Hi", "Hello"]

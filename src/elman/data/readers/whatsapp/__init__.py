@@ -7,7 +7,7 @@ stand (`dates`), which half of the day a word beside a clock names (`clock`, fro
 
 Shape: github.com/linuswillner/whatsapp-export-inconsistencies, and the parsers
 github.com/Pustur/whatsapp-chat-parser and github.com/joweich/chat-miner.
-"""
+"""  # noqa: E501
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath

@@ -21,7 +21,7 @@ class Clock:
     A word beside an hour of 1 to 12 names a half or a part of the day: of the two hours that may be
     meant, it is the one that lies nearer to what the word covers, in the languages that know most of
     the file's words. A word that stands beside 13 or more as well says nothing ("klo", "à").
-    """
+    """  # noqa: E501
 
     def __init__(self) -> None:
         self._hours: dict[tuple[str, str], set[int]] = {}

@@ -1,4 +1,4 @@
-"""Dates: in what order their numbers stand, names of months, calendars, and years that are missing."""
+"""Dates: in what order their numbers stand, names of months, calendars, and years that are missing."""  # noqa: E501
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from itertools import pairwise
 from elman.data.readers.whatsapp.locales import fold, months
 
 _ERAS = {
-    "R": 2018, "令和": 2018, "H": 1988, "平成": 1988, "S": 1925, "昭和": 1925, "民國": 1911, "民国": 1911,
+    "R": 2018, "令和": 2018, "H": 1988, "平成": 1988, "S": 1925, "昭和": 1925, "民國": 1911, "民国": 1911,  # noqa: E501
 }  # fmt: skip
 """Of Japan and Taiwan: the year before their first."""
 ERA = "|".join(_ERAS)
@@ -26,7 +26,7 @@ class Dates:
 
     Args:
         american: whether the clock has halves.
-    """
+    """  # noqa: E501
 
     def __init__(self, american: bool = False) -> None:
         self._start: datetime | None = None
@@ -65,7 +65,8 @@ class Dates:
             end: what the last of them comes before, where nothing does.
         """
         days = [(date, day) for date in dates if (day := self._day(self._order, date))]
-        turns, years = 0, {}
+        turns = 0
+        years: dict[str, int] = {}
         last = None
         for date, day in days:
             turns += last is not None and (last - day).days > 180

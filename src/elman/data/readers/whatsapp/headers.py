@@ -26,13 +26,22 @@ _ENGLISH_HALF = re.compile(r"\b[ap]m\b", re.IGNORECASE)
 _MARKED = f"[{MARKS}]*"
 _WORD = r"[^\W\d_][^\d\s\[\]:,/<>-]{1,20}"
 _YEAR = r"(?:\d{4}|\d\d(?!\d|[:.h]\d))"
-_NUMERIC = rf"(?:{ERA})?(?:\d{{1,4}}|元){_MARKED}(?P<gap>[./年-] ?)\d{{1,2}}{_MARKED}(?P<gap2>[./月-] ?)\d{{1,4}}"
+_NUMERIC = rf"(?:{ERA})?(?:\d{{1,4}}|元){_MARKED}(?P<gap>[./年-] ?)\d{{1,2}}{_MARKED}(?P<gap2>[./月-] ?)\d{{1,4}}"  # noqa: E501
 _SHORT = rf"\d{{1,2}}{_MARKED}(?P<gap>[./月-] ?)\d{{1,2}}(?!\d|[./-]\d)"
-_NAMED = (
-    rf"(?:{_WORD},? )?\d{{1,2}}[. -]{{1,2}}(?:de )?{_WORD}(?:[ ,.-]{{1,3}}(?:del? )?{_YEAR})?"
-    rf"|(?:{_WORD},? )?{_WORD} \d{{1,2}}(?:,? {_YEAR})?(?![:.h]\d)"
-    rf"|\d{{4}}[ .,-]{{1,2}}{_WORD}[ .-]{{1,2}}\d{{1,2}}"
-)
+
+
+def _named(year: str) -> str:
+    """Dates with the name of a month; `year` ends each of the patterns for a year after it."""
+    after, comma = rf"(?:[ ,.-]{{1,3}}(?:del? )?{_YEAR}){year}", rf"(?:,? {_YEAR}){year}"
+    return (
+        rf"(?:{_WORD},? )?\d{{1,2}}[. -]{{1,2}}(?:de )?{_WORD}{after}"
+        rf"|(?:{_WORD},? )?{_WORD} \d{{1,2}}{comma}(?![:.h]\d)"
+        rf"|\d{{4}}[ .,-]{{1,2}}{_WORD}[ .-]{{1,2}}\d{{1,2}}"
+    )
+
+
+_NAMED = _named("?")
+_NAMED_WITH_YEAR, _NAMED_WITHOUT_YEAR = _named("{1}"), _named("{0}")
 _BEFORE = r"[^\d\n\[\]]{1,24}"
 _AFTER = r"[^\d\n\[\]:]{0,32}?"
 _WORD_AFTER = r"[^\w\n\[\]:]{0,4}[^\W\d_][^\d\n\[\]:]{0,28}?"
@@ -66,7 +75,9 @@ _CLOCK_FIRST = (
     rf"(?<![^\W\d_])(?P<date>{_ANY_DATE})(?:{_ANY_CLOSE})"
 )
 _ANY = [re.compile(_DATE_FIRST), re.compile(_CLOCK_FIRST)]
-_BARE = rf"{_MARKED}(?P<date>{_ANY_DATE})(?P<clock>{_BEFORE}{_unnamed(_TIME)}) (?=[^\W\d][^:\n]{{0,60}}: )"
+_BARE = rf"{_MARKED}(?P<date>{_ANY_DATE})(?P<clock>{_BEFORE}{_unnamed(_TIME)}) (?=[^\W\d][^:\n]{{0,60}}: )"  # noqa: E501
+
+_BARE_HEADER = re.compile(_BARE)
 
 LIKE_A_HEADER = "|".join(_unnamed(each) for each in (_DATE_FIRST, _CLOCK_FIRST, _BARE))
 """What anybody would take for the beginning of a message, wherever it comes from."""
@@ -151,23 +162,24 @@ class Header:
         if len(days) + len(since) > _MAX_KNOWN:
             days.clear()
             since.clear()
-        days.update((date, date and self.dates.read(date)) for date in set(dates).difference(days))
-        since.update(
-            (clock, clock and self.clock.read(clock)) for clock in set(clocks).difference(since)
-        )
+        for date in set(dates).difference(days):
+            days[date] = self.dates.read(date) if date else None
+        for clock in set(clocks).difference(since):
+            since[clock] = self.clock.read(clock) if clock else None
         return map(add, map(days.__getitem__, dates), map(since.__getitem__, clocks))
 
     def time(self, date: str, clock: str) -> datetime | None:
         """When that was; None where there is no such time."""
         try:
-            return next(self.times([date], [clock]))
+            found: datetime = next(self.times([date], [clock]))
         except TypeError:
             return None
+        return found
 
 
 def is_like_header(line: str) -> bool:
-    """Whether a line that looks like the beginning of a message has a date and a time that exist."""
-    found = next(filter(None, (re.match(each, line) for each in (*_ANY, _BARE))), None)
+    """Whether a line that looks like the beginning of a message has a date and a time that exist."""  # noqa: E501
+    found = next(filter(None, (each.match(line) for each in (*_ANY, _BARE_HEADER))), None)
     return found is not None and Dates().is_possible(found["date"]) and is_possible(found["clock"])
 
 
@@ -181,7 +193,8 @@ def _date_like(date: str) -> str:
     if found := re.fullmatch(_SHORT, date):
         marked = _MARKED if _ANY_MARK.search(date) else ""
         return rf"\d{{1,2}}{marked}{re.escape(found['gap'])}\d{{1,2}}"
-    return _NAMED
+    has_year = re.fullmatch(_NAMED_WITH_YEAR, date) is not None
+    return _NAMED_WITH_YEAR if has_year else _NAMED_WITHOUT_YEAR
 
 
 def _digits(number: str) -> str:

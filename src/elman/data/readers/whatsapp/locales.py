@@ -2,7 +2,7 @@
 
 The tables are in `cldr.json`, which `recipes/cldr.py` makes: small, where CLDR itself takes 200 MB and
 a second to read. They are read only where a file has words beside its dates or hours.
-"""
+"""  # noqa: E501
 
 import json
 import unicodedata

@@ -243,7 +243,7 @@ def _author_of(line: str) -> str:
 
 def _ends_with_crlf(header: Header, chunk: str) -> bool:
     found = re.findall(rf"(\r?)\n{header.pattern}", chunk)
-    return sum(end[0] == "\r" for end in found[1:]) > 0
+    return any(end[0] == "\r" for end in found[1:])
 
 
 def _written(document: Document) -> datetime:

@@ -3,7 +3,7 @@
 Whole lines are compared with `phrases.txt`, so that somebody's own sentence with the same words in
 it stays. On an iPhone, U+200E before a text marks it as WhatsApp's own words, whatever the language;
 that, and `<...>` and `(...)` where Android writes about media, says more than a list could.
-"""
+"""  # noqa: E501
 
 import re
 import unicodedata
@@ -90,7 +90,7 @@ def _table() -> dict[str, list[str]]:
 def _folded(text: str) -> str:
     """A phrase as it is compared: without case, marks, kinds of spaces and quotes, a final stop."""
     text = unicodedata.normalize("NFKC", ANY_MARK.sub("", text)).translate(_STRAIGHT).casefold()
-    return " ".join(text.replace("\u200c", "").split()).strip("🔒 ").rstrip(".。।۔!").rstrip()
+    return " ".join(text.replace("\u200c", "").split()).strip("🔒 ").rstrip(".。।۔!").rstrip()  # noqa: RUF001
 
 
 class Phrases:
