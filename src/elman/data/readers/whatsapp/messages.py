@@ -333,6 +333,4 @@ def _author(name: str) -> str | None:
 def has_author(header: Header, head: str) -> bool:
     """Whether somebody said something in the beginning of a file."""
     bodies = re.split(rf"\n{header.pattern}", "\r\n" + head.removeprefix("\ufeff"))[3::3]
-    return any(": " in body and _author(body.partition(": ")[0]) for body in bodies) or (
-        any(body.partition(":")[0] for body in bodies if header.close in ("semicolon", "colon"))
-    )
+    return any(": " in body and _author(body.partition(": ")[0]) for body in bodies)
