@@ -287,7 +287,7 @@ def read_messages(document: Document, header: Header, notes: Notes) -> Iterator[
                     if text.strip() and name not in authors:
                         colon = ""
                 author = (_author(name) if colon else None) or ""
-                if not author:
+                if not author or phrases().has_no_author(body, name):
                     tell(notes.leave_out, SYSTEM, at)
                     continue
                 if len(authors) > _MAX_AUTHORS:
