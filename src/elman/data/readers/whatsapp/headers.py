@@ -49,7 +49,7 @@ _TIME = r"\d{1,2}(?P<colon> ?[:.h] ?)\d\d(?:[:.]\d\d)?"
 AFTER_CRLF = r"(?<=\r\n)"
 _CLOSE = {
     "bracket": r"\] ?",
-    "dash": r" [-–—] ",  # noqa: RUF001
+    "dash": r" [-–—] (?!\d\d?[:.]\d\d\b)",  # "10:00 - 11:00: lunch" begins none  # noqa: RUF001
     "colon": ": ",  # iPhones of about 2014
     "semicolon": "; ",  # the program WhatsApp Viewer
 }
@@ -114,6 +114,10 @@ class Header:
         self.has_year = len(re.findall(r"\d+", found["date"])) > 1 + bool(
             re.fullmatch(_unnamed(_SHORT), found["date"])
         )
+        known = Clock()
+        known.learn({found["clock"]})
+        self.unknown = found["after"] if known.has_unknown() else ""
+        """What stands after the clock, where no language is known to have it."""
         self._pattern = self._like(found)
         self._days: dict[str, datetime | None] = {}
         self._times: dict[str, timedelta | None] = {}

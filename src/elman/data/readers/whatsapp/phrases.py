@@ -39,10 +39,10 @@ _PLAIN = str.maketrans(
 )
 """Quotes, and the two ways in which Romanian is written."""
 _UNIT = (
-    r"(?:h|std|hrs?|hours?|heures?|horas?|ore|ora|u|uur|godz|tim|t|timer?|saat|jam|giờ|час[а-я]*|ч|год"
+    r"(?:h|std|hrs?|hours?|heures?|horas?|ore|ora|u|uur|godz|tim|t|timer?|saat|jam|giờ|час[а-я]*|ч|год"  # noqa: RUF001
     r"|小時|小时|時間|시간|घंट[ाे]|ساعات?|שעות"
-    r"|m|mins?|minut\w*|minuut|minuti|dk|dakika|menit|phút|мин[а-я]*|хв|λεπτ?ά?|分鐘|分钟|分|분|मिनट|دقائق|دقيقة|דקות"
-    r"|s|secs?|seconds?|sek|sekund\w*|seg|segundos?|secondi|sn|saniye|detik|giây|сек[а-я]*|с|秒鐘|秒|초|सेकंड|ثوان|ثانية|שניות"
+    r"|m|mins?|minut\w*|minuut|minuti|dk|dakika|menit|phút|мин[а-я]*|хв|λεπτ?ά?|分鐘|分钟|分|분|मिनट|دقائق|دقيقة|דקות"  # noqa: RUF001
+    r"|s|secs?|seconds?|sek|sekund\w*|seg|segundos?|secondi|sn|saniye|detik|giây|сек[а-я]*|с|秒鐘|秒|초|सेकंड|ثوان|ثانية|שניות"  # noqa: RUF001
     r"|joined)"
 )
 _VALUES = {"%s": r"[^\n]{1,120}?", "%d": rf"\d{{1,4}} ?{_UNIT}\.?(?: \d{{1,2}} ?{_UNIT}\.?)?"}
@@ -56,9 +56,9 @@ _OMITTED = re.compile(
 )
 # "<Media omitted>" has a word that begins so, whatever the language, and another one.
 _ANDROID_MEDIA = re.compile(
-    r"<(?=[^<>\n]* |[^<>\n]*[\u0370-\ud7ff])[^<>\n]{0,40}?(?:[Mm][eéèíi]+[dy][iíyj]|[Mm]ulti[mv]|[Mm]itjans|[Ff]ichier|[Ff]icheiro"
+    r"<(?=[^<>\n]* |[^<>\n]*[\u0370-\ud7ff])[^<>\n]{0,40}?(?:[Mm][eéèíi]+[dy][iíyj]|[Mm]ulti[mv]|[Mm]itjans|[Ff]ichier|[Ff]icheiro"  # noqa: E501
     r"|[Aa]r[cq][hu]ivo|[Ff]ayl|[Vv]edlegg|[Dd]atotek|[Pp]liki|omitted|weggelassen"
-    r"|[Мм](?:уль)?(?:ти)?мед[иі]|[Мм]ед[иі]|[Фф]а[йј]л|πολυμέσ|μέσων|מדיה|وسائط|وسائل|رسانه|ميديا|پيوست|پیوست|میڈیا"
+    r"|[Мм](?:уль)?(?:ти)?мед[иі]|[Мм]ед[иі]|[Фф]а[йј]л|πολυμέσ|μέσων|מדיה|وسائط|وسائل|رسانه|ميديا|پيوست|پیوست|میڈیا"  # noqa: RUF001
     r"|म[ीि]डिया|मिडीया|पीडीएफ|মিডিয়া|মিডিয়া|মাধ্যম|ஊடக|மீடியா|మీడియా|మాధ్యమ|മീഡിയ|ಮೀಡಿಯಾ|મ[ીિ]ડિયા|ਮੀਡੀਆ|මාධ්"
     r"|媒[体體]|メディア|미디어|สื่อ|ສື່|မီဒီယာ|មេឌៀ|მედია|մեդիա|ሚዲያ)[^<>\n]{0,60}>"
 )
@@ -88,7 +88,7 @@ _EDITED_WORDS = re.compile(
 _MESSAGE_WORDS = re.compile(
     r"messag|nachricht|mensaj|mensag|mensax|missatg|bericht|melding|besked|meddeland|viesti|skilabo"
     r"|wiadomo|zpráv|správ|üzenet|mesaj|ileti|poruk|sporoč|sõnum|žinut|ziņ|mesazh|boodskap|ujumbe|xabar"
-    r"|mesej|pesan|mensahe|tin nhắn|порук|порак|съобщ|сообщ|повідом|паведам|хабар|μήνυμα|הודעה|رسالة|پیام"
+    r"|mesej|pesan|mensahe|tin nhắn|порук|порак|съобщ|сообщ|повідом|паведам|хабар|μήνυμα|הודעה|رسالة|پیام"  # noqa: E501, RUF001
     r"|پیغام|میسج|संदेश|मैसेज|मेसेज|বার্তা|মেসেজ|செய்தி|సందేశ|മെസേജ്|സന്ദേശ|ಸಂದೇಶ|સંદેશ|મેસેજ|ਸੁਨੇਹ|ข้อความ"
     r"|訊息|消息|信息|メッセージ|메시지",
     re.IGNORECASE,
@@ -105,7 +105,7 @@ def _table() -> dict[str, list[str]]:
     kinds: dict[str, list[str]] = {}
     for line in text.split("\n"):
         if line.startswith("["):
-            kinds[line.strip("[]")] = phrases = []
+            phrases = kinds.setdefault(line.strip("[]"), [])
         elif line and not line.startswith("#"):
             phrases.extend(_spelled_out(line))
     return kinds
