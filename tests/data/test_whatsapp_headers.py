@@ -108,6 +108,12 @@ def test_forms_of_headers(load: Load, stamp: str) -> None:
         ("晚上8:05", 20),
         ("午後0:05", 12),
         ("klo 3.05", 3),
+        ("सकाळी 9:05", 9),
+        ("दुपारी 3:05", 15),
+        ("रात्री 8:05", 20),
+        ("रात्री 12:05", 0),
+        ("রাত ৮:০৫", 20),
+        ("9:05 ng umaga", 9),
     ],
 )
 def test_words_beside_an_hour(clock: str, hour: int) -> None:
@@ -287,3 +293,34 @@ def test_a_file_with_crlf_throughout_stays_what_it_is(load: Load) -> None:
     messages, notes = load(text)
     assert [m.text for m in messages] == ["Hi\nthere", "Hello"]
     assert not notes.lines()
+
+
+@pytest.mark.parametrize("stamp", ["30/12/2023, 9:01 - ", "[30.12.23, 9:01:58] "])
+@pytest.mark.parametrize(
+    "plan",
+    ["31/12/2023, 10:00 - 11:00: the dentist", "31/12/2023, 10:00 dentist - bring: the card"],
+)
+def test_a_plan_begins_no_message(load: Load, stamp: str, plan: str) -> None:
+    messages, _ = load(f"{stamp}Mira: plans\n{plan}\nfine?\n{stamp}Tobin: yes\n")
+    assert [m.author for m in messages] == ["Mira", "Tobin"]
+    assert messages[0].text == f"plans\n{plan}\nfine?"
+
+
+def test_a_joined_export_may_have_an_unknown_word_after_its_clock(load: Load) -> None:
+    first = "30/12/2023, 9:01 - Mira: Hi\n30/12/2023, 9:02 - Tobin: Hello\n"
+    messages, _ = load(f"{first}\n\n[31.12.23, 9:03 xyz] Mira: a\n[31.12.23, 9:04 xyz] Tobin: b\n")
+    assert [m.text for m in messages] == ["Hi", "Hello", "a", "b"]
+
+
+def test_dates_do_not_lie_in_the_future(load: Load) -> None:
+    stamp = "23. 8. 28. PM 3:40 - "  # as in Korea
+    messages, _ = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
+    assert messages[0].time == datetime(2023, 8, 28, 15, 40)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("stamp", ["[31/12/2023, 23:59:58] ", "31/12/2023, 23:59 - "])
+def test_ends_of_lines_change_nothing(load: Load, stamp: str, end: str) -> None:
+    lines = [f"{stamp}Mira: one{end}two{end}{end}three", f"{stamp}Tobin: four", ""]
+    messages, _ = load(end.join(lines))
+    assert [m.text for m in messages] == ["one\ntwo\n\nthree", "four"]

@@ -57,6 +57,18 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         "You turned on disappearing messages. New messages disappear after 24 hours.",
         "You received a view once message. For added privacy, you can only open it on your phone.",
         "🔒 You started using end to end encryption",
+        "Essa mensagem foi apagada",
+        "Ez az üzenet törölve lett",
+        "Това съобщение бе изтрито",  # noqa: RUF001
+        "Ова порука је избрисана",  # noqa: RUF001
+        "Acest mesaj a fost şters",
+        "Este mensaje ha sido eliminado",
+        "यह संदेश हटा दिया गया",
+        "这条消息已删除",
+        "Voice call, 2 min",
+        "Video call, No answer",
+        "Voice call. 1 hr 12 min",
+        "Sprachanruf, 3 Min.",
         "audio omitted",
         "зображення відсутнє",
         "<Videonachricht weggelassen>",
@@ -79,6 +91,17 @@ def test_what_whatsapp_writes(
         "You deleted this message yesterday, why?",
         "This message was deleted, she said",
         "Missed voice call from the school",
+        "The message was deleted",
+        "I deleted this message",
+        "Ich habe diese Nachricht gelöscht",
+        "Я удалил это сообщение",
+        "我删除了这条消息",
+        "Voice call, 8 pm",
+        "Voice call, tomorrow",
+        "<media>",
+        "<смеётся>",
+        "<笑>",
+        "ok <edited later>",
         "Messages are encrypted",
         "Du hast die Gruppe erstellt, oder?",
         "Ann left",
@@ -129,3 +152,23 @@ def test_a_document_is_no_text(load: Load, text: str, mark: str) -> None:
 def test_a_text_of_one_mark_is_kept(load: Load) -> None:
     messages, _ = load(f"{ANDROID}Mira: Hi\n{ANDROID}Tobin: Hello\n{ANDROID}Mira:.\n")
     assert messages[-1] == Message("Mira", ".", messages[0].time)
+
+
+@pytest.mark.parametrize("stamp", [ANDROID, IPHONE])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Mira added you to a group in the community: Boats",
+        "You joined a group via invite in the community: Boats",
+        "Mira added Tobin: captain",
+    ],
+)
+def test_a_colon_makes_no_speaker_of_a_system_line(load: Load, line: str, stamp: str) -> None:
+    messages, notes = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n{stamp}{line}\n")
+    assert [m.author for m in messages] == ["Mira", "Tobin"]
+    assert notes.left_out.total() == 1
+
+
+def test_a_person_may_say_that_somebody_added_somebody(load: Load) -> None:
+    messages, _ = load(f"{ANDROID}Mira: Hi\n{ANDROID}Tobin: Mira added Ann\n")
+    assert messages[-1].text == "Mira added Ann"

@@ -74,6 +74,8 @@ class Clock:
         covered = day_periods()[word]
         spans = [covered[name] for name in self._known_languages() if name in covered]
         spans = spans or list(covered.values())
+        if all(last - first > 1 and last <= 12 for each in spans for first, last in each):
+            return False  # a long part of the morning, such as Filipino "umaga", and no midnight
         early, late = ([_distance(time, each) for each in spans] for time in (hour, hour + 12))
         return (-late.count(0), min(late)) < (-early.count(0), min(early))
 

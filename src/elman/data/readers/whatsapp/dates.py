@@ -21,8 +21,9 @@ class Dates:
     """Reads the dates of one form of header, once it has seen many of them.
 
     The numbers stand in the order in which the fewest dates are impossible and the fewest go back in
-    time. Where several orders are as good (all in one day, say), months come first if the clock has
-    halves, years have two digits and no zero fills a number up, as in America; else days.
+    time, and the fewest come after the file was written. Where several orders are as good (all in one
+    day, say), months come first if the clock has halves, years have two digits and no zero fills a
+    number up, as in America; else days.
 
     Args:
         american: whether the clock has halves.
@@ -30,21 +31,29 @@ class Dates:
 
     def __init__(self, american: bool = False) -> None:
         self._start: datetime | None = None
+        self._end = datetime.max
         self._american = american
         self._order = ""
         self._months: dict[str, int] = {}
         self._years: dict[str, int] = {}
         self.without_year = False
 
-    def learn(self, dates: Iterable[str], start: datetime | None = None) -> bool:
+    def learn(
+        self,
+        dates: Iterable[str],
+        start: datetime | None = None,
+        end: datetime = datetime.max,
+    ) -> bool:
         """Choose how to read them; whether more of them can change nothing.
 
         Args:
             dates: all seen so far, in order.
             start: what they follow, where something does.
+            end: when the file was written.
         """
         dates = list(dates)
         self._start = start and start.replace(hour=0, minute=0, second=0)
+        self._end = end
         if not dates:
             return False
         self._months = self._choose_months(dates)
@@ -54,7 +63,7 @@ class Dates:
         self.without_year = "y" not in self._order
         if self.without_year:
             return False
-        return [gone for gone, _ in costs].count(0) == 1 or costs.count((0, 0)) == 1
+        return [gone for gone, *_ in costs].count(0) == 1 or costs.count((0, 0, 0)) == 1
 
     def fill_in_years(self, dates: Iterable[str], start: datetime | None, end: datetime) -> None:
         """Give dates without a year the years in which they follow each other.
@@ -116,14 +125,15 @@ class Dates:
             orders.reverse()
         return orders if len(rest[1]) > 2 else [*orders, "ymd"]
 
-    def _cost(self, order: str, dates: list[str]) -> tuple[int, int]:
-        """How many of them there never were, and how often time goes back from one to the next."""
+    def _cost(self, order: str, dates: list[str]) -> tuple[int, int, int]:
+        """How many there never were, how often time goes back, how many are yet to come."""
         days = [self._day(order, date) for date in dates]
         real = [day for day in days if day is not None]
         gone = len(days) - len(real)
+        late = sum(day > self._end for day in real)
         if self._start is not None and "y" in order:
             real.insert(0, self._start)
-        return gone, sum(after < before for before, after in pairwise(real))
+        return gone, sum(after < before for before, after in pairwise(real)), late
 
     def _day(self, order: str, date: str) -> datetime | None:
         values = [
@@ -173,7 +183,7 @@ def _parts(date: str) -> list[str]:
         parts.append(str(_ERAS[era[1]] + number))
         date = date[era.end() :]
     for found in _PARTS.finditer(date):
-        if found["number"] or found["word"] not in ("年", "月", "日"):
+        if found["number"] or found["word"] not in "年月日년월일":
             parts.append(found[0])
     return parts
 

@@ -26,8 +26,8 @@ _ENGLISH_HALF = re.compile(r"\b[ap]m\b", re.IGNORECASE)
 _MARKED = f"[{MARKS}]*"
 _WORD = r"[^\W\d_][^\d\s\[\]:,/<>-]{1,20}"
 _YEAR = r"(?:\d{4}|\d\d(?!\d|[:.h]\d))"
-_NUMERIC = rf"(?:{ERA})?(?:\d{{1,4}}|元){_MARKED}(?P<gap>[./年-] ?)\d{{1,2}}{_MARKED}(?P<gap2>[./月-] ?)\d{{1,4}}"  # noqa: E501
-_SHORT = rf"\d{{1,2}}{_MARKED}(?P<gap>[./月-] ?)\d{{1,2}}(?!\d|[./-]\d)"
+_NUMERIC = rf"(?:{ERA})?(?:\d{{1,4}}|元){_MARKED}(?P<gap>[./年년-] ?)\d{{1,2}}{_MARKED}(?P<gap2>[./月월-] ?)\d{{1,4}}"  # noqa: E501
+_SHORT = rf"\d{{1,2}}{_MARKED}(?P<gap>[./月월-] ?)\d{{1,2}}(?!\d|[./-]\d)"
 
 
 def _named(year: str) -> str:
@@ -49,7 +49,7 @@ _TIME = r"\d{1,2}(?P<colon> ?[:.h] ?)\d\d(?:[:.]\d\d)?"
 AFTER_CRLF = r"(?<=\r\n)"
 _CLOSE = {
     "bracket": r"\] ?",
-    "dash": r" [-–—] ",  # noqa: RUF001
+    "dash": r" [-–—] (?!\d\d?[:.]\d\d\b)",  # "10:00 - 11:00: lunch" begins none  # noqa: RUF001
     "colon": ": ",  # iPhones of about 2014
     "semicolon": "; ",  # the program WhatsApp Viewer
 }
@@ -114,6 +114,10 @@ class Header:
         self.has_year = len(re.findall(r"\d+", found["date"])) > 1 + bool(
             re.fullmatch(_unnamed(_SHORT), found["date"])
         )
+        known = Clock()
+        known.learn({found["clock"]})
+        self.unknown = found["after"] if known.has_unknown() else ""
+        """What stands after the clock, where no language is known to have it."""
         self._pattern = self._like(found)
         self._days: dict[str, datetime | None] = {}
         self._times: dict[str, timedelta | None] = {}
@@ -149,7 +153,7 @@ class Header:
                 found = [(date, clock) for clock, date in found]
             dates.update(dict.fromkeys(date for date, _ in found))
             self.clock.learn({clock for _, clock in found})
-            if self.dates.learn(dates, start):
+            if self.dates.learn(dates, start, end):
                 break
         if self.dates.without_year:
             self.dates.fill_in_years(dates, start, end)

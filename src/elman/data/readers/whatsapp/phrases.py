@@ -7,8 +7,10 @@ that, and `<...>` and `(...)` where Android writes about media, says more than a
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import product
 
 from elman.data.readers.whatsapp.headers import MARKS
 
@@ -32,7 +34,19 @@ _REASONS = {
     "call": SYSTEM,
     "system": SYSTEM,
 }
-_STRAIGHT = str.maketrans({**dict.fromkeys("“”„«»”", '"'), **dict.fromkeys("’‘ʻʼ", "'")})  # noqa: RUF001
+_PLAIN = str.maketrans(
+    {**dict.fromkeys("“”„«»”", '"'), **dict.fromkeys("’‘ʻʼ", "'"), "ş": "ș", "ţ": "ț"}  # noqa: RUF001
+)
+"""Quotes, and the two ways in which Romanian is written."""
+_UNIT = (
+    r"(?:h|std|hrs?|hours?|heures?|horas?|ore|ora|u|uur|godz|tim|t|timer?|saat|jam|giờ|час[а-я]*|ч|год"  # noqa: RUF001
+    r"|小時|小时|時間|시간|घंट[ाे]|ساعات?|שעות"
+    r"|m|mins?|minut\w*|minuut|minuti|dk|dakika|menit|phút|мин[а-я]*|хв|λεπτ?ά?|分鐘|分钟|分|분|मिनट|دقائق|دقيقة|דקות"  # noqa: RUF001
+    r"|s|secs?|seconds?|sek|sekund\w*|seg|segundos?|secondi|sn|saniye|detik|giây|сек[а-я]*|с|秒鐘|秒|초|सेकंड|ثوان|ثانية|שניות"  # noqa: RUF001
+    r"|joined)"
+)
+_VALUES = {"%s": r"[^\n]{1,120}?", "%d": rf"\d{{1,4}} ?{_UNIT}\.?(?: \d{{1,2}} ?{_UNIT}\.?)?"}
+"""What a name, a number or a time, and how long a call took, look like within a phrase."""
 
 _OMITTED = re.compile(
     r"omitted|weggelassen|ausgeschlossen|ausgelassen|omitid[oa]|ocultad[oa]|omess[aeio]|omis|absent|manquant"
@@ -40,11 +54,13 @@ _OMITTED = re.compile(
     r"|atlan|disertakan|dimasukkan|bỏ qua|пропущен|отсутств|відсутн|παραλ|הושמט|נכלל|استبعاد|إدراج"
     r"|مشمول|حذف شد|छोड़|বাদ|省略|略去|忽略|含まれ|생략|제외|ละเว้น"
 )
-# "<Media omitted>" in Latin letters has a word that begins so; in others, few write in <>.
+# "<Media omitted>" has a word that begins so, whatever the language, and another one.
 _ANDROID_MEDIA = re.compile(
-    r"<[^<>\n]{0,40}?(?:[Mm][eéèíi]+[dy][iíyj]|[Mm]ulti[mv]|[Mm]itjans|[Ff]ichier|[Ff]icheiro"
+    r"<(?=[^<>\n]* |[^<>\n]*[\u0370-\ud7ff])[^<>\n]{0,40}?(?:[Mm][eéèíi]+[dy][iíyj]|[Mm]ulti[mv]|[Mm]itjans|[Ff]ichier|[Ff]icheiro"  # noqa: E501
     r"|[Aa]r[cq][hu]ivo|[Ff]ayl|[Vv]edlegg|[Dd]atotek|[Pp]liki|omitted|weggelassen"
-    r"|[\u0370-\u1fff\u3040-\ud7ff])[^<>\n]{0,60}>"
+    r"|[Мм](?:уль)?(?:ти)?мед[иі]|[Мм]ед[иі]|[Фф]а[йј]л|πολυμέσ|μέσων|מדיה|وسائط|وسائل|رسانه|ميديا|پيوست|پیوست|میڈیا"  # noqa: RUF001
+    r"|म[ीि]डिया|मिडीया|पीडीएफ|মিডিয়া|মিডিয়া|মাধ্যম|ஊடக|மீடியா|మీడియా|మాధ్యమ|മീഡിയ|ಮೀಡಿಯಾ|મ[ીિ]ડિયા|ਮੀਡੀਆ|මාධ්"
+    r"|媒[体體]|メディア|미디어|สื่อ|ສື່|မီဒီယာ|មេឌៀ|მედია|մեդիա|ሚዲያ)[^<>\n]{0,60}>"
 )
 _ANGLED = re.compile(r"<([^<>\n]{3,60})>")
 _ANDROID_FILE = re.compile(  # "IMG-20231231-WA0001.jpg (file attached)"
@@ -69,6 +85,14 @@ _EDITED_WORDS = re.compile(
     r"|szerkeszt|düzenle|diedit|disunting|chỉnh sửa|изменен|отредактир|змінен|відредагован|επεξεργ"
     r"|נערכ|تعديل|ویرایش|संपादित|एडिट|সম্পাদ|แก้ไข|編集|编辑|編輯|수정|편집"
 )
+_MESSAGE_WORDS = re.compile(
+    r"messag|nachricht|mensaj|mensag|mensax|missatg|bericht|melding|besked|meddeland|viesti|skilabo"
+    r"|wiadomo|zpráv|správ|üzenet|mesaj|ileti|poruk|sporoč|sõnum|žinut|ziņ|mesazh|boodskap|ujumbe|xabar"
+    r"|mesej|pesan|mensahe|tin nhắn|порук|порак|съобщ|сообщ|повідом|паведам|хабар|μήνυμα|הודעה|رسالة|پیام"  # noqa: E501, RUF001
+    r"|پیغام|میسج|संदेश|मैसेज|मेसेज|বার্তা|মেসেজ|செய்தி|సందేశ|മെസേജ്|സന്ദേശ|ಸಂದೇಶ|સંદેશ|મેસેજ|ਸੁਨੇਹ|ข้อความ"
+    r"|訊息|消息|信息|メッセージ|메시지",
+    re.IGNORECASE,
+)
 ENCRYPTED = re.compile(
     r"encrypt|Ende-zu-Ende|chiffr|cifrad|criptograf|crittograf|versleutel|шифрован|şifre|szyfr"
     r"|šifr|krypter|salataan|enkripsi|mã hóa|暗号化|加密|암호화|مشفر|مشفّر|التشفير|מוצפנ|एन्क्रिप्"
@@ -81,15 +105,21 @@ def _table() -> dict[str, list[str]]:
     kinds: dict[str, list[str]] = {}
     for line in text.split("\n"):
         if line.startswith("["):
-            kinds[line.strip("[]")] = phrases = []
+            phrases = kinds.setdefault(line.strip("[]"), [])
         elif line and not line.startswith("#"):
-            phrases.append(line)
+            phrases.extend(_spelled_out(line))
     return kinds
+
+
+def _spelled_out(line: str) -> Iterator[str]:
+    """Every phrase that a line with alternative words stands for."""
+    for words in product(*(word.split("|") for word in line.split(" "))):
+        yield " ".join(filter(None, words)).replace("_", " ")
 
 
 def _folded(text: str) -> str:
     """A phrase as it is compared: without case, marks, kinds of spaces and quotes, a final stop."""
-    text = unicodedata.normalize("NFKC", ANY_MARK.sub("", text)).translate(_STRAIGHT).casefold()
+    text = unicodedata.normalize("NFKC", ANY_MARK.sub("", text)).casefold().translate(_PLAIN)
     return " ".join(text.replace("\u200c", "").split()).strip("🔒 ").rstrip(".。।۔!").rstrip()  # noqa: RUF001
 
 
@@ -104,20 +134,22 @@ class Phrases:
         starts, named = [], []
         self._encrypted = tuple(map(_folded, kinds["encrypted"]))
         starts += kinds["encrypted"]
-        self._patterns: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+        self._patterns: dict[str, list[tuple[str, str]]] = {}
         for kind, reason in _REASONS.items():
             for phrase in kinds[kind]:
-                if "%s" not in phrase:
+                if "%" not in phrase:
                     self._whole[_folded(phrase)] = reason
                     starts.append(phrase)
                     continue
-                pattern = re.escape(_folded(phrase)).replace("%s", r"[^\n]{1,120}?")
+                pattern = re.escape(_folded(phrase))
+                for value, like in _VALUES.items():
+                    pattern = pattern.replace(value, like)
                 if phrase.startswith("%s"):
-                    named.append(pattern.removeprefix(r"[^\n]{1,120}?"))
+                    named.append(pattern.removeprefix(_VALUES["%s"]))
                 else:
-                    start = phrase.partition("%s")[0]
-                    compiled = self._patterns.setdefault(_folded(start + "x")[:_START_CHARS], [])
-                    compiled.append((reason, re.compile(pattern)))
+                    start = phrase.partition("%")[0]
+                    found = self._patterns.setdefault(_folded(start + "x")[:_START_CHARS], [])
+                    found.append((reason, pattern))
                     starts.append(start)
         self._after_name = re.compile("|".join(named))
         self.starts = _spellings(starts, slice(_START_CHARS)) | {"", "null"}
@@ -137,7 +169,7 @@ class Phrases:
         if text.startswith(self._encrypted):
             return SYSTEM
         for reason, pattern in self._patterns.get(text[:_START_CHARS], ()):
-            if pattern.fullmatch(text):
+            if re.fullmatch(pattern, text):
                 return reason
         name = _folded(author)
         if name and text.startswith(name) and self._after_name.fullmatch(text, len(name)):
@@ -150,12 +182,20 @@ class Phrases:
                 return MEDIA
         return ""
 
-    def after_name(self, text: str) -> bool:
-        """Whether it says what somebody did to a group, whoever that is."""
+    def after_name(self, text: str, name_chars: int = 60) -> bool:
+        """Whether it says what somebody did to a group, whoever that is.
+
+        Args:
+            text: a whole line.
+            name_chars: how long the name may be.
+        """
         found = _folded(text)
-        return any(
-            self._after_name.fullmatch(found, at.start()) for at in re.finditer(r" |$", found[:60])
-        )
+        spaces = re.finditer(r" |$", found[:name_chars])
+        return any(self._after_name.fullmatch(found, at.start()) for at in spaces)
+
+    def has_no_author(self, line: str, name: str) -> bool:
+        """Whether a line is WhatsApp's own, though it has a colon after what might be a name."""
+        return self.after_name(line, len(name)) or self.reason(line, "", False) == SYSTEM
 
     def stands_for_media(self, text: str) -> bool:
         """Whether it says that media were left out."""
@@ -208,7 +248,8 @@ def _without_edited(text: str) -> tuple[str, bool]:
     start = bare.rfind("<")
     if bare.endswith(">") and 0 <= len(bare) - start <= 80 and start >= 0:
         marked = start > 1 and bare[start - 1] in "\u200e\u200f" and ":" not in bare[start:]
-        if (marked and not _OMITTED.search(bare, start)) or _EDITED_WORDS.search(bare, start):
+        said = _EDITED_WORDS.search(bare, start) and _MESSAGE_WORDS.search(bare, start)
+        if (marked and not _OMITTED.search(bare, start)) or said:
             return bare[:start].rstrip("\u200e\u200f \n"), True
     return text, False
 
