@@ -264,6 +264,35 @@ def test_what_would_let_strangers_in_is_not_served(
         check_policy(policy, serving().service.keys)
 
 
+ODD_NAMES = [
+    AccessPolicy(allow_hosts=[name], require_key=True)
+    for name in ("", "a b", "http://chat.example.org", "chat.example.org:80", "chat.example.org/")
+]
+ODD_ORIGINS = [
+    AccessPolicy(allow_origins=[origin])
+    for origin in (
+        "", "client.example.org", "https://client.example.org/", "https://client.example.org/page",
+        "https://Client.example.org", "https://", "https://a b",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", [*ODD_NAMES, *ODD_ORIGINS])
+def test_a_name_that_nothing_could_equal_is_refused(serving: Serving, policy: AccessPolicy) -> None:
+    served = serving()
+    served.key("phone")
+    with pytest.raises(ElmanError, match="expected"):
+        check_policy(policy, served.service.keys)
+
+
+def test_names_that_are_allowed_as_they_are_sent(serving: Serving) -> None:
+    served = serving()
+    served.key("phone")
+    names = ["chat.example.org", "Chat", "192.0.2.7", "[2001:db8::7]", "*"]
+    origins = ["https://client.example.org", "http://localhost:3000", "app://desktop", "null"]
+    check_policy(AccessPolicy(allow_hosts=names, allow_origins=origins), served.service.keys)
+
+
 def test_a_unix_socket_is_its_owners(bot: Any, tmp_path: Path) -> None:
     path = tmp_path / "elman.sock"
     with listen_unix(path) as killed:
