@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,14 @@ mixed_bytes = st.lists(st.one_of(st.binary(), texts.map(str.encode))).map(b"".jo
 @pytest.fixture(scope="module", params=[SMALLEST, 275, 5000])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return Tokenizer.train(TEXTS, request.param)
+
+
+def test_a_long_text_leaves_other_threads_the_interpreter() -> None:
+    """The library's `encode` holds the interpreter's lock to its end, and a batch does not."""
+    tokenizer = Tokenizer.train(TEXTS, 275)
+    encode_batch_fast = tokenizer._bpe.encode_batch_fast
+    tokenizer._bpe = SimpleNamespace(encode_batch_fast=encode_batch_fast)  # type: ignore[assignment]
+    assert tokenizer.decode(tokenizer.encode(TEXTS[0] * 100)) == TEXTS[0] * 100
 
 
 @given(texts)

@@ -137,6 +137,8 @@ def test_head_is_answered_like_get_without_the_body(served: Served) -> None:
 PROXIED = [
     {"X-Forwarded-For": "203.0.113.9"}, {"X-Forwarded-Proto": "https"}, {"X-Real-IP": "1.2.3.4"},
     {"X-Forwarded-Host": "chat.example.org"}, {"Forwarded": "for=203.0.113.9"}, {"Via": "1.1 x"},
+    {"X-Client-IP": "1.2.3.4"}, {"Fly-Client-IP": "1.2.3.4"}, {"X-Cluster-Client-IP": "1.2.3.4"},
+    {"X-Original-For": "1.2.3.4"}, {"CF-Connecting-IP": "1.2.3.4"},
 ]  # fmt: skip
 
 
@@ -155,6 +157,33 @@ def test_old_http_is_a_proxys(serving: Serving) -> None:
     served = serving()
     assert raw(served, get(b"Host: localhost", version=b"1.0"))[0] == 401
     assert raw(served, get(b"Host: localhost", version=b"1.0", target=b"/health"))[0] == 200
+
+
+BODIES = [
+    (b"", "the request has no body"),
+    (b"[]", "the body must be a JSON object"),
+    (b"{", "the body of the request is not JSON: Expecting property name"),
+    (b"{}{}", "the body of the request is not JSON: Extra data at character 2"),
+    (b'{"a":' * 100_000, "the body of the request cannot be read as JSON: it is nested too deep"),
+    (b'{"seed":' + b"1" * 10_000 + b"}", "the body of the request cannot be read as JSON"),
+    (b'{"model": "\\ud800"}', "some text has half of a character (a lone surrogate)"),
+    (b'{"model": "ann", "messages": []}', "messages: must have at least 1 items"),
+    (json.dumps({"model": "ann", "messages": [{"role": "user", "content": "a"}] * 8193}).encode(),
+     "messages: must have at most 8192 items"),
+    (b'{"model": "ann", "messages": [5]}', "messages.0: must be a JSON object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "said"), BODIES)
+def test_a_body_that_cannot_be_read_is_named_in_one_sentence(
+    served: Served, body: bytes, said: str
+) -> None:
+    with served.client() as http:
+        headers = {"Content-Type": "application/json"}
+        refused = http.post("/v1/chat/completions", content=body, headers=headers)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"].startswith(said)
+    assert refused.json()["error"]["param"] in (None, "messages", "messages.0")
 
 
 def test_keys_can_be_asked_for_and_done_without(serving: Serving, tmp_path: Path) -> None:
@@ -233,6 +262,35 @@ def test_what_would_let_strangers_in_is_not_served(
 ) -> None:
     with pytest.raises(ElmanError, match=word.replace(".", r"\.")):
         check_policy(policy, serving().service.keys)
+
+
+ODD_NAMES = [
+    AccessPolicy(allow_hosts=[name], require_key=True)
+    for name in ("", "a b", "http://chat.example.org", "chat.example.org:80", "chat.example.org/")
+]
+ODD_ORIGINS = [
+    AccessPolicy(allow_origins=[origin])
+    for origin in (
+        "", "client.example.org", "https://client.example.org/", "https://client.example.org/page",
+        "https://Client.example.org", "https://", "https://a b",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", [*ODD_NAMES, *ODD_ORIGINS])
+def test_a_name_that_nothing_could_equal_is_refused(serving: Serving, policy: AccessPolicy) -> None:
+    served = serving()
+    served.key("phone")
+    with pytest.raises(ElmanError, match="expected"):
+        check_policy(policy, served.service.keys)
+
+
+def test_names_that_are_allowed_as_they_are_sent(serving: Serving) -> None:
+    served = serving()
+    served.key("phone")
+    names = ["chat.example.org", "Chat", "192.0.2.7", "[2001:db8::7]", "*"]
+    origins = ["https://client.example.org", "http://localhost:3000", "app://desktop", "null"]
+    check_policy(AccessPolicy(allow_hosts=names, allow_origins=origins), served.service.keys)
 
 
 def test_a_unix_socket_is_its_owners(bot: Any, tmp_path: Path) -> None:

@@ -22,16 +22,18 @@ def chat(text: str, **options: Any) -> dict[str, Any]:
     return {"model": "ann", "messages": [{"role": "user", "content": text}], **options}
 
 
+@pytest.mark.parametrize("look_up", ["chats", "get"])
 def test_a_slow_store_holds_up_nobody_else(
-    serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+    serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, look_up: str
 ) -> None:
     server = serving()
     slow, quick = server.key("slow"), server.key("quick")
     with server.client(slow) as http:
-        assert http.get("/v1/chats").status_code == 200
+        first = http.post("/v1/responses", json={"model": "ann", "input": "hello"}).json()["id"]
+    path = {"chats": "/v1/chats", "get": f"/v1/responses/{first}"}[look_up]
     entered, free = threading.Semaphore(0), threading.Event()
     held = server.service.keys.list()[0].id
-    original = server.service.records.chats
+    original = getattr(server.service.records, look_up)
 
     def waits(connection: Connection, owner: str, *args: Any) -> Any:
         if owner == held:
@@ -39,11 +41,11 @@ def test_a_slow_store_holds_up_nobody_else(
             assert free.wait(60)
         return original(connection, owner, *args)
 
-    monkeypatch.setattr(server.service.records, "chats", waits)
+    monkeypatch.setattr(server.service.records, look_up, waits)
 
     def ask() -> int:
         with server.client(slow) as http:
-            return http.get("/v1/chats").status_code
+            return http.get(path).status_code
 
     count = 8 * WORKERS
     with ThreadPoolExecutor(count) as pool:

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from elman.bptt import State
 from elman.chat import MemoryStore
+from elman.data.characters import Characters
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
 from elman.serve.app import create_app
@@ -51,6 +52,10 @@ class Script:
         self._begin, self._step = bot.chatbot.begin_reply, bot.chatbot.step
         bot.chatbot.begin_reply = self.begin_reply  # type: ignore[method-assign]
         bot.chatbot.step = self.step  # type: ignore[method-assign]
+        # It may say what bots never say: an older server may have kept that.
+        bot.tokenizer.__dict__["characters"] = bot.chatbot.characters = Characters(
+            [b""] * bot.tokenizer.vocabulary_size
+        )
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         self._at = -9  # to begin takes a step of its own, which says nothing

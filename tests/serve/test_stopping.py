@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.model.decoding import Sampling, looping
+from elman.serve.answering import finish_reason
+from elman.serve.jobs import Ended, Reason
 from elman.serve.loop_detector import MAX_PERIOD, LoopDetector
 from elman.serve.sampling import Chooser, Wishes, choose
 from elman.serve.stopping import StopMatcher, StopTexts
@@ -119,3 +121,11 @@ def test_biases_and_stop_texts_are_prepared_once_for_all_replies(
         choose(torch.zeros(16, 50), choosers)
     assert len(made) == 2
     assert wishes.stop_texts is wishes.stop_texts
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("stop", "stop"), ("length", "length"), ("cancelled", "length")]
+)
+def test_only_a_whole_reply_is_told_as_one(reason: Reason, told: str) -> None:
+    """A server that is told to stop cuts replies, and clients must not take them for whole."""
+    assert finish_reason(Ended(0, reason, "", (), ())) == told

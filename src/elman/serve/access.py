@@ -20,8 +20,8 @@ bearer = HTTPBearer(auto_error=False, description="A key of `elman keys add`.")
 x_api_key = APIKeyHeader(name="x-api-key", scheme_name="x-api-key", auto_error=False)
 api_key = APIKeyHeader(name="api-key", scheme_name="api-key", auto_error=False)
 
-PROXY_HEADERS = ("forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip")
-"""Beside x-forwarded-*: what a proxy adds to a request that it passes on."""
+PROXY_HEADERS = re.compile(r"forwarded|via|x-(forwarded|original).*|.*-ip")
+"""What proxies add to a request that they pass on: X-Real-IP, CF-Connecting-IP, X-Client-IP ..."""
 
 MAX_HOST_BYTES = 260
 """A name of 253 characters, a colon, and a port."""
@@ -138,7 +138,7 @@ def through_proxy(request: Request) -> bool:
     browser or client library does (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
     """
     return request.scope["http_version"] == "1.0" or any(
-        name in PROXY_HEADERS or name.startswith("x-forwarded") for name in request.headers
+        PROXY_HEADERS.fullmatch(name) is not None for name in request.headers
     )
 
 

@@ -32,7 +32,8 @@ def fingerprint(model: Model) -> str:
 
 
 def finish_reason(event: Ended) -> Literal["stop", "length"]:
-    return "length" if event.reason == "length" else "stop"
+    """Only a reply that ended by itself, or at a stop text, has stopped: others were cut."""
+    return "stop" if event.reason == "stop" else "length"
 
 
 def token_logprob(model: Model, event: Said) -> TokenLogprob:

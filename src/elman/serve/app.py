@@ -17,7 +17,7 @@ import elman
 from elman.errors import ElmanError
 from elman.serve import chats, routes, tokenizing
 from elman.serve.access import Access, AccessPolicy, Owner
-from elman.serve.errors import ApiError
+from elman.serve.errors import ApiError, invalid, unreadable_body
 from elman.serve.guard import Guard
 from elman.serve.service import Service
 
@@ -117,14 +117,13 @@ def _add_errors(app: FastAPI) -> None:
         return answer(ApiError(507, str(error), None, "not_stored"))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = [str(part) for part in first["loc"] if part != "body"]
-        where = ".".join(place)
-        return answer(ApiError(400, f"{where}: {first['msg']}" if where else first["msg"], where))
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        return answer(invalid(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
+        if error.status_code == 400 and error.__cause__ is not None:
+            return answer(unreadable_body())
         found = answer(ApiError(error.status_code, str(error.detail)))
         found.headers.update(error.headers or {})
         return found

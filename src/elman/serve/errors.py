@@ -1,5 +1,8 @@
 """Errors as OpenAI's clients know them: {"error": {message, type, param, code}}."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel
 
 from elman.errors import ElmanError
@@ -64,6 +67,38 @@ class ApiError(ElmanError):
     def headers(self) -> dict[str, str]:
         found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+
+
+def invalid(error: Mapping[str, Any]) -> ApiError:
+    """Say in one sentence what is wrong with a request.
+
+    Args:
+        error: one of those that FastAPI found (https://docs.pydantic.dev/latest/errors/errors/).
+    """
+    kind, context = error["type"], error.get("ctx", {})
+    place = ".".join(str(part) for part in error["loc"] if part != "body")
+    if kind == "json_invalid":
+        why = f"{context.get('error', '')} at character {place}"
+        return ApiError(400, f"the body of the request is not JSON: {why}")
+    what = {
+        "value_error": str(context.get("error")),
+        "model_attributes_type": "must be a JSON object",
+        "model_type": "must be a JSON object",
+        "dict_type": "must be a JSON object",
+        "too_long": f"must have at most {context.get('max_length')} items",
+        "too_short": f"must have at least {context.get('min_length')} items",
+    }.get(kind, error["msg"])
+    if not place and kind != "value_error":
+        what = "the request has no body" if kind == "missing" else f"the body {what}"
+    return ApiError(400, f"{place}: {what}" if place else what, place or None)
+
+
+def unreadable_body() -> ApiError:
+    """What neither FastAPI nor Python's reader of JSON can say more of."""
+    return ApiError(
+        400, "the body of the request cannot be read as JSON: it is nested too deep, has a number "
+        "of too many digits, or is not UTF-8",
+    )  # fmt: skip
 
 
 def no_such_model(name: str) -> ApiError:

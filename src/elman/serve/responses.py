@@ -156,7 +156,7 @@ class Responding:
             )
             yield self._event("response.content_part.done", **at, part=done)
             yield self._event("response.output_item.done", output_index=0, item=item.model_dump())
-            kind = "incomplete" if ended.status == "incomplete" else "completed"
+            kind = "completed" if ended.status == "completed" else "incomplete"
             yield self._event(f"response.{kind}", response=ended.model_dump())
 
     def _keep_asked(self, read: Read) -> None:

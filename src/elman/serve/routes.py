@@ -130,15 +130,19 @@ async def compact(owner: Owner) -> None:
     raise ApiError(404, "there is nothing to compact: the memory never grows", None, "not_found")
 
 
-def kept_record(request: Request, owner: Owner, response_id: Id) -> Record:
+async def kept_record(request: Request, owner: Owner, response_id: Id) -> Record:
     """The record of a response.
 
     Raises:
         ApiError: where this owner has none of that name.
     """
     service = service_of(request)
-    with service.store.reading() as connection:
-        record = service.records.get(connection, owner, response_id)
+
+    def look_up() -> Record | None:
+        with service.store.reading() as connection:
+            return service.records.get(connection, owner, response_id)
+
+    record = await service.workers.do(owner, look_up)
     if record is None:
         raise no_such("response", response_id)
     return record

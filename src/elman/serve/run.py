@@ -1,6 +1,7 @@
 """From bots and a store to a server that runs."""
 
 import os
+import re
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -97,6 +98,18 @@ def check_policy(policy: AccessPolicy, keys: Keys) -> None:
     Raises:
         ElmanError: where that is so.
     """
+    for name in policy.allow_hosts:
+        if name != "*" and re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", name) is None:
+            raise ElmanError(
+                f"--allow-host {name!r}: expected a name without scheme, port or path, such as "
+                "chat.example.org"
+            )
+    for origin in policy.allow_origins:
+        if re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/\sA-Z]+", origin) is None:
+            raise ElmanError(
+                f"--allow-origin {origin!r}: expected SCHEME://HOST as browsers write it, in small "
+                "letters and without a / at its end, such as https://client.example.org"
+            )
     if policy.require_key is False and policy.is_published:
         raise ElmanError(
             "--no-key: others could reach this server; it goes without --host and --allow-host"
