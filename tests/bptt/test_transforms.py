@@ -21,6 +21,7 @@ from torch.func import (
     jacfwd,
     jacrev,
     jvp,
+    linearize,
     stack_module_state,
     vjp,
     vmap,
@@ -138,6 +139,10 @@ def check_jvp(case: Case) -> None:
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(case.x, torch.ones_like(case.x))
         assert_close(forward_ad.unpack_dual(case.layer(dual)[0]).tangent, along)
+    _, linear = linearize(  # which records what it transforms
+        lambda x: functional_call(case.layer, case.parameters, (x,))[0], case.x
+    )
+    assert_close(linear(torch.ones_like(case.x)), along)
 
 
 def check_hessian(case: Case) -> None:

@@ -41,6 +41,10 @@ def model(**values: object) -> Spoil:
     return config(lambda found: found["model"].update(values))
 
 
+def train(**values: object) -> Spoil:
+    return config(lambda found: found["train"].update(values))
+
+
 def tokenizer(change: Callable[[dict[str, Any]], object]) -> Spoil:
     return spoiled_json(TOKENIZER, change)
 
@@ -371,6 +375,11 @@ HOSTILE_RUNS: dict[str, Spoil] = {
     "more than was handed out": facts(
         lambda found: found["trainer"]["batches"].update(taken=10**6)
     ),
+    "contents that are a number": facts(lambda found: found.update(contents=3)),
+    "contents of other kinds": facts(
+        lambda found: found["contents"]["learned from"].update(tokens="\x1b[2J")
+    ),
+    "contents of a part that is none": facts(lambda found: found["contents"].update({"\n": {}})),
     "weights of another size": tensors(
         lambda found: found.update({"model.output_bias": np.zeros(3, np.float32)}), RESUME
     ),
@@ -402,6 +411,52 @@ def test_runs_that_do_harm(elman: Run, folder: Path, name: str) -> None:
     [line] = [line for line in ran.err.splitlines() if line.startswith("elman: ")]
     assert "resume.safetensors" in line
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+SETTINGS_OF_RUNS: dict[str, tuple[Spoil, str]] = {
+    "a list": (config(lambda found: found.update(train=[1])), "train: Input should be"),
+    "no learning rate": (train(lr=None), "does not say which lr and which precision"),
+    "a precision to be chosen": (train(precision="auto"), "does not say which lr and which"),
+    "a seed that torch does not take": (train(seed=2**63), "train.seed: Input should be"),
+    "lanes without end": (train(lanes=10**9), "more than the 1,048,576 that one step may hold"),
+    "a window without end": (train(unfold=10**9), "more than the 1,048,576 that one step"),
+    "a path without end": (
+        config(lambda found: found["data"].update(path="x" * 100_000)),
+        "data.path: String should have at most 4096",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS_OF_RUNS)
+def test_settings_of_runs_that_do_harm(elman: Run, folder: Path, name: str) -> None:
+    spoil, said = SETTINGS_OF_RUNS[name]
+    spoil(folder)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    ran = elman("train", "--resume", folder, "--steps", 13)
+    assert ran.code == 2, ran
+    [line] = ran.err.splitlines()
+    assert line.startswith(f"elman: {folder / CONFIG}: ")
+    assert said in line
+    assert len(line) < 1500
+    assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("verb", ["eval", "lens"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        config(lambda found: found["data"].pop("test", None)),
+        facts(lambda found: found.pop("corpus")),
+    ],
+    ids=["settings left out", "facts that are missing"],
+)
+def test_what_it_learned_from_is_gone_and_little_is_said_of_it(
+    elman: Run, folder: Path, chats: Path, tmp_path: Path, spoil: Spoil, verb: str
+) -> None:
+    config(lambda found: found["data"].update(path=str(tmp_path / "gone")))(folder)
+    spoil(folder)
+    ran = elman(verb, folder, chats)
+    assert (ran.code, "Traceback" in ran.err) in ((0, False), (2, False)), ran
 
 
 def test_a_log_that_does_harm_is_cut(elman: Run, folder: Path) -> None:

@@ -175,8 +175,8 @@ class _Layers(nn.Module, Generic[Hx]):
         """
         if self._torch_name is None:
             return False
-        if is_recorded():  # its operator is one that every exporter knows
-            return True
+        if is_recorded():  # its operator is one that every exporter knows, if not every transform
+            return not is_transformed()
         if x.device.type == "cpu":
             if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
                 return False

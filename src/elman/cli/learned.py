@@ -18,18 +18,18 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
     from elman.data.dataset import Dataset
     from elman.data.source import fingerprint
     from elman.model.checkpoint import read_tensors
-    from elman.train.loop import RESUME
+    from elman.train.resuming import RESUME
 
-    saved = bot.config["data"]
-    if path == saved["path"] or Path(path).resolve() == Path(saved["path"]):
+    saved = bot.data
+    if path == saved.path or Path(path).resolve() == Path(saved.path):
         return True
     kept = bot.path / RESUME
-    if path == "-" or fingerprint(saved["path"]) is not None or not kept.exists():
+    if path == "-" or fingerprint(saved.path) is not None or not kept.exists():
         return False
     try:
-        moved = Dataset.again(saved | {"path": path})
+        moved = Dataset.again(bot.config["data"] | {"path": path})
     except ElmanError:  # such as that nobody in them has the bot's name
         return False
-    parts, _ = moved.encode(bot.tokenizer, saved["test"])
-    digest = read_tensors(kept)[1]["corpus"]
+    parts, _ = moved.encode(bot.tokenizer, saved.test)
+    digest = read_tensors(kept)[1].get("corpus")
     return "train" in parts and parts["train"].digest == digest

@@ -9,6 +9,9 @@ from elman.data.dataset import VIEW
 KEPT_REPLIES = 20_000
 """Replies of people that a bot keeps, at most, where nobody says."""
 
+MAX_PATH_CHARACTERS = 4096
+"""No system has longer paths."""
+
 
 class Section(BaseModel):
     """A table of a configuration."""
@@ -19,7 +22,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the conversations are and how the bot sees them."""
 
-    path: str
+    path: str = Field(max_length=MAX_PATH_CHARACTERS)
     encoding: str = "utf-8"
     bot: str | None = Field(None, description="whose part the bot learns; None: all are peers")
     learn_from: Literal["bot", "all"] = "all"

@@ -18,6 +18,12 @@ from elman.model.config import ReplyConfig as ReplyConfig
 
 AUTO = "auto"
 
+MAX_BATCH_UNITS = 1 << 20
+"""Lanes times `unfold`: what one optimizer step holds in memory."""
+
+MAX_SEED = 2**63 - 1
+"""The largest that torch takes."""
+
 
 class TrainConfig(Section):
     """How the network learns. Exactly one of `minutes`, `epochs` and `steps` ends it."""
@@ -64,7 +70,7 @@ class TrainConfig(Section):
         ge=1,
         description="validations without a gain before an early stop; none within a round",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -96,6 +102,11 @@ class Config(Section):
             raise ValueError("the messages memory is unfolded over messages, not steps")
         if self.train.slide and self.unit != "messages":
             raise ValueError("--slide goes over messages: add --unit messages")
+        if self.lanes * self.unfold > MAX_BATCH_UNITS:
+            raise ValueError(
+                f"{self.lanes:,} lanes of {self.unfold:,} {self.unit} are more than the "
+                f"{MAX_BATCH_UNITS:,} that one step may hold: lower --lanes or --unfold"
+            )
         return self
 
     @property

@@ -1,7 +1,7 @@
 """What a run goes on from: read from its folder, and held to what the next step will need."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -35,6 +35,13 @@ class _Trainer(_Strict):
     batches: _Batches
 
 
+class _Contents(_Strict):
+    conversations: Count
+    messages: Count
+    tokens: Count
+    digest: str
+
+
 class _Facts(_Strict):
     trainer: _Trainer
     seconds: Real
@@ -44,6 +51,7 @@ class _Facts(_Strict):
     round: list[Real | None] = Field([0.0, 0.0, None], min_length=3, max_length=3)
     round_began: Real = 0.0
     corpus: str
+    contents: dict[Literal["learned from", "held out"], _Contents] | None = None
     finished: bool
 
 

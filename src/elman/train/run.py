@@ -24,7 +24,7 @@ from elman.model.checkpoint import (
     read_tokenizer,
 )
 from elman.model.retrieval import REPLIES
-from elman.train.config import Config
+from elman.train.config import AUTO, Config
 from elman.train.loop import RESUME, Result, TrainingLoop
 from elman.train.optim import OPTIMIZERS
 from elman.train.prepare import prepare
@@ -117,6 +117,7 @@ def _resumed(
     began: float,
 ) -> Result:
     """Go on in a folder that is held."""
+    validated(Config, saved, out / CONFIG)
     if budget:
         nothing = dict.fromkeys(("minutes", "epochs", "steps", "most_epochs"))
         saved["train"] = {**saved.get("train", {}), **nothing, **budget}
@@ -128,6 +129,11 @@ def _resumed(
         raise ElmanError(
             f"{where}: is gone, and {out} was trained on it; if its conversations lie somewhere "
             f"else now, name that place too: elman train PATH --resume {out}"
+        )
+    if config.train.lr is None or config.train.precision == AUTO:
+        raise ElmanError(
+            f"{out / CONFIG}: does not say which lr and which precision its run chose, so it "
+            "cannot go on exactly; begin a new run"
         )
     tokenizer = read_tokenizer(out)
     tensors, facts = read_resume(out, config, tokenizer.vocabulary_size)
@@ -169,7 +175,7 @@ def _settled(config: Config, tell: Tell) -> Config:
     }
     if settings.lr is None:
         values["lr"] = OPTIMIZERS[settings.optimizer].lr
-    if settings.precision == "auto":
+    if settings.precision == AUTO:
         values["precision"], ratio = measure(config.model.hidden_size)
         tell("note", text=f"{values['precision']}: bfloat16 is {ratio:.2f} times as fast here")
     native, why = load()
