@@ -50,8 +50,11 @@ def json_start(head: str) -> str:
     return _BEFORE_JSON.sub("", head.removeprefix("\ufeff"), count=1)
 
 
-_ODD_ROW = r'(?:null|true|false|-?\d[\d.eE+-]*|"(?:[^"\\\n]|\\.)*"|\[[ \t]*\])[ \t\r]*\n'
-_BEFORE_JSON = re.compile(rf"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z)|null[ \t\r]*\n|{_ODD_ROW}(?=\s*\S))+")
+_ODD_ROW = (
+    r'(?:null|(?:true|false|-?\d[\d.eE+-]*|"(?:[^"\\\n]|\\.)*")(?=\s*\n\s*\S)'
+    r"|\[[^\n]*\](?=[ \t\r]*\n[ \t]*[\[{]))[ \t\r]*\n"
+)
+_BEFORE_JSON = re.compile(rf"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z)|{_ODD_ROW})+")
 
 
 def starts_with_object(head: str, *keys: str) -> bool:
@@ -122,8 +125,9 @@ def items(
                     if number > done:
                         yield f"{document.name}: item {number}", around, item
                         done = number
-                for what, got in odd if notes is not None else ():
-                    notes.leave_out(f"expected {what}", f"{document.name}, got {got}")
+                if notes is not None:
+                    for what, got in odd:
+                        notes.leave_out(f"expected {what}", f"{document.name}, got {got}")
                 return
             except (ijson.JSONError, ValueError) as error:
                 problem, line = error, source.line

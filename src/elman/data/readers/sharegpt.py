@@ -33,7 +33,9 @@ _LISTS = ("conversations", "conversation", "items")
 
 # Objects within a list of such a name: JSON schemas of tools have "items" too, but no list of them.
 _BEGINNING = re.compile(
-    rf'"(?:{"|".join(_LISTS)})"\s*:\s*\[\s*\{{[^{{}}\[\]]{{0,4096}}?"(?:from|role)"\s*:'
+    rf'"(?:{"|".join(_LISTS)})"\s*:\s*\[\s*\{{'
+    r'(?:[^{}\[\]"]+|"[^"\\]*(?:\\.[^"\\]*)*")*?"(?:from|role)"\s*:',
+    re.DOTALL,
 )
 
 
