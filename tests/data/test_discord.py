@@ -384,3 +384,9 @@ def test_messages_come_in_order_of_time(place: Path, first: list[str], newest_fi
     for export in (as_json, as_csv):
         _, found, _ = read(place, export)
         assert [m.text for m in found] == [text for text, _ in said]
+
+
+@pytest.mark.parametrize("missing", ["guild", "channel"])
+def test_a_guild_or_channel_may_be_missing(place: Path, missing: str) -> None:
+    _, found, _ = read(place, {**channel(message()), missing: None})
+    assert [m.text for m in found] == ["Hi"]

@@ -469,3 +469,27 @@ def test_a_first_row_may_be_long(tmp_path: Path, row: dict[str, object], as_list
     path.write_text(json.dumps([row] if as_list else row))
     [found] = read([Document("talk", path)])
     assert found.messages[1].text == "Yes"
+
+
+@pytest.mark.parametrize("odd", [None, 5, "x", [], True])
+def test_a_list_may_begin_with_what_is_odd(tmp_path: Path, odd: object) -> None:
+    said = [{"from": "human", "value": "Tea?"}, {"from": "gpt", "value": "Yes"}]
+    blocks = [{"sender": "human", "text": "Tea?"}, {"sender": "assistant", "text": "Yes"}]
+    node = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Tea?"]}}
+    answer = {**node, "author": {"role": "assistant"}}
+    mapping = {
+        "a": {"message": node, "children": ["b"]},
+        "b": {"message": answer, "parent": "a", "children": []},
+    }
+    for name, export in (
+        ("sharegpt", [odd, {"conversations": [odd, *said]}]),
+        ("claude", [odd, {"chat_messages": [odd, *blocks]}]),
+        ("chatgpt", [odd, {"mapping": mapping}]),
+    ):
+        path = tmp_path / name
+        path.write_text(json.dumps(export))
+        notes = Notes()
+        [found] = read([Document(name, path)], notes)
+        assert len(found.messages) == 2
+        assert notes.formats == {name: 1}
+        assert notes.left_out.total() >= 1

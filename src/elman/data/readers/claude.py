@@ -16,11 +16,11 @@ from typing import Any
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, items, json_start
+from elman.data.readers.reader import ODD_ITEMS, Reader, items, json_start
 from elman.data.readers.records import expect, kept
 from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(r"(?:\[\s*)?\{")
+_BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
 _AUTHORS = {"human": "user", "user": "user", "assistant": "assistant"}
 _SPOKEN = ("text", "voice_note")
 _FILES = "a photo, file or other media without text"

@@ -25,7 +25,11 @@ from elman.data.readers.timestamps import TAKEN_OFF, oldest_first, time_or_note,
 from elman.errors import ElmanError
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_JSON = re.compile(rf'\{{\s*"guild"\s*:\s*\{{(?:[^{{}}"]|{_STRING})*\}}\s*,\s*"channel"\s*:\s*\{{')
+_JSON = re.compile(
+    rf'\{{\s*"guild"\s*:\s*(?:null|\{{(?:[^{{}}"]|{_STRING})*\}})\s*,'
+    r'\s*"channel"\s*:\s*(?:null\s*,.*"messages"|\{)',
+    re.DOTALL,
+)
 _CSV = re.compile(
     r'\ufeff?\s*(?:"?AuthorID"?([,;]))?"?Author"?((?(1)\1|[,;]))"?Date"?\2"?Content"?\2'
     r'"?Attachments"?\2"?Reactions"?'
