@@ -34,7 +34,7 @@ _LISTS = ("conversations", "conversation", "items")
 # Objects within a list of such a name: JSON schemas of tools have "items" too, but no list of them.
 _BEGINNING = re.compile(
     rf'"(?:{"|".join(_LISTS)})"\s*:\s*\[\s*{ODD_ITEMS}\{{'
-    r'(?:[^{}\[\]"]+|"[^"\\]*(?:\\.[^"\\]*)*")*?"(?:from|role)"\s*:',
+    r'(?:[^{}\[\]"]++|"[^"\\]*(?:\\.[^"\\]*)*")*?"(?:from|role)"\s*:',
     re.DOTALL,
 )
 
