@@ -171,6 +171,15 @@ def test_numbers_are_mended_in_pieces_of_any_size(value: Any, size: int) -> None
     assert json.loads(b"".join(pieces)) == _within_64_bits(value)
 
 
+def test_a_word_without_an_end_costs_no_stack() -> None:
+    word = b"[" + b"a" * 100_000
+    stream = Within64Bits(io.BytesIO(word))
+    pieces = []
+    while piece := stream.read(7):
+        pieces.append(piece)
+    assert b"".join(pieces) == word
+
+
 def _within_64_bits(value: Any) -> Any:
     if isinstance(value, list):
         return list(map(_within_64_bits, value))

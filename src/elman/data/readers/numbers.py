@@ -31,7 +31,13 @@ class Within64Bits:
         self._in_text = False
 
     def read(self, size: int = -1) -> bytes:
-        new = self._stream.read(size)
+        # Nothing at all would say that the stream ends.
+        while new := self._stream.read(size):
+            if found := self._mended(new):
+                return found
+        return self._mended(b"")
+
+    def _mended(self, new: bytes) -> bytes:
         begun = b'"' if self._in_text else b""
         data = begun + self._rest + new
         self._rest, self._in_text = b"", False
@@ -43,7 +49,7 @@ class Within64Bits:
             if is_text:
                 pieces.append(token[0])
                 self._in_text = bool(new) and not token["end"]
-            elif new and at == len(data):
+            elif new and at == len(data) and len(token[0]) <= _MAX_DIGITS:
                 self._rest = token[0]
             else:
                 pieces.append(_written(token[0]))
@@ -51,9 +57,7 @@ class Within64Bits:
             self._rest = data[at:]  # a backslash, whose letter has not been read
         else:
             pieces.append(data[at:])
-        found = b"".join(pieces)[len(begun) :]
-        # Nothing at all would say that the stream ends.
-        return found or (self.read(size) if new else b"")
+        return b"".join(pieces)[len(begun) :]
 
 
 def _written(token: bytes) -> bytes:
