@@ -41,7 +41,10 @@ def fields_of(head: str) -> Mapping[str, frozenset[type]]:
     floor = 2 if start.startswith("[") else 1
     try:
         for event, value in ijson.basic_parse(
-            stream, multiple_values=True, use_float=True, buf_size=_PIECE_BYTES
+            stream,
+            multiple_values=True,
+            use_float=True,
+            buf_size=max(_PIECE_BYTES, len(start) // _MAX_PIECES),
         ):
             if event in ("end_map", "end_array"):
                 depth -= 1
@@ -60,6 +63,8 @@ def fields_of(head: str) -> Mapping[str, frozenset[type]]:
 
 _PIECE_BYTES = 1024
 """What is parsed at once: of a piece with a mistake in it nothing may be known."""
+_MAX_PIECES = 64
+"""A text that goes on from piece to piece is looked at again with each."""
 _KINDS: dict[str, type] = {"start_map": dict, "start_array": list, "string": str}
 
 
