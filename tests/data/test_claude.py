@@ -72,12 +72,12 @@ def test_blocks_of_text_are_read(load: Load, more: Any, text: str) -> None:
         ),
         (message(text="", files=[{"file_name": "a"}]), "a photo, file or other media"),
         (message(content=[{"type": "tool_use"}], text="not shown"), "thoughts and tools"),
-        (message(sender="system"), "a message that is not as expected"),
-        (message(sender=5), "a message that is not as expected"),
-        (message(sender=None), "a message that is not as expected"),
-        (None, "a message that is not as expected"),
-        ("Hi", "a message that is not as expected"),
-        ({}, "a message that is not as expected"),
+        (message(sender="system"), "of sender 'system'"),
+        (message(sender=5), "expected 'sender' to be text"),
+        (message(sender=None), "expected 'sender' to be text"),
+        (None, "expected each message to be an object"),
+        ("Hi", "expected each message to be an object"),
+        ({}, "expected 'sender' to be text"),
     ],
 )
 def test_what_says_nothing_is_counted(load: Load, record: Any, reason: str) -> None:
@@ -85,10 +85,10 @@ def test_what_says_nothing_is_counted(load: Load, record: Any, reason: str) -> N
     assert said(found) == [("user", "Hi"), ("assistant", "Hello")]
     [told] = notes.left_out
     assert told.startswith(reason)
-    assert notes.first[told] == "talk: item 1"
+    assert notes.first[told].startswith("talk: item 1")
 
 
-@pytest.mark.parametrize("time", ["soon", 5, "", "0001-01-01T00:00:00+14:00"])
+@pytest.mark.parametrize("time", ["soon", True, "", "0001-01-01T00:00:00+14:00"])
 def test_a_time_of_no_known_form_is_taken_off(load: Load, time: Any) -> None:
     [conversation], notes = load(message(created_at=time))
     assert conversation.messages[0].time is None
@@ -134,9 +134,9 @@ def test_an_odd_conversation_is_left_out_and_the_next_is_read(tmp_path: Path, it
     [conversation] = READER.read(Document("talk", tmp_path / "talk"), notes)
     assert isinstance(conversation, Conversation)
     assert conversation.id == "c"
-    assert notes.lines() == [
-        "1 message left out: a conversation without a list of messages (first: talk: item 1)"
-    ]
+    [line] = notes.lines()
+    assert line.startswith("1 message left out: expected ")
+    assert "(first: talk: item 1, got " in line
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"])).map(str.strip)

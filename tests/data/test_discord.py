@@ -372,3 +372,21 @@ def test_messages_are_kept_or_counted(
     assert [m.text for m in found] == [text for text, _ in kept]
     assert notes.left_out.total() == len(said) - len(kept)
     assert notes.changed.total() == sum(with_file for _, with_file in kept)
+
+
+@pytest.mark.parametrize("first", [["1", "2"], ["1", "1", "2", "3", "3"]])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_messages_come_in_order_of_time(place: Path, first: list[str], newest_first: bool) -> None:
+    said = [(f"{number}", f"2023-10-01T12:0{minute}:00Z") for number, minute in enumerate(first)]
+    written = said[::-1] if newest_first else said
+    as_json = channel(*(message(text, timestamp=time) for text, time in written))
+    as_csv = table(*(row(text, time) for text, time in written))
+    for export in (as_json, as_csv):
+        _, found, _ = read(place, export)
+        assert [m.text for m in found] == [text for text, _ in said]
+
+
+@pytest.mark.parametrize("missing", ["guild", "channel"])
+def test_a_guild_or_channel_may_be_missing(place: Path, missing: str) -> None:
+    _, found, _ = read(place, {**channel(message()), missing: None})
+    assert [m.text for m in found] == ["Hi"]

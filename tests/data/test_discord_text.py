@@ -139,6 +139,7 @@ times = st.datetimes(datetime(2001, 1, 1), datetime(2068, 1, 1))
 @given(st.lists(st.tuples(st.sampled_from(["mira", "bo", "a b"]), texts, times)))
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_messages_are_kept_or_counted(load: Load, said: list[tuple[str, str, datetime]]) -> None:
+    said.sort(key=lambda each: each[2])
     text = "".join(f"[{time:%d-%b-%y %I:%M %p}] {who}\n{what}\n\n\n" for who, what, time in said)
     found, notes = load(text + END)
     kept = [
@@ -148,3 +149,9 @@ def test_messages_are_kept_or_counted(load: Load, said: list[tuple[str, str, dat
     ]
     assert [tuple(message) for message in found] == kept
     assert notes.left_out.total() == len(said) - len(kept)
+
+
+def test_messages_come_in_order_of_time(load: Load) -> None:
+    text = "".join(f"[01-Oct-23 12:0{minute} PM] mira\n{minute}\n\n\n" for minute in (3, 2, 2, 1))
+    found, _ = load(text + END)
+    assert [m.text for m in found] == ["1", "2", "2", "3"]

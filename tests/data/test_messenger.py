@@ -284,7 +284,10 @@ START, MINUTE = 1_700_000_000_000, 60_000  # in milliseconds
         (["Hi", "Tea at for", "Cake", "Tea at four (edited)"], ["Hi", "Tea at four", "Cake"]),
         (["a b", "a b c (edited)", "a b c d (Bearbeitet)"], ["a b c d"]),
         (["Sure", "Sure 😭 (edited) "], ["Sure 😭"]),
+        (["Yes", "Yes, and I bring a big cake (edited)"], ["Yes, and I bring a big cake"]),
         (["Only this (edited)"], ["Only this"]),
+        (["Good night", "Wer kommt? (edited)"], ["Good night", "Wer kommt?"]),
+        (["Tea at four", "Tea at five"], ["Tea at four", "Tea at five"]),
         (["(edited)", "That was (edited) by me"], ["(edited)", "That was (edited) by me"]),
     ],
 )

@@ -1,4 +1,7 @@
+import io
 import json
+import math
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.document import Document
+from elman.data.readers.numbers import Within64Bits
 from elman.data.readers.reader import items
 from elman.errors import ElmanError
 
@@ -133,9 +137,55 @@ def test_broken_json_is_located(
     assert f"broken JSON: {message}" in found
 
 
-@pytest.mark.parametrize("text", ["[1,\n1e999]", "[1,\n-Infinity]", "[1,\n92233720368547758080]"])
-def test_numbers_that_are_none_are_located(read: Read, text: str) -> None:
-    assert problem(read, text).startswith("talk: about line 2: broken JSON: ")
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        ("9223372036854775807", 2**63 - 1),
+        ("92233720368547758080", 92233720368547758080.0),
+        ("-" + "9" * 300, -1e300),
+        ("1" + "0" * 4000, sys.float_info.max),
+        ("1e999", sys.float_info.max),
+        ("-1.5E+999", -sys.float_info.max),
+        ("NaN", None),
+        ("-Infinity", None),
+    ],
+)
+def test_numbers_of_more_than_64_bits_stop_no_file(read: Read, number: str, value: Any) -> None:
+    text = '" 1e999, NaN \\\\\\" 92233720368547758080 "'
+    found = read(f'[1, {{"a": {number}}},\n{text}, {number}]')
+    assert found == [1, {"a": value}, json.loads(text), value]
+    assert read(f'{{"a": {{"b": [{number}]}}, "c": [5]}}', "c.item") == [5]
+
+
+_TEXTS = st.text(alphabet='a1"\\\u00fc', max_size=4)
+_NUMBERS = st.integers(-(2**70), 2**70) | st.floats()
+
+
+@given(st.recursive(_TEXTS | _NUMBERS | st.none(), st.lists), st.integers(1, 9))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_numbers_are_mended_in_pieces_of_any_size(value: Any, size: int) -> None:
+    stream = Within64Bits(io.BytesIO(json.dumps(value).encode()))
+    pieces = []
+    while piece := stream.read(size):
+        pieces.append(piece)
+    assert json.loads(b"".join(pieces)) == _within_64_bits(value)
+
+
+def test_a_word_without_an_end_costs_no_stack() -> None:
+    word = b"[" + b"a" * 100_000
+    stream = Within64Bits(io.BytesIO(word))
+    pieces = []
+    while piece := stream.read(7):
+        pieces.append(piece)
+    assert b"".join(pieces) == word
+
+
+def _within_64_bits(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_within_64_bits, value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "// nothing", "{", "[", "[[]", '{"a": {"item"'])

@@ -433,3 +433,63 @@ def test_of_a_folder_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(ANSWERED + "\n[1\n")
     with pytest.raises(ElmanError, match=r"b\.jsonl: line 2, .* the others can be read"):
         list(read(documents(tmp_path)))
+
+
+_ROW = (
+    '{"messages": [{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "Yes"}]}'
+)
+
+
+@pytest.mark.parametrize("odd", ["null", "[]", "[1, [2]]", "5", "-1.5e3", '"x"', "true", "{}"])
+def test_odd_rows_before_json_lines_are_counted(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "talk"
+    path.write_text(f"{odd}\n{odd}\n{_ROW}\n{odd}\n")
+    notes = Notes()
+    [found] = read([Document("talk", path)], notes)
+    assert [m.text for m in found.messages] == ["Tea?", "Yes"]
+    assert notes.left_out.total() == 3
+
+
+_LONG = "tea {} " * 20_000
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": _LONG, "output": "Yes"},
+        {"prompt": _LONG, "chosen": "Yes", "rejected": "No"},
+        {"messages": [{"content": _LONG, "role": "user"}, {"content": "Yes", "role": "assistant"}]},
+        {"conversations": [{"value": _LONG, "from": "human"}, {"value": "Yes", "from": "gpt"}]},
+        {"turns": [{"text": _LONG, "speaker": "Ann"}, {"text": "Yes", "speaker": "Bob"}]},
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_first_row_may_be_long(tmp_path: Path, row: dict[str, object], as_list: bool) -> None:
+    path = tmp_path / "talk"
+    path.write_text(json.dumps([row] if as_list else row))
+    [found] = read([Document("talk", path)])
+    assert found.messages[1].text == "Yes"
+
+
+@pytest.mark.parametrize("odd", [None, 5, "x", [], True])
+def test_a_list_may_begin_with_what_is_odd(tmp_path: Path, odd: object) -> None:
+    said = [{"from": "human", "value": "Tea?"}, {"from": "gpt", "value": "Yes"}]
+    blocks = [{"sender": "human", "text": "Tea?"}, {"sender": "assistant", "text": "Yes"}]
+    node = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Tea?"]}}
+    answer = {**node, "author": {"role": "assistant"}}
+    mapping = {
+        "a": {"message": node, "children": ["b"]},
+        "b": {"message": answer, "parent": "a", "children": []},
+    }
+    for name, export in (
+        ("sharegpt", [odd, {"conversations": [odd, *said]}]),
+        ("claude", [odd, {"chat_messages": [odd, *blocks]}]),
+        ("chatgpt", [odd, {"mapping": mapping}]),
+    ):
+        path = tmp_path / name
+        path.write_text(json.dumps(export))
+        notes = Notes()
+        [found] = read([Document(name, path)], notes)
+        assert len(found.messages) == 2
+        assert notes.formats == {name: 1}
+        assert notes.left_out.total() >= 1

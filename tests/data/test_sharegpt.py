@@ -113,3 +113,12 @@ def test_every_message_is_kept_or_counted(
     left_out = sum(name not in names for each in talks for name, _ in each)
     assert notes.left_out.total() == left_out
     assert not notes.changed
+
+
+def test_what_stands_before_the_first_key_costs_little() -> None:
+    start = '[{"conversations": [{' + '"a": 1,    ' * 2_000
+    assert not READERS["sharegpt"].matches(start + '"value"')
+    assert not READERS["sharegpt"].matches(
+        '{"conversations": [{' * 2_000 + " " * 20_000 + '"value"'
+    )
+    assert READERS["sharegpt"].matches(start + '"value": "", "from": "human"')

@@ -206,7 +206,7 @@ def test_a_chat_is_cut_where_people_paused_and_a_conversation_is_not(load: Load)
 
 def test_an_endless_table_is_read_as_it_comes() -> None:
     class Endless(Document):
-        def head(self) -> str:
+        def head(self, size: int = 0) -> str:
             return "author,text\n"
 
         def lines(self) -> Iterator[tuple[int, str]]:
@@ -256,3 +256,22 @@ def test_every_row_is_kept_or_counted(
     assert [list(each.messages) for each in conversations] == answered
     assert notes.left_out.total() == len(rows) - sum(map(len, answered))
     assert not notes.changed
+
+
+@pytest.mark.parametrize("column", ["", "chat,", "thread,"])
+def test_a_table_that_begins_with_the_newest_is_turned_around(load: Load, column: str) -> None:
+    rows = [
+        f"{column and 'x,'}{who},{who}{day},0{day}/04/2021 10:00"
+        for day in (5, 6, 7)
+        for who in "ab"
+    ]
+    text = "\n".join([f"{column}author,text,date", *reversed(rows)])
+    found, _ = load(text)
+    assert [text for each in said(found) for _, text in each] == [
+        "a5",
+        "b5",
+        "a6",
+        "b6",
+        "a7",
+        "b7",
+    ]

@@ -252,11 +252,38 @@ def _all_of(stream: _Ids, size: int) -> bytes:
     return found
 
 
-def test_a_message_of_custom_emoji_alone_is_a_picture(place: Path) -> None:
+def test_a_message_of_custom_emoji_alone_says_the_emoji(place: Path) -> None:
     emoji = {"type": "custom_emoji", "text": "🙂", "document_id": "stickers/a.tgs"}
-    [(_, found)], notes = read(place, chat(message([emoji, " ", emoji, ""]), message(["🙂"])))
-    assert [m.text for m in found] == ["🙂"]
-    assert notes.left_out == {"a custom emoji, which is a picture": 1}
+    empty = {**emoji, "text": " "}
+    export = chat(message([emoji, " ", emoji, ""]), message(["🙂"]), message([empty, ""]))
+    [(_, found)], notes = read(place, export)
+    assert [m.text for m in found] == ["🙂 🙂", "🙂"]
+    assert notes.left_out == {"without text": 1}
+
+
+def test_an_odd_custom_emoji_alone_is_left_out(place: Path) -> None:
+    emoji = {"type": "custom_emoji", "text": "🙂", "document_id": "FILE"}
+    export = chat(message([emoji, ""]), message(["Hi ", emoji]))
+    text = json.dumps(export, indent=1).replace('"FILE"', "files/a (2).webm")
+    [(_, found)], notes = read(place, text)
+    assert [m.text for m in found] == ["Hi 🙂"]
+    assert notes.left_out == {"nothing but a custom emoji whose 'document_id' is broken": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"chats": None}, "expected 'chats' to be an object"),
+        ({"chats": [5]}, "expected 'chats' to be an object"),
+        ({"chats": {"list": 5}}, "expected 'list' to be a list"),
+        ({"chats": {"list": [None]}}, "expected each of 'list' to be an object"),
+        ({"chats": {"list": [{"messages": "x"}]}}, "expected 'messages' to be a list"),
+    ],
+)
+def test_odd_chats_are_counted(place: Path, change: dict[str, Any], reason: str) -> None:
+    found, notes = read(place, {**account([], [chat(message("Tea?"))]), **change})
+    assert [[m.text for m in messages] for _, messages in found] == [["Tea?"]]
+    assert notes.left_out == {reason: 1}
 
 
 def test_damage_is_located_in_spite_of_telegrams_escapes(place: Path) -> None:

@@ -157,6 +157,9 @@ def test_made_again_where_weights_or_conversations_are_others(
     monkeypatch.setattr(retrieval, "FORMAT", retrieval.FORMAT + 1)
     known(bot, told.append)
     assert "another version of Elman made it" in told.pop()
+    (own / REPLIES).unlink()
+    known(bot, told.append)
+    assert told == [f"{own / REPLIES}: is not there; it is made, of {data}"]
     data.unlink()
     known(bot, pytest.fail)  # it still fits, and nothing newer is known
     (own / REPLIES).unlink()

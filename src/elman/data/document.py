@@ -19,6 +19,8 @@ from elman.data.unpacking import UnpackLimit, limited_gzip, measure
 from elman.errors import ElmanError
 
 HEAD_BYTES = 65536
+LONG_HEAD_BYTES = 1 << 22
+"""Of JSON whose first object is longer than a head."""
 
 LONGEST_LINE = 1 << 28
 """Bytes. Text has no such lines, and one would have to fit into memory."""
@@ -116,11 +118,11 @@ class Document:
         """Whether it is a member of an archive that only says where something else would lie."""
         return self.member is not None and stat.S_ISLNK(self.member[1].external_attr >> 16)
 
-    def head(self) -> str:
-        """The beginning of the text, from which its format is recognised; may end mid-character."""
+    def head(self, size: int = HEAD_BYTES) -> str:
+        """The first bytes as text, from which its format is recognised; may end mid-character."""
         with self._bytes() as stream:
             codec = self._codec(stream)
-            data = self._checked(stream.read, HEAD_BYTES)
+            data = self._checked(stream.read, size)
         return data.decode(codec, errors="replace")
 
     def lines(self) -> Iterator[tuple[int, str]]:

@@ -144,6 +144,8 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
             f"{bot.path}: has no replies of people, and {saved.path}, where they would be read, "
             f"is gone; if it moved: elman train PATH --resume {bot.path}"
         )
+    if not path.exists():
+        tell(f"{path}: is not there; it is made, of {saved.path}")
     dataset = Dataset.again(bot.config["data"])
     parts, _ = dataset.encode(bot.tokenizer, saved.test)
     heldout = HeldOut.of(bot.chatbot, parts.get("dev"), saved.learn_from)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from elman.data.conversation import Chat, Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import LONG_HEAD_BYTES, Document, Notes
 from elman.data.pauses import DEFAULT_GAP, ENOUGH, Gaps, cut
 from elman.data.readers import (
     chatgpt,
@@ -31,7 +31,7 @@ from elman.data.readers import (
     whatsapp,
 )
 from elman.data.readers.likeness import likeness_of, other_kind
-from elman.data.readers.reader import FolderReader, Reader
+from elman.data.readers.reader import FolderReader, Reader, json_start
 from elman.data.source import OFFICE
 from elman.errors import ElmanError
 
@@ -95,7 +95,11 @@ def find_reader(document: Document) -> AnyReader | None:
     head = document.head()
     if other_kind(head):
         return None
-    return next((reader for reader in READERS.values() if reader.matches(head)), None)
+    found = next((reader for reader in READERS.values() if reader.matches(head)), None)
+    if found is None and json_start(head).startswith(("{", "[")):
+        head = document.head(LONG_HEAD_BYTES)
+        found = next((reader for reader in READERS.values() if reader.matches(head)), None)
+    return found
 
 
 def read(

@@ -16,11 +16,11 @@ from typing import Any
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, items, json_start
+from elman.data.readers.reader import ODD_ITEMS, Reader, items, json_start
 from elman.data.readers.records import OddRecordError, expect, kept, texts_of
 from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(r"(?:\[\s*(?:null\s*,\s*)*)?\{")
+_BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
 _SPOKEN = {"text", "multimodal_text"}
 
 # What the app shows as footnotes: between U+E200 and U+E201, or in the brackets of older models.

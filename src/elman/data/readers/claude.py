@@ -11,18 +11,18 @@ CherryHQ/cherry-studio (pull request 16164, on branches).
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, items, json_start
+from elman.data.readers.reader import ODD_ITEMS, Reader, items, json_start
+from elman.data.readers.records import expect, kept
+from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(r"(?:\[\s*)?\{")
+_BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
 _AUTHORS = {"human": "user", "user": "user", "assistant": "assistant"}
 _SPOKEN = ("text", "voice_note")
-_ODD = "a message that is not as expected"
 _FILES = "a photo, file or other media without text"
 
 
@@ -33,20 +33,27 @@ def _matches(head: str) -> bool:
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
     path = "item" if json_start(document.head()).startswith("[") else ""
-    for where, _, item in items(document, path):
-        said = item.get("chat_messages") if isinstance(item, dict) else None
-        if not isinstance(said, list):
-            notes.leave_out("a conversation without a list of messages", where)
-            continue
-        records = [record for record in said if isinstance(record, dict)]
-        if len(records) < len(said):
-            notes.leave_out(_ODD, where, len(said) - len(records))
-        branch = _branch(records, id_of(item, "current_leaf_message_uuid"))
-        if len(branch) < len(records):
-            notes.leave_out("on a branch that was not kept", where, len(records) - len(branch))
-        found = (_message(record, where, notes) for record in branch)
-        messages = tuple(message for message in found if message is not None)
-        yield Conversation(messages, id=id_of(item, "uuid") or id_of(item, "name"))
+    found = ((where, item) for where, _, item in items(document, path))
+    yield from kept(found, lambda item, where: _conversation(item, where, notes), notes)
+
+
+def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
+    item = expect(item, dict, where, "each conversation")
+    said = expect(item.get("chat_messages"), list, where, "'chat_messages'")
+    records: list[dict[str, Any]] = list(
+        kept(
+            ((where, each) for each in said),
+            lambda each, where: expect(each, dict, where, "each message"),
+            notes,
+        )
+    )
+    branch = _branch(records, id_of(item, "current_leaf_message_uuid"))
+    if len(branch) < len(records):
+        notes.leave_out("on a branch that was not kept", where, len(records) - len(branch))
+    messages = kept(
+        ((where, each) for each in branch), lambda each, where: _message(each, where, notes), notes
+    )
+    return Conversation(tuple(messages), id=id_of(item, "uuid") or id_of(item, "name"))
 
 
 def _branch(records: list[dict[str, Any]], end: str) -> list[dict[str, Any]]:
@@ -67,10 +74,10 @@ def _branch(records: list[dict[str, Any]], end: str) -> list[dict[str, Any]]:
 
 
 def _message(record: dict[str, Any], where: str, notes: Notes) -> Message | None:
-    sender = record.get("sender")
-    author = _AUTHORS.get(sender) if isinstance(sender, str) else None
+    sender = expect(record.get("sender"), str, where, "'sender'")
+    author = _AUTHORS.get(sender)
     if author is None:
-        notes.leave_out(_ODD, where)
+        notes.leave_out(f"of sender {sender[:40]!r}", where)
         return None
     text, others = _text(record)
     media = any(record.get(key) for key in ("attachments", "files", "files_v2"))
@@ -82,7 +89,7 @@ def _message(record: dict[str, Any], where: str, notes: Notes) -> Message | None
         notes.change("thoughts and uses of tools taken out", where)
     if media:
         notes.change("the text kept of a message with a photo, file or other media", where)
-    return Message(author, text, _time(record.get("created_at"), where, notes))
+    return Message(author, text, time_or_note(record.get("created_at"), where, notes))
 
 
 def _text(record: dict[str, Any]) -> tuple[str, bool]:
@@ -99,17 +106,6 @@ def _text(record: dict[str, Any]) -> tuple[str, bool]:
     if not blocks and isinstance(whole, str):
         texts = [whole]
     return "\n".join(text.strip() for text in texts if text.strip()), others
-
-
-def _time(text: Any, where: str, notes: Notes) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-        return time if time.tzinfo is None else time.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        notes.change("a time of no known form taken off", where)
-        return None
 
 
 READER = Reader(_matches, _read, keys=("chat_messages", "sender"))

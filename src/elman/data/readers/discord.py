@@ -21,11 +21,15 @@ from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader, items, json_start
 from elman.data.readers.records import expect, kept, texts_of
-from elman.data.readers.timestamps import TAKEN_OFF, time_or_note, timestamp
+from elman.data.readers.timestamps import TAKEN_OFF, oldest_first, time_or_note, timestamp
 from elman.errors import ElmanError
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_JSON = re.compile(rf'\{{\s*"guild"\s*:\s*\{{(?:[^{{}}"]|{_STRING})*\}}\s*,\s*"channel"\s*:\s*\{{')
+_JSON = re.compile(
+    rf'\{{\s*"guild"\s*:\s*(?:null|\{{(?:[^{{}}"]|{_STRING})*\}})\s*,'
+    r'\s*"channel"\s*:\s*(?:null\s*,.*"messages"|\{)',
+    re.DOTALL,
+)
 _CSV = re.compile(
     r'\ufeff?\s*(?:"?AuthorID"?([,;]))?"?Author"?((?(1)\1|[,;]))"?Date"?\2"?Content"?\2'
     r'"?Attachments"?\2"?Reactions"?'
@@ -58,10 +62,13 @@ def _matches(head: str) -> bool:
 
 def _read(document: Document, notes: Notes) -> Iterator[Chat]:
     if columns := _CSV.match(document.head()):
-        yield Chat(document.filename, _from_csv(document, columns[2], notes))
+        delimiter = columns[2]
+        name = document.filename
+        yield Chat(name, oldest_first(lambda notes: _from_csv(document, delimiter, notes), notes))
     else:
         names = (_name(document, of) for of in ("guild", "channel"))
-        yield Chat("/".join(names), _from_json(document, notes))
+        name = "/".join(names)
+        yield Chat(name, oldest_first(lambda notes: _from_json(document, notes), notes))
 
 
 def _name(document: Document, of: str) -> str:

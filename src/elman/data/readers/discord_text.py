@@ -29,6 +29,7 @@ from elman.data.readers.discord import (
     SYSTEM_TEXT,
 )
 from elman.data.readers.reader import Reader
+from elman.data.readers.timestamps import oldest_first
 
 _RULE = "=" * 62
 _BEGINNING = re.compile(rf"\ufeff?\s*{_RULE}\r?\nGuild: +(?P<guild>[^\r\n]*)\r?\nChannel: +")
@@ -68,7 +69,8 @@ def _read(document: Document, notes: Notes) -> Iterator[Chat]:
     head = _BEGINNING.match(document.head())
     channel = next((c[1] for _, line in document.lines() if (c := _CHANNEL.match(line))), "?")
     guild = head["guild"] if head else "?"
-    yield Chat(f"{guild.strip()}/{channel.strip()}", _messages(document, notes))
+    messages = oldest_first(lambda notes: _messages(document, notes), notes)
+    yield Chat(f"{guild.strip()}/{channel.strip()}", messages)
 
 
 def _messages(document: Document, notes: Notes) -> Iterator[Message]:

@@ -53,6 +53,8 @@ _MAX_EDIT_DISTANCE = 50
 """Messages among which the earlier version of one is looked for."""
 _MAX_COMPARED = 500
 """Characters."""
+_MIN_LIKENESS = 0.4
+"""Of two versions, as `difflib` has it, unless one contains the other; less is another message."""
 
 _NAME = re.compile(r'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
@@ -182,7 +184,11 @@ def _earlier(versions: list[_Sent], message: Message, seconds: float) -> _Sent |
         likeness.set_seq1(each.message.text[:_MAX_COMPARED])
         return likeness.ratio()
 
-    return max(reversed(candidates), key=alike, default=None)
+    best = max(reversed(candidates), key=alike, default=None)
+    if best is None:
+        return None
+    one, other = sorted((best.message.text, message.text), key=len)
+    return best if one in other or alike(best) >= _MIN_LIKENESS else None
 
 
 _Said = tuple[str, str]

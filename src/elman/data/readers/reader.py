@@ -8,7 +8,8 @@ from typing import IO, Any
 
 from elman.data.conversation import Chat, Conversation
 from elman.data.document import Document, Notes
-from elman.data.readers.records import OddRecordError, expect
+from elman.data.readers.numbers import Within64Bits
+from elman.data.readers.records import OddRecordError, expect, shown
 from elman.errors import ElmanError
 
 
@@ -45,11 +46,19 @@ class FolderReader:
 
 
 def json_start(head: str) -> str:
-    """The beginning of a JSON text without what may stand before it: space, comments, null rows."""
+    """The beginning of a JSON text without what may stand before it: space, comments, odd rows."""
     return _BEFORE_JSON.sub("", head.removeprefix("\ufeff"), count=1)
 
 
-_BEFORE_JSON = re.compile(r"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z)|null[ \t\r]*\n)+")
+_ODD_ROW = (
+    r'(?:null|(?:true|false|-?\d[\d.eE+-]*|"(?:[^"\\\n]|\\.)*")(?=\s*\n\s*\S)'
+    r"|\[[^\n]*\](?=[ \t\r]*\n[ \t]*[\[{]))[ \t\r]*\n"
+)
+_BEFORE_JSON = re.compile(rf"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z)|{_ODD_ROW})+")
+
+
+ODD_ITEMS = r'(?:(?:null|true|false|-?\d[\d.eE+-]*|"[^"\\]*(?:\\.[^"\\]*)*"|\[\s*\])\s*,\s*)*'
+"""A pattern of what may stand in a list before its first object."""
 
 
 def starts_with_object(head: str, *keys: str) -> bool:
@@ -87,12 +96,15 @@ def _values(document: Document) -> Iterator[tuple[str, Any]]:
             yield f"{document.name}: line {number}", parse(line, document.name, number)
 
 
-def items(document: Document, path: str) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+def items(
+    document: Document, path: str, notes: Notes | None = None
+) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
     """Every item at a place of one JSON text, without having all of it in memory.
 
     Args:
         path: of the items, as ijson writes it: `item` for those of a list, and
             `chats.list.item.messages.item` for those of a list in the objects of a list in objects.
+        notes: told where something else stands on the way to them.
 
     Yields:
         Where it stands, for messages to people; the plain values (text, numbers, bools) that stood
@@ -104,22 +116,35 @@ def items(document: Document, path: str) -> Iterator[tuple[str, Mapping[str, Any
     """
     import ijson
 
-    with document.stream() as stream:
-        source = _AfterComments(stream)
-        events = ijson.basic_parse(source, use_float=True)
-        try:
-            for number, (around, item) in enumerate(_items(events, path), 1):
-                yield f"{document.name}: item {number}", around, item
-        except ijson.JSONError as error:
-            raise _broken(document, source.line, error) from None
-        except ValueError as error:  # a number of thousands of digits
-            raise ElmanError(f"{document.name}: about line {source.line}: {error}") from None
+    done = 0
+    # Where the parser stops, the text is read again with numbers that it can hold.
+    for limited in (False, True):
+        with document.stream() as stream:
+            source = _AfterComments(stream)
+            readable = Within64Bits(source) if limited else source
+            events = ijson.basic_parse(readable, use_float=True)
+            try:
+                odd: list[tuple[str, str]] = []
+                for number, (around, item) in enumerate(_items(events, path, odd), 1):
+                    if number > done:
+                        yield f"{document.name}: item {number}", around, item
+                        done = number
+                if notes is not None:
+                    for what, got in odd:
+                        notes.leave_out(f"expected {what}", f"{document.name}, got {got}")
+                return
+            except (ijson.JSONError, ValueError) as error:
+                problem, line = error, source.line
+    raise _broken(document, line, problem)
 
 
 _Events = Iterator[tuple[str, Any]]
 
 
-def _items(events: _Events, path: str) -> Iterator[tuple[dict[str, Any], Any]]:
+def _items(
+    events: _Events, path: str, odd: list[tuple[str, str]]
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield what stands around each item, and the item; list what else stands on the way."""
     around: dict[str, Any] = {}
     # The names of what we are in: only objects and lists on the way to the items. All others are
     # passed over, so that neither their number nor their depth costs anything.
@@ -132,16 +157,30 @@ def _items(events: _Events, path: str) -> Iterator[tuple[dict[str, Any], Any]]:
             names.pop()
             continue
         place = ".".join(names)
+        on_the_way = not place or path.startswith(f"{place}.")
+        if on_the_way and (wrong := _wrong_kind(event, value, path, names)):
+            odd.append(wrong)
         if place == path:
             yield around, _built(event, value, events)
         elif event not in _BEGINNINGS:
             around[place] = value
-        elif not place or path.startswith(f"{place}."):
+        elif on_the_way:
             for key in [key for key in around if key.startswith(f"{place}.")]:
                 del around[key]
             names.append("item" if event == "start_array" else "")
         else:
             _pass_over(events)
+
+
+def _wrong_kind(event: str, value: Any, path: str, names: list[str]) -> tuple[str, str] | None:
+    """What was expected at a place on the way to the items, and what is there instead."""
+    below = path.split(".")[len(names)]
+    wanted, kind = ("start_array", "a list") if below == "item" else ("start_map", "an object")
+    if event == wanted:
+        return None
+    what = next((repr(name) for name in reversed(names) if name != "item"), "all of it")
+    got = {"start_array": "a list", "start_map": "an object"}.get(event) or shown(value)
+    return f"{'each of ' if names[-1:] == ['item'] else ''}{what} to be {kind}", got
 
 
 def _pass_over(events: _Events) -> None:
@@ -239,7 +278,7 @@ def _broken(document: Document, line: int, error: Exception) -> ElmanError:
 def parse(text: str, name: str, first_line: int) -> Any:
     """Parsed JSON; an error names the file, the line and the column."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda _: None)  # NaN and Infinity are no JSON
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise ElmanError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from elman.data.conversation import SYSTEM, Message
 from elman.data.document import Notes
+from elman.data.readers.numbers import Within64Bits
 from elman.data.readers.reader import json_start
 from elman.data.readers.sharegpt import message_of
 from elman.errors import ElmanError
@@ -34,13 +35,16 @@ def fields_of(head: str) -> Mapping[str, frozenset[type]]:
     import ijson
 
     kinds: defaultdict[str, set[type]] = defaultdict(set)
-    start = _NOT_FINITE.sub("0", json_start(head))
-    stream = BytesIO(start.encode(errors="replace"))
+    start = json_start(head)
+    stream = Within64Bits(BytesIO(start.encode(errors="replace")))
     depth, key = 0, ""
     floor = 2 if start.startswith("[") else 1
     try:
         for event, value in ijson.basic_parse(
-            stream, multiple_values=True, use_float=True, buf_size=_PIECE_BYTES
+            stream,
+            multiple_values=True,
+            use_float=True,
+            buf_size=max(_PIECE_BYTES, len(start) // _MAX_PIECES),
         ):
             if event in ("end_map", "end_array"):
                 depth -= 1
@@ -59,9 +63,9 @@ def fields_of(head: str) -> Mapping[str, frozenset[type]]:
 
 _PIECE_BYTES = 1024
 """What is parsed at once: of a piece with a mistake in it nothing may be known."""
+_MAX_PIECES = 64
+"""A text that goes on from piece to piece is looked at again with each."""
 _KINDS: dict[str, type] = {"start_map": dict, "start_array": list, "string": str}
-_NOT_FINITE = re.compile(r"\bNaN\b|-?\bInfinity\b")
-"""Numbers that Python writes and JSON does not have."""
 
 
 def field_of(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

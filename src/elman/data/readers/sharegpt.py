@@ -15,7 +15,7 @@ from typing import Any
 from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
-from elman.data.readers.reader import Reader, json_start, objects
+from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, objects
 from elman.data.readers.records import OddRecordError, expect, kept, listed, shown
 
 _NAMES = {
@@ -33,7 +33,9 @@ _LISTS = ("conversations", "conversation", "items")
 
 # Objects within a list of such a name: JSON schemas of tools have "items" too, but no list of them.
 _BEGINNING = re.compile(
-    rf'"(?:{"|".join(_LISTS)})"\s*:\s*\[\s*\{{[^{{}}\[\]]{{0,4096}}?"(?:from|role)"\s*:'
+    rf'"(?:{"|".join(_LISTS)})"\s*:\s*\[\s*{ODD_ITEMS}\{{'
+    r'(?:[^{}\[\]"]++|"[^"\\]*(?:\\.[^"\\]*)*")*?"(?:from|role)"\s*:',
+    re.DOTALL,
 )
 
 

@@ -11,14 +11,16 @@ Shape: `models.py`, `create.py` and `main.py` of carderne/signal-export.
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import PurePosixPath
+from typing import Any
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import FolderReader, objects
+from elman.data.readers.records import expect, kept
 from elman.data.readers.rows import fields_of
+from elman.data.readers.timestamps import time_or_note
 
 _HEADER = re.compile(
     r"\[(?P<date>\d{4}-\d\d-\d\d(?:, \d\d:\d\d| \d\d:\d\d(?::\d\d)?))\] "
@@ -96,21 +98,25 @@ def _beginning(document: Document) -> tuple[str, str]:
 
 
 def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
-    for where, row in objects(document, notes):
-        sender, body = row.get("sender"), row.get("body")
-        if not isinstance(sender, str) or not isinstance(body, str | None):
-            notes.leave_out("a message that is not as expected", where)
-            continue
-        text = (body or "").strip()
-        call = row.get("call")
-        if row.get("deleted") is True:
-            notes.leave_out(_TAKEN_BACK, where)
-        elif call is True or (call is None and _CALL.fullmatch(text)):
-            notes.leave_out(_SYSTEM_LINE, where)
-        else:
-            media = bool(row.get("attachments") or row.get("sticker"))
-            extras = bool(row.get("quote") or row.get("reactions"))
-            yield from _message(sender, text, row.get("date"), (media, extras), where, notes)
+    return kept(objects(document, notes), lambda row, where: _of_row(row, where, notes), notes)
+
+
+def _of_row(row: dict[str, Any], where: str, notes: Notes) -> Message | None:
+    sender = expect(row.get("sender"), str, where, "'sender'")
+    body = row.get("body")
+    text = "" if body is None else expect(body, str, where, "'body'").strip()
+    call = row.get("call")
+    reason = ""
+    if row.get("deleted") is True:
+        reason = _TAKEN_BACK
+    elif call is True or (call is None and _CALL.fullmatch(text)):
+        reason = _SYSTEM_LINE
+    if reason:
+        notes.leave_out(reason, where)
+        return None
+    media = bool(row.get("attachments") or row.get("sticker"))
+    extras = bool(row.get("quote") or row.get("reactions"))
+    return _message(sender, text, row.get("date"), (media, extras), where, notes)
 
 
 def _from_markdown(document: Document, notes: Notes) -> Iterator[Message]:
@@ -131,8 +137,8 @@ def _from_markdown(document: Document, notes: Notes) -> Iterator[Message]:
                 notes.leave_out(_TAKEN_BACK, begun)
             elif _CALL.fullmatch(text):
                 notes.leave_out(_SYSTEM_LINE, begun)
-            else:
-                yield from _message(header["name"], text, header["date"], beside, begun, notes)
+            elif message := _message(header["name"], text, header["date"], beside, begun, notes):
+                yield message
         header, begun, lines = found, f"{document.name}: line {number}", []
 
 
@@ -179,27 +185,18 @@ def _unquoted(lines: list[str]) -> tuple[str, bool]:
 
 def _message(
     sender: str, text: str, date: object, beside: tuple[bool, bool], where: str, notes: Notes
-) -> Iterator[Message]:
+) -> Message | None:
     """The message, if it is one; `beside` says whether there are media, and quotes or reactions."""
     media, extras = beside
     if not text:
         notes.leave_out(_MEDIA if media else "without text", where)
-        return
+        return None
     if media:
         notes.change(_CAPTION, where)
     if extras:
         notes.change(_EXTRAS, where)
-    yield Message(sender, text, _time(date, where, notes))
-
-
-def _time(text: object, where: str, notes: Notes) -> datetime | None:
-    """Of the clock where it was exported, if the source says no zone."""
-    try:
-        time = datetime.fromisoformat(str(text).replace(", ", " "))
-        return time.astimezone(UTC) if time.tzinfo else time
-    except (ValueError, OverflowError):
-        notes.change("a time of no known form taken off", where)
-        return None
+    # Of the clock where it was exported, if the source says no zone.
+    return Message(sender, text, time_or_note(str(date).replace(", ", " "), where, notes))
 
 
 READER = FolderReader(_matches, _read, keys=("date", "sender", "body"))

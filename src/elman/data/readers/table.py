@@ -19,7 +19,7 @@ from elman.data.conversation import SYSTEM, Chat, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY
 from elman.data.readers.reader import Reader
-from elman.data.readers.timestamps import TAKEN_OFF, timestamp
+from elman.data.readers.timestamps import TAKEN_OFF, is_newest_first, timestamp
 from elman.errors import ElmanError
 
 # In the order in which they are taken where a table has several of them; people and conversations
@@ -170,14 +170,20 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation | Chat]:
         )
     day_first = _day_first(document, columns) if columns.time else True
     said = _messages(document, columns, notes, day_first)
+    looked_at = (message for _, message in _messages(document, columns, Notes(), day_first))
+    backwards = is_newest_first(looked_at)
+
+    def ordered(messages: Iterator[Message]) -> Iterator[Message]:
+        return reversed(list(messages)) if backwards else messages
+
     if columns.conversation is None:
-        yield Chat(document.filename, (message for _, message in said))
+        yield Chat(document.filename, ordered(message for _, message in said))
         return
     seen: dict[str, int] = {}
     for name, group in groupby(said, key=lambda pair: pair[0]):
         seen[name] = seen.get(name, 0) + 1
         again = f"{name} {seen[name]}" if name and seen[name] > 1 else name
-        messages = (message for _, message in group)
+        messages = ordered(message for _, message in group)
         yield Chat(again, messages) if columns.endless else Conversation(tuple(messages), again)
 
 
@@ -283,13 +289,13 @@ def _of_form(found: dict[str, str | None], day_first: bool) -> datetime:
 
 
 def _day_first(document: Document, columns: _Columns) -> bool:
-    """Whether 1/2/2021 is in February: what the whole table says, whose times run forwards.
+    """Whether 1/2/2021 is in February: what the whole table says, whose times run one way.
 
     Where every date reads both ways and neither order runs better, the month comes first in dates
     with slashes and AM or PM, as in America.
     """
     before: tuple[int, int, int] | None = None
-    backwards = {"day": 0, "month": 0}
+    turns = {"day": [0, 0], "month": [0, 0]}
     american = False
     for _, row in _rows(document, columns):
         when = columns.when(row) if len(row) >= columns.needed else ""
@@ -302,11 +308,15 @@ def _day_first(document: Document, columns: _Columns) -> bool:
         if one > 12 or other > 12:
             return one > 12
         if before is not None:
-            backwards["day"] += (year, other, one) < (before[0], before[2], before[1])
-            backwards["month"] += (year, one, other) < before
+            for order, now, then in (
+                ("day", (year, other, one), (before[0], before[2], before[1])),
+                ("month", (year, one, other), before),
+            ):
+                turns[order][0] += now < then
+                turns[order][1] += now > then
         before = (year, one, other)
         american = "/" in when and found["half"] is not None
-    return backwards["day"] < backwards["month"] + (not american)
+    return min(turns["day"]) < min(turns["month"]) + (not american)
 
 
 READER = Reader(lambda head: _columns(head) is not None, _read)

@@ -72,7 +72,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Chat]:
     for place in places:
         # What stands around an item changes with the next one, so the key copies it.
         for (name, kind, number), records in groupby(
-            items(source, f"{place}messages.item"),
+            items(source, f"{place}messages.item", notes),
             key=lambda record: tuple(record[1].get(f"{place}{key}") for key in _KEYS),
         ):
             empty = False
@@ -109,8 +109,9 @@ def _message(
     parts = _parts(record, where, other is not None)
     texts, odd = texts_of(parts, _marked_up, where)
     text = "".join(texts)
-    if all(map(_is_picture, parts)) and any(isinstance(part, dict) for part in parts):
-        other, text = other or "a custom emoji, which is a picture", ""
+    mended = any(isinstance(part, dict) and _MENDED_ID in part for part in parts)
+    if mended and all(map(_is_custom_emoji, parts)):
+        other, text = other or "nothing but a custom emoji whose 'document_id' is broken", ""
     if not text.strip():
         notes.leave_out(other or "without text", where)
         return None
@@ -119,7 +120,7 @@ def _message(
         notes.change("the caption kept of a photo, file or other media", where)
     if odd:
         notes.change("parts that are not text taken out", where)
-    if any(isinstance(part, dict) and _MENDED_ID in part for part in parts):
+    if mended:
         notes.change("a 'document_id' without quotation marks mended", where)
     return Message(author, text, _time(record, where, notes))
 
@@ -132,8 +133,8 @@ def _parts(record: dict[str, Any], where: str, media: bool) -> list[Any]:
     return [text] if isinstance(text, str) else list(expect(text, list, where, "'text'"))
 
 
-def _is_picture(part: Any) -> bool:
-    """Whether it is a custom emoji, whose text only stands for it, or nothing beside one."""
+def _is_custom_emoji(part: Any) -> bool:
+    """Whether it is one, or nothing beside one."""
     if isinstance(part, str):
         return not part.strip()
     return isinstance(part, dict) and part.get("type") == "custom_emoji"

@@ -1,10 +1,15 @@
 """Times as programs write them: ISO 8601, or a count since 1970, as text or as a number."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
 from typing import Any
 
+from elman.data.conversation import Message
 from elman.data.document import Notes
+from elman.errors import ElmanError
 
 TAKEN_OFF = "a time of no known form taken off"
 
@@ -43,3 +48,27 @@ def time_or_note(value: Any, where: str, notes: Notes) -> datetime | None:
     if value is not None and time is None:
         notes.change(TAKEN_OFF, where)
     return time
+
+
+_LOOKED_AT = 100
+"""Messages, from which the direction is seen in which a file runs."""
+
+
+def is_newest_first(messages: Iterator[Message]) -> bool:
+    """Whether the messages of a file, of which the first are looked at, run backwards in time."""
+    begun = islice(messages, _LOOKED_AT)
+    times: list[float] = []
+    with suppress(ElmanError):  # said when the file is read; what stands before it is known
+        times += (seconds for each in begun if (seconds := each.seconds) is not None)
+    earlier = sum(after < before for before, after in pairwise(times))
+    later = sum(after > before for before, after in pairwise(times))
+    return earlier > 9 * later
+
+
+def oldest_first(read: Callable[[Notes], Iterator[Message]], notes: Notes) -> Iterator[Message]:
+    """The messages of a file; turned around where it begins with the newest.
+
+    Args:
+        read: the messages as they come; tells the notes what it leaves out.
+    """
+    return reversed(list(read(notes))) if is_newest_first(read(Notes())) else read(notes)
