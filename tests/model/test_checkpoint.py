@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,12 @@ def test_a_damaged_state_is_refused(folder: Path, tmp_path: Path) -> None:
     checkpoint.write_tensors(path, {"a": torch.zeros(1)}, {})
     with pytest.raises(ElmanError, match="not a saved state"):
         load_state(path, bot)
+
+
+def test_loading_a_bot_imports_no_compiler() -> None:
+    """Filling weights on the meta device did, which doubled the time that a chat takes to begin."""
+    code = (
+        "import sys; from elman.model.checkpoint import load_bot; load_bot('base'); "
+        "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 import elman
 from elman.bptt import State
@@ -186,13 +187,27 @@ def load_bot(
     return Bot(chatbot, tokenizer, config, folder, precision)
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leave new weights as they are: to fill those of the meta device takes torch two seconds of
+    imports.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
 def check_weights(path: Path, header: Header, model: ModelConfig, vocabulary_size: int) -> None:
     """Compare the header of weights with what a configuration asks for, and allocate nothing.
 
     Raises:
         ElmanError: where they do not fit.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         chatbot = build(model, vocabulary_size)
     expected = {
         name: TensorSpec(tuple(tensor.shape), tensor.dtype)
