@@ -56,7 +56,15 @@ def test_the_state_is_that_of_a_decoder(content: bytes) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     decoder.decode(content)
     said = [BYTES._id_of_byte[byte] for byte in content]
-    assert BYTES.characters.are_whole(said) == (not decoder.getstate()[0])
+    waiting = decoder.getstate()[0]
+    if b"\xed\xa0" <= waiting[:2] < b"\xee":  # the decoder waits for a surrogate, and refuses it
+        waiting = b""
+    assert BYTES.characters.are_whole(said) == (not waiting)
+
+
+def test_half_a_surrogate_is_waited_for_by_nobody() -> None:
+    for second in range(0xA0, 0xC0):
+        assert BYTES.characters.are_whole([BYTES._id_of_byte[byte] for byte in (0xED, second)])
 
 
 @pytest.mark.parametrize("tokenizer", [BYTES, PIECES], ids=["bytes", "pieces"])
