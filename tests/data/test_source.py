@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data import readers
-from elman.data.document import BOMB_BYTES, HEAD_BYTES, LONGEST_LINE, Document, Notes
+from elman.data.document import HEAD_BYTES, LONGEST_LINE, Document, Notes
 from elman.data.source import documents
+from elman.data.unpacking import BOMB_BYTES
 from elman.errors import ElmanError
 
 Save = Callable[..., Document]

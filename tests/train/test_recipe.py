@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from elman.data.config import KEPT_REPLIES
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
 from elman.model.checkpoint import load_bot
-from elman.model.retrieval import MOST
 from elman.train import Config, recipe, resume, train
 from elman.train import prepare as prepare_module
 from elman.train.config import TrainConfig
@@ -127,9 +127,9 @@ def test_replies_are_kept_as_the_minutes_allow(monkeypatch: pytest.MonkeyPatch) 
     kept = [
         choose(config(train={"minutes": minutes}), 10**7).data.replies for minutes in (0.1, 3, 100)
     ]
-    assert kept[0] == recipe.MIN_KEPT_REPLIES < kept[1] < kept[2] == MOST
+    assert kept[0] == recipe.MIN_KEPT_REPLIES < kept[1] < kept[2] == KEPT_REPLIES
     unlimited = config(train={"steps": 10, "minutes": None})
-    assert choose(unlimited, 10**7).data.replies == MOST
+    assert choose(unlimited, 10**7).data.replies == KEPT_REPLIES
     assert choose(config(data={"replies": 7}), 10**7).data.replies == 7
 
 

@@ -14,7 +14,6 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 
-from elman.data.unpacking import BOMB_BYTES as BOMB_BYTES
 from elman.data.unpacking import UnpackLimit, limited_gzip, measure
 from elman.errors import ElmanError
 

@@ -29,8 +29,6 @@ FORMAT = 2
 DIRECTIONS = 128
 """Numbers that are kept of a state: its main directions. A choice; fewer or more were not tried."""
 
-MOST = KEPT_REPLIES
-
 FIT = 4096
 """States from which the directions are computed."""
 
@@ -154,7 +152,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         bot.tokenizer,
         parts["train"],
         saved.learn_from,
-        saved.replies or MOST,
+        saved.replies or KEPT_REPLIES,
         heldout,
     )
     if found is None:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from elman.bptt.precision import product_rate
+from elman.data.config import KEPT_REPLIES
 from elman.data.expectation import human
 from elman.data.tokenizer import SMALLEST
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
 from elman.model.config import LONGEST_NGRAM, ModelConfig
-from elman.model.retrieval import MOST
 from elman.train.config import AUTO, UNFOLD, Config
 
 VOCABULARY_BY_BYTES = {0: SMALLEST, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
@@ -99,7 +99,9 @@ def _with_limits(config: Config, text_bytes: int) -> Config:
     if config.train.minutes is None:
         return config
     read = _bytes_read(config, config.train.minutes)
-    replies = min(max(MIN_KEPT_REPLIES, int(KEEPING_TIME_SHARE * read / MEAN_MESSAGE_BYTES)), MOST)
+    replies = min(
+        max(MIN_KEPT_REPLIES, int(KEEPING_TIME_SHARE * read / MEAN_MESSAGE_BYTES)), KEPT_REPLIES
+    )
     most = max(MIN_SELECTED_BYTES, int(MAX_TEXT_TIMES_READ * read))
     chosen: dict[str, Any] = {"replies": replies, "most_bytes": most if most < text_bytes else None}
     return _filled(config, {"data": chosen})

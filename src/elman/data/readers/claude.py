@@ -16,7 +16,7 @@ from typing import Any
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import ODD_ITEMS, Reader, items, json_start
+from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, one_or_many
 from elman.data.readers.records import expect, kept
 from elman.data.readers.timestamps import time_or_note
 
@@ -32,9 +32,9 @@ def _matches(head: str) -> bool:
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    path = "item" if json_start(document.head()).startswith("[") else ""
-    found = ((where, item) for where, _, item in items(document, path))
-    yield from kept(found, lambda item, where: _conversation(item, where, notes), notes)
+    yield from kept(
+        one_or_many(document), lambda item, where: _conversation(item, where, notes), notes
+    )
 
 
 def _conversation(item: Any, where: str, notes: Notes) -> Conversation:

@@ -96,6 +96,16 @@ def _values(document: Document) -> Iterator[tuple[str, Any]]:
             yield f"{document.name}: line {number}", parse(line, document.name, number)
 
 
+def one_or_many(document: Document) -> Iterator[tuple[str, Any]]:
+    """Yield the items of a JSON list, or the one value that is there instead, each with its place.
+
+    Raises:
+        ElmanError: where the JSON is broken.
+    """
+    path = "item" if json_start(document.head()).startswith("[") else ""
+    return ((where, item) for where, _, item in items(document, path))
+
+
 def items(
     document: Document, path: str, notes: Notes | None = None
 ) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
