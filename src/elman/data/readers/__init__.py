@@ -262,32 +262,31 @@ def _tidy(
     drop, change = reading.drop, reading.change
     for message in messages:
         author, text, time = message
-        if author in drop:
+        if drop and author in drop:
             notes.leave_out(dropped(author), where)
             continue
+        is_changed = False
         if len(text) > LONGEST_MESSAGE:
-            text = text[:LONGEST_MESSAGE]
+            text, is_changed = text[:LONGEST_MESSAGE], True
             if text.strip():
                 notes.change(f"cut to {LONGEST_MESSAGE:,} characters", where)
         if not text or text.isspace():
             notes.leave_out("empty", where)
             continue
-        if not text.isascii() and not _is_whole(text):
+        try:
+            if not text.isascii():
+                text.encode()  # faster than a search
+        except UnicodeEncodeError:
             notes.change("half a character (a lone surrogate) mended", where)
-            text = _mended(text)
-        if not author.isascii() and not _is_whole(author):
-            author = _mended(author)
-        if text is not message.text or author is not message.author:
+            text, is_changed = _mended(text), True
+        try:
+            if not author.isascii():
+                author.encode()
+        except UnicodeEncodeError:
+            author, is_changed = _mended(author), True
+        if is_changed:
             message = Message(author, text, time)
         yield message if change is None else change(message)
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        text.encode()  # faster than a search
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _mended(text: str) -> str:

@@ -207,8 +207,7 @@ def _spellings(phrases: list[str], part: slice) -> frozenset[str]:
     found = set()
     for phrase in phrases:
         for lock in ("", "🔒 "):
-            for form in ("NFC", "NFD"):
-                text = unicodedata.normalize(form, lock + phrase)
+            for text in {unicodedata.normalize(form, lock + phrase) for form in ("NFC", "NFD")}:
                 for each in (text, text[:1].upper() + text[1:], text[:1].lower() + text[1:]):
                     found |= {each[part], f"{each}."[part], f"{each}。"[part]}
     return frozenset(found)
