@@ -25,7 +25,8 @@ from elman.bptt.kernels.native import VARIABLE, load
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import SMALLEST
-from elman.model.scoring import bits_per_byte
+from elman.generate.network import decoder_of
+from elman.generate.scoring import bits_per_byte
 from elman.train import loop
 
 Trial = dict[str, dict[str, Any]]
@@ -74,7 +75,7 @@ def measured(left_out: list[str], minutes: float, seed: int) -> float:
     with _kernels(compiled), _counts(counted):
         bot, _ = elman_trained(trial, minutes, seed)
     dev = Dataset(BUILT_IN).encode(bot.tokenizer, True)[0]["dev"]
-    return round(bits_per_byte(bot.chatbot, dev, bot.tokenizer, "all"), 4)
+    return round(bits_per_byte(decoder_of(bot), dev, bot.tokenizer, "all"), 4)
 
 
 @contextmanager

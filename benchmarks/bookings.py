@@ -21,14 +21,15 @@ import runs
 import torch
 from machine import describe
 
-from elman.chat.replies import Replier
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
-from elman.evaluate.replies import reply_in
+from elman.evaluate.texts import reply_in
+from elman.generate.network import decoder_of
+from elman.generate.positions import draw_positions, states_at
+from elman.generate.replier import Replier
+from elman.generate.rerank import Ranking, Tokens
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import load_bot
-from elman.model.decoding import Sampling
-from elman.model.places import draw_places, states_at
-from elman.model.ranking import Ranking, Tokens
 from elman.train import Config, train
 
 LEARNED, TRIED = 1000, 200
@@ -61,8 +62,8 @@ ANSWERS = {
     "price": ("i am looking for a {} restaurant", "in a {} price range please"),
 }
 WAYS = {
-    "likeliest": (Sampling(temperature=0, seed=0), 1),
-    "best of 8": (Sampling(seed=0), 8),
+    "likeliest": (SamplingParams(temperature=0, seed=0), 1),
+    "best of 8": (SamplingParams(seed=0), 8),
 }
 
 Turn = tuple[str, str]
@@ -154,8 +155,8 @@ def measured(full: bool, base: str | None, pointer: int, minutes: float) -> dict
         bot = load_bot(Path(folder) / "bot")
         conversations = Dataset(str(tried), bot="bot").conversations()
         corpus = Corpus.encode(conversations, bot.tokenizer, "bot")
-    places = draw_places(corpus, "bot", PLACES, 0)
-    state = states_at(bot.chatbot, corpus, places)
+    places = draw_positions(corpus, "bot", PLACES, 0)
+    state = states_at(decoder_of(bot), corpus, places)
     found: dict[str, Any] = {"steps": result.steps}
     for way, (sampling, samples) in WAYS.items():
         ranking = Ranking.of(bot.config, samples=samples)

@@ -25,9 +25,10 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.evaluate.context import gain_by_lag
+from elman.generate.network import decoder_of
+from elman.generate.sampling import SamplingParams
+from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.decoding import Sampling
-from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 
 SIZES = (20_000, 60_000, 200_000, 600_000, 2_000_000, 8_000_000)
@@ -71,14 +72,14 @@ def measure(size: int, parts: dict[str, list[Conversation]], seed: int) -> dict[
         bot = load_bot(out)
         dev = Corpus.encode(parts["dev"], bot.tokenizer)
         gains = gain_by_lag(
-            bot.chatbot, dev, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=seed
+            decoder_of(bot), dev, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=seed
         )
         return {
             "bytes": size,
             "conversations": len(chosen),
             "steps": result.steps,
             "stopped": result.reason,
-            "bits_per_byte": round(bits_per_byte(bot.chatbot, dev, bot.tokenizer, "all"), 3),
+            "bits_per_byte": round(bits_per_byte(decoder_of(bot), dev, bot.tokenizer, "all"), 3),
             "context_gain": None if gains is None else round(sum(gains), 4),
             "replies": replies(bot, seed),
         }
@@ -86,7 +87,7 @@ def measure(size: int, parts: dict[str, list[Conversation]], seed: int) -> dict[
 
 def replies(bot: Bot, seed: int) -> list[str]:
     """What it says to a few messages, to be read by a person."""
-    session = Session(bot, Sampling(seed=seed))
+    session = Session(bot, SamplingParams(seed=seed))
     return ["".join(session.say(text)) for text in PROMPTS]
 
 

@@ -28,8 +28,9 @@ from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey
 from elman.data.stream import Stream
 from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.generate.network import decoder_of
+from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import load_bot
-from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 from elman.train.schedule import rate
 
@@ -105,7 +106,7 @@ def elman(minutes: float, seed: int) -> tuple[float, int]:
         result = train(config, Path(folder))
         bot = load_bot(Path(folder))
     test = parts(bot.tokenizer)["test"]
-    return bits_per_byte(bot.chatbot, test, bot.tokenizer, "all"), result.steps
+    return bits_per_byte(decoder_of(bot), test, bot.tokenizer, "all"), result.steps
 
 
 def main() -> None:

@@ -25,8 +25,9 @@ from machine import describe
 from elman.data.conversation import Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
+from elman.generate.network import decoder_of
+from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 from elman.train.recipe import passes_from
 
@@ -54,7 +55,7 @@ def first(path: Path, size: int) -> list[str]:
 
 
 def score(bot: Bot, test: list[Conversation]) -> float:
-    return bits_per_byte(bot.chatbot, Corpus.encode(test, bot.tokenizer), bot.tokenizer, "all")
+    return bits_per_byte(decoder_of(bot), Corpus.encode(test, bot.tokenizer), bot.tokenizer, "all")
 
 
 def measure(

@@ -25,9 +25,10 @@ from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey
 from elman.evaluate.context import gain_by_lag
+from elman.generate.network import decoder_of
+from elman.generate.scoring import bits_per_byte
 from elman.model import MEMORIES
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 from elman.train.config import UNFOLD
 
@@ -86,9 +87,9 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
         "unfold": config.unfold,
         "unit": config.unit,
         "steps": result.steps,
-        "bits_per_byte": bits_per_byte(bot.chatbot, corpus, bot.tokenizer, "all"),
+        "bits_per_byte": bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "all"),
         "gain_by_lag": gain_by_lag(
-            bot.chatbot, corpus, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=0
+            decoder_of(bot), corpus, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=0
         ),
         "state_bytes": sum(tensor.nbytes for tensor in state),
         "turn_milliseconds": turn_milliseconds(bot),

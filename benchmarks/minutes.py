@@ -33,8 +33,9 @@ from elman.data.order import Layout
 from elman.data.source import BUILT_IN
 from elman.data.stream import Stream
 from elman.data.tokenizer import LEARNED, Tokenizer
+from elman.generate.network import decoder_of
+from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 from elman.train.schedule import rate
 
@@ -149,11 +150,11 @@ def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any
     bot, steps = elman_trained(trial, minutes, seed)
     corpora, _ = Dataset(BUILT_IN).encode(bot.tokenizer, True)
     bits = {
-        part: round(bits_per_byte(bot.chatbot, corpora[part], bot.tokenizer, "all"), 4)
+        part: round(bits_per_byte(decoder_of(bot), corpora[part], bot.tokenizer, "all"), 4)
         for part in ("dev", "test")
     }
     bot.chatbot.ngrams = None
-    alone = round(bits_per_byte(bot.chatbot, corpora["test"], bot.tokenizer, "all"), 4)
+    alone = round(bits_per_byte(decoder_of(bot), corpora["test"], bot.tokenizer, "all"), 4)
     parameters = sum(p.numel() for p in bot.chatbot.parameters())
     return {**bits, "alone": alone, "steps": steps, "parameters": parameters}
 

@@ -24,8 +24,10 @@ from machine import describe
 
 from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus
+from elman.generate.drawing import reply_batch
+from elman.generate.network import decoder_of
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.decoding import Sampling, reply_batch
 from elman.train import Config, train
 
 DISTANCES = (2, 4, 10, 20)
@@ -173,8 +175,8 @@ def accuracy(bot: Bot, distance: int, questions: int, seed: int) -> float:
     histories = [corpus.messages(index)[:-1] for index in range(len(corpus))]
     with torch.no_grad():
         _, state = bot.chatbot.score(histories, bot.chatbot.initial_state(len(histories)))
-    greedy = Sampling(temperature=0, repetition_penalty=1, longest=40)
-    said = [bot.tokenizer.decode(own.tokens) for own in reply_batch(bot.chatbot, state, greedy)]
+    greedy = SamplingParams(temperature=0, repetition_penalty=1, max_tokens=40)
+    said = [bot.tokenizer.decode(own.tokens) for own in reply_batch(decoder_of(bot), state, greedy)]
     return sum(a == messages[-1] for a, messages in zip(said, asked, strict=True)) / questions
 
 

@@ -31,14 +31,13 @@ from peers import PEERS, Network
 from torch.nn import functional as F
 
 from elman.bptt import State
-from elman.chat.replies import Replier, ReplyFrom
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood
 from elman.evaluate.measures import FEW_CANDIDATES, MANY_CANDIDATES, MEASURED_REPLIES
-from elman.evaluate.replies import (
+from elman.evaluate.texts import (
     Copies,
     Pair,
     bleu,
@@ -46,12 +45,14 @@ from elman.evaluate.replies import (
     repeated,
     reply_in,
 )
-from elman.model import retrieval
+from elman.generate import index_files
+from elman.generate.network import decoder_of
+from elman.generate.positions import draw_positions, states_at
+from elman.generate.replier import Replier, ReplyFrom
+from elman.generate.rerank import Ranking, Tokens, likelihoods, log_likelihoods
+from elman.generate.sampling import SamplingParams
+from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import load_bot
-from elman.model.decoding import Sampling
-from elman.model.places import draw_places, states_at
-from elman.model.ranking import Ranking, Tokens, likelihoods, log_likelihoods
-from elman.model.scoring import bits_per_byte
 from elman.train import Config, train
 
 
@@ -79,12 +80,12 @@ SETS = {
     BUILT_IN: Task(None, ("none", "untouched", "transformer")),
 }
 
-WAYS: dict[str, tuple[ReplyFrom, Sampling, int]] = {
-    "likeliest": ("generate", Sampling(temperature=0, seed=0), 1),
-    "first drawn": ("generate", Sampling(seed=0), 1),
-    "best of 8": ("generate", Sampling(seed=0), 8),
-    "people's": ("data", Sampling(seed=0), 8),
-    "best of both": ("best", Sampling(seed=0), 8),
+WAYS: dict[str, tuple[ReplyFrom, SamplingParams, int]] = {
+    "likeliest": ("generate", SamplingParams(temperature=0, seed=0), 1),
+    "first drawn": ("generate", SamplingParams(seed=0), 1),
+    "best of 8": ("generate", SamplingParams(seed=0), 8),
+    "people's": ("data", SamplingParams(seed=0), 8),
+    "best of both": ("best", SamplingParams(seed=0), 8),
 }
 
 
@@ -143,17 +144,17 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
             }
             train(Config.make(settings), Path(out))
         bot = load_bot(path)
-        index = None if path == "base" else retrieval.known(bot, print)
+        index = None if path == "base" else index_files.known(bot, print)
     corpus = heldout(data, name, bot.tokenizer)
-    places = draw_places(corpus, task.learn_from, MEASURED_REPLIES, 0)
-    state = states_at(bot.chatbot, corpus, places)
+    places = draw_positions(corpus, task.learn_from, MEASURED_REPLIES, 0)
+    state = states_at(decoder_of(bot), corpus, places)
     choices = likelihoods(
-        bot.chatbot, state, candidates(corpus, places, task.learn_from, MANY_CANDIDATES, 0)
+        decoder_of(bot), state, candidates(corpus, places, task.learn_from, MANY_CANDIDATES, 0)
     )
     of_bot = {
         "hits_at_1_likelihood": float(hits_by_likelihood(choices, FEW_CANDIDATES).mean()),
-        "bits_per_byte": bits_per_byte(bot.chatbot, corpus, bot.tokenizer, task.learn_from),
-        "mutual": Ranking.of(bot.config).mutual,
+        "bits_per_byte": bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, task.learn_from),
+        "mutual": Ranking.of(bot.config).mmi_weight,
     }
     found = {}
     for way, (reply_from, sampling, samples) in WAYS.items():
@@ -166,7 +167,7 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
 
         def priced(state: State, respond: Any = respond, nats: list[float] = nats) -> list[Tokens]:
             said: list[Tokens] = respond(state)
-            nats += (-log_likelihoods(bot.chatbot, said, state, range(len(said)))).tolist()
+            nats += (-log_likelihoods(decoder_of(bot), said, state, range(len(said)))).tolist()
             return said
 
         pairs = reply_in(places, state, corpus, bot.tokenizer, priced)
@@ -195,7 +196,7 @@ def peer_run(data: Path, name: str, minutes: float) -> dict[str, Any]:
         task.learn_from,
     )
     corpus = heldout(data, name, tokenizer)
-    places = draw_places(corpus, task.learn_from, MEASURED_REPLIES, 0)
+    places = draw_positions(corpus, task.learn_from, MEASURED_REPLIES, 0)
     # What is answered is known by place: a state that only counts lanes is all that is needed.
     at = iter(places)
 

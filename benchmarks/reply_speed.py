@@ -21,11 +21,12 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, SPECIALS
+from elman.generate.index import ReplyIndex
+from elman.generate.index_files import DIRECTIONS
+from elman.generate.network import decoder_of
+from elman.generate.rerank import Ranking, best_drawn
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import load_bot
-from elman.model.decoding import Sampling
-from elman.model.ranking import Ranking, generated
-from elman.model.reply_index import ReplyIndex, flat
-from elman.model.retrieval import DIRECTIONS
 
 TOKENS = 20
 MESSAGES = 20
@@ -70,21 +71,22 @@ def main() -> None:
     history = Corpus.encode([some], bot.tokenizer).messages(0)[:MESSAGES]
     _, state = bot.chatbot.score([history], bot.chatbot.initial_state(1))
     print("\n| reply | milliseconds (median) |\n|---|---|")
-    sampling = Sampling(longest=TOKENS, seed=0)
+    params = SamplingParams(max_tokens=TOKENS, seed=0)
     with torch.no_grad():
         bot.chatbot.output_layer[1][END] = -1e9
     bot.chatbot.pack()
-    generator = sampling.generator()
+    decoder = decoder_of(bot)
+    generator = params.generator()
     for samples in (1, 8):
-        make = partial(generated, bot.chatbot, state, sampling, Ranking(samples=samples), generator)
+        make = partial(best_drawn, decoder, state, params, Ranking(samples=samples), generator)
         taken = milliseconds(make, arguments.times)
         print(f"| made, {TOKENS} tokens, the best of {samples} | {taken:.0f} |")
     for number in (100_000, 1_000_000):
         if number <= arguments.most:
-            size = flat(bot.chatbot, state).shape[1]
+            size = decoder.vectors(state).shape[1]
             index = index_of(number, size, bot.tokenizer.vocabulary_size)
-            search = milliseconds(partial(index.nearest, bot.chatbot, state), arguments.times)
-            whole = milliseconds(partial(index.best, bot.chatbot, state), arguments.times)
+            search = milliseconds(partial(index.nearest, decoder, state), arguments.times)
+            whole = milliseconds(partial(index.best, decoder, state), arguments.times)
             print(f"| found among {number:,}, then ranked | {whole:.0f} |")
             print(f"| of that, the search | {search:.0f} |")
 

@@ -31,12 +31,11 @@ from elman.bptt import State
 from elman.chat import LOCAL, Memory, MemoryStore, Node
 from elman.chat.recall import pack
 from elman.data.tokenizer import END
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.decoding import Sampling
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job
 from elman.serve.records import Record, Records
-from elman.serve.sampling import Wishes
 
 TEXT = "I would like a cup of tea, please. What kinds do you have?"
 REPLY = 24
@@ -175,7 +174,7 @@ def engine(bot: Bot, lanes: int, seconds: float) -> float:
     """Tokens per second of replies that never end, said by so many lanes."""
     batcher = Batcher(bot, lanes=lanes)
     # END is never said, so that all lanes are busy all the time.
-    wishes = Wishes(Sampling(longest=1 << 30), bias={END: -1e9})
+    wishes = SamplingParams(max_tokens=1 << 30, logit_bias={END: -1e9})
     done = threading.Semaphore(0)
 
     def deliver(event: Event) -> None:

@@ -29,7 +29,7 @@ PUBLIC = {
     "RNNCell",
     "Ranking",
     "Replier",
-    "Sampling",
+    "SamplingParams",
     "Session",
     "Stepper",
     "Tokenizer",

@@ -4,6 +4,7 @@ backpropagation through time.
 Names are imported when they are first used, so that `import elman` is quick.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
     from elman.bptt import unfold as unfold
     from elman.chat import MemoryStore as MemoryStore
     from elman.chat import Session as Session
-    from elman.chat.replies import Replier as Replier
     from elman.data.conversation import Conversation as Conversation
     from elman.data.conversation import Message as Message
     from elman.data.readers import read as read
     from elman.data.source import documents as documents
     from elman.data.tokenizer import Tokenizer as Tokenizer
     from elman.errors import ElmanError as ElmanError
+    from elman.generate.replier import Replier as Replier
+    from elman.generate.rerank import Ranking as Ranking
+    from elman.generate.sampling import SamplingParams as SamplingParams
     from elman.model.checkpoint import load_bot as load_bot
-    from elman.model.decoding import Sampling as Sampling
-    from elman.model.ranking import Ranking as Ranking
     from elman.train import Config as Config
 
 __version__ = "0.1.0"
@@ -64,9 +65,9 @@ _HOMES = {
     "PackedLinear": "elman.bptt",
     "RNN": "elman.bptt",
     "RNNCell": "elman.bptt",
-    "Ranking": "elman.model.ranking",
-    "Replier": "elman.chat.replies",
-    "Sampling": "elman.model.decoding",
+    "Ranking": "elman.generate.rerank",
+    "Replier": "elman.generate.replier",
+    "SamplingParams": "elman.generate.sampling",
     "Session": "elman.chat",
     "Stepper": "elman.bptt",
     "Tokenizer": "elman.data.tokenizer",
@@ -80,10 +81,18 @@ _HOMES = {
     "unfold": "elman.bptt",
 }
 
+_RENAMED = {"Sampling": "SamplingParams"}
+"""Names of the release before, by the name that each has now."""
+
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warnings.warn(
+            f"elman.{name} is called {_RENAMED[name]} now", DeprecationWarning, stacklevel=2
+        )
+        name = _RENAMED[name]
     if name not in _HOMES:
         raise AttributeError(f"module 'elman' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

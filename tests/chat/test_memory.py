@@ -23,8 +23,8 @@ from elman.chat import Memory, MemoryStore, Node, Session
 from elman.chat.memory import RECENT, expiring, states
 from elman.chat.recall import pack, unpack
 from elman.errors import ElmanError
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.decoding import Sampling
 
 OWNERS = ("ann", "bob")
 TEXTS = st.text(max_size=12)
@@ -262,7 +262,7 @@ def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, bot: Bot) -> None:
     place = tmp_path / "memory.db"
-    sampling = Sampling(seed=0, longest=5)
+    sampling = SamplingParams(seed=0, max_tokens=5)
     with MemoryStore(place) as store:
         session = Session(bot, sampling, store=store, name="tea")
         "".join(session.say("hello"))

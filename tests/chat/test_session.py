@@ -9,11 +9,11 @@ import torch
 
 from elman.bptt import State
 from elman.chat import MemoryStore, Session
-from elman.chat.replies import Replier
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
+from elman.generate.replier import Replier
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.decoding import Sampling
 from elman.model.tokens import MAX_READ_TOKENS
 from elman.train import Config, train
 
@@ -24,7 +24,7 @@ def bot(trained: Path) -> Bot:
 
 
 def session(bot: Bot, **changes: float) -> Session:
-    return Session(bot, Sampling.model_validate({"seed": 0, "longest": 20} | changes))
+    return Session(bot, SamplingParams.model_validate({"seed": 0, "max_tokens": 20} | changes))
 
 
 def say(session: Session, text: str) -> str:
@@ -110,7 +110,7 @@ def test_save_and_load_go_on_alike(bot: Bot, tmp_path: Path) -> None:
     with pytest.raises(ElmanError, match="nothing to undo"):
         there.undo()
     # The repetition penalty looks at the last reply, which a state does not hold.
-    without = Sampling(temperature=0, longest=20, repetition_penalty=1)
+    without = SamplingParams(temperature=0, max_tokens=20, repetition_penalty=1)
     here.replier = there.replier = Replier(bot, without)
     assert say(here, "what is 2 plus 2?") == say(there, "what is 2 plus 2?")
 
@@ -182,7 +182,7 @@ def test_a_fork_goes_its_own_way(bot: Bot) -> None:
 
 
 def test_a_session_goes_on_where_it_was(bot: Bot, tmp_path: Path) -> None:
-    sampling = Sampling(seed=0, longest=20)
+    sampling = SamplingParams(seed=0, max_tokens=20)
     with MemoryStore(tmp_path / "memory.db") as store:
         here = Session(bot, sampling, store=store, name="tea")
         states = [here.state]
@@ -202,7 +202,7 @@ def test_a_session_goes_on_where_it_was(bot: Bot, tmp_path: Path) -> None:
 
 
 def test_a_reply_that_never_began_is_made_later(bot: Bot, tmp_path: Path) -> None:
-    sampling = Sampling(seed=0, longest=20)
+    sampling = SamplingParams(seed=0, max_tokens=20)
     with MemoryStore(tmp_path / "memory.db") as store:
         Session(bot, sampling, store=store, name="tea").say("hello")  # and nobody listens
         there = Session(bot, sampling, store=store, name="tea")
@@ -217,7 +217,7 @@ def test_other_weights_read_the_transcript(
     train(make_config(train__seed=5), tmp_path / "other")
     other = load_bot(tmp_path / "other")
     with MemoryStore(tmp_path / "memory.db") as store:
-        here = Session(bot, Sampling(seed=0, longest=20), store=store, name="tea")
+        here = Session(bot, SamplingParams(seed=0, max_tokens=20), store=store, name="tea")
         say(here, "hello")
         there = Session(other, store=store, name="tea")
         assert there.read_anew
@@ -234,7 +234,7 @@ def test_a_state_from_a_file_is_where_a_session_begins(bot: Bot, tmp_path: Path)
     say(here, "hello")
     here.save(tmp_path / "kept")
     with MemoryStore(tmp_path / "memory.db") as store:
-        there = Session(bot, Sampling(seed=0, longest=9), store=store, name="tea")
+        there = Session(bot, SamplingParams(seed=0, max_tokens=9), store=store, name="tea")
         there.load(tmp_path / "kept")
         for _ in range(10):
             say(there, "go on")

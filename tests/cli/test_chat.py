@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elman.cli.replying import SAMPLES
+from elman.cli.reply_options import SAMPLES
 from elman.cli.text import plain
-from elman.model.ranking import Ranking
+from elman.generate.rerank import Ranking
 
 Run = Callable[..., Any]
 
@@ -43,7 +43,7 @@ def test_every_line_gets_one_line(
     asked = "".join(f"{line}\n" for line in lines)
     if lines and lines[-1] and not ended:
         asked = asked[:-1]
-    ran = elman("chat", trained, "--seed", seed, "--longest", 20, "--samples", 1, given=asked)
+    ran = elman("chat", trained, "--seed", seed, "--max-tokens", 20, "--samples", 1, given=asked)
     assert ran.code == 0
     assert ran.out.count("\n") == len(ran.out.splitlines()) == len(lines)
     for line, said in zip(lines, ran.out.splitlines(), strict=True):
@@ -74,7 +74,7 @@ def test_what_begins_with_a_slash_and_is_no_command_is_said(elman: Run, trained:
 
 def test_what_was_not_read_of_a_long_message_is_said(elman: Run, trained: Path) -> None:
     text = "lamp " * 40_000  # 200 KB
-    ran = elman("chat", trained, "--seed", 1, "--longest", 5, given=f"{text}\nhello\n")
+    ran = elman("chat", trained, "--seed", 1, "--max-tokens", 5, given=f"{text}\nhello\n")
     assert (ran.code, len(ran.out.splitlines())) == (0, 2)
     assert ran.err.count("this message is long: its first ") == 1
 
@@ -152,7 +152,7 @@ def test_one_sample_is_said_as_it_is_drawn(elman: Run, trained: Path) -> None:
     ("options", "message"),
     [
         (["--samples", 0], "--samples 0"),
-        (["--mutual", 2], "--mutual 2"),
+        (["--mmi-weight", 2], "--mutual 2"),
         (["--reply-from", "people"], "generate, data or best"),
         (["--unsure", "no"], "add --reply-from data"),
         (["--wrong", 0.1], "--unsure TEXT"),

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from elman import load_bot
 from elman.errors import ElmanError
-from elman.model import build, checkpoint, retrieval
+from elman.generate import index_files
+from elman.model import build, checkpoint
 from elman.model.checkpoint import Bot
 from elman.train import resume
 
@@ -323,7 +324,7 @@ def test_code_that_fails_is_named(elman: Run, chats: Path, tmp_path: Path, code:
     assert "cannot be imported" in ran.err
 
 
-REPLIES = retrieval.REPLIES
+REPLIES = index_files.REPLIES
 
 HOSTILE_REPLIES: dict[str, Spoil] = {
     "a reply that is not there": tensors(lambda found: found["reply"].fill(10**6), REPLIES),

@@ -116,7 +116,7 @@ def test_broken_bots(elman: Run, trained: Path, chats: Path, tmp_path: Path, ver
 
 
 @pytest.mark.parametrize(
-    "option", [["--temperature", "-1"], ["--top-p", "0"], ["--min-p", "2"], ["--longest", "0"]]
+    "option", [["--temperature", "-1"], ["--top-p", "0"], ["--min-p", "2"], ["--max-tokens", "0"]]
 )
 def test_bad_sampling(elman: Run, trained: Path, option: list[str]) -> None:
     refused(elman("chat", trained, *option), option[0])

@@ -13,10 +13,11 @@ from elman.data.corpus import Corpus
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.evaluate import choices
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
+from elman.generate.network import NetworkDecoder
+from elman.generate.positions import draw_positions, states_at
+from elman.generate.rerank import Likelihoods
 from elman.model import ModelConfig, build
 from elman.model.chatbot import Chatbot
-from elman.model.places import draw_places, states_at
-from elman.model.ranking import Likelihoods
 from elman.model.tokens import TokensChatbot
 
 TOKENIZER = Tokenizer.train([], SMALLEST)
@@ -39,7 +40,7 @@ def test_the_real_reply_is_there_once_and_the_others_differ(
     texts: list[list[str]], seed: int
 ) -> None:
     corpus = corpus_of(texts)
-    places = draw_places(corpus, "all", 10, seed)
+    places = draw_positions(corpus, "all", 10, seed)
     found = candidates(corpus, places, "all", 4, seed)
     assert found == candidates(corpus, places, "all", 4, seed)
     for place, own in zip(places, found, strict=True):
@@ -65,16 +66,16 @@ def test_states_at_places_are_those_of_reading_up_to_them(memory: str, pointer: 
     config = ModelConfig.model_validate(values)
     chatbot = build(config, TOKENIZER.vocabulary_size).eval()
     corpus = corpus_of([["a", "b", "cc"], ["abc", "c", "a", "b"], ["b", "a"]])
-    places = draw_places(corpus, "all", 5, 1)
+    places = draw_positions(corpus, "all", 5, 1)
     places.append(places[0])
-    together = states_at(chatbot, corpus, places)
+    together = states_at(NetworkDecoder(chatbot), corpus, places)
     for row, place in enumerate(places):
         history = corpus.messages(place.conversation)[: place.position]
         _, alone = chatbot.score([history], chatbot.initial_state(1))
         for one, other in zip(together, alone, strict=True):
             # Lanes side by side sum in another order, in float32.
             torch.testing.assert_close(one[row], other[0], rtol=1e-5, atol=1e-6)
-    assert all(len(tensor) == 0 for tensor in states_at(chatbot, corpus, []))
+    assert all(len(tensor) == 0 for tensor in states_at(NetworkDecoder(chatbot), corpus, []))
 
 
 class Elephant(TokensChatbot):
@@ -116,11 +117,11 @@ def test_recall_tells_who_remembers(elephant: Chatbot, monkeypatch: pytest.Monke
     ]
     texts += [[line, line] for line in filler]
     corpus = corpus_of(texts)
-    found = recall(elephant, corpus, TOKENIZER, "all", of=10, number=60, seed=0)
+    found = recall(NetworkDecoder(elephant), corpus, TOKENIZER, "all", of=10, number=60, seed=0)
     assert found["2"] == 1.0
     assert {name for name, share in found.items() if share is None} == {"1", "3-4", "5-8", "9+"}
     torch.manual_seed(0)
     small = build(ModelConfig(hidden_size=8, layers=1), TOKENIZER.vocabulary_size).eval()
-    guessed = recall(small, corpus, TOKENIZER, "all", of=10, number=60, seed=0)["2"]
+    guessed = recall(NetworkDecoder(small), corpus, TOKENIZER, "all", of=10, number=60, seed=0)["2"]
     assert guessed is not None
     assert guessed < 0.4, "an untrained net guesses: a tenth, within what 60 draws can be off"

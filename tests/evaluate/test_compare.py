@@ -13,7 +13,7 @@ from elman.errors import ElmanError
 from elman.evaluate import Measured, evaluate
 from elman.evaluate.card import bars, card
 from elman.evaluate.compare import compare
-from elman.evaluate.replies import Pair
+from elman.evaluate.texts import Pair
 from elman.model.checkpoint import Bot, load_bot
 
 
@@ -58,9 +58,9 @@ def test_what_is_better_here_and_worse_there_is_left_open(measured: Measured) ->
     assert compare(measured, other)[0].better is None
 
 
-def test_other_places_cannot_be_compared(measured: Measured) -> None:
+def test_other_positions_cannot_be_compared(measured: Measured) -> None:
     with pytest.raises(ElmanError, match="see these conversations differently"):
-        compare(measured, replace(measured, places=measured.places[1:]))
+        compare(measured, replace(measured, positions=measured.positions[1:]))
 
 
 def test_a_card_shows_text_as_text(measured: Measured, corpus: Corpus, bot: Bot) -> None:

@@ -13,9 +13,10 @@ from elman.data.readers import read
 from elman.data.source import documents
 from elman.evaluate import evaluate
 from elman.evaluate.context import Gain, context_gain, gain_by_lag
-from elman.evaluate.replies import Copies, distinct, median_length, repeated, words
+from elman.evaluate.texts import Copies, distinct, median_length, repeated, words
+from elman.generate.network import decoder_of
+from elman.generate.scoring import bits_per_byte, subset
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.scoring import bits_per_byte, subset
 from elman.train import Config, train
 
 
@@ -44,13 +45,13 @@ def test_bits_per_byte_by_its_definition(bot: Bot, corpus: Corpus, chats: Path) 
             if turn.role == "bot":
                 nats += float(cost)
                 text_bytes += len(turn.text.encode())
-    found = bits_per_byte(bot.chatbot, corpus, bot.tokenizer, "bot")
+    found = bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "bot")
     # Lanes side by side sum in another order, in float32.
     assert found == pytest.approx(nats / log(2) / text_bytes, rel=1e-4)
 
 
 def test_history_helps_where_it_holds_the_question(bot: Bot, corpus: Corpus) -> None:
-    found = context_gain(bot.chatbot, corpus, bot.tokenizer, "bot")
+    found = context_gain(decoder_of(bot), corpus, bot.tokenizer, "bot")
     assert found is not None
     none, other, replies = found
     assert replies == 30 * 4
@@ -70,7 +71,7 @@ def test_gain_of_conversations_of_unlike_length(bot: Bot, tmp_path: Path) -> Non
         )
     )
     corpus = Corpus.encode(read(documents(path)), bot.tokenizer, "Ann")
-    found = context_gain(bot.chatbot, corpus, bot.tokenizer, "bot")
+    found = context_gain(decoder_of(bot), corpus, bot.tokenizer, "bot")
     assert found is not None
     none, _, replies = found
     # The last two messages of the longest conversation have no other history to be given.
@@ -108,7 +109,7 @@ def test_report_is_the_same_each_time(bot: Bot, corpus: Corpus) -> None:
     assert evaluate(bot, corpus, "bot", seed=1).report.to_json() == one
     assert {"bits_per_byte", "context_gain", "hits_at_1", "bleu", "exact_match"} <= one.keys()
     assert one["bits_per_byte"] == pytest.approx(
-        bits_per_byte(bot.chatbot, corpus, bot.tokenizer, "bot"), rel=1e-9
+        bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "bot"), rel=1e-9
     )
     # Every answer can be known from the question.
     assert one["exact_match"] > 0.5
@@ -117,7 +118,7 @@ def test_report_is_the_same_each_time(bot: Bot, corpus: Corpus) -> None:
 
 def test_a_corpus_without_replies_has_no_gain(bot: Bot, corpus: Corpus) -> None:
     alone = Corpus(corpus.ids[: corpus.starts[1]], corpus.starts[:2])
-    assert context_gain(bot.chatbot, alone, bot.tokenizer, "bot") is None
+    assert context_gain(decoder_of(bot), alone, bot.tokenizer, "bot") is None
 
 
 def test_subset_takes_whole_conversations(corpus: Corpus) -> None:
@@ -171,10 +172,11 @@ def test_words_and_variety() -> None:
 
 
 def test_gain_by_lag_sums_to_the_whole_gain(bot: Bot, corpus: Corpus) -> None:
-    gains = gain_by_lag(bot.chatbot, corpus, bot.tokenizer, "bot", lags=3, replies=20, seed=0)
+    gains = gain_by_lag(decoder_of(bot), corpus, bot.tokenizer, "bot", lags=3, replies=20, seed=0)
     assert gains is not None
     assert len(gains) == 3
     assert gains[0] > 0, "the question is the last message"
     assert (
-        gain_by_lag(bot.chatbot, corpus, bot.tokenizer, "bot", lags=8, replies=20, seed=0) is None
+        gain_by_lag(decoder_of(bot), corpus, bot.tokenizer, "bot", lags=8, replies=20, seed=0)
+        is None
     ), "no conversation has eight messages before a reply"

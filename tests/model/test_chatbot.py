@@ -9,8 +9,10 @@ from elman.data.corpus import Corpus, scored
 from elman.data.order import Layout
 from elman.data.stream import Stream
 from elman.data.tokenizer import END, ROLES
-from elman.model import MEMORIES, Chatbot, ModelConfig, build, scoring
-from elman.model.scoring import by_length, message_nats, states_before
+from elman.generate import scoring
+from elman.generate.network import NetworkDecoder
+from elman.generate.scoring import by_length, message_nats, walk
+from elman.model import MEMORIES, Chatbot, ModelConfig, build
 
 VOCABULARY = 270
 WORDS = 24  # so few that a pointer finds most of what comes next
@@ -142,7 +144,10 @@ def test_training_loss_equals_score(windows: int | None, pointer: int) -> None:
 def test_message_nats_cover_the_corpus() -> None:
     chatbot = make().float()
     data = corpus([4, 7, 2, 5])
-    found = {index: (messages, costs) for index, messages, costs in message_nats(chatbot, data, 3)}
+    found = {
+        index: (messages, costs)
+        for index, messages, costs in message_nats(NetworkDecoder(chatbot), data, 3)
+    }
     assert sorted(found) == list(range(len(data)))
     for index, (messages, costs) in found.items():
         assert np.array_equal(np.concatenate(messages), data[index])
@@ -152,7 +157,7 @@ def test_message_nats_cover_the_corpus() -> None:
 
 def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     chatbot, held_out = make(), corpus([5, 1, 9, 3, 2, 7])
-    whole = {index: costs for index, _, costs in message_nats(chatbot, held_out)}
+    whole = {index: costs for index, _, costs in message_nats(NetworkDecoder(chatbot), held_out)}
     longest = int(np.diff(held_out.starts).max())
     monkeypatch.setattr(scoring, "MAX_GROUP_TOKENS", 2 * longest)
     groups = list(by_length(np.diff(held_out.starts)))
@@ -162,7 +167,7 @@ def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.Monk
         lengths = np.diff(held_out.starts)[group]
         assert len(group) * lengths.max() <= 2 * longest
     monkeypatch.setattr(scoring, "MAX_GROUP_TOKENS", 1)  # one at a time, whatever its length
-    for index, _, costs in message_nats(chatbot, held_out):
+    for index, _, costs in message_nats(NetworkDecoder(chatbot), held_out):
         np.testing.assert_allclose(costs, whole[index], rtol=1e-10)
 
 
@@ -175,14 +180,14 @@ def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, lanes: int) -> No
         for number, message in enumerate(data.messages(index)):
             expected.append((number, message.tolist(), state))
             state = chatbot.read(message, state)
-    for numbers, messages, before in states_before(chatbot, data, lanes):
-        assert len(numbers) == len(messages) <= lanes
-        for row, (number, message) in enumerate(zip(numbers, messages, strict=True)):
+    for step in walk(NetworkDecoder(chatbot), data, rows=lanes):
+        assert len(step.numbers) == len(step.messages) <= lanes
+        for row, (number, message) in enumerate(zip(step.numbers, step.messages, strict=True)):
             (place,) = (
                 n for n, e in enumerate(expected) if e[0] == number and e[1] == message.tolist()
             )
             assert_equal_states(
-                tuple(part[row : row + 1] for part in before), expected.pop(place)[2]
+                tuple(part[row : row + 1] for part in step.before), expected.pop(place)[2]
             )
     assert not expected
 

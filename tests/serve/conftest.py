@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from elman.chat import MemoryStore
-from elman.chat.replies import Replier
+from elman.generate.replier import Replier
 from elman.model.checkpoint import Bot, load_bot
 from elman.serve.access import AccessPolicy
 from elman.serve.keys import Keys

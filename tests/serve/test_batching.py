@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from elman.bptt import State
-from elman.chat.replies import Chosen, Replier, ReplyFrom
 from elman.data.tokenizer import END, ROLES
+from elman.generate.drawing import reply
+from elman.generate.network import decoder_of
+from elman.generate.replier import Chosen, Replier, ReplyFrom
+from elman.generate.rerank import Tokens
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.decoding import Sampling, choose, reply, say
-from elman.model.ranking import Tokens
 from elman.serve.batching import MAX_RANKED_TOKENS, Batcher, FullError
 from elman.serve.jobs import Ended, Event, Failed, Job, Said
-from elman.serve.sampling import Chooser, Wishes
-from elman.serve.sampling import choose as choose_many
 from elman.train import Config, train
 
 
@@ -62,11 +62,13 @@ def message(bot: Bot, text: str) -> np.ndarray:
     return np.array([ROLES["user"], *bot.tokenizer.encode(text), END], np.uint16)
 
 
-def alone(bot: Bot, unread: Sequence[np.ndarray], sampling: Sampling) -> tuple[list[int], State]:
+def alone(
+    bot: Bot, unread: Sequence[np.ndarray], params: SamplingParams
+) -> tuple[list[int], State]:
     state = bot.chatbot.initial_state(1)
     for each in unread:
         state = bot.chatbot.read(each, state)
-    said = list(reply(bot.chatbot, state, sampling, sampling.generator()))
+    said = list(reply(decoder_of(bot), state, params, params.generator()))
     return [token for token, _ in said[:-1]], said[-1][1]
 
 
@@ -78,20 +80,20 @@ def test_batched_replies_are_solo_replies(bot: Bot) -> None:
             message(bot, f"what is {draw.randint(0, 9)} plus {n}? " * draw.randint(1, 30))
             for n in range(draw.randint(1, 4))
         ]
-        jobs.append((unread, Sampling(temperature=0, longest=draw.randint(1, 30))))
+        jobs.append((unread, SamplingParams(temperature=0, max_tokens=draw.randint(1, 30))))
     batcher = Batcher(bot, lanes=7)
     listeners = []
     try:
-        for unread, sampling in jobs:
+        for unread, params in jobs:
             listener = Listener()
             start = bot.chatbot.initial_state(1)
-            batcher.submit(Job(start, unread, Wishes(sampling), listener))
+            batcher.submit(Job(start, unread, params, listener))
             listeners.append(listener)
-        for (unread, sampling), listener in zip(jobs, listeners, strict=True):
-            said, state = alone(bot, unread, sampling)
+        for (unread, params), listener in zip(jobs, listeners, strict=True):
+            said, state = alone(bot, unread, params)
             end = listener.end
             assert list(end.said) == said
-            assert end.reason == ("length" if len(said) == sampling.longest else "stop")
+            assert end.reason == ("length" if len(said) == params.max_tokens else "stop")
             for ours, theirs in zip(end.state, state, strict=True):
                 torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
             text = "".join(e.text for e in listener.events if isinstance(e, Said | Ended))
@@ -102,7 +104,7 @@ def test_batched_replies_are_solo_replies(bot: Bot) -> None:
 
 
 def test_sampled_replies_do_not_depend_on_the_batch(bot: Bot) -> None:
-    wishes = [Wishes(Sampling(seed=n, temperature=1.2, longest=20)) for n in range(20)]
+    wishes = [SamplingParams(seed=n, temperature=1.2, max_tokens=20) for n in range(20)]
     unread = [message(bot, "what is 1 plus 2?")]
 
     def replies(lanes: int) -> list[tuple[int, ...]]:
@@ -131,6 +133,7 @@ class Fixed(Replier):
         generator: torch.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[Tokens] = (),
+        keep_states: bool = False,
     ) -> list[Chosen]:
         self.asked[0] += 1
         return [Chosen(self._tokens, "generate", 0.0)] * len(state[0])
@@ -142,30 +145,30 @@ def test_whoever_is_alone_gets_the_chosen_reply(bot: Bot) -> None:
     batcher = Batcher(bot, replier=replier)
     unread = [message(bot, "what is 1 plus 2?")]
 
-    def said(wishes: Wishes, choices: int = 1) -> Ended:
+    def said(wishes: SamplingParams, choices: int = 1) -> Ended:
         listener = Listener(choices)
         start = bot.chatbot.initial_state(1)
         batcher.submit(Job(start, unread, wishes, listener, choices=choices))
         return listener.end
 
-    end = said(Wishes())
+    end = said(SamplingParams())
     assert (end.said, end.reason) == (chosen, "stop")
     state = bot.chatbot.read(unread[0], bot.chatbot.initial_state(1))
-    *_, (_, after) = say(bot.chatbot, state, chosen)
+    after = bot.chatbot.read([ROLES["bot"], *chosen, END], state)
     for ours, theirs in zip(end.state, after, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-    cut = said(Wishes(at_most=3))
+    cut = said(SamplingParams(max_tokens=3))
     assert (cut.said, cut.reason) == (chosen[:3], "length")
     assert replier.asked == [2]
     for drawn in (
-        Wishes(Sampling(seed=1)),
-        Wishes(Sampling(temperature=0)),
-        Wishes(logprobs=0),
-        Wishes(presence=0.5),
-        Wishes(bias={9: 1.0}),
+        SamplingParams(seed=1),
+        SamplingParams(temperature=0),
+        SamplingParams(logprobs=0),
+        SamplingParams(presence_penalty=0.5),
+        SamplingParams(logit_bias={9: 1.0}),
     ):
         said(drawn)
-    said(Wishes(), choices=2)
+    said(SamplingParams(), choices=2)
     assert replier.asked == [2]
     batcher.close()
 
@@ -176,13 +179,13 @@ def test_of_a_long_reply_only_the_beginning_is_chosen_as_a_whole(bot: Bot) -> No
 
     class Drawing(Fixed):
         def choose(self, *args: Any, **options: Any) -> list[Chosen]:
-            longest.append(self.sampling.longest)
+            longest.append(self.params.max_tokens)
             return super().choose(*args, **options)
 
     chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3. " * 40))[:MAX_RANKED_TOKENS]
     assert len(chosen) == MAX_RANKED_TOKENS
     batcher, listener = Batcher(bot, replier=Drawing(bot, chosen)), Listener()
-    wishes = Wishes(Sampling(longest=4000), at_most=MAX_RANKED_TOKENS + 5)
+    wishes = SamplingParams(max_tokens=MAX_RANKED_TOKENS + 5)
     batcher.submit(Job(bot.chatbot.initial_state(1), [], wishes, listener))
     said = listener.end.said
     batcher.close()
@@ -198,13 +201,13 @@ def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:
     def deliver(event: Event) -> None:
         speaks.set()
 
-    endless = Wishes(Sampling(temperature=0, longest=10**6), bias={END: -1000.0})
+    endless = SamplingParams(temperature=0, max_tokens=10**6, logit_bias={END: -1000.0})
     first = Job(bot.chatbot.initial_state(1), [message(bot, "hello")], endless, deliver)
     batcher.submit(first)
     assert speaks.wait(60)
     listeners = [Listener() for _ in range(5)]
     for listener in listeners:
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), listener))
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), listener))
     assert all(listener.end.said for listener in listeners)
     batcher.cancel(first)
     batcher.close()
@@ -221,10 +224,10 @@ def test_a_choice_that_fails_is_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr(Fixed, "choose", broken)
         listener = Listener()
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), listener))
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), listener))
         assert isinstance(listener.wait()[-1], Failed)
     after = Listener()
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), after))
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), after))
     assert after.end.said == (5,)
     batcher.close()
 
@@ -233,7 +236,12 @@ def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
     chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3."))
     replier = Fixed(bot, chosen, "data")
     batcher = Batcher(bot, replier=replier)
-    wishes = [Wishes(), Wishes(Sampling(seed=1)), Wishes(Sampling(temperature=0)), Wishes()]
+    wishes = [
+        SamplingParams(),
+        SamplingParams(seed=1),
+        SamplingParams(temperature=0),
+        SamplingParams(),
+    ]
     listeners = [Listener(2) for _ in wishes]
     for wish, listener in zip(wishes, listeners, strict=True):
         batcher.submit(Job(bot.chatbot.initial_state(1), [], wish, listener, choices=2))
@@ -246,7 +254,7 @@ def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
 def test_several_replies_to_one_request(bot: Bot) -> None:
     batcher = Batcher(bot, lanes=4)
     listener = Listener(3)
-    wishes = Wishes(Sampling(temperature=0, longest=10))
+    wishes = SamplingParams(temperature=0, max_tokens=10)
     unread = [message(bot, "hello")]
     batcher.submit(Job(bot.chatbot.initial_state(1), unread, wishes, listener, choices=3))
     ends = [event for event in listener.wait() if isinstance(event, Ended)]
@@ -257,7 +265,7 @@ def test_several_replies_to_one_request(bot: Bot) -> None:
 
 def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
     batcher = Batcher(bot, lanes=1, waiting=2)
-    wishes = Wishes(Sampling(temperature=0, longest=4000), bias={END: -1000.0})
+    wishes = SamplingParams(temperature=0, max_tokens=4000, logit_bias={END: -1000.0})
     listeners = [Listener() for _ in range(3)]
     jobs = [
         Job(bot.chatbot.initial_state(1), [message(bot, "hello")], wishes, each)
@@ -271,7 +279,7 @@ def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
         batcher.cancel(job)
     assert {listener.end.reason for listener in listeners} == {"cancelled"}
     last = Listener()
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(Sampling(longest=3)), last))
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(max_tokens=3), last))
     assert last.end.said
     batcher.close()
 
@@ -287,41 +295,10 @@ def test_a_round_that_fails_is_told_and_the_next_one_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(bot.chatbot, "begin_reply", broken)
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(), listener))
+        batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), listener))
         assert isinstance(listener.wait()[-1], Failed)
     after = Listener()
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], Wishes(Sampling(longest=3)), after))
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(max_tokens=3), after))
     assert after.end.said
     batcher.close()
     assert "a round of the batcher failed" in caplog.text
-
-
-def test_choices_are_those_of_a_single_lane() -> None:
-    """Greedily the same tokens; drawn, the same shares of them."""
-    torch.manual_seed(0)
-    logits = 3 * torch.randn(1, 300)
-    recent = [7, 9, int(logits.argmax())]
-    for sampling in (
-        Sampling(temperature=0),
-        Sampling(temperature=1e-30, top_p=1e-300),
-        Sampling(temperature=0, repetition_penalty=2.0),
-    ):
-        [token] = choose_many(logits, [Chooser(Wishes(sampling), recent)])
-        cold = sampling.model_copy(update={"temperature": 0})
-        assert token == choose(logits[0], cold, cold.generator(), recent=recent)
-    for sampling in (
-        Sampling(temperature=1.0, top_p=0.9, min_p=0.0, seed=0),
-        Sampling(temperature=3.0, top_p=1.0, min_p=0.0, seed=0),
-        Sampling(temperature=0.7, seed=0),
-    ):
-        generator = sampling.generator()
-        single, batched = np.zeros(300), np.zeros(300)
-        chooser = Chooser(Wishes(sampling), recent)
-        for _ in range(40):
-            for token in choose_many(logits.expand(100, -1), [chooser] * 100):
-                batched[token] += 1
-        for _ in range(4000):
-            single[choose(logits[0], sampling, generator, recent=recent)] += 1
-        assert set(np.flatnonzero(batched > 8)) <= set(np.flatnonzero(single))
-        # 4,000 draws each: a share of one half has a deviation of 0.8 %.
-        assert np.abs(single - batched).max() / 4000 < 0.05

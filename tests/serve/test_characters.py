@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from elman.data.tokenizer import END, SMALLEST, Tokenizer
+from elman.generate.sampling import SamplingParams
 from elman.model import ModelConfig, build
 from elman.model.checkpoint import Bot
-from elman.model.decoding import Sampling
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Job, Said
-from elman.serve.sampling import Wishes
 from tests.serve.test_batching import Fixed, Listener
 
-SHARP = Sampling(temperature=2, top_p=1, min_p=0, longest=25)
+SHARP = SamplingParams(temperature=2, top_p=1, min_p=0, max_tokens=25)
 
 
 @pytest.fixture(params=["bytes", "pieces"])
@@ -46,7 +45,9 @@ class Leaving(Listener):
             self.job.cancelled = True
 
 
-def told(batcher: Batcher, bot: Bot, wishes: Sequence[Wishes], **given: object) -> list[Listener]:
+def told(
+    batcher: Batcher, bot: Bot, wishes: Sequence[SamplingParams], **given: object
+) -> list[Listener]:
     listeners = [Listener() for _ in wishes]
     for wish, listener in zip(wishes, listeners, strict=True):
         job = Job(bot.chatbot.initial_state(1), [], wish, listener, **given)  # type: ignore[arg-type]
@@ -60,28 +61,36 @@ def text(listener: Listener) -> str:
     return "".join(each.text for each in listener.events if isinstance(each, Said | Ended))
 
 
-def seeded(count: int = 24, **changes: object) -> list[Sampling]:
+def seeded(count: int = 24, **changes: object) -> list[SamplingParams]:
     return [SHARP.model_copy(update={"seed": seed} | changes) for seed in range(count)]
 
 
 def test_drawn_greedy_biased_and_stopped_replies_are_whole(bot: Bot) -> None:
     broken = {bot.tokenizer._id_of_byte[byte]: 100.0 for byte in (0x80, 0xC0, 0xE2, 0xF0, 0xFF)}
     wishes = [
-        *(Wishes(sampling) for sampling in seeded()),
-        *(Wishes(sampling, at_most=1 + n % 4) for n, sampling in enumerate(seeded())),
-        *(Wishes(sampling, bias=broken) for sampling in seeded(8)),
-        *(Wishes(sampling, bias={END: 100.0}) for sampling in seeded(8)),
-        *(Wishes(sampling, presence=2.0, frequency=2.0, logprobs=3) for sampling in seeded(8)),
-        *(Wishes(s, stop=("😀", "é", "a", "b", "\u4f60")) for s in seeded(8)),
-        *(Wishes(s) for s in seeded(2, temperature=0)),
+        *(sampling for sampling in seeded()),
+        *(
+            sampling.model_copy(update={"max_tokens": 1 + n % 4})
+            for n, sampling in enumerate(seeded())
+        ),
+        *(sampling.model_copy(update={"logit_bias": broken}) for sampling in seeded(8)),
+        *(sampling.model_copy(update={"logit_bias": {END: 100.0}}) for sampling in seeded(8)),
+        *(
+            sampling.model_copy(
+                update={"presence_penalty": 2.0, "frequency_penalty": 2.0, "logprobs": 3}
+            )
+            for sampling in seeded(8)
+        ),
+        *(s.model_copy(update={"stop": ("😀", "é", "a", "b", "\u4f60")}) for s in seeded(8)),
+        *(s for s in seeded(2, temperature=0)),
     ]
     batcher = Batcher(bot, lanes=16, waiting=200)
     for wish, listener in zip(wishes, told(batcher, bot, wishes), strict=True):
         assert "\ufffd" not in text(listener)
         end = listener.end
         bot.tokenizer.decode_bytes(end.said).decode()  # strictly
-        assert 1 <= len(end.said) <= wish.longest
-        assert len(end.said) < wish.longest - 3 or end.reason in ("length", "stop")
+        assert 1 <= len(end.said) <= wish.max_tokens
+        assert len(end.said) < wish.max_tokens - 3 or end.reason in ("length", "stop")
         if not wish.stop:
             assert text(listener) == bot.tokenizer.decode(end.said)
     batcher.close()
@@ -91,7 +100,10 @@ def test_what_ends_before_a_character_that_does_not_fit_ended_by_its_length(bot:
     """A second character of three bytes in four tokens."""
     wide = {bot.tokenizer._id_of_byte[byte]: 100.0 for byte in (0xE3, 0xE4)}
     batcher = Batcher(bot)
-    wishes = [Wishes(s, bias={END: -100.0} | wide, at_most=4) for s in seeded(8)]
+    wishes = [
+        s.model_copy(update={"logit_bias": {END: -100.0} | wide, "max_tokens": 4})
+        for s in seeded(8)
+    ]
     for listener in told(batcher, bot, wishes):
         assert listener.end.reason == "length"
         assert len(text(listener)) == 1 or not text(listener).isascii()
@@ -102,7 +114,7 @@ def test_what_ends_before_a_character_that_does_not_fit_ended_by_its_length(bot:
 def test_a_prompt_that_ends_inside_a_character_is_gone_on_with(bot: Bot, at_most: int) -> None:
     begins = [bot.tokenizer._id_of_byte[byte] for byte in b"x\xf0\x9f"]
     batcher = Batcher(bot)
-    wishes = [Wishes(sampling, at_most=at_most) for sampling in seeded(12)]
+    wishes = [sampling.model_copy(update={"max_tokens": at_most}) for sampling in seeded(12)]
     for listener in told(batcher, bot, wishes, begins=begins):
         assert "\ufffd" not in text(listener)
         assert tuple(listener.end.said[:3]) == tuple(begins)
@@ -114,7 +126,7 @@ def test_a_prompt_that_ends_inside_a_character_is_gone_on_with(bot: Bot, at_most
 
 def test_a_reply_that_is_given_up_ends_between_characters(bot: Bot) -> None:
     endless = [
-        Wishes(sampling.model_copy(update={"longest": 10**6}), bias={END: -1000.0})
+        sampling.model_copy(update={"max_tokens": 10**6, "logit_bias": {END: -1000.0}})
         for sampling in seeded(6)
     ]
     batcher = Batcher(bot)
@@ -131,7 +143,7 @@ def test_a_reply_that_is_given_up_ends_between_characters(bot: Bot) -> None:
 def test_what_people_said_is_cut_between_characters(bot: Bot, at_most: int) -> None:
     script = tuple(bot.tokenizer.encode("😀 你好"))
     batcher = Batcher(bot, replier=Fixed(bot, script, "data"))
-    [listener] = told(batcher, bot, [Wishes(at_most=at_most)])
+    [listener] = told(batcher, bot, [SamplingParams(max_tokens=at_most)])
     batcher.close()
     assert "😀 你好".startswith(text(listener))
     assert text(listener) == bot.tokenizer.decode_bytes(listener.end.said).decode()

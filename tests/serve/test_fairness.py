@@ -138,7 +138,7 @@ def test_who_floods_gets_429_while_others_are_answered(
     serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serving(lanes=2, waiting=4)
-    monkeypatch.setattr("elman.serve.sampling.Chooser.change", never_ends)
+    monkeypatch.setattr("elman.generate.sampling.ReplySampler.change", never_ends)
     rude, polite = server.key("rude"), server.key("polite")
     with flood(server, rude, 12) as statuses:
         assert sorted(statuses) == [200] * 6 + [429] * 6
@@ -172,7 +172,7 @@ def test_a_client_that_leaves_in_the_middle_of_many_prompts_frees_its_places(
     serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serving(lanes=2, waiting=40)
-    monkeypatch.setattr("elman.serve.sampling.Chooser.change", never_ends)
+    monkeypatch.setattr("elman.generate.sampling.ReplySampler.change", never_ends)
     body = {"model": "ann", "prompt": ["it is"] * 40, "max_tokens": 4000, "stream": True}
     with server.client() as http:
         with http.stream("POST", "/v1/completions", json=body) as streamed:

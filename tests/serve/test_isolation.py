@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
+from elman.generate.sampling import ReplySampler, SamplingParams
 from elman.model.checkpoint import Bot
-from elman.model.decoding import Sampling
-from elman.serve import sampling
 from elman.serve.batching import Batcher, FullError
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Ended, Event, Failed, Job, Lane, Read, Said
 from elman.serve.queueing import FairQueue
-from elman.serve.sampling import Chooser, Wishes
 
 from .conftest import Served
 
@@ -61,9 +58,9 @@ def good_jobs(bot: Bot) -> list[tuple[Job, Listener]]:
     found = []
     for seed in range(3):
         listener = Listener()
-        wishes = Wishes(Sampling(seed=seed, temperature=1.1, longest=40), bias={END: -2.0})
+        params = SamplingParams(seed=seed, temperature=1.1, max_tokens=40, logit_bias={END: -2.0})
         unread = [message(bot, f"what is {seed} plus 2?")]
-        found.append((Job(bot.chatbot.initial_state(1), unread, wishes, listener), listener))
+        found.append((Job(bot.chatbot.initial_state(1), unread, params, listener), listener))
     return found
 
 
@@ -93,9 +90,9 @@ def crowd(bot: Bot, said_alone: list[tuple[int, ...]]) -> Iterator[Batcher]:
 
 
 def poisoned(bot: Bot, listener: Listener, **options: Any) -> Job:
-    wishes = options.pop("wishes", Wishes(Sampling(seed=5, longest=30)))
+    params = options.pop("params", SamplingParams(seed=5, max_tokens=30))
     unread = options.pop("unread", [message(bot, "hello")])
-    return Job(bot.chatbot.initial_state(1), unread, wishes, listener, **options)
+    return Job(bot.chatbot.initial_state(1), unread, params, listener, **options)
 
 
 @pytest.mark.parametrize("at", [Read, Said, Ended])
@@ -113,7 +110,9 @@ def test_a_bias_outside_the_vocabulary_fails_alone(
 ) -> None:
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
-        batcher.submit(poisoned(bot, listener, wishes=Wishes(bias={599_999: 1.0}), choices=3))
+        batcher.submit(
+            poisoned(bot, listener, params=SamplingParams(logit_bias={599_999: 1.0}), choices=3)
+        )
     assert isinstance(listener.wait()[-1], Failed)
 
 
@@ -156,16 +155,16 @@ def test_a_lane_that_breaks_fails_alone(
 def test_a_choice_of_tokens_that_breaks_fails_alone(
     bot: Bot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, listener = Chooser.change, Listener()
+    original, listener = ReplySampler.change, Listener()
 
-    def breaking(chooser: Chooser, logits: Tensor) -> None:
-        if chooser.wishes.presence == 1.5:
+    def breaking(sampler: ReplySampler, logits: np.ndarray) -> None:
+        if sampler.params.presence_penalty == 1.5:
             raise RuntimeError
-        original(chooser, logits)
+        original(sampler, logits)
 
-    monkeypatch.setattr(sampling.Chooser, "change", breaking)
+    monkeypatch.setattr(ReplySampler, "change", breaking)
     with crowd(bot, said_alone) as batcher:
-        batcher.submit(poisoned(bot, listener, wishes=Wishes(presence=1.5)))
+        batcher.submit(poisoned(bot, listener, params=SamplingParams(presence_penalty=1.5)))
     assert isinstance(listener.wait()[-1], Failed)
 
 
@@ -187,7 +186,7 @@ def test_a_step_of_the_network_that_one_row_breaks_is_taken_again_without_it(
     monkeypatch.setattr(bot.chatbot, step, breaking)
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
-        job = poisoned(bot, listener, unread=[], wishes=Wishes(Sampling(longest=3)))
+        job = poisoned(bot, listener, unread=[], params=SamplingParams(max_tokens=3))
         job.state = tuple(torch.full_like(tensor, torch.nan) for tensor in job.state)
         batcher.submit(job)
     last = listener.wait()[-1]
@@ -196,17 +195,24 @@ def test_a_step_of_the_network_that_one_row_breaks_is_taken_again_without_it(
 
 
 def test_rows_that_fail_are_left_out() -> None:
-    def step(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def step(rows: Sequence[int]) -> list[int]:
         if 2 in rows:
             raise RuntimeError
-        return torch.tensor(rows), 10 * torch.tensor(rows)
+        return [10 * row for row in rows]
 
-    stepped = step_rows(step, 4)
+    def join(parts: list[list[int]]) -> list[int]:
+        return [each for part in parts for each in part]
+
+    stepped = step_rows(step, join, 4)
     assert stepped.rows == [0, 1, 3]
-    assert [tensor.tolist() for tensor in stepped.tensors] == [[0, 1, 3], [0, 10, 30]]
+    assert stepped.result == [0, 10, 30]
     assert list(stepped.failed) == [2]
-    assert step_rows(step, 2).failed == {}
-    assert step_rows(lambda rows: 1 / 0, 2).rows == []  # type: ignore[arg-type,return-value]
+    assert step_rows(step, join, 2).failed == {}
+
+    def broken(rows: Sequence[int]) -> list[int]:
+        raise RuntimeError
+
+    assert step_rows(broken, join, 2).rows == []
 
 
 def test_a_wrong_bias_is_refused_and_ends_nobodys_reply(served: Served) -> None:
@@ -225,7 +231,7 @@ def test_a_wrong_bias_is_refused_and_ends_nobodys_reply(served: Served) -> None:
 
 
 def job_of(owner: str, choices: int = 1) -> Job:
-    return Job((), [], Wishes(), lambda _: None, choices=choices, owner=owner)
+    return Job((), [], SamplingParams(), lambda _: None, choices=choices, owner=owner)
 
 
 def test_owners_take_turns() -> None:
@@ -281,7 +287,7 @@ def test_a_big_request_is_not_passed_forever() -> None:
 def test_a_newcomer_does_not_wait_for_a_flood(bot: Bot) -> None:
     """All lanes are taken by replies that never end; another owner's is said all the same."""
     batcher = Batcher(bot, lanes=4, waiting=8)
-    endless = Wishes(Sampling(temperature=0, longest=10**6), bias={END: -1000.0})
+    endless = SamplingParams(temperature=0, max_tokens=10**6, logit_bias={END: -1000.0})
     flood = [
         Job(bot.chatbot.initial_state(1), [], endless, Listener(), owner="flood") for _ in range(12)
     ]
@@ -290,8 +296,8 @@ def test_a_newcomer_does_not_wait_for_a_flood(bot: Bot) -> None:
     with pytest.raises(FullError):
         batcher.submit(Job(bot.chatbot.initial_state(1), [], endless, Listener(), owner="flood"))
     listener = Listener()
-    wishes = Wishes(Sampling(longest=3))
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], wishes, listener, owner="ann"))
+    params = SamplingParams(max_tokens=3)
+    batcher.submit(Job(bot.chatbot.initial_state(1), [], params, listener, owner="ann"))
     assert listener.said
     for job in flood:
         batcher.cancel(job)

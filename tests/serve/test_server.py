@@ -21,12 +21,12 @@ from sqlalchemy import select
 
 from elman.bptt import State
 from elman.chat.memory import states
-from elman.chat.replies import Chosen, Replier
 from elman.cli import main
 from elman.errors import ElmanError
-from elman.model import retrieval
+from elman.generate import index_files
+from elman.generate.replier import Chosen, Replier
+from elman.generate.rerank import Ranking
 from elman.model.checkpoint import Bot
-from elman.model.ranking import Ranking
 from elman.serve.access import Limits, is_loopback
 from elman.serve.keys import Key
 from elman.serve.run import listen
@@ -350,7 +350,7 @@ def test_what_cannot_be_served(elman: Callable[..., Any], trained: Path, tmp_pat
 
 
 def test_a_bot_that_must_not_invent(serving: Serving, bot: Bot) -> None:
-    index = retrieval.known(bot, print)
+    index = index_files.known(bot, print)
     people = {bot.tokenizer.decode(tokens) for tokens in index.replies}
     served = serving(repliers={"ann": Replier(bot, reply_from="data", index=index)})
     with served.client() as http:
@@ -372,9 +372,10 @@ class Noting(Replier):
         generator: torch.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[tuple[int, ...]] = (),
+        keep_states: bool = False,
     ) -> list[Chosen]:
         self.avoided.append({self._tokenizer.decode(tokens) for tokens in avoid})
-        return super().choose(state, generator, recent, avoid)
+        return super().choose(state, generator, recent, avoid, keep_states)
 
 
 def test_another_reply_avoids_those_that_were_given(serving: Serving, bot: Bot) -> None:

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from elman.bptt import State
 from elman.chat.memory import LOCAL, Kept, MemoryStore, Node, next_key
 from elman.chat.recall import Memory
-from elman.chat.replies import Replier
 from elman.data.conversation import named
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
+from elman.generate.replier import Replier
+from elman.generate.rerank import as_message
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_state, save_state
-from elman.model.decoding import Sampling
 
 MAX_MESSAGE_BYTES = 200_000
 """Bytes of a message, of which a bot may read less (`unread_tokens`)."""
@@ -41,11 +41,11 @@ class Session:
 
     Args:
         bot: who replies.
-        sampling: how replies are drawn.
+        params: how replies are drawn.
         speaker: who speaks with it, for a bot that knows people by their names.
         store: where the conversation is kept; None: in memory.
         name: of the session; one that the store knows goes on where it was.
-        replier: chooses the replies, by its own sampling; None: the best of some that are drawn.
+        replier: chooses the replies, by its own parameters; None: the best of some that are drawn.
 
     Raises:
         ElmanError: for a speaker, where the bot knows nobody by name.
@@ -54,7 +54,7 @@ class Session:
     def __init__(
         self,
         bot: Bot,
-        sampling: Sampling | None = None,
+        params: SamplingParams | None = None,
         speaker: str | None = None,
         store: MemoryStore | None = None,
         name: str = "",
@@ -63,15 +63,16 @@ class Session:
         if speaker is not None and not bot.knows_names:
             raise ElmanError("this bot knows nobody by name: leave out who is speaking")
         self._bot, self._speaker = bot, speaker
-        self.replier = replier or Replier(bot, sampling)
-        self._generator = self.replier.sampling.generator()
+        self.replier = replier or Replier(bot, params)
+        self._decoder = self.replier.decoder
+        self._generator = self.replier.params.generator()
         self.name = name
         self.unread_tokens = 0
         """Of the last message: how many at its beginning were passed over, for it is too long."""
         self._store = store or MemoryStore()
         self._memory = Memory(self._store, bot)
         self._head: Node | None = None
-        self._state: State = bot.chatbot.initial_state(1)
+        self._state: State = self._decoder.initial_state(1)
         with self._store.reading() as connection:
             kept = self._store.session(connection, LOCAL, name)
         self.read_anew = False
@@ -89,7 +90,7 @@ class Session:
         path = self.path
         if path and path[0].role == "state":
             return self._memory.state(path[0].key)
-        return self._bot.chatbot.initial_state(1)
+        return self._decoder.initial_state(1)
 
     @property
     def turns(self) -> list[np.ndarray]:
@@ -98,11 +99,10 @@ class Session:
 
     @property
     def facts(self) -> StateFacts:
-        layers = len(self._bot.chatbot.through_time.state_spec(""))  # a record is not a vector
         return StateFacts(
             bytes=sum(tensor.nbytes for tensor in self.state),
             messages=0 if self._head is None else self._head.depth,
-            norm=float(torch.cat(self.state[:layers], dim=1).norm()),
+            norm=float(np.linalg.norm(self._decoder.vectors(self.state))),
         )
 
     @property
@@ -199,7 +199,7 @@ class Session:
         with self._store.writing() as connection:
             self._store.delete_session(connection, LOCAL, self.name)
             self._store.move(connection, LOCAL, self._names(), None)
-        self._head, self._state = None, self._bot.chatbot.initial_state(1)
+        self._head, self._state = None, self._decoder.initial_state(1)
 
     def save(self, path: Path) -> None:
         """Keep the state in a file.
@@ -237,7 +237,7 @@ class Session:
     def _read(self, role: str, text: str) -> None:
         node = self._memory.after(self._head, role, text)
         ids = self._memory.ids(node)
-        self.unread_tokens = len(ids) - sum(map(len, self._bot.chatbot.pieces(ids)))
+        self.unread_tokens = len(ids) - sum(map(len, self._decoder.parts(ids)))
         self._keep(node, self._memory.read([node], self._state))
 
     def _reply(self, last: Node | None = None) -> Iterator[str]:
@@ -250,7 +250,8 @@ class Session:
         tokens = self.replier(self._state, self._generator, recent, avoid)
         text = self._bot.tokenizer.telling()
         said: list[int] = []
-        whole, state = 0, self._state
+        whole = 0
+        state: State | None = None
         finished = False
         try:
             for token, reached in tokens:
@@ -266,10 +267,11 @@ class Session:
                 yield rest
         finally:
             said = said[:whole]  # a reply that is left ends before a character that is not whole
-            if not finished and said:
-                with torch.no_grad():
-                    state = self._bot.chatbot.end_message(state)
             if said:
+                if state is None:  # left before the end of a reply that was chosen as a whole
+                    state = self._decoder.read([[as_message(said)]], self._state)
+                elif not finished:
+                    state = self._decoder.end_message(state)
                 text_said = self._bot.tokenizer.decode(said)
                 self._keep(self._memory.after(self._head, "bot", text_said, said), state)
             elif last is not None:

@@ -21,6 +21,7 @@ from elman.cli import (
     train,
     watch,
 )
+from elman.cli.renamed import with_new_names
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -72,7 +73,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        app()
+        app(with_new_names(sys.argv[1:]))
     except ElmanError as error:
         print(f"elman: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elman.cli.evaluate import Encoding, Name, Part, Seed, read_for, responder
-from elman.cli.replying import SAMPLES, Mutual, ReplyFrom, Samples
+from elman.cli.reply_options import SAMPLES, MmiWeight, ReplyFrom, Samples
 from elman.cli.text import plain
 from elman.cli.trust import Trust
 from elman.errors import ElmanError
@@ -33,7 +33,7 @@ def ab(
         float, typer.Option(help="Of the replies: 0 takes the likeliest.")
     ] = 1.0,
     samples: Samples = SAMPLES,
-    mutual: Mutual = None,
+    mmi_weight: MmiWeight = None,
     reply_from: ReplyFrom = "generate",
     seed: Seed = 0,
     blind: Annotated[
@@ -56,7 +56,7 @@ def ab(
     for path in (one, other):
         bot = load_bot(path, trust=trust or ())
         corpus, _ = read_for(bot, heldout, part, encoding, name)
-        respond = responder(bot, temperature, samples, mutual, reply_from, seed)
+        respond = responder(bot, temperature, samples, mmi_weight, reply_from, seed)
         bots.append(bot)
         corpora.append(corpus)
         learn_from = bot.data.learn_from
@@ -122,11 +122,11 @@ def judge(
     check_alike(measured[0], measured[1])
     kept = _kept(tally, names)
     draw = random.Random(seed)  # noqa: S311  (an order for the eye, no secret)
-    places = list(range(len(measured[0].places)))
+    places = list(range(len(measured[0].positions)))
     draw.shuffle(places)
     print("1 or 2: the better reply; =: neither; q: enough.")
     for number in places:
-        place = measured[0].places[number]
+        place = measured[0].positions[number]
         replies = [each.pairs[number].bot for each in measured]
         order = [0, 1]
         draw.shuffle(order)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from elman.cli.replying import (
+from elman.cli.reply_options import (
     SAMPLES,
-    Mutual,
+    MmiWeight,
     ReplyFrom,
     Samples,
     Unsure,
     Wrong,
+    make_params,
     make_replier,
-    make_sampling,
 )
 from elman.cli.store import Database, open_store
 from elman.cli.text import plain
@@ -61,9 +61,9 @@ def chat(
     repetition_penalty: Annotated[
         float, typer.Option(help="Above 1: say the same less often.")
     ] = 1.1,
-    longest: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reply, at most.")] = 200,
     samples: Samples = SAMPLES,
-    mutual: Mutual = None,
+    mmi_weight: MmiWeight = None,
     reply_from: ReplyFrom = "generate",
     unsure: Unsure = None,
     wrong: Wrong = None,
@@ -94,12 +94,12 @@ def chat(
     from elman.cli.why import Why
     from elman.model.checkpoint import BASE, load_bot
 
-    sampling = make_sampling(
+    params = make_params(
         temperature=temperature,
         top_p=top_p,
         min_p=min_p,
         repetition_penalty=repetition_penalty,
-        longest=longest,
+        max_tokens=max_tokens,
         seed=seed,
     )
     if precision not in get_args(Precision):
@@ -119,9 +119,9 @@ def chat(
         raise ElmanError("--session needs a name")
     replier = make_replier(
         loaded,
-        sampling,
+        params,
         samples=samples,
-        mutual=mutual,
+        mmi_weight=mmi_weight,
         reply_from=reply_from,
         unsure=unsure,
         wrong=wrong,

@@ -7,11 +7,11 @@ import torch
 
 from elman.data.order import Layout
 from elman.errors import ElmanError
+from elman.generate.scoring import is_scored
 from elman.lens.lags import draw_replies, lags
 from elman.model import build
 from elman.model.chatbot import Chatbot
 from elman.model.embeddings import begin_with
-from elman.model.scoring import counts
 from elman.train.config import Config
 from elman.train.optim import make_optimizer
 from elman.train.prepare import Data, prepare
@@ -130,7 +130,7 @@ def _lags(chatbot: Chatbot, data: Data, seed: int) -> tuple[list[float], int] | 
     learn_from = data.config.data.learn_from
     replies = draw_replies(
         conversations,
-        [[counts(message, learn_from) for message in own] for own in conversations],
+        [[is_scored(message, learn_from) for message in own] for own in conversations],
         replies=COMPARED_REPLIES,
         most=COMPARED_LAGS,
         heard=0,

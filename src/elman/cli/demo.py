@@ -38,9 +38,10 @@ def demo(
     from elman.cli.evaluate import read_for
     from elman.cli.progress import is_interactive
     from elman.data.source import BUILT_IN
+    from elman.generate.network import decoder_of
+    from elman.generate.sampling import SamplingParams
+    from elman.generate.scoring import bits_per_byte
     from elman.model.checkpoint import load_bot
-    from elman.model.decoding import Sampling
-    from elman.model.scoring import bits_per_byte
 
     folder = user_data_path("elman") / "bots" / "demo"
     before: list[str] = []
@@ -68,12 +69,12 @@ def demo(
     console = Console(highlight=False)
     bot = load_bot(folder)
     corpus, _ = read_for(bot, BUILT_IN, "test")
-    found = bits_per_byte(bot.chatbot, corpus, bot.tokenizer, "all")
+    found = bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "all")
     console.print(
         f"\n[bold]{found:.3f} bits per byte[/bold] on {len(corpus):,} held-out conversations\n"
     )
     _show_samples(console, before, _replies(folder, seed))
-    session = Session(bot, Sampling(seed=seed))
+    session = Session(bot, SamplingParams(seed=seed))
     if is_interactive():
         talk(session, "bot")
     else:
@@ -87,12 +88,12 @@ def _replies(folder: Path, seed: int) -> list[str]:
     """The bot's replies to the first words of three conversations."""
     from elman.chat import Session
     from elman.cli.text import plain
+    from elman.generate.sampling import SamplingParams
     from elman.model.checkpoint import load_bot
-    from elman.model.decoding import Sampling
 
     bot = load_bot(folder)
-    sampling = Sampling(seed=seed, longest=30)
-    return [plain("".join(Session(bot, sampling).say(prompt))) for prompt in PROMPTS]
+    params = SamplingParams(seed=seed, max_tokens=30)
+    return [plain("".join(Session(bot, params).say(prompt))) for prompt in PROMPTS]
 
 
 def _show_samples(console: Any, before: list[str], after: list[str]) -> None:

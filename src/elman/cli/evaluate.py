@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elman.cli.learned import has_learned_from
-from elman.cli.replying import (
+from elman.cli.reply_options import (
     SAMPLES,
-    Mutual,
+    MmiWeight,
     ReplyFrom,
     Samples,
+    make_params,
     make_replier,
-    make_sampling,
 )
 from elman.cli.text import plain
 from elman.cli.trust import Trust
@@ -25,7 +25,7 @@ from elman.errors import ElmanError
 if TYPE_CHECKING:
     from elman.data.corpus import Corpus
     from elman.evaluate import Measured
-    from elman.evaluate.replies import Responder
+    from elman.evaluate.texts import Responder
     from elman.model.checkpoint import Bot
 
 Part = Annotated[
@@ -53,7 +53,7 @@ def evaluate(
         float, typer.Option(help="Of its replies: 0 takes the likeliest.")
     ] = 1.0,
     samples: Samples = SAMPLES,
-    mutual: Mutual = None,
+    mmi_weight: MmiWeight = None,
     reply_from: ReplyFrom = "generate",
     seed: Seed = 0,
     card_path: Annotated[
@@ -74,7 +74,7 @@ def evaluate(
 
     loaded = load_bot(bot, trust=trust or ())
     corpus, notes = read_for(loaded, heldout, part, encoding, name)
-    respond = responder(loaded, temperature, samples, mutual, reply_from, seed)
+    respond = responder(loaded, temperature, samples, mmi_weight, reply_from, seed)
     learned, missing = learned_texts(loaded, heldout)
     measured = measure(loaded, corpus, loaded.data.learn_from, seed, respond, learned)
     notes += missing
@@ -95,12 +95,19 @@ def evaluate(
 
 
 def responder(
-    bot: "Bot", temperature: float, samples: int, mutual: float | None, reply_from: str, seed: int
+    bot: "Bot",
+    temperature: float,
+    samples: int,
+    mmi_weight: float | None,
+    reply_from: str,
+    seed: int,
 ) -> "Responder":
     """How a bot replies in many places at once."""
-    sampling = make_sampling(temperature=temperature, seed=seed)
-    replier = make_replier(bot, sampling, samples=samples, mutual=mutual, reply_from=reply_from)
-    return partial(replier.replies, generator=sampling.generator())
+    params = make_params(temperature=temperature, seed=seed)
+    replier = make_replier(
+        bot, params, samples=samples, mmi_weight=mmi_weight, reply_from=reply_from
+    )
+    return partial(replier.replies, generator=params.generator())
 
 
 def learned_texts(bot: "Bot", heldout: str) -> tuple[Iterator[str] | None, list[str]]:

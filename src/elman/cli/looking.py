@@ -13,10 +13,10 @@ from elman.data.conversation import SYSTEM, Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.errors import ElmanError
+from elman.generate.scoring import is_scored
 from elman.lens.as_json import to_json
 from elman.lens.view import ViewedMessage, listen, look
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.scoring import counts
 from elman.train.config import Config, DataConfig
 
 LAG_CONVERSATIONS = 48
@@ -189,7 +189,7 @@ class _Chosen:
                 turn.role,
                 turn.text,
                 tokens,
-                counts(tokens, self._learn_from),
+                is_scored(tokens, self._learn_from),
             )
             for (author, _), turn, tokens in zip(
                 conversation.runs(), turns, corpus.messages(0), strict=True

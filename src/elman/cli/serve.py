@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from elman.cli.replying import (
+from elman.cli.reply_options import (
     SAMPLES,
-    Mutual,
+    MmiWeight,
     ReplyFrom,
     Samples,
     Unsure,
     Wrong,
+    make_params,
     make_replier,
-    make_sampling,
 )
 from elman.cli.store import Database, open_store
 from elman.cli.trust import Trust
@@ -60,7 +60,7 @@ def serve(
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
     ] = "float32",
     samples: Samples = SAMPLES,
-    mutual: Mutual = None,
+    mmi_weight: MmiWeight = None,
     reply_from: ReplyFrom = "generate",
     unsure: Unsure = None,
     wrong: Wrong = None,
@@ -84,9 +84,9 @@ def serve(
     repliers = {
         name: make_replier(
             bot,
-            make_sampling(),
+            make_params(),
             samples=samples,
-            mutual=mutual,
+            mmi_weight=mmi_weight,
             reply_from=reply_from,
             unsure=unsure,
             wrong=wrong,

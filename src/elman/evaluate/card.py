@@ -65,9 +65,9 @@ def card(
         )
         lines += [f"![What it remembers]({stem}-recall.svg)", ""]
     lines += ["## Conversations, drawn by seed and not by taste", ""]
-    drawn = np.random.default_rng(report.seed).permutation(len(measured.places))[:CARD_SAMPLES]
+    drawn = np.random.default_rng(report.seed).permutation(len(measured.positions))[:CARD_SAMPLES]
     for number in sorted(drawn):
-        place, pair = measured.places[number], measured.pairs[number]
+        place, pair = measured.positions[number], measured.pairs[number]
         history = corpus.messages(place.conversation)[: place.position][-CARD_HISTORY_MESSAGES:]
         for message in history:
             who = "bot" if message[0] == ROLES["bot"] else "user"

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
-from elman.evaluate.replies import words
-from elman.model.chatbot import Chatbot
-from elman.model.places import ReplyPosition
-from elman.model.ranking import Likelihoods, Tokens, likelihoods
-from elman.model.scoring import counts
+from elman.evaluate.texts import words
+from elman.generate.decoder import Decoder
+from elman.generate.positions import ReplyPosition
+from elman.generate.rerank import Likelihoods, Tokens, likelihoods
+from elman.generate.scoring import is_scored
 
 COMMON_WORDS = 300
 """Words so common in a corpus that nobody remembers who said them."""
@@ -24,7 +24,7 @@ DISTANCES = {"1": (1, 1), "2": (2, 2), "3-4": (3, 4), "5-8": (5, 8), "9+": (9, 1
 
 
 def candidates(
-    corpus: Corpus, places: Sequence[ReplyPosition], learn_from: str, number: int, seed: int
+    corpus: Corpus, positions: Sequence[ReplyPosition], learn_from: str, number: int, seed: int
 ) -> list[list[Tokens]]:
     """For each place the real reply, first, and others that were given elsewhere.
 
@@ -35,13 +35,13 @@ def candidates(
         _text(message)
         for index in range(len(corpus))
         for message in corpus.messages(index)
-        if counts(message, learn_from) and len(message) > 2
+        if is_scored(message, learn_from) and len(message) > 2
     )
     texts = list(every)
     draw = np.random.default_rng(seed)
     found = []
-    for place in places:
-        real = _text(corpus.messages(place.conversation)[place.position])
+    for position in positions:
+        real = _text(position.message(corpus))
         order = draw.choice(len(texts), min(number, len(texts)), replace=False)
         others = [texts[n] for n in order if texts[n] != real]
         found.append([real, *others[: number - 1]])
@@ -65,7 +65,7 @@ def _first(scores: list[Tensor]) -> np.ndarray:
 
 
 def recall(
-    chatbot: Chatbot,
+    decoder: Decoder,
     corpus: Corpus,
     tokenizer: Tokenizer,
     learn_from: str,
@@ -91,7 +91,7 @@ def recall(
         (index, position, word, distance)
         for index, own in enumerate(texts)
         for position, word, distance in _said_again(own, set(rare))
-        if counts(corpus.messages(index)[position], learn_from)
+        if is_scored(corpus.messages(index)[position], learn_from)
     ]
     draw = np.random.default_rng(seed)
     chosen = [places[n] for n in draw.permutation(len(places))[:number]]
@@ -100,10 +100,10 @@ def recall(
         others = [rare[n] for n in draw.choice(len(rare), min(of, len(rare)), replace=False)]
         swapped = [word, *(w for w in others if w != word)][:of]
         versions = [_swap(texts[index][position], word, other) for other in swapped]
-        lanes = [(*tokenizer.encode(version),) for version in versions]
+        replies = [(*tokenizer.encode(version),) for version in versions]
         history = corpus.messages(index)[:position]
-        state = chatbot.score([history], chatbot.initial_state(1))[1]
-        (found,) = likelihoods(chatbot, state, [lanes])
+        _, state = decoder.score([history], decoder.initial_state(1))
+        (found,) = likelihoods(decoder, state, [replies])
         name = next(n for n, (low, high) in DISTANCES.items() if low <= distance <= high)
         # What a word is worth on its own is no memory of it.
         right[name].append(int((found.given - found.alone).argmax()) == 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from elman.errors import ElmanError
 from elman.evaluate.measures import Measured
-from elman.evaluate.replies import distinct, repeated, words
+from elman.evaluate.texts import distinct, repeated, words
 
 COMPARISON_RESAMPLES = 500
 
@@ -72,7 +72,7 @@ def compare(one: Measured, other: Measured, seed: int = 0) -> list[Difference]:
         return Difference(name, of(one, every), of(other, every), (low, high), higher_is_better)
 
     found = [difference("bits_per_byte", _bits_per_byte, len(one.nats), False)]
-    places = len(one.places)
+    places = len(one.positions)
     if len(one.found) and len(other.found):
         found.append(difference("hits_at_1", _hits, places, True))
     if places:
@@ -87,7 +87,7 @@ def compare(one: Measured, other: Measured, seed: int = 0) -> list[Difference]:
 
 def check_alike(one: Measured, other: Measured) -> None:
     """Raises ElmanError where two bots were not measured in the same places."""
-    if one.places != other.places or len(one.nats) != len(other.nats):
+    if one.positions != other.positions or len(one.nats) != len(other.nats):
         raise ElmanError(
             "the two bots see these conversations differently: they cannot be compared"
         )

@@ -8,8 +8,8 @@ import numpy as np
 from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
-from elman.model.chatbot import Chatbot
-from elman.model.scoring import SCORED_LANES, counts, walk
+from elman.generate.decoder import Decoder
+from elman.generate.scoring import SCORED_ROWS, is_scored, walk
 
 GAIN_RESAMPLES = 2000
 
@@ -41,7 +41,7 @@ class Gain:
 
 
 def context_gain(
-    chatbot: Chatbot, corpus: Corpus, tokenizer: Tokenizer, learn_from: str
+    decoder: Decoder, corpus: Corpus, tokenizer: Tokenizer, learn_from: str
 ) -> tuple[Gain, Gain, int] | None:
     """Gains against no history, and against another conversation's history of the same length.
 
@@ -54,16 +54,18 @@ def context_gain(
     # For each conversation: nats with the true, no, and another's history; and bytes.
     sums = np.zeros((len(corpus), 4))
     replies = 0
-    for place in walk(chatbot, corpus):
-        rows = [n for n, message in enumerate(place.messages) if counts(message, learn_from)]
-        if place.number == 0 or len(place.messages) < 2 or not rows:
+    for step in walk(decoder, corpus, rows=SCORED_ROWS, scored=True, in_step=True):
+        rows = [n for n, message in enumerate(step.messages) if is_scored(message, learn_from)]
+        if step.numbers[0] == 0 or len(step.messages) < 2 or not rows:
             continue
-        said = [place.messages[row] for row in rows]
-        none = _nats(chatbot, said, chatbot.initial_state(len(said)))
-        other = _nats(chatbot, said, tuple(t.roll(1, 0)[rows] for t in place.before))
+        assert step.nats is not None
+        said = [step.messages[row] for row in rows]
+        none = _nats(decoder, said, decoder.initial_state(len(said)))
+        others = [(row - 1) % len(step.messages) for row in rows]
+        other = _nats(decoder, said, decoder.select(step.before, others))
         text_bytes = [int(tokenizer.piece_bytes[message].sum()) for message in said]
-        for row, *costs in zip(rows, place.nats[rows], none, other, text_bytes, strict=True):
-            sums[place.conversations[row]] += costs
+        for row, *costs in zip(rows, step.nats[rows], none, other, text_bytes, strict=True):
+            sums[step.conversations[row]] += costs
         replies += len(rows)
     sums = sums[sums[:, 3] > 0]
     if not len(sums):
@@ -73,7 +75,7 @@ def context_gain(
 
 
 def gain_by_lag(
-    chatbot: Chatbot,
+    decoder: Decoder,
     corpus: Corpus,
     tokenizer: Tokenizer,
     learn_from: str,
@@ -88,7 +90,7 @@ def gain_by_lag(
     the k-th message back saves, in bits per byte.
 
     Args:
-        chatbot: to be measured.
+        decoder: of the bot to be measured.
         corpus: held-out conversations.
         tokenizer: tells how many bytes a token is.
         learn_from: whose messages count.
@@ -103,26 +105,25 @@ def gain_by_lag(
         (index, position)
         for index in range(len(corpus))
         for position, message in enumerate(corpus.messages(index))
-        if position >= lags and counts(message, learn_from)
+        if position >= lags and is_scored(message, learn_from)
     ]
     if not places:
         return None
     drawn = np.random.default_rng(seed).permutation(len(places))[:replies]
     conversations = [(corpus.messages(places[n][0]), places[n][1]) for n in sorted(drawn)]
     text_bytes = sum(int(tokenizer.piece_bytes[own[at]].sum()) for own, at in conversations)
-    chatbot.eval()
     bits = []
     for lag in range(lags + 1):
         nats = 0.0
-        for begin in range(0, len(conversations), SCORED_LANES):
-            some = conversations[begin : begin + SCORED_LANES]
+        for begin in range(0, len(conversations), SCORED_ROWS):
+            some = conversations[begin : begin + SCORED_ROWS]
             heard = [own[at - lag : at + 1] for own, at in some]
-            scores, _ = chatbot.score(heard, chatbot.initial_state(len(some)))
+            scores, _ = decoder.score(heard, decoder.initial_state(len(some)))
             nats += sum(float(lane[-1]) for lane in scores)
         bits.append(nats / log(2) / text_bytes)
     return [before - after for before, after in pairwise(bits)]
 
 
-def _nats(chatbot: Chatbot, messages: list[np.ndarray], state: State) -> np.ndarray:
-    nats, _ = chatbot.score([[message] for message in messages], state)
-    return np.array([float(each[0]) for each in nats])
+def _nats(decoder: Decoder, messages: list[np.ndarray], state: State) -> np.ndarray:
+    nats, _ = decoder.score([[message] for message in messages], state)
+    return np.concatenate(nats)

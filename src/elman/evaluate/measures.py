@@ -10,7 +10,7 @@ import numpy as np
 from elman.data.corpus import Corpus
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
 from elman.evaluate.context import context_gain, gain_by_lag
-from elman.evaluate.replies import (
+from elman.evaluate.texts import (
     Copies,
     Pair,
     Responder,
@@ -21,11 +21,12 @@ from elman.evaluate.replies import (
     reply_in,
     words,
 )
+from elman.generate.network import decoder_of
+from elman.generate.positions import ReplyPosition, draw_positions, states_at
+from elman.generate.rerank import Ranking, best_drawn, likelihoods
+from elman.generate.sampling import SamplingParams
+from elman.generate.scoring import is_scored, message_nats, subset
 from elman.model.checkpoint import Bot
-from elman.model.decoding import Sampling
-from elman.model.places import ReplyPosition, draw_places, states_at
-from elman.model.ranking import Ranking, generated, likelihoods
-from elman.model.scoring import counts, message_nats, subset
 
 MEASURED_REPLIES = 200
 CONTEXT_TOKENS = 40_000
@@ -86,16 +87,16 @@ class Measured:
         report: the measures.
         nats: of each conversation's counted messages, (conversations,).
         text_bytes: of the same messages.
-        places: where the bot replied, drawn by seed.
+        positions: where the bot replied, drawn by seed.
         pairs: its replies there, and people's.
-        found: in each place whether it ranks the real reply first, (places,); empty where there are
-            too few others.
+        found: at each position whether it ranks the real reply first, (positions,); empty where
+            there are too few others.
     """
 
     report: Report
     nats: np.ndarray
     text_bytes: np.ndarray
-    places: list[ReplyPosition]
+    positions: list[ReplyPosition]
     pairs: list[Pair]
     found: np.ndarray
 
@@ -111,27 +112,27 @@ def evaluate(
     """Measure a bot.
 
     Bits per byte are taken over the whole corpus, the context gains over its first conversations
-    (about 40,000 tokens), the replies over 200 places drawn by `seed`.
+    (about 40,000 tokens), the replies over 200 positions drawn by `seed`.
 
     Args:
         bot: to be measured.
         corpus: conversations that it has not learned from.
         learn_from: whose messages count, "bot" or "all".
         seed: of everything that is drawn.
-        respond: how it replies; None: as `Sampling` and `Ranking` say by themselves.
+        respond: how it replies; None: as `SamplingParams` and `Ranking` say by themselves.
         training: every message that it learned from, for what is copied; None: not known.
     """
-    chatbot, tokenizer = bot.chatbot, bot.tokenizer
+    decoder, tokenizer = decoder_of(bot), bot.tokenizer
     nats, text_bytes, text_words = _costs(bot, corpus, learn_from)
-    gains = context_gain(chatbot, subset(corpus, CONTEXT_TOKENS), tokenizer, learn_from)
+    gains = context_gain(decoder, subset(corpus, CONTEXT_TOKENS), tokenizer, learn_from)
     none, other, context_replies = gains or (None, None, 0)
-    places = draw_places(corpus, learn_from, MEASURED_REPLIES, seed)
-    state = states_at(chatbot, corpus, places)
-    choices = candidates(corpus, places, learn_from, MANY_CANDIDATES, seed)
-    ranked = likelihoods(chatbot, state, choices)
+    positions = draw_positions(corpus, learn_from, MEASURED_REPLIES, seed)
+    state = states_at(decoder, corpus, positions)
+    choices = candidates(corpus, positions, learn_from, MANY_CANDIDATES, seed)
+    ranked = likelihoods(decoder, state, choices)
     few = len(ranked) > 0 and min(map(len, choices)) >= FEW_CANDIDATES
     many = few and min(map(len, choices)) >= MANY_CANDIDATES
-    pairs = reply_in(places, state, corpus, tokenizer, respond or responder(bot, seed))
+    pairs = reply_in(positions, state, corpus, tokenizer, respond or responder(bot, seed))
     ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
     copies = None if training is None else Copies([*ours, *theirs], training)
     found = hits(ranked, FEW_CANDIDATES) if few else np.zeros(0, dtype=bool)
@@ -144,7 +145,7 @@ def evaluate(
         context_gain_other_interval=other.interval(seed) if other else None,
         context_replies=context_replies,
         context_gain_by_lag=gain_by_lag(
-            chatbot,
+            decoder,
             corpus,
             tokenizer,
             learn_from,
@@ -158,7 +159,7 @@ def evaluate(
         if few
         else None,
         recall_by_distance=recall(
-            chatbot,
+            decoder,
             corpus,
             tokenizer,
             learn_from,
@@ -185,19 +186,21 @@ def evaluate(
         learn_from=learn_from,
         seed=seed,
     )
-    return Measured(report, nats, text_bytes, places, pairs, found)
+    return Measured(report, nats, text_bytes, positions, pairs, found)
 
 
 def responder(
-    bot: Bot, seed: int, sampling: Sampling | None = None, ranking: Ranking | None = None
+    bot: Bot, seed: int, params: SamplingParams | None = None, ranking: Ranking | None = None
 ) -> Responder:
     """Replies as a bot makes them where nothing else is said, by a seed."""
-    sampling, ranking = sampling or Sampling(), ranking or Ranking.of(bot.config)
-    generator = sampling.model_copy(update={"seed": seed}).generator()
+    params, ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
+    generator = params.model_copy(update={"seed": seed}).generator()
+
+    decoder = decoder_of(bot)
 
     def respond(state: Any) -> list[Sequence[int]]:
-        best = generated(bot.chatbot, state, sampling, ranking, generator)
-        return [candidate.tokens for candidate in best]
+        found = best_drawn(decoder, state, params, ranking, generator)
+        return [candidate.tokens for candidate in found]
 
     return respond
 
@@ -206,9 +209,9 @@ def _costs(bot: Bot, corpus: Corpus, learn_from: str) -> tuple[np.ndarray, np.nd
     """Nats and bytes of each conversation's counted messages, and the words of all."""
     nats, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus), np.int64)
     text_words = 0
-    for index, messages, costs in message_nats(bot.chatbot, corpus):
+    for index, messages, costs in message_nats(decoder_of(bot), corpus):
         for message, cost in zip(messages, costs, strict=True):
-            if counts(message, learn_from):
+            if is_scored(message, learn_from):
                 nats[index] += cost
                 text_bytes[index] += int(bot.tokenizer.piece_bytes[message].sum())
                 text_words += len(words(bot.tokenizer.decode(message)))

@@ -11,18 +11,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from elman.bptt import State
-from elman.chat.replies import Replier
-from elman.data.tokenizer import END
+from elman.generate.network import decoder_of
+from elman.generate.replier import Chosen, Replier
+from elman.generate.rerank import as_message
 from elman.model.checkpoint import Bot
 from elman.serve.accounts import Accounts
 from elman.serve.isolation import step_rows
-from elman.serve.jobs import Job, Lane, Read
+from elman.serve.jobs import Ended, Job, Lane, Read, Said
 from elman.serve.queueing import FairQueue, FullError, has_room, has_share
-from elman.serve.speaking import Speakers
+from elman.serve.speaking import Speakers, Stated
 
 __all__ = ["LANES", "WAITING", "Batcher", "FullError"]
 
@@ -33,7 +32,7 @@ WAITING = 96
 ROUND = 256
 """Tokens that are read in a round, while somebody speaks."""
 MAX_RANKED_TOKENS = 200
-"""Of a reply, those that are chosen as a whole; what follows is drawn with everybody's."""
+"""Tokens of a reply that are chosen as a whole; what follows is drawn with everybody's."""
 
 
 class Batcher:
@@ -55,13 +54,13 @@ class Batcher:
     ) -> None:
         self._replier = replier
         self.bot, self.lanes_at_most, self.waiting_at_most = bot, lanes, waiting
-        self._chatbot = bot.chatbot
+        self.decoder = decoder_of(bot)
         self._wake = threading.Condition()
         self._queue = FairQueue(lanes + waiting)
         self._closing = False
         self._reading: list[Job] = []
         self._accounts = Accounts(self._queue, self._wake)
-        self._speakers = Speakers(bot.chatbot, self._accounts)
+        self._speakers = Speakers(self.decoder, self._accounts)
         self._thread = threading.Thread(target=self._run, name="elman batcher", daemon=True)
         self._thread.start()
 
@@ -116,10 +115,9 @@ class Batcher:
                         return
                     self._wake.wait()
             try:
-                with torch.no_grad():
-                    self._admit()
-                    self._read()
-                    self._speakers.say()
+                self._admit()
+                self._read()
+                self._speakers.say()
             except Exception as error:
                 # What concerns one reply fails alone; whatever else breaks must not end the server.
                 logging.getLogger("elman").exception("a round of the batcher failed")
@@ -152,7 +150,7 @@ class Batcher:
                 break
             taken[taking.owner] += taking.choices
             self._reading.append(taking)
-            self._accounts.guarded(taking, taking.cut, self._chatbot)
+            self._accounts.guarded(taking, taking.cut, self.decoder)
         self._forget_failed()
 
     def _forget_failed(self) -> None:
@@ -176,12 +174,13 @@ class Batcher:
         some = [self._some(job, budget) for job in jobs]
 
         def absorb(rows: Sequence[int]) -> State:
-            state = zip(*(jobs[row].state for row in rows), strict=True)
-            return self._chatbot.absorb([some[row] for row in rows], tuple(map(torch.cat, state)))
+            state = self.decoder.join([jobs[row].state for row in rows])
+            return self.decoder.read([some[row] for row in rows], state)
 
-        stepped = step_rows(absorb, len(jobs))
-        for number, row in enumerate(stepped.rows):
-            jobs[row].state = tuple(each[number : number + 1].clone() for each in stepped.tensors)
+        stepped = step_rows(absorb, self.decoder.join, len(jobs))
+        if stepped.result is not None:
+            for number, row in enumerate(stepped.rows):
+                jobs[row].state = self.decoder.select(stepped.result, [number])
         for row, error in stepped.failed.items():
             self._accounts.fail(jobs[row], error)
         self._forget_failed()
@@ -203,13 +202,11 @@ class Batcher:
         if not jobs:
             return
 
-        def begin(rows: Sequence[int]) -> tuple[Tensor, ...]:
-            state = zip(*(jobs[row].state for row in rows), strict=True)
-            logits, after = self._chatbot.begin_reply(tuple(map(torch.cat, state)))
-            return logits, *after
+        def begin(rows: Sequence[int]) -> Stated:
+            return self.decoder.begin_reply(self.decoder.join([jobs[row].state for row in rows]))
 
         alone = not self._speakers.lanes and len(self._reading) == 1
-        stepped = step_rows(begin, len(jobs))
+        stepped = step_rows(begin, self._speakers.join, len(jobs))
         for row, error in stepped.failed.items():
             self._accounts.fail(jobs[row], error)
         copies: list[int] = []
@@ -218,36 +215,64 @@ class Batcher:
             lanes = self._accounts.guarded(jobs[row], self._lanes_of, jobs[row], alone) or []
             begun += lanes
             copies += [number] * len(lanes)
-        if copies:
-            logits, *state = (tensor[copies] for tensor in stepped.tensors)
-            self._speakers.add(begun, logits, tuple(state))
+        if copies and stepped.result is not None:
+            logits, state = stepped.result
+            self._speakers.add(begun, logits[copies], self.decoder.select(state, copies))
         self._forget_failed()
 
     def _lanes_of(self, job: Job, alone: bool) -> list[Lane]:
-        """The replies to a job that was read; whoever listens is told so."""
-        script = self._chosen(job, alone)
-        lanes = [Lane(job, choice, self.bot, script) for choice in range(job.choices)]
+        """Return the replies to a job that was read and that are yet to be drawn.
+
+        Whoever listens is told that it was read. A reply that was chosen as a whole is told then.
+        """
+        chosen = self._chosen(job, alone)
         job.deliver(Read(job.state))
         self._reading.remove(job)
-        return lanes
+        if chosen is None:
+            return [Lane(job, choice, self.bot) for choice in range(job.choices)]
+        tokens, left = chosen.tokens, job.params.max_tokens
+        if chosen.origin == "generate" and len(tokens) == MAX_RANKED_TOKENS < left:
+            return [Lane(job, choice, self.bot, tokens) for choice in range(job.choices)]
+        for choice in range(job.choices):
+            self._tell_whole(Lane(job, choice, self.bot), chosen)
+        return []
 
-    def _chosen(self, job: Job, alone: bool) -> Sequence[int] | None:
-        """The reply, where it is chosen as a whole, or how it begins; None: it is drawn.
+    def _tell_whole(self, lane: Lane, chosen: Chosen) -> None:
+        """Tell a reply that was chosen, as far as its request lets it be said."""
+        job, sampler = lane.job, lane.sampler
+        characters = self.bot.tokenizer.characters
+        told = characters.beginning(chosen.tokens, sampler.left)
+        if len(told) < len(chosen.tokens):
+            sampler.left = len(told)
+        if not told:
+            lane.reason = "length"
+        for token in told:
+            if lane.reason == "stop" and sampler.is_whole:
+                break
+            text = lane.say(token)
+            job.deliver(Said(lane.choice, token, text, len(sampler.said) == 1))
+        said = tuple(sampler.said)
+        if said == chosen.tokens and self._replier is not None:
+            state = self._replier.ended(chosen, job.state)
+        else:
+            state = self.decoder.read([[as_message(said)]], job.state)
+        ended = Ended(lane.choice, lane.ended_by, lane.rest(), said, state)
+        self._accounts.finish(job, ended)
+
+    def _chosen(self, job: Job, alone: bool) -> Chosen | None:
+        """Choose a reply as a whole, or how it begins; None: it is drawn.
 
         Replies of people are chosen for everybody; the best of several drawn ones for whoever is
         alone with the bot, so that nobody waits for the drawing, and leaves open how it is done.
         """
-        wishes = job.wishes
-        if self._replier is None or job.begins or job.cancelled or not wishes.longest:
+        params = job.params
+        if self._replier is None or job.begins or job.cancelled or not params.max_tokens:
             return None
         if self._replier.reply_from == "generate":
             several = self._replier.ranking.samples > 1 and job.choices == 1
-            if not (alone and several and wishes.open):
+            if not (alone and several and params.is_open):
                 return None
-        sampling = wishes.sampling
-        longest = min(sampling.longest, wishes.longest, MAX_RANKED_TOKENS)
-        replier = self._replier.like(sampling.model_copy(update={"longest": longest}))
-        generator = sampling.generator()
-        chosen = replier.choose(job.state, generator, job.recent, job.avoid)[0]
-        is_cut = chosen.origin == "generate" and longest == len(chosen.tokens) < wishes.longest
-        return chosen.tokens if is_cut else (*chosen.tokens, END)
+        most = min(params.max_tokens, MAX_RANKED_TOKENS)
+        replier = self._replier.with_params(params.model_copy(update={"max_tokens": most}))
+        generator = params.generator()
+        return replier.choose(job.state, generator, job.recent, job.avoid, keep_states=True)[0]

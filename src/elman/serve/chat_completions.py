@@ -142,13 +142,13 @@ class Chat:
         service.check_room(self.model, owner, body.n or 1)
         prompt = service.prompts.from_history(self.model, owner, turns_of(body.messages))
         self.id, self.created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
-        wishes = body.wishes(
+        params = body.sampling_params(
             body.max_completion_tokens or body.max_tokens,
             stops(body.stop),
             biases(body.logit_bias, self.model),
             (body.top_logprobs or 0) if body.logprobs else None,
         )
-        self.reply = service.reply(prompt, wishes, body.n or 1)
+        self.reply = service.reply(prompt, params, body.n or 1)
 
     def start(self) -> None:
         """Ask for the replies.

@@ -98,7 +98,7 @@ class Completing:
         service.check_room(self.model, owner, self._count)
         self._begins = self._prompts()
         self.id, self.created = f"cmpl-{secrets.token_hex(12)}", int(time.time())
-        wishes = body.wishes(
+        params = body.sampling_params(
             16 if body.max_tokens is None else body.max_tokens,
             stops(body.stop),
             biases(body.logit_bias, self.model),
@@ -108,7 +108,7 @@ class Completing:
         state = self.model.bot.chatbot.initial_state(1)
         nothing = Prompt(self.model, memory, None, [], state, [], 0, ())
         self._replies = [
-            service.reply(nothing, wishes, self._count, begins, is_continuation=number > 0)
+            service.reply(nothing, params, self._count, begins, is_continuation=number > 0)
             for number, begins in enumerate(self._begins)
         ]
 

@@ -3,16 +3,17 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from elman.bptt import State
 from elman.data.tokenizer import END
-from elman.model.chatbot import Chatbot
+from elman.generate.decoder import Decoder
+from elman.generate.sampling import ReplySampler, SamplingParams
+from elman.generate.stopping import StopMatcher, StopTexts
 from elman.model.checkpoint import Bot
-from elman.serve.sampling import Chooser, Wishes
-from elman.serve.stopping import StopMatcher
 
 Reason = Literal["stop", "length", "cancelled"]
 
@@ -85,7 +86,7 @@ class Job:
     Args:
         state: of one lane, before what is unread.
         unread: messages, each from its role to its END.
-        wishes: how to reply.
+        params: how to reply.
         deliver: is called with each event, in the batcher's thread; it must not block.
         recent: tokens under the repetition penalty.
         choices: how many replies.
@@ -97,7 +98,7 @@ class Job:
 
     state: State
     unread: Sequence[np.ndarray]
-    wishes: Wishes
+    params: SamplingParams
     deliver: Callable[[Event], None]
     recent: Sequence[int] = ()
     choices: int = 1
@@ -112,10 +113,15 @@ class Job:
     pieces: deque[np.ndarray] | None = field(default=None, init=False)
     """What is left to read, in parts; None until it was cut."""
 
-    def cut(self, chatbot: Chatbot) -> None:
+    def cut(self, decoder: Decoder) -> None:
         """Cut what is unread into parts that may be read at different times."""
         if self.pieces is None:
-            self.pieces = deque(p for message in self.unread for p in chatbot.pieces(message))
+            self.pieces = deque(p for message in self.unread for p in decoder.parts(message))
+
+    @cached_property
+    def stop_texts(self) -> StopTexts:
+        """What ends the replies, prepared once for all of them."""
+        return StopTexts(self.params.stop)
 
 
 class Lane:
@@ -125,54 +131,48 @@ class Lane:
         job: what asked for it.
         choice: which of the job's replies it is.
         bot: who says it.
-        script: its tokens, where they were chosen as a whole, with END where it ends with them;
-            None: they are drawn.
+        begins: its first tokens, where they were chosen; None: as the job says.
     """
 
     def __init__(
-        self, job: Job, choice: int, bot: Bot, script: Sequence[int] | None = None
+        self, job: Job, choice: int, bot: Bot, begins: Sequence[int] | None = None
     ) -> None:
         self.job, self.choice = job, choice
         characters = bot.tokenizer.characters
-        self.chooser = Chooser(job.wishes, job.recent, choice, characters)
-        self.chooser.left += len(job.begins)
+        self.sampler = ReplySampler(job.params, job.recent, choice, characters)
+        self.sampler.left += len(job.begins)
         self.token: int | None = None
         """What is said in this round; None: it is drawn."""
         self.end_likelihood: tuple[float, Sequence[tuple[int, float]]] | None = None
-        self._begins = deque(job.begins if script is None else script)
-        if script is not None and script[-1] == END:
-            told = characters.beginning(script[:-1], self.chooser.left)
-            self._begins = deque((*told, END))
-            if len(told) < len(script) - 1:
-                self.chooser.left = len(told)
-        self.reason: Reason | None = None if self.chooser.left else "length"
+        self._begins = deque(job.begins if begins is None else begins)
+        self.reason: Reason | None = None if self.sampler.left else "length"
         self._telling = bot.tokenizer.telling()
-        self._stop = StopMatcher(job.wishes.stop_texts) if job.wishes.stop else None
+        self._stop = StopMatcher(job.stop_texts) if job.params.stop else None
 
     def next(self) -> int | None:
         """The token that must be said, if any."""
         if self.job.cancelled and self.reason is None:
             self.reason = "cancelled"
         if self.reason is not None:
-            begun = len(self.chooser.said) < len(self.job.begins)
-            if begun or self.reason == "length" or self.chooser.is_whole:
+            begun = len(self.sampler.said) < len(self.job.begins)
+            if begun or self.reason == "length" or self.sampler.is_whole:
                 return END
-            self.chooser.left = 0  # but for what the last character lacks
+            self.sampler.left = 0  # but for what the last character lacks
         return self._begins.popleft() if self._begins else None
 
     def say(self, token: int) -> str:
         """Take a token; the text that can be told now. A stop text is never told in part."""
-        self.chooser.say(token)
-        if self.chooser.left <= 0 and self.reason is None:
+        self.sampler.say(token)
+        if self.sampler.left <= 0 and self.reason is None:
             self.reason = "length"
         text = self._telling.say(token)
         # What a reply was told to begin with does not end it.
-        return text if len(self.chooser.said) <= len(self.job.begins) else self._told(text)
+        return text if len(self.sampler.said) <= len(self.job.begins) else self._told(text)
 
     @property
     def ended_by(self) -> Reason:
         """Why the reply has ended."""
-        return self.reason or ("length" if self.chooser.cut else "stop")
+        return self.reason or ("length" if self.sampler.cut else "stop")
 
     def rest(self) -> str:
         """The text that was held back, at the end; of a character that is not whole, nothing."""

@@ -66,23 +66,22 @@ class Responding:
         self.item = f"msg_{self.id[5:]}"
         self.created = time.time()
         wants = LOGPROBS in (body.include or ()) or bool(body.top_logprobs)
-        wishes = body.wishes(
+        params = body.sampling_params(
             body.max_output_tokens, logprobs=(body.top_logprobs or 0) if wants else None
         )
-        sampling = wishes.sampling
         self._settings = {
             "instructions": body.instructions,
             "max_output_tokens": body.max_output_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "presence_penalty": wishes.presence,
-            "frequency_penalty": wishes.frequency,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "presence_penalty": params.presence_penalty,
+            "frequency_penalty": params.frequency_penalty,
             "top_logprobs": body.top_logprobs or 0,
             "store": body.store is not False,
             "user": body.user,
             "metadata": body.metadata or {},
         }
-        self.reply = service.reply(self.prompt, wishes)
+        self.reply = service.reply(self.prompt, params)
         self._asked: Any = None
         self._text = ""
         self._logprobs: list[TokenLogprob] = []

@@ -10,8 +10,8 @@ from typing import cast, get_args
 
 from elman.bptt.decode import Precision
 from elman.chat import MemoryStore
-from elman.chat.replies import Replier
 from elman.errors import ElmanError
+from elman.generate.replier import Replier
 from elman.model.checkpoint import Bot, load_bot
 from elman.serve.access import AccessPolicy
 from elman.serve.batching import LANES, WAITING

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from elman.bptt import State
 from elman.chat import MemoryStore, Node
 from elman.chat.recall import pack
-from elman.chat.replies import Replier
 from elman.errors import ElmanError
+from elman.generate.replier import Replier
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import WEIGHTS, Bot, state_digest
 from elman.serve.batching import LANES, WAITING, Batcher, FullError
 from elman.serve.errors import ApiError, cannot_be_kept, full, no_such_model
@@ -25,7 +26,6 @@ from elman.serve.metrics import Metrics
 from elman.serve.prompts import Model, Prompt, Prompts
 from elman.serve.recent import Recent
 from elman.serve.records import Keeper, Record, Records
-from elman.serve.sampling import Wishes
 from elman.serve.why import Explainer
 from elman.serve.workers import Workers
 
@@ -150,7 +150,7 @@ class Service:
     def reply(
         self,
         prompt: Prompt,
-        wishes: Wishes,
+        params: SamplingParams,
         choices: int = 1,
         begins: Sequence[int] = (),
         is_continuation: bool = False,
@@ -159,7 +159,7 @@ class Service:
 
         Args:
             prompt: what they answer.
-            wishes: how.
+            params: how.
             choices: how many.
             begins: tokens with which each begins.
             is_continuation: whether this goes on with a request that was admitted.
@@ -174,7 +174,7 @@ class Service:
         job = Job(
             prompt.state,
             prompt.unread,
-            wishes,
+            params,
             deliver,
             prompt.recent,
             choices,
@@ -183,7 +183,7 @@ class Service:
             prompt.memory.owner,
             is_continuation,
         )
-        job.cut(prompt.model.bot.chatbot)
+        job.cut(prompt.model.batcher.decoder)
         longest = max(map(len, job.pieces or ()), default=0)
         if longest > MAX_WHOLE_TOKENS:
             raise ApiError(

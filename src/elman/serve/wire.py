@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from elman.data.tokenizer import SPECIALS
-from elman.model.decoding import Sampling
+from elman.generate.sampling import SamplingParams
 from elman.serve.errors import ApiError
 from elman.serve.limits import (
     MAX_BIASES,
@@ -28,7 +28,6 @@ from elman.serve.limits import (
     MAX_STOP_TEXTS,
 )
 from elman.serve.prompts import Model, Turn
-from elman.serve.sampling import Wishes
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -82,33 +81,28 @@ class Request(BaseModel):
     def _whole(cls, given: Any) -> Any:
         return whole_text(given)
 
-    def sampling(self, longest: int | None) -> Sampling:
+    def sampling_params(
+        self,
+        max_tokens: int | None,
+        stop: Sequence[str] = (),
+        logit_bias: Mapping[int, float] | None = None,
+        logprobs: int | None = None,
+    ) -> SamplingParams:
+        """Return how the reply is to be drawn; what is not given is as in `elman chat`."""
         given = {
             "temperature": self.temperature,
             "top_p": self.top_p,
             "min_p": self.min_p,
             "repetition_penalty": self.repetition_penalty,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "logit_bias": logit_bias,
+            "stop": tuple(stop),
+            "logprobs": logprobs,
+            "max_tokens": None if max_tokens is None else min(max_tokens, MAX_REPLY_TOKENS),
             "seed": self.seed,
-            "longest": None if longest is None else max(1, min(longest, MAX_REPLY_TOKENS)),
         }
-        return Sampling.model_validate({k: v for k, v in given.items() if v is not None})
-
-    def wishes(
-        self,
-        longest: int | None,
-        stop: Sequence[str] = (),
-        bias: Mapping[int, float] | None = None,
-        logprobs: int | None = None,
-    ) -> Wishes:
-        return Wishes(
-            sampling=self.sampling(longest),
-            presence=self.presence_penalty or 0.0,
-            frequency=self.frequency_penalty or 0.0,
-            bias=bias or {},
-            stop=tuple(stop),
-            logprobs=logprobs,
-            at_most=None if longest is None else min(longest, MAX_REPLY_TOKENS),
-        )
+        return SamplingParams(**{name: each for name, each in given.items() if each is not None})
 
 
 class StreamOptions(BaseModel):

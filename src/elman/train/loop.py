@@ -14,14 +14,15 @@ from elman.data.corpus import scored
 from elman.data.order import Layout
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
+from elman.generate.network import NetworkDecoder
+from elman.generate.scoring import bits_per_byte
 from elman.model import build
 from elman.model.checkpoint import CONFIG, WEIGHTS, save_weights, write_tensors
 from elman.model.embeddings import begin_with
-from elman.model.scoring import bits_per_byte
 from elman.train.config import Config
+from elman.train.finishing import learn_to_reply, tokens_read
 from elman.train.optim import make_optimizer
 from elman.train.prepare import Data
-from elman.train.replying import learn_to_reply, tokens_read
 from elman.train.resuming import RESUME as RESUME
 from elman.train.runlog import LOG, RunLog, Tell, Watcher
 from elman.train.samples import Samples
@@ -318,7 +319,7 @@ class TrainingLoop:
             self._save_weights()
         else:
             found = bits_per_byte(
-                self.trainer.chatbot,
+                NetworkDecoder(self.trainer.chatbot),
                 self._data.dev,
                 self._data.tokenizer,
                 self._config.data.learn_from,

@@ -11,8 +11,8 @@ from elman.data.expectation import basis, hope, human
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, LEARNED, Tokenizer
 from elman.errors import ElmanError
+from elman.generate.scoring import subset
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.scoring import subset
 from elman.train.config import AUTO, Config
 from elman.train.recipe import MIN_PASSES_FROM_BASE, TINY_DATA_BYTES, choose, describe, passes_from
 from elman.train.runlog import Tell

@@ -15,6 +15,7 @@ from elman.data.source import fingerprint
 from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
+from elman.generate.index_files import REPLIES
 from elman.model.blocks import cell_class
 from elman.model.checkpoint import (
     CONFIG,
@@ -23,7 +24,6 @@ from elman.model.checkpoint import (
     read_config,
     read_tokenizer,
 )
-from elman.model.retrieval import REPLIES
 from elman.train.config import AUTO, Config
 from elman.train.loop import RESUME, Result, TrainingLoop
 from elman.train.optim import OPTIMIZERS

@@ -3,13 +3,14 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
+from elman.generate.drawing import reply_batch
+from elman.generate.network import NetworkDecoder
+from elman.generate.sampling import SamplingParams
+from elman.generate.scoring import is_scored
 from elman.model.chatbot import Chatbot
-from elman.model.decoding import Sampling, reply_batch
-from elman.model.scoring import counts
 
 SAMPLED_REPLIES = 3
 MAX_SAMPLE_TOKENS = 40
@@ -37,15 +38,14 @@ class Samples:
         for number in sorted({*np.linspace(0, len(found) - 1, SAMPLED_REPLIES).astype(int)}):
             self._places += found[number : number + 1]
 
-    @torch.no_grad()
     def __call__(self, chatbot: Chatbot) -> list[dict[str, Any]]:
         """For each place, what was heard, what the person said, and what the bot says."""
         if not self._places:
             return []
-        chatbot.eval()
+        decoder = NetworkDecoder(chatbot)
         heard = [place[:-1] for place in self._places]
-        _, state = chatbot.score(heard, chatbot.initial_state(len(heard)))
-        said = reply_batch(chatbot, state, Sampling(longest=MAX_SAMPLE_TOKENS, seed=0))
+        state = decoder.read(heard, decoder.initial_state(len(heard)))
+        said = reply_batch(decoder, state, SamplingParams(max_tokens=MAX_SAMPLE_TOKENS, seed=0))
         return [
             {
                 "heard": [self._text(message) for message in place[-3:-1]],
@@ -62,6 +62,6 @@ class Samples:
 def _place(messages: list[np.ndarray], learn_from: str) -> list[np.ndarray] | None:
     """The messages up to the last one that is learned, if anything was said before it."""
     for end in range(min(len(messages), SAMPLE_HISTORY_MESSAGES + 1), 1, -1):
-        if counts(messages[end - 1], learn_from):
+        if is_scored(messages[end - 1], learn_from):
             return messages[:end]
     return None

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from elman.data.files import write_file
 from elman.data.tokenizer import END
-from elman.model import retrieval
+from elman.generate import index_files
+from elman.generate.calibrate import fit_mmi_weight
+from elman.generate.network import decoder_of
+from elman.generate.positions import HeldOut
 from elman.model.checkpoint import CONFIG, load_bot
-from elman.model.mutual import fitted
-from elman.model.places import HeldOut
 from elman.train.config import Config
 from elman.train.prepare import Data
 from elman.train.runlog import Tell
@@ -33,16 +34,17 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         return
     bot = load_bot(out, trust=config.model.outside_cells)
     tell("stage", text="comparing replies with people's")
-    heldout = HeldOut.of(bot.chatbot, data.dev, saved.learn_from)
+    decoder = decoder_of(bot)
+    heldout = HeldOut.of(decoder, data.dev, saved.learn_from)
     if reply.fits and heldout is not None:
-        found = {"mutual": fitted(bot.chatbot, bot.tokenizer, heldout), "fitted": True}
+        found = {"mutual": fit_mmi_weight(decoder, bot.tokenizer, heldout), "fitted": True}
         config = config.model_copy(update={"reply": reply.model_copy(update=found)})
         write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
     if not saved.replies:
         return
     tell("stage", text="keeping people's replies")
-    index = retrieval.build(
-        bot.chatbot,
+    index = index_files.build(
+        decoder,
         bot.tokenizer,
         data.train,
         saved.learn_from,
@@ -50,7 +52,7 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         heldout,
     )
     if index is not None:
-        retrieval.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
+        index_files.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
 
 
 def tokens_read(config: Config, data: Data) -> int:

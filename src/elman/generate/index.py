@@ -2,7 +2,7 @@
 
 Where a bot must not invent, it says what somebody said. The state after a message is compared with
 the states in which the known replies were given; the net then ranks the replies of the nearest as
-it ranks its own (`elman.model.ranking`).
+it ranks its own (`elman.generate.rerank`).
 """
 
 from dataclasses import dataclass
@@ -13,27 +13,26 @@ import torch
 from torch import Tensor
 
 from elman.bptt import State
-from elman.model.chatbot import Chatbot
-from elman.model.ranking import Candidate, Likelihoods, Tokens, log_likelihoods, ranked
+from elman.generate.decoder import Decoder
+from elman.generate.rerank import Candidate, Likelihoods, Tokens, log_likelihoods, ranked
 
-NEAREST = 16
+NEAREST_REPLIES = 16
 """Different replies that the net ranks."""
 
-UNLIKE, FARTHER = 0.02, 2.0
+UNLIKE_SHARE, FARTHER_TIMES = 0.02, 2.0
 """An answer is not dared where the nearest known place is twice as far as it is for all but 2 % of
 the held-out places: nothing like it was ever asked.
 """
 
-
-FAR = 50.0
+SCORE_LOSS_PER_COSINE = 50.0
 """What a reply loses of its score for each unit of cosine by which its place is less like the state
 than the nearest one. Without it the net's own taste decides, for replies that fit often (LOG.md).
 """
 
 
 class NearReplies(NamedTuple):
-    """Different replies of the places nearest to a state, by number, and how much each one's place
-    is like it: the cosine of the angle between them, falling.
+    """Different replies of the positions nearest to a state, by number, and how much each one's
+    position is like it: the cosine of the angle between them, falling.
     """
 
     replies: list[int]
@@ -80,9 +79,11 @@ class ReplyIndex:
     alone: Tensor
     calibration: Tensor
 
-    def nearest(self, chatbot: Chatbot, state: State, number: int = NEAREST) -> list[NearReplies]:
-        """For each lane of a state the different replies of the nearest places, nearest first."""
-        vectors = (flat(chatbot, state) - self.centre) @ self.directions
+    def nearest(
+        self, decoder: Decoder, state: State, number: int = NEAREST_REPLIES
+    ) -> list[NearReplies]:
+        """Find the different replies of the positions nearest to each row of a state."""
+        vectors = (torch.from_numpy(decoder.vectors(state)) - self.centre) @ self.directions
         wanted = unit(vectors).to(self.places.dtype)
         found = []
         for alike in (self.places @ wanted.T).T:
@@ -96,16 +97,16 @@ class ReplyIndex:
             found.append(NearReplies(list(first)[:number], likes))
         return found
 
-    def best(self, chatbot: Chatbot, state: State) -> list[Known]:
-        """For each lane of a state what could be answered.
+    def best(self, decoder: Decoder, state: State) -> list[Known]:
+        """Tell for each row of a state what could be answered.
 
         All of a reply's likelihood without history is taken off: what counts among replies that
         were really given is which of them belongs here.
         """
-        near = self.nearest(chatbot, state)
+        near = self.nearest(decoder, state)
         rows = [row for row, own in enumerate(near) for _ in own.replies]
         replies = [self.replies[n] for own in near for n in own.replies]
-        given = log_likelihoods(chatbot, replies, state, rows)
+        given = log_likelihoods(decoder, replies, state, rows)
         found = []
         for (numbers, alike), own in zip(
             near, given.split([len(each.replies) for each in near]), strict=True
@@ -113,12 +114,12 @@ class ReplyIndex:
             said = [self.replies[n] for n in numbers]
             lengths = torch.tensor([len(tokens) + 1 for tokens in said])
             likely = Likelihoods(own, self.alone[numbers], lengths)
-            lost = FAR * (alike[0] - alike)
+            lost = SCORE_LOSS_PER_COSINE * (alike[0] - alike)
             found.append(Known(ranked(said, likely, 1.0, lost), float(alike[0])))
         return found
 
     def bound(self, wrong: float) -> Bound | None:
-        """What an answer must reach so that at most that share of held-out ones was wrong.
+        """Return what an answer must reach so that at most that share of held-out ones was wrong.
 
         None where even the surest answers are wrong more often, or nothing could be held out.
         """
@@ -129,17 +130,17 @@ class ReplyIndex:
         if not len(enough):
             return None
         first = int(enough[0, 0])
-        farthest = 1 - float(alike.quantile(UNLIKE))
+        farthest = 1 - float(alike.quantile(UNLIKE_SHARE))
         # Where all of them will do, the lowest is no bound: the next may be lower and as right.
-        return Bound(float(scores[first]) if first else -inf, 1 - FARTHER * farthest)
+        return Bound(float(scores[first]) if first else -inf, 1 - FARTHER_TIMES * farthest)
 
     def answered(self, bound: Bound) -> float:
-        """The share of held-out places at which an answer reaches a bound."""
+        """Return the share of held-out positions at which an answer reaches a bound."""
         scores, _, alike = self.calibration
         return float(((scores >= bound.score) & (alike >= bound.alike)).double().mean())
 
     def doubts(self) -> str:
-        """How often answers are wrong, in words."""
+        """Say how often answers are wrong."""
         right = self.calibration[1]
         if not len(right):
             return "nothing is held out to count wrong answers on"
@@ -148,12 +149,6 @@ class ReplyIndex:
             f"of {len(right)} held-out answers {1 - float(right.mean()):.0%} were wrong, of the "
             f"surest tenth {1 - float(surest.mean()):.0%}"
         )
-
-
-def flat(chatbot: Chatbot, state: State) -> Tensor:
-    """The layers' part of a state: a pointer's record is words, and no summary of them."""
-    layers = chatbot.through_time.state_spec("")
-    return torch.cat([tensor.float() for tensor in state[: len(layers)]], 1)
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.model.decoding import Sampling, looping
+from elman.generate.loops import MAX_COPIES, MAX_PERIOD, MIN_LOOP_TOKENS, LoopDetector
+from elman.generate.sampling import ReplySampler, SamplingParams, choose
+from elman.generate.stopping import StopMatcher, StopTexts
 from elman.serve.answering import finish_reason
-from elman.serve.jobs import Ended, Reason
-from elman.serve.loop_detector import MAX_PERIOD, LoopDetector
-from elman.serve.sampling import Chooser, Wishes, choose
-from elman.serve.stopping import StopMatcher, StopTexts
+from elman.serve.jobs import Ended, Job, Reason
 
 AB = st.text("ab", max_size=8)
 
@@ -63,12 +62,22 @@ def test_a_long_stop_text_costs_no_more_than_a_short_one(size: int) -> None:
     assert Counted.looked <= 2 * 3 * 1000
 
 
+def looping(said: Sequence[int]) -> set[int]:
+    """What would begin one more copy, by looking at every length."""
+    found = set()
+    for size in range(1, len(said) // MAX_COPIES + 1):
+        tail = said[-max(MAX_COPIES * size, MIN_LOOP_TOKENS) :]
+        if len(tail) >= MIN_LOOP_TOKENS and tail[size:] == tail[:-size]:
+            found.add(said[-size])
+    return found
+
+
 @given(st.lists(st.integers(4, 6), max_size=40))
 def test_loops_are_found_as_by_searching(said: list[int]) -> None:
     detector = LoopDetector()
     for number, token in enumerate(said):
         detector.say(token)
-        assert set(detector.next_copies()) == set(looping(said[: number + 1]))
+        assert set(detector.next_copies()) == looping(said[: number + 1])
 
 
 def test_a_loop_is_found_after_any_number_of_tokens() -> None:
@@ -81,46 +90,47 @@ def test_a_loop_is_found_after_any_number_of_tokens() -> None:
 
 
 def test_penalties_and_biases_are_those_of_each_token() -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(1, 50)
-    wishes = Wishes(
-        Sampling(temperature=0, repetition_penalty=1),
-        presence=0.5,
-        frequency=0.25,
-        bias={7: 1.5, 9: -2.0},
+    logits = np.random.default_rng(0).normal(size=50).astype(np.float32)
+    params = SamplingParams(
+        temperature=0,
+        repetition_penalty=1,
+        presence_penalty=0.5,
+        frequency_penalty=0.25,
+        logit_bias={7: 1.5, 9: -2.0},
     )
-    chooser = Chooser(wishes)
+    sampler = ReplySampler(params)
     for token in (7, 8, 7, 20):
-        chooser.say(token)
-    changed = logits[0].clone()
-    chooser.change(changed)
-    expected = logits[0].clone()
+        sampler.say(token)
+    changed = logits.copy()
+    sampler.change(changed)
+    expected = logits.copy()
     for token, count in ((7, 2), (8, 1), (20, 1)):
         expected[token] -= 0.5 + 0.25 * count
     expected[7] += 1.5
     expected[9] -= 2.0
-    torch.testing.assert_close(changed, expected)
+    np.testing.assert_allclose(changed, expected, rtol=1e-6)
 
 
 def test_biases_and_stop_texts_are_prepared_once_for_all_replies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []
-    original = torch.tensor
-    wishes = Wishes(
-        Sampling(temperature=0), bias=dict.fromkeys(range(4, 40), 1.0), stop=("x" * 1000,)
+    original = np.fromiter
+    params = SamplingParams(
+        temperature=0, logit_bias=dict.fromkeys(range(4, 40), 1.0), stop=("x" * 1000,)
     )
-    choosers = [Chooser(wishes, choice=choice) for choice in range(16)]
+    samplers = [ReplySampler(params, choice=choice) for choice in range(16)]
 
-    def counted(*args: Any, **options: Any) -> torch.Tensor:
+    def counted(*args: Any, **options: Any) -> np.ndarray:
         made.append(args)
         return original(*args, **options)
 
-    monkeypatch.setattr(torch, "tensor", counted)
+    monkeypatch.setattr(np, "fromiter", counted)
     for _ in range(5):
-        choose(torch.zeros(16, 50), choosers)
+        choose(np.zeros((16, 50), np.float32), samplers)
     assert len(made) == 2
-    assert wishes.stop_texts is wishes.stop_texts
+    job = Job((), [], params, lambda _: None)
+    assert job.stop_texts is job.stop_texts
 
 
 @pytest.mark.parametrize(

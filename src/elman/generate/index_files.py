@@ -15,12 +15,14 @@ from elman.data.dataset import Dataset
 from elman.data.source import fingerprint
 from elman.data.tokenizer import SPECIALS, Tokenizer
 from elman.errors import ElmanError
+from elman.generate.decoder import Decoder
+from elman.generate.index import ReplyIndex, unit
+from elman.generate.network import decoder_of
+from elman.generate.positions import HeldOut, is_reply
+from elman.generate.rerank import Tokens, log_likelihoods
+from elman.generate.scoring import is_scored, walk
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import BASE, Bot, made_by
-from elman.model.places import HeldOut, is_reply
-from elman.model.ranking import Tokens, log_likelihoods
-from elman.model.reply_index import ReplyIndex, flat, unit
-from elman.model.scoring import counts, states_before
 from elman.model.tensor_files import check_finite, read_tensors, write_tensors
 
 REPLIES = "replies.safetensors"
@@ -29,15 +31,15 @@ FORMAT = 2
 DIRECTIONS = 128
 """Numbers that are kept of a state: its main directions. A choice; fewer or more were not tried."""
 
-FIT = 4096
+FITTED_STATES = 4096
 """States from which the directions are computed."""
 
-RIGHT = 0.5
+RIGHT_F1 = 0.5
 """Share of words in common with the real reply (F1) from which a reply counts as right."""
 
 
 def build(
-    chatbot: Chatbot,
+    decoder: Decoder,
     tokenizer: Tokenizer,
     corpus: Corpus,
     learn_from: str,
@@ -47,7 +49,7 @@ def build(
     """Read conversations and keep their replies.
 
     Args:
-        chatbot: whose states they are found by.
+        decoder: by whose states they are found.
         tokenizer: its own.
         corpus: what it learns from.
         learn_from: whose messages are replies, "bot" or "all".
@@ -61,16 +63,19 @@ def build(
     states: list[Tensor] = []
     numbers: list[int] = []
     known: dict[Tokens, int] = {}
-    for at, messages, before in states_before(chatbot, corpus):
-        rows, said = _replies_among(messages, at, learn_from)
+    for step in walk(decoder, corpus):
+        rows, said = _replies_among(step.messages, step.numbers, learn_from)
         if rows:
-            states.append(flat(chatbot, tuple(tensor[rows] for tensor in before)).half())
+            before = decoder.select(step.before, rows)
+            states.append(torch.from_numpy(decoder.vectors(before)).half())
             numbers += [known.setdefault(tokens, len(known)) for tokens in said]
     if not known:
         return None
     found = torch.cat(states)
     centre, directions = _directions(found)
-    places = torch.cat([unit((s.float() - centre) @ directions).half() for s in found.split(FIT)])
+    places = torch.cat(
+        [unit((s.float() - centre) @ directions).half() for s in found.split(FITTED_STATES)]
+    )
     replies = list(known)
     index = ReplyIndex(
         centre,
@@ -78,12 +83,12 @@ def build(
         places,
         torch.tensor(numbers),
         replies,
-        log_likelihoods(chatbot, replies),
+        log_likelihoods(decoder, replies),
         torch.zeros(3, 0),
     )
     if heldout is None:
         return index
-    return replace(index, calibration=_calibrate(index, chatbot, tokenizer, heldout))
+    return replace(index, calibration=_calibrate(index, decoder, tokenizer, heldout))
 
 
 def save(
@@ -146,9 +151,10 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         tell(f"{path}: is not there; it is made, of {saved.path}")
     dataset = Dataset.again(bot.config["data"])
     parts, _ = dataset.encode(bot.tokenizer, saved.test)
-    heldout = HeldOut.of(bot.chatbot, parts.get("dev"), saved.learn_from)
+    decoder = decoder_of(bot)
+    heldout = HeldOut.of(decoder, parts.get("dev"), saved.learn_from)
     found = build(
-        bot.chatbot,
+        decoder,
         bot.tokenizer,
         parts["train"],
         saved.learn_from,
@@ -168,7 +174,8 @@ def _of(path: Path, tensors: dict[str, Tensor], bot: Bot) -> ReplyIndex:
         ElmanError: where the tensors do not belong together, or to that bot.
     """
     check_finite(path, tensors)
-    size = flat(bot.chatbot, bot.chatbot.initial_state(1)).shape[1]
+    decoder = decoder_of(bot)
+    size = decoder.vectors(decoder.initial_state(1)).shape[1]
     if not _is_index(tensors, size, bot.tokenizer.vocabulary_size):
         raise ElmanError(f"{path}: damaged: its parts do not belong together, or to {bot.path}")
     replies = tensors.pop("tokens").split(tensors.pop("lengths").tolist())
@@ -232,7 +239,7 @@ def _replies_among(
     rows = [
         row
         for row, (message, n) in enumerate(zip(messages, at, strict=True))
-        if n > 0 and counts(message, learn_from) and is_reply(message)
+        if n > 0 and is_scored(message, learn_from) and is_reply(message)
     ]
     return rows, [tuple(messages[row][1:-1].tolist()) for row in rows]
 
@@ -241,7 +248,7 @@ def _drawn(corpus: Corpus, learn_from: str, most: int) -> Corpus:
     """Whole conversations, drawn by a fixed seed, that have about so many replies."""
     sizes = np.array(
         [
-            sum(counts(message, learn_from) for message in corpus.messages(index)[1:])
+            sum(is_scored(message, learn_from) for message in corpus.messages(index)[1:])
             for index in range(len(corpus))
         ]
     )
@@ -258,7 +265,7 @@ def _directions(states: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of states, and their main directions by principal component analysis, each number
     first divided by its spread, so that large ones do not drown the others.
     """
-    drawn = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))[:FIT]
+    drawn = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))[:FITTED_STATES]
     some = states[drawn].float()
     centre = some.mean(0)
     spread = some.std(0, correction=0).clamp(min=1e-6)
@@ -270,15 +277,15 @@ def _directions(states: Tensor) -> tuple[Tensor, Tensor]:
 
 def _calibrate(
     index: ReplyIndex,
-    chatbot: Chatbot,
+    decoder: Decoder,
     tokenizer: Tokenizer,
     heldout: HeldOut,
 ) -> Tensor:
-    known = index.best(chatbot, heldout.state)
+    known = index.best(decoder, heldout.state)
     found = [
         (
             own.candidates[0].score,
-            float(in_common(tokenizer, own.candidates[0].tokens, real) >= RIGHT),
+            float(in_common(tokenizer, own.candidates[0].tokens, real) >= RIGHT_F1),
             own.alike,
         )
         for own, real in zip(known, heldout.replies, strict=True)

@@ -10,14 +10,14 @@ from elman.cli.text import plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
-    from elman.chat.replies import Replier
+    from elman.generate.replier import Replier
+    from elman.generate.sampling import SamplingParams
     from elman.model.checkpoint import Bot
-    from elman.model.decoding import Sampling
 
 Samples = Annotated[
     int, typer.Option(help="Replies that are drawn, of which the best is said; 1: the first.")
 ]
-Mutual = Annotated[
+MmiWeight = Annotated[
     float | None,
     typer.Option(
         help="How much less a reply is worth for fitting everywhere: 0, likelihood alone; 1, all "
@@ -43,19 +43,23 @@ Wrong = Annotated[
 SAMPLES, WRONG = 8, 0.1
 
 
-def make_sampling(**values: Any) -> "Sampling":
-    """Raises ElmanError, naming the option, where one is out of range."""
-    from elman.model.decoding import Sampling
+def make_params(**values: Any) -> "SamplingParams":
+    """Return how replies are drawn.
 
-    return cast("Sampling", _valid(Sampling, values))
+    Raises:
+        ElmanError: where a value is out of range; it names the option.
+    """
+    from elman.generate.sampling import SamplingParams
+
+    return cast("SamplingParams", _valid(SamplingParams, values))
 
 
 def make_replier(
     bot: "Bot",
-    sampling: "Sampling",
+    params: "SamplingParams",
     *,
     samples: int,
-    mutual: float | None,
+    mmi_weight: float | None,
     reply_from: str,
     unsure: str | None = None,
     wrong: float | None = None,
@@ -66,9 +70,9 @@ def make_replier(
         ElmanError: where a value is out of range, there are no replies of people, or no threshold
             keeps wrong answers as rare as wanted.
     """
-    from elman.chat.replies import Replier, ReplyFrom
-    from elman.model import retrieval
-    from elman.model.ranking import Ranking
+    from elman.generate import index_files
+    from elman.generate.replier import Replier, ReplyFrom
+    from elman.generate.rerank import Ranking
 
     if reply_from not in get_args(ReplyFrom):
         raise ElmanError(f"--reply-from {reply_from}: expected generate, data or best")
@@ -79,17 +83,19 @@ def make_replier(
         raise ElmanError(f"--wrong {wrong:g}: expected a share between 0 and 1, such as 0.1")
     if unsure is not None and reply_from != "data":
         raise ElmanError("--unsure is counted on replies of people: add --reply-from data")
-    ranking = _valid(partial(Ranking.of, bot.config), {"samples": samples, "mutual": mutual})
+    ranking = _valid(
+        partial(Ranking.of, bot.config), {"samples": samples, "mmi_weight": mmi_weight}
+    )
     if reply_from == "generate":
-        return Replier(bot, sampling, ranking)
+        return Replier(bot, params, ranking)
 
     def tell(text: str) -> None:
         print(plain(text), file=sys.stderr)
 
-    index = retrieval.known(bot, tell)
+    index = index_files.known(bot, tell)
     source = cast("ReplyFrom", reply_from)
     if unsure is None:
-        return Replier(bot, sampling, ranking, source, index)
+        return Replier(bot, params, ranking, source, index)
     bound = index.bound(wrong)
     if bound is None:
         raise ElmanError(
@@ -100,7 +106,7 @@ def make_replier(
         f"{index.answered(bound):.0%} of what was asked in held-out conversations would be "
         f"answered, at most {wrong:.0%} of that wrongly"
     )
-    return Replier(bot, sampling, ranking, source, index, unsure, bound)
+    return Replier(bot, params, ranking, source, index, unsure, bound)
 
 
 def _valid(model: Any, values: dict[str, Any]) -> Any:

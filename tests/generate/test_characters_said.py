@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from elman.chat import Session
-from elman.chat.replies import Replier
 from elman.data.tokenizer import END, SMALLEST, Tokenizer
+from elman.generate.drawing import reply, reply_batch
+from elman.generate.network import decoder_of
+from elman.generate.replier import Replier
+from elman.generate.rerank import Ranking, best_drawn, draw
+from elman.generate.sampling import SamplingParams
 from elman.model import ModelConfig, build
 from elman.model.checkpoint import Bot
-from elman.model.decoding import Sampling, reply, reply_batch
-from elman.model.ranking import Ranking, draw, generated
 
 TEXTS = ["zażółć gęślą jaźń", "😀😁😂", "مرحبا", "你好吗", "Привет"] * 3
 
@@ -33,19 +35,19 @@ def bot(request: pytest.FixtureRequest) -> Bot:
 @pytest.mark.parametrize("temperature", [0, 1, 5])
 @pytest.mark.parametrize("longest", [1, 2, 3, 4, 30])
 def test_replies_are_whole(bot: Bot, temperature: float, longest: int) -> None:
-    sampling = Sampling(temperature=temperature, top_p=1, min_p=0, longest=longest, seed=0)
+    params = SamplingParams(temperature=temperature, top_p=1, min_p=0, max_tokens=longest, seed=0)
     state = tuple(torch.randn(20, spec.size) for spec in bot.chatbot.state_spec)
-    said = [each.tokens for each in reply_batch(bot.chatbot, state, sampling)]
-    generator = sampling.generator()
+    said = [each.tokens for each in reply_batch(decoder_of(bot), state, params)]
+    generator = params.generator()
     for row in range(20):
         own = tuple(tensor[row : row + 1] for tensor in state)
-        *tokens, end = (token for token, _ in reply(bot.chatbot, own, sampling, generator))
+        *tokens, end = (token for token, _ in reply(decoder_of(bot), own, params, generator))
         assert end == END
         said.append(tuple(tokens))
-    for drawn in draw(bot.chatbot, state, sampling, 4, generator):
+    for drawn in draw(decoder_of(bot), state, params, 4, generator):
         said += [own.tokens for own in drawn]
-    best = generated(bot.chatbot, state, sampling, Ranking(samples=4), generator)
-    said += [each.tokens for each in best]
+    found = best_drawn(decoder_of(bot), state, params, Ranking(samples=4), generator)
+    said += [each.tokens for each in found]
     for each in said:
         assert 1 <= len(each) <= longest
         assert "\ufffd" not in bot.tokenizer.decode_bytes(each).decode()  # strictly
@@ -55,7 +57,7 @@ def test_without_characters_the_same_bot_breaks_them(bot: Bot) -> None:
     """So that the tests here can fail."""
     bot.chatbot.characters = None
     state = tuple(torch.randn(20, spec.size) for spec in bot.chatbot.state_spec)
-    said = reply_batch(bot.chatbot, state, Sampling(longest=30, seed=0))
+    said = reply_batch(decoder_of(bot), state, SamplingParams(max_tokens=30, seed=0))
     assert any("\ufffd" in bot.tokenizer.decode(each.tokens) for each in said)
 
 
@@ -64,16 +66,16 @@ def test_a_greedy_reply_of_whole_characters_stays_as_it_was(bot: Bot) -> None:
         bot.chatbot.output_layer[1].zero_()
         for token in range(END + 1, bot.tokenizer.vocabulary_size):
             bot.chatbot.output_layer[1][token] = 3.0 * bot.tokenizer.spelled(token).isalpha()
-    sampling = Sampling(temperature=0, longest=30)
+    params = SamplingParams(temperature=0, max_tokens=30)
     state = tuple(torch.randn(20, spec.size) for spec in bot.chatbot.state_spec)
-    held = [each.tokens for each in reply_batch(bot.chatbot, state, sampling)]
+    held = [each.tokens for each in reply_batch(decoder_of(bot), state, params)]
     bot.chatbot.characters = None
-    assert [each.tokens for each in reply_batch(bot.chatbot, state, sampling)] == held
+    assert [each.tokens for each in reply_batch(decoder_of(bot), state, params)] == held
 
 
 def test_a_reply_that_is_left_ends_between_characters(bot: Bot) -> None:
-    sampling = Sampling(temperature=2, top_p=1, min_p=0, longest=30, seed=1)
-    here = Session(bot, None, replier=Replier(bot, sampling, Ranking(samples=1)))
+    params = SamplingParams(temperature=2, top_p=1, min_p=0, max_tokens=30, seed=1)
+    here = Session(bot, None, replier=Replier(bot, params, Ranking(samples=1)))
     for _ in range(20):
         pieces = here.say("hello")
         told = next(pieces) + next(pieces, "")

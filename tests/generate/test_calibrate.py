@@ -10,11 +10,12 @@ import pytest
 
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
+from elman.generate.calibrate import MMI_WEIGHTS, first_as_good, fit_mmi_weight
+from elman.generate.network import decoder_of
+from elman.generate.positions import HeldOut
+from elman.generate.rerank import Ranking
 from elman.model.checkpoint import load_bot
-from elman.model.mutual import MUTUAL_CHOICES, first_as_good, fitted
-from elman.model.places import HeldOut
-from elman.model.ranking import Ranking
-from elman.train import Config, replying, resume, train
+from elman.train import Config, finishing, resume, train
 
 
 def test_the_most_that_costs_nothing_is_taken_off() -> None:
@@ -45,9 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., 
 def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
     bot = load_bot(folder)
     found = json.loads((folder / "config.json").read_text())["reply"]["mutual"]
-    assert found in MUTUAL_CHOICES
-    assert Ranking.of(bot.config).mutual == found
-    assert Ranking.of(bot.config, mutual=0.3, samples=None) == Ranking(mutual=0.3)
+    assert found in MMI_WEIGHTS
+    assert Ranking.of(bot.config).mmi_weight == found
+    assert Ranking.of(bot.config, mmi_weight=0.3, samples=None) == Ranking(mmi_weight=0.3)
     assert Ranking.of({}) == Ranking()
 
 
@@ -56,24 +57,24 @@ def test_it_is_found_again_when_a_run_that_goes_on_ends(
 ) -> None:
     out = tmp_path / "ann"
     shutil.copytree(folder, out)
-    monkeypatch.setattr(replying, "fitted", lambda *given: 0.125)
+    monkeypatch.setattr(finishing, "fit_mmi_weight", lambda *given: 0.125)
     resume(out, budget={"steps": 21})
-    assert Ranking.of(load_bot(out).config).mutual == 0.125
+    assert Ranking.of(load_bot(out).config).mmi_weight == 0.125
 
 
 def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) -> None:
     bot = load_bot(folder)
     corpus = Corpus.encode(Dataset(str(chats)).conversations(), bot.tokenizer)
-    heldout = HeldOut.of(bot.chatbot, corpus, "all")
+    heldout = HeldOut.of(decoder_of(bot), corpus, "all")
     assert heldout is not None
-    found = [fitted(bot.chatbot, bot.tokenizer, heldout) for _ in range(2)]
+    found = [fit_mmi_weight(decoder_of(bot), bot.tokenizer, heldout) for _ in range(2)]
     assert found[0] == found[1]
     empty = Corpus(corpus.ids[:0], corpus.starts[:1])
-    assert HeldOut.of(bot.chatbot, empty, "all") is None
+    assert HeldOut.of(decoder_of(bot), empty, "all") is None
 
 
 def test_what_was_given_stays(tmp_path: Path, make_config: Callable[..., Config]) -> None:
     out = tmp_path / "ann"
     train(make_config(**{"train.steps": 2, "reply.mutual": 0.1}), out)
     resume(out, budget={"steps": 3})
-    assert Ranking.of(load_bot(out).config).mutual == 0.1
+    assert Ranking.of(load_bot(out).config).mmi_weight == 0.1

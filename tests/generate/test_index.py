@@ -14,11 +14,13 @@ from elman.data.files import write_file
 from elman.data.readers import read
 from elman.data.source import documents
 from elman.errors import ElmanError
-from elman.model import reply_index, retrieval
+from elman.generate import index as reply_index
+from elman.generate import index_files
+from elman.generate.index import Bound, ReplyIndex
+from elman.generate.index_files import REPLIES, build, known, overlap
+from elman.generate.network import decoder_of
+from elman.generate.positions import HeldOut
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.places import HeldOut
-from elman.model.reply_index import Bound, ReplyIndex
-from elman.model.retrieval import REPLIES, build, known, overlap
 from elman.train import Config, train
 
 
@@ -50,7 +52,7 @@ def test_it_answers_with_what_somebody_answered(bot: Bot, told: list[str], chats
     index = known(bot, told.append)
     assert not told, "training has kept it"
     state = questions(bot, "what is 2 plus 1?", "what is 2 plus 2?")
-    said = [each.candidates[0].tokens for each in index.best(bot.chatbot, state)]
+    said = [each.candidates[0].tokens for each in index.best(decoder_of(bot), state)]
     assert [bot.tokenizer.decode(tokens) for tokens in said] == ["it is 3, Bob.", "it is 4, Bob."]
     every = {bot.tokenizer.decode(tokens) for tokens in index.replies}
     assert every == {f"it is {n}, Bob." for n in range(9)}, "each is there once"
@@ -64,10 +66,10 @@ def test_what_was_given_further_away_is_worth_less(
     state = questions(bot, "what is 2 plus 1?", "what is 3 plus 3?", "zzz qqq xxx")
     orders = []
     for far in (0.0, 1e9):
-        monkeypatch.setattr(reply_index, "FAR", far)
+        monkeypatch.setattr(reply_index, "SCORE_LOSS_PER_COSINE", far)
         likes = []
         for near, found in zip(
-            index.nearest(bot.chatbot, state), index.best(bot.chatbot, state), strict=True
+            index.nearest(decoder_of(bot), state), index.best(decoder_of(bot), state), strict=True
         ):
             alike = dict(zip(near.replies, near.alike.tolist(), strict=True))
             assert found.alike == max(alike.values())
@@ -89,7 +91,7 @@ def test_what_was_never_asked_is_unlike_what_was(bot: Bot, told: list[str]) -> N
     bound = index.bound(0.1)
     assert bound is not None
     state = questions(bot, "what is 2 plus 1?", "zzz qqq xxx")
-    asked, strange = index.best(bot.chatbot, state)
+    asked, strange = index.best(decoder_of(bot), state)
     assert bound.reached(asked.candidates[0].score, asked.alike)
     assert not bound.reached(strange.candidates[0].score, strange.alike)
 
@@ -114,10 +116,10 @@ def test_the_bound_keeps_wrong_answers_as_rare_as_stated() -> None:
 
 def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
     corpus = Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
-    heldout = HeldOut.of(bot.chatbot, corpus, "bot")
-    index = build(bot.chatbot, bot.tokenizer, corpus, "bot", 1000, heldout)
+    heldout = HeldOut.of(decoder_of(bot), corpus, "bot")
+    index = build(decoder_of(bot), bot.tokenizer, corpus, "bot", 1000, heldout)
     assert index is not None
-    retrieval.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))
+    index_files.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))
     config = bot.config
     again = known(Bot(bot.chatbot, bot.tokenizer, config, tmp_path), pytest.fail)
     assert again.replies == index.replies
@@ -127,11 +129,11 @@ def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
 
 def test_of_many_replies_some_conversations_are_kept(bot: Bot, chats: Path) -> None:
     corpus = Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
-    index = build(bot.chatbot, bot.tokenizer, corpus, "bot", 20)
+    index = build(decoder_of(bot), bot.tokenizer, corpus, "bot", 20)
     assert index is not None
     assert 16 <= len(index.places) <= 24
     nobody = Corpus(corpus.ids[: corpus.starts[0]], corpus.starts[:1])
-    assert build(bot.chatbot, bot.tokenizer, nobody, "bot", 20) is None
+    assert build(decoder_of(bot), bot.tokenizer, nobody, "bot", 20) is None
 
 
 def test_made_again_where_weights_or_conversations_are_others(
@@ -154,7 +156,7 @@ def test_made_again_where_weights_or_conversations_are_others(
         next(bot.chatbot.parameters()).mul_(1.01)
     known(bot, told.append)
     assert "other weights made it" in told.pop()
-    monkeypatch.setattr(retrieval, "FORMAT", retrieval.FORMAT + 1)
+    monkeypatch.setattr(index_files, "FORMAT", index_files.FORMAT + 1)
     known(bot, told.append)
     assert "another version of Elman made it" in told.pop()
     (own / REPLIES).unlink()

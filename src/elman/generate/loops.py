@@ -1,19 +1,23 @@
-"""What would go on with a loop, told while a reply grows."""
+"""Find what would go on with a loop, while a reply grows."""
 
 import numpy as np
 
-from elman.model.decoding import COPIES, LOOP
+MAX_COPIES, MIN_LOOP_TOKENS = 3, 4
+"""A reply that ends in so many copies of something, and in so many tokens of them, does not begin
+another. Of people's messages one in a thousand does (LOG.md); a pointer that copies what it has
+just said would never end.
+"""
 
 MAX_PERIOD = 1365
 """Tokens of one copy. A reply of 4,096 tokens has no room for three longer ones."""
 
 _PERIODS = np.arange(MAX_PERIOD, 0, -1)
-_ENOUGH = np.maximum(COPIES * _PERIODS, LOOP) - _PERIODS
+_ENOUGH = np.maximum(MAX_COPIES * _PERIODS, MIN_LOOP_TOKENS) - _PERIODS
 """For each period how many tokens in a row must equal those that stand a period before them."""
 
 
 class LoopDetector:
-    """Tells what `elman.model.decoding.looping` does; long replies cost no more than short ones."""
+    """Tell what would begin one more copy; long replies cost no more than short ones."""
 
     def __init__(self) -> None:
         # Every token stands there twice, so that the last ones always lie side by side.

@@ -1,4 +1,4 @@
-"""What a bot says, beside what people said in the same places."""
+"""Measures of texts: what a bot says, beside what people said at the same positions."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from statistics import median
 from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
-from elman.model.places import ReplyPosition
+from elman.generate.positions import ReplyPosition
 
 Responder = Callable[[State], Sequence[Sequence[int]]]
 """A reply's tokens, without END, for each lane of a state."""
@@ -37,19 +37,19 @@ class Pair:
 
 
 def reply_in(
-    places: Sequence[ReplyPosition],
+    positions: Sequence[ReplyPosition],
     state: State,
     corpus: Corpus,
     tokenizer: Tokenizer,
     respond: Responder,
 ) -> list[Pair]:
-    """A bot's replies in some places, of which `state` are the states."""
+    """Let a bot reply at some positions, of which `state` are the states."""
     pairs = []
-    for begin in range(0, len(places), REPLIES_AT_ONCE):
-        some = places[begin : begin + REPLIES_AT_ONCE]
+    for begin in range(0, len(positions), REPLIES_AT_ONCE):
+        some = positions[begin : begin + REPLIES_AT_ONCE]
         said = respond(tuple(tensor[begin : begin + REPLIES_AT_ONCE] for tensor in state))
-        for place, own in zip(some, said, strict=True):
-            pairs.append(Pair(tokenizer.decode(own), tokenizer.decode(place.message(corpus))))
+        for position, own in zip(some, said, strict=True):
+            pairs.append(Pair(tokenizer.decode(own), tokenizer.decode(position.message(corpus))))
     return pairs
 
 

@@ -1,5 +1,7 @@
 """Choosing tokens."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.tokenizer import END, ROLES, SPECIALS
+from elman.generate import sampling
+from elman.generate.drawing import reply, reply_batch
+from elman.generate.loops import MAX_COPIES, MIN_LOOP_TOKENS, LoopDetector
+from elman.generate.network import NetworkDecoder
+from elman.generate.sampling import ReplySampler, SamplingParams, draw_tokens
 from elman.model import ModelConfig, build
-from elman.model.decoding import (
-    COPIES,
-    LOOP,
-    Sampling,
-    choose,
-    drawn,
-    looping,
-    reply,
-    reply_batch,
-)
 
 VOCABULARY = 270
 
@@ -29,40 +26,73 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
+def choose(
+    logits: torch.Tensor,
+    params: SamplingParams,
+    generator: torch.Generator,
+    said: Sequence[int] = (),
+    recent: Sequence[int] = (),
+) -> int:
+    """One token after what was said."""
+    sampler = ReplySampler(params.model_copy(update={"max_tokens": 200 + len(said)}), recent)
+    for token in said:
+        sampler.say(token)
+    point = float(torch.rand(1, generator=generator))
+    return sampling.choose(logits.unsqueeze(0).numpy(), [sampler], [point])[0]
+
+
+def looping(said: Sequence[int]) -> list[int]:
+    detector = LoopDetector()
+    for token in said:
+        detector.say(token)
+    return detector.next_copies()
+
+
 def logits(*values: float) -> torch.Tensor:
     """Of END, three roles that look likely, and text tokens from id 4 on."""
     return torch.tensor([values[0], 50.0, 50.0, 50.0, *values[1:]])
 
 
-def draws(scores: torch.Tensor, sampling: Sampling, number: int = 200) -> set[int]:
+def draws(scores: torch.Tensor, params: SamplingParams, number: int = 200) -> set[int]:
     source = generator()
-    return {choose(scores, sampling, source, SAID) for _ in range(number)}
+    return {choose(scores, params, source, SAID) for _ in range(number)}
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    assert choose(logits(0, 1, 3, 2), Sampling(temperature=0), generator()) == 5
+    assert choose(logits(0, 1, 3, 2), SamplingParams(temperature=0), generator()) == 5
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1e-30, 1e-300), (1e-30, 1.0), (3.0, 1e-300)])
+def test_what_is_next_to_greedy_is_greedy(temperature: float, top_p: float) -> None:
+    scores = torch.from_numpy(np.random.default_rng(0).normal(size=300).astype(np.float32))
+    recent = [7, 9, int(scores.argmax())]
+    params = SamplingParams(temperature=temperature, top_p=top_p)
+    cold = SamplingParams(temperature=0)
+    assert choose(scores, params, generator(), SAID, recent) == choose(
+        scores, cold, generator(), SAID, recent
+    )
 
 
 @given(st.floats(0.1, 5), st.floats(0.05, 1), st.floats(0, 1), st.integers(0, 99))
 @settings(deadline=None, max_examples=60)
 def test_roles_are_never_said(temperature: float, top_p: float, min_p: float, seed: int) -> None:
-    sampling = Sampling(temperature=temperature, top_p=top_p, min_p=min_p)
-    token = choose(logits(1, 1, 2, 0), sampling, torch.Generator().manual_seed(seed), SAID)
+    params = SamplingParams(temperature=temperature, top_p=top_p, min_p=min_p)
+    token = choose(logits(1, 1, 2, 0), params, torch.Generator().manual_seed(seed), SAID)
     assert token == END or token >= SPECIALS
-    assert choose(logits(9, 1), sampling, generator()) == SPECIALS
+    assert choose(logits(9, 1), params, generator()) == SPECIALS
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
     scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
     scores = logits(*scores.tolist())
-    assert draws(scores, Sampling(temperature=1, top_p=0.49, min_p=0)) == {END}
-    assert draws(scores, Sampling(temperature=1, top_p=0.79, min_p=0)) == {END, 4}
-    assert draws(scores, Sampling(temperature=1, top_p=0.81, min_p=0)) == {END, 4, 5}
+    assert draws(scores, SamplingParams(temperature=1, top_p=0.49, min_p=0)) == {END}
+    assert draws(scores, SamplingParams(temperature=1, top_p=0.79, min_p=0)) == {END, 4}
+    assert draws(scores, SamplingParams(temperature=1, top_p=0.81, min_p=0)) == {END, 4, 5}
 
 
 def test_min_p_is_relative_to_the_likeliest() -> None:
     scores = logits(*torch.tensor([0.5, 0.3, 0.15, 0.05]).log().tolist())
-    assert draws(scores, Sampling(temperature=1, top_p=1, min_p=0.25)) == {END, 4, 5}
+    assert draws(scores, SamplingParams(temperature=1, top_p=1, min_p=0.25)) == {END, 4, 5}
 
 
 LANE = st.tuples(
@@ -88,7 +118,7 @@ def test_what_is_drawn(lanes: list[tuple[list[int], float, float, float, float]]
     logits, temperature, top_p, min_p, points = (
         np.array(each) for each in zip(*lanes, strict=True)
     )
-    found = drawn(logits / 8, temperature, top_p, min_p, points)
+    found = draw_tokens(logits / 8, temperature, top_p, min_p, points)
     for token, (order, upto, wanted) in zip(found, expected, strict=True):
         place = order.index(token)
         assert place < len(upto)
@@ -97,14 +127,14 @@ def test_what_is_drawn(lanes: list[tuple[list[int], float, float, float, float]]
 
 
 def test_recent_tokens_are_less_likely() -> None:
-    sampling = Sampling(temperature=0, repetition_penalty=2)
+    params = SamplingParams(temperature=0, repetition_penalty=2)
     scores = logits(-9, 3.0, 2.0, -1.0)
-    assert choose(scores, sampling, generator()) == 4
-    assert choose(scores, sampling, generator(), recent=[4]) == 5
-    assert choose(scores, sampling, generator(), recent=[4, 5]) == 4  # 1.5 against 1.0
+    assert choose(scores, params, generator()) == 4
+    assert choose(scores, params, generator(), recent=[4]) == 5
+    assert choose(scores, params, generator(), recent=[4, 5]) == 4  # 1.5 against 1.0
     negative = logits(-9, -1.0, -1.5)
-    assert choose(negative, sampling, generator(), recent=[4]) == 5
-    assert choose(negative, sampling, generator(), said=[4]) == 5
+    assert choose(negative, params, generator(), recent=[4]) == 5
+    assert choose(negative, params, generator(), said=[4]) == 5
 
 
 @given(
@@ -116,11 +146,11 @@ def test_a_loop_is_not_gone_on_with(before: list[int], block: list[int], copies:
     said = [*before, *copies * block]
     expected = set()
     for size in range(1, len(said)):
-        copied = range(1, max(COPIES * size, LOOP) - size + 1)
+        copied = range(1, max(MAX_COPIES * size, MIN_LOOP_TOKENS) - size + 1)
         if size + copied[-1] <= len(said) and all(said[-n] == said[-n - size] for n in copied):
             expected.add(said[-size])
     assert set(looping(said)) == expected
-    assert copies < LOOP or block[0] in expected
+    assert copies < MIN_LOOP_TOKENS or block[0] in expected
 
 
 def test_a_reply_says_nothing_for_ever() -> None:
@@ -128,7 +158,7 @@ def test_a_reply_says_nothing_for_ever() -> None:
     said: list[int] = []
     for _ in range(12):
         said.append(
-            choose(scores, Sampling(temperature=0, repetition_penalty=1), generator(), said)
+            choose(scores, SamplingParams(temperature=0, repetition_penalty=1), generator(), said)
         )
     assert said == [4, 4, 4, 4, 5, 4, 4, 4, 4, 5, 4, 4]
 
@@ -137,8 +167,9 @@ def test_a_reply_says_nothing_for_ever() -> None:
 def test_replies_end(longest: int) -> None:
     torch.manual_seed(0)
     chatbot = build(ModelConfig(hidden_size=8, layers=1), VOCABULARY).eval()
-    sampling = Sampling(seed=1, longest=longest)
-    said = [token for token, _ in reply(chatbot, chatbot.initial_state(1), sampling, generator())]
+    params = SamplingParams(seed=1, max_tokens=longest)
+    decoder = NetworkDecoder(chatbot)
+    said = [token for token, _ in reply(decoder, decoder.initial_state(1), params, generator())]
     assert said[-1] == END
     assert 2 <= len(said) <= longest + 1
     assert END not in said[:-1]
@@ -147,19 +178,24 @@ def test_replies_end(longest: int) -> None:
 def test_a_batch_of_greedy_replies_equals_single_ones() -> None:
     torch.manual_seed(0)
     chatbot = build(ModelConfig(hidden_size=8, layers=2), VOCABULARY).eval()
-    sampling, warm, ones = Sampling(temperature=0, longest=12), Sampling(longest=12), [True] * 5
+    decoder = NetworkDecoder(chatbot)
+    params, warm, ones = (
+        SamplingParams(temperature=0, max_tokens=12),
+        SamplingParams(max_tokens=12),
+        [True] * 5,
+    )
     state = tuple(torch.randn(5, spec.size) for spec in chatbot.state_spec)
     alone = []
     for row in range(5):
         own = tuple(tensor[row : row + 1] for tensor in state)
-        said = [token for token, _ in reply(chatbot, own, sampling, generator())]
+        said = [token for token, _ in reply(decoder, own, params, generator())]
         alone.append(said[:-1])
-    together = reply_batch(chatbot, state, sampling)
+    together = reply_batch(decoder, state, params)
     assert [list(each.tokens) for each in together] == alone
     assert [
-        list(each.tokens) for each in reply_batch(chatbot, state, warm, likeliest=ones)
+        list(each.tokens) for each in reply_batch(decoder, state, warm, likeliest=ones)
     ] == alone
-    for row, (tokens, nats) in enumerate(together):
+    for row, (tokens, nats, _) in enumerate(together):
         own = tuple(tensor[row : row + 1] for tensor in state)
         read, _ = chatbot.score([[np.array([ROLES["bot"], *tokens, END])]], own)
         # Lanes side by side sum in another order, in float32.

@@ -9,11 +9,14 @@ from typing import Literal, get_args
 import torch
 
 from elman.bptt import State
+from elman.data.tokenizer import END
 from elman.errors import ElmanError
+from elman.generate.drawing import reply
+from elman.generate.index import Bound, Known, ReplyIndex
+from elman.generate.network import decoder_of
+from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot
-from elman.model.decoding import Sampling, reply, say
-from elman.model.ranking import Ranking, Tokens, fresh, generated, likelihoods
-from elman.model.reply_index import Bound, Known, ReplyIndex
 
 ReplyFrom = Literal["generate", "data", "best"]
 Origin = Literal["generate", "data", "unsure"]
@@ -27,22 +30,24 @@ class Chosen:
         tokens: without END.
         origin: "generate": the net made it; "data": somebody gave it; "unsure": neither was good
             enough.
-        score: of the best reply there was (`elman.model.ranking`).
+        score: of the best reply there was (`elman.generate.rerank`).
         certain: whether it was likelier than all others together.
+        state: in which END is yet to be said; None: it was not kept.
     """
 
     tokens: Tokens
     origin: Origin
     score: float
     certain: bool = False
+    state: State | None = None
 
 
 class Replier:
-    """Chooses replies.
+    """Choose replies.
 
     Args:
         bot: who replies.
-        sampling: how the net's own are drawn.
+        params: how the net's own are drawn.
         ranking: how many, and which of them is best.
         reply_from: "generate": only those; "data": only replies that somebody really gave; "best":
             whichever scores higher.
@@ -57,7 +62,7 @@ class Replier:
     def __init__(
         self,
         bot: Bot,
-        sampling: Sampling | None = None,
+        params: SamplingParams | None = None,
         ranking: Ranking | None = None,
         reply_from: ReplyFrom = "generate",
         index: ReplyIndex | None = None,
@@ -70,8 +75,8 @@ class Replier:
             raise ElmanError(f"{bot.path}: has no replies of people to choose from")
         if unsure is not None and not unsure.strip():
             raise ElmanError("what is said where the bot is unsure cannot be empty")
-        self._bot, self._index = bot, index
-        self.sampling, self.ranking = sampling or Sampling(), ranking or Ranking.of(bot.config)
+        self.decoder, self._index = decoder_of(bot), index
+        self.params, self.ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None
@@ -80,10 +85,10 @@ class Replier:
         self.last: Chosen | None = None
         """What was answered last; None before that, and where a reply is said as it is drawn."""
 
-    def like(self, sampling: Sampling) -> "Replier":
-        """The same, with another way to draw."""
+    def with_params(self, params: SamplingParams) -> "Replier":
+        """Return a replier like this one that draws in another way."""
         other = copy(self)
-        other.sampling = sampling
+        other.params = params
         return other
 
     def __call__(
@@ -92,22 +97,25 @@ class Replier:
         generator: torch.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[Tokens] = (),
-    ) -> Iterator[tuple[int, State]]:
-        """Reply in one conversation; yields as `elman.model.decoding.reply` does.
+    ) -> Iterator[tuple[int, State | None]]:
+        """Reply in one conversation.
 
         Args:
-            state: after the message to be answered, (1, size) tensors.
+            state: after the message to be answered, (1, size) arrays.
             generator: where the randomness comes from.
             recent: tokens under the repetition penalty.
             avoid: what was said lately; said again where no other reply is about as good.
+
+        Yields:
+            Each token, and the state in which the reply could be ended after it: None where the
+            reply was chosen as a whole. The last is END, with the state after it.
         """
-        chatbot = self._bot.chatbot
         self.last = None
-        single = self.ranking.samples == 1 or self.sampling.temperature == 0
+        single = self.ranking.samples == 1 or self.params.temperature == 0
         if self.reply_from == "generate" and single and self._unsure is None:
-            return reply(chatbot, state, self.sampling, generator, recent)
-        self.last = self.choose(state, generator, recent, avoid)[0]
-        return say(chatbot, state, self.last.tokens)
+            return reply(self.decoder, state, self.params, generator, recent)
+        self.last = self.choose(state, generator, recent, avoid, keep_states=True)[0]
+        return self._said(self.last, state)
 
     def choose(
         self,
@@ -115,41 +123,58 @@ class Replier:
         generator: torch.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[Tokens] = (),
+        keep_states: bool = False,
     ) -> list[Chosen]:
-        """What is answered in each lane of a state."""
-        chatbot = self._bot.chatbot
+        """Choose what is answered in each row of a state."""
         made: list[Chosen] = []
         if self.reply_from != "data":
             made = [
-                Chosen(each.tokens, "generate", each.score, each.certain)
-                for each in generated(
-                    chatbot, state, self.sampling, self.ranking, generator, recent, avoid
+                Chosen(each.tokens, "generate", each.score, each.certain, each.state)
+                for each in best_drawn(
+                    self.decoder, state, self.params, self.ranking, generator, recent, avoid,
+                    keep_states,
                 )
-            ]
+            ]  # fmt: skip
         if self.reply_from == "generate":
             return made
         assert self._index is not None
-        given = [self._given(each, avoid) for each in self._index.best(chatbot, state)]
+        given = [self._given(each, avoid) for each in self._index.best(self.decoder, state)]
         if not made:
             return given
         # One measure for both.
-        likely = likelihoods(chatbot, state, [[each.tokens] for each in given])
-        again = [float(own.scores(self.ranking.mutual)[0]) for own in likely]
+        likely = likelihoods(self.decoder, state, [[each.tokens] for each in given])
+        again = [float(own.scores(self.ranking.mmi_weight)[0]) for own in likely]
         return [
             _better(own, replace(other, score=score))
             for own, other, score in zip(made, given, again, strict=True)
         ]
 
+    def ended(self, chosen: Chosen, state: State) -> State:
+        """Return the state after a chosen reply and its END.
+
+        Args:
+            chosen: of one conversation.
+            state: after the message that it answers.
+        """
+        if chosen.state is not None:
+            return self.decoder.end_message(chosen.state)
+        return self.decoder.read([[as_message(chosen.tokens)]], state)
+
     def replies(self, state: State, generator: torch.Generator) -> list[Tokens]:
-        """The tokens of what is answered in each lane of a state, without END."""
+        """Return the tokens of what is answered in each row of a state, without END."""
         return [each.tokens for each in self.choose(state, generator)]
 
+    def _said(self, chosen: Chosen, state: State) -> Iterator[tuple[int, State | None]]:
+        for token in chosen.tokens:
+            yield token, None
+        yield END, self.ended(chosen, state)
+
     def _given(self, known: Known, avoid: Collection[Tokens]) -> Chosen:
-        """What somebody answered before, or that the bot is unsure."""
-        best = fresh(known.candidates, avoid)
-        if self._unsure is not None and not self._bound.reached(best.score, known.alike):
-            return Chosen(self._unsure, "unsure", best.score)
-        return Chosen(best.tokens, "data", best.score, best.certain)
+        """Return what somebody answered before, or that the bot is unsure."""
+        found = best(known.candidates, avoid)
+        if self._unsure is not None and not self._bound.reached(found.score, known.alike):
+            return Chosen(self._unsure, "unsure", found.score)
+        return Chosen(found.tokens, "data", found.score, found.certain)
 
 
 def _better(one: Chosen, other: Chosen) -> Chosen:

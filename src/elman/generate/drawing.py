@@ -1,0 +1,130 @@
+"""Saying replies from a state: one as it grows, or many side by side."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from elman.bptt import State
+from elman.data.tokenizer import END
+from elman.generate.decoder import Decoder
+from elman.generate.sampling import (
+    LIKELIEST_TOP_P,
+    ReplySampler,
+    SamplingParams,
+    choose,
+)
+
+
+def reply(
+    decoder: Decoder,
+    state: State,
+    params: SamplingParams,
+    generator: torch.Generator,
+    recent: Sequence[int] = (),
+) -> Iterator[tuple[int, State]]:
+    """Make one reply, token by token.
+
+    Args:
+        decoder: who replies.
+        state: of one conversation, after the message to be answered.
+        params: how to choose each token.
+        generator: where the randomness comes from.
+        recent: earlier tokens that fall under the repetition penalty, beside the reply's own.
+
+    Yields:
+        Each token, and the state in which the reply could be ended after it. The last is END, with
+        the state after it.
+    """
+    sampler = ReplySampler(params, recent, characters=decoder.characters)
+    logits, state = decoder.begin_reply(state)
+    while sampler.left > 0:
+        [token] = choose(logits, [sampler], _points(1, params, generator))
+        if token == END:
+            break
+        sampler.say(token)
+        logits, state = decoder.step(np.array([token]), state)
+        yield token, state
+    yield END, decoder.end_message(state)
+
+
+class Drawn(NamedTuple):
+    """A reply.
+
+    Args:
+        tokens: without END.
+        nats: -log p of it and of END, by the decoder's own logits, however it was drawn.
+        state: in which END is yet to be said; None: it was not kept.
+    """
+
+    tokens: tuple[int, ...]
+    nats: float
+    state: State | None = None
+
+
+def reply_batch(
+    decoder: Decoder,
+    state: State,
+    params: SamplingParams,
+    generator: torch.Generator | None = None,
+    recent: Sequence[int] = (),
+    likeliest: Sequence[bool] | None = None,
+    keep_states: bool = False,
+) -> list[Drawn]:
+    """Make a reply in each row; rows do not depend on one another's length.
+
+    Args:
+        decoder: who replies.
+        state: (rows, size) arrays, after the messages to be answered.
+        params: how to choose each token.
+        generator: where the randomness comes from; None: the seed of `params`.
+        recent: tokens under the repetition penalty, beside each reply's own.
+        likeliest: rows that take the likeliest token each time; None: none do.
+        keep_states: whether the state of each is wanted: a megabyte or so with a long pointer.
+    """
+    generator = generator or params.generator()
+    logits, state = decoder.begin_reply(state)
+    greedy = params.model_copy(update={"top_p": LIKELIEST_TOP_P})
+    samplers = [
+        ReplySampler(greedy if likeliest and likeliest[row] else params, recent, 0, characters)
+        for row, characters in enumerate([decoder.characters] * len(logits))
+    ]
+    nats = np.zeros(len(logits))
+    states: list[State | None] = [None] * len(logits)
+    rows = list(range(len(logits)))
+    while rows:
+        speaking = [samplers[row] for row in rows]
+        tokens = choose(logits, speaking, _points(len(rows), params, generator))
+        tokens = [
+            token if each.left > 0 else END for token, each in zip(tokens, speaking, strict=True)
+        ]
+        nats[rows] += _costs(logits, tokens)
+        going = [at for at, token in enumerate(tokens) if token != END]
+        for at in set(range(len(rows))).difference(going) if keep_states else ():
+            states[rows[at]] = decoder.select(state, [at])
+        rows = [rows[at] for at in going]
+        for row, at in zip(rows, going, strict=True):
+            samplers[row].say(tokens[at])
+        if rows:
+            if len(going) < len(tokens):
+                state = decoder.select(state, going)
+            logits, state = decoder.step(np.array([tokens[at] for at in going]), state)
+    said = [tuple(each.said) for each in samplers]
+    return list(map(Drawn, said, nats.tolist(), states))
+
+
+def _points(rows: int, params: SamplingParams, generator: torch.Generator) -> list[float]:
+    """Draw what decides each row's next token, from 0 to 1."""
+    if params.temperature == 0:
+        return [0.0] * rows
+    found: list[float] = torch.rand(rows, generator=generator).tolist()
+    return found
+
+
+def _costs(logits: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
+    """Return -log p of one token of each row, (rows,) float64."""
+    shifted = logits - logits.max(1, keepdims=True)
+    logs = np.log(np.exp(shifted).sum(1, dtype=np.float64))
+    found: np.ndarray = logs - shifted[np.arange(len(tokens)), tokens]
+    return found

@@ -1,0 +1,97 @@
+"""Positions of a corpus at which a bot could reply: there it is compared with people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from elman.bptt import State
+from elman.data.corpus import Corpus
+from elman.generate.decoder import Decoder
+from elman.generate.rerank import Tokens
+from elman.generate.scoring import is_scored, walk
+
+MAX_REPLY_TOKENS = 200
+"""Tokens of a reply; longer ones are not kept."""
+
+HELD_OUT_REPLIES = 200
+"""Held-out replies with which a bot's own are compared."""
+
+
+@dataclass(frozen=True)
+class ReplyPosition:
+    """A message of a corpus that answers another: its conversation, and its number in it."""
+
+    conversation: int
+    position: int
+
+    def message(self, corpus: Corpus) -> np.ndarray:
+        """What was really said there, from its role to its END."""
+        return corpus.messages(self.conversation)[self.position]
+
+
+def draw_positions(corpus: Corpus, learn_from: str, number: int, seed: int) -> list[ReplyPosition]:
+    """Draw positions at which the bot could reply, by seed; they stay in the corpus's order."""
+    every = [
+        ReplyPosition(index, position)
+        for index in range(len(corpus))
+        for position, message in enumerate(corpus.messages(index))
+        if position > 0 and is_scored(message, learn_from)
+    ]
+    drawn = np.random.default_rng(seed).permutation(len(every))[:number]
+    return [every[index] for index in sorted(drawn)]
+
+
+def states_at(decoder: Decoder, corpus: Corpus, positions: Sequence[ReplyPosition]) -> State:
+    """Return the state before each position, a row for each."""
+    last: dict[int, int] = {}
+    for each in positions:
+        last[each.conversation] = max(each.position, last.get(each.conversation, 0))
+    wanted, rows = set(positions), dict[ReplyPosition, int]()
+    found = [decoder.initial_state(0)]
+    for step in walk(decoder, corpus, upto=last):
+        here = [
+            (row, position)
+            for row, each in enumerate(zip(step.conversations, step.numbers, strict=True))
+            if (position := ReplyPosition(*each)) in wanted
+        ]
+        if here:
+            found.append(decoder.select(step.before, [row for row, _ in here]))
+            rows |= {position: n for n, (_, position) in enumerate(here, len(rows))}
+    return decoder.select(decoder.join(found), [rows[position] for position in positions])
+
+
+class HeldOut(NamedTuple):
+    """Replies that people gave where the bot has not learned from.
+
+    Args:
+        state: before each of them, (replies, size) arrays.
+        replies: without END.
+    """
+
+    state: State
+    replies: list[Tokens]
+
+    @classmethod
+    def of(cls, decoder: Decoder, corpus: Corpus | None, learn_from: str) -> "HeldOut | None":
+        """Draw some replies of a corpus by a fixed seed; None where it has none.
+
+        Args:
+            decoder: of the bot.
+            corpus: conversations that it has not learned from, if there are any.
+            learn_from: whose messages are replies, "bot" or "all".
+        """
+        if corpus is None:
+            return None
+        drawn = draw_positions(corpus, learn_from, HELD_OUT_REPLIES, 0)
+        positions = [each for each in drawn if is_reply(each.message(corpus))]
+        if not positions:
+            return None
+        replies = [tuple(each.message(corpus)[1:-1].tolist()) for each in positions]
+        return cls(states_at(decoder, corpus, positions), replies)
+
+
+def is_reply(message: np.ndarray) -> bool:
+    """Whether a message is neither empty nor too long to be a reply that is said again."""
+    return 2 < len(message) <= MAX_REPLY_TOKENS + 2

@@ -1,0 +1,280 @@
+"""Which of several replies is best: likely after this history, and not after every other.
+
+A bot's likeliest replies fit everywhere ("I don't know"). Mutual information takes off what a reply
+would be worth with no history at all (Li et al. 2016, "A Diversity-Promoting Objective Function for
+Neural Conversation Models", eq. 9, MMI-antiLM):
+
+    score(r | h) = (log p(r | h) - mmi_weight * log p(r)) / sqrt(len(r))
+
+Dividing by the length would prefer short replies, not dividing at all long ones (LOG.md). A reply
+that is likelier than all others together is right, and is not outdone by a rarer one.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from elman.bptt import State
+from elman.data.tokenizer import END, ROLES
+from elman.generate.decoder import Decoder
+from elman.generate.drawing import Drawn, reply_batch
+from elman.generate.sampling import SamplingParams
+
+CANDIDATES_AT_ONCE = 128
+"""Candidates that are drawn or scored side by side."""
+
+REPEATED_SCORE_LOSS = 1.5
+"""What a reply loses of its score for having been given lately: what is right is said again, what
+is only likely is not.
+"""
+
+CERTAIN_LOG_P = -log(2)
+"""log p from which a reply is likelier than all others together."""
+
+Tokens = tuple[int, ...]
+
+
+class Ranking(BaseModel):
+    """How one of several replies is chosen.
+
+    Args:
+        samples: how many replies are drawn; of several, the first takes the likeliest token each
+            time.
+        mmi_weight: how much of a reply's likelihood without history is taken off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int = Field(8, ge=1, le=256)
+    mmi_weight: float = Field(1.0, ge=0, le=1)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], **given: Any) -> Self:
+        """Take what a bot's configuration says, but for what is given and not None."""
+        reply = config.get("reply", {})
+        found = reply.get("mmi_weight", reply.get("mutual"))  # as it was called until 0.1
+        values = [("mmi_weight", found), *given.items()]
+        return cls(**{name: value for name, value in values if value is not None})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A reply that could be given.
+
+    Args:
+        tokens: without END, at least one.
+        score: of `Likelihoods`; higher is better.
+        certain: whether it is likelier than all others together.
+        state: in which END is yet to be said; None: it was not kept.
+    """
+
+    tokens: Tokens
+    score: float
+    certain: bool = False
+    state: State | None = None
+
+    def rank(self, avoid: Collection[Tokens] = ()) -> tuple[bool, float]:
+        """Return what the best has most of; a reply that is to be avoided is worth less."""
+        return self.certain, self.score - REPEATED_SCORE_LOSS * (self.tokens in avoid)
+
+
+class Likelihoods(NamedTuple):
+    """How likely the replies of one conversation are, each (candidates,) float64.
+
+    Args:
+        given: log p of each given the history, in nats.
+        alone: log p given none.
+        lengths: tokens of each, END being one.
+    """
+
+    given: Tensor
+    alone: Tensor
+    lengths: Tensor
+
+    def scores(self, mmi_weight: float) -> Tensor:
+        """Score each, in nats per square root of a token; higher is better."""
+        return (self.given - mmi_weight * self.alone) / self.lengths.sqrt()
+
+
+def likelihoods(
+    decoder: Decoder, state: State, candidates: Sequence[Sequence[Tokens]]
+) -> list[Likelihoods]:
+    """Tell how likely some replies are.
+
+    Args:
+        decoder: who would give them.
+        state: (rows, size) arrays, of each conversation after the message to be answered.
+        candidates: for each conversation its replies, without END.
+    """
+    rows = [row for row, own in enumerate(candidates) for _ in own]
+    every = [tokens for own in candidates for tokens in own]
+    lengths = torch.tensor([len(tokens) + 1 for tokens in every])
+    parts = (log_likelihoods(decoder, every, state, rows), log_likelihoods(decoder, every), lengths)
+    sizes = [len(own) for own in candidates]
+    return list(map(Likelihoods, *(part.split(sizes) for part in parts)))
+
+
+def log_likelihoods(
+    decoder: Decoder,
+    replies: Sequence[Tokens],
+    state: State | None = None,
+    rows: Sequence[int] = (),
+) -> Tensor:
+    """Return log p of each reply and its END in nats, (replies,) float64.
+
+    Args:
+        decoder: who would give them.
+        replies: without END.
+        state: of some conversations; None: nothing was said before.
+        rows: for each reply the row of its conversation in `state`.
+    """
+    found = torch.zeros(len(replies), dtype=torch.float64)
+    for group in _alike([len(tokens) for tokens in replies]):
+        own = (
+            decoder.initial_state(len(group))
+            if state is None
+            else decoder.select(state, [rows[n] for n in group])
+        )
+        costs = decoder.costs([as_message(replies[n]) for n in group], own)
+        found[group] = -torch.from_numpy(costs)
+    return found
+
+
+def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Group replies, by number, so that none is over twice as long as another of its group."""
+    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
+    begin = 0
+    while begin < len(order):
+        end = begin + 1
+        while (
+            end < min(len(order), begin + CANDIDATES_AT_ONCE)
+            and 2 * lengths[order[end]] >= lengths[order[begin]]
+        ):
+            end += 1
+        yield order[begin:end]
+        begin = end
+
+
+def ranked(
+    replies: Sequence[Tokens],
+    likelihoods: Likelihoods,
+    mmi_weight: float,
+    lost: Tensor | float = 0.0,
+    states: Sequence[State | None] | None = None,
+) -> list[Candidate]:
+    """Rank the replies of one conversation, the best first.
+
+    Args:
+        replies: what could be said, without END.
+        likelihoods: of each.
+        mmi_weight: how much of a reply's likelihood without history is taken off.
+        lost: what else each loses of its score.
+        states: of each, in which END is yet to be said; None: not kept.
+    """
+    certain = likelihoods.given > CERTAIN_LOG_P
+    scores = likelihoods.scores(mmi_weight) - lost
+    found = [
+        Candidate(*each)
+        for each in zip(
+            replies,
+            scores.tolist(),
+            certain.tolist(),
+            states or [None] * len(replies),
+            strict=True,
+        )
+    ]
+    return sorted(found, key=Candidate.rank, reverse=True)
+
+
+def draw(
+    decoder: Decoder,
+    state: State,
+    params: SamplingParams,
+    samples: int,
+    generator: torch.Generator,
+    recent: Sequence[int] = (),
+    keep_states: bool = False,
+) -> list[list[Drawn]]:
+    """Draw up to `samples` different replies for each row of a state.
+
+    Of several, the first is the one that takes the likeliest token each time.
+    """
+    samples = samples if params.temperature else 1  # they would all be equal
+    count = len(state[0])
+    rows = [row for row in range(count) for _ in range(samples)]
+    drawn: list[list[Drawn]] = [[] for _ in range(count)]
+    for begin in range(0, len(rows), CANDIDATES_AT_ONCE):
+        some = rows[begin : begin + CANDIDATES_AT_ONCE]
+        first = [samples > 1 and (begin + n) % samples == 0 for n in range(len(some))]
+        own = decoder.select(state, some)
+        replies = reply_batch(decoder, own, params, generator, recent, first, keep_states)
+        for row, reply in zip(some, replies, strict=True):
+            drawn[row].append(reply)
+    return [list({each.tokens: each for each in own}.values()) for own in drawn]
+
+
+def best_drawn(
+    decoder: Decoder,
+    state: State,
+    params: SamplingParams,
+    ranking: Ranking,
+    generator: torch.Generator,
+    recent: Sequence[int] = (),
+    avoid: Collection[Tokens] = (),
+    keep_states: bool = False,
+) -> list[Candidate]:
+    """Draw replies for each row of a state, and return the best of each.
+
+    Args:
+        decoder: who replies.
+        state: (rows, size) arrays.
+        params: how each is drawn.
+        ranking: how many, and what is best.
+        generator: where the randomness comes from.
+        recent: tokens under the repetition penalty.
+        avoid: replies that are taken only where no other is about as good.
+        keep_states: whether their states are wanted.
+    """
+    rows = draw(decoder, state, params, ranking.samples, generator, recent, keep_states)
+    found = []
+    every = as_drawn(decoder, rows, alone=ranking.mmi_weight > 0)
+    for own, likely in zip(rows, every, strict=True):
+        replies, states = [each.tokens for each in own], [each.state for each in own]
+        found.append(best(ranked(replies, likely, ranking.mmi_weight, states=states), avoid))
+    return found
+
+
+def as_drawn(
+    decoder: Decoder, rows: Sequence[Sequence[Drawn]], alone: bool = True
+) -> Iterator[Likelihoods]:
+    """Tell how likely the replies are that `draw` gave to each row.
+
+    Args:
+        decoder: who drew them.
+        rows: the replies.
+        alone: whether their likelihood without history is wanted; else it is 0.
+    """
+    every = [each.tokens for own in rows for each in own]
+    nothing = torch.zeros(len(every), dtype=torch.float64)
+    if alone:
+        nothing = log_likelihoods(decoder, every)
+    for own, without in zip(rows, nothing.split([len(own) for own in rows]), strict=True):
+        given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
+        lengths = torch.tensor([len(each.tokens) + 1 for each in own])
+        yield Likelihoods(given, without, lengths)
+
+
+def best(candidates: Sequence[Candidate], avoid: Collection[Tokens]) -> Candidate:
+    """Return the best of some candidates, one that is to be avoided being worth less."""
+    return max(candidates, key=lambda each: each.rank(avoid))
+
+
+def as_message(tokens: Sequence[int]) -> np.ndarray:
+    """Return a reply as a message, from its role to its END."""
+    return np.array([ROLES["bot"], *tokens, END], np.int64)

@@ -1,0 +1,176 @@
+"""Likelihoods of held-out conversations, message by message, each given its true history."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+
+from elman.bptt import State
+from elman.data.corpus import Corpus, learned_roles
+from elman.data.tokenizer import Tokenizer
+from elman.generate.decoder import Decoder
+
+SCORED_ROWS = 64
+"""Conversations that are scored side by side."""
+
+READ_ROWS = 256
+"""Conversations that are read side by side where nothing but their states is wanted."""
+
+MAX_GROUP_TOKENS = 1 << 16
+"""Of a group that is read side by side: what bounds its memory."""
+
+
+def by_length(lengths: np.ndarray, rows: int = SCORED_ROWS) -> Iterator[list[int]]:
+    """Group sequences, as indices; those of a group are of similar length.
+
+    Args:
+        lengths: in tokens.
+        rows: sequences of a group, at most; fewer, where it would have over `MAX_GROUP_TOKENS`.
+    """
+    order = np.argsort(-lengths, kind="stable").tolist()
+    begin = 0
+    while begin < len(order):
+        longest = max(1, int(lengths[order[begin]]))
+        end = begin + max(1, min(rows, MAX_GROUP_TOKENS // longest))
+        yield order[begin:end]
+        begin = end
+
+
+def message_nats(
+    decoder: Decoder, corpus: Corpus, rows: int = SCORED_ROWS
+) -> Iterator[tuple[int, list[np.ndarray], np.ndarray]]:
+    """Score every conversation of a corpus, `rows` side by side.
+
+    Yields:
+        For each conversation its index, its messages, and -log p of each in nats given all before
+        it, (messages,).
+    """
+    for group in by_length(np.diff(corpus.starts), rows):
+        messages = [corpus.messages(index) for index in group]
+        nats, _ = decoder.score(messages, decoder.initial_state(len(group)))
+        yield from zip(group, messages, nats, strict=True)
+
+
+class Step(NamedTuple):
+    """One message of each of several conversations, which are read side by side.
+
+    Args:
+        conversations: their indices in the corpus.
+        numbers: of the message in each of them.
+        messages: what is said there, one of each.
+        before: the state before it, a row for each.
+        nats: -log p of each message, given all before it, (conversations,); None: not scored.
+    """
+
+    conversations: list[int]
+    numbers: list[int]
+    messages: list[np.ndarray]
+    before: State
+    nats: np.ndarray | None
+
+
+@dataclass
+class _Reading:
+    conversation: int
+    messages: list[np.ndarray]
+    number: int = 0
+
+
+def walk(
+    decoder: Decoder,
+    corpus: Corpus,
+    *,
+    rows: int = READ_ROWS,
+    upto: Mapping[int, int] | None = None,
+    scored: bool = False,
+    in_step: bool = False,
+) -> Iterator[Step]:
+    """Read a corpus message by message, with the state before each.
+
+    Conversations go on each by itself, so that nearly to the end `rows` of them are read side by
+    side. Messages of a step are of similar length.
+
+    Args:
+        decoder: who reads.
+        corpus: what.
+        rows: conversations side by side.
+        upto: the number of the last message that is wanted of some conversations; None: all of all.
+        scored: whether the messages are scored.
+        in_step: whether all messages of a step must have one number. Then conversations of similar
+            length begin together, and the next ones when all of these have ended.
+    """
+    wanted = list(range(len(corpus)) if upto is None else sorted(upto))
+    groups = by_length(np.array([len(corpus[n]) for n in wanted]), rows)
+    waiting = iter(wanted)
+    reading: list[_Reading] = []
+    state = decoder.initial_state(0)
+    while True:
+        if in_step:
+            taken = [] if reading else [wanted[n] for n in next(groups, [])]
+        else:
+            taken = list(islice(waiting, rows - len(reading)))
+        new = [
+            _Reading(n, corpus.messages(n)[: None if upto is None else upto[n] + 1]) for n in taken
+        ]
+        reading += new
+        if not reading:
+            return
+        state = decoder.join([state, decoder.initial_state(len(new))])
+        left: list[_Reading] = []
+        states: list[State] = []
+        lengths = [len(each.messages[each.number]) for each in reading]
+        for group in [list(range(len(reading)))] if in_step else by_length(np.array(lengths), rows):
+            some = [reading[row] for row in group]
+            before = decoder.select(state, group)
+            messages = [each.messages[each.number] for each in some]
+            going = [n for n, each in enumerate(some) if each.number + 1 < len(each.messages)]
+            nats = None
+            if scored:
+                each_nats, after = decoder.score([[message] for message in messages], before)
+                nats = np.concatenate(each_nats)
+            yield Step(
+                [each.conversation for each in some],
+                [each.number for each in some],
+                messages,
+                before,
+                nats,
+            )
+            if going and not scored:
+                own = decoder.select(before, going)
+                after = decoder.read([[messages[n]] for n in going], own)
+            elif going:
+                after = decoder.select(after, going)
+            if going:
+                states.append(after)
+            for n in going:
+                some[n].number += 1
+                left.append(some[n])
+        reading = left
+        state = decoder.join(states) if states else decoder.initial_state(0)
+
+
+def is_scored(message: np.ndarray, learn_from: str) -> bool:
+    """Return whether a message is one that the bot learns to say."""
+    return int(message[0]) in learned_roles(learn_from)
+
+
+def bits_per_byte(decoder: Decoder, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> float:
+    """Return the bits for the text and END of each scored message, over the bytes of its text."""
+    nats, text_bytes = 0.0, 0
+    for _, messages, costs in message_nats(decoder, corpus):
+        for message, cost in zip(messages, costs, strict=True):
+            if is_scored(message, learn_from):
+                nats += float(cost)
+                text_bytes += int(tokenizer.piece_bytes[message].sum())
+    return nats / log(2) / max(text_bytes, 1)
+
+
+def subset(corpus: Corpus, tokens: int) -> Corpus:
+    """Return the first conversations of a corpus, up to about so many tokens; at least one."""
+    count = max(1, int(np.searchsorted(corpus.starts, tokens, side="right")) - 1)
+    if count >= len(corpus):
+        return corpus
+    return Corpus(corpus.ids[: corpus.starts[count]], corpus.starts[: count + 1])
