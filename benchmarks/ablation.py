@@ -21,7 +21,7 @@ import torch
 from machine import describe
 from minutes import elman_trained
 
-from elman.bptt.kernels.native import VARIABLE, load
+from elman.bptt.kernels.native import KERNELS_VARIABLE, load
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import SMALLEST
@@ -80,7 +80,7 @@ def measured(left_out: list[str], minutes: float, seed: int) -> float:
 
 @contextmanager
 def _kernels(compiled: bool) -> Iterator[None]:
-    with patch.dict(os.environ, {} if compiled else {VARIABLE: "reference"}):
+    with patch.dict(os.environ, {} if compiled else {KERNELS_VARIABLE: "reference"}):
         load.cache_clear()
         yield
     load.cache_clear()

@@ -26,7 +26,7 @@ from peers import PEERS, Network, Peer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.bptt.precision import WORTH_IT, bfloat16_speed
+from elman.bptt.precision import MIN_BFLOAT16_SPEEDUP, bfloat16_speed
 from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.order import Layout
@@ -84,7 +84,7 @@ def peer_trained(
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial["lr"], betas=(0.9, 0.99), fused=True)
     layout = Layout(trial["lanes"], trial["window"], "steps", learn_from=learn_from, seed=seed)
     stream = Stream(corpus, layout)
-    low = peer.low and bfloat16_speed() >= WORTH_IT
+    low = peer.low and bfloat16_speed() >= MIN_BFLOAT16_SPEEDUP
     state, steps = None, 0
     model.train()
     while (spent := (time.monotonic() - started) / (60 * minutes)) < 1:

@@ -127,7 +127,7 @@ def test_all_logits_never_exist() -> None:
 
 
 def test_the_default_chunk_bounds_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elman.bptt.cross_entropy.LOGITS_BYTES", 6 * 50 * 8)
+    monkeypatch.setattr("elman.bptt.cross_entropy.MAX_LOGITS_BYTES", 6 * 50 * 8)
     hidden, weight, targets, bias = problem(60, 50, 4)
     with Largest() as largest:
         linear_cross_entropy(hidden, weight, targets, bias).backward()
@@ -135,7 +135,7 @@ def test_the_default_chunk_bounds_the_logits(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_vocabulary_larger_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elman.bptt.cross_entropy.LOGITS_BYTES", 1)
+    monkeypatch.setattr("elman.bptt.cross_entropy.MAX_LOGITS_BYTES", 1)
     arguments = problem()
     torch.testing.assert_close(linear_cross_entropy(*arguments), plain(*arguments), **EXACT)
 

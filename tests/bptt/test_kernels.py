@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from elman.bptt import Cell, GRUCell, LSTMCell, MinGRUCell, State
 from elman.bptt.kernels import fused, native
-from elman.bptt.kernels.fused import NUMBERS, FusedLoop
+from elman.bptt.kernels.fused import CELL_NUMBERS, FusedLoop
 from elman.bptt.kernels.native import (
-    KINDS,
-    PAIRS,
-    VARIABLE,
+    BFLOAT16_PAIRS,
+    KERNELS_VARIABLE,
+    WEIGHT_KINDS,
     Backward,
     Forward,
     Native,
@@ -33,7 +33,7 @@ from elman.bptt.kernels.native import (
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
 
-CELLS: list[type[Cell]] = list(NUMBERS)
+CELLS: list[type[Cell]] = list(CELL_NUMBERS)
 EVERY_CELL = pytest.mark.parametrize("kind", CELLS)
 HIDDEN = [1, 5, 16, 17, 63, 64, 65, 100]
 LANES = [1, 5, 6, 7, 17]
@@ -59,7 +59,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     if not SETS:
         pytest.skip(load()[1])
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(VARIABLE, request.param)
+        patched.setenv(KERNELS_VARIABLE, request.param)
         load.cache_clear()
         assert here().isa == request.param
         yield request.param
@@ -311,13 +311,13 @@ def test_a_gradient_of_any_layout_gives_the_same(kind: type[Cell]) -> None:
 def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with patch.object(fused, "SMALL", 0):
+    with patch.object(fused, "MIN_THREADED_MULTIPLY_ADDS", 0):
         yield
     torch.set_num_threads(before)
 
 
 def with_one_thread(given: Problem) -> dict[str, Tensor]:
-    with patch.object(fused, "SMALL", 1 << 62):
+    with patch.object(fused, "MIN_THREADED_MULTIPLY_ADDS", 1 << 62):
         return results(given)
 
 
@@ -372,7 +372,7 @@ from elman.bptt.kernels import fused, native
 assert native.load()[0] is not None
 layer, x = LSTM(3, 65), torch.randn(6, 7, 3)
 expected = layer(x)
-fused.SMALL = 0
+fused.MIN_THREADED_MULTIPLY_ADDS = 0
 torch.set_num_threads(2)
 assert torch.get_num_threads() == 2
 torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
@@ -510,7 +510,7 @@ def test_no_memory_but_that_of_the_tensors_is_touched(
     keep, cut = torch.rand(2, steps, lanes) > 0.3
     gx, kept, h = (tensor(steps, lanes, columns), *(tensor(steps, lanes, hidden) for _ in "12"))
     h_first, c_first, bias = tensor(lanes, hidden), tensor(lanes, hidden), tensor(columns)
-    sizes = {"cell": NUMBERS[kind], "T": steps, "B": lanes, "H": hidden, "threads": threads}
+    sizes = {"cell": CELL_NUMBERS[kind], "T": steps, "B": lanes, "H": hidden, "threads": threads}
     shared = {
         "kept": kept,
         "h_all": h.fill_(float("nan")),
@@ -571,7 +571,7 @@ def test_a_chunk_touches_no_step_of_another(kind: type[Cell]) -> None:
 
 
 @compiled
-@pytest.mark.parametrize("kind", [*KINDS.values(), PAIRS])
+@pytest.mark.parametrize("kind", [*WEIGHT_KINDS.values(), BFLOAT16_PAIRS])
 @pytest.mark.parametrize(("units", "gates", "k"), [(1, 1, 1), (65, 1, 3), (17, 3, 5), (33, 4, 2)])
 def test_a_packed_matrix_holds_every_weight_in_its_place(
     isa: str, kind: int, units: int, gates: int, k: int
@@ -579,12 +579,12 @@ def test_a_packed_matrix_holds_every_weight_in_its_place(
     """[panel][k][vector][gate][lane], zeros behind the last unit; of pairs of bfloat16, where the
     processor multiplies them, two k lie side by side.
     """
-    dtypes = {number: dtype for dtype, number in KINDS.items()}
+    dtypes = {number: dtype for dtype, number in WEIGHT_KINDS.items()}
     dtype = dtypes.get(kind, torch.bfloat16)
     weight = (torch.arange(1, gates * units * k + 1) % 127 + 1).to(dtype).view(gates * units, k)
     vectors, width = 4 if gates == 1 else 1, WIDTHS[isa]
     panels = -(-units // (vectors * width))
-    pair = 2 if isa == "avx512bf16" and kind == PAIRS else 1
+    pair = 2 if isa == "avx512bf16" and kind == BFLOAT16_PAIRS else 1
     pairs = -(-k // pair)
     whole = torch.zeros(gates, panels * vectors * width, pairs * pair, dtype=dtype)
     whole[:, :units, :k] = weight.view(gates, units, k)
@@ -596,7 +596,7 @@ def test_a_packed_matrix_holds_every_weight_in_its_place(
 
 @compiled
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("dtype", KINDS, ids=str)
+@pytest.mark.parametrize("dtype", WEIGHT_KINDS, ids=str)
 def test_a_product_with_a_packed_matrix_is_that_of_torch(
     isa: str, dtype: torch.dtype, threads: int
 ) -> None:
@@ -614,7 +614,7 @@ def test_a_product_with_a_packed_matrix_is_that_of_torch(
             N=n,
             K=k,
             threads=threads,
-            kind=KINDS[dtype],
+            kind=WEIGHT_KINDS[dtype],
             a=a,
             packed=here().packed(weight, n, 1),
             scale=scale,
@@ -638,7 +638,7 @@ def test_a_product_with_a_packed_matrix_is_that_of_torch(
 def fresh() -> Iterator[pytest.MonkeyPatch]:
     """For tests in which the library is looked for anew."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.delenv(VARIABLE, raising=False)
+        patched.delenv(KERNELS_VARIABLE, raising=False)
         load.cache_clear()
         yield patched
     load.cache_clear()
@@ -646,7 +646,7 @@ def fresh() -> Iterator[pytest.MonkeyPatch]:
 
 
 def test_the_reference_can_be_asked_for(fresh: pytest.MonkeyPatch) -> None:
-    fresh.setenv(VARIABLE, "reference")
+    fresh.setenv(KERNELS_VARIABLE, "reference")
     assert load() == (None, "ELMAN_KERNELS=reference is set")
     given = problem(LSTMCell)
     with counted("forward") as forward:
@@ -667,7 +667,7 @@ def test_the_best_set_is_taken_and_named(fresh: pytest.MonkeyPatch) -> None:
 def test_a_set_that_is_not_there_leaves_the_reference_and_says_why(
     fresh: pytest.MonkeyPatch,
 ) -> None:
-    fresh.setenv(VARIABLE, "sse9")
+    fresh.setenv(KERNELS_VARIABLE, "sse9")
     assert load() == (None, f"ELMAN_KERNELS=sse9, and this processor has {', '.join(SETS)}")
 
 
@@ -697,8 +697,11 @@ class Subclass(GRUCell):
 @pytest.mark.parametrize(
     ("kind", "steps", "dtype", "taken"),
     [
-        *((kind, fused.FEWEST_STEPS, torch.float32, True) for kind in CELLS),
-        *((kind, fused.FEWEST_STEPS - 1, torch.float32, not kind.recurrent) for kind in CELLS),
+        *((kind, fused.MIN_COMPILED_STEPS, torch.float32, True) for kind in CELLS),
+        *(
+            (kind, fused.MIN_COMPILED_STEPS - 1, torch.float32, not kind.recurrent)
+            for kind in CELLS
+        ),
         *((kind, 9, torch.float64, False) for kind in CELLS),
         (GRUCell, 9, torch.bfloat16, False),
         (Subclass, 9, torch.float32, False),

@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pack_sequence
 
 from elman.bptt import GRU, LSTM, RNN, Cell, Full, Truncated, precision
 from elman.bptt.kernels.native import load
-from elman.bptt.layers import FEW_ROWS
 from elman.bptt.recurrence import recurrence
+from elman.bptt.recurrent_layers import MAX_ONEDNN_LSTM_ROWS
 from elman.bptt.rnn import ReLUCell
 
 T, B, INPUT, H = 6, 3, 4, 5
@@ -540,7 +540,9 @@ def test_resets_never_go_to_torch(kind: str, monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(out[3:], ours(x[3:])[0], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("rows", "taken"), [(FEW_ROWS, True), (FEW_ROWS + 1, False)])
+@pytest.mark.parametrize(
+    ("rows", "taken"), [(MAX_ONEDNN_LSTM_ROWS, True), (MAX_ONEDNN_LSTM_ROWS + 1, False)]
+)
 def test_few_rows_in_float32_go_to_torchs_lstm(rows: int, taken: bool) -> None:
     layer = layer_of("lstm", dtype=torch.float32)
     x = torch.randn(rows, 1, INPUT)

@@ -307,7 +307,7 @@ def test_a_trace_names_the_first_step_that_is_not_finite() -> None:
     cell, x = RNNCell(INPUT, H), torch.randn(T, B, INPUT)
     x[5, 0, 1] = torch.nan
     x[3, 2, 0] = torch.inf
-    with pytest.raises(ValueError, match=r"got inf first at step 3, in lane 2"):
+    with pytest.raises(ValueError, match=r"got inf first at step 3, in row 2"):
         recurrence(cell, x, trace=Recorder())
 
 

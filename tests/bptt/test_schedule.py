@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from elman.bptt import CELLS, Cell, ReLUCell, Saved, State
-from elman.bptt.kernels.fused import NUMBERS
+from elman.bptt.kernels.fused import CELL_NUMBERS
 from elman.bptt.kernels.native import load
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
@@ -110,14 +110,14 @@ def test_chunks_change_nothing_but_the_order_of_sums(name: str, every: int, mask
 @EVERY_CELL
 def test_the_chunks_that_are_chosen_for_speed_change_nothing_either(name: str) -> None:
     whole = everything(name, None, masked=True)
-    with patch("elman.bptt.schedule.CHUNK_BYTES", 3 * 8 * KINDS[name].gates * H * B):
+    with patch("elman.bptt.schedule.CHUNK_GATES_BYTES", 3 * 8 * KINDS[name].gates * H * B):
         assert Schedule().chunk(KINDS[name](INPUT, H).double(), B) == 3
         chunks = everything(name, None, masked=True)
     torch.testing.assert_close(chunks, whole, rtol=1e-12, atol=1e-13)
 
 
 def test_a_chunk_has_a_step_even_where_that_is_more_than_its_bytes() -> None:
-    with patch("elman.bptt.schedule.CHUNK_BYTES", 1):
+    with patch("elman.bptt.schedule.CHUNK_GATES_BYTES", 1):
         assert Schedule().chunk(LeakyCell(INPUT, H), B) == 1
 
 
@@ -199,7 +199,7 @@ def test_no_schedule_holds_more_than_it_says(
     small = 16 * steps * batch  # masks as bytes, and numbers
     schedules = [Schedule(), *(Schedule(every, recompute=True) for every in (1, 4, 12, steps))]
     over = {}
-    if fused and type(cell) not in NUMBERS:
+    if fused and type(cell) not in CELL_NUMBERS:
         pytest.skip("no compiled loop knows this cell")
     with (
         patch.object(sys.modules["elman.bptt.recurrence"], "fused", return_value=fused),

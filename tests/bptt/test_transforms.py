@@ -39,9 +39,9 @@ from elman.bptt import (
     PackedLinear,
     Stepper,
     Truncated,
-    layers,
     linear_cross_entropy,
     recurrence,
+    recurrent_layers,
 )
 from elman.bptt.kernels.native import Forward, Product, load
 
@@ -376,7 +376,7 @@ def test_each_layer_under_each_transform(
     name: str, check: str, rows: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For few rows and many, where an LSTM takes another way."""
-    monkeypatch.setattr(layers, "FEW_ROWS", T * B if rows == "few" else 0)
+    monkeypatch.setattr(recurrent_layers, "MAX_ONEDNN_LSTM_ROWS", T * B if rows == "few" else 0)
     if (refusal := REFUSED.get((check, name))) is None:
         CHECKS[check](case_of(name))
     else:

@@ -19,7 +19,7 @@ from elman.bptt import (
     Truncated,
     Unfold,
 )
-from elman.bptt.recurrence import recurrence
+from elman.bptt.recurrence import recurrence, run_over
 from elman.bptt.schedule import Schedule
 
 
@@ -220,10 +220,10 @@ def test_the_schedule_that_was_asked_for_is_the_one_that_is_run(
     ran: list[Schedule | None] = []
 
     def spy(*arguments: Any) -> tuple[Tensor, State]:
-        ran.append(arguments[6] if len(arguments) > 6 else None)
-        return recurrence(*arguments)
+        ran.append(arguments[3] if len(arguments) > 3 else None)
+        return run_over(*arguments)
 
-    monkeypatch.setattr("elman.bptt.unfold.recurrence", spy)
+    monkeypatch.setattr("elman.bptt.unfold.run_over", spy)
     three = Schedule(3, recompute=True)
     for unfold in (Full(), Checkpointed(3), Checkpointed.within(three.memory(cell, T, B))):
         unfold(cell, x, state)

@@ -9,7 +9,7 @@ import pytest
 from elman.bptt.kernels import native
 
 Elman = Callable[..., Any]
-SMALL = ["--hidden-size", "8", "--lanes", "2", "--steps", "5", "--runs", "1"]
+SMALL = ["--hidden-size", "8", "--batch-size", "2", "--steps", "5", "--runs", "1"]
 
 
 def test_it_says_which_path_is_active_and_why(elman: Elman) -> None:
@@ -34,3 +34,11 @@ def test_for_people(elman: Elman) -> None:
     shown = elman("bench", *SMALL).out
     assert "time loops:" in shown
     assert all(layer in shown for layer in ("LSTM", "GRU", "RNN"))
+
+
+def test_the_old_name_of_the_batch_size_still_works(elman: Elman) -> None:
+    old = [{"--batch-size": "--lanes"}.get(word, word) for word in SMALL]
+    ran = elman("bench", *old, "--json")
+    facts = json.loads(ran.out)
+    assert facts["batch_size"] == facts["lanes"] == 2
+    assert ran.err == "elman: --lanes is called --batch-size now\n"

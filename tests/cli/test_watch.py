@@ -42,7 +42,7 @@ def test_tensorboard_missing_is_said(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     ran = elman("watch", run, "--tensorboard", tmp_path / "tb")
     assert ran.code == 2
-    assert "pip install tensorboard" in ran.err
+    assert "pip install 'elman[tensorboard]'" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,6 @@ def test_kill_9_loses_nothing_that_was_acknowledged(trained: Path, tmp_path: Pat
 def test_the_command_is_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing extra is named, not a traceback."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    monkeypatch.setattr("elman.cli.serve.find_spec", lambda _: None)
     monkeypatch.setattr("sys.argv", ["elman", "serve"])
     with pytest.raises(SystemExit):
         main()

@@ -77,12 +77,12 @@ class Cell(nn.Module, ABC):
             nn.init.uniform_(parameter, -bound, bound)
 
     def initial_state(self, batch: int) -> State:
-        """The state of a lane that has seen nothing: zeros, (batch, hidden_size) each."""
+        """Make the state before any step: zeros, (batch, hidden_size) each."""
         return tuple(self.weight_ih.new_zeros(batch, self.hidden_size) for _ in range(self.states))
 
     @property
     def extra_parameters(self) -> tuple[nn.Parameter, ...]:
-        """The parameters that `step` itself uses, in the order of registration."""
+        """The parameters that `step` itself reads, in the order of registration."""
         projections = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
         return tuple(p for name, p in self.named_parameters() if name not in projections)
 
@@ -94,11 +94,11 @@ class Cell(nn.Module, ABC):
 
     @abstractmethod
     def step(self, gx: Tensor, gh: Tensor, state: State) -> tuple[State, Saved]:
-        """One step forward, with the same result each time it is given the same.
+        """Run one step forward; the same arguments always give the same result.
 
         Args:
-            gx: the input's projection, (batch, gates * hidden_size). Not to be written to.
-            gh: the hidden state's projection, the same shape. Not to be written to.
+            gx: the projected input, (batch, gates * hidden_size). Not to be written to.
+            gh: the projected hidden state, the same shape. Not to be written to.
             state: the state before the step.
 
         Returns:
@@ -108,11 +108,12 @@ class Cell(nn.Module, ABC):
     def step_backward(
         self, saved: Saved, dstate: State
     ) -> tuple[Tensor, Tensor, State, tuple[Tensor, ...]]:
-        """One step backward: from dLoss/dstate_t to the gradients of everything `step` took.
+        """Run one step backward: from dLoss/dstate_t to the gradients of all that `step` took.
 
         Args:
-            saved: what `step` saved; for this default, the time loop saves `(gx, gh, state)`.
-            dstate: the whole gradient of the state after the step (direct plus indirect part).
+            saved: what `step` returned for it. For this default, which is autograd through `step`,
+                the time loop saves `(gx, gh, state)` itself.
+            dstate: the gradient of the state after the step, direct plus indirect part.
 
         Returns:
             dgx, dgh, the part of dstate_{t-1} that does not pass through gh, and the gradients

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from elman.bptt.kernels.native import KINDS, Native, in_memory, load
+from elman.bptt.kernels.native import WEIGHT_KINDS, Native, in_memory, load
 from elman.bptt.kernels.native import Softmax as SoftmaxJob
 from elman.bptt.precision import is_mixed, of_products
 from elman.bptt.transforms import as_it_is, is_compiled, needs_operators
 
-LOGITS_BYTES = 16 * 2**20
-"""Of the logits that exist at once: they fit a large cache, and their products are already fast."""
+MAX_LOGITS_BYTES = 16 * 2**20
+"""Bytes of the logits that exist at a time: so many fit into a large cache, and the products that
+make them are already fast."""
 
 
 def linear_cross_entropy(
@@ -26,23 +27,26 @@ def linear_cross_entropy(
     reduction: Literal["sum", "mean"] = "sum",
     chunk: int | None = None,
 ) -> Tensor:
-    """-log softmax(weight hidden + bias) at the targets in nats: a scalar, differentiable once.
+    """Compute -log softmax(weight hidden + bias) at the targets, in nats.
 
-    `F.cross_entropy(F.linear(hidden, weight, bias), targets)` and its gradients, exact to rounding;
-    but the logits of a chunk of tokens turn into their own gradient at once and in place, so that
-    they are neither kept for the backward pass nor made twice. Only the three gradients are kept.
+    It equals `F.cross_entropy(F.linear(hidden, weight, bias), targets)`, and so do its gradients,
+    exact to rounding. The logits of a chunk of tokens turn into their own gradient at once and in
+    place: they are neither kept for the backward pass nor made twice. Only the gradients are kept.
     Under autocast, the products are in its precision and all else in the weight's.
 
     Args:
-        hidden: (N, H); leave out the tokens that do not count.
+        hidden: (N, H), without the tokens that the loss leaves out.
         weight: (V, H), float32 or float64.
         targets: ids from 0 to V - 1, (N,) int64.
         bias: (V,).
-        beside: log q of each target from elsewhere, (N,): the loss is then -log(p + q), which a
-            mixture of models needs (with weights g and 1 - g, q is the other's p times (1 - g) / g,
-            and -log g is to be added). Differentiated, too.
+        beside: log q of each target under another model, (N,), differentiated too. The loss is then
+            -log(p + q), as a mixture of models needs it: with weights g and 1 - g, q is the other
+            model's probability times (1 - g) / g, and -log g is to be added.
         reduction: "sum" over the tokens, or their "mean" (nan where there are none).
-        chunk: tokens at a time; None: as many as have logits of `LOGITS_BYTES`.
+        chunk: tokens at a time; None: as many as have logits of `MAX_LOGITS_BYTES`.
+
+    Returns:
+        A scalar, differentiable once.
 
     Raises:
         ValueError: where a shape, a dtype, `reduction` or `chunk` does not fit.
@@ -57,7 +61,7 @@ def linear_cross_entropy(
 def cross_entropy_of_each(
     hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor, beside: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`linear_cross_entropy`, and the loss of each token without its gradient, (N,)."""
+    """Compute `linear_cross_entropy`, and the loss of each token without its gradient, (N,)."""
     return _sum_and_each(hidden, weight, targets, bias, beside, None)
 
 
@@ -80,7 +84,7 @@ def _sum_and_each(
         return _of_operators(hidden, weight, targets, bias, beside, low)
     _check_targets(targets, len(weight))
     if chunk is None:
-        chunk = max(1, LOGITS_BYTES // (len(weight) * weight.element_size()))
+        chunk = max(1, MAX_LOGITS_BYTES // (len(weight) * weight.element_size()))
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
     found: tuple[Tensor, Tensor] = _Chunked.apply(
@@ -125,9 +129,9 @@ def _of_operators(
     beside: Tensor | None,
     low: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """With all logits at once: for tracers and transforms, and differentiable any number of times.
+    """Compute it from all logits at once, for tracers and transforms; differentiable at will.
 
-    Targets outside the vocabulary are found by `gather`, where something is computed.
+    A target outside the vocabulary is found by `gather`, where something is computed.
     """
     logits = F.linear(hidden.to(low), weight.to(low)).to(weight.dtype)
     if bias is not None:
@@ -155,7 +159,7 @@ class _Chunked(torch.autograd.Function):
         dweight = torch.zeros_like(weight) if needed[1] else None
         dbias = torch.zeros_like(bias) if needed[2] and bias is not None else None
         dbeside = torch.empty_like(beside) if needed[3] and beside is not None else None
-        compiled = weight.is_cpu and weight.dtype == torch.float32 and low in KINDS
+        compiled = weight.is_cpu and weight.dtype == torch.float32 and low in WEIGHT_KINDS
         native = load()[0] if compiled else None
         softmax = _plain_softmax if native is None else partial(_compiled_softmax, native)
         low_hidden, low_weight = hidden.to(low), weight.to(low)
@@ -198,7 +202,7 @@ def _plain_softmax(
     differentiable: bool,
     dbias: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The specification.
+    """Compute losses and gradients of some rows by torch: the specification of the compiled one.
 
     Args:
         h: (rows, H), in the precision of the products.
@@ -210,8 +214,8 @@ def _plain_softmax(
         dbias: (V,); the gradient's sum over the rows is added to it. None: not wanted.
 
     Returns:
-        -log(p + q) of each row, and the logits' gradient, (rows, V), or anything where it is not
-        wanted.
+        -log(p + q) of each row, and the logits' gradient, (rows, V); the latter has no meaning
+        where it is not wanted.
     """
     product, target = h @ weight.t(), targets.unsqueeze(1)
     logits = product if bias is None else product.to(bias.dtype).add_(bias)
@@ -243,7 +247,7 @@ def _compiled_softmax(
     differentiable: bool,
     dbias: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The same, in which a row's logits are read once and their gradient is written once."""
+    """Compute what `_plain_softmax` does; each logit is read once, its gradient written once."""
     logits = h @ weight.t()
     rows, threads = len(h), min(torch.get_num_threads(), len(h))
     nats = torch.empty(rows)
@@ -253,7 +257,7 @@ def _compiled_softmax(
         rows=rows,
         N=len(weight),
         threads=threads,
-        kind=KINDS[logits.dtype],
+        kind=WEIGHT_KINDS[logits.dtype],
         gradient=int(differentiable),
         logits=logits,
         bias=None if bias is None else in_memory(bias.detach()),
@@ -269,5 +273,5 @@ def _compiled_softmax(
 
 
 def _add_product(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """out += a b, of which only the product is in the precision of a and b."""
+    """Add a b to out; only the product is in the precision of a and b."""
     return out.addmm_(a, b) if a.dtype == out.dtype else out.add_(a @ b)

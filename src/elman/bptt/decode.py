@@ -1,7 +1,7 @@
-"""One step at a time for one or a few lanes: weights packed once, in float32, bfloat16 or int8.
+"""Decoding: one step at a time for one or a few rows, from weights packed once.
 
-A step of one lane reads every weight once and does little with it, so its time is that of reading
-them: laid out for that, and in fewer bytes.
+A step of one row reads every weight once and does little with it, so reading them takes its time.
+So weights are laid out in the order of reading, in fewer bytes: float32, bfloat16 or int8.
 """
 
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
-from elman.bptt.kernels.fused import NUMBERS
-from elman.bptt.kernels.native import KINDS, Forward, Product, in_memory, load
+from elman.bptt.kernels.fused import CELL_NUMBERS
+from elman.bptt.kernels.native import WEIGHT_KINDS, Forward, Product, in_memory, load
 from elman.bptt.transforms import is_recorded, unrecorded
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
-SMALL = 1 << 17
-"""Weights of a product below which a second thread costs more than it does."""
+MIN_THREADED_WEIGHTS = 1 << 17
+"""Weights of a product below which a second thread costs more time than it saves."""
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """Weights in fewer bytes.
+    """Weights rounded to a precision.
 
     Args:
         weight: (N, K) float32, bfloat16 or int8.
-        scale: (N,) what int8 rows are multiplied with, else None.
+        scale: (N,), the factor of each int8 row; None in other precisions.
     """
 
     weight: Tensor
@@ -36,8 +36,12 @@ class Rounded:
 
     @classmethod
     def of(cls, weight: Tensor, precision: Precision) -> "Rounded":
-        """Of int8 weights each row has a scale of its own: its largest becomes 127 (symmetric
-        quantisation).
+        """Round a weight, (N, K).
+
+        int8 is symmetric quantisation with a scale for each row: its largest weight becomes 127.
+
+        Raises:
+            ValueError: for an unknown precision.
         """
         weight = weight.detach().float()
         if precision == "float32":
@@ -50,7 +54,7 @@ class Rounded:
         raise ValueError(f"precision must be {' or '.join(get_args(Precision))}, got {precision!r}")
 
     def restored(self) -> Tensor:
-        """The weights that the products see, float32."""
+        """Return the weights that the products see, in float32."""
         whole = self.weight.float()
         return whole if self.scale is None else whole * self.scale.unsqueeze(1)
 
@@ -62,8 +66,7 @@ class Rounded:
 class PackedLinear:
     """y = weight x + bias for a few rows of x, from weights that were packed once.
 
-    Sums are float32. Without the compiled library the same rounded weights go through torch's own
-    product.
+    Sums are float32. Without the compiled library, torch multiplies the same rounded weights.
 
     Args:
         weight: (N, K) float32; a copy is packed, so that later changes do not show.
@@ -78,7 +81,7 @@ class PackedLinear:
         self._rows, self._columns = weight.shape
         self._bias = None if bias is None else bias.detach().float().clone()
         self._native = load()[0] if weight.device.type == "cpu" else None
-        self._scale, self._kind = rounded.scale, KINDS[rounded.weight.dtype]
+        self._scale, self._kind = rounded.scale, WEIGHT_KINDS[rounded.weight.dtype]
         self._packed = (
             rounded.restored().clone()
             if self._native is None
@@ -88,7 +91,7 @@ class PackedLinear:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """(..., K) to (..., N), float32, without gradient.
+        """Multiply x, (..., K); return (..., N), float32, without gradient.
 
         Raises:
             RuntimeError: while a program is traced or exported.
@@ -99,7 +102,9 @@ class PackedLinear:
             return F.linear(x.float(), self._packed, self._bias)
         rows = in_memory(x.detach().reshape(-1, self._columns).float())
         out = torch.empty(len(rows), self._rows)
-        threads = torch.get_num_threads() if self._rows * self._columns > SMALL else 1
+        threads = (
+            torch.get_num_threads() if self._rows * self._columns > MIN_THREADED_WEIGHTS else 1
+        )
         self._native.run(
             Product,
             rows=len(rows),
@@ -129,7 +134,7 @@ class Stepper:
         self._input = PackedLinear(cell.weight_ih, cell.bias_ih, precision)
         self._hidden: PackedLinear | None = None
         self._native = load()[0] if cell.weight_ih.device.type == "cpu" else None
-        self._number = NUMBERS.get(type(cell))
+        self._number = CELL_NUMBERS.get(type(cell))
         self._weight: Tensor | None = None
         self._scale: Tensor | None = None
         self._bias = None if cell.bias_hh is None else cell.bias_hh.detach().float().clone()
@@ -141,11 +146,22 @@ class Stepper:
         else:
             rounded = Rounded.of(cell.weight_hh, precision)
             self._weight = self._native.packed(rounded.weight, cell.hidden_size, cell.gates)
-            self._scale, self._kind = rounded.scale, KINDS[rounded.weight.dtype]
+            self._scale, self._kind = rounded.scale, WEIGHT_KINDS[rounded.weight.dtype]
 
     @torch.no_grad()
     def __call__(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x, (T, B, input_size), and the state before it: h of every step, and the state after."""
+        """Run over x, (T, B, input_size), without gradient.
+
+        Args:
+            x: the inputs.
+            state: the state before the first step, each (B, hidden_size); zeros if None.
+
+        Returns:
+            h of every step, (T, B, hidden_size), and the state after the last.
+
+        Raises:
+            RuntimeError: while a program is traced or exported.
+        """
         if is_recorded():
             return unrecorded(Stepper.__call__)(self, x, state)
         state = self.cell.initial_state(x.shape[1]) if state is None else state
@@ -153,7 +169,7 @@ class Stepper:
 
     @torch.no_grad()
     def through(self, gx: Tensor, state: State) -> tuple[Tensor, State]:
-        """The same, of what the input's product has made already, (T, B, G)."""
+        """Run over inputs that are projected already, gx, (T, B, gates * hidden_size)."""
         if is_recorded():
             return unrecorded(Stepper.through)(self, gx, state)
         if self._native is None or self._number is None:
@@ -162,7 +178,7 @@ class Stepper:
         h, c = torch.empty(steps, batch, size), torch.empty(batch, size)
         first = [in_memory(tensor) for tensor in state]
         columns = size * self.cell.gates
-        threads = torch.get_num_threads() if batch * size * columns > SMALL else 1
+        threads = torch.get_num_threads() if batch * size * columns > MIN_THREADED_WEIGHTS else 1
         self._native.run(
             Forward,
             cell=self._number,
@@ -183,7 +199,7 @@ class Stepper:
         return h, (h[-1],) if len(first) == 1 else (h[-1], c)
 
     def _plain(self, gx: Tensor, state: State) -> tuple[Tensor, State]:
-        """The same by the cell's own step."""
+        """Run by the cell's own step."""
         outputs = []
         for gx_t in gx:
             h = state[0]

@@ -9,14 +9,14 @@ from elman.bptt.loops import Mask
 
 
 class Gradients:
-    """Sums them chunk by chunk, and only those that are wanted.
+    """The gradients of one call, summed chunk by chunk; only those that are wanted.
 
     Args:
         x: (T, B, input_size).
-        weight_ih, weight_hh: as the cell has them.
-        has_bias: of bias_ih and of bias_hh.
+        weight_ih, weight_hh: the cell's.
+        has_bias: whether there is a bias_ih, and a bias_hh.
         low: the precision of the products.
-        needs: which of x, weight_ih, weight_hh, bias_ih and bias_hh.
+        needs: whether the gradient is wanted of x, weight_ih, weight_hh, bias_ih and bias_hh.
     """
 
     def __init__(
@@ -47,11 +47,12 @@ class Gradients:
         dgh: Tensor,
         h_prev: Iterable[tuple[slice, Tensor]],
     ) -> None:
-        """The shares of the steps from `begin` to `end`.
+        """Add the shares of the steps from `begin` to `end`.
 
         Args:
-            dgx, dgh: gradients of both projections, (steps * B, gates * H).
-            h_prev: as `previous` gives it.
+            begin, end: the chunk's first step, and the one behind its last.
+            dgx, dgh: the gradients of both projections, (steps * B, gates * H).
+            h_prev: the h before every step, from `previous`.
         """
         low_gx = dgx.to(self._low)
         if self._dx is not None:
@@ -79,15 +80,23 @@ class Gradients:
             total += rows.t() @ columns
 
     def result(self) -> tuple[Tensor | None, ...]:
-        """Of x, weight_ih, weight_hh, bias_ih and bias_hh; None where not wanted."""
+        """Return those of x, weight_ih, weight_hh, bias_ih and bias_hh; None where not wanted."""
         return self._dx, self._dw_ih, self._dw_hh, *self._db
 
 
 def previous(
     h_all: Tensor, h_first: Tensor, begin: int, end: int, keep: Mask
 ) -> Iterator[tuple[slice, Tensor]]:
-    """The h before every step from `begin` to `end`, 0 where it was forgotten: (rows, H) each,
-    with the rows of the chunk that they belong to.
+    """Yield the h before every step from `begin` to `end`, with 0 where it was forgotten.
+
+    Args:
+        h_all: every step's h, (T, B, H).
+        h_first: the h before the first step, (B, H).
+        begin, end: a chunk of time.
+        keep: 0 where the state before a step is forgotten.
+
+    Yields:
+        A slice of the chunk's rows (steps * B of them), and the h of these rows, (rows, H).
     """
     batch = len(h_first)
     if keep.passes is None and begin == 0:  # two parts are cheaper than a copy in one piece

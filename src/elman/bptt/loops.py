@@ -1,7 +1,7 @@
 """The time loops: the sequential half of a recurrence, forward over some steps and back.
 
-`ReferenceLoop` is the specification of every faster one, and stays readable for that.
-`docs/bptt.md` derives it in the symbols used here.
+`ReferenceLoop` is the specification that every faster loop is tested against, so it stays
+readable. `docs/bptt.md` derives it in the symbols used here.
 """
 
 from abc import ABC, abstractmethod
@@ -15,10 +15,10 @@ from elman.bptt.cell import Cell, State
 
 
 class Trace(Protocol):
-    """Told, for every step of the backward loop, where the gradient of its h comes from."""
+    """Watches the backward loop: it is called with the two parts of each step's gradient of h."""
 
     def backward_step(self, t: int, direct: Tensor, indirect: Tensor) -> None:
-        """Called from the last step to the first.
+        """Receive one step; calls come from the last step to the first.
 
         Args:
             t: the step.
@@ -29,17 +29,19 @@ class Trace(Protocol):
 
 @runtime_checkable
 class ProjectionTrace(Trace, Protocol):
-    """A trace that is also told of the gradients of both projections: they and what was projected
-    make every step's own share of the weights' gradients.
+    """A trace that also receives the gradients of both projections.
+
+    With what was projected, they make every step's own share of the weights' gradients.
     """
 
     def backward_chunk(self, begin: int, dgx: Tensor, dgh: Tensor) -> None:
-        """Called for a chunk of time, the last one first; the tensors are not to be written to.
+        """Receive one chunk of time, the last one first. The tensors are not to be written to.
 
         Args:
-            begin: its first step.
-            dgx: of gx, (steps, batch, gates * H).
-            dgh: of gh, the same; the same tensor where they are equal, or where a cell has no gh.
+            begin: the first step of the chunk.
+            dgx: the gradient of gx, (steps, batch, gates * H).
+            dgh: the gradient of gh, the same shape; it is `dgx` itself where the two are equal, and
+                where a cell has no gh.
         """
 
 
@@ -51,14 +53,14 @@ class Mask:
         self._stops = [] if self.passes is None else (~self.passes).any(dim=1).tolist()
 
     def part(self, begin: int, end: int) -> "Mask":
-        """That of the steps from `begin` to `end`."""
+        """Return the mask of the steps from `begin` to `end`."""
         part = Mask(None)
         if self.passes is not None and any(self._stops[begin:end]):
             part.passes, part._stops = self.passes[begin:end], self._stops[begin:end]
         return part
 
     def __call__(self, t: int, state: State) -> State:
-        """The state with zeros in the lanes whose mask is 0 at step t."""
+        """Return the state with zeros in the rows whose mask is 0 at step t."""
         if self.passes is None or not self._stops[t]:
             return state
         # Not a product: 0 times an infinite state would not be 0.
@@ -66,21 +68,25 @@ class Mask:
         return tuple(tensor.where(passes, tensor.new_zeros(())) for tensor in state)
 
     def all_steps(self, h: Tensor) -> Tensor:
-        """The same for the h before every step, (T, B, H)."""
+        """Mask the h before every step, (T, B, H)."""
         if self.passes is None:
             return h
         return h.where(self.passes.unsqueeze(2), h.new_zeros(()))
 
 
 class Loop(ABC):
-    """A cell's time loop with given weights: made for one call, run chunk by chunk of time."""
+    """The time loop of a cell with given weights: made for one call, run chunk by chunk of time."""
 
     @abstractmethod
     def __init__(
         self, cell: Cell, weight_hh: Tensor | None, bias_hh: Tensor | None, low: torch.dtype
     ) -> None:
-        """Weights are None for a cell without a product in its loop; `low` is the precision
-        that products may be taken in.
+        """Take the weights of the call.
+
+        Args:
+            cell: the cell whose steps are run.
+            weight_hh, bias_hh: (gates * H, H) and (gates * H,); None where the cell has none.
+            low: the precision that products may be taken in.
         """
 
     @abstractmethod
@@ -90,10 +96,10 @@ class Loop(ABC):
         """Run over the steps of a chunk.
 
         Args:
-            gx: projected inputs with bias, (T, B, gates * H); the loop may write into it.
-            state: before the first step.
+            gx: the projected inputs with their bias, (T, B, gates * H); the loop may write into it.
+            state: the state before the first step.
             keep: 0 where the state before a step is forgotten.
-            h: takes every step's h, (T, B, H).
+            h: the output, every step's h is written into it, (T, B, H).
             save: whether `backward` will be called.
 
         Returns:
@@ -115,16 +121,17 @@ class Loop(ABC):
         """Carry the gradient back over the steps of a chunk.
 
         Args:
-            saved: from `forward`.
-            h: of every step, (T, B, H), and `h_first` before them, (B, H).
-            dh_all: what comes from outside at every step, (T, B, H).
-            dstate: what comes back from behind the chunk.
+            saved: what `forward` returned for it.
+            h: every step's h, (T, B, H).
+            h_first: the h before the first step, (B, H).
+            dh_all: the direct part of each step's gradient of h, (T, B, H).
+            dstate: the gradient of the state after the chunk.
             keep, cut: 0 where the state, or only its gradient, stops before a step.
-            trace: told of every step of the chunk.
+            trace: called at every step of the chunk.
 
         Returns:
-            The gradients of gx and gh, (T * B, gates * H), the same tensor where they are equal;
-            of the state before the chunk; of the cell's `extra_parameters`.
+            The gradients of gx and of gh, (T * B, gates * H), the same tensor where they are equal;
+            the gradient of the state before the chunk; those of the cell's `extra_parameters`.
         """
 
 

@@ -5,7 +5,6 @@ Slower than the loops, and open to whatever torch can do with operators: derivat
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,32 +12,20 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
+from elman.bptt.inputs import Inputs
 from elman.bptt.precision import is_mixed
 
 
-def recurrence_of_operators(
-    cell: Cell,
-    x: Tensor,
-    state: State,
-    keep: Tensor | None,
-    cut: Tensor | None,
-    low: torch.dtype,
-) -> tuple[Tensor, State]:
-    """Arguments and results of `recurrence`; products are taken in the precision `low`."""
-    if is_mixed(x.device):
-        with torch.autocast(x.device.type, enabled=False):
-            return _steps(cell, x, state, keep, cut, low)
-    return _steps(cell, x, state, keep, cut, low)
+def recurrence_of_operators(cell: Cell, inputs: Inputs, low: torch.dtype) -> tuple[Tensor, State]:
+    """Run `cell` over `inputs`, results as of `recurrence`; products are of the precision `low`."""
+    if is_mixed(inputs.x.device):
+        with torch.autocast(inputs.x.device.type, enabled=False):
+            return _steps(cell, inputs, low)
+    return _steps(cell, inputs, low)
 
 
-def _steps(
-    cell: Cell,
-    x: Tensor,
-    state: State,
-    keep: Tensor | None,
-    cut: Tensor | None,
-    low: torch.dtype,
-) -> tuple[Tensor, State]:
+def _steps(cell: Cell, inputs: Inputs, low: torch.dtype) -> tuple[Tensor, State]:
+    x, state, keep, cut = inputs
     outputs = []
     # A traced program asks for as many steps as it was traced with, where an index would not.
     keeps = None if keep is None else (keep != 0).unsqueeze(2).unbind(0)
@@ -64,69 +51,68 @@ def _product(rows: Tensor, weight: Tensor, bias: Tensor | None, low: torch.dtype
 
 def gradients_of_operators(
     cell: Cell,
-    given: Sequence[Tensor | None],
-    keep: Tensor | None,
-    cut: Tensor | None,
+    inputs: Inputs,
+    weights: Sequence[Tensor | None],
     low: torch.dtype,
     wanted: Sequence[bool],
     doutputs: Sequence[Tensor],
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of a recurrence, differentiable themselves where gradients are enabled.
+    """Differentiate a recurrence; the gradients are differentiable where gradients are enabled.
 
     Args:
-        given: x, weight_ih, weight_hh, bias_ih, bias_hh, the first state and the extra parameters.
-        wanted: of which of `given`.
+        inputs: what it was run over.
+        weights: weight_ih, weight_hh, bias_ih, bias_hh and the extra parameters.
+        wanted: whether the gradient is wanted of x, the first four weights, each tensor of the
+            state, and each extra parameter, in that order.
         doutputs: the gradients of h of every step, and of the state after the last.
 
     Returns:
-        One for each of `given`; None where it is not wanted.
+        The gradients in the order of `wanted`; None where one is not wanted.
     """
     create_graph = torch.is_grad_enabled()
+    given = [inputs.x, *weights[:4], *inputs.state, *weights[4:]]
+    names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+    names += [name for name, _ in cell.named_parameters() if name not in names]
     with torch.enable_grad():
         # Views: where one was made of another, its gradient must not run on into that one.
         views = [None if tensor is None else tensor.view_as(tensor) for tensor in given]
-        outputs = functional_call(_Call(cell), *_arguments(cell, views, keep, cut, low))
+        x, *projections = views[:5]
+        assert x is not None
+        end = 5 + cell.states
+        state = tuple(view for view in views[5:end] if view is not None)
+        parameters = {
+            f"cell.{name}": weight
+            for name, weight in zip(names, [*projections, *views[end:]], strict=True)
+            if weight is not None
+        }
+        arguments = (Inputs(x, state, inputs.keep, inputs.cut), low)
+        outputs = functional_call(_Recurrent(cell), parameters, arguments)
         reached = [n for n, output in enumerate(outputs) if output.requires_grad]
-        inputs = [v for v, wants in zip(views, wanted, strict=True) if v is not None and wants]
+        differentiated = [
+            view for view, wants in zip(views, wanted, strict=True) if view is not None and wants
+        ]
         grads = iter(
             torch.autograd.grad(
                 [outputs[n] for n in reached],
-                inputs,
+                differentiated,
                 [doutputs[n] for n in reached],
                 create_graph=create_graph,
                 allow_unused=True,
             )
         )
     return tuple(
-        next(grads) if v is not None and wants else None
-        for v, wants in zip(views, wanted, strict=True)
+        next(grads) if view is not None and wants else None
+        for view, wants in zip(views, wanted, strict=True)
     )
 
 
-def _arguments(
-    cell: Cell,
-    given: Sequence[Tensor | None],
-    keep: Tensor | None,
-    cut: Tensor | None,
-    low: torch.dtype,
-) -> tuple[dict[str, Tensor], tuple[Any, ...]]:
-    """Parameters and arguments of `_Call`."""
-    x, *projections = given[:5]
-    state, extra = given[5 : 5 + cell.states], given[5 + cell.states :]
-    names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
-    names += [name for name, _ in cell.named_parameters() if name not in names]
-    weights = zip(names, [*projections, *extra], strict=True)
-    parameters = {f"cell.{name}": weight for name, weight in weights if weight is not None}
-    return parameters, (x, tuple(state), keep, cut, low)
-
-
-class _Call(nn.Module):
+class _Recurrent(nn.Module):
     """A recurrence as a module, which `functional_call` gives other parameters."""
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
         self.cell = cell
 
-    def forward(self, *arguments: Any) -> tuple[Tensor, ...]:
-        h, after = recurrence_of_operators(self.cell, *arguments)
+    def forward(self, inputs: Inputs, low: torch.dtype) -> tuple[Tensor, ...]:
+        h, after = recurrence_of_operators(self.cell, inputs, low)
         return (h, *after)

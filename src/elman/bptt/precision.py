@@ -9,16 +9,17 @@ from torch.nn import functional as F
 from elman.bptt.transforms import is_recorded
 
 MEASURED_ROWS = 1024
+"""Rows of the products that are timed."""
 
-WORTH_IT = 1.25
-"""How much faster bfloat16 must be to be chosen: below it, exactness is worth more."""
+MIN_BFLOAT16_SPEEDUP = 1.25
+"""The ratio of speeds from which bfloat16 is chosen: below it, exactness is worth more."""
 
 
 @cache
 def product_rate(dtype: torch.dtype, hidden_size: int = 384) -> float:
-    """Operations a second in products of that precision on this processor.
+    """Measure the operations a second of products in that precision on this processor.
 
-    Measured once, in a few milliseconds: what the processor says it has decides nothing.
+    Once, in a few milliseconds: what a processor says it has does not tell how fast it is.
     """
     x = torch.ones(MEASURED_ROWS, hidden_size, dtype=dtype)
     weight = torch.ones(4 * hidden_size, hidden_size, dtype=dtype)
@@ -31,25 +32,25 @@ def product_rate(dtype: torch.dtype, hidden_size: int = 384) -> float:
 
 
 def bfloat16_speed(hidden_size: int = 384) -> float:
-    """How many times bfloat16 products are as fast as float32 ones on this processor."""
+    """Measure how many times as fast as float32 products those in bfloat16 are here."""
     return product_rate(torch.bfloat16, hidden_size) / product_rate(torch.float32, hidden_size)
 
 
 def measure(hidden_size: int) -> tuple[str, float]:
-    """The faster precision for a network of that size, and what `bfloat16_speed` found."""
+    """Choose the precision for a network of that size; return it and the `bfloat16_speed`."""
     ratio = bfloat16_speed(hidden_size)
-    return ("bfloat16" if ratio >= WORTH_IT else "float32"), ratio
+    return ("bfloat16" if ratio >= MIN_BFLOAT16_SPEEDUP else "float32"), ratio
 
 
 def is_mixed(device: torch.device) -> bool:
-    """Whether autocast brings floats of any precision together on that device."""
+    """Tell whether autocast is on for that device, so that floats of any precision may meet."""
     return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
 def of_products(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """In which precision to take products of tensors of `dtype` now.
+    """Choose the precision of products of tensors of `dtype`, as autocast stands now.
 
-    Autocast allows its low precision, and does not ask for it: it is taken where it is faster.
+    Autocast allows its low precision and does not demand it: it is taken where it is faster.
     """
     if dtype == torch.float64 or not is_mixed(device):
         return dtype
@@ -57,5 +58,9 @@ def of_products(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     if is_recorded():  # the program may run elsewhere, and nothing can be measured now
         return low
     with torch.autocast(device.type, enabled=False):
-        slow = device.type == "cpu" and low == torch.bfloat16 and bfloat16_speed() < WORTH_IT
+        slow = (
+            device.type == "cpu"
+            and low == torch.bfloat16
+            and bfloat16_speed() < MIN_BFLOAT16_SPEEDUP
+        )
     return dtype if slow else low

@@ -1,7 +1,7 @@
-"""A cell run over time as one differentiable function: what is parallel over time is done here.
+"""A cell run over time as one differentiable function.
 
-The input's products, and those of the weights' gradients, are taken for many steps at once; what
-goes from step to step is a `Loop`'s.
+Here stands what is parallel over time: the products of the inputs and those of the weights'
+gradients are taken for many steps at once. A `Loop` does what goes from step to step.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.gradients import Gradients, previous
+from elman.bptt.inputs import Inputs, check_finite, checked
 from elman.bptt.kernels.fused import FusedLoop, fused
 from elman.bptt.loops import Loop, Mask, ProjectionTrace, ReferenceLoop, Trace
 from elman.bptt.operators import gradients_of_operators, recurrence_of_operators
-from elman.bptt.precision import is_mixed, of_products
+from elman.bptt.precision import of_products
 from elman.bptt.schedule import Schedule
 from elman.bptt.transforms import as_it_is, is_compiled, needs_operators
 
@@ -39,7 +40,7 @@ def recurrence(
         keep: (T, B), 0 where the state before that step is forgotten (set to zeros); anything
             else: it passes.
         cut: (T, B), 0 where the state before that step passes but its gradient does not.
-        trace: told of each step of the backward pass.
+        trace: called at each step of the backward pass.
         schedule: what is kept for the backward pass; None: what is fastest.
 
     Returns:
@@ -48,29 +49,28 @@ def recurrence(
     Raises:
         ValueError: where a shape, a dtype or a device does not fit; and, with a `trace`, where x
             is not finite: it names the first step.
-        RuntimeError: for a `trace` where there is no backward pass of the loops to tell it of.
+        RuntimeError: for a `trace` where no loop runs backward that could call it.
     """
     if is_compiled():
         return as_it_is(recurrence)(cell, x, state, keep, cut, trace, schedule)
-    check_inputs(cell, x, state, keep, cut)
-    dtype = cell.weight_ih.dtype
-    # Copies: the caller may write into the state given before the backward pass needs it.
-    first = (
-        cell.initial_state(x.shape[1])
-        if state is None
-        else tuple(tensor.to(dtype, copy=True) for tensor in state)
-    )
+    return run_over(cell, checked(cell, x, state, keep, cut), trace, schedule)
+
+
+def run_over(
+    cell: Cell, inputs: Inputs, trace: Trace | None = None, schedule: Schedule | None = None
+) -> tuple[Tensor, State]:
+    """Run `cell` over inputs that are checked; results and errors are those of `recurrence`."""
+    x, state, keep, cut = inputs
     if needs_operators(x, cell.weight_ih):
         if trace is not None:
             raise RuntimeError(
                 "a trace is told of ordinary backward passes: none while tracing, exporting, on "
                 "meta tensors, under a transform of torch.func or in forward mode"
             )
-        low = of_products(x.device, dtype)
-        return recurrence_of_operators(cell, x, first, keep, cut, low)
+        return recurrence_of_operators(cell, inputs, of_products(x.device, cell.weight_ih.dtype))
     if trace is not None:
-        _check_finite(x)
-    outputs = _Recurrence.apply(
+        check_finite(x)
+    h, *after = _Recurrence.apply(
         cell,
         keep,
         cut,
@@ -82,51 +82,14 @@ def recurrence(
         cell.weight_hh,
         cell.bias_ih,
         cell.bias_hh,
-        *first,
+        *state,
         *cell.extra_parameters,
     )
-    return outputs[0], tuple(outputs[1:])
-
-
-def check_inputs(
-    cell: Cell, x: Tensor, state: State | None, keep: Tensor | None, cut: Tensor | None
-) -> None:
-    """Raises ValueError where something does not fit; arguments as in `recurrence`."""
-    weight = cell.weight_ih
-    if x.dim() != 3 or x.shape[2] != cell.input_size:
-        raise ValueError(f"x must be (T, B, {cell.input_size}), got {tuple(x.shape)}")
-    steps, batch, _ = x.shape
-    if steps == 0:
-        raise ValueError(f"x needs at least one step, got {tuple(x.shape)}")
-    if state is not None:
-        shape = (batch, cell.hidden_size)
-        if len(state) != cell.states or any(tensor.shape != shape for tensor in state):
-            got = [tuple(tensor.shape) for tensor in state]
-            raise ValueError(f"the state must be {cell.states} tensors of {shape}, got {got}")
-    for name, mask in (("keep", keep), ("cut", cut)):
-        if mask is not None and mask.shape != (steps, batch):
-            raise ValueError(f"{name} must be {(steps, batch)}, got {tuple(mask.shape)}")
-    mixed = is_mixed(weight.device)
-    given = {"x": x, **{f"state[{n}]": tensor for n, tensor in enumerate(state or ())}}
-    for name, tensor in given.items():
-        if tensor.device != weight.device:
-            raise ValueError(f"{name} must be on {weight.device}, got {tensor.device}")
-        if tensor.dtype != weight.dtype and not (mixed and tensor.is_floating_point()):
-            raise ValueError(f"{name} must be {weight.dtype}, got {tensor.dtype}")
-
-
-def _check_finite(x: Tensor) -> None:
-    bad = (~x.isfinite()).flatten(1).any(dim=1).nonzero()
-    if len(bad):
-        t = int(bad[0])
-        lane = int((~x[t].isfinite()).any(dim=1).nonzero()[0])
-        values = x[t, lane]
-        value = values[~values.isfinite()][0].item()
-        raise ValueError(f"x must be finite, got {value} first at step {t}, in lane {lane}")
+    return h, tuple(after)
 
 
 def _keeps_graph() -> bool:
-    """Whether this backward pass was asked to retain the graph; True where torch does not tell."""
+    """Tell whether this backward pass retains the graph; True where torch does not say."""
     tell = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return True if tell is None else bool(tell())
 
@@ -153,7 +116,7 @@ class _Recurrence(torch.autograd.Function):
         device, dtype = x.device.type, weight_ih.dtype
         low = of_products(x.device, dtype)
         needs_grad = grad_enabled and any(ctx.needs_input_grad)
-        run = _Run(cell, x, weight_ih, bias_ih, weight_hh, bias_hh, Mask(keep), low)
+        run = _Chunks(cell, x, weight_ih, bias_ih, weight_hh, bias_hh, Mask(keep), low)
         steps, batch, _ = x.shape
         edges = [*range(0, steps, schedule.chunk(cell, batch)), steps]
         save = needs_grad and not schedule.recompute
@@ -187,7 +150,7 @@ class _Recurrence(torch.autograd.Function):
     def _backward_of_operators(
         ctx: Any, dh_all: Tensor, dstate: State
     ) -> tuple[Tensor | None, ...]:
-        run: _Run = ctx.run
+        run: _Chunks = ctx.run
         if ctx.trace is not None:
             raise RuntimeError(
                 "with a trace, Elman's recurrences are differentiable once: no create_graph=True, "
@@ -196,9 +159,8 @@ class _Recurrence(torch.autograd.Function):
         x, weight_ih, weight_hh, _, bias_ih, bias_hh, *rest = ctx.saved_tensors
         grads = gradients_of_operators(
             run.cell,
-            (x, weight_ih, weight_hh, bias_ih, bias_hh, *rest),
-            run.keep.passes,
-            ctx.cut.passes,
+            Inputs(x, tuple(rest[: run.cell.states]), run.keep.passes, ctx.cut.passes),
+            (weight_ih, weight_hh, bias_ih, bias_hh, *rest[run.cell.states :]),
             run.low,
             ctx.needs_input_grad[6:],
             (dh_all, *dstate),
@@ -207,7 +169,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def _backward(ctx: Any, dh_all: Tensor, dstate: State) -> tuple[Tensor | None, ...]:
-        run: _Run = ctx.run
+        run: _Chunks = ctx.run
         x, weight_ih, weight_hh, h_all, _, _, h_first, *_ = ctx.saved_tensors
         grads = Gradients(
             x, weight_ih, weight_hh, run.has_bias, run.low, ctx.needs_input_grad[6:11]
@@ -232,8 +194,11 @@ class _Recurrence(torch.autograd.Function):
         dh_all: Tensor,
         dstate: State,
     ) -> tuple[State, list[Tensor]]:
-        """One chunk; what it holds is gone when it returns, before the next one needs as much."""
-        run: _Run = ctx.run
+        """Carry the gradient back over one chunk of time.
+
+        A function of its own, so that what a chunk holds is freed before the next needs as much.
+        """
+        run: _Chunks = ctx.run
         begin, end = ctx.edges[number], ctx.edges[number + 1]
         before = h_all[begin - 1] if begin else h_first
         keep, saved = run.keep.part(begin, end), ctx.saved[number]
@@ -246,11 +211,11 @@ class _Recurrence(torch.autograd.Function):
             ctx.cut.part(begin, end), _shifted(ctx.trace, begin),
         )  # fmt: skip
         if isinstance(ctx.trace, ProjectionTrace):
-            lanes = (end - begin, len(before))
-            of_x, of_h = (grad.view(*lanes, grad.shape[1]) for grad in (dgx, dgh))
+            shape = (end - begin, len(before))
+            of_x, of_h = (grad.view(*shape, grad.shape[1]) for grad in (dgx, dgh))
             ctx.trace.backward_chunk(begin, of_x, of_x if dgh is dgx else of_h)
-        # Every step's share of a weight's gradient is an outer product; their sum over time and
-        # lanes is one matrix product.
+        # Every step's share of a weight's gradient is an outer product; their sum over steps and
+        # rows is one matrix product.
         grads.add(begin, end, dgx, dgh, previous(h_all, h_first, begin, end, keep))
         return dstate, dextra
 
@@ -261,7 +226,7 @@ def _shifted(trace: Trace | None, begin: int) -> Trace | None:
 
 @dataclass(frozen=True)
 class _Shifted:
-    """Tells a trace of a chunk's steps by their number in the whole."""
+    """Calls a trace for a chunk's steps, numbered from the first step of the whole."""
 
     trace: Trace
     begin: int
@@ -270,8 +235,8 @@ class _Shifted:
         self.trace.backward_step(self.begin + t, direct, indirect)
 
 
-class _Run:
-    """What all chunks of one call share."""
+class _Chunks:
+    """The projection of the inputs and the loop of one call, run chunk by chunk of time."""
 
     def __init__(
         self,
@@ -294,8 +259,9 @@ class _Run:
     def forward(
         self, begin: int, end: int, state: State, h: Tensor, save: bool
     ) -> tuple[State, Any]:
+        """Run over the steps from `begin` to `end`; arguments and results are those of `Loop`."""
         x = self._x[begin:end]
-        if x.stride(1) == 0:  # all lanes read the same, so it is projected once
+        if x.stride(1) == 0:  # all rows of the batch read the same, so it is projected once
             x = x[:, :1]
         x = x.to(self.low)
         if self.low == self.dtype:

@@ -12,40 +12,40 @@ from elman.bptt.cell import Cell
 from elman.bptt.gru import GRUCell
 from elman.bptt.kernels.fused import fused, saved_bytes
 
-CHUNK_BYTES = 1 << 24
-"""Of the projected inputs of one chunk: what the loop writes is then still near when it is read
-again, and the products over the chunk are large enough to be fast."""
+CHUNK_GATES_BYTES = 1 << 24
+"""Bytes of the projected inputs of one chunk: what the loop writes is then still in the cache when
+it is read again, and the products over the chunk are large enough to be fast."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a call of the engine goes through time.
+    """How a call of the engine goes through time. It changes the cost, never the gradient.
 
     Args:
         every: steps of a chunk; None: as many as are fast.
-        recompute: keep only the state before each chunk, and run it a second time in the backward
-            pass: the same gradient, for a third more arithmetic.
+        recompute: keep only the state before each chunk, and run the chunk a second time in the
+            backward pass: the same gradient, for a third more arithmetic.
     """
 
     every: int | None = None
     recompute: bool = False
 
     def chunk(self, cell: Cell, batch: int) -> int:
-        """Steps of a chunk."""
+        """Return the steps of a chunk."""
         step = cell.gates * cell.hidden_size * cell.weight_ih.element_size() * batch
-        return self.every or max(1, CHUNK_BYTES // max(1, step))
+        return self.every or max(1, CHUNK_GATES_BYTES // max(1, step))
 
     def memory(self, cell: Cell, steps: int, batch: int) -> int:
-        """Bytes that a forward and backward pass hold at most, beyond its inputs, its results,
-        the weights, and the gradients of all of these.
+        """Return the most bytes that a forward and backward pass hold at a time.
 
-        Not counted are the recurrent weights in the layouts of their products (at most twice
-        their own size), what autocast rounds, and masks.
+        Inputs, results, weights and the gradients of all of these are not counted. Nor are the
+        recurrent weights in the layouts of their products (at most twice their own size), what
+        autocast rounds, and masks.
         """
         return self._needs(_Costs.of(cell, steps, batch), steps)
 
     def _needs(self, costs: "_Costs", steps: int) -> int:
-        every = min(steps, self.every or max(1, CHUNK_BYTES // max(1, costs.gates)))
+        every = min(steps, self.every or max(1, CHUNK_GATES_BYTES // max(1, costs.gates)))
         if not self.recompute:
             return costs.constant + steps * costs.saved + every * costs.working
         checkpoints = ceil(steps / every) * costs.checkpoint
@@ -53,11 +53,13 @@ class Schedule:
 
     @classmethod
     def within(cls, budget: int, cell: Cell, steps: int, batch: int) -> "Schedule":
-        """The cheapest that holds at most `budget` bytes: keep everything, or else the longest
-        chunks that fit, since theirs are the largest and fastest products.
+        """Choose the cheapest schedule that holds at most `budget` bytes.
+
+        That is to keep everything; or else the longest chunks that fit, since their products are
+        the largest and fastest.
 
         Raises:
-            ValueError: where none does; it says the least that works.
+            ValueError: where no schedule fits; it says the least that works.
         """
         costs = _Costs.of(cell, steps, batch)
 
@@ -66,18 +68,18 @@ class Schedule:
 
         if cls()._needs(costs, steps) <= budget:
             return cls()
-        # With n chunks, the shortest that do are the cheapest; they come one for each n, or are
-        # so short that every length is one of them.
+        # For each number of chunks, the shortest length that needs no more chunks is the cheapest.
+        # Up to the root these are all lengths; above it, one for each number of chunks.
         root = isqrt(steps) + 1
         lengths = sorted({*range(1, root + 1), *(ceil(steps / n) for n in range(1, root + 1))})
         fitting = [every for every in lengths if every <= steps and needs(every) <= budget]
         if not fitting:
             least = min(cls()._needs(costs, steps), *(needs(n) for n in lengths if n <= steps))
             raise ValueError(
-                f"a budget of {budget:,} bytes is too small for {steps} steps of {batch} lanes: "
+                f"a budget of {budget:,} bytes is too small for {steps} steps of {batch} rows: "
                 f"{least:,} is the least that works"
             )
-        # Up to the next of these lengths there are as many chunks, each longer and dearer.
+        # Up to the next of these lengths the number of chunks is the same, and each is dearer.
         low = fitting[-1]
         high = next((every for every in lengths if every > low), steps + 1) - 1
         while low < high:
@@ -88,13 +90,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class _Costs:
-    """Bytes of all lanes together.
+    """Bytes of a whole batch.
 
     Args:
-        gates: the projected inputs of a step.
-        saved: what a step leaves for the backward pass.
-        working: what the backward pass makes of a step while its chunk's turn lasts.
-        again: what running a step a second time makes.
+        gates: a step's projected inputs.
+        saved: what a step saves for the backward pass.
+        working: what the backward pass of a chunk needs for each of its steps.
+        again: what running a step a second time needs.
         checkpoint: the state before a chunk, without h.
         constant: what does not grow with time.
     """
@@ -124,7 +126,7 @@ class _Costs:
 
 
 def _saved_bytes(cell: Cell) -> int:
-    """The same of the reference loop: asked of the cell itself."""
+    """Measure the bytes that a step of one row saves in the reference loop, by running it."""
     like = cell.weight_ih.detach()
     gx = like.new_zeros(1, cell.gates * cell.hidden_size)
     gh = gx.clone() if cell.recurrent else gx[:, :0]

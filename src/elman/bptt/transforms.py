@@ -1,7 +1,7 @@
-"""Who else must see what runs: tracers, exporters, compilers, and torch's function transforms.
+"""Tells when tracers, exporters, compilers or torch's function transforms watch what runs.
 
-They see torch's operators, not what a compiled library does with a pointer. While one of them is at
-work, recurrences are made of plain operators: `operators.py`.
+They see torch's operators, and not what a compiled library does with a pointer. While one of them
+is at work, recurrences are made of plain operators: `operators.py`.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 
 
 def is_recorded() -> bool:
-    """Whether what runs now becomes a program: under tracing, exporting, or on fake tensors."""
+    """Tell whether what runs now becomes a program: by tracing, exporting, or on fake tensors."""
     return (
         _is_compiling()
         or _tracing() is not None
@@ -37,30 +37,31 @@ def is_recorded() -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether a transform of `torch.func`, or forward-mode differentiation, is at work."""
+    """Tell whether a transform of `torch.func`, or forward-mode differentiation, is at work."""
     return _level_of_transforms() is not None or forward_ad._current_level >= 0
 
 
 def needs_operators(*tensors: Tensor) -> bool:
-    """Whether something must see every operator that is applied to these tensors."""
+    """Tell whether something must see every operator that is applied to these tensors."""
     return is_recorded() or is_transformed() or not all(map(_has_memory, tensors))
 
 
 def _has_memory(tensor: Tensor) -> bool:
-    """Whether a tensor is no more and no less than its numbers in memory."""
+    """Tell whether a tensor is no more and no less than its numbers in memory."""
     kind = type(tensor)
     plain = kind is Tensor or kind is nn.Parameter or kind.__torch_dispatch__ is _no_torch_dispatch
     return plain and not tensor.is_meta and _has_storage(tensor)
 
 
 def is_compiled() -> bool:
-    """Whether `torch.compile` looks at what runs now, and not for an export."""
+    """Tell whether `torch.compile` looks at what runs now, and not for an export."""
     return _is_compiling() and not torch.compiler.is_exporting()
 
 
 def as_it_is(function: Callable[P, R]) -> Callable[P, R]:
-    """Hide a function from `torch.compile`, which runs it between two graphs; `fullgraph=True`
-    fails with this message.
+    """Hide a function from `torch.compile`, which then runs it between two graphs.
+
+    `fullgraph=True` fails with the message given here.
     """
     torch._dynamo.graph_break(
         msg="Elman's recurrences are compiled already and no part of a graph: leave out fullgraph"
@@ -70,10 +71,10 @@ def as_it_is(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def unrecorded(function: Callable[P, R]) -> Callable[P, R]:
-    """Hide a function from `torch.compile`, while a program is recorded.
+    """Hide a function from `torch.compile` while a program is recorded.
 
     Raises:
-        RuntimeError: where something else records it, and would keep this call's result forever.
+        RuntimeError: where something else records: it would keep this call's result for ever.
     """
     if is_compiled():
         return as_it_is(function)

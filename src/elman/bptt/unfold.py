@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from elman.bptt.cell import Cell, State
+from elman.bptt.inputs import Inputs, checked
 from elman.bptt.loops import Trace
-from elman.bptt.recurrence import check_inputs, recurrence
+from elman.bptt.recurrence import run_over
 from elman.bptt.schedule import Schedule
-from elman.bptt.transforms import needs_operators
+from elman.bptt.transforms import as_it_is, is_compiled, needs_operators
 
 
 class Unfold(ABC):
     """Runs a cell over time and decides which gradient flows back; the forward pass is one."""
 
-    @abstractmethod
     def __call__(
         self,
         cell: Cell,
@@ -26,23 +26,26 @@ class Unfold(ABC):
         cut: Tensor | None = None,
         trace: Trace | None = None,
     ) -> tuple[Tensor, State]:
-        """Arguments, results and errors are those of `elman.bptt.recurrence.recurrence`."""
+        """Run `cell` over x; arguments, results and errors are those of `recurrence`."""
+        if is_compiled():
+            return as_it_is(type(self).__call__)(self, cell, x, state, keep, cut, trace)
+        return self.run(cell, checked(cell, x, state, keep, cut), trace)
+
+    @abstractmethod
+    def run(self, cell: Cell, inputs: Inputs, trace: Trace | None) -> tuple[Tensor, State]:
+        """Run `cell` over inputs that are checked: the one method of an unfolding.
+
+        Returns:
+            h of every step, (T, B, hidden_size), and the state after the last.
+        """
 
 
 @dataclass(frozen=True)
 class Full(Unfold):
     """Every step counts: the exact gradient over all T steps (Werbos 1990)."""
 
-    def __call__(
-        self,
-        cell: Cell,
-        x: Tensor,
-        state: State | None = None,
-        keep: Tensor | None = None,
-        cut: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> tuple[Tensor, State]:
-        return recurrence(cell, x, state, keep, cut, trace)
+    def run(self, cell: Cell, inputs: Inputs, trace: Trace | None) -> tuple[Tensor, State]:
+        return run_over(cell, inputs, trace)
 
 
 def _full() -> Full:  # in strict mode, torch.export can look into it, and not into a class
@@ -53,11 +56,11 @@ def _full() -> Full:  # in strict mode, torch.export can look into it, and not i
 class Checkpointed(Unfold):
     """The gradient of `Full` for less memory: the steps between checkpoints are run twice.
 
-    Every step's h is there anyway, as the result; so a checkpoint is the rest of the state (c of
-    an LSTM, nothing of the others), and what the backward pass needs of a chunk (its gates) is
-    made again from it when its turn comes. A third more arithmetic, whatever `every` is. Source:
-    Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016); Gruslys et al.,
-    "Memory-Efficient Backpropagation Through Time" (2016).
+    Every step's h is there anyway, as the result. So a checkpoint is the rest of the state: c of
+    an LSTM, nothing of the others. What the backward pass needs of a chunk (its gates) is made
+    again from the checkpoint when the chunk's turn comes. That is a third more arithmetic, whatever
+    `every` is. Sources: Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016);
+    Gruslys et al., "Memory-Efficient Backpropagation Through Time" (2016).
 
     Args:
         every: steps from checkpoint to checkpoint, at least 1.
@@ -71,22 +74,14 @@ class Checkpointed(Unfold):
 
     @staticmethod
     def within(budget: int) -> "Within":
-        """The cheapest schedule whose memory is at most `budget` bytes, for each layer.
+        """Choose, for each layer, the cheapest schedule whose memory is at most `budget` bytes.
 
         What counts is the memory beyond inputs, results, weights and all their gradients.
         """
         return Within(budget)
 
-    def __call__(
-        self,
-        cell: Cell,
-        x: Tensor,
-        state: State | None = None,
-        keep: Tensor | None = None,
-        cut: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> tuple[Tensor, State]:
-        return recurrence(cell, x, state, keep, cut, trace, Schedule(self.every, recompute=True))
+    def run(self, cell: Cell, inputs: Inputs, trace: Trace | None) -> tuple[Tensor, State]:
+        return run_over(cell, inputs, trace, Schedule(self.every, recompute=True))
 
 
 @dataclass(frozen=True)
@@ -104,27 +99,18 @@ class Within(Unfold):
             raise ValueError(f"the budget must be at least 1 byte, got {self.budget}")
 
     def schedule(self, cell: Cell, steps: int, batch: int) -> Schedule:
-        """What is chosen for a call of so many steps and lanes; print it to see.
+        """Choose for a call of so many steps and rows; print it to see.
 
         Raises:
             ValueError: where nothing fits; it says the least that would.
         """
         return Schedule.within(self.budget, cell, steps, batch)
 
-    def __call__(
-        self,
-        cell: Cell,
-        x: Tensor,
-        state: State | None = None,
-        keep: Tensor | None = None,
-        cut: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> tuple[Tensor, State]:
-        check_inputs(cell, x, state, keep, cut)
+    def run(self, cell: Cell, inputs: Inputs, trace: Trace | None) -> tuple[Tensor, State]:
+        x = inputs.x
         if needs_operators(x, cell.weight_ih):  # nothing is kept that a schedule could plan
-            return recurrence(cell, x, state, keep, cut, trace)
-        schedule = self.schedule(cell, x.shape[0], x.shape[1])
-        return recurrence(cell, x, state, keep, cut, trace, schedule)
+            return run_over(cell, inputs, trace)
+        return run_over(cell, inputs, trace, self.schedule(cell, x.shape[0], x.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -146,18 +132,11 @@ class Truncated(Unfold):
         if self.window < 1:
             raise ValueError(f"window must be at least 1, got {self.window}")
 
-    def __call__(
-        self,
-        cell: Cell,
-        x: Tensor,
-        state: State | None = None,
-        keep: Tensor | None = None,
-        cut: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> tuple[Tensor, State]:
-        check_inputs(cell, x, state, keep, cut)
+    def run(self, cell: Cell, inputs: Inputs, trace: Trace | None) -> tuple[Tensor, State]:
+        x, state, keep, cut = inputs
         edges = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         edges[:: self.window] = False
         # The state before the first step belongs to the caller, who decides whether to detach it.
         edges[0] = True
-        return self.inner(cell, x, state, keep, edges if cut is None else edges & (cut != 0), trace)
+        cut = edges if cut is None else edges & (cut != 0)
+        return self.inner.run(cell, Inputs(x, state, keep, cut), trace)

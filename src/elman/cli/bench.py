@@ -1,6 +1,7 @@
 """elman bench"""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,23 +13,27 @@ if TYPE_CHECKING:
 
 def bench(
     hidden_size: Annotated[int, typer.Option("--hidden-size", min=1)] = 384,
-    lanes: Annotated[int, typer.Option(min=1, help="Conversations side by side.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Conversations side by side.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Time steps.")] = 64,
     runs: Annotated[int, typer.Option(min=1, help="The median of so many is shown.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    lanes: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
 ) -> None:
     """Show which code runs the time loops here, why, and how fast it is beside torch's layers.
 
-    Example: `elman bench --hidden-size 512 --lanes 64 --steps 256`
+    Example: `elman bench --hidden-size 512 --batch-size 64 --steps 256`
     """
     import torch
 
     from elman.bptt.kernels.native import load
     from elman.bptt.precision import measure
 
+    if lanes is not None:
+        print("elman: --lanes is called --batch-size now", file=sys.stderr)
+        batch_size = lanes
     native, why = load()
     precision, ratio = measure(hidden_size)
-    rows = [compared(name, hidden_size, lanes, steps, runs) for name in ("LSTM", "GRU", "RNN")]
+    rows = [compared(name, hidden_size, batch_size, steps, runs) for name in ("LSTM", "GRU", "RNN")]
     facts: dict[str, Any] = {
         "path": "kernels" if native else "reference",
         "why": why,
@@ -37,7 +42,8 @@ def bench(
         "bfloat16_ratio": round(ratio, 2),
         "precision": precision,
         "hidden_size": hidden_size,
-        "lanes": lanes,
+        "batch_size": batch_size,
+        "lanes": batch_size,  # its name in the last release
         "steps": steps,
         "layers": rows,
     }
@@ -47,8 +53,8 @@ def bench(
         show(facts)
 
 
-def compared(name: str, size: int, lanes: int, steps: int, runs: int) -> dict[str, Any]:
-    """Milliseconds of a forward and backward pass of Elman's layer and of torch's, interleaved."""
+def compared(name: str, size: int, batch_size: int, steps: int, runs: int) -> dict[str, Any]:
+    """Time a forward and backward pass of Elman's layer and torch's, in turn, in milliseconds."""
     from statistics import median
     from time import perf_counter
 
@@ -59,7 +65,7 @@ def compared(name: str, size: int, lanes: int, steps: int, runs: int) -> dict[st
     torchs: nn.Module = getattr(torch.nn, name)(size, size)
     ours: nn.Module = getattr(elman, name)(size, size)
     ours.load_state_dict(torchs.state_dict())
-    x = torch.randn(steps, lanes, size)
+    x = torch.randn(steps, batch_size, size)
     milliseconds: dict[str, list[float]] = {"elman": [], "torch": []}
     for run in range(runs + 1):
         for who, layer in (("elman", ours), ("torch", torchs)):
@@ -82,7 +88,7 @@ def _both_ways(layer: "Callable[[Tensor], tuple[Tensor, Any]]", x: "Tensor") -> 
 
 
 def show(facts: dict[str, Any]) -> None:
-    """For people."""
+    """Show what was measured to people."""
     from rich.console import Console
     from rich.table import Table
 
@@ -94,7 +100,7 @@ def show(facts: dict[str, Any]) -> None:
         f"{facts['precision']}"
     )
     table = Table(box=None, pad_edge=False)
-    sizes = f"H={facts['hidden_size']}, {facts['lanes']} lanes, {facts['steps']} steps"
+    sizes = f"H={facts['hidden_size']}, B={facts['batch_size']}, {facts['steps']} steps"
     table.add_column(f"forward + backward, {sizes}")
     for title in ("Elman", "torch.nn", "times as fast"):
         table.add_column(title, justify="right")

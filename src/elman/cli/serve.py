@@ -1,7 +1,6 @@
 """elman serve"""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +18,7 @@ from elman.cli.reply_options import (
 )
 from elman.cli.store import Database, open_store
 from elman.cli.trust import Trust
-from elman.errors import ElmanError
-
-NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+from elman.errors import require
 
 
 def serve(
@@ -70,12 +67,7 @@ def serve(
 
     Example: `elman serve bots/ann bots/bob`, then open http://127.0.0.1:8000
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise ElmanError(
-            f"the server needs {' and '.join(missing).replace('_', '-')}: "
-            "pip install 'elman[serve]'"
-        )
+    require("serve", "the server")
     from elman.serve.access import AccessPolicy
     from elman.serve.keys import Keys
     from elman.serve.run import load, serve

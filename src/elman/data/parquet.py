@@ -7,7 +7,6 @@ fill the machine. Columns of bytes, such as pictures, are not read.
 Source: the description of the format, apache/parquet-format.
 """
 
-import importlib.util
 import io
 import json
 import os
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO
-from elman.errors import ElmanError
+from elman.errors import ElmanError, require
 
 ROWS_AT_ONCE = 64
 PAGE_BUFFER_BYTES = 1 << 16
@@ -40,10 +39,7 @@ def rows_as_json_lines(packed: io.BufferedReader, name: str) -> io.BufferedReade
         ElmanError: where pyarrow is missing; from reads, where the file is damaged or a bomb.
     """
     with packed:
-        if importlib.util.find_spec("pyarrow") is None:
-            raise ElmanError(
-                f"{name}: a Parquet file, which needs pyarrow: pip install 'elman[parquet]'"
-            )
+        require("parquet", f"{name}: a Parquet file, which")
         if isinstance(packed.raw, io.FileIO):
             return io.BufferedReader(_Rows(packed, name), 1 << 16)
         with tempfile.TemporaryFile(prefix="elman-parquet-") as copy:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus
+from elman.errors import require
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
 from elman.evaluate.context import context_gain, gain_by_lag
 from elman.evaluate.texts import (
@@ -121,7 +122,11 @@ def evaluate(
         seed: of everything that is drawn.
         respond: how it replies; None: as `SamplingParams` and `Ranking` say by themselves.
         training: every message that it learned from, for what is copied; None: not known.
+
+    Raises:
+        ElmanError: where the extra `evaluate` is not installed.
     """
+    require("evaluate", "measuring a bot")
     decoder, tokenizer = decoder_of(bot), bot.tokenizer
     nats, text_bytes, text_words = _costs(bot, corpus, learn_from)
     gains = context_gain(decoder, subset(corpus, CONTEXT_TOKENS), tokenizer, learn_from)

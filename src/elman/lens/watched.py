@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from elman.bptt import Cell, Full, State, Trace, Unfold
+from elman.bptt import Cell, Full, Inputs, State, Trace, Unfold
 
 
 @dataclass
@@ -107,20 +107,11 @@ class Watched(Unfold):
         self._inner = inner or Full()
         self._projections = projections
 
-    def __call__(
-        self,
-        cell: Cell,
-        x: Tensor,
-        state: State | None = None,
-        keep: Tensor | None = None,
-        cut: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> tuple[Tensor, State]:
-        first = cell.initial_state(x.shape[1]) if state is None else state
-        kept = tuple(part.detach().clone() for part in first)
-        call = Call(cell, x.detach(), kept, keep, projections=self._projections)
+    def run(self, cell: Cell, inputs: Inputs, trace: Trace | None) -> tuple[Tensor, State]:
+        first = tuple(part.detach() for part in inputs.state)
+        call = Call(cell, inputs.x.detach(), first, inputs.keep, projections=self._projections)
         told = call if trace is None else _Both(trace, call)
-        h, after = self._inner(cell, x, state, keep, cut, told)
+        h, after = self._inner.run(cell, inputs, told)
         call.h = h.detach()
         self.calls.append(call)
         return h, after

@@ -1,4 +1,4 @@
-"""The compiled loops behind the signature of the reference: one call for a whole chunk of time."""
+"""The compiled time loops as a `Loop`: one call of the library for a whole chunk of time."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +9,9 @@ from torch import Tensor
 from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
 from elman.bptt.kernels.native import (
-    CELLS,
-    KINDS,
-    PAIRS,
+    BFLOAT16_PAIRS,
+    CELL_NAMES,
+    WEIGHT_KINDS,
     Backward,
     Forward,
     Native,
@@ -23,35 +23,35 @@ from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
 from elman.bptt.rnn import ReLUCell, RNNCell
 
-NUMBERS: dict[type, int] = {
-    RNNCell: CELLS.index("rnn"),
-    ReLUCell: CELLS.index("relu"),
-    GRUCell: CELLS.index("gru"),
-    LSTMCell: CELLS.index("lstm"),
-    MinGRUCell: CELLS.index("mingru"),
-    MinLSTMCell: CELLS.index("minlstm"),
+CELL_NUMBERS: dict[type, int] = {
+    RNNCell: CELL_NAMES.index("rnn"),
+    ReLUCell: CELL_NAMES.index("relu"),
+    GRUCell: CELL_NAMES.index("gru"),
+    LSTMCell: CELL_NAMES.index("lstm"),
+    MinGRUCell: CELL_NAMES.index("mingru"),
+    MinLSTMCell: CELL_NAMES.index("minlstm"),
 }
 
-FEWEST_STEPS = 4
-"""Below it, packing the weights costs more than the loop gains."""
+MIN_COMPILED_STEPS = 4
+"""Steps of a call below which packing the weights costs more time than the loop saves."""
 
-SMALL = 1 << 16
-"""Multiply-adds of a step below which a second thread costs more than it does."""
+MIN_THREADED_MULTIPLY_ADDS = 1 << 16
+"""Multiply-adds of a step below which a second thread costs more time than it saves."""
 
 
 def fused(cell: Cell, steps: int) -> bool:
-    """Whether there is a compiled loop for this very cell, with weights like these."""
+    """Tell whether a compiled loop runs this very cell, with weights like these."""
     return (
-        type(cell) in NUMBERS  # a subclass may have changed `step`
+        type(cell) in CELL_NUMBERS  # a subclass may have changed `step`
         and cell.weight_ih.device.type == "cpu"
         and cell.weight_ih.dtype == torch.float32
-        and (steps >= FEWEST_STEPS or not cell.recurrent)
+        and (steps >= MIN_COMPILED_STEPS or not cell.recurrent)
         and load()[0] is not None
     )
 
 
 def saved_bytes(cell: Cell) -> int:
-    """What a step of one lane leaves for the backward pass."""
+    """Return the bytes that a step of one row saves for the backward pass."""
     kept = 1 if isinstance(cell, LSTMCell | GRUCell) else 0
     return (cell.gates + kept) * cell.hidden_size * cell.weight_ih.element_size()
 
@@ -64,9 +64,10 @@ class _Saved:
 
 
 class FusedLoop(Loop):
-    """Cells that the library knows. States, gates and sums are float32; where `low` is bfloat16,
-    the weights of the loop's products are rounded to it, and on processors that multiply pairs of
-    bfloat16 the states are, too.
+    """Runs the cells that the library knows.
+
+    States, gates and sums are float32. Where `low` is bfloat16, the weights of the loop's products
+    are rounded to it; on processors that multiply pairs of bfloat16, so are the states.
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class FusedLoop(Loop):
         assert native is not None
         self._native: Native = native
         self._cell = cell
-        self._number = NUMBERS[type(cell)]
+        self._number = CELL_NUMBERS[type(cell)]
         low = low if low == torch.bfloat16 else torch.float32
         self._weight = None if weight_hh is None else weight_hh.to(low).resolve_neg()
-        self._kind = PAIRS if low == torch.bfloat16 else KINDS[low]
+        self._kind = BFLOAT16_PAIRS if low == torch.bfloat16 else WEIGHT_KINDS[low]
         self._bias = None if bias_hh is None else in_memory(bias_hh)
         self._forward_weight: Tensor | None = None
         self._backward_weight: Tensor | None = None
@@ -87,7 +88,9 @@ class FusedLoop(Loop):
     def _sizes(self, gx: Tensor) -> dict[str, int]:
         steps, batch, columns = gx.shape
         size = self._cell.hidden_size
-        threads = torch.get_num_threads() if batch * size * columns > SMALL else 1
+        threads = (
+            torch.get_num_threads() if batch * size * columns > MIN_THREADED_MULTIPLY_ADDS else 1
+        )
         return {
             "cell": self._number,
             "T": steps,

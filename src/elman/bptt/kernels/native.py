@@ -1,4 +1,4 @@
-"""The compiled time loops, where they were built and this processor can run them."""
+"""The compiled library: found, checked, loaded and called by `ctypes`."""
 
 import ctypes
 import os
@@ -12,21 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CELLS = ("rnn", "relu", "gru", "lstm", "mingru", "minlstm")
-"""The cells that the library knows, in its own order."""
+CELL_NAMES = ("rnn", "relu", "gru", "lstm", "mingru", "minlstm")
+"""The cells that the library knows; a cell's number there is its place in this list."""
 
-KINDS: dict[torch.dtype, int] = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
-"""What a packed matrix may hold."""
+WEIGHT_KINDS: dict[torch.dtype, int] = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+"""What a packed matrix may hold, and the library's number for it."""
 
-PAIRS = 3
-"""bfloat16, multiplied in pairs by processors that can: then the other factor is rounded, too."""
+BFLOAT16_PAIRS = 3
+"""The number of bfloat16 weights that are multiplied in pairs, where the processor can: then the
+other factor is rounded, too."""
 
-VARIABLE = "ELMAN_KERNELS"
+KERNELS_VARIABLE = "ELMAN_KERNELS"
 """Environment variable: `reference` turns the library off, `avx2` takes that instruction set."""
 
 
 def _structure(name: str, integers: str, pointers: str) -> type[ctypes.Structure]:
-    """A C struct of loops.h: int64 first, then pointers, in that order. Fields left out are 0."""
+    """Make a C struct of loops.h: int64 first, then pointers, in that order; unset fields are 0."""
     fields = [
         *((field, ctypes.c_int64) for field in integers.split()),
         *((field, ctypes.c_void_p) for field in pointers.split()),
@@ -48,7 +49,7 @@ Product = _structure("Product", "rows N K threads kind", "a packed scale bias ou
 Softmax = _structure(
     "Softmax", "rows N threads kind gradient", "logits bias beside targets nats dbias scratch"
 )
-STRUCTURES = (Forward, Backward, Product, Softmax)
+JOB_STRUCTURES = (Forward, Backward, Product, Softmax)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Native:
 
     Args:
         isa: the instruction set, for example "avx512".
-        parallel: whether it shares torch's OpenMP threads; else it runs on one.
+        parallel: whether it shares torch's OpenMP threads; else it runs on one thread.
     """
 
     isa: str
@@ -65,12 +66,15 @@ class Native:
     _library: ctypes.CDLL
 
     def packed(self, weight: Tensor, units: int, gates: int, kind: int | None = None) -> Tensor:
-        """weight (gates * units, K), any strides, laid out for the products of the loops.
+        """Lay out a weight for the products of the loops.
 
-        Its kind is that of its dtype, or PAIRS.
+        Args:
+            weight: (gates * units, K), any strides.
+            units, gates: how its rows are grouped.
+            kind: BFLOAT16_PAIRS, or None: the kind of its dtype.
         """
         k = weight.shape[1]
-        kind = KINDS[weight.dtype] if kind is None else kind
+        kind = WEIGHT_KINDS[weight.dtype] if kind is None else kind
         size = self._library.elman_packed_size(kind, units, gates, k)
         out = torch.empty(size, dtype=weight.dtype)
         self._library.elman_pack(
@@ -80,7 +84,11 @@ class Native:
         return out
 
     def run(self, job: type[ctypes.Structure], /, **fields: int | Tensor | None) -> None:
-        """Do what one of STRUCTURES says. Tensors are contiguous; None is null.
+        """Run the job that one of JOB_STRUCTURES describes.
+
+        Args:
+            job: which.
+            fields: its values by name. Tensors must be contiguous; None is a null pointer.
 
         Raises:
             TypeError: where a size is no int, or a pointer would be one.
@@ -107,7 +115,7 @@ def _pointers(job: type[ctypes.Structure]) -> frozenset[str]:
 
 
 def _address(name: str, tensor: Tensor) -> int:
-    """Where a tensor's numbers lie; the library would read or write anywhere else otherwise."""
+    """Return the address of a tensor's numbers; raise RuntimeError where it has none on the CPU."""
     try:
         address = tensor.data_ptr()
     except RuntimeError:  # torch's wrappers of fake and transformed tensors have none
@@ -121,16 +129,16 @@ def _address(name: str, tensor: Tensor) -> int:
 
 
 def in_memory(tensor: Tensor) -> Tensor:
-    """The numbers of a tensor, one after the other; torch may have put off negating them."""
+    """Return a tensor with its numbers one after the other, and negated if torch put that off."""
     return tensor.resolve_neg().contiguous()
 
 
 @cache
 def load() -> tuple[Native | None, str]:
-    """The library, or None, and why: which path is active, in words."""
-    wanted = os.environ.get(VARIABLE, "")
+    """Load the library once; return it or None, and in words what runs the loops and why."""
+    wanted = os.environ.get(KERNELS_VARIABLE, "")
     if wanted == "reference":
-        return None, f"{VARIABLE}=reference is set"
+        return None, f"{KERNELS_VARIABLE}=reference is set"
     found = _find()
     if found is None:
         return None, "the kernels were not built: no C++ compiler was found at installation"
@@ -145,7 +153,10 @@ def load() -> tuple[Native | None, str]:
     while name := library.elman_isa(len(sets)):
         sets.append(name.decode())
     if wanted and wanted not in sets:
-        return None, f"{VARIABLE}={wanted}, and this processor has {', '.join(sets) or 'none'}"
+        return (
+            None,
+            f"{KERNELS_VARIABLE}={wanted}, and this processor has {', '.join(sets) or 'none'}",
+        )
     if not sets:
         return None, "this processor has none of AVX2, AVX-512 and NEON"
     isa = wanted or sets[0]
@@ -163,12 +174,12 @@ def _find() -> Path | None:
 
 
 def _fits(library: ctypes.CDLL) -> bool:
-    """Whether the library's structs are ours: memory would be overwritten otherwise."""
+    """Tell whether the library's structs have our sizes: it would overwrite memory otherwise."""
     if not hasattr(library, "elman_struct_size"):
         return False
     library.elman_struct_size.restype = ctypes.c_int64
-    sizes = [library.elman_struct_size(n) for n in range(len(STRUCTURES))]
-    return sizes == [ctypes.sizeof(struct) for struct in STRUCTURES]
+    sizes = [library.elman_struct_size(n) for n in range(len(JOB_STRUCTURES))]
+    return sizes == [ctypes.sizeof(struct) for struct in JOB_STRUCTURES]
 
 
 def _declare(library: ctypes.CDLL) -> None:
@@ -190,7 +201,11 @@ def _declare(library: ctypes.CDLL) -> None:
 
 
 def _share_threads(library: ctypes.CDLL) -> bool:
-    """Hand the library torch's own OpenMP: a second one in the process would fight it."""
+    """Give the library torch's own OpenMP threads, since a second pool would fight them.
+
+    Returns:
+        Whether torch has a GNU OpenMP to give.
+    """
     process = ctypes.CDLL(None)  # torch loads its OpenMP for the whole process
     names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
     if not all(hasattr(process, name) for name in names):

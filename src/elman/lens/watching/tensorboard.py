@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from elman.errors import ElmanError
+from elman.errors import ElmanError, missing_extra
 from elman.lens.watching.log import CONFIG, Event, follow
 
 STEP = {
@@ -32,9 +32,7 @@ def write_events(run: Path, folder: Path) -> Iterator[int]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ElmanError(
-            "TensorBoard is not installed: pip install tensorboard (or elman[tensorboard])"
-        ) from None
+        raise missing_extra("tensorboard", "--tensorboard") from None
     try:
         writer = SummaryWriter(str(folder))
     except OSError as error:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from elman.bptt.precision import WORTH_IT, bfloat16_speed
+from elman.bptt.precision import MIN_BFLOAT16_SPEEDUP, bfloat16_speed
 
 BETA2 = 0.99
 
@@ -89,7 +89,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
     The quintic iteration of Jordan et al. (2024), in bfloat16 where that is faster.
     """
-    x = matrices.bfloat16() if bfloat16_speed() >= WORTH_IT else matrices.float()
+    x = matrices.bfloat16() if bfloat16_speed() >= MIN_BFLOAT16_SPEEDUP else matrices.float()
     turned = x.shape[1] > x.shape[2]
     x = x.mT if turned else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

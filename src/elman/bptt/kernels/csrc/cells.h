@@ -1,11 +1,11 @@
-// The elementwise half of each cell, for W units of one lane: what cell.py's `step` and
+// The elementwise half of each cell, for W units of one row: what cell.py's `step` and
 // `step_backward` say, in the same symbols.
 #pragma once
 #include "gemm.h"
 
 namespace elman::ELMAN_ISA {
 
-// What a step of one lane reads and writes, at the units u to u + n.
+// What a step of one row reads and writes, at the units u to u + n.
 struct Forward {
   const float* gh;      // [G][W] the projected state, without bias; null where there is none
   const float* scale;   // (G * H) of the product's rows, or null

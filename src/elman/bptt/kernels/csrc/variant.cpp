@@ -9,9 +9,9 @@
 namespace elman::ELMAN_ISA {
 namespace {
 
-// A thread's share: some lanes, or some units of every lane and a barrier each step.
+// A thread's share: some rows of the batch, or some units of every row and a barrier each step.
 struct Share {
-  long lane_begin, lane_end, begin, end;
+  long row_begin, row_end, begin, end;
   bool alone;  // what other threads make is not needed
 };
 
@@ -21,7 +21,7 @@ Share of_units(long B, long units, long step, int thread, int threads) {
           std::min(units, steps * (thread + 1) / threads * step), threads == 1};
 }
 
-// Lanes where there are enough of them, and the weights fit into each core's own cache: no thread
+// Rows where there are enough of them, and the weights fit into each core's own cache: no thread
 // then waits for another. Larger weights are halved instead.
 Share share(long B, long H, int gates, bool recurrent, long step, int thread, int threads) {
   constexpr long CACHE = 1 << 20;
@@ -40,12 +40,12 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   const T* packed = static_cast<const T*>(f.packed);
 
   // With resets, h is read from a copy in which forgotten rows are 0.
-  auto copy_masked = [&](const float* h, long t, long lane) {
-    float* to = f.scratch + (t & 1) * B * H + lane * H;
-    for (long u = own.begin; u < own.end; u++) to[u] = f.keep[t * B + lane] ? h[u] : 0;
+  auto copy_masked = [&](const float* h, long t, long row) {
+    float* to = f.scratch + (t & 1) * B * H + row * H;
+    for (long u = own.begin; u < own.end; u++) to[u] = f.keep[t * B + row] ? h[u] : 0;
   };
   if (f.keep) {
-    for (long b = own.lane_begin; b < own.lane_end; b++) copy_masked(f.h_first + b * H, 0, b);
+    for (long b = own.row_begin; b < own.row_end; b++) copy_masked(f.h_first + b * H, 0, b);
     if (!own.alone) barrier.wait();
   }
   for (long t = 0; t < f.T; t++) {
@@ -54,19 +54,19 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
                                  : f.h_first;
     const float* c_prev = t ? f.kept + (t - 1) * f.kept_every : f.c_first;
     for (long u = own.begin; u < own.end; u += per_panel)
-      for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
+      for_row_blocks<NV>(own.row_begin, own.row_end, [&](long first, int rows) {
         if constexpr (C::recurrent)
           tile_rows<NV>(rows, H, h_prev + first * H, H, packed + u / per_panel * NV * W * padded<T>(H), out);
         for (int m = 0; m < rows; m++) {
-          const long lane = first + m, place = t * B + lane;
+          const long row = first + m, place = t * B + row;
           const bool kept = !f.keep || f.keep[place];
           Forward step{};
           step.scale = f.scale;
           step.bias = f.bias_hh;
           step.gx = f.gx + place * GH;
-          step.kept = f.kept ? f.kept + t * f.kept_every + lane * H : nullptr;
-          step.h_prev = h_prev + lane * H;
-          step.c_prev = kept && f.c_first ? c_prev + lane * H : nullptr;
+          step.kept = f.kept ? f.kept + t * f.kept_every + row * H : nullptr;
+          step.h_prev = h_prev + row * H;
+          step.c_prev = kept && f.c_first ? c_prev + row * H : nullptr;
           step.H = H;
           for (int q = 0; q < NV / C::G; q++) {
             step.u = u + q * W;
@@ -83,7 +83,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
         }
       });
     if (f.keep && t + 1 < f.T)
-      for (long b = own.lane_begin; b < own.lane_end; b++)
+      for (long b = own.row_begin; b < own.row_end; b++)
         copy_masked(f.h_all + (t * B + b) * H, t + 1, b);
     if (C::recurrent && !own.alone) barrier.wait();
   }
@@ -101,26 +101,26 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
   for (long t = f.T - 1; t >= 0; t--) {
     const float* h_prev = t ? f.h_all + (t - 1) * B * H : f.h_first;
     const float* c_prev = !f.c_first ? nullptr : t ? f.kept + (t - 1) * B * H : f.c_first;
-    auto passes = [&](long lane) {
-      return (!f.keep || f.keep[t * B + lane]) && (!f.cut || f.cut[t * B + lane]);
+    auto passes = [&](long row) {
+      return (!f.keep || f.keep[t * B + row]) && (!f.cut || f.cut[t * B + row]);
     };
-    for (long lane = own.lane_begin; lane < own.lane_end; lane++) {
-      const long place = t * B + lane;
+    for (long row = own.row_begin; row < own.row_end; row++) {
+      const long place = t * B + row;
       const bool kept = !f.keep || f.keep[place];
       Backward step{};
       step.gates = f.gates + place * GH;
       step.kept = f.kept ? f.kept + place * H : nullptr;
       step.h = f.h_all + place * H;
-      step.h_prev = kept ? h_prev + lane * H : nullptr;
-      step.c_prev = kept && c_prev ? c_prev + lane * H : nullptr;
+      step.h_prev = kept ? h_prev + row * H : nullptr;
+      step.c_prev = kept && c_prev ? c_prev + row * H : nullptr;
       step.dgx = f.dgx + place * GH;
       step.dgh = f.dgh + place * GH;
-      step.dc = f.dc + lane * H;
-      step.passes = passes(lane);
+      step.dc = f.dc + row * H;
+      step.passes = passes(row);
       step.H = H;
       for (step.u = own.begin; step.u < own.end; step.u += W) {
         step.n = int(std::min<long>(W, own.end - step.u));
-        float* carried = f.dh + lane * H + step.u;
+        float* carried = f.dh + row * H + step.u;
         V through = load(carried, step.n);
         if (f.indirect) store(f.indirect + place * H + step.u, through, step.n);
         V direct = C::backward(step, load(f.dh_all + place * H + step.u, step.n) + through);
@@ -130,7 +130,7 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
     if constexpr (C::recurrent) {
       if (!own.alone) barrier.wait();
       for (long u = own.begin; u < own.end; u += per_panel)
-        for_row_blocks<NV>(own.lane_begin, own.lane_end, [&](long first, int rows) {
+        for_row_blocks<NV>(own.row_begin, own.row_end, [&](long first, int rows) {
           tile_rows<NV>(rows, GH, f.dgh + (t * B + first) * GH, GH,
                         packed + u / per_panel * NV * W * padded<T>(GH), out);
           for (int m = 0; m < rows; m++) {

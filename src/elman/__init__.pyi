@@ -1,0 +1,37 @@
+"""The public names of Elman, and where each is: the one list, which `__init__.py` reads."""
+
+from elman.bptt import GRU as GRU
+from elman.bptt import LSTM as LSTM
+from elman.bptt import RNN as RNN
+from elman.bptt import Cell as Cell
+from elman.bptt import Checkpointed as Checkpointed
+from elman.bptt import Full as Full
+from elman.bptt import GRUCell as GRUCell
+from elman.bptt import LSTMCell as LSTMCell
+from elman.bptt import MinGRU as MinGRU
+from elman.bptt import MinGRUCell as MinGRUCell
+from elman.bptt import MinLSTM as MinLSTM
+from elman.bptt import MinLSTMCell as MinLSTMCell
+from elman.bptt import PackedLinear as PackedLinear
+from elman.bptt import RNNCell as RNNCell
+from elman.bptt import Stepper as Stepper
+from elman.bptt import Truncated as Truncated
+from elman.bptt import Unfold as Unfold
+from elman.bptt import linear_cross_entropy as linear_cross_entropy
+from elman.bptt import recurrence as recurrence
+from elman.bptt import unfold as unfold
+from elman.chat import MemoryStore as MemoryStore
+from elman.chat import Session as Session
+from elman.data.conversation import Conversation as Conversation
+from elman.data.conversation import Message as Message
+from elman.data.readers import read as read
+from elman.data.source import documents as documents
+from elman.data.tokenizer import Tokenizer as Tokenizer
+from elman.errors import ElmanError as ElmanError
+from elman.generate.replier import Replier as Replier
+from elman.generate.rerank import Ranking as Ranking
+from elman.generate.sampling import SamplingParams as SamplingParams
+from elman.model.checkpoint import load_bot as load_bot
+from elman.train import Config as Config
+
+__version__: str
