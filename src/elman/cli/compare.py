@@ -22,7 +22,7 @@ from elman.train.trainer import Trainer
 COMPARED_CELLS = ("rnn", "gru", "lstm")
 CLIPS = (1.0, 0.0)
 
-COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_LANES, COMPARED_UNFOLD, COMPARED_VOCABULARY = (
+COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_BATCH_SIZE, COMPARED_UNFOLD, COMPARED_VOCABULARY = (
     96,
     2,
     8,
@@ -59,7 +59,7 @@ def compared(
             "model": {"layers": COMPARED_LAYERS, "hidden_size": COMPARED_HIDDEN_SIZE},
             "train": {
                 "steps": steps, "optimizer": "sgd", "lr": COMPARED_LR,
-                "lanes": COMPARED_LANES, "unfold": COMPARED_UNFOLD,
+                "batch_size": COMPARED_BATCH_SIZE, "unfold": COMPARED_UNFOLD,
                 "precision": "float32", "seed": seed,
             },
         }
@@ -90,7 +90,9 @@ def _run(
     model = config.model.model_copy(update={"cell": cell})
     chatbot = build(model, data.tokenizer.vocabulary_size)
     begin_with(chatbot, data.train.ids, seed)
-    layout = Layout(COMPARED_LANES, COMPARED_UNFOLD, "steps", False, config.data.learn_from, seed)
+    layout = Layout(
+        COMPARED_BATCH_SIZE, COMPARED_UNFOLD, "steps", False, config.data.learn_from, seed
+    )
     optimizer = make_optimizer("sgd", chatbot, lr=COMPARED_LR, momentum=0.9, weight_decay=0.0)
     trainer = Trainer(
         chatbot, chatbot.batches(data.train, layout), data.tokenizer, optimizer, clip=clip

@@ -56,7 +56,7 @@ class Ranking(BaseModel):
     @classmethod
     def of(cls, config: Mapping[str, Any], **given: Any) -> Self:
         """That of a bot, as its configuration says, but for what is given and not None."""
-        values = [("mutual", config.get("reply", {}).get("mutual")), *given.items()]
+        values = [("mutual", config.get("reply", {}).get("mmi_weight")), *given.items()]
         return cls(**{name: value for name, value in values if value is not None})
 
 

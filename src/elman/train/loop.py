@@ -78,7 +78,6 @@ class TrainingLoop:
         self._before: float | None = None  # the best before this round; of the first, none
         self._round_began = 0.0  # seconds
         self._worse = 0
-        assert settings.lr is not None
         self._lr = settings.lr
         self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
         torch.manual_seed(settings.seed)
@@ -89,9 +88,9 @@ class TrainingLoop:
             chatbot.batches(
                 data.train,
                 Layout(
-                    lanes=config.lanes,
-                    unfold=config.unfold,
-                    unit=config.unit,
+                    lanes=settings.batch_size,
+                    unfold=settings.unfold,
+                    unit=settings.unit,
                     slide=settings.slide,
                     learn_from=config.data.learn_from,
                     seed=settings.seed,
@@ -107,7 +106,7 @@ class TrainingLoop:
             ),
             clip=settings.clip,
             precision=getattr(torch, settings.precision),
-            copying=settings.copying,
+            pointer_loss_weight=settings.pointer_loss_weight,
         )
 
     def begin(self) -> None:
@@ -199,7 +198,7 @@ class TrainingLoop:
         it is often in the last of them, at a low rate, that what is held out gains.
         """
         settings = self._config.train
-        return settings.most_epochs is None and self._worse >= settings.patience
+        return settings.cycle_epochs is None and self._worse >= settings.patience
 
     def _is_due(self) -> bool:
         """Whether held-out conversations are to be scored within a round."""
@@ -216,7 +215,7 @@ class TrainingLoop:
 
     def _again(self) -> bool:
         """Begin another round where passes are limited and the last one still gained."""
-        most, best, before = self._config.train.most_epochs, self._best, self._before
+        most, best, before = self._config.train.cycle_epochs, self._best, self._before
         if most is None or best is None or self._worse:
             return False
         if before is not None and best > (1 - GAIN) * before:

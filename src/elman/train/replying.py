@@ -35,7 +35,7 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     tell("stage", text="comparing replies with people's")
     heldout = HeldOut.of(bot.chatbot, data.dev, saved.learn_from)
     if reply.fits and heldout is not None:
-        found = {"mutual": fitted(bot.chatbot, bot.tokenizer, heldout), "fitted": True}
+        found = {"mmi_weight": fitted(bot.chatbot, bot.tokenizer, heldout), "fitted": True}
         config = config.model_copy(update={"reply": reply.model_copy(update=found)})
         write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
     if not saved.replies:

@@ -9,7 +9,7 @@ MIN_CYCLE_SHARE = 0.1
 class Budget:
     """A budget in minutes, epochs or steps, as a share from 0 to 1.
 
-    Where passes are limited (`most_epochs`), a round ends after so many; the next one is as long,
+    Where passes are limited (`cycle_epochs`), a round ends after so many; the next one is as long,
     or has what is left of the budget.
 
     Args:
@@ -29,7 +29,7 @@ class Budget:
         if share >= 1:
             return 1.0
         spent = (self._of_budget(seconds, epochs, steps) - share) / (1 - share)
-        most = self._config.most_epochs
+        most = self._config.cycle_epochs
         return spent if most is None else max(spent, (epochs - before) / most)
 
     def enough(self, *, seconds: float, epochs: float, steps: int) -> bool:

@@ -44,7 +44,7 @@ class Trainer:
         unfold: how far back the gradient goes within a batch.
         clip: largest norm of the whole gradient (Pascanu et al. 2013); 0: off.
         precision: of the products; weights, states and sums stay float32.
-        copying: how much `Loss.copying` weighs beside the loss itself.
+        pointer_loss_weight: how much `Loss.copying` weighs beside the loss itself.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Trainer:
         unfold: Unfold | None = None,
         clip: float = 1.0,
         precision: torch.dtype = torch.float32,
-        copying: float = 0.0,
+        pointer_loss_weight: float = 0.0,
     ) -> None:
         self.chatbot = chatbot
         self.batches = batches
@@ -69,7 +69,7 @@ class Trainer:
         self._unfold = unfold or Full()
         self._clip = clip
         self._precision = precision
-        self._copying = copying
+        self._pointer_loss_weight = pointer_loss_weight
         self._piece_bytes = torch.from_numpy(tokenizer.piece_bytes)
         self._lr = [group["lr"] for group in optimizer.param_groups]
         self._state: State | None = None
@@ -92,7 +92,7 @@ class Trainer:
         count = max(len(loss.targets), 1)
         mean = loss.nats / count
         self._optimizer.zero_grad()
-        (mean + self._copying * loss.copying / count).backward()
+        (mean + self._pointer_loss_weight * loss.copying / count).backward()
         gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
         if self.look is not None:
