@@ -1,17 +1,68 @@
 """elman train"""
 
+import inspect
 import re
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from elman.cli.data import Drop, Gap, seconds
+from elman.cli.data import seconds
+from elman.cli.settings import help_of, show_settings
 from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
+DATA, BOT, RUN = "The conversations", "The bot", "The run"
+"""Headings of the help."""
 
+HIDDEN_FLAGS: dict[str, tuple[str, type]] = {
+    "batch-size": ("train.batch_size", int),
+    "clip": ("train.clip", float),
+    "dropout": ("model.dropout", float),
+    "encoding": ("data.encoding", str),
+    "epochs": ("train.epochs", float),
+    "lanes": ("train.batch_size", int),
+    "layers": ("model.layers", int),
+    "learn-from": ("data.learn_from", str),
+    "lr": ("train.lr", float),
+    "mlp": ("model.mlp", float),
+    "ngrams": ("model.ngrams", int),
+    "optimizer": ("train.optimizer", str),
+    "pointer": ("model.pointer", int),
+    "slide": ("train.slide", bool),
+    "steps": ("train.steps", int),
+    "unfold": ("train.unfold", int),
+    "unit": ("train.unit", str),
+    "vocabulary": ("data.vocabulary", str),
+}
+"""Flags that help does not show: each is short for a `--set` of its setting."""
+
+RENAMED_FLAGS = {"lanes": "batch-size"}
+"""Flags of the last release, and what they are called today."""
+
+
+def _with_hidden_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the hidden flags, as keywords."""
+    signature = inspect.signature(command)
+    parameters = [each for each in signature.parameters.values() if each.kind != each.VAR_KEYWORD]
+    for flag, (_, kind) in HIDDEN_FLAGS.items():
+        name = flag.replace("-", "_")
+        option = typer.Option(f"--{flag}", hidden=True)
+        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+        command.__annotations__[name] = annotation
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+            )
+        )
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+@_with_hidden_flags
 def train(
     chats: Annotated[
         str | None,
@@ -20,161 +71,106 @@ def train(
             "the built-in ones.",
         ),
     ] = None,
-    bot: Annotated[
-        str | None,
-        typer.Option(help="Whose part the bot learns. Without it, all speakers are peers."),
-    ] = None,
+    bot: Annotated[str | None, typer.Option(help=help_of("data.bot"), rich_help_panel=DATA)] = None,
     others: Annotated[
-        str | None,
-        typer.Option(
-            help="How it sees the other people: names, or user for all alike.  "
-            "[default: names if there are several]"
-        ),
+        str | None, typer.Option(help=help_of("data.others"), rich_help_panel=DATA)
     ] = None,
-    gap: Gap = None,
-    drop: Drop = None,
+    gap: Annotated[
+        str | None,
+        typer.Option(help=help_of("data.gap", "; or 90m, 2h, 1d"), rich_help_panel=DATA),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help=help_of("data.drop", "; may be given again"), rich_help_panel=DATA),
+    ] = None,
     redact: Annotated[
-        bool | None,
-        typer.Option("--redact", help="Put placeholders in the place of what is private."),
+        bool | None, typer.Option("--redact", help=help_of("data.redact"), rich_help_panel=DATA)
     ] = None,
     rename: Annotated[
-        bool | None,
-        typer.Option("--rename", help="Give people pseudonyms, in what they say too."),
+        bool | None, typer.Option("--rename", help=help_of("data.rename"), rich_help_panel=DATA)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The bot's folder.  [default: bots/ and CHATS' name]")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Budget in minutes, everything included.  [default: 10]")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Budget in optimizer steps.")] = None,
-    base: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
-            help="The bot to start from: base (comes with Elman), a folder, or none.  "
-            "[default: base; none where a size or kind is given, or where the minutes read too "
-            "little of the conversations for a bot of the base's size]"
+            help="The bot's folder.  [default: bots/ and CHATS' name]", rich_help_panel=BOT
         ),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help=help_of("train.base"), rich_help_panel=BOT)
     ] = None,
     memory: Annotated[
-        str | None,
-        typer.Option(help="tokens, or messages: one step for each.  [default: tokens]"),
+        str | None, typer.Option(help=help_of("model.memory"), rich_help_panel=BOT)
     ] = None,
     cell: Annotated[
-        str | None, typer.Option(help="rnn, gru, lstm, or my.module:Name.  [default: lstm]")
+        str | None, typer.Option(help=help_of("model.cell"), rich_help_panel=BOT)
     ] = None,
-    layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 2]")] = None,
     hidden_size: Annotated[
-        int | None, typer.Option(help="Size of each layer's state.  [default: from the minutes]")
+        int | None, typer.Option(help=help_of("model.hidden_size"), rich_help_panel=BOT)
     ] = None,
-    mlp: Annotated[
-        float | None,
-        typer.Option(help="Width of each layer's MLP, in hidden sizes; 0: none.  [default: 0]"),
+    minutes: Annotated[
+        float | None, typer.Option(help=help_of("train.minutes"), rich_help_panel=RUN)
     ] = None,
-    pointer: Annotated[
-        int | None,
-        typer.Option(help="Tokens back from which replies can copy; 0: none.  [default: 256]"),
+    seed: Annotated[
+        int | None, typer.Option(help=help_of("train.seed"), rich_help_panel=RUN)
     ] = None,
-    ngrams: Annotated[
-        int | None,
-        typer.Option(help="Longest sequence of tokens that is counted; 0: none.  [default: 4]"),
-    ] = None,
-    unfold: Annotated[
-        int | None,
-        typer.Option(
-            help="Units back the gradient goes.  [default: 64 steps (128 of bytes), 5 messages]"
-        ),
-    ] = None,
-    unit: Annotated[
-        str | None,
-        typer.Option(help="What --unfold counts: steps or messages.  [default: the memory's]"),
-    ] = None,
-    slide: Annotated[
-        bool | None,
-        typer.Option("--slide", help="Learn every reply through exactly --unfold messages."),
-    ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="sgd, adam, adamw or muon.  [default: adamw]")
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Highest learning rate.  [default: the optimizer's]")
-    ] = None,
-    clip: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient; 0: off.  [default: 1]")
-    ] = None,
-    learn_from: Annotated[
-        str | None,
-        typer.Option(help="Messages to learn: bot or all.  [default: bot with --bot, else all]"),
-    ] = None,
-    vocabulary: Annotated[
-        str | None,
-        typer.Option(
-            help="Size of a new tokenizer, or bytes.  [default: bytes for under 1 MB, else 4096]"
-        ),
-    ] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help="Of each layer's output.  [default: from the data's size]")
-    ] = None,
-    lanes: Annotated[
-        int | None, typer.Option(help="Conversations side by side.  [default: 16; 8 over messages]")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all randomness.  [default: 0]")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of the files.  [default: utf-8]")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     assign: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting: a.b=v, such as train.warmup=0.05."),
+        typer.Option(
+            "--set",
+            help="Any setting, such as train.steps=500; may be given again.",
+            rich_help_panel=RUN,
+        ),
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN)
+    ] = None,
+    all_settings: Annotated[
+        bool,
+        typer.Option("--all-settings", help="List every setting, and end.", rich_help_panel=RUN),
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(
             help="Go on with this run, exactly where it stopped; with CHATS where its "
-            "conversations moved."
+            "conversations moved.",
+            rich_help_panel=RUN,
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a bot that is already in --out.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a bot that is already in --out.", rich_help_panel=RUN
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Tell everything as JSON Lines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Tell everything as JSON Lines.", rich_help_panel=RUN)
+    ] = False,
     trust: Trust = None,
+    **hidden: Any,
 ) -> None:
     """Train a bot on conversations.
 
     Example: `elman train chats.jsonl --bot Ann --out bots/ann --minutes 10`
     """
     started = time.monotonic()
+    if all_settings:
+        show_settings(as_json)
+        return
     flags = {
         "data.path": chats,
         "data.bot": bot,
-        "data.learn_from": learn_from,
         "data.others": others,
         "data.gap": seconds(gap),
         "data.drop": drop,
         "data.redact": redact,
         "data.rename": rename,
-        "data.vocabulary": _vocabulary(vocabulary),
-        "data.encoding": encoding,
         "model.memory": memory,
         "model.cell": cell,
-        "model.layers": layers,
         "model.hidden_size": hidden_size,
-        "model.mlp": mlp,
-        "model.pointer": pointer,
-        "model.ngrams": ngrams,
-        "model.dropout": dropout,
         "train.base": base,
         "train.minutes": minutes,
-        "train.epochs": epochs,
-        "train.steps": steps,
-        "train.unfold": unfold,
-        "train.unit": unit,
-        "train.slide": slide,
-        "train.optimizer": optimizer,
-        "train.lr": lr,
-        "train.clip": clip,
-        "train.lanes": lanes,
         "train.seed": seed,
+        **_settings_of(hidden),
     }
     from elman.cli import training
 
@@ -200,6 +196,19 @@ def train(
         training.say(f"talk with it: elman chat {out}{training.trusting(out)}")
 
 
+def _settings_of(hidden: dict[str, Any]) -> dict[str, Any]:
+    """The settings that hidden flags were given for; old flags say what they are called today."""
+    found = {}
+    for flag, (setting, _) in HIDDEN_FLAGS.items():
+        value = hidden[flag.replace("-", "_")]
+        if value is None:
+            continue
+        if flag in RENAMED_FLAGS:
+            print(f"--{flag} is now called --{RENAMED_FLAGS[flag]}", file=sys.stderr)
+        found[setting] = value
+    return found
+
+
 def default_name(values: dict[str, Any]) -> str:
     """A folder's name for the bot of some data."""
     path = values.get("data", {}).get("path")
@@ -207,16 +216,3 @@ def default_name(values: dict[str, Any]) -> str:
         raise ElmanError("name the conversations to learn from: elman train CHATS")
     stem = Path(path).name.split(".")[0] or "bot"
     return re.sub(r"[^\w-]+", "-", stem).strip("-") or "bot"
-
-
-def _vocabulary(written: str | None) -> int | None:
-    if written is None:
-        return None
-    if written == "bytes":
-        from elman.data.tokenizer import SMALLEST
-
-        return SMALLEST
-    try:
-        return int(written)
-    except ValueError:
-        raise ElmanError(f"--vocabulary {written}: expected a number, or bytes") from None
