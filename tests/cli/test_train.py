@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from elman import Config
+from elman.cli.settings import help_of
 from elman.cli.train import HIDDEN_FLAGS, RENAMED_FLAGS
-from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot
+from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, read_tensors, write_tensors
 from elman.model.ranking import Ranking
 from elman.train import resume, train
 from elman.train.config import SECTIONS
-from elman.train.settings import SETTINGS_JSON, settings
+from elman.train.resuming import OLD_FACTS, RESUME
+from elman.train.settings import SETTINGS_JSON, put_table, settings
 
 Run = Callable[..., Any]
 
@@ -78,6 +80,13 @@ def test_the_file_of_settings_is_what_the_fields_say() -> None:
     assert all(each["description"] and each["range"] for each in found)
 
 
+def test_the_document_shows_what_the_fields_say() -> None:
+    """Where it does not: python -m elman.train.settings"""
+    shown = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    assert shown == put_table(shown)
+    assert shown.count("| `train.") == sum(each["name"].startswith("train.") for each in settings())
+
+
 def test_help_shows_what_a_person_needs_and_all_settings_are_listed(elman: Run) -> None:
     said = elman("train", "--help").out
     shown = set(FLAG.findall(said)) - {"--help", "--set"}
@@ -86,6 +95,9 @@ def test_help_shows_what_a_person_needs_and_all_settings_are_listed(elman: Run) 
     listed = elman("train", "--all-settings")
     for each in settings():
         assert f"{each['name']} " in listed.out
+    for setting in ("data.bot", "data.others", "train.base", "train.minutes", "train.seed"):
+        description = help_of(setting).partition(".  [")[0]
+        assert description[:20] in said, setting
     assert json.loads(elman("train", "--all-settings", "--json").out) == settings()
 
 
@@ -142,6 +154,10 @@ def test_a_bot_of_the_last_release_talks_and_goes_on(
     said = [elman("chat", each, "--seed", 1, given="what is 1 plus 1?\n").out
             for each in (trained, bot)]  # fmt: skip
     assert said[0] == said[1]
+    tensors, facts = read_tensors(bot / RESUME)
+    for old, new in OLD_FACTS.items():
+        facts[old] = facts.pop(new)
+    write_tensors(bot / RESUME, tensors, facts)
     assert resume(bot, budget={"steps": 13}).steps == 13
     after = json.loads((bot / CONFIG).read_text())
     assert after["train"] == before["train"] | {"steps": 13}

@@ -16,12 +16,18 @@ def settings() -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in read}
 
 
-def help_of(name: str, more: str = "") -> str:
-    """Say of a setting what it is and what it is without being given."""
+def help_of(name: str, more: str = "", *, default: bool = True) -> str:
+    """Say what a setting is, and what it is where it is not given.
+
+    Args:
+        name: of the setting.
+        more: what a flag adds to its description.
+        default: False where the flag has a default of its own.
+    """
     found = settings()[name]
     text = f"{found['description'][0].upper()}{found['description'][1:]}{more}."
-    default = found["chosen"] or found["default"]
-    return f"{text}  [default: {default}]" if default not in (None, False, []) else text
+    without = found["chosen"] or found["default"]
+    return f"{text}  [default: {without}]" if default and without not in (None, False, []) else text
 
 
 def show_settings(as_json: bool) -> None:

@@ -157,8 +157,8 @@ def _resumed(
         ) from None
     run = TrainingLoop(config, out, prepared, tell, began)
     if budget:
-        facts.pop("round", None)
-        facts.pop("round_began", None)
+        facts.pop("cycle", None)
+        facts.pop("cycle_began", None)
     run.restore(tensors, facts)
     if budget or data_path is not None:
         write_config(out, config)

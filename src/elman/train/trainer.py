@@ -18,13 +18,13 @@ from elman.train.optim import check_moments
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """Of one step.
+    """Measures of one optimizer step.
 
     Args:
-        loss: mean -log p in nats of a token that counts.
+        loss: mean -log p in nats of a token that is learned.
         bits_per_byte: the same, in bits for each byte of text.
         grad_norm: of the whole gradient, before clipping.
-        steps: time steps of all lanes.
+        steps: time steps of all rows of the batch.
     """
 
     loss: float
@@ -34,7 +34,7 @@ class StepMetrics:
 
 
 class Trainer:
-    """Carries the lanes' state from batch to batch and the weights from step to step.
+    """Carry the rows' state from batch to batch and the weights from step to step.
 
     Args:
         chatbot: what is trained.
@@ -70,7 +70,7 @@ class Trainer:
         self._clip = clip
         self._precision = precision
         self._pointer_loss_weight = pointer_loss_weight
-        self._piece_bytes = torch.from_numpy(tokenizer.piece_bytes)
+        self._token_bytes = torch.from_numpy(tokenizer.piece_bytes)
         self._lr = [group["lr"] for group in optimizer.param_groups]
         self._state: State | None = None
 
@@ -110,7 +110,7 @@ class Trainer:
         self._optimizer.step()
         self._state = loss.state
         self.steps += 1
-        text_bytes = int(self._piece_bytes[loss.targets].sum())
+        text_bytes = int(self._token_bytes[loss.targets].sum())
         return StepMetrics(
             loss=mean.item(),
             bits_per_byte=loss.nats.item() / log(2) / max(text_bytes, 1),
@@ -119,7 +119,7 @@ class Trainer:
         )
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next step depends on, as named tensors and as JSON."""
+        """Return everything that the next step depends on, as named tensors and as JSON."""
         tensors = {f"model.{name}": tensor for name, tensor in self.chatbot.state_dict().items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             for name, value in values.items():
@@ -160,13 +160,13 @@ class Trainer:
         torch.set_rng_state(tensors["rng"])
 
     def _checked(self, carried: list[Tensor], facts: dict[str, Any]) -> State:
-        """The state of every lane, as a checkpoint has it; empty before the first step."""
+        """Check the state of every row, as a checkpoint has it; empty before the first step."""
         state = tuple(carried)
-        lanes = len(facts["batches"]["conversation"])
+        rows = len(facts["batches"]["conversation"])
         if state and [part.shape for part in state] != [
-            (lanes, part.size) for part in self.chatbot.state_spec
+            (rows, part.size) for part in self.chatbot.state_spec
         ]:
-            raise ValueError("the lanes' states have other sizes")
+            raise ValueError("the rows' states have other sizes")
         if state:
-            self.chatbot.check_state(state, "the lanes' states")
+            self.chatbot.check_state(state, "the rows' states")
         return state
