@@ -19,7 +19,7 @@ from elman.model.ranking import Ranking
 from elman.train import resume, train
 from elman.train.config import SECTIONS
 from elman.train.resuming import OLD_FACTS, RESUME
-from elman.train.settings import SETTINGS_JSON, put_table, settings
+from elman.train.settings import SETTINGS_JSON, list_settings, put_table
 
 Run = Callable[..., Any]
 
@@ -73,7 +73,7 @@ def test_python_and_the_command_make_the_same_run(
 
 def test_the_file_of_settings_is_what_the_fields_say() -> None:
     """Where it is not: python -m elman.train.settings"""
-    found = settings()
+    found = list_settings()
     assert json.loads(SETTINGS_JSON.read_text("utf-8")) == found
     names = [f"{table}.{name}" for table, each in SECTIONS.items() for name in each.model_fields]
     assert [each["name"] for each in found] == names
@@ -84,7 +84,9 @@ def test_the_document_shows_what_the_fields_say() -> None:
     """Where it does not: python -m elman.train.settings"""
     shown = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
     assert shown == put_table(shown)
-    assert shown.count("| `train.") == sum(each["name"].startswith("train.") for each in settings())
+    assert shown.count("| `train.") == sum(
+        each["name"].startswith("train.") for each in list_settings()
+    )
 
 
 def test_help_shows_what_a_person_needs_and_all_settings_are_listed(elman: Run) -> None:
@@ -93,12 +95,12 @@ def test_help_shows_what_a_person_needs_and_all_settings_are_listed(elman: Run) 
     assert len(shown) <= 20, shown
     assert not shown & {f"--{flag}" for flag in HIDDEN_FLAGS}
     listed = elman("train", "--all-settings")
-    for each in settings():
+    for each in list_settings():
         assert f"{each['name']} " in listed.out
     for setting in ("data.bot", "data.others", "train.base", "train.minutes", "train.seed"):
         description = help_of(setting).partition(".  [")[0]
         assert description[:20] in said, setting
-    assert json.loads(elman("train", "--all-settings", "--json").out) == settings()
+    assert json.loads(elman("train", "--all-settings", "--json").out) == list_settings()
 
 
 def test_help_needs_no_torch() -> None:
@@ -115,7 +117,7 @@ def test_help_needs_no_torch() -> None:
 
 
 def test_hidden_flags_are_settings(elman: Run, chats: Path, tmp_path: Path) -> None:
-    names = {each["name"] for each in settings()}
+    names = {each["name"] for each in list_settings()}
     assert {setting for setting, _ in HIDDEN_FLAGS.values()} <= names
     assert set(RENAMED_FLAGS) | set(RENAMED_FLAGS.values()) <= set(HIDDEN_FLAGS)
     bot = tmp_path / "bot"

@@ -31,7 +31,7 @@ from elman.train.choices import (
 from elman.train.config import TrainConfig
 from elman.train.machine import Machine
 from elman.train.plan import DataFacts, Plan, resolve
-from elman.train.prepare import prepare, token_bytes
+from elman.train.prepare import measure_token_bytes, prepare
 from elman.train.runlog import Tell
 from elman.train.schedule import Budget
 
@@ -528,16 +528,16 @@ def test_a_base_that_was_asked_for_is_started_from(chats: Path, trained: Path) -
 def test_tokens_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:
     texts = [f"this is line {n} of some lines" for n in range(300)]
     tokenizer = Tokenizer.train(texts, 320)
-    own, fresh = token_bytes(tokenizer, texts)
+    own, fresh = measure_token_bytes(tokenizer, texts)
     assert own == pytest.approx(fresh, rel=0.1)
-    plain, fresh = token_bytes(Tokenizer.train([], SMALLEST), texts)
+    plain, fresh = measure_token_bytes(Tokenizer.train([], SMALLEST), texts)
     assert plain == 1
     assert fresh == 1, "as large as the other: bytes too"
 
 
 def test_tokens_are_learned_of_both_who_take_turns() -> None:
     texts = ["where shall we meet tomorrow", "kommen sie bitte herein"] * 100
-    own, fresh = token_bytes(Tokenizer.train(texts, 400), texts)
+    own, fresh = measure_token_bytes(Tokenizer.train(texts, 400), texts)
     assert own == fresh
 
 

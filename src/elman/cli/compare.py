@@ -31,12 +31,11 @@ COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_BATCH_SIZE, COMPARED_UNFOLD, COM
 )
 
 COMPARED_LR = 4.0
-"""Of SGD with momentum, four times what train takes: so large that a long gradient does harm."""
+"""Learning rate of SGD with momentum, four times what train takes: a long gradient does harm."""
 
 COMPARED_REPLIES, COMPARED_LAGS = 24, 12
 
-POINTS = 200
-"""Of a curve, at most."""
+MAX_CURVE_POINTS = 200
 
 
 def compared(
@@ -111,7 +110,7 @@ def _run(
         norm.append(metrics.grad_norm)
     # Of what an explosion leaves, nothing is learned: it is no network any more.
     found = None if ended else _lags(chatbot, data, seed)
-    every = max(1, -(-steps // POINTS))
+    every = max(1, -(-steps // MAX_CURVE_POINTS))
     return {
         "cell": cell,
         "clip": clip,
@@ -126,7 +125,7 @@ def _run(
 
 
 def _lags(chatbot: Chatbot, data: Data, seed: int) -> tuple[list[float], int] | None:
-    """The trained network's gradient by messages back, over held-out replies."""
+    """Measure the trained network's gradient by messages back, over held-out replies."""
     corpus = data.train if data.dev is None else data.dev
     conversations = [corpus.messages(n) for n in range(min(len(corpus), 100))]
     learn_from = data.config.data.learn_from

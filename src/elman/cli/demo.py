@@ -65,7 +65,7 @@ def demo(
         "train.base": "none",  # which has learned from them already
         "train.seed": seed,
     }
-    values = training.settings(None, flags, [])
+    values = training.asked_settings(None, flags, [])
     result = training.begin(
         values, folder, overwrite=True, as_json=as_json, started=started, observers=(watch,)
     )
@@ -90,7 +90,7 @@ def demo(
 
 
 def _replies(folder: Path, seed: int) -> list[str]:
-    """The bot's replies to the first words of three conversations."""
+    """Let the bot reply to the first words of three conversations."""
     from elman.chat import Session
     from elman.cli.text import plain
     from elman.model.checkpoint import load_bot

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @cache
-def settings() -> dict[str, dict[str, Any]]:
+def all_settings() -> dict[str, dict[str, Any]]:
     """Read every setting by its name, such as train.lr."""
     read = json.loads(Path(__file__).with_name("settings.json").read_text("utf-8"))
     return {each["name"]: each for each in read}
@@ -24,7 +24,7 @@ def help_of(name: str, more: str = "", *, default: bool = True) -> str:
         more: what a flag adds to its description.
         default: False where the flag has a default of its own.
     """
-    found = settings()[name]
+    found = all_settings()[name]
     text = f"{found['description'][0].upper()}{found['description'][1:]}{more}."
     without = found["chosen"] or found["default"]
     return f"{text}  [default: {without}]" if default and without not in (None, False, []) else text
@@ -33,14 +33,14 @@ def help_of(name: str, more: str = "", *, default: bool = True) -> str:
 def show_settings(as_json: bool) -> None:
     """Print every setting, as a table or as JSON."""
     if as_json:
-        print(json.dumps(list(settings().values()), indent=1))
+        print(json.dumps(list(all_settings().values()), indent=1))
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table("setting", "default", "values", "what it is", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
-    for each in settings().values():
+    for each in all_settings().values():
         default = each["chosen"] or json.dumps(each["default"])
         table.add_row(each["name"], default, each["range"], each["description"])
     console = Console(highlight=False)

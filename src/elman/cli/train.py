@@ -15,7 +15,7 @@ from elman.cli.settings import help_of, show_settings
 from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
-DATA, BOT, RUN = "The conversations", "The bot", "The run"
+DATA_PANEL, BOT_PANEL, RUN_PANEL = "The conversations", "The bot", "The run"
 """Headings of the help."""
 
 HIDDEN_FLAGS: dict[str, tuple[str, type]] = {
@@ -71,79 +71,86 @@ def train(
             "the built-in ones.",
         ),
     ] = None,
-    bot: Annotated[str | None, typer.Option(help=help_of("data.bot"), rich_help_panel=DATA)] = None,
+    bot: Annotated[
+        str | None, typer.Option(help=help_of("data.bot"), rich_help_panel=DATA_PANEL)
+    ] = None,
     others: Annotated[
-        str | None, typer.Option(help=help_of("data.others"), rich_help_panel=DATA)
+        str | None, typer.Option(help=help_of("data.others"), rich_help_panel=DATA_PANEL)
     ] = None,
     gap: Annotated[
         str | None,
-        typer.Option(help=help_of("data.gap", "; or 90m, 2h, 1d"), rich_help_panel=DATA),
+        typer.Option(help=help_of("data.gap", "; or 90m, 2h, 1d"), rich_help_panel=DATA_PANEL),
     ] = None,
     drop: Annotated[
         list[str] | None,
-        typer.Option(help=help_of("data.drop", "; may be given again"), rich_help_panel=DATA),
+        typer.Option(help=help_of("data.drop", "; may be given again"), rich_help_panel=DATA_PANEL),
     ] = None,
     redact: Annotated[
-        bool | None, typer.Option("--redact", help=help_of("data.redact"), rich_help_panel=DATA)
+        bool | None,
+        typer.Option("--redact", help=help_of("data.redact"), rich_help_panel=DATA_PANEL),
     ] = None,
     rename: Annotated[
-        bool | None, typer.Option("--rename", help=help_of("data.rename"), rich_help_panel=DATA)
+        bool | None,
+        typer.Option("--rename", help=help_of("data.rename"), rich_help_panel=DATA_PANEL),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The bot's folder.  [default: bots/ and CHATS' name]", rich_help_panel=BOT
+            help="The bot's folder.  [default: bots/ and CHATS' name]", rich_help_panel=BOT_PANEL
         ),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help=help_of("train.base"), rich_help_panel=BOT)
+        str | None, typer.Option(help=help_of("train.base"), rich_help_panel=BOT_PANEL)
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(help=help_of("model.memory"), rich_help_panel=BOT)
+        str | None, typer.Option(help=help_of("model.memory"), rich_help_panel=BOT_PANEL)
     ] = None,
     cell: Annotated[
-        str | None, typer.Option(help=help_of("model.cell"), rich_help_panel=BOT)
+        str | None, typer.Option(help=help_of("model.cell"), rich_help_panel=BOT_PANEL)
     ] = None,
     hidden_size: Annotated[
-        int | None, typer.Option(help=help_of("model.hidden_size"), rich_help_panel=BOT)
+        int | None, typer.Option(help=help_of("model.hidden_size"), rich_help_panel=BOT_PANEL)
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help=help_of("train.minutes"), rich_help_panel=RUN)
+        float | None, typer.Option(help=help_of("train.minutes"), rich_help_panel=RUN_PANEL)
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help=help_of("train.seed"), rich_help_panel=RUN)
+        int | None, typer.Option(help=help_of("train.seed"), rich_help_panel=RUN_PANEL)
     ] = None,
     assign: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             help="Any setting, such as train.steps=500; may be given again.",
-            rich_help_panel=RUN,
+            rich_help_panel=RUN_PANEL,
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN)
+        Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN_PANEL)
     ] = None,
     all_settings: Annotated[
         bool,
-        typer.Option("--all-settings", help="List every setting, and end.", rich_help_panel=RUN),
+        typer.Option(
+            "--all-settings", help="List every setting, and end.", rich_help_panel=RUN_PANEL
+        ),
     ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(
             help="Go on with this run, exactly where it stopped; with CHATS where its "
             "conversations moved.",
-            rich_help_panel=RUN,
+            rich_help_panel=RUN_PANEL,
         ),
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace a bot that is already in --out.", rich_help_panel=RUN
+            "--overwrite", help="Replace a bot that is already in --out.", rich_help_panel=RUN_PANEL
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Tell everything as JSON Lines.", rich_help_panel=RUN)
+        bool,
+        typer.Option("--json", help="Tell everything as JSON Lines.", rich_help_panel=RUN_PANEL),
     ] = False,
     trust: Trust = None,
     **hidden: Any,
@@ -182,7 +189,7 @@ def train(
         result = training.resume(resume, flags, assign or [], as_json, started, trust or ())
         out = resume
     else:
-        values = training.settings(config, flags, assign or [], trust or ())
+        values = training.asked_settings(config, flags, assign or [], trust or ())
         out = out or Path("bots") / default_name(values)
         result = training.begin(
             values,
@@ -197,7 +204,7 @@ def train(
 
 
 def _settings_of(hidden: dict[str, Any]) -> dict[str, Any]:
-    """The settings that hidden flags were given for; old flags say what they are called today."""
+    """Collect the settings that hidden flags give; an old flag says what it is called today."""
     found = {}
     for flag, (setting, _) in HIDDEN_FLAGS.items():
         value = hidden[flag.replace("-", "_")]
@@ -210,7 +217,7 @@ def _settings_of(hidden: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_name(values: dict[str, Any]) -> str:
-    """A folder's name for the bot of some data."""
+    """Name a folder for the bot of some data."""
     path = values.get("data", {}).get("path")
     if not path or not isinstance(path, str):
         raise ElmanError("name the conversations to learn from: elman train CHATS")

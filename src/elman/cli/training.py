@@ -23,7 +23,7 @@ from elman.train.config import AUTO, BUDGETS, layered
 from elman.train.runlog import Observer
 
 
-def settings(
+def asked_settings(
     toml: Path | None,
     flags: Mapping[str, Any],
     assignments: list[str],
@@ -117,7 +117,11 @@ def resume(
 def _shown_run(
     out: Path, as_json: bool
 ) -> Iterator[tuple[tuple[Observer, ...], Callable[[], bool]]]:
-    """What shows a run and what stops it; says how to go on with one that was stopped."""
+    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped.
+
+    Yields:
+        Observers that show it, and what is asked whether to stop.
+    """
     reasons: list[str] = []
 
     def remember(kind: str, facts: dict[str, Any]) -> None:
@@ -131,18 +135,18 @@ def _shown_run(
 
 
 def trusting(out: Path) -> str:
-    """What must be added to a command that loads the bot that was trained just now."""
+    """Return what must be added to a command that loads the bot that was trained just now."""
     model = ModelConfig.model_validate(parse_json((out / CONFIG).read_text("utf-8"), out)["model"])
     return "".join(f" --trust {name}" for name in model.outside_cells)
 
 
 def say(text: str) -> None:
-    """A line for people, beside what a command prints for others to read."""
+    """Print a line for people to stderr, beside what a command prints for others to read."""
     Console(stderr=True, highlight=False).print(escape(plain(text)), soft_wrap=True)
 
 
 class _Asked:
-    """Whether Ctrl-C was pressed. Before the first step there is nothing to save: it ends all."""
+    """Remembers that Ctrl-C was pressed; before the first step nothing is saved, and all ends."""
 
     def __init__(self) -> None:
         self.yes = False

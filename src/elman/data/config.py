@@ -9,7 +9,7 @@ from elman.data.dataset import VIEW
 from elman.data.tokenizer import SMALLEST
 
 KEPT_REPLIES = 20_000
-"""Replies of people that a bot keeps, at most, where nobody says."""
+"""Replies of people that a bot keeps at most, where nothing else is given."""
 
 MAX_PATH_CHARACTERS = 4096
 """No system has longer paths."""

@@ -66,8 +66,8 @@ vocabulary.
 """
 
 MAX_TEXT_TIMES_READ, MIN_SELECTED_BYTES = 2.0, 1 << 24
-"""Of more text than so many times what the minutes read, some is selected; and at least so many
-bytes of it, which are encoded in seconds.
+"""Where there is more text than so many times what the minutes read, some is selected: at least so
+many bytes, which are encoded in seconds.
 """
 
 TRAINING_EFFICIENCY = 0.6
@@ -247,7 +247,9 @@ def passes(config: Config, text_bytes: int, machine: Machine) -> float:
     # Over messages a step is as long as they are: as long as one over steps, by and large.
     unfold = train.unfold if train.unit == "steps" else UNFOLD["steps"]
     assert train.steps is not None
-    return train.steps * train.batch_size * unfold * token_bytes(config) / max(1, text_bytes)
+    return (
+        train.steps * train.batch_size * unfold * expected_token_bytes(config) / max(1, text_bytes)
+    )
 
 
 def passes_from_base(config: Config, base: BaseFacts, text_bytes: int, machine: Machine) -> float:
@@ -255,7 +257,7 @@ def passes_from_base(config: Config, base: BaseFacts, text_bytes: int, machine: 
     return passes(with_layout(with_sizes(config, base)), text_bytes, machine)
 
 
-def token_bytes(config: Config) -> float:
+def expected_token_bytes(config: Config) -> float:
     """Estimate the mean length of a token of the configured vocabulary."""
     return 1.0 if config.data.vocabulary <= 300 else 3.8
 
@@ -267,4 +269,4 @@ def bytes_read(config: Config, minutes: float, machine: Machine) -> float:
     layer = (2 * gates + 3 * model.mlp) * model.hidden_size**2
     weights = model.layers * layer + config.data.vocabulary * model.hidden_size
     operations = TRAINING_EFFICIENCY * machine.operations(minutes, config.train.precision)
-    return operations / (6 * weights) * token_bytes(config)
+    return operations / (6 * weights) * expected_token_bytes(config)

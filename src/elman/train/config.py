@@ -26,7 +26,7 @@ MAX_BATCH_UNITS = 1 << 20
 """`batch_size` times `unfold`: what one optimizer step holds in memory."""
 
 MAX_SEED = 2**63 - 1
-"""The largest that torch takes."""
+"""The largest seed that torch takes."""
 
 
 class TrainConfig(Section):

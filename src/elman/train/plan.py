@@ -100,7 +100,7 @@ def _with_budget(asked: Config) -> Config:
 
 
 def _with_people(asked: Config, data: DataFacts) -> Config:
-    """With people called as the conversations call them, and whose messages are learned."""
+    """Call people as the conversations call them, and choose whose messages are learned."""
     called = {
         "bot": data.bot,
         "others": data.others,

@@ -112,7 +112,7 @@ def _facts(asked: Config, dataset: Dataset, base: Bot | None) -> DataFacts:
 
 def _base_facts(asked: Config, base: Bot, dataset: Dataset) -> BaseFacts:
     wanted = asked.train.base
-    own, new = token_bytes(base.tokenizer, dataset.texts(asked.data.test))
+    own, new = measure_token_bytes(base.tokenizer, dataset.texts(asked.data.test))
     return BaseFacts(
         name="base" if wanted is None or wanted == AUTO else wanted,
         path=str(base.path),
@@ -159,7 +159,7 @@ def _encode(
     return Data(tokenizer, parts["train"], dev, config, base)
 
 
-def token_bytes(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, float]:
+def measure_token_bytes(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, float]:
     """Measure how long a tokenizer's tokens are in some texts, and those of a new one as large.
 
     Both are measured on every third text; the new one learns from the others.

@@ -13,11 +13,11 @@ from elman.train.config import SECTIONS
 
 SETTINGS_JSON = Path(elman.__file__).parent / "cli" / "settings.json"
 
-BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
+TABLE_BEGIN, TABLE_END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 """Around the table in a document."""
 
 
-def settings() -> list[dict[str, Any]]:
+def list_settings() -> list[dict[str, Any]]:
     """List every setting: its name, default, how it is chosen, range and description."""
     return [
         {
@@ -54,7 +54,7 @@ def _range(schema: dict[str, Any]) -> str:
 def table() -> str:
     """Write every setting as a table in Markdown."""
     lines = ["| setting | default | values | what it is |", "|---|---|---|---|"]
-    for each in settings():
+    for each in list_settings():
         default = each["chosen"] or f"`{json.dumps(each['default'])}`".replace("`null`", "none")
         lines.append(f"| `{each['name']}` | {default} | {each['range']} | {each['description']} |")
     return "\n".join(lines) + "\n"
@@ -62,12 +62,12 @@ def table() -> str:
 
 def put_table(document: str) -> str:
     """Put the table in the place of the one that a document shows."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{table()}{END}{after}"
+    before, _, rest = document.partition(TABLE_BEGIN)
+    _, _, after = rest.partition(TABLE_END)
+    return f"{before}{TABLE_BEGIN}{table()}{TABLE_END}{after}"
 
 
 if __name__ == "__main__":
-    SETTINGS_JSON.write_text(json.dumps(settings(), indent=1) + "\n", "utf-8")
+    SETTINGS_JSON.write_text(json.dumps(list_settings(), indent=1) + "\n", "utf-8")
     shown = Path("docs/training.md")
     shown.write_text(put_table(shown.read_text("utf-8")), "utf-8")
