@@ -13,7 +13,7 @@ import pytest
 
 from elman import Config
 from elman.cli.settings import help_of
-from elman.cli.train import HIDDEN_FLAGS, RENAMED_FLAGS
+from elman.cli.train import FLAGS, RENAMED_FLAGS
 from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, read_tensors, write_tensors
 from elman.model.ranking import Ranking
 from elman.train import resume, train
@@ -93,7 +93,7 @@ def test_help_shows_what_a_person_needs_and_all_settings_are_listed(elman: Run) 
     said = elman("train", "--help").out
     shown = set(FLAG.findall(said)) - {"--help", "--set"}
     assert len(shown) <= 20, shown
-    assert not shown & {f"--{flag}" for flag in HIDDEN_FLAGS}
+    assert not shown & {f"--{name}" for name, flag in FLAGS.items() if flag.panel is None}
     listed = elman("train", "--all-settings")
     for each in list_settings():
         assert f"{each['name']} " in listed.out
@@ -118,8 +118,8 @@ def test_help_needs_no_torch() -> None:
 
 def test_hidden_flags_are_settings(elman: Run, chats: Path, tmp_path: Path) -> None:
     names = {each["name"] for each in list_settings()}
-    assert {setting for setting, _ in HIDDEN_FLAGS.values()} <= names
-    assert set(RENAMED_FLAGS) | set(RENAMED_FLAGS.values()) <= set(HIDDEN_FLAGS)
+    assert {flag.setting for flag in FLAGS.values()} <= names
+    assert set(RENAMED_FLAGS) | set(RENAMED_FLAGS.values()) <= set(FLAGS)
     bot = tmp_path / "bot"
     ran = elman("train", chats, "--out", bot, "--hidden-size", 8, "--lanes", 3, "--steps", 1,
                 "--vocabulary", "bytes", "--learn-from", "bot", "--slide", "--unit", "messages",

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -18,52 +18,84 @@ from elman.errors import ElmanError
 DATA_PANEL, BOT_PANEL, RUN_PANEL = "The conversations", "The bot", "The run"
 """Headings of the help."""
 
-HIDDEN_FLAGS: dict[str, tuple[str, type]] = {
-    "batch-size": ("train.batch_size", int),
-    "clip": ("train.clip", float),
-    "dropout": ("model.dropout", float),
-    "encoding": ("data.encoding", str),
-    "epochs": ("train.epochs", float),
-    "lanes": ("train.batch_size", int),
-    "layers": ("model.layers", int),
-    "learn-from": ("data.learn_from", str),
-    "lr": ("train.lr", float),
-    "mlp": ("model.mlp", float),
-    "ngrams": ("model.ngrams", int),
-    "optimizer": ("train.optimizer", str),
-    "pointer": ("model.pointer", int),
-    "slide": ("train.slide", bool),
-    "steps": ("train.steps", int),
-    "unfold": ("train.unfold", int),
-    "unit": ("train.unit", str),
-    "vocabulary": ("data.vocabulary", str),
+
+class Flag(NamedTuple):
+    """A flag that gives a setting.
+
+    Args:
+        setting: its name.
+        kind: of its value.
+        panel: of the help that shows it; None: it is hidden, and short for a `--set`.
+        more: what its help adds to the setting's description.
+    """
+
+    setting: str
+    kind: Any
+    panel: str | None = None
+    more: str = ""
+
+
+FLAGS = {
+    "bot": Flag("data.bot", str, DATA_PANEL),
+    "others": Flag("data.others", str, DATA_PANEL),
+    "gap": Flag("data.gap", str, DATA_PANEL),
+    "drop": Flag("data.drop", list[str], DATA_PANEL, "; may be given again"),
+    "redact": Flag("data.redact", bool, DATA_PANEL),
+    "rename": Flag("data.rename", bool, DATA_PANEL),
+    "base": Flag("train.base", str, BOT_PANEL),
+    "memory": Flag("model.memory", str, BOT_PANEL),
+    "cell": Flag("model.cell", str, BOT_PANEL),
+    "hidden-size": Flag("model.hidden_size", int, BOT_PANEL),
+    "minutes": Flag("train.minutes", float, RUN_PANEL),
+    "seed": Flag("train.seed", int, RUN_PANEL),
+    "batch-size": Flag("train.batch_size", int),
+    "clip": Flag("train.clip", float),
+    "dropout": Flag("model.dropout", float),
+    "encoding": Flag("data.encoding", str),
+    "epochs": Flag("train.epochs", float),
+    "lanes": Flag("train.batch_size", int),
+    "layers": Flag("model.layers", int),
+    "learn-from": Flag("data.learn_from", str),
+    "lr": Flag("train.lr", float),
+    "mlp": Flag("model.mlp", float),
+    "ngrams": Flag("model.ngrams", int),
+    "optimizer": Flag("train.optimizer", str),
+    "pointer": Flag("model.pointer", int),
+    "slide": Flag("train.slide", bool),
+    "steps": Flag("train.steps", int),
+    "unfold": Flag("train.unfold", int),
+    "unit": Flag("train.unit", str),
+    "vocabulary": Flag("data.vocabulary", str),
 }
-"""Flags that help does not show: each is short for a `--set` of its setting."""
+"""The flags that give settings, as help shows them: Typer is told of them by `_with_flags`."""
 
 RENAMED_FLAGS = {"lanes": "batch-size"}
 """Flags of the last release, and what they are called today."""
 
 
-def _with_hidden_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take the hidden flags, as keywords."""
+def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the `FLAGS` as keywords, after its argument."""
     signature = inspect.signature(command)
-    parameters = [each for each in signature.parameters.values() if each.kind != each.VAR_KEYWORD]
-    for flag, (_, kind) in HIDDEN_FLAGS.items():
-        name = flag.replace("-", "_")
-        option = typer.Option(f"--{flag}", hidden=True)
-        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
-        command.__annotations__[name] = annotation
-        parameters.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-            )
+    chats, *others, _ = signature.parameters.values()
+    parameters = [chats]
+    for flag, (setting, kind, panel, more) in FLAGS.items():
+        option = typer.Option(
+            f"--{flag}",
+            help=help_of(setting, more),
+            hidden=panel is None,
+            rich_help_panel=panel,
         )
+        name, annotation = flag.replace("-", "_"), Annotated[kind | None, option]
+        command.__annotations__[name] = annotation
+        parameters.append(chats.replace(name=name, annotation=annotation))
+    parameters += others
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return command
 
 
-@_with_hidden_flags
+@_with_flags
 def train(
+    *,
     chats: Annotated[
         str | None,
         typer.Argument(
@@ -71,51 +103,11 @@ def train(
             "the built-in ones.",
         ),
     ] = None,
-    bot: Annotated[
-        str | None, typer.Option(help=help_of("data.bot"), rich_help_panel=DATA_PANEL)
-    ] = None,
-    others: Annotated[
-        str | None, typer.Option(help=help_of("data.others"), rich_help_panel=DATA_PANEL)
-    ] = None,
-    gap: Annotated[
-        str | None,
-        typer.Option(help=help_of("data.gap", "; or 90m, 2h, 1d"), rich_help_panel=DATA_PANEL),
-    ] = None,
-    drop: Annotated[
-        list[str] | None,
-        typer.Option(help=help_of("data.drop", "; may be given again"), rich_help_panel=DATA_PANEL),
-    ] = None,
-    redact: Annotated[
-        bool | None,
-        typer.Option("--redact", help=help_of("data.redact"), rich_help_panel=DATA_PANEL),
-    ] = None,
-    rename: Annotated[
-        bool | None,
-        typer.Option("--rename", help=help_of("data.rename"), rich_help_panel=DATA_PANEL),
-    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The bot's folder.  [default: bots/ and CHATS' name]", rich_help_panel=BOT_PANEL
+            help="The bot's folder.  [default: bots/ and CHATS' name]", rich_help_panel=RUN_PANEL
         ),
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(help=help_of("train.base"), rich_help_panel=BOT_PANEL)
-    ] = None,
-    memory: Annotated[
-        str | None, typer.Option(help=help_of("model.memory"), rich_help_panel=BOT_PANEL)
-    ] = None,
-    cell: Annotated[
-        str | None, typer.Option(help=help_of("model.cell"), rich_help_panel=BOT_PANEL)
-    ] = None,
-    hidden_size: Annotated[
-        int | None, typer.Option(help=help_of("model.hidden_size"), rich_help_panel=BOT_PANEL)
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help=help_of("train.minutes"), rich_help_panel=RUN_PANEL)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help=help_of("train.seed"), rich_help_panel=RUN_PANEL)
     ] = None,
     assign: Annotated[
         list[str] | None,
@@ -153,7 +145,7 @@ def train(
         typer.Option("--json", help="Tell everything as JSON Lines.", rich_help_panel=RUN_PANEL),
     ] = False,
     trust: Trust = None,
-    **hidden: Any,
+    **given: Any,
 ) -> None:
     """Train a bot on conversations.
 
@@ -163,22 +155,7 @@ def train(
     if all_settings:
         show_settings(as_json)
         return
-    flags = {
-        "data.path": chats,
-        "data.bot": bot,
-        "data.others": others,
-        "data.gap": seconds(gap),
-        "data.drop": drop,
-        "data.redact": redact,
-        "data.rename": rename,
-        "model.memory": memory,
-        "model.cell": cell,
-        "model.hidden_size": hidden_size,
-        "train.base": base,
-        "train.minutes": minutes,
-        "train.seed": seed,
-        **_settings_of(hidden),
-    }
+    flags = {"data.path": chats, **_settings_of(given)}
     from elman.cli import training
 
     if resume is not None:
@@ -203,16 +180,16 @@ def train(
         training.say(f"talk with it: elman chat {out}{training.trusting(out)}")
 
 
-def _settings_of(hidden: dict[str, Any]) -> dict[str, Any]:
-    """Collect the settings that hidden flags give; an old flag says what it is called today."""
+def _settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """Collect the settings that flags give; an old flag says what it is called today."""
     found = {}
-    for flag, (setting, _) in HIDDEN_FLAGS.items():
-        value = hidden[flag.replace("-", "_")]
+    for flag, (setting, *_) in FLAGS.items():
+        value = given[flag.replace("-", "_")]
         if value is None:
             continue
         if flag in RENAMED_FLAGS:
             print(f"--{flag} is now called --{RENAMED_FLAGS[flag]}", file=sys.stderr)
-        found[setting] = value
+        found[setting] = seconds(value) if flag == "gap" else value
     return found
 
 

@@ -71,7 +71,7 @@ class DataConfig(Section):
     test: bool = Field(False, description="hold out a test part too, which training never sees")
     others: Literal["names", "user"] | None = Field(
         None,
-        description="how the bot sees the other people: by name, or all alike as user",
+        description="how the bot sees the other people: names, or user for all alike",
         json_schema_extra=chosen("names where there are several"),
     )
     known: tuple[str, ...] = Field(
@@ -82,7 +82,7 @@ class DataConfig(Section):
     gap: float | None = Field(
         None,
         gt=0,
-        description="silence that ends a conversation, in seconds",
+        description="silence that ends a conversation, in seconds; as --gap 90m, 2h or 1d",
         json_schema_extra=chosen("from the data"),
     )
     split: Literal["auto", "time", "id"] = Field(

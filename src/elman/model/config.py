@@ -17,7 +17,7 @@ class ModelConfig(Section):
     OLD_NAMES: ClassVar[Mapping[str, str]] = {"longest_message": "max_message_tokens"}
 
     memory: Literal["tokens", "messages"] = Field(
-        "tokens", description="what takes a recurrent step: each token, or each message"
+        "tokens", description="what takes one recurrent step each: tokens, or messages"
     )
     cell: str = Field(
         "lstm", description="kind of recurrent cell: rnn, gru, lstm, or my.module:Name"
