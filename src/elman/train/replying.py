@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from elman.data.files import write_file
 from elman.data.tokenizer import END
 from elman.model import retrieval
-from elman.model.checkpoint import CONFIG, load_bot
+from elman.model.checkpoint import load_bot
 from elman.model.mutual import fitted
 from elman.model.places import HeldOut
-from elman.train.config import Config
+from elman.train.config import Config, write_config
 from elman.train.prepare import Data
 from elman.train.runlog import Tell
 
@@ -37,7 +36,7 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     if reply.fits and heldout is not None:
         found = {"mmi_weight": fitted(bot.chatbot, bot.tokenizer, heldout), "fitted": True}
         config = config.model_copy(update={"reply": reply.model_copy(update=found)})
-        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
+        write_config(out, config)
     if not saved.replies:
         return
     tell("stage", text="keeping people's replies")
