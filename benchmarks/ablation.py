@@ -52,7 +52,9 @@ class Ingredient:
 INGREDIENTS = {
     "pointer": Ingredient("pointer (none)", {"model": {"pointer": 0}}),
     "ngrams": Ingredient("counts beside the net (none)", {"model": {"ngrams": 0}}),
-    "copying": Ingredient("pointer taught beside the loss", {"train": {"copying": 0.0}}),
+    "copying": Ingredient(
+        "pointer taught beside the loss", {"train": {"pointer_loss_weight": 0.0}}
+    ),
     "counted": Ingredient("counted embeddings (random)", {}, counted=False),
     "pieces": Ingredient("4,096 pieces (bytes)", {"data": {"vocabulary": SMALLEST}}),
     "bfloat16": Ingredient("bfloat16 (float32)", {"train": {"precision": "float32"}}),

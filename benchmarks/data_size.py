@@ -62,6 +62,7 @@ def measure(size: int, parts: dict[str, list[Conversation]], seed: int) -> dict[
                 "data": {"path": str(source), "split": "id"},
                 "train": {
                     "steps": STEPS,
+                    "base": "none",
                     "validations": VALIDATIONS,
                     "patience": PATIENCE,
                     "seed": seed,

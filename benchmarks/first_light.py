@@ -100,7 +100,10 @@ def plain_bits(model: PlainLSTM, corpus: Corpus, tokenizer: Tokenizer) -> float:
 def elman(minutes: float, seed: int) -> tuple[float, int]:
     """Bits per byte of Elman's default, and how many steps it made."""
     config = Config.make(
-        {"data": {"path": BUILT_IN, "test": True}, "train": {"minutes": minutes, "seed": seed}}
+        {
+            "data": {"path": BUILT_IN, "test": True},
+            "train": {"minutes": minutes, "seed": seed, "base": "none"},
+        }
     )
     with tempfile.TemporaryDirectory() as folder:
         result = train(config, Path(folder))

@@ -28,8 +28,10 @@ from elman.data.dataset import Dataset
 from elman.generate.network import decoder_of
 from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import Bot, load_bot
+from elman.model.config import ModelConfig
 from elman.train import Config, train
-from elman.train.recipe import passes_from
+from elman.train.choices import BaseFacts, passes_from_base
+from elman.train.machine import measure_machine
 
 SIZES = (50_000, 500_000)
 
@@ -68,16 +70,23 @@ def measure(
         base = None if start == "none" else start
         settings = {"minutes": minutes, "seed": seed, "base": base}
         data_settings = {"path": str(source), "replies": 0}
-        values = {"data": data_settings, "train": settings, "reply": {"mutual": 1.0}}
+        values = {"data": data_settings, "train": settings, "reply": {"mmi_weight": 1.0}}
         config = Config.make(values)
         result = train(config, out)
         return {
-            "passes": round(passes_from(load_bot("base"), config, sum(map(text_bytes, lines))), 2),
+            "passes": round(passes_of_the_base(config, sum(map(text_bytes, lines))), 2),
             "bits_per_byte": round(score(load_bot(out), test), 4),
             "steps": result.steps,
             "seconds": round(result.seconds),
             "ended": result.reason,
         }
+
+
+def passes_of_the_base(config: Config, size: int) -> float:
+    base = load_bot("base")
+    model = ModelConfig.model_validate(base.config["model"])
+    facts = BaseFacts("base", "base", model, base.tokenizer.vocabulary_size, 1.0, 1.0)
+    return passes_from_base(config, facts, size, measure_machine(()))
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from elman.generate.scoring import bits_per_byte
 from elman.model import MEMORIES
 from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
-from elman.train.config import UNFOLD
+from elman.train.choices import UNFOLD
 
 DEFAULT_UNIT = {"messages": "messages", "tokens": "steps"}
 LAGS = 8
@@ -65,7 +65,7 @@ def turn_milliseconds(bot: Bot, tokens: int = 12, turns: int = 15) -> float:
 
 def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
     """One training run, and all that is published of it."""
-    settings: dict[str, Any] = {"minutes": minutes}
+    settings: dict[str, Any] = {"minutes": minutes, "base": "none"}
     if unfold is not None:
         settings["unfold"] = unfold
     config = Config.make(
@@ -73,7 +73,7 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
             "data": {"path": BUILT_IN, "test": True, "replies": 0},
             "model": {"memory": memory},
             "train": settings,
-            "reply": {"mutual": 1.0},
+            "reply": {"mmi_weight": 1.0},
         }
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -84,8 +84,8 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
     return {
         "memory": memory,
         "minutes": minutes,
-        "unfold": config.unfold,
-        "unit": config.unit,
+        "unfold": bot.config["train"]["unfold"],
+        "unit": bot.config["train"]["unit"],
         "steps": result.steps,
         "bits_per_byte": bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "all"),
         "gain_by_lag": gain_by_lag(

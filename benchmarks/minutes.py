@@ -138,8 +138,8 @@ def elman_trained(trial: dict[str, Any], minutes: float, seed: int) -> tuple[Bot
     values: dict[str, Any] = {
         "data": {"path": BUILT_IN, "test": True, "replies": 0} | trial.get("data", {}),
         "model": trial.get("model", {}),
-        "train": {"minutes": minutes, "seed": seed} | trial.get("train", {}),
-        "reply": {"mutual": 1.0},
+        "train": {"minutes": minutes, "seed": seed, "base": "none"} | trial.get("train", {}),
+        "reply": {"mmi_weight": 1.0},
     }
     with tempfile.TemporaryDirectory() as folder:
         result = train(Config.make(values), Path(folder))

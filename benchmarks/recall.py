@@ -189,7 +189,7 @@ def measured(
             "model": {"hidden_size": arguments.hidden_size, "pointer": pointer},
             "train": {
                 "steps": steps,
-                "lanes": 16,
+                "batch_size": 16,
                 "unfold": 64,
                 "seed": arguments.seed,
                 "patience": 100,

@@ -125,8 +125,8 @@ class Timed:
 def measure_watching(steps: int, pairs: int) -> dict[str, Any]:
     values = {
         "data": {"path": BUILT_IN, "replies": 0},
-        "train": {"steps": steps, "validations": 1, "precision": "float32"},
-        "reply": {"mutual": 1.0},
+        "train": {"steps": steps, "validations": 1, "precision": "float32", "base": "none"},
+        "reply": {"mmi_weight": 1.0},
     }
     inside, between, looks = [], [], []
     for number in range(pairs):

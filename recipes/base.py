@@ -39,8 +39,8 @@ from elman.model.checkpoint import (
     write_tensors,
 )
 from elman.train import Config, resume, train
+from elman.train.choices import POINTER_TOKENS
 from elman.train.loop import RESUME
-from elman.train.recipe import POINTER_TOKENS
 
 SETS = ("taskmaster4_coffee", "synthetic_persona_chat_validtest", "ubuntu_irc_disentangled")
 """Under CC BY 4.0; the built-in conversations are under MIT."""
@@ -51,7 +51,7 @@ RUN: dict[str, dict[str, Any]] = {
     "data": {"split": "id", "test": True, "vocabulary": 4096, "replies": 0},
     "model": {"layers": 2, "hidden_size": 512, "mlp": 1.0, "dropout": 0.1},
     "train": {
-        "lanes": 24,
+        "batch_size": 24,
         "unfold": 96,
         "lr": 2e-3,
         "validations": 20,

@@ -36,7 +36,7 @@ TINY = {
     "data.vocabulary": 300,
     "model.hidden_size": 16,
     "model.pointer": 0,
-    "train.lanes": 4,
+    "train.batch_size": 4,
     "train.unfold": 16,
     "train.steps": 12,
     "train.validations": 3,

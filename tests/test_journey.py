@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ELMAN = [sys.executable, "-m", "elman"]
-SMALL = ["--hidden-size", "16", "--vocabulary", "300", "--lanes", "4", "--unfold", "16"]
+SMALL = ["--hidden-size", "16", "--vocabulary", "300", "--batch-size", "4", "--unfold", "16"]
 
 
 def elman(*arguments: object, given: str = "", home: Path | None = None) -> str:

@@ -123,7 +123,7 @@ def test_a_bot_of_a_group_knows_people_by_name(elman: Run, phone: Path, tmp_path
     bot = tmp_path / "bot"
     ran = elman(
         "train", phone, "--bot", "Mira", "--out", bot, "--steps", 2, "--vocabulary", "bytes",
-        "--hidden-size", 8, "--lanes", 2,
+        "--hidden-size", 8, "--batch-size", 2,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "Mira: 2 messages, " in ran.err
@@ -177,7 +177,7 @@ def test_nothing_leaves_the_machine(phone: Path, tmp_path: Path) -> None:
 def small(elman: Run, data: Path, bot: Path, *options: object) -> Any:
     return elman(
         "train", data, "--out", bot, "--steps", 2, "--vocabulary", "bytes", "--hidden-size", 8,
-        "--lanes", 2, "--overwrite", *options,
+        "--batch-size", 2, "--overwrite", *options,
     )  # fmt: skip
 
 

@@ -419,7 +419,10 @@ SETTINGS_OF_RUNS: dict[str, tuple[Spoil, str]] = {
     "no learning rate": (train(lr=None), "does not say which lr and which precision"),
     "a precision to be chosen": (train(precision="auto"), "does not say which lr and which"),
     "a seed that torch does not take": (train(seed=2**63), "train.seed: Input should be"),
-    "lanes without end": (train(lanes=10**9), "more than the 1,048,576 that one step may hold"),
+    "lanes without end": (
+        train(batch_size=10**9),
+        "more than the 1,048,576 that one step may hold",
+    ),
     "a window without end": (train(unfold=10**9), "more than the 1,048,576 that one step"),
     "a path without end": (
         config(lambda found: found["data"].update(path="x" * 100_000)),

@@ -72,7 +72,7 @@ def test_kept_in_memory_they_are_those_that_are_read_again(
 
 def test_gathered_parts_are_those_that_are_read_again(make: Make) -> None:
     for most in (60, None):
-        again, gathered = (make(split="id", most_bytes=most) for _ in range(2))
+        again, gathered = (make(split="id", max_text_bytes=most) for _ in range(2))
         gathered.gather(True, 30)
         Path(gathered.path).unlink()
         if most is None:

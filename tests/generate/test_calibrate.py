@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., 
 
 def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
     bot = load_bot(folder)
-    found = json.loads((folder / "config.json").read_text())["reply"]["mutual"]
+    found = json.loads((folder / "config.json").read_text())["reply"]["mmi_weight"]
     assert found in MMI_WEIGHTS
     assert Ranking.of(bot.config).mmi_weight == found
     assert Ranking.of(bot.config, mmi_weight=0.3, samples=None) == Ranking(mmi_weight=0.3)
@@ -75,6 +75,6 @@ def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) 
 
 def test_what_was_given_stays(tmp_path: Path, make_config: Callable[..., Config]) -> None:
     out = tmp_path / "ann"
-    train(make_config(**{"train.steps": 2, "reply.mutual": 0.1}), out)
+    train(make_config(**{"train.steps": 2, "reply.mmi_weight": 0.1}), out)
     resume(out, budget={"steps": 3})
     assert Ranking.of(load_bot(out).config).mmi_weight == 0.1

@@ -205,7 +205,7 @@ def test_five_messages_are_five_layers() -> None:
 @pytest.mark.parametrize("pointer", [0, 3, 20])
 def test_a_long_message_is_read_to_the_limit(pointer: int) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(memory="messages", hidden_size=6, longest_message=5, pointer=pointer)
+    config = ModelConfig(memory="messages", hidden_size=6, max_message_tokens=5, pointer=pointer)
     chatbot = build(config, VOCABULARY).double().eval()
     start = tuple(tensor.double() for tensor in chatbot.initial_state(1))
     long = np.array([1, 10, 11, 12, 13, 14, 15, END])

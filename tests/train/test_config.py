@@ -1,6 +1,7 @@
 """Layers of configuration, and what is said of mistakes in them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,44 @@ def test_rate_rises_then_falls_to_zero() -> None:
     assert rates[-1] == 0
 
 
-def test_one_budget_is_needed() -> None:
-    with pytest.raises(ElmanError, match="exactly one of minutes, epochs and steps, got none"):
-        Config.make({"data": {"path": "a"}, "train": {}})
+def test_budgets_exclude_each_other() -> None:
+    with pytest.raises(ElmanError, match="exactly one of minutes, epochs and steps, got minutes"):
+        Config.make({"data": {"path": "a"}, "train": {"minutes": 1, "steps": 1}})
+
+
+def test_old_names_are_read_and_the_new_ones_said(tmp_path: Path) -> None:
+    toml = tmp_path / "run.toml"
+    toml.write_text("[train]\nlanes = 3\nsteps = 2\n[reply]\nmutual = 0.5\n")
+    said: list[str] = []
+    given = {"data.path": "a", "data.most_bytes": 9}
+    config = Config.make(layered(toml, given, ["train.copying=0.3"], said.append))
+    assert said == [
+        "train.lanes is now called train.batch_size",
+        "reply.mutual is now called reply.mmi_weight",
+        "data.most_bytes is now called data.max_text_bytes",
+        "train.copying is now called train.pointer_loss_weight",
+    ]
+    assert (config.train.batch_size, config.train.pointer_loss_weight) == (3, 0.3)
+    assert (config.reply.mmi_weight, config.data.max_text_bytes) == (0.5, 9)
+    over = layered(toml, {"data.path": "a"}, ["train.batch_size=4"])
+    assert Config.make(over).train.batch_size == 4
+
+
+def test_every_old_name_is_read_as_what_it_is_called_today() -> None:
+    old: dict[str, dict[str, Any]] = {
+        "data": {"path": "a", "most_bytes": 9},
+        "model": {"longest_message": 7},
+        "train": {"lanes": 3, "copying": 0.3, "most_epochs": 2, "steps": 1, "unit": None},
+        "reply": {"mutual": 0.5},
+    }
+    new: dict[str, dict[str, Any]] = {
+        "data": {"path": "a", "max_text_bytes": 9},
+        "model": {"max_message_tokens": 7},
+        "train": {"batch_size": 3, "pointer_loss_weight": 0.3, "cycle_epochs": 2, "steps": 1},
+        "reply": {"mmi_weight": 0.5},
+    }
+    assert Config.make(old) == Config.make(new)
+    assert not Config.make(old).model_dump_json().count("lanes")
+    for table in ("data", "model", "train", "reply"):
+        with pytest.raises(ElmanError, match=r"is now called .*: give one of them"):
+            Config.make(new | {table: old[table] | new[table]})

@@ -38,7 +38,7 @@ def stop_after(steps: int) -> Callable[[], bool]:
 
 def saved(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     tensors, facts = read_tensors(folder / RESUME)
-    for name in ("seconds", "round_began"):
+    for name in ("seconds", "cycle_began"):
         facts.pop(name)
     return tensors, facts
 
@@ -131,7 +131,7 @@ def test_a_pointer_is_taught_beside_the_loss(tmp_path: Path, make_config: Make) 
     assert [step["loss"] for step in later] != [step["loss"] for step in rest]
 
 
-def test_a_round_of_limited_passes_goes_to_its_end(tmp_path: Path, make_config: Make) -> None:
+def test_a_cycle_of_limited_passes_goes_to_its_end(tmp_path: Path, make_config: Make) -> None:
     seen = Recorder()
     config = make_config(
         train__minutes=10.0,

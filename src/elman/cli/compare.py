@@ -22,7 +22,7 @@ from elman.train.trainer import Trainer
 COMPARED_CELLS = ("rnn", "gru", "lstm")
 CLIPS = (1.0, 0.0)
 
-COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_LANES, COMPARED_UNFOLD, COMPARED_VOCABULARY = (
+COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_BATCH_SIZE, COMPARED_UNFOLD, COMPARED_VOCABULARY = (
     96,
     2,
     8,
@@ -31,12 +31,11 @@ COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_LANES, COMPARED_UNFOLD, COMPARED
 )
 
 COMPARED_LR = 4.0
-"""Of SGD with momentum, four times what train takes: so large that a long gradient does harm."""
+"""Learning rate of SGD with momentum, four times what train takes: a long gradient does harm."""
 
 COMPARED_REPLIES, COMPARED_LAGS = 24, 12
 
-POINTS = 200
-"""Of a curve, at most."""
+MAX_CURVE_POINTS = 200
 
 
 def compared(
@@ -59,7 +58,7 @@ def compared(
             "model": {"layers": COMPARED_LAYERS, "hidden_size": COMPARED_HIDDEN_SIZE},
             "train": {
                 "steps": steps, "optimizer": "sgd", "lr": COMPARED_LR,
-                "lanes": COMPARED_LANES, "unfold": COMPARED_UNFOLD,
+                "batch_size": COMPARED_BATCH_SIZE, "unfold": COMPARED_UNFOLD,
                 "precision": "float32", "seed": seed,
             },
         }
@@ -90,7 +89,9 @@ def _run(
     model = config.model.model_copy(update={"cell": cell})
     chatbot = build(model, data.tokenizer.vocabulary_size)
     begin_with(chatbot, data.train.ids, seed)
-    layout = Layout(COMPARED_LANES, COMPARED_UNFOLD, "steps", False, config.data.learn_from, seed)
+    layout = Layout(
+        COMPARED_BATCH_SIZE, COMPARED_UNFOLD, "steps", False, config.data.learn_from, seed
+    )
     optimizer = make_optimizer("sgd", chatbot, lr=COMPARED_LR, momentum=0.9, weight_decay=0.0)
     trainer = Trainer(
         chatbot, chatbot.batches(data.train, layout), data.tokenizer, optimizer, clip=clip
@@ -109,7 +110,7 @@ def _run(
         norm.append(metrics.grad_norm)
     # Of what an explosion leaves, nothing is learned: it is no network any more.
     found = None if ended else _lags(chatbot, data, seed)
-    every = max(1, -(-steps // POINTS))
+    every = max(1, -(-steps // MAX_CURVE_POINTS))
     return {
         "cell": cell,
         "clip": clip,
@@ -124,7 +125,7 @@ def _run(
 
 
 def _lags(chatbot: Chatbot, data: Data, seed: int) -> tuple[list[float], int] | None:
-    """The trained network's gradient by messages back, over held-out replies."""
+    """Measure the trained network's gradient by messages back, over held-out replies."""
     corpus = data.train if data.dev is None else data.dev
     conversations = [corpus.messages(n) for n in range(min(len(corpus), 100))]
     learn_from = data.config.data.learn_from

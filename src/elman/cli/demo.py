@@ -6,6 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from elman.cli.settings import help_of
+
+DEMO_MINUTES = 3.0
+
 PROMPTS = ("hi! how are you?", "what are you studying?", "any plans for the weekend?")
 
 SCRIPTED = (
@@ -16,10 +20,12 @@ SCRIPTED = (
 
 
 def demo(
-    minutes: Annotated[float, typer.Option(help="How long to train, everything included.")] = 3.0,
-    memory: Annotated[str, typer.Option(help="tokens, or messages: one step for each.")] = "tokens",
-    cell: Annotated[str, typer.Option(help="rnn, gru or lstm.")] = "lstm",
-    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    minutes: Annotated[
+        float, typer.Option(help=help_of("train.minutes", default=False))
+    ] = DEMO_MINUTES,
+    memory: Annotated[str | None, typer.Option(help=help_of("model.memory"))] = None,
+    cell: Annotated[str | None, typer.Option(help=help_of("model.cell"))] = None,
+    seed: Annotated[int, typer.Option(help=help_of("train.seed", default=False))] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Tell the training as JSON Lines.")
     ] = False,
@@ -60,7 +66,7 @@ def demo(
         "train.base": "none",  # which has learned from them already
         "train.seed": seed,
     }
-    values = training.settings(None, flags, [])
+    values = training.asked_settings(None, flags, [])
     result = training.begin(
         values, folder, overwrite=True, as_json=as_json, started=started, observers=(watch,)
     )
@@ -85,7 +91,7 @@ def demo(
 
 
 def _replies(folder: Path, seed: int) -> list[str]:
-    """The bot's replies to the first words of three conversations."""
+    """Let the bot reply to the first words of three conversations."""
     from elman.chat import Session
     from elman.cli.text import plain
     from elman.generate.sampling import SamplingParams

@@ -201,7 +201,7 @@ def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
     """What the bot is, and how far back it was unfolded."""
     config = Config.make(bot.config)
     tokens = sum(len(each.tokens) for each in said) / len(said)
-    messages = config.unfold / (tokens if config.unit == "steps" else 1)
+    messages = config.train.unfold / (tokens if config.train.unit == "steps" else 1)
     model = config.model
     cell = model.conversation_cell or model.cell if model.memory == "messages" else model.cell
     return {
@@ -211,8 +211,8 @@ def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in bot.chatbot.parameters()),
         "learn_from": config.data.learn_from,
         "unfold": {
-            "count": config.unfold,
-            "unit": "tokens" if config.unit == "steps" else "messages",
+            "count": config.train.unfold,
+            "unit": "tokens" if config.train.unit == "steps" else "messages",
             "messages": round(messages, 1),
         },
         "messages_in_all": len(said),

@@ -1,18 +1,101 @@
 """elman train"""
 
+import inspect
 import re
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from elman.cli.data import Drop, Gap, seconds
+from elman.cli.data import seconds
+from elman.cli.settings import help_of, show_settings
 from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
+DATA_PANEL, BOT_PANEL, RUN_PANEL = "The conversations", "The bot", "The run"
+"""Headings of the help."""
 
+
+class Flag(NamedTuple):
+    """A flag that gives a setting.
+
+    Args:
+        setting: its name.
+        kind: of its value.
+        panel: of the help that shows it; None: it is hidden, and short for a `--set`.
+        more: what its help adds to the setting's description.
+    """
+
+    setting: str
+    kind: Any
+    panel: str | None = None
+    more: str = ""
+
+
+FLAGS = {
+    "bot": Flag("data.bot", str, DATA_PANEL),
+    "others": Flag("data.others", str, DATA_PANEL),
+    "gap": Flag("data.gap", str, DATA_PANEL),
+    "drop": Flag("data.drop", list[str], DATA_PANEL, "; may be given again"),
+    "redact": Flag("data.redact", bool, DATA_PANEL),
+    "rename": Flag("data.rename", bool, DATA_PANEL),
+    "base": Flag("train.base", str, BOT_PANEL),
+    "memory": Flag("model.memory", str, BOT_PANEL),
+    "cell": Flag("model.cell", str, BOT_PANEL),
+    "hidden-size": Flag("model.hidden_size", int, BOT_PANEL),
+    "minutes": Flag("train.minutes", float, RUN_PANEL),
+    "seed": Flag("train.seed", int, RUN_PANEL),
+    "batch-size": Flag("train.batch_size", int),
+    "clip": Flag("train.clip", float),
+    "dropout": Flag("model.dropout", float),
+    "encoding": Flag("data.encoding", str),
+    "epochs": Flag("train.epochs", float),
+    "lanes": Flag("train.batch_size", int),
+    "layers": Flag("model.layers", int),
+    "learn-from": Flag("data.learn_from", str),
+    "lr": Flag("train.lr", float),
+    "mlp": Flag("model.mlp", float),
+    "ngrams": Flag("model.ngrams", int),
+    "optimizer": Flag("train.optimizer", str),
+    "pointer": Flag("model.pointer", int),
+    "slide": Flag("train.slide", bool),
+    "steps": Flag("train.steps", int),
+    "unfold": Flag("train.unfold", int),
+    "unit": Flag("train.unit", str),
+    "vocabulary": Flag("data.vocabulary", str),
+}
+"""The flags that give settings, as help shows them: Typer is told of them by `_with_flags`."""
+
+RENAMED_FLAGS = {"lanes": "batch-size"}
+"""Flags of the last release, and what they are called today."""
+
+
+def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the `FLAGS` as keywords, after its argument."""
+    signature = inspect.signature(command)
+    chats, *others, _ = signature.parameters.values()
+    parameters = [chats]
+    for flag, (setting, kind, panel, more) in FLAGS.items():
+        option = typer.Option(
+            f"--{flag}",
+            help=help_of(setting, more),
+            hidden=panel is None,
+            rich_help_panel=panel,
+        )
+        name, annotation = flag.replace("-", "_"), Annotated[kind | None, option]
+        command.__annotations__[name] = annotation
+        parameters.append(chats.replace(name=name, annotation=annotation))
+    parameters += others
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+@_with_flags
 def train(
+    *,
     chats: Annotated[
         str | None,
         typer.Argument(
@@ -20,162 +103,59 @@ def train(
             "the built-in ones.",
         ),
     ] = None,
-    bot: Annotated[
-        str | None,
-        typer.Option(help="Whose part the bot learns. Without it, all speakers are peers."),
-    ] = None,
-    others: Annotated[
-        str | None,
-        typer.Option(
-            help="How it sees the other people: names, or user for all alike.  "
-            "[default: names if there are several]"
-        ),
-    ] = None,
-    gap: Gap = None,
-    drop: Drop = None,
-    redact: Annotated[
-        bool | None,
-        typer.Option("--redact", help="Put placeholders in the place of what is private."),
-    ] = None,
-    rename: Annotated[
-        bool | None,
-        typer.Option("--rename", help="Give people pseudonyms, in what they say too."),
-    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The bot's folder.  [default: bots/ and CHATS' name]")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Budget in minutes, everything included.  [default: 10]")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Budget in optimizer steps.")] = None,
-    base: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
-            help="The bot to start from: base (comes with Elman), a folder, or none.  "
-            "[default: base; none where a size or kind is given, or where the minutes read too "
-            "little of the conversations for a bot of the base's size]"
+            help="The bot's folder.  [default: bots/ and CHATS' name]", rich_help_panel=RUN_PANEL
         ),
     ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(help="tokens, or messages: one step for each.  [default: tokens]"),
-    ] = None,
-    cell: Annotated[
-        str | None, typer.Option(help="rnn, gru, lstm, or my.module:Name.  [default: lstm]")
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 2]")] = None,
-    hidden_size: Annotated[
-        int | None, typer.Option(help="Size of each layer's state.  [default: from the minutes]")
-    ] = None,
-    mlp: Annotated[
-        float | None,
-        typer.Option(help="Width of each layer's MLP, in hidden sizes; 0: none.  [default: 0]"),
-    ] = None,
-    pointer: Annotated[
-        int | None,
-        typer.Option(help="Tokens back from which replies can copy; 0: none.  [default: 256]"),
-    ] = None,
-    ngrams: Annotated[
-        int | None,
-        typer.Option(help="Longest sequence of tokens that is counted; 0: none.  [default: 4]"),
-    ] = None,
-    unfold: Annotated[
-        int | None,
-        typer.Option(
-            help="Units back the gradient goes.  [default: 64 steps (128 of bytes), 5 messages]"
-        ),
-    ] = None,
-    unit: Annotated[
-        str | None,
-        typer.Option(help="What --unfold counts: steps or messages.  [default: the memory's]"),
-    ] = None,
-    slide: Annotated[
-        bool | None,
-        typer.Option("--slide", help="Learn every reply through exactly --unfold messages."),
-    ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="sgd, adam, adamw or muon.  [default: adamw]")
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Highest learning rate.  [default: the optimizer's]")
-    ] = None,
-    clip: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient; 0: off.  [default: 1]")
-    ] = None,
-    learn_from: Annotated[
-        str | None,
-        typer.Option(help="Messages to learn: bot or all.  [default: bot with --bot, else all]"),
-    ] = None,
-    vocabulary: Annotated[
-        str | None,
-        typer.Option(
-            help="Size of a new tokenizer, or bytes.  [default: bytes for under 1 MB, else 4096]"
-        ),
-    ] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help="Of each layer's output.  [default: from the data's size]")
-    ] = None,
-    lanes: Annotated[
-        int | None, typer.Option(help="Conversations side by side.  [default: 16; 8 over messages]")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all randomness.  [default: 0]")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of the files.  [default: utf-8]")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     assign: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting: a.b=v, such as train.warmup=0.05."),
+        typer.Option(
+            "--set",
+            help="Any setting, such as train.steps=500; may be given again.",
+            rich_help_panel=RUN_PANEL,
+        ),
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN_PANEL)
+    ] = None,
+    all_settings: Annotated[
+        bool,
+        typer.Option(
+            "--all-settings", help="List every setting, and end.", rich_help_panel=RUN_PANEL
+        ),
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(
             help="Go on with this run, exactly where it stopped; with CHATS where its "
-            "conversations moved."
+            "conversations moved.",
+            rich_help_panel=RUN_PANEL,
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a bot that is already in --out.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a bot that is already in --out.", rich_help_panel=RUN_PANEL
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Tell everything as JSON Lines.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Tell everything as JSON Lines.", rich_help_panel=RUN_PANEL),
+    ] = False,
     trust: Trust = None,
+    **given: Any,
 ) -> None:
     """Train a bot on conversations.
 
     Example: `elman train chats.jsonl --bot Ann --out bots/ann --minutes 10`
     """
     started = time.monotonic()
-    flags = {
-        "data.path": chats,
-        "data.bot": bot,
-        "data.learn_from": learn_from,
-        "data.others": others,
-        "data.gap": seconds(gap),
-        "data.drop": drop,
-        "data.redact": redact,
-        "data.rename": rename,
-        "data.vocabulary": _vocabulary(vocabulary),
-        "data.encoding": encoding,
-        "model.memory": memory,
-        "model.cell": cell,
-        "model.layers": layers,
-        "model.hidden_size": hidden_size,
-        "model.mlp": mlp,
-        "model.pointer": pointer,
-        "model.ngrams": ngrams,
-        "model.dropout": dropout,
-        "train.base": base,
-        "train.minutes": minutes,
-        "train.epochs": epochs,
-        "train.steps": steps,
-        "train.unfold": unfold,
-        "train.unit": unit,
-        "train.slide": slide,
-        "train.optimizer": optimizer,
-        "train.lr": lr,
-        "train.clip": clip,
-        "train.lanes": lanes,
-        "train.seed": seed,
-    }
+    if all_settings:
+        show_settings(as_json)
+        return
+    flags = {"data.path": chats, **_settings_of(given)}
     from elman.cli import training
 
     if resume is not None:
@@ -186,7 +166,7 @@ def train(
         result = training.resume(resume, flags, assign or [], as_json, started, trust or ())
         out = resume
     else:
-        values = training.settings(config, flags, assign or [], trust or ())
+        values = training.asked_settings(config, flags, assign or [], trust or ())
         out = out or Path("bots") / default_name(values)
         result = training.begin(
             values,
@@ -200,23 +180,23 @@ def train(
         training.say(f"talk with it: elman chat {out}{training.trusting(out)}")
 
 
+def _settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """Collect the settings that flags give; an old flag says what it is called today."""
+    found = {}
+    for flag, (setting, *_) in FLAGS.items():
+        value = given[flag.replace("-", "_")]
+        if value is None:
+            continue
+        if flag in RENAMED_FLAGS:
+            print(f"--{flag} is now called --{RENAMED_FLAGS[flag]}", file=sys.stderr)
+        found[setting] = seconds(value) if flag == "gap" else value
+    return found
+
+
 def default_name(values: dict[str, Any]) -> str:
-    """A folder's name for the bot of some data."""
+    """Name a folder for the bot of some data."""
     path = values.get("data", {}).get("path")
     if not path or not isinstance(path, str):
         raise ElmanError("name the conversations to learn from: elman train CHATS")
     stem = Path(path).name.split(".")[0] or "bot"
     return re.sub(r"[^\w-]+", "-", stem).strip("-") or "bot"
-
-
-def _vocabulary(written: str | None) -> int | None:
-    if written is None:
-        return None
-    if written == "bytes":
-        from elman.data.tokenizer import SMALLEST
-
-        return SMALLEST
-    try:
-        return int(written)
-    except ValueError:
-        raise ElmanError(f"--vocabulary {written}: expected a number, or bytes") from None

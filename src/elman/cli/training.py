@@ -19,21 +19,17 @@ from elman.lens.training import Watch
 from elman.model.checkpoint import CONFIG, require_trust
 from elman.model.config import ModelConfig
 from elman.train import Config, Result
-from elman.train.config import AUTO, layered
-from elman.train.recipe import ADDABLE_SETTINGS
+from elman.train.config import AUTO, BUDGETS, layered
 from elman.train.runlog import Observer
 
-BUDGETS = ("minutes", "epochs", "steps")
-DEFAULT_MINUTES = 10.0
 
-
-def settings(
+def asked_settings(
     toml: Path | None,
     flags: Mapping[str, Any],
     assignments: list[str],
     trust: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The values of a new run, with the defaults that depend on other values.
+    """Read what is asked of a new run.
 
     A cell from outside Elman that is named on the command line is trusted by that; one that a
     file of settings names must be in `trust`.
@@ -41,20 +37,11 @@ def settings(
     Raises:
         ElmanError: where it is not, or for anything that `layered` refuses.
     """
-    values = layered(toml, flags, assignments)
+    values = layered(toml, flags, assignments, say)
     if toml is not None:
         named = layered(None, flags, assignments).get("model", {})
         model = validated(ModelConfig, values.get("model", {}), toml, "model")
         require_trust(model, {*trust, *map(str, named.values())}, toml)
-    run = values.setdefault("train", {})
-    if not any(run.get(name) is not None for name in BUDGETS):
-        run["minutes"] = DEFAULT_MINUTES
-    data = values.setdefault("data", {})
-    if data.get("bot") is not None:
-        data.setdefault("learn_from", "bot")
-    sizes = values.get("model", {}).keys() - ADDABLE_SETTINGS | data.keys() & {"vocabulary"}
-    if run.setdefault("base", "none" if sizes else AUTO) == "none":
-        run["base"] = None
     return values
 
 
@@ -74,9 +61,7 @@ def begin(
         ElmanError: where the folder holds something already, or for anything that `train` refuses.
     """
     config = Config.make(values)
-    from_anywhere = {"path": _absolute(config.data.path)}
-    config = config.model_copy(update={"data": config.data.model_copy(update=from_anywhere)})
-    if config.train.base and Path(config.train.base).resolve() == out.resolve():
+    if config.train.base not in (None, AUTO) and Path(config.train.base).resolve() == out.resolve():
         raise ElmanError(f"{out}: cannot start from itself; name another --out")
     if out.exists() and not out.is_dir():
         raise ElmanError(f"{out}: a file is there; name another --out")
@@ -119,7 +104,7 @@ def resume(
         return elman.train.resume(
             out,
             budget={name: value for name, value in budget.items() if value is not None},
-            data_path=None if data_path is None else _absolute(data_path),
+            data_path=data_path,
             observers=observers,
             watcher=Watch,
             stop=stop,
@@ -128,16 +113,15 @@ def resume(
         )
 
 
-def _absolute(path: str) -> str:
-    """A path that is found from anywhere, since a run is resumed from anywhere."""
-    return str(Path(path).resolve()) if path != "-" and Path(path).exists() else path
-
-
 @contextmanager
 def _shown_run(
     out: Path, as_json: bool
 ) -> Iterator[tuple[tuple[Observer, ...], Callable[[], bool]]]:
-    """What shows a run and what stops it; says how to go on with one that was stopped."""
+    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped.
+
+    Yields:
+        Observers that show it, and what is asked whether to stop.
+    """
     reasons: list[str] = []
 
     def remember(kind: str, facts: dict[str, Any]) -> None:
@@ -151,18 +135,18 @@ def _shown_run(
 
 
 def trusting(out: Path) -> str:
-    """What must be added to a command that loads the bot that was trained just now."""
+    """Return what must be added to a command that loads the bot that was trained just now."""
     model = ModelConfig.model_validate(parse_json((out / CONFIG).read_text("utf-8"), out)["model"])
     return "".join(f" --trust {name}" for name in model.outside_cells)
 
 
 def say(text: str) -> None:
-    """A line for people, beside what a command prints for others to read."""
+    """Print a line for people to stderr, beside what a command prints for others to read."""
     Console(stderr=True, highlight=False).print(escape(plain(text)), soft_wrap=True)
 
 
 class _Asked:
-    """Whether Ctrl-C was pressed. Before the first step there is nothing to save: it ends all."""
+    """Remembers that Ctrl-C was pressed; before the first step nothing is saved, and all ends."""
 
     def __init__(self) -> None:
         self.yes = False

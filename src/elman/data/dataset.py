@@ -21,7 +21,7 @@ from elman.errors import ElmanError
 
 MOST_KNOWN = 50
 
-VIEW = ("others", "gap", "split", "drop", "redact", "rename", "most_bytes")
+VIEW = ("others", "gap", "split", "drop", "redact", "rename", "max_text_bytes")
 """Of what a configuration says of its data, how the conversations are seen."""
 
 KEPT = 1 << 25
@@ -46,7 +46,7 @@ class Dataset:
         lenient: let `drop` name people who are not there, as in data that came later.
         watch: shown every message during the survey, and not again.
         keep: hold them in memory after the survey, where they are no more than `KEPT` bytes.
-        most_bytes: of text to learn from, of more the newest (`Survey.most`); None: all.
+        max_text_bytes: of text to learn from, of more the newest (`Survey.most`); None: all.
         split: what decides what is held out; of the built-in conversations, "auto" is "id", so that
             figures that were reported for them stay comparable.
 
@@ -69,10 +69,10 @@ class Dataset:
         watch: Change | None = None,
         lenient: bool = False,
         keep: bool = False,
-        most_bytes: int | None = None,
+        max_text_bytes: int | None = None,
     ) -> None:
         self.path = path
-        self.most_bytes = most_bytes
+        self.max_text_bytes = max_text_bytes
         self.notes = Notes()
         self._documents: list[Document] = documents(path, encoding)
         self.pseudonyms: dict[str, str] = {}
@@ -210,7 +210,7 @@ class Dataset:
         if self._gathered is not None and self._gathered[0] == test:
             yield from self._gathered[1]
             return
-        learned = self.survey.most(self.most_bytes)
+        learned = self.survey.most(self.max_text_bytes)
         for part, conversation in self.survey.divide(self.conversations(), test):
             if part != "train" or learned(conversation):
                 yield part, conversation
@@ -219,7 +219,7 @@ class Dataset:
         """Read the parts once more and hold them in memory, where no more than `KEPT` bytes are
         learned from; of a held-out part, as much as `encode` takes.
         """
-        if self._kept is None and self.most_bytes is not None and self.most_bytes <= KEPT:
+        if self._kept is None and self.max_text_bytes is not None and self.max_text_bytes <= KEPT:
             with _uncollected():
                 self._gathered = (test, list(_first(self.parts(test), held_out)))
 
@@ -231,7 +231,7 @@ class Dataset:
             most: of more bytes than that, every so many-th message; an odd number, so that where
                 two people take turns both are heard.
         """
-        size = min(self.survey.text_bytes, self.most_bytes or self.survey.text_bytes)
+        size = min(self.survey.text_bytes, self.max_text_bytes or self.survey.text_bytes)
         every = 1 if most is None else size // most | 1
         learned = (
             turn.text

@@ -1,10 +1,11 @@
 """What a chatbot is made of: the part of a run's configuration that its weights depend on."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from elman.data.config import Section
+from elman.data.config import Section, chosen
 
 LONGEST_NGRAM = 4
 """Tokens of a sequence that can be counted: 16 bits of each make one key."""
@@ -13,30 +14,71 @@ LONGEST_NGRAM = 4
 class ModelConfig(Section):
     """Sizes and kinds; saved with the weights."""
 
-    memory: Literal["tokens", "messages"] = "tokens"
-    cell: str = Field("lstm", description="rnn, gru, lstm, or my.module:Name of a Cell")
-    encoder_cell: str | None = Field(None, description="of the messages memory; None: cell")
-    conversation_cell: str | None = Field(None, description="of the messages memory; None: cell")
-    decoder_cell: str | None = Field(None, description="of the messages memory; None: cell")
-    layers: int = Field(2, ge=1, le=64, description="messages memory: one reads, the others speak")
-    longest_message: int = Field(
-        256, ge=2, description="tokens that the messages memory's encoder reads of a message"
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {"longest_message": "max_message_tokens"}
+
+    memory: Literal["tokens", "messages"] = Field(
+        "tokens", description="what takes one recurrent step each: tokens, or messages"
     )
-    hidden_size: int = Field(384, ge=1, le=65536)
+    cell: str = Field(
+        "lstm", description="kind of recurrent cell: rnn, gru, lstm, or my.module:Name"
+    )
+    encoder_cell: str | None = Field(
+        None, description="cell that reads, in the messages memory; without it, cell"
+    )
+    conversation_cell: str | None = Field(
+        None, description="cell that remembers, in the messages memory; without it, cell"
+    )
+    decoder_cell: str | None = Field(
+        None, description="cell that speaks, in the messages memory; without it, cell"
+    )
+    layers: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="recurrent layers; in the messages memory one reads and the others speak",
+    )
+    max_message_tokens: int = Field(
+        256, ge=2, description="tokens of a message that the messages memory's encoder reads"
+    )
+    hidden_size: int = Field(
+        384,
+        ge=1,
+        le=65536,
+        description="size of each layer's state",
+        json_schema_extra=chosen("from the data's size and the minutes: 256, 384 or 512"),
+    )
     mlp: float = Field(
-        0.0, ge=0, le=64, description="width of each layer's gated MLP, in hidden sizes; 0: none"
+        0.0,
+        ge=0,
+        le=64,
+        description="width of each layer's gated MLP, in hidden sizes; 0: none",
+        json_schema_extra=chosen("1; of plain bytes 0"),
     )
     pointer: int = Field(
-        0, ge=0, le=65536, description="tokens back that a reply can repeat; 0: none"
+        0,
+        ge=0,
+        le=65536,
+        description="tokens back from which a reply can copy; 0: none",
+        json_schema_extra=chosen("256; from a base, the base's"),
     )
     ngrams: int = Field(
-        0, ge=0, le=LONGEST_NGRAM, description="longest sequence of tokens that is counted; 0: none"
+        0,
+        ge=0,
+        le=LONGEST_NGRAM,
+        description="longest sequence of tokens that is counted; 0: none",
+        json_schema_extra=chosen(f"{LONGEST_NGRAM}, and no more than pointer"),
     )
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each layer's output that is dropped while it learns",
+        json_schema_extra=chosen("from the data's size and the passes over it"),
+    )
 
     @model_validator(mode="after")
-    def _recorded(self) -> Self:
-        # Where it was not given it is yet to be chosen.
+    def _check_ngrams(self) -> Self:
+        # Where the pointer was not given it is yet to be chosen.
         if "pointer" in self.model_fields_set and self.ngrams > self.pointer:
             raise ValueError(f"ngrams needs a pointer of at least as many tokens, {self.ngrams}")
         return self
@@ -51,16 +93,22 @@ class ModelConfig(Section):
 class ReplyConfig(Section):
     """How the bot replies where nobody says."""
 
-    mutual: float | None = Field(
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {"mutual": "mmi_weight"}
+
+    mmi_weight: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="how much less a reply is worth for fitting everywhere; None: as replies to "
-        "held-out conversations say when training ends",
+        description="how much less a reply is worth for fitting everywhere",
+        json_schema_extra=chosen("when training ends, by replies to held-out conversations"),
     )
-    fitted: bool = Field(False, description="whether that was found so; filled in")
+    fitted: bool = Field(
+        False,
+        description="whether mmi_weight was found when training ended",
+        json_schema_extra=chosen("when training ends"),
+    )
 
     @property
     def fits(self) -> bool:
         """Whether it is to be found when training ends: nobody has given it."""
-        return self.mutual is None or self.fitted
+        return self.mmi_weight is None or self.fitted

@@ -44,7 +44,7 @@ class MessagesChatbot(Chatbot):
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
-        self.longest = config.longest_message
+        self.longest = config.max_message_tokens
         size = config.hidden_size
         self.embedding = nn.Embedding(vocabulary_size, size)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)

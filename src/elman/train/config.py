@@ -1,128 +1,174 @@
 """One frozen configuration for a whole run, saved beside the weights."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 import elman
 from elman.data.config import DataConfig as DataConfig
-from elman.data.config import Section
+from elman.data.config import Section, chosen
+from elman.data.files import write_file
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
-from elman.model.checkpoint import FORMAT
+from elman.model.checkpoint import CONFIG, FORMAT
 from elman.model.config import ModelConfig
 from elman.model.config import ReplyConfig as ReplyConfig
 
-AUTO = "auto"
+AUTO: Final = "auto"
+NO_BASE = "none"
+
+BUDGETS = ("minutes", "epochs", "steps")
 
 MAX_BATCH_UNITS = 1 << 20
-"""Lanes times `unfold`: what one optimizer step holds in memory."""
+"""`batch_size` times `unfold`: what one optimizer step holds in memory."""
 
 MAX_SEED = 2**63 - 1
-"""The largest that torch takes."""
+"""The largest seed that torch takes."""
 
 
 class TrainConfig(Section):
-    """How the network learns. Exactly one of `minutes`, `epochs` and `steps` ends it."""
+    """How the network learns. One of `minutes`, `epochs` and `steps` ends it."""
 
-    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
-    epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
-    steps: int | None = Field(None, ge=1)
-    most_epochs: float | None = Field(
-        None, gt=0, description="passes of a round; another one follows where the last gained"
+    OLD_NAMES: ClassVar[Mapping[str, str]] = {
+        "copying": "pointer_loss_weight",
+        "lanes": "batch_size",
+        "most_epochs": "cycle_epochs",
+    }
+
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="budget in minutes, everything included",
+        json_schema_extra=chosen("10, without another budget"),
+    )
+    epochs: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="budget in passes over the data"
+    )
+    steps: int | None = Field(None, ge=1, description="budget in optimizer steps")
+    cycle_epochs: float | None = Field(
+        None,
+        gt=0,
+        description="passes of one cycle of the learning rate; another one follows where the last "
+        "gained",
+        json_schema_extra=chosen("in minutes 12, or 8 from a base; else one cycle for all"),
     )
     base: str | None = Field(
-        None,
-        description="a bot to start from: base, the one of the package, or a folder; auto: base "
-        "where the minutes are enough for it",
+        AUTO,
+        description="the bot to start from: base, which comes with Elman, a folder, or none",
+        json_schema_extra=chosen(
+            "base; none where a size or kind is given, or where the minutes or the kind of text "
+            "make it learn less"
+        ),
     )
-    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
-    lr: float | None = Field(None, gt=0, allow_inf_nan=False, description="None: the optimizer's")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = Field(
+        "adamw", description="how weights are updated"
+    )
+    lr: float = Field(
+        3e-3,
+        gt=0,
+        allow_inf_nan=False,
+        description="highest learning rate",
+        json_schema_extra=chosen("the optimizer's; from a base, 0.001 or less"),
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and Muon; Adam's first beta")
+    weight_decay: float = Field(0.01, ge=0, description="how much matrices shrink, times lr")
     clip: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: off")
-    copying: float = Field(
+    pointer_loss_weight: float = Field(
         0.1, ge=0, description="how much a pointer is taught beside the loss, as if all were copied"
     )
-    warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget")
-    lanes: int | None = Field(
-        None, ge=1, description="conversations side by side; None: 16, or 8 over messages"
+    warmup: float = Field(
+        0.02, ge=0, lt=1, description="share of a cycle in which the learning rate rises"
     )
-    unfold: int | None = Field(
-        None, ge=1, description="how many units back the gradient goes; None: 64 steps, 5 messages"
+    batch_size: int = Field(
+        16,
+        ge=1,
+        description="conversations that are learned side by side",
+        json_schema_extra=chosen("16; over messages 8"),
     )
-    unit: Literal["steps", "messages"] | None = Field(
-        None, description="None: messages for the messages memory, else steps"
+    unfold: int = Field(
+        64,
+        ge=1,
+        description="how many units back the gradient goes",
+        json_schema_extra=chosen("64 steps, or 128 of bytes; 5 messages"),
     )
-    slide: bool = Field(
-        False, description="every reply is learned through exactly `unfold` messages"
+    unit: Literal["steps", "messages"] = Field(
+        "steps",
+        description="what unfold counts",
+        json_schema_extra=chosen("messages for the messages memory, else steps"),
     )
+    slide: bool = Field(False, description="learn every reply through exactly unfold messages")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the products; auto: what a short measurement finds faster"
+        AUTO,
+        description="of the products",
+        json_schema_extra=chosen("bfloat16 where that is measured to be faster, else float32"),
     )
-    validations: int = Field(10, ge=1, description="how often held-out conversations are scored")
-    validation_tokens: int = Field(16384, ge=1)
+    validations: int = Field(
+        10, ge=1, description="how often in a cycle held-out conversations are scored"
+    )
+    validation_tokens: int = Field(16384, ge=1, description="held-out tokens that are scored")
     patience: int = Field(
         3,
         ge=1,
-        description="validations without a gain before an early stop; none within a round",
+        description="validations without a gain before an early stop; no limit where passes of a "
+        "cycle are limited",
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED)
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of all randomness")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_values(cls, values: Any) -> Any:
+        """Read null as not given where today a number is always written, and "none" as no base."""
+        if not isinstance(values, dict):
+            return values
+        free = ("lr", "batch_size", "lanes", "unfold", "unit")
+        read = {k: v for k, v in values.items() if v is not None or k not in free}
+        return read | {"base": None} if read.get("base") == NO_BASE else read
 
     @model_validator(mode="after")
-    def _one_budget(self) -> Self:
-        given = [n for n in ("minutes", "epochs", "steps") if getattr(self, n) is not None]
-        if len(given) != 1:
+    def _check_budget(self) -> Self:
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
             raise ValueError(
-                f"give exactly one of minutes, epochs and steps, got {', '.join(given) or 'none'}"
+                f"give exactly one of minutes, epochs and steps, got {', '.join(given)}"
             )
         return self
 
 
-UNFOLD: dict[str, int] = {"steps": 64, "messages": 5}
-LANES: dict[str, int] = {"steps": 16, "messages": 8}
-
-
 class Config(Section):
-    """Everything that decides what a run ends in."""
+    """Everything that decides what a run ends in.
+
+    What was not given is chosen when the run begins (`plan.resolve`); `model_fields_set` of each
+    table says what was given.
+    """
 
     format: int = FORMAT
     elman: str = elman.__version__
     data: DataConfig
     model: ModelConfig = ModelConfig()
-    train: TrainConfig
+    train: TrainConfig = TrainConfig()
     reply: ReplyConfig = ReplyConfig()
 
     @model_validator(mode="after")
-    def _units_fit(self) -> Self:
-        if self.model.memory == "messages" and self.train.unit == "steps":
+    def _check_units(self) -> Self:
+        train, given = self.train, self.train.model_fields_set
+        over_messages = self.model.memory == "messages"
+        if over_messages and "unit" in given and train.unit == "steps":
             raise ValueError("the messages memory is unfolded over messages, not steps")
-        if self.train.slide and self.unit != "messages":
+        if train.slide and not (over_messages or train.unit == "messages"):
             raise ValueError("--slide goes over messages: add --unit messages")
-        if self.lanes * self.unfold > MAX_BATCH_UNITS:
+        batch = train.batch_size if "batch_size" in given else 1
+        unfold = train.unfold if "unfold" in given else 1
+        if batch * unfold > MAX_BATCH_UNITS:
             raise ValueError(
-                f"{self.lanes:,} lanes of {self.unfold:,} {self.unit} are more than the "
-                f"{MAX_BATCH_UNITS:,} that one step may hold: lower --lanes or --unfold"
+                f"{batch:,} conversations side by side, each unfolded over {unfold:,}, are more "
+                f"than the {MAX_BATCH_UNITS:,} that one step may hold: lower train.batch_size or "
+                "train.unfold"
             )
         return self
-
-    @property
-    def unit(self) -> str:
-        """What `unfold` counts."""
-        return self.train.unit or ("messages" if self.model.memory == "messages" else "steps")
-
-    @property
-    def unfold(self) -> int:
-        """How many units back the gradient goes."""
-        return self.train.unfold or UNFOLD[self.unit]
-
-    @property
-    def lanes(self) -> int:
-        """Conversations side by side."""
-        return self.train.lanes or LANES[self.unit]
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> "Config":
@@ -130,15 +176,44 @@ class Config(Section):
         return validated(cls, values)
 
 
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "reply": ReplyConfig,
+}
+
+OLD_NAMES = {
+    f"{table}.{old}": f"{table}.{new}"
+    for table, section in SECTIONS.items()
+    for old, new in section.OLD_NAMES.items()
+}
+"""Names of the last release, as in `--set`, and those of today."""
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Write a run's configuration into its folder.
+
+    It is written once, when the run begins, and again only where it would be untrue: a run that
+    goes on has got another budget or another place of its data, or the weight that replies are
+    ranked by was found when training ended.
+    """
+    write_file(folder / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
+
+
 def layered(
-    toml: Path | None, flags: Mapping[str, Any], assignments: Iterable[str] = ()
+    toml: Path | None,
+    flags: Mapping[str, Any],
+    assignments: Iterable[str] = (),
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Values from a TOML file, overridden by flags, overridden by `a.b=v` assignments.
+    """Read values from a TOML file, overridden by flags, overridden by `a.b=v` assignments.
 
     Args:
         toml: a file with the tables of `Config`.
         flags: by dotted name; those that are None were not given.
         assignments: values are written as in TOML, or are plain words.
+        note: told of each setting that is called by its old name.
 
     Raises:
         ElmanError: where the file or an assignment cannot be understood.
@@ -149,9 +224,15 @@ def layered(
             values = tomllib.loads(toml.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise ElmanError(f"{toml}: {error}") from None
-    for name in ("data", "model", "train", "reply"):
-        if not isinstance(values.get(name, {}), dict):
-            raise ElmanError(f"{toml}: expected {name} to be a table, got {values[name]!r}")
+    for name in SECTIONS:
+        table = values.get(name, {})
+        if not isinstance(table, dict):
+            raise ElmanError(f"{toml}: expected {name} to be a table, got {table!r}")
+        for old in [old for old in table if f"{name}.{old}" in OLD_NAMES]:
+            new = _new_name(f"{name}.{old}", note).removeprefix(f"{name}.")
+            if new in table:
+                raise ElmanError(f"{toml}: {name}.{old} is now called {name}.{new}: give one")
+            table[new] = table.pop(old)
     given = {name: value for name, value in flags.items() if value is not None}
     for assignment in assignments:
         name, equals, written = assignment.partition("=")
@@ -161,6 +242,7 @@ def layered(
             given[name.strip()] = tomllib.loads(f"value = {written}")["value"]
         except tomllib.TOMLDecodeError:
             given[name.strip()] = written.strip()
+    given = {_new_name(name, note): value for name, value in given.items()}
     for name, value in given.items():
         *sections, last = name.split(".")
         place = values
@@ -169,8 +251,15 @@ def layered(
             if not isinstance(place, dict):
                 raise ElmanError(f"{name}: {section} is a value, not a table")
         place[last] = value
-    budgets = {"minutes", "epochs", "steps"} & {name.removeprefix("train.") for name in given}
+    budgets = set(BUDGETS) & {name.removeprefix("train.") for name in given}
     if len(budgets) == 1:  # a budget from the command line replaces the one of the file
-        for other in {"minutes", "epochs", "steps"} - budgets:
+        for other in set(BUDGETS) - budgets:
             values.get("train", {}).pop(other, None)
     return values
+
+
+def _new_name(name: str, note: Callable[[str], None]) -> str:
+    if (new := OLD_NAMES.get(name)) is None:
+        return name
+    note(f"{name} is now called {new}")
+    return new

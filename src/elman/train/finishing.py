@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from elman.data.files import write_file
 from elman.data.tokenizer import END
 from elman.generate import index_files
 from elman.generate.calibrate import fit_mmi_weight
 from elman.generate.network import decoder_of
 from elman.generate.positions import HeldOut
-from elman.model.checkpoint import CONFIG, load_bot
-from elman.train.config import Config
+from elman.model.checkpoint import load_bot
+from elman.train.config import Config, write_config
 from elman.train.prepare import Data
 from elman.train.runlog import Tell
 
@@ -37,9 +36,9 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     decoder = decoder_of(bot)
     heldout = HeldOut.of(decoder, data.dev, saved.learn_from)
     if reply.fits and heldout is not None:
-        found = {"mutual": fit_mmi_weight(decoder, bot.tokenizer, heldout), "fitted": True}
+        found = {"mmi_weight": fit_mmi_weight(decoder, bot.tokenizer, heldout), "fitted": True}
         config = config.model_copy(update={"reply": reply.model_copy(update=found)})
-        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
+        write_config(out, config)
     if not saved.replies:
         return
     tell("stage", text="keeping people's replies")

@@ -1,9 +1,8 @@
-"""The loop of a training run: rounds, steps, validations and checkpoints."""
+"""The loop of a training run: cycles of the learning rate, steps, validations and checkpoints."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from elman.bptt import State
 from elman.data.corpus import scored
 from elman.data.order import Layout
-from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder
 from elman.generate.scoring import bits_per_byte
@@ -24,19 +22,20 @@ from elman.train.finishing import learn_to_reply, tokens_read
 from elman.train.optim import make_optimizer
 from elman.train.prepare import Data
 from elman.train.resuming import RESUME as RESUME
+from elman.train.resuming import changes, contents
 from elman.train.runlog import LOG, RunLog, Tell, Watcher
 from elman.train.samples import Samples
 from elman.train.schedule import Budget, rate
 from elman.train.trainer import Trainer
 
-GAIN = 0.01
-"""Of bits per byte, what a round must gain for another one to follow."""
+MIN_CYCLE_GAIN = 0.01
+"""The share of its bits per byte that a cycle must gain for another one to follow."""
 
-VALIDATING = 0.05
-"""Of a budget in minutes, what validations take at most: in short ones there are fewer."""
+MAX_VALIDATING_SHARE = 0.05
+"""The share of a budget in minutes that validations take at most: in short ones there are fewer."""
 
-AFTER = 0.15
-"""Of a budget in minutes, what is reserved at most for learning to reply when this has ended."""
+MAX_REPLYING_SHARE = 0.15
+"""The share of a budget in minutes that is reserved at most for learning to reply at the end."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Result:
 
 
 class TrainingLoop:
-    """The loop, and what it must remember to go on exactly.
+    """Train, and remember what is needed to go on exactly.
 
     Args:
         config: with nothing left to choose.
@@ -76,11 +75,11 @@ class TrainingLoop:
         self._checked = 0.0  # seconds
         self._keeping = 0.0  # seconds, for people's replies at the end
         self._best: float | None = None
-        self._before: float | None = None  # the best before this round; of the first, none
-        self._round_began = 0.0  # seconds
+        self._before: float | None = None  # the best before this cycle; None in the first
+        self._cycle_began = 0.0  # seconds
         self._worse = 0
-        assert settings.lr is not None
         self._lr = settings.lr
+        self._contents = contents(data.train, data.dev)
         self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
         torch.manual_seed(settings.seed)
         chatbot = build(config.model, data.tokenizer.vocabulary_size)
@@ -90,9 +89,9 @@ class TrainingLoop:
             chatbot.batches(
                 data.train,
                 Layout(
-                    lanes=config.lanes,
-                    unfold=config.unfold,
-                    unit=config.unit,
+                    lanes=settings.batch_size,
+                    unfold=settings.unfold,
+                    unit=settings.unit,
                     slide=settings.slide,
                     learn_from=config.data.learn_from,
                     seed=settings.seed,
@@ -108,20 +107,20 @@ class TrainingLoop:
             ),
             clip=settings.clip,
             precision=getattr(torch, settings.precision),
-            copying=settings.copying,
+            pointer_loss_weight=settings.pointer_loss_weight,
         )
 
     def begin(self) -> None:
-        """What a new run starts from: a base's weights, or what counting tells of the pieces."""
+        """Start a new run from a base's weights, or from what counting tells of the tokens."""
         chatbot, base = self.trainer.chatbot, self._data.base
         if base is None:
-            self._tell("stage", text="counting which pieces stand together")
+            self._tell("stage", text="counting which tokens stand together")
             begin_with(chatbot, self._data.train.ids, self._config.train.seed)
         else:
             chatbot.begin_from(base.chatbot)
         ids = self._data.train.ids
         chatbot.count(ids, scored(ids, self._config.data.learn_from))
-        self._begin_round()  # the learning rate starts here, whatever part of the budget is spent
+        self._begin_cycle()  # the learning rate starts here, whatever is spent
 
     def watch(self, watcher: Watcher | None) -> None:
         """Let somebody look at every step."""
@@ -162,7 +161,7 @@ class TrainingLoop:
             held_out=len(self._data.dev or ()),
             config=self._config.model_dump(mode="json"),
         )
-        reason = self._round(stop)
+        reason = self._cycle(stop)
         if reason == "finished" and not self.trainer.steps:
             seconds = round(self._seconds())
             self._tell(
@@ -174,7 +173,7 @@ class TrainingLoop:
             self._checkpoint(finished=True)
             if not self._again():
                 break
-            reason = self._round(stop)
+            reason = self._cycle(stop)
         if reason == "interrupted":
             if self._best is None:
                 self._save_weights()
@@ -183,7 +182,7 @@ class TrainingLoop:
             self._save(finished=True)
         return Result(reason, self.trainer.steps, self._seconds(), self._best)
 
-    def _round(self, stop: Callable[[], bool]) -> str:
+    def _cycle(self, stop: Callable[[], bool]) -> str:
         """From a high learning rate to a low one; returns why it ended."""
         while (spent := self._spent()) < 1:
             if stop():
@@ -196,45 +195,47 @@ class TrainingLoop:
         return "finished"
 
     def _impatient(self) -> bool:
-        """Whether nothing has been gained for too long. A round of limited passes goes to its end:
-        it is often in the last of them, at a low rate, that what is held out gains.
+        """Tell whether nothing has been gained for too long.
+
+        A cycle of limited passes goes to its end: it is often in the last of them, at a low rate,
+        that what is held out gains.
         """
         settings = self._config.train
-        return settings.most_epochs is None and self._worse >= settings.patience
+        return settings.cycle_epochs is None and self._worse >= settings.patience
 
     def _is_due(self) -> bool:
-        """Whether held-out conversations are to be scored within a round."""
+        """Tell whether held-out conversations are to be scored now, within a cycle."""
         spent = self._spent()
         if spent >= 1 or self._parts_of(spent) <= self._validated:
             return False
         waited = self._seconds() - self._checked
         validating = self._budget.reserve - self._keeping
-        return self._config.train.minutes is None or waited > validating / VALIDATING
+        return self._config.train.minutes is None or waited > validating / MAX_VALIDATING_SHARE
 
     def _parts_of(self, spent: float) -> int:
-        """How many of the times to validate are behind a share of a round."""
+        """Count the validations that are due once that share of a cycle is spent."""
         return int(spent * self._config.train.validations)
 
     def _again(self) -> bool:
-        """Begin another round where passes are limited and the last one still gained."""
-        most, best, before = self._config.train.most_epochs, self._best, self._before
+        """Begin another cycle where passes are limited and the last one still gained."""
+        most, best, before = self._config.train.cycle_epochs, self._best, self._before
         if most is None or best is None or self._worse:
             return False
-        if before is not None and best > (1 - GAIN) * before:
+        if before is not None and best > (1 - MIN_CYCLE_GAIN) * before:
             return False
         if not self._budget.enough(**self._done()):
             return False
-        self._begin_round(best)
+        self._begin_cycle(best)
         self._tell("note", text=f"what is held out still gained: another {most:g} passes")
         return True
 
-    def _begin_round(self, before: float | None = None) -> None:
+    def _begin_cycle(self, before: float | None = None) -> None:
         self._budget.begin(**self._done())
-        self._validated, self._before, self._round_began = 0, before, self._seconds()
+        self._validated, self._before, self._cycle_began = 0, before, self._seconds()
 
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        if differences := self._differences(facts):
+        if differences := changes(facts, self._contents):
             raise ElmanError(
                 f"{self._config.data.path}: not the conversations that {self._out} was trained "
                 f"on: {differences}; name a copy of those (elman train PATH --resume {self._out}), "
@@ -251,42 +252,9 @@ class TrainingLoop:
             facts["best"],
             facts["worse"],
         )
-        share, epochs, self._before = facts.get("round", (0.0, 0.0, None))
+        share, epochs, self._before = facts.get("cycle", (0.0, 0.0, None))
         self._budget.begun = share, epochs
-        self._round_began = facts.get("round_began", 0.0)
-
-    @cached_property
-    def _contents(self) -> dict[str, Any]:
-        """What is learned and held out, in numbers, and named by digests."""
-        parts = {"learned from": self._data.train, "held out": self._data.dev}
-        return {
-            name: {
-                "conversations": len(corpus),
-                "messages": int((corpus.ids == END).sum()),
-                "tokens": len(corpus.ids),
-                "digest": corpus.digest,
-            }
-            for name, corpus in parts.items()
-            if corpus is not None
-        }
-
-    def _differences(self, facts: Mapping[str, Any]) -> str:
-        """How the conversations differ from those of a checkpoint, in words; "" if they do not."""
-        before, now = facts.get("contents"), self._contents
-        if before is None:  # of an earlier version
-            same = facts["corpus"] == self._data.train.digest
-            return "" if same else "their text differs"
-        found = []
-        for name in sorted(before.keys() | now.keys(), reverse=True):
-            one, other = before.get(name, {}), now.get(name, {})
-            counts = [
-                f"{other.get(what, 0):,} {what} where there were {one.get(what, 0):,}"
-                for what in ("conversations", "messages", "tokens")
-                if one.get(what, 0) != other.get(what, 0)
-            ]
-            if one.get("digest") != other.get("digest"):
-                found.append(f"{name} are {' and '.join(counts) or 'as many, of other text'}")
-        return "; ".join(found)
+        self._cycle_began = facts.get("cycle_began", 0.0)
 
     def _step(self, spent: float) -> None:
         begin = time.monotonic()
@@ -307,9 +275,9 @@ class TrainingLoop:
         )
 
     def _left(self) -> float:
-        """Seconds to the end of the round, if it goes on as so far."""
+        """Estimate the seconds to the end of the cycle, if it goes on as so far."""
         spent = min(max(self._spent(), 1e-6), 1.0)
-        return (self._seconds() - self._round_began) * (1 - spent) / spent
+        return (self._seconds() - self._cycle_began) * (1 - spent) / spent
 
     def _checkpoint(self, *, finished: bool) -> None:
         """Score held-out conversations, keep the weights if they are the best so far, and save."""
@@ -327,7 +295,7 @@ class TrainingLoop:
             a_token = (self._seconds() - begin) / len(self._data.dev.ids)
             self._keeping = min(
                 tokens_read(self._config, self._data) * a_token,
-                AFTER * 60 * (self._config.train.minutes or 0),
+                MAX_REPLYING_SHARE * 60 * (self._config.train.minutes or 0),
             )
             best = self._best is None or found < self._best
             self._worse = 0 if best else self._worse + 1
@@ -358,8 +326,8 @@ class TrainingLoop:
             "validated": self._validated,
             "best": self._best,
             "worse": self._worse,
-            "round": (*self._budget.begun, self._before),
-            "round_began": self._round_began,
+            "cycle": (*self._budget.begun, self._before),
+            "cycle_began": self._cycle_began,
             "corpus": self._data.train.digest,
             "contents": self._contents,
             "finished": finished,

@@ -1,11 +1,14 @@
 """What a run goes on from: read from its folder, and held to what the next step will need."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from elman.data.corpus import Corpus
+from elman.data.tokenizer import END
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model.checkpoint import check_weights
@@ -13,6 +16,9 @@ from elman.model.tensor_files import Header, check_finite, read_tensors
 from elman.train.config import Config
 
 RESUME = "resume.safetensors"
+
+OLD_FACTS = {"round": "cycle", "round_began": "cycle_began"}
+"""What facts were called in the last release, and what they are called today."""
 
 Count = Annotated[int, Field(ge=0)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
@@ -48,8 +54,8 @@ class _Facts(_Strict):
     validated: Count
     best: Real | None
     worse: Count
-    round: list[Real | None] = Field([0.0, 0.0, None], min_length=3, max_length=3)
-    round_began: Real = 0.0
+    cycle: list[Real | None] = Field([0.0, 0.0, None], min_length=3, max_length=3)
+    cycle_began: Real = 0.0
     corpus: str
     contents: dict[Literal["learned from", "held out"], _Contents] | None = None
     finished: bool
@@ -66,6 +72,9 @@ def read_resume(
     path = folder / RESUME
 
     def check(header: Header, facts: dict[str, Any]) -> None:
+        for old, new in OLD_FACTS.items():
+            if old in facts:
+                facts[new] = facts.pop(old)
         validated(_Facts, facts, path)
         known = ("model", "optimizer", "state", "rng")
         if strange := [name for name in header if name.partition(".")[0] not in known]:
@@ -77,3 +86,42 @@ def read_resume(
     tensors, facts = read_tensors(path, check)
     check_finite(path, tensors)
     return tensors, facts
+
+
+def contents(train: Corpus, dev: Corpus | None) -> dict[str, Any]:
+    """Count what is learned and held out, and name it by digests."""
+    parts = {"learned from": train, "held out": dev}
+    return {
+        name: {
+            "conversations": len(corpus),
+            "messages": int((corpus.ids == END).sum()),
+            "tokens": len(corpus.ids),
+            "digest": corpus.digest,
+        }
+        for name, corpus in parts.items()
+        if corpus is not None
+    }
+
+
+def changes(facts: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in words how conversations differ from those of a checkpoint; "" if they do not.
+
+    Args:
+        facts: of the checkpoint.
+        now: the `contents` of today.
+    """
+    before = facts.get("contents")
+    if before is None:  # of an earlier version
+        same = facts["corpus"] == now["learned from"]["digest"]
+        return "" if same else "their text differs"
+    found = []
+    for name in sorted(before.keys() | now.keys(), reverse=True):
+        one, other = before.get(name, {}), now.get(name, {})
+        counts = [
+            f"{other.get(what, 0):,} {what} where there were {one.get(what, 0):,}"
+            for what in ("conversations", "messages", "tokens")
+            if one.get(what, 0) != other.get(what, 0)
+        ]
+        if one.get("digest") != other.get("digest"):
+            found.append(f"{name} are {' and '.join(counts) or 'as many, of other text'}")
+    return "; ".join(found)

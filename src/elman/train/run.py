@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from elman.bptt.kernels.native import load
-from elman.bptt.precision import measure
 from elman.data.files import write_file
 from elman.data.locks import only_one
 from elman.data.source import fingerprint
@@ -24,10 +22,9 @@ from elman.model.checkpoint import (
     read_config,
     read_tokenizer,
 )
-from elman.train.config import AUTO, Config
+from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.loop import RESUME, Result, TrainingLoop
-from elman.train.optim import OPTIMIZERS
-from elman.train.prepare import prepare
+from elman.train.prepare import prepare, prepare_again
 from elman.train.resuming import read_resume
 from elman.train.runlog import LOG, Observer, Tell, Watcher
 
@@ -64,13 +61,12 @@ def train(
     with ExitStack() as held:
         if out.is_dir():  # else it is made, and held, when there is something to learn
             held.enter_context(only_one(out, tell.note))
-        data = prepare(config, tell, trust=trust)
-        config = _settled(data.config, tell)
+        data = prepare(_located(config), tell, trust)
         if not out.is_dir():
             _make(out)
             held.enter_context(only_one(out, tell.note))
-        _write_new(out, config, data.tokenizer)
-        run = TrainingLoop(config, out, data, tell, began)
+        _write_new(out, data.config, data.tokenizer)
+        run = TrainingLoop(data.config, out, data, tell, began)
         run.begin()
         run.watch(watcher)
         return run.loop(stop)
@@ -117,20 +113,25 @@ def _resumed(
     began: float,
 ) -> Result:
     """Go on in a folder that is held."""
-    validated(Config, saved, out / CONFIG)
-    if budget:
-        nothing = dict.fromkeys(("minutes", "epochs", "steps", "most_epochs"))
-        saved["train"] = {**saved.get("train", {}), **nothing, **budget}
-    if data_path is not None:
-        saved["data"] = {**saved.get("data", {}), "path": data_path}
     config = validated(Config, saved, out / CONFIG)
+    if budget:
+        nothing = dict.fromkeys((*BUDGETS, "cycle_epochs"))
+        train = config.train.model_copy(update={**nothing, **budget})
+        config = config.model_copy(update={"train": train})
+    if data_path is not None:
+        data = config.data.model_copy(update={"path": data_path})
+        config = _located(config.model_copy(update={"data": data}))
+    config = validated(Config, config.model_dump(exclude_unset=True), out / CONFIG)
     if data_path is None and fingerprint(config.data.path) is None:
         where = "standard input" if config.data.path == "-" else config.data.path
         raise ElmanError(
             f"{where}: is gone, and {out} was trained on it; if its conversations lie somewhere "
             f"else now, name that place too: elman train PATH --resume {out}"
         )
-    if config.train.lr is None or config.train.precision == AUTO:
+    if not any(getattr(config.train, name) for name in BUDGETS):
+        raise ElmanError(f"{out / CONFIG}: does not say how long its run is; name --steps")
+    chosen = {"lr", "unit", "unfold", "batch_size"}
+    if chosen - config.train.model_fields_set or config.train.precision == AUTO:
         raise ElmanError(
             f"{out / CONFIG}: does not say which lr and which precision its run chose, so it "
             "cannot go on exactly; begin a new run"
@@ -147,41 +148,31 @@ def _resumed(
             f"{out}: {facts['trainer']['steps']:,} steps are done already; name more --steps"
         )
     try:
-        data = prepare(config, tell, tokenizer)
+        prepared = prepare_again(config, tokenizer, tell)
     except ElmanError as error:
         if data_path is None or not (data_path == "-" or fingerprint(data_path)):
             raise
         raise ElmanError(
             f"{data_path}: not the conversations that {out} was trained on: {error}"
         ) from None
-    run = TrainingLoop(config, out, data, tell, began)
+    run = TrainingLoop(config, out, prepared, tell, began)
     if budget:
-        facts.pop("round", None)
-        facts.pop("round_began", None)
+        facts.pop("cycle", None)
+        facts.pop("cycle_began", None)
     run.restore(tensors, facts)
     if budget or data_path is not None:
-        write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
+        write_config(out, config)
     run.watch(watcher)
     return run.loop(stop)
 
 
-def _settled(config: Config, tell: Tell) -> Config:
-    """The configuration with everything filled in that is chosen here and now."""
-    settings = config.train
-    values: dict[str, Any] = {
-        "unit": config.unit,
-        "unfold": config.unfold,
-        "lanes": config.lanes,
-    }
-    if settings.lr is None:
-        values["lr"] = OPTIMIZERS[settings.optimizer].lr
-    if settings.precision == AUTO:
-        values["precision"], ratio = measure(config.model.hidden_size)
-        tell("note", text=f"{values['precision']}: bfloat16 is {ratio:.2f} times as fast here")
-    native, why = load()
-    if native is None:
-        tell("note", text=f"the time loops run in Python, slower: {why}")
-    return config.model_copy(update={"train": settings.model_copy(update=values)})
+def _located(config: Config) -> Config:
+    """Make the path of the conversations absolute, since a run is resumed from anywhere."""
+    path = config.data.path
+    if path == "-" or not Path(path).exists():
+        return config
+    data = config.data.model_copy(update={"path": str(Path(path).resolve())})
+    return config.model_copy(update={"data": data})
 
 
 def _make(folder: Path) -> None:
@@ -199,4 +190,4 @@ def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
     except OSError as error:
         raise ElmanError(f"{out}: cannot be written: {error.strerror}") from None
     write_file(out / TOKENIZER, tokenizer.to_json(), follow_link=False)
-    write_file(out / CONFIG, config.model_dump_json(indent=2) + "\n", follow_link=False)
+    write_config(out, config)

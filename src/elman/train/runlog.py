@@ -20,31 +20,32 @@ Observer = Callable[[str, dict[str, Any]], None]
     start       parameters, tokens, ...  the first step is next
     step        step, spent, loss, bits_per_byte, grad_norm, lr, tokens_per_second, seconds, epochs
     validation  step, bits_per_byte, best, seconds
-    samples     step, samples: of the same places each time, heard, person and bot
+    samples     step, samples: replies at the same places each time, as heard, person and bot
     end         reason, steps, seconds, bits_per_byte
 
 and whatever a `Watcher` saw: its step, and what the watcher says.
 """
 
 Look = Callable[[Any, State | None, float], Iterable[tuple[str, dict[str, Any]]]]
-"""Given a batch, the state before it and the norm of its gradient, before the weights are updated:
-what it saw, as (kind, facts). It leaves weights, gradients and randomness as they are."""
+"""Looks at a step before its update: given the batch, the state before it and the norm of its
+gradient, it returns what it saw, as (kind, facts). It leaves weights, gradients and randomness as
+they are."""
 
 Watcher = Callable[[Chatbot, Tokenizer, Corpus, dict[str, Any]], Look]
-"""Made when training begins, of the chatbot, its tokenizer, conversations to look at (held-out
-ones, where there are any), and the whole configuration as JSON."""
+"""Makes a `Look` when training begins. It is given the chatbot, its tokenizer, conversations to
+look at (held-out ones, where there are any), and the whole configuration as JSON."""
 
 LOG = "log.jsonl"
 
 MAX_LINE_BYTES = 1 << 20
-"""Of a log that is read; what is longer was not written by a run."""
+"""Bytes of a log's line; a longer one was not written by a run."""
 
-FLUSH = 1.0
+MAX_UNWRITTEN_SECONDS = 1.0
 """Seconds after which steps are on disk, for whoever watches."""
 
 
 class Tell:
-    """Tells every observer."""
+    """Tell every observer what happens."""
 
     def __init__(self, observers: tuple[Observer, ...]) -> None:
         self.observers = list(observers)
@@ -54,12 +55,12 @@ class Tell:
             observer(kind, facts)
 
     def note(self, text: str) -> None:
-        """Something that the user should know."""
+        """Tell something that the user should know."""
         self("note", text=text)
 
 
 class RunLog:
-    """Keeps what happened at each step, one JSON object a line, and how the run ended.
+    """Keep what happened at each step, one JSON object a line, and how the run ended.
 
     Args:
         path: of the log; what it holds stays.
@@ -79,7 +80,7 @@ class RunLog:
         if "step" in facts:
             self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
         now = time.perf_counter()
-        if kind != "step" or now - self._flushed > FLUSH:
+        if kind != "step" or now - self._flushed > MAX_UNWRITTEN_SECONDS:
             self._file.flush()
             self._flushed = now
 
@@ -88,7 +89,7 @@ class RunLog:
 
 
 def _until(path: Path, step: int) -> Iterator[bytes]:
-    """The lines of a log up to a step, and up to one that a crash cut off, with all after it."""
+    """Read the lines of a log up to a step, or up to the first one that a crash cut off."""
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE_BYTES):
             try:

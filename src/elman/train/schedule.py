@@ -3,14 +3,14 @@
 from elman.train.config import TrainConfig
 
 MIN_CYCLE_SHARE = 0.1
-"""Of a budget, what must be left for another round."""
+"""The share of a budget that must be left for another cycle."""
 
 
 class Budget:
-    """A budget in minutes, epochs or steps, as a share from 0 to 1.
+    """Count a budget in minutes, epochs or steps as a share from 0 to 1.
 
-    Where passes are limited (`most_epochs`), a round ends after so many; the next one is as long,
-    or has what is left of the budget.
+    Where passes are limited (`cycle_epochs`), a cycle of the learning rate ends after so many; the
+    next one is as long, or has what is left of the budget.
 
     Args:
         config: has exactly one of `minutes`, `epochs` and `steps`.
@@ -19,25 +19,25 @@ class Budget:
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self.begun = 0.0, 0.0
-        """The share and the epochs that were spent before this round."""
+        """The share and the epochs that were spent before this cycle."""
         self.reserve = 0.0
         """Seconds at the end of a budget in minutes for the last validation and the last save."""
 
     def spent(self, *, seconds: float, epochs: float, steps: int) -> float:
-        """The share of this round that is spent; 1 or more: stop."""
+        """Return the share of this cycle that is spent; 1 or more: stop."""
         share, before = self.begun
         if share >= 1:
             return 1.0
         spent = (self._of_budget(seconds, epochs, steps) - share) / (1 - share)
-        most = self._config.most_epochs
+        most = self._config.cycle_epochs
         return spent if most is None else max(spent, (epochs - before) / most)
 
     def enough(self, *, seconds: float, epochs: float, steps: int) -> bool:
-        """Whether another round is worth it."""
+        """Tell whether another cycle is worth it."""
         return self._of_budget(seconds, epochs, steps) <= 1 - MIN_CYCLE_SHARE
 
     def begin(self, *, seconds: float, epochs: float, steps: int) -> None:
-        """A round begins, at a share of 0."""
+        """Begin a cycle, at a share of 0."""
         self.begun = self._of_budget(seconds, epochs, steps), epochs
 
     def _of_budget(self, seconds: float, epochs: float, steps: int) -> float:
@@ -51,7 +51,12 @@ class Budget:
 
 
 def rate(spent: float, warmup: float) -> float:
-    """The learning rate's factor: up in a line over `warmup`, then down in a line to 0."""
+    """Return the learning rate's factor: up in a line over `warmup`, then down in a line to 0.
+
+    Args:
+        spent: share of the cycle.
+        warmup: share of the cycle in which it rises.
+    """
     if spent < warmup:
         return (spent + 1e-3) / (warmup + 1e-3)
     return max(0.0, (1 - spent) / (1 - warmup))

@@ -18,13 +18,13 @@ from elman.train.optim import check_moments
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """Of one step.
+    """Measures of one optimizer step.
 
     Args:
-        loss: mean -log p in nats of a token that counts.
+        loss: mean -log p in nats of a token that is learned.
         bits_per_byte: the same, in bits for each byte of text.
         grad_norm: of the whole gradient, before clipping.
-        steps: time steps of all lanes.
+        steps: time steps of all rows of the batch.
     """
 
     loss: float
@@ -34,7 +34,7 @@ class StepMetrics:
 
 
 class Trainer:
-    """Carries the lanes' state from batch to batch and the weights from step to step.
+    """Carry the rows' state from batch to batch and the weights from step to step.
 
     Args:
         chatbot: what is trained.
@@ -44,7 +44,7 @@ class Trainer:
         unfold: how far back the gradient goes within a batch.
         clip: largest norm of the whole gradient (Pascanu et al. 2013); 0: off.
         precision: of the products; weights, states and sums stay float32.
-        copying: how much `Loss.copying` weighs beside the loss itself.
+        pointer_loss_weight: how much `Loss.copying` weighs beside the loss itself.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Trainer:
         unfold: Unfold | None = None,
         clip: float = 1.0,
         precision: torch.dtype = torch.float32,
-        copying: float = 0.0,
+        pointer_loss_weight: float = 0.0,
     ) -> None:
         self.chatbot = chatbot
         self.batches = batches
@@ -69,8 +69,8 @@ class Trainer:
         self._unfold = unfold or Full()
         self._clip = clip
         self._precision = precision
-        self._copying = copying
-        self._piece_bytes = torch.from_numpy(tokenizer.piece_bytes)
+        self._pointer_loss_weight = pointer_loss_weight
+        self._token_bytes = torch.from_numpy(tokenizer.piece_bytes)
         self._lr = [group["lr"] for group in optimizer.param_groups]
         self._state: State | None = None
 
@@ -92,7 +92,7 @@ class Trainer:
         count = max(len(loss.targets), 1)
         mean = loss.nats / count
         self._optimizer.zero_grad()
-        (mean + self._copying * loss.copying / count).backward()
+        (mean + self._pointer_loss_weight * loss.copying / count).backward()
         gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
         if self.look is not None:
@@ -110,7 +110,7 @@ class Trainer:
         self._optimizer.step()
         self._state = loss.state
         self.steps += 1
-        text_bytes = int(self._piece_bytes[loss.targets].sum())
+        text_bytes = int(self._token_bytes[loss.targets].sum())
         return StepMetrics(
             loss=mean.item(),
             bits_per_byte=loss.nats.item() / log(2) / max(text_bytes, 1),
@@ -119,7 +119,7 @@ class Trainer:
         )
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next step depends on, as named tensors and as JSON."""
+        """Return everything that the next step depends on, as named tensors and as JSON."""
         tensors = {f"model.{name}": tensor for name, tensor in self.chatbot.state_dict().items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             for name, value in values.items():
@@ -160,13 +160,13 @@ class Trainer:
         torch.set_rng_state(tensors["rng"])
 
     def _checked(self, carried: list[Tensor], facts: dict[str, Any]) -> State:
-        """The state of every lane, as a checkpoint has it; empty before the first step."""
+        """Check the state of every row, as a checkpoint has it; empty before the first step."""
         state = tuple(carried)
-        lanes = len(facts["batches"]["conversation"])
+        rows = len(facts["batches"]["conversation"])
         if state and [part.shape for part in state] != [
-            (lanes, part.size) for part in self.chatbot.state_spec
+            (rows, part.size) for part in self.chatbot.state_spec
         ]:
-            raise ValueError("the lanes' states have other sizes")
+            raise ValueError("the rows' states have other sizes")
         if state:
-            self.chatbot.check_state(state, "the lanes' states")
+            self.chatbot.check_state(state, "the rows' states")
         return state

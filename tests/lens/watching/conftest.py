@@ -64,7 +64,7 @@ CONFIG = {
     "data": {"bot": "Ann"},
     "model": {"memory": "tokens", "layers": 2, "cell": "lstm", "hidden_size": 16},
     "train": {
-        "clip": 1.0, "unfold": 16, "unit": "steps", "lanes": 4, "optimizer": "adamw",
+        "clip": 1.0, "unfold": 16, "unit": "steps", "batch_size": 4, "optimizer": "adamw",
         "minutes": None, "epochs": None, "steps": 120,
     },
 }  # fmt: skip

@@ -13,7 +13,7 @@ from elman.train.optim.muon import Muon
 
 @dataclass(frozen=True)
 class OptimizerKind:
-    """How to make an optimizer, and the learning rate that suits it."""
+    """A kind of optimizer: how to make one, and the learning rate that suits it."""
 
     make: Callable[..., torch.optim.Optimizer]
     lr: float
@@ -56,7 +56,7 @@ OPTIMIZERS: dict[str, OptimizerKind] = {
 def make_optimizer(
     name: str, model: nn.Module, *, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """An optimizer over a model's parameters.
+    """Make an optimizer over a model's parameters.
 
     Args:
         name: one of OPTIMIZERS.
@@ -86,7 +86,7 @@ MOMENTS: dict[type[torch.optim.Optimizer], tuple[set[str], ...]] = {
     torch.optim.AdamW: ({"step", "exp_avg", "exp_avg_sq"},),
     Muon: ({"momentum"}, {"step", "mean", "square"}),
 }
-"""What each keeps of a parameter."""
+"""Names of the tensors that each kind of optimizer keeps for a parameter; Muon has two kinds."""
 
 
 def check_moments(
@@ -103,7 +103,7 @@ def check_moments(
 
 
 def _stacked(model: nn.Module) -> dict[Tensor, int]:
-    """How many matrices are stacked in each weight of a hidden layer: one for each gate."""
+    """Count the matrices that are stacked in each weight of a hidden layer: one for each gate."""
     found: dict[Tensor, int] = {}
     for module in model.modules():
         if isinstance(module, Cell):

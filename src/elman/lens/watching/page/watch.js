@@ -84,7 +84,7 @@ function about() {
   if (!model) return;
   const budget = ["minutes", "epochs", "steps"].filter((name) => train[name]).map((name) => `${train[name]} ${name}`);
   $("about").textContent = `${model.memory} memory, ${model.layers} × ${model.cell.toUpperCase()} ${model.hidden_size}; ` +
-    `${train.unfold} ${train.unit} unfolded, ${train.lanes} lanes, ${train.optimizer}; ${budget.join(", ")}` +
+    `${train.unfold} ${train.unit} unfolded, ${train.batch_size ?? train.lanes} in a batch, ${train.optimizer}; ${budget.join(", ")}` +
     (data?.bot ? `; plays ${data.bot}` : "");
 }
 

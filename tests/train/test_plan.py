@@ -3,28 +3,35 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from elman.data.config import KEPT_REPLIES
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
-from elman.model.checkpoint import load_bot
-from elman.train import Config, recipe, resume, train
+from elman.model.checkpoint import BASE as BASE_FOLDER
+from elman.model.checkpoint import load_bot, read_config, read_tokenizer
+from elman.model.config import ModelConfig
+from elman.train import Config, choices, resume, train
 from elman.train import prepare as prepare_module
-from elman.train.config import TrainConfig
-from elman.train.prepare import bytes_per_piece, prepare
-from elman.train.recipe import (
+from elman.train.choices import (
     MIN_PASSES_FROM_BASE,
     POINTER_TOKENS,
     SMALL_DATA_BYTES,
     VOCABULARY_BY_BYTES,
-    choose,
-    describe,
+    BaseFacts,
+    passes_from_base,
 )
+from elman.train.config import TrainConfig
+from elman.train.machine import Machine
+from elman.train.plan import DataFacts, Plan, resolve
+from elman.train.prepare import measure_token_bytes, prepare
 from elman.train.runlog import Tell
 from elman.train.schedule import Budget
 
@@ -33,13 +40,51 @@ Events = list[tuple[str, dict[str, Any]]]
 
 
 def config(**sections: dict[str, Any]) -> Config:
-    values: dict[str, Any] = {"data": {"path": "a"}, "model": {}, "train": {"minutes": 10}}
+    values: dict[str, Any] = {
+        "data": {"path": "a"},
+        "model": {},
+        "train": {"minutes": 10, "base": "none"},
+    }
     for name, section in sections.items():
         values[name] = values[name] | section
     return Config.make(values)
 
 
-def test_little_text_is_learned_byte_by_byte_and_more_in_more_pieces() -> None:
+class Speeds(dict[int, float]):
+    """As fast in float32, whatever the size."""
+
+    def __missing__(self, size: int) -> float:
+        return 0.5
+
+
+def machine(rate: float = 2e11) -> Machine:
+    return Machine(rate, rate, Speeds(), "")
+
+
+def facts(text_bytes: int, base: BaseFacts | None = None, **changes: Any) -> DataFacts:
+    found = DataFacts(text_bytes, None, "user", (), None, (), "the newest", base)
+    return replace(found, **changes)
+
+
+def base_facts(folder: Path | str = "base", own: float = 3.0, new: float = 3.0) -> BaseFacts:
+    path = BASE_FOLDER if folder == "base" else Path(folder)
+    model = ModelConfig.model_validate(read_config(path)["model"])
+    vocabulary_size = read_tokenizer(path).vocabulary_size
+    return BaseFacts(str(folder), str(path), model, vocabulary_size, own, new)
+
+
+def choose(
+    asked: Config, text_bytes: int, base: BaseFacts | None = None, rate: float = 2e11
+) -> Config:
+    return resolve(asked, facts(text_bytes, base), machine(rate)).config
+
+
+def describe(asked: Config, text_bytes: int, rate: float = 2e11) -> tuple[str, ...]:
+    """All that is said of a plan but how precise its products are."""
+    return resolve(asked, facts(text_bytes), machine(rate)).notes[:-1]
+
+
+def test_little_text_is_learned_byte_by_byte_and_more_in_a_larger_vocabulary() -> None:
     found = [choose(config(), 10**power).data.vocabulary for power in range(3, 8)]
     assert found == [SMALLEST, SMALLEST, 1024, 4096, 4096]
     for least, vocabulary in VOCABULARY_BY_BYTES.items():
@@ -51,7 +96,7 @@ def test_little_text_is_learned_byte_by_byte_and_more_in_more_pieces() -> None:
     ("epochs", "dropout"), [(1, 0.0), (3.9, 0.0), (4, 0.1), (11, 0.1), (12, 0.2), (90, 0.2)]
 )
 def test_what_is_read_often_is_learned_with_more_dropout(epochs: float, dropout: float) -> None:
-    asked = Config.make({"data": {"path": "a"}, "train": {"epochs": epochs}})
+    asked = config(train={"minutes": None, "epochs": epochs})
     assert choose(asked, 10**7).model.dropout == dropout
 
 
@@ -59,13 +104,13 @@ def test_what_is_read_often_is_learned_with_more_dropout(epochs: float, dropout:
 def test_passes_are_counted_in_every_budget(size: int) -> None:
     for name, little, much in (("minutes", 1e-3, 1e4), ("steps", 1, 10**6)):
         for budget, dropout in ((little, 0.0), (much, 0.2)):
-            asked = Config.make({"data": {"path": "a"}, "train": {name: budget}})
+            asked = config(train={"minutes": None, name: budget})
             assert choose(asked, size).model.dropout == dropout
 
 
 def test_messages_are_counted_in_messages() -> None:
     chosen = choose(config(model={"memory": "messages"}), SMALL_DATA_BYTES - 1)
-    assert (chosen.unfold, chosen.lanes) == (5, 8)
+    assert (chosen.train.unfold, chosen.train.batch_size) == (5, 8)
 
 
 @pytest.mark.parametrize("size", [SMALL_DATA_BYTES - 1, SMALL_DATA_BYTES])
@@ -79,22 +124,19 @@ def test_every_bot_can_copy(size: int) -> None:
     assert choose(config(model={"ngrams": 2}), size).model.ngrams == 2
 
 
-def test_of_much_more_text_than_the_minutes_read_some_is_learned(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 2e11)
-    most = [choose(config(), size).data.most_bytes for size in (10**6, 10**7, 10**9)]
+def test_of_much_more_text_than_the_minutes_read_some_is_learned() -> None:
+    most = [choose(config(), size).data.max_text_bytes for size in (10**6, 10**7, 10**9)]
     assert most[:2] == [None, None]
     assert most[2] is not None
-    assert recipe.MIN_SELECTED_BYTES < most[2] < 10**8
-    assert choose(config(data={"most_bytes": 10**9}), 10**9).data.most_bytes == 10**9
-    epochs = Config.make({"data": {"path": "a"}, "train": {"epochs": 1}})
-    assert choose(epochs, 10**9).data.most_bytes is None
+    assert choices.MIN_SELECTED_BYTES < most[2] < 10**8
+    assert choose(config(data={"max_text_bytes": 10**9}), 10**9).data.max_text_bytes == 10**9
+    epochs = config(train={"minutes": None, "epochs": 1})
+    assert choose(epochs, 10**9).data.max_text_bytes is None
 
 
 def test_a_run_goes_on_with_the_text_that_was_chosen(tmp_path: Path, make_config: Make) -> None:
     events: Events = []
-    asked = make_config(**{"data.most_bytes": 400})
+    asked = make_config(**{"data.max_text_bytes": 400})
     first = train(asked, tmp_path, observers=(lambda kind, facts: events.append((kind, facts)),))
     assert any("400 bytes of" in facts.get("text", "") for _, facts in events)
     (start,) = (facts for kind, facts in events if kind == "start")
@@ -102,8 +144,7 @@ def test_a_run_goes_on_with_the_text_that_was_chosen(tmp_path: Path, make_config
     assert resume(tmp_path, budget={"steps": first.steps + 1}).steps == first.steps + 1
 
 
-def test_more_minutes_never_choose_a_smaller_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 2e11)
+def test_more_minutes_never_choose_a_smaller_network() -> None:
     sizes = [
         choose(config(train={"minutes": minutes}), 10**7).model.hidden_size
         for minutes in (1, 3, 10, 30, 100)
@@ -112,22 +153,16 @@ def test_more_minutes_never_choose_a_smaller_network(monkeypatch: pytest.MonkeyP
     assert sizes[0] < sizes[-1]
 
 
-def test_a_faster_machine_trains_a_larger_network_in_the_same_minutes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sizes = []
-    for rate in (1e10, 2e12, 4e13):
-        monkeypatch.setattr(recipe, "product_rate", lambda dtype, rate=rate: rate)
-        sizes.append(choose(config(), 10**7).model.hidden_size)
+def test_a_faster_machine_trains_a_larger_network_in_the_same_minutes() -> None:
+    sizes = [choose(config(), 10**7, rate=rate).model.hidden_size for rate in (1e10, 2e12, 4e13)]
     assert sizes == [256, 384, 512]
 
 
-def test_replies_are_kept_as_the_minutes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 2e11)
+def test_replies_are_kept_as_the_minutes_allow() -> None:
     kept = [
         choose(config(train={"minutes": minutes}), 10**7).data.replies for minutes in (0.1, 3, 100)
     ]
-    assert kept[0] == recipe.MIN_KEPT_REPLIES < kept[1] < kept[2] == KEPT_REPLIES
+    assert kept[0] == choices.MIN_KEPT_REPLIES < kept[1] < kept[2] == KEPT_REPLIES
     unlimited = config(train={"steps": 10, "minutes": None})
     assert choose(unlimited, 10**7).data.replies == KEPT_REPLIES
     assert choose(config(data={"replies": 7}), 10**7).data.replies == 7
@@ -138,7 +173,7 @@ def test_what_was_given_stays(size: int) -> None:
     given: dict[str, dict[str, Any]] = {
         "data": {"vocabulary": 777},
         "model": {"layers": 3, "hidden_size": 100, "dropout": 0.3, "cell": "gru"},
-        "train": {"lanes": 5, "unfold": 7, "minutes": 1, "lr": 0.5},
+        "train": {"batch_size": 5, "unfold": 7, "minutes": 1, "lr": 0.5},
     }
     chosen = choose(config(**given), size)
     for name, section in given.items():
@@ -146,37 +181,152 @@ def test_what_was_given_stays(size: int) -> None:
             assert getattr(getattr(chosen, name), key) == value
 
 
-def test_it_says_what_and_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 4e11)
-    (line,) = describe(choose(config(), 8_100_000), 8_100_000)
+def test_it_says_what_and_how_often() -> None:
+    (line,) = describe(config(), 8_100_000, 4e11)
     beginning = "8.1 MB, 10 minutes: 2 x LSTM 256, copying from the last 256 tokens, "
-    beginning += "counting up to 4 in a row, 4,096 pieces, "
+    beginning += "counting up to 4 in a row, a vocabulary of 4,096, "
     assert line.startswith(beginning)
     assert "pass" in line
-    (line,) = describe(choose(config(train={"minutes": 0.01}), 10**9), 10**9)
+    line, selected = describe(config(train={"minutes": 0.01}), 10**9, 4e11)
     assert "% of the conversations" in line
     assert "minutes would read all of them once" in line
-    steps = Config.make({"data": {"path": "a"}, "train": {"steps": 9}})
-    (line,) = describe(choose(steps, 8_100_000), 8_100_000)
+    assert selected.startswith("learned from are ")
+    assert selected.endswith(" of 1000.0 MB, the newest (data.max_text_bytes)")
+    (line,) = describe(config(train={"minutes": None, "steps": 9}), 8_100_000)
     sizes = "2 x LSTM 384, copying from the last 256 tokens, counting up to 4 in a row"
-    assert line == f"8.1 MB, 9 steps: {sizes}, 4,096 pieces"
+    assert line == f"8.1 MB, 9 steps: {sizes}, a vocabulary of 4,096"
 
 
 def test_too_little_text_for_a_start_from_nothing() -> None:
-    first, _ = describe(choose(config(), 3_000), 3_000)
+    first, _ = describe(config(), 3_000)
     assert first.startswith("3 KB teach no language")
     assert "let it start from the base" in first
 
 
+def test_what_is_measured_to_be_faster_is_taken_and_said() -> None:
+    for speed, precision in ((1.24, "float32"), (1.26, "bfloat16")):
+        plan = resolve(config(), facts(10**6), replace(machine(), bfloat16_speed={256: speed}))
+        assert plan.config.train.precision == precision
+        assert plan.notes[-1] == f"{precision}: bfloat16 is {speed:.2f} times as fast here"
+    given = config(train={"precision": "float32"})
+    slow = replace(machine(), bfloat16_speed={}, slow_loops="no compiler")
+    assert resolve(given, facts(10**6), slow).notes[-1].endswith("slower: no compiler")
+
+
+TABLES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "data": {
+        "vocabulary": st.integers(260, 5000),
+        "learn_from": st.sampled_from(["bot", "all"]),
+        "max_text_bytes": st.integers(1, 10**9),
+        "replies": st.integers(0, 10**5),
+        "test": st.booleans(),
+    },
+    "model": {
+        "memory": st.sampled_from(["tokens", "messages"]),
+        "cell": st.sampled_from(["rnn", "gru", "lstm", "minlstm"]),
+        "layers": st.integers(1, 4),
+        "hidden_size": st.integers(1, 2000),
+        "mlp": st.floats(0, 4),
+        "pointer": st.integers(4, 1000),
+        "ngrams": st.integers(0, 4),
+        "dropout": st.floats(0, 0.9),
+    },
+    "train": {
+        "base": st.sampled_from([None, "none", "auto", "base"]),
+        "optimizer": st.sampled_from(["sgd", "adam", "adamw", "muon"]),
+        "lr": st.floats(1e-6, 1),
+        "cycle_epochs": st.floats(0.1, 50),
+        "batch_size": st.integers(1, 64),
+        "unfold": st.integers(1, 500),
+        "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
+        "seed": st.integers(0, 10),
+    },
+}
+
+BUDGET = st.one_of(
+    st.just({}),
+    st.builds(lambda value: {"minutes": value}, st.floats(0.01, 1e4)),
+    st.builds(lambda value: {"epochs": value}, st.floats(0.01, 1e3)),
+    st.builds(lambda value: {"steps": value}, st.integers(1, 10**6)),
+)
+
+MAY_BE_NONE = {
+    "data.bot",  # all are peers
+    "data.gap",  # nothing is cut
+    "data.max_text_bytes",  # all of it
+    "model.encoder_cell",  # as the cell
+    "model.conversation_cell",
+    "model.decoder_cell",
+    "train.minutes",  # another budget
+    "train.epochs",
+    "train.steps",
+    "train.cycle_epochs",  # one cycle for the whole budget
+    "train.base",  # from nothing
+    "reply.mmi_weight",  # found when training ends
+}
+"""Settings for which None is a value of its own, and nothing that is left to choose."""
+
+BASE = base_facts()
+
+
+@given(st.data())
+def test_a_plan_is_whole_and_keeps_what_was_asked_for(data: st.DataObject) -> None:
+    tables = {
+        name: data.draw(st.fixed_dictionaries({}, optional=table)) for name, table in TABLES.items()
+    }
+    if tables["train"].get("base") in ("auto", "base"):  # its sizes are not to be given
+        tables["data"].pop("vocabulary", None)
+        addable = choices.ADDABLE_SETTINGS
+        tables["model"] = {name: tables["model"][name] for name in addable & tables["model"].keys()}
+    budget = data.draw(BUDGET)
+    asked = Config.make(
+        {**tables, "data": {"path": "a", **tables["data"]}, "train": tables["train"] | budget}
+    )
+    text_bytes = data.draw(st.integers(1, 10**10))
+    own = data.draw(st.floats(1, 4))
+    of_base = replace(BASE, token_bytes=own)
+    found = facts(text_bytes, of_base, bot="Ann", others="names", known=("Bob",), gap=3600.0)
+    fast = machine(data.draw(st.floats(1e8, 1e15)))
+    plan = resolve(asked, found, fast)
+    for name, table in tables.items():
+        for key, value in table.items():
+            if (key, value) not in (("base", "auto"), ("base", "none"), ("precision", "auto")):
+                assert getattr(getattr(plan.config, name), key) == value
+    given_budget = {name: getattr(plan.config.train, name) for name in budget}
+    assert given_budget == budget
+    written = json.loads(plan.config.model_dump_json())
+    for name in TABLES:
+        for key, value in written[name].items():
+            assert value is not None or f"{name}.{key}" in MAY_BE_NONE, f"{name}.{key}"
+    assert sum(written["train"][name] is not None for name in ("minutes", "epochs", "steps")) == 1
+    assert "auto" not in (written["train"]["base"], written["train"]["precision"])
+    assert all(plan.notes)
+    again = Config.model_validate_json(plan.config.model_dump_json())
+    assert resolve(again, found, fast).config == plan.config
+    assert resolve(asked, found, fast) == plan, "nothing but what is given decides"
+
+
+def test_without_a_word_it_learns_ten_minutes_from_the_base() -> None:
+    asked = Config.make({"data": {"path": "a", "bot": "ann"}})
+    plan = resolve(asked, facts(10**6, BASE, bot="Ann"), machine())
+    found = plan.config
+    assert (found.train.minutes, found.train.base) == (10, "base")
+    assert (found.data.bot, found.data.learn_from) == ("Ann", "bot")
+    assert isinstance(plan, Plan)
+    sized = Config.make({"data": {"path": "a"}, "model": {"hidden_size": 64}})
+    assert choose(sized, 10**6, BASE).train.base is None
+    assert choose(sized, 10**6, BASE).data.learn_from == "all"
+
+
 def test_passes_can_end_a_budget() -> None:
-    budget = Budget(TrainConfig(minutes=10, most_epochs=4))
+    budget = Budget(TrainConfig(minutes=10, cycle_epochs=4))
     assert budget.spent(seconds=60, epochs=1, steps=9) == 0.25
     assert budget.spent(seconds=450, epochs=1, steps=9) == 0.75
     assert Budget(TrainConfig(steps=10)).spent(seconds=1, epochs=1, steps=5) == 0.5
 
 
-def test_a_round_has_what_is_left() -> None:
-    budget = Budget(TrainConfig(minutes=10, most_epochs=4))
+def test_a_cycle_has_what_is_left() -> None:
+    budget = Budget(TrainConfig(minutes=10, cycle_epochs=4))
     assert budget.enough(seconds=120, epochs=4, steps=9)
     budget.begin(seconds=120, epochs=4, steps=9)
     assert budget.spent(seconds=120, epochs=4, steps=9) == 0
@@ -185,22 +335,22 @@ def test_a_round_has_what_is_left() -> None:
     assert not budget.enough(seconds=550, epochs=8, steps=9)
 
 
-def test_reading_that_took_all_minutes_leaves_no_round() -> None:
+def test_reading_that_took_all_minutes_leaves_no_cycle() -> None:
     budget = Budget(TrainConfig(minutes=1))
     budget.begin(seconds=61, epochs=0, steps=0)
     assert budget.spent(seconds=62, epochs=0, steps=0) == 1
 
 
-def test_another_round_follows_one_that_gained(tmp_path: Path, make_config: Make) -> None:
-    short = {"train__most_epochs": 1.0, "train__minutes": 10, "train__validations": 1}
+def test_another_cycle_follows_one_that_gained(tmp_path: Path, make_config: Make) -> None:
+    short = {"train__cycle_epochs": 1.0, "train__minutes": 10, "train__validations": 1}
     still = make_config(**short, train__lr=1e-9)
     _, events = run(tmp_path / "still", still)
-    assert not rounds(events)[1:]
+    assert not cycles_after_the_first(events)[1:]
     assert dict(events)["end"]["reason"] == "finished"
     events.clear()
 
-    def enough() -> bool:  # each round of sums gains for a long time
-        return len(rounds(events)) == 2
+    def enough() -> bool:  # each cycle of sums gains for a long time
+        return len(cycles_after_the_first(events)) == 2
 
     train(
         make_config(**short, train__lr=3e-3),
@@ -211,7 +361,7 @@ def test_another_round_follows_one_that_gained(tmp_path: Path, make_config: Make
     assert [f["epochs"] for k, f in events if k == "step"][-1] >= 2
 
 
-def rounds(events: Events) -> list[str]:
+def cycles_after_the_first(events: Events) -> list[str]:
     return [f["text"] for k, f in events if k == "note" and "another 1 passes" in f["text"]]
 
 
@@ -227,25 +377,21 @@ def from_base(chats: Path, base: Path, **more: Any) -> Config:
     return Config.make({"data": data, "train": settings, **more})
 
 
-def test_the_base_is_started_from_where_the_minutes_are_enough_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    base = load_bot("base")
-    monkeypatch.setattr(recipe, "product_rate", lambda dtype: 1e11)
+def test_the_base_is_started_from_where_the_minutes_are_enough_for_it() -> None:
     few, many = (
-        recipe.passes_from(base, config(train={"minutes": minutes}), 2_000_000)
+        passes_from_base(config(train={"minutes": minutes}), BASE, 2_000_000, machine(1e11))
         for minutes in (1, 100)
     )
     assert few < MIN_PASSES_FROM_BASE < many == pytest.approx(100 * few)
     asked = config(train={"minutes": None, "epochs": 3.0})
-    assert recipe.passes_from(base, asked, 2_000_000) == 3
+    assert passes_from_base(asked, BASE, 2_000_000, machine(1e11)) == 3
 
 
 @pytest.mark.parametrize(("rate", "start"), [(1e8, None), (1e14, "base")])
 def test_auto_says_what_it_starts_from(
     chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float, start: str | None
 ) -> None:
-    monkeypatch.setattr(recipe, "product_rate", lambda dtype: rate)
+    monkeypatch.setattr(prepare_module, "measure_machine", lambda sizes: machine(rate))
     settings = {"train": {"minutes": 0.01, "base": "auto", "precision": "float32"}}
     asked = Config.make({"data": {"path": str(chats), "bot": "Ann"}, **settings})
     events: Events = []
@@ -276,37 +422,37 @@ def test_sizes_that_are_not_the_base_s_are_refused(chats: Path, trained: Path) -
     ]
     for section, message in refused:
         with pytest.raises(ElmanError, match=message):
-            choose(from_base(chats, trained, **section), 1000, load_bot(trained))
+            choose(from_base(chats, trained, **section), 1000, base_facts(trained))
     asked = from_base(chats, trained)
     asked = Config.make(
-        asked.model_dump() | {"data": {"path": "a", "vocabulary": 300}, "model": {}}
+        asked.model_dump() | {"data": {"path": "a", "vocabulary": 301}, "model": {}}
     )
-    with pytest.raises(ElmanError, match="has pieces of text of its own"):
-        choose(asked, 1000, load_bot(trained))
+    with pytest.raises(ElmanError, match="has a vocabulary of its own"):
+        choose(asked, 1000, base_facts(trained))
 
 
 def test_minutes_are_a_limit_where_epochs_and_steps_are_a_wish(chats: Path, trained: Path) -> None:
-    base = load_bot(trained)
+    base = base_facts(trained)
     for budget, most in (("minutes", 8.0), ("epochs", None), ("steps", None)):
         asked = Config.make({"data": {"path": str(chats)}, "train": {budget: 50, "base": "b"}})
-        assert choose(asked, 1000, base).train.most_epochs == most
+        assert choose(asked, 1000, base).train.cycle_epochs == most
 
 
 def test_a_new_budget_is_not_ended_by_the_old_one_s_passes(
     tmp_path: Path, make_config: Make
 ) -> None:
     out = tmp_path / "bot"
-    train(make_config(train__minutes=10, train__most_epochs=1.0, train__lr=1e-9), out)
+    train(make_config(train__minutes=10, train__cycle_epochs=1.0, train__lr=1e-9), out)
     before = load_bot(out).config["train"]
-    assert before["most_epochs"] == 1.0
+    assert before["cycle_epochs"] == 1.0
     assert resume(out, budget={"epochs": 2.0}).reason == "finished"
     after = load_bot(out).config["train"]
-    assert (after["minutes"], after["most_epochs"], after["epochs"]) == (None, None, 2.0)
+    assert (after["minutes"], after["cycle_epochs"], after["epochs"]) == (None, None, 2.0)
 
 
 def test_other_dropout_fits_every_base(chats: Path, trained: Path) -> None:
     asked = from_base(chats, trained, model={"dropout": 0.4})
-    assert choose(asked, 1000, load_bot(trained)).model.dropout == 0.4
+    assert choose(asked, 1000, base_facts(trained)).model.dropout == 0.4
 
 
 def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path: Path) -> None:
@@ -321,7 +467,7 @@ def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path:
     assert {name.partition(".")[0] for name in weights.keys() - own.keys()} == {"pointer", "ngrams"}
     for name, tensor in own.items():
         torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-7)
-    assert choose(from_base(chats, out), 1000, pointing).model.pointer == 32
+    assert choose(from_base(chats, out), 1000, base_facts(out)).model.pointer == 32
     for pointer in (64, 0):
         asked = from_base(chats, out, model={"pointer": pointer})
         again, _ = run(tmp_path / str(pointer), asked)
@@ -330,7 +476,7 @@ def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path:
 
 def test_counting_needs_a_pointer(chats: Path, trained: Path) -> None:
     with pytest.raises(ElmanError, match=r"ngrams 3 needs a pointer .* has none: add"):
-        choose(from_base(chats, trained, model={"ngrams": 3}), 1000, load_bot(trained))
+        choose(from_base(chats, trained, model={"ngrams": 3}), 1000, base_facts(trained))
 
 
 def test_a_base_of_messages_gets_one_too(chats: Path, make_config: Make, tmp_path: Path) -> None:
@@ -363,43 +509,35 @@ def test_another_language_starts_from_nothing(tmp_path: Path) -> None:
     ("size", "own", "starts"),
     [(10**6, 2.5, True), (10**6, 2.3, False), (10**5, 1.6, True), (10**5, 1.4, False)],
 )
-def test_little_text_leaves_a_base_less_easily(
-    chats: Path, size: int, own: float, starts: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a task's own few words, as in another language: 3 bytes are a new piece's length."""
-    monkeypatch.setattr(prepare_module, "bytes_per_piece", lambda *_: (own, 3.0))
-    asked = Config.make({"data": {"path": str(chats)}, "train": {"base": "auto", "epochs": 1.0}})
-    found = prepare_module._base(asked, [], size, Tell(()))
-    assert (found is not None) == starts
+def test_little_text_leaves_a_base_less_easily(size: int, own: float, starts: bool) -> None:
+    """In a task's own few words, as in another language: 3 bytes are a new token's length."""
+    asked = config(train={"base": "auto", "minutes": None, "epochs": 1.0})
+    found = choose(asked, size, replace(BASE, token_bytes=own, new_token_bytes=3.0))
+    assert (found.train.base is not None) == starts
 
 
-def test_a_base_that_was_asked_for_is_started_from(
-    chats: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepare_module, "bytes_per_piece", lambda *_: (1.0, 3.0))
-    told: list[str] = []
-    tell = Tell((lambda _, facts: told.append(facts["text"]),))
-    found = prepare_module._base(from_base(chats, trained), [], 10**6, tell)
-    assert found is not None
-    assert found.path == load_bot(trained).path
-    (line,) = told
+def test_a_base_that_was_asked_for_is_started_from(chats: Path, trained: Path) -> None:
+    base = base_facts(trained, 1.0, 3.0)
+    plan = resolve(from_base(chats, trained), facts(10**6, base), machine())
+    assert plan.config.train.base == str(trained)
+    line, _ = plan.notes
     assert "the base was made for other text than this" in line
     assert "--base none may well learn more" in line
 
 
-def test_pieces_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:
+def test_tokens_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:
     texts = [f"this is line {n} of some lines" for n in range(300)]
     tokenizer = Tokenizer.train(texts, 320)
-    own, fresh = bytes_per_piece(tokenizer, texts)
+    own, fresh = measure_token_bytes(tokenizer, texts)
     assert own == pytest.approx(fresh, rel=0.1)
-    plain, fresh = bytes_per_piece(Tokenizer.train([], SMALLEST), texts)
+    plain, fresh = measure_token_bytes(Tokenizer.train([], SMALLEST), texts)
     assert plain == 1
     assert fresh == 1, "as large as the other: bytes too"
 
 
-def test_pieces_are_learned_of_both_who_take_turns() -> None:
+def test_tokens_are_learned_of_both_who_take_turns() -> None:
     texts = ["where shall we meet tomorrow", "kommen sie bitte herein"] * 100
-    own, fresh = bytes_per_piece(Tokenizer.train(texts, 400), texts)
+    own, fresh = measure_token_bytes(Tokenizer.train(texts, 400), texts)
     assert own == fresh
 
 
