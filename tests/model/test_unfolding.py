@@ -159,7 +159,7 @@ def plain_loss(chatbot: MessagesChatbot) -> Tensor:
         ids = torch.from_numpy(message.astype(np.int64)).unsqueeze(1)
         x = chatbot.embedding(ids)
         hidden, _ = chatbot.decoder(
-            x[:-1] + chatbot.recall(context), chatbot.decoder.initial_state(1)
+            x[:-1] + chatbot.context(context), chatbot.decoder.initial_state(1)
         )
         total = total + F.cross_entropy(chatbot.logits(hidden[:, 0]), ids[1:, 0], reduction="sum")
         vector, _ = chatbot.encoder(x, chatbot.encoder.initial_state(1))

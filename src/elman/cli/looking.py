@@ -203,10 +203,10 @@ def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
     tokens = sum(len(each.tokens) for each in said) / len(said)
     messages = config.unfold / (tokens if config.unit == "steps" else 1)
     model = config.model
-    cell = model.conversation_cell or model.cell if model.memory == "messages" else model.cell
     return {
         "memory": model.memory,
-        "cell": cell,
+        "step_unit": bot.chatbot.step_unit,
+        "cell": bot.chatbot.through_time.cell_name,
         "hidden_size": model.hidden_size,
         "parameters": sum(p.numel() for p in bot.chatbot.parameters()),
         "learn_from": config.data.learn_from,

@@ -214,6 +214,6 @@ def _made(
 
 
 def summed(made: Tensor, of: Tensor | None) -> Tensor:
-    """The gradient of a weight: the sum over steps and lanes of what each adds."""
-    rows = made.flatten(0, 1)
-    return rows.sum(0) if of is None else rows.t() @ of.flatten(0, 1)
+    """The gradient of a weight: the sum over all rows of what each adds."""
+    rows = made.flatten(0, -2)
+    return rows.sum(0) if of is None else rows.t() @ of.flatten(0, -2)

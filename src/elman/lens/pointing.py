@@ -40,11 +40,6 @@ class Pulled:
     spelled: Tensor
     ends: list[int]
 
-    @property
-    def both(self) -> Tensor:
-        """In the memory of tokens, where the same states are both, (steps, H)."""
-        return self.queries + self.keys
-
 
 @dataclass(frozen=True)
 class PointedConversation:
@@ -53,9 +48,9 @@ class PointedConversation:
     Args:
         pointer: the chatbot's.
         ids: (N,) int64.
-        queries: what each next token is predicted from, (N, H).
-        keys: what the record is made of, (N, H); in the memory of tokens the same.
-        record: the pointer's state before the first token, one lane.
+        queries: what each next token is predicted from, (N, H); zeros where none is.
+        keys: what the record is made of, (N, H).
+        record: the pointer's state before the first token, (1, size) each.
     """
 
     pointer: Pointer
@@ -63,6 +58,24 @@ class PointedConversation:
     queries: Tensor
     keys: Tensor
     record: State
+
+    @classmethod
+    def of(
+        cls, chatbot: Chatbot, ids: Tensor, at: Tensor, hidden: Tensor, keys: Tensor, state: State
+    ) -> "PointedConversation":
+        """What a chatbot's pointer reads where the tokens `at` are predicted from `hidden`.
+
+        Args:
+            chatbot: has a pointer.
+            ids: (N,) int64.
+            at: (K,) int64.
+            hidden: (K, H).
+            keys: (N, H).
+            state: the chatbot's before the first token, (1, size) each.
+        """
+        assert chatbot.pointer is not None
+        queries = torch.zeros_like(keys).index_copy(0, at - 1, hidden)
+        return cls(chatbot.pointer, ids, queries, keys.detach(), chatbot.split(state)[1])
 
 
 def pulled_through(
@@ -102,10 +115,12 @@ class Parts:
         self.together = _joined(self._parts, 0, len(read.ids))
         """All of them, over all steps."""
 
-    def __call__(self, begin: int, end: int, recorded: bool) -> Tensor:
-        """As `Chain.pulls`."""
+    def keys(self, begin: int, end: int) -> Tensor:
+        """The gradient in what the record is made of, (end - begin, H), of the losses of messages
+        that lie between two steps.
+        """
         parts = [
-            (part.first, part.both if recorded else part.queries)
+            (part.first, part.keys)
             for at, part in zip(self._at, self._parts, strict=True)
             if begin < int(at[0]) and int(at[-1]) < end
         ]

@@ -90,7 +90,7 @@ class Watch:
         share: float = SHARE,
     ) -> None:
         self._chatbot, self._tokenizer = chatbot, tokenizer
-        self._cell = config["model"]["conversation_cell"] or config["model"]["cell"]
+        self._cell = chatbot.through_time.cell_name
         self._share = share
         learn_from = config["data"]["learn_from"]
         self._replies = _sample(chatbot, corpus, learn_from)

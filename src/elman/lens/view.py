@@ -354,5 +354,4 @@ def _said_by(chatbot: Chatbot, tokens: np.ndarray, state: State) -> tuple[Tensor
 def _hidden(chatbot: Chatbot, state: State) -> Tensor:
     """h of the layers that carry the state, (L, H)."""
     stack = chatbot.through_time
-    parts = state[: len(stack.state_spec(""))]
-    return torch.cat(parts[:: stack.states_per_layer])
+    return torch.cat(stack.own_state(state)[:: stack.states_per_layer])

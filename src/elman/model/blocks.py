@@ -46,6 +46,14 @@ LONGEST_RUN = 256
 """Steps that `ragged` runs at once: bounds the memory of the gates' projections."""
 
 
+class SlowLinear(nn.Linear):
+    """A linear map of x / I, for inputs of size I: it begins small and is learned slowly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) to (..., H)."""
+        return F.linear(x, self.weight / self.in_features, self.bias)
+
+
 class GatedMLP(nn.Module):
     """x + down(silu(gate x') * up x') with x' = norm(x): mixes features, step by step.
 
@@ -116,6 +124,7 @@ class RecurrentStack(nn.Module):
     ) -> None:
         super().__init__()
         make = cell_class(cell)
+        self.cell_name = cell
         self.layers = nn.ModuleList(
             RecurrentBlock(make(hidden_size, hidden_size), dropout, mlp) for _ in range(layers)
         )
@@ -137,6 +146,10 @@ class RecurrentStack(nn.Module):
                 : self.states_per_layer
             ]
         ]
+
+    def own_state(self, state: State) -> State:
+        """The layers' part of a state that begins with it."""
+        return state[: len(self.layers) * self.states_per_layer]
 
     def initial_state(self, batch: int) -> State:
         """Zeros, (batch, H) each."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -16,12 +16,14 @@ from elman.data.characters import Characters
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
+from elman.data.tokenizer import ROLES
 from elman.errors import ElmanError
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
 from elman.model.counts import ContextCounts
 from elman.model.ngrams import NGrams
 from elman.model.pointer import Pointed, Pointer
+from elman.model.unrolled import Unrolled
 
 CHUNK = 512
 """Tokens whose logits exist at once while scoring."""
@@ -77,12 +79,21 @@ class Chatbot(nn.Module, ABC):
     ngrams: NGrams | None
     ends_by_step: ClassVar[bool] = False
     """Whether saying END by `step` is what `end_message` does."""
+    step_unit: ClassVar[Literal["tokens", "messages"]] = "messages"
+    """What one step of `through_time` reads. A token is predicted from the output of the step
+    before it: that of the token before, or that of the message before.
+    """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
         self._packed: dict[str, PackedStack] = {}
         self._packed_output: PackedLinear | None = None
+
+    @classmethod
+    def longest_learned(cls, config: ModelConfig) -> int | None:
+        """How many tokens of a message are read in training; None: all."""
+        return None
 
     def pack(self, precision: Precision = "float32") -> Self:
         """Say from packed weights from now on: faster, and smaller in bfloat16 or int8.
@@ -124,7 +135,9 @@ class Chatbot(nn.Module, ABC):
     @property
     @abstractmethod
     def state_spec(self) -> list[StateSpec]:
-        """What the state is made of; files and stores know only this."""
+        """What the state is made of: first that of `through_time`, last the pointer's record. Files
+        and stores know only this.
+        """
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` conversations in which nothing was said."""
@@ -170,9 +183,18 @@ class Chatbot(nn.Module, ABC):
     def through_time(self) -> RecurrentStack:
         """The layers that carry the state from message to message."""
 
-    @abstractmethod
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         """How many steps `through_time` takes for a message."""
+        return len(message) if self.step_unit == "tokens" else 1
+
+    @abstractmethod
+    def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
+        """See conversations as what goes through time. The lens asks nothing else of a memory.
+
+        Args:
+            conversations: the messages of each, at least one, each from its role to its END.
+            state: of each before its first message.
+        """
 
     @abstractmethod
     def carry(self, message: np.ndarray, state: State) -> State:
@@ -288,7 +310,6 @@ class Chatbot(nn.Module, ABC):
         """
         return [message]
 
-    @abstractmethod
     def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
         """The state of each lane after its pieces, as `score` gives it, without scoring.
 
@@ -296,10 +317,11 @@ class Chatbot(nn.Module, ABC):
             lanes: for each lane the pieces of one or more messages, at least one.
             state: what each lane has read before them.
         """
+        return self.score(lanes, state)[1]
 
-    @abstractmethod
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         """Logits of the reply's first token, (batch, vocabulary_size), and the state."""
+        return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     @abstractmethod
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:

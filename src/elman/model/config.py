@@ -1,8 +1,8 @@
 """What a chatbot is made of: the part of a run's configuration that its weights depend on."""
 
-from typing import Literal, Self
+from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from elman.data.config import Section
 
@@ -13,7 +13,7 @@ LONGEST_NGRAM = 4
 class ModelConfig(Section):
     """Sizes and kinds; saved with the weights."""
 
-    memory: Literal["tokens", "messages"] = "tokens"
+    memory: str = Field("tokens", description="tokens, or messages: one step for each")
     cell: str = Field("lstm", description="rnn, gru, lstm, or my.module:Name of a Cell")
     encoder_cell: str | None = Field(None, description="of the messages memory; None: cell")
     conversation_cell: str | None = Field(None, description="of the messages memory; None: cell")
@@ -33,6 +33,15 @@ class ModelConfig(Section):
         0, ge=0, le=LONGEST_NGRAM, description="longest sequence of tokens that is counted; 0: none"
     )
     dropout: float = Field(0.0, ge=0, lt=1)
+
+    @field_validator("memory")
+    @classmethod
+    def _listed(cls, memory: str) -> str:
+        from elman.model import MEMORIES  # which are made of this
+
+        if memory not in MEMORIES:
+            raise ValueError(f"expected {' or '.join(sorted(MEMORIES))}")
+        return memory
 
     @model_validator(mode="after")
     def _recorded(self) -> Self:

@@ -12,13 +12,14 @@ from elman.bptt import Full, State, Unfold
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow
 from elman.data.order import Layout
-from elman.data.tokenizer import END, ROLES
-from elman.model.blocks import RecurrentStack, StateSpec, ragged
+from elman.data.tokenizer import END
+from elman.model.blocks import RecurrentStack, SlowLinear, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
 from elman.model.packing import pack
 from elman.model.pointer import Pointed, Pointer, TokenRecord
+from elman.model.unrolled import Unrolled
 
 CHUNK = 4096
 """Messages that are scored at once: bounds memory."""
@@ -57,11 +58,16 @@ class MessagesChatbot(Chatbot):
             config.dropout,
             config.mlp,
         )
-        self.context = nn.Linear(size, size, bias=False)
+        # Nothing at first, and learned slowly: at its full size it drowns the words (LOG.md).
+        self.context = SlowLinear(size, size, bias=False)
         nn.init.zeros_(self.context.weight)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.pointer = Pointer(size, config.pointer) if config.pointer else None
         self.ngrams = NGrams(size, vocabulary_size, config.ngrams) if config.ngrams else None
+
+    @classmethod
+    def longest_learned(cls, config: ModelConfig) -> int | None:
+        return config.longest_message
 
     @property
     def state_spec(self) -> list[StateSpec]:
@@ -117,7 +123,7 @@ class MessagesChatbot(Chatbot):
             is predicted, (tokens, H), and its id, (tokens,).
         """
         packed = pack([message[:-1] for message in messages])
-        remembered = F.pad(self.recall(context), (0, 0, 0, 1))  # the last row: nobody's steps
+        remembered = F.pad(self.context(context), (0, 0, 0, 1))  # the last row: nobody's steps
         x = self.embedding(packed.ids) + remembered[packed.owner]
         hidden = self._run(self.decoder, x, packed.keep).flatten(0, 1)[torch.cat(packed.places)]
         targets = np.concatenate([message[1:] for message in messages]).astype(np.int64)
@@ -142,9 +148,10 @@ class MessagesChatbot(Chatbot):
             For each lane what is remembered before its first message, and after each,
             (K_i + 1, H); and the state after the last.
         """
-        parts = len(self.conversation.state_spec(""))
         state, record = self.split(state)
-        outputs, after = ragged(self.conversation, vectors, state[:parts], unfold)
+        layers = self.conversation.own_state(state)
+        parts = len(layers)
+        outputs, after = ragged(self.conversation, vectors, layers, unfold)
         contexts = [
             torch.cat([before.unsqueeze(0), output])
             for before, output in zip(state[parts], outputs, strict=True)
@@ -208,17 +215,44 @@ class MessagesChatbot(Chatbot):
         told, pointed = self.pointer.point(seen, queries.view(*ids.shape, -1)[:-1], ids[1:])
         return told.flatten(0, 1)[places], Pointed(*(each.flatten() for each in pointed)).at(places)
 
-    def recall(self, context: Tensor) -> Tensor:
-        """What the decoder hears of the context beside each token, (..., H)."""
-        # Nothing at first, and learned slowly: at its full size it drowns the words (LOG.md).
-        return F.linear(context, self.context.weight / self.context.in_features)
-
     @property
     def through_time(self) -> RecurrentStack:
         return self.conversation
 
-    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
-        return 1
+    def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
+        messages = [message for own in conversations for message in own]
+        vectors, heard = self.heard(messages)
+        encoded = pack([self._cut(message) for message in messages]).owner
+        sizes = [len(own) for own in conversations]
+        numbers = torch.arange(len(messages))
+        owners = {
+            "embedding": [encoded],
+            "encoder": [encoded],
+            "conversation": [numbers],
+            "context": [],
+            "decoder": [],
+        }
+        first = state[len(self.conversation.own_state(state))]
+
+        def predict(outputs: Sequence[Tensor], wanted: Sequence[Sequence[bool]]) -> Tensor:
+            contexts = [
+                torch.cat([before.unsqueeze(0), own[: len(said) - 1]])
+                for before, own, said in zip(first, outputs, wanted, strict=True)
+            ]
+            spoken = numbers[[each for own in wanted for each in own]]
+            said = [messages[n] for n in spoken.tolist()]
+            hidden, _ = self.decode(said, torch.cat(contexts)[spoken])
+            packed = pack([message[:-1] for message in said]).owner
+            decoded = torch.cat([spoken, torch.tensor([len(messages)])])[packed]
+            owners["embedding"].append(decoded)
+            owners["decoder"].append(decoded)
+            owners["context"].append(spoken)
+            return hidden
+
+        keys = None
+        if self.pointer is not None:
+            keys = list(torch.cat(heard).split([sum(map(len, own)) for own in conversations]))
+        return Unrolled(list(vectors.split(sizes)), predict, keys, owners)
 
     def carry(self, message: np.ndarray, state: State) -> State:
         lanes = len(state[0])
@@ -321,9 +355,6 @@ class MessagesChatbot(Chatbot):
         after, record = self.split(after)
         return (*after, *self._recorded(lanes, heard, record, sizes)[1])
 
-    def begin_reply(self, state: State) -> tuple[Tensor, State]:
-        return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
-
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         own, record = self.split(state)
         conversation, context, encoder, decoder, tokens = self._parts(own)
@@ -332,7 +363,7 @@ class MessagesChatbot(Chatbot):
         reads = tokens < self.longest - 1
         heard, read = self._steps("encoder")(x.unsqueeze(0), encoder)
         encoder = tuple(new.where(reads, old) for new, old in zip(read, encoder, strict=True))
-        hidden, decoder = self._steps("decoder")((x + self.recall(context)).unsqueeze(0), decoder)
+        hidden, decoder = self._steps("decoder")((x + self.context(context)).unsqueeze(0), decoder)
         own = (*conversation, context, *encoder, *decoder, tokens + 1)
         if self.pointer is None:
             return self._say(hidden[0]), own
@@ -351,6 +382,6 @@ class MessagesChatbot(Chatbot):
 
     def _parts(self, state: State) -> tuple[State, Tensor, State, State, Tensor]:
         """Conversation, context, encoder, decoder, and how many tokens the encoder has read."""
-        a = len(self.conversation.state_spec(""))
+        a = len(self.conversation.own_state(state))
         b = a + 1 + len(self.encoder.state_spec(""))
         return state[:a], state[a], state[a + 1 : b], state[b:-1], state[-1]

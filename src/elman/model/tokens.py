@@ -12,12 +12,13 @@ from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
 from elman.data.order import Layout
 from elman.data.stream import Stream, Window
-from elman.data.tokenizer import END, ROLES
+from elman.data.tokenizer import END
 from elman.model.blocks import RecurrentStack, StateSpec, ragged
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
 from elman.model.pointer import Pointed, Pointer
+from elman.model.unrolled import Unrolled, owner_of_tokens, predicted_places
 
 PIECE = 64
 """Tokens of a message that are read without a break."""
@@ -42,6 +43,7 @@ class TokensChatbot(Chatbot):
     """
 
     ends_by_step = True
+    step_unit = "tokens"
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
@@ -67,8 +69,21 @@ class TokensChatbot(Chatbot):
     def through_time(self) -> RecurrentStack:
         return self.stack
 
-    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
-        return len(message)
+    def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
+        tokens = [torch.from_numpy(np.concatenate(own).astype(np.int64)) for own in conversations]
+        owner = owner_of_tokens([message for own in conversations for message in own])
+
+        def predict(outputs: Sequence[Tensor], wanted: Sequence[Sequence[bool]]) -> Tensor:
+            # A token is predicted from the step before it.
+            return torch.cat(
+                [
+                    hidden[predicted_places(own, said) - 1]
+                    for hidden, own, said in zip(outputs, conversations, wanted, strict=True)
+                ]
+            )
+
+        owners = {"embedding": [owner], "stack": [owner]}
+        return Unrolled(self._embed(tokens), predict, None, owners)
 
     def carry(self, message: np.ndarray, state: State) -> State:
         return self._carry(message, state, None)
@@ -230,9 +245,6 @@ class TokensChatbot(Chatbot):
             states = nn.utils.rnn.pad_sequence(hidden)
             record = self.pointer.record(ids, states, record, lengths=lengths)[1]
         return (*layers, *record)
-
-    def begin_reply(self, state: State) -> tuple[Tensor, State]:
-        return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         layers, record = self.split(state)

@@ -12,6 +12,7 @@ from elman.data.config import DataConfig as DataConfig
 from elman.data.config import Section
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
+from elman.model import step_unit
 from elman.model.checkpoint import FORMAT
 from elman.model.config import ModelConfig
 from elman.model.config import ReplyConfig as ReplyConfig
@@ -98,8 +99,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _units_fit(self) -> Self:
-        if self.model.memory == "messages" and self.train.unit == "steps":
-            raise ValueError("the messages memory is unfolded over messages, not steps")
+        if step_unit(self.model) == "messages" and self.train.unit == "steps":
+            raise ValueError(f"the {self.model.memory} memory is unfolded over messages, not steps")
         if self.train.slide and self.unit != "messages":
             raise ValueError("--slide goes over messages: add --unit messages")
         if self.lanes * self.unfold > MAX_BATCH_UNITS:
@@ -112,7 +113,7 @@ class Config(Section):
     @property
     def unit(self) -> str:
         """What `unfold` counts."""
-        return self.train.unit or ("messages" if self.model.memory == "messages" else "steps")
+        return self.train.unit or ("messages" if step_unit(self.model) == "messages" else "steps")
 
     @property
     def unfold(self) -> int:

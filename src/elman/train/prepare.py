@@ -11,6 +11,7 @@ from elman.data.expectation import basis, hope, human
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, LEARNED, Tokenizer
 from elman.errors import ElmanError
+from elman.model import MEMORIES
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import subset
 from elman.train.config import AUTO, Config
@@ -92,8 +93,9 @@ def prepare(
             "note",
             text=f"{repeated:,} held-out conversations left out: nearly the same is learned from",
         )
-    if config.model.memory == "messages":
-        _note_long_messages(parts, config.model.longest_message, tell)
+    longest = MEMORIES[config.model.memory].longest_learned(config.model)
+    if longest is not None:
+        _note_long_messages(parts, longest, tell)
     if "train" not in parts:
         raise ElmanError(f"{data.path}: nothing is left to train on")
     dev = parts.get("dev")
