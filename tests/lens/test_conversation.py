@@ -15,9 +15,9 @@ from elman.bptt import CELLS, State
 from elman.data.tokenizer import END
 from elman.lens.chain import frozen, unfolded
 from elman.lens.lags import FollowedReply, draw_replies, lags, reach
+from elman.lens.tracing import TracingUnfold
 from elman.lens.units import gates_of, units
 from elman.lens.view import ViewedMessage, listen, look, stretch
-from elman.lens.watched import Watched
 from elman.lens.whole import differentiate
 from elman.model import Chatbot, MessagesChatbot, ModelConfig, TokensChatbot, build
 from elman.model.blocks import RecurrentBlock
@@ -315,7 +315,7 @@ def test_the_view_of_a_stretch(memory: str, cell: str, monkeypatch: pytest.Monke
     said = [
         ViewedMessage("Ann", "bot", "x", tokens, n % 2 == 1) for n, tokens in enumerate(messages)
     ]
-    monkeypatch.setattr("elman.lens.view.MOST_MESSAGES", 7)
+    monkeypatch.setattr("elman.lens.view.MAX_VIEWED_MESSAGES", 7)
     monkeypatch.setattr("elman.lens.view.CLOSE_TOKENS", sum(map(len, messages[-5:])))
     view = look(chatbot, said)
     assert (len(view.said), view.skipped, view.close) == (7, 2, 5)
@@ -417,10 +417,10 @@ def test_gates_are_those_of_the_cells_own_steps(cell: str) -> None:
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=2.0)
     x = torch.randn(9, 1, 3, dtype=torch.float64)
-    watched = Watched()
+    traced = TracingUnfold()
     with torch.no_grad():
-        watched(module, x)
-    (call,) = watched.calls
+        traced(module, x)
+    (call,) = traced.calls
     gates = gates_of(call)
     found = units(call, gates)
     if cell == "rnn":
@@ -456,9 +456,9 @@ def test_a_dead_unit_is_named() -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter[2] = 0
-    watched = Watched()
-    watched(module, torch.randn(9, 1, 3, dtype=torch.float64))
-    call = watched.calls[0]
+    traced = TracingUnfold()
+    traced(module, torch.randn(9, 1, 3, dtype=torch.float64))
+    call = traced.calls[0]
     assert units(call, gates_of(call)).dead == [2]
 
 

@@ -288,13 +288,13 @@ def test_the_lens_sees_what_autograd_does(cell: str) -> None:
 
 
 def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Path) -> None:
-    from elman.lens.training import Watch
+    from elman.lens.watcher import GradientWatcher
 
     events: list[tuple[str, dict[str, Any]]] = []
     config = make_config(model__memory="bag", train__unfold=4, train__steps=40)
 
-    def watcher(chatbot: Any, tokenizer: Any, corpus: Any, settings: Any) -> Watch:
-        return Watch(chatbot, tokenizer, corpus, settings, share=1e9)
+    def watcher(chatbot: Any, tokenizer: Any, corpus: Any, settings: Any) -> GradientWatcher:
+        return GradientWatcher(chatbot, tokenizer, corpus, settings, share=1e9)
 
     train(
         config,
@@ -319,9 +319,9 @@ def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Pat
     assert turns[-1][0] == ROLES["bot"]
     assert bot.tokenizer.decode(turns[-1][1:-1]) == reply
 
-    from elman.lens.influence import receipts
+    from elman.lens.attribution import attribute
 
-    found = receipts(bot, turns[:-1], turns[-1], linear=True)
+    found = attribute(bot, turns[:-1], turns[-1], linear=True)
     assert [each.message for each in found] == [0]
     assert found[0].nats != 0
 

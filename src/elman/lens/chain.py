@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
-from elman.lens.watched import Watched
+from elman.lens.tracing import TracingUnfold
 from elman.model.blocks import PackedStack, RecurrentStack
 from elman.model.chatbot import CHUNK, Chatbot
 
 Pulls = Callable[[int, int, bool], Tensor]
 
-LANE_STEPS = 4096
+MAX_BATCH_STEPS = 4096
 """Lanes times steps that are differentiated at once: what bounds memory."""
 
 
@@ -94,7 +94,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class ChainLane:
+class Segment:
     """A piece of a chain that is differentiated by itself, from the end of a message on.
 
     Args:
@@ -109,13 +109,13 @@ class ChainLane:
     marks: list[tuple[int, int]]
 
 
-def window(chain: Chain, first: int, last: int) -> ChainLane:
+def window(chain: Chain, first: int, last: int) -> Segment:
     """The lane in which the states after messages `first` to `last` - 1 get their gradient, up to
     the loss of message `last`.
     """
     begin = chain.ends[first]
     marks = [(n, chain.ends[n] - begin) for n in range(first, last)]
-    return ChainLane(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
+    return Segment(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
 
 
 def carried(stack: RecurrentStack, x: Tensor, ends: Sequence[int], state: State) -> State:
@@ -152,17 +152,17 @@ def pulled(
     Returns:
         For each layer dLoss/dh of its steps, (T, B, H).
     """
-    watched = Watched(projections=False)
+    traced = TracingUnfold(projections=False)
     with torch.enable_grad():
         read = x.detach().clone().requires_grad_()
-        hidden, _ = stack(read, state, None, cut, watched)
+        hidden, _ = stack(read, state, None, cut, traced)
         torch.autograd.grad(hidden, read, pull(hidden.detach()))
-    return [call.gradient for call in watched.calls]
+    return [call.gradient for call in traced.calls]
 
 
-def over_lanes(
-    chain: Chain, lanes: Sequence[ChainLane], cut_everywhere: bool = False
-) -> Iterator[tuple[ChainLane, list[Tensor]]]:
+def over_segments(
+    chain: Chain, lanes: Sequence[Segment], cut_everywhere: bool = False
+) -> Iterator[tuple[Segment, list[Tensor]]]:
     """Differentiate lanes side by side, those of similar length together.
 
     Yields:
@@ -171,7 +171,7 @@ def over_lanes(
     order = sorted(lanes, key=lambda lane: lane.begin - lane.end)
     while order:
         longest = order[0].end - order[0].begin
-        fitting = max(1, LANE_STEPS // longest)
+        fitting = max(1, MAX_BATCH_STEPS // longest)
         some, order = order[:fitting], order[fitting:]
         x = nn.utils.rnn.pad_sequence([chain.x[lane.begin : lane.end] for lane in some])
         pull = nn.utils.rnn.pad_sequence(
@@ -209,7 +209,7 @@ def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:
     ]
     layers = len(chain.stack.blocks)
     out = chain.x.new_zeros(states, layers, chain.x.shape[1])
-    for lane, steps in over_lanes(chain, lanes):
+    for lane, steps in over_segments(chain, lanes):
         for message, step in lane.marks:
             out[message] = torch.stack([layer[step] for layer in steps])
     return out

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
-from elman.lens.chain import LANE_STEPS, flat, frozen, pulled, pulls
+from elman.lens.chain import MAX_BATCH_STEPS, flat, frozen, pulled, pulls
 from elman.lens.pointing import PointedConversation, pulled_through
 from elman.model.chatbot import Chatbot
 from elman.model.unrolled import predicted_places
@@ -118,7 +118,7 @@ def _gradients(
     length = {id(reply): sum(map(chatbot.steps_of, reply.messages)) for reply in replies}
     order = sorted(replies, key=lambda reply: -length[id(reply)])
     while order:
-        fitting = max(1, LANE_STEPS // max(1, length[id(order[0])]))
+        fitting = max(1, MAX_BATCH_STEPS // max(1, length[id(order[0])]))
         some, order = order[:fitting], order[fitting:]
         layers = _side_by_side(chatbot, some)
         for row, reply in enumerate(some):

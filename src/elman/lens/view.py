@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from elman.bptt import State
-from elman.lens.chain import Chain, ChainLane, frozen, over_lanes, unfolded
+from elman.lens.chain import Chain, Segment, frozen, over_segments, unfolded
 from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
 from elman.lens.units import Units
 from elman.lens.whole import Whole, differentiate
 from elman.model.chatbot import Chatbot
 
-MOST_MESSAGES = 512
+MAX_VIEWED_MESSAGES = 512
 MAX_VIEWED_TOKENS = 5 << 10
 """Of the stretch that is differentiated as a whole; of a longer conversation it is the end."""
 
@@ -25,11 +25,11 @@ CLOSE_TOKENS = 1 << 10
 WARMUP_MESSAGES = 64
 """Messages before a stretch that are read to begin with their state."""
 
-UNFOLDS = (1, 2, 5, 10, 20)
+UNFOLD_LENGTHS = (1, 2, 5, 10, 20)
 
-LAG_REPLIES, SHOWN_LAGS, LAG_WARMUP_MESSAGES = 12, 24, 8
+LAG_REPLIES, SHOWN_LAG_MESSAGES, LAG_WARMUP_MESSAGES = 12, 24, 8
 
-STRIP = 12
+STRIP_UNITS = 12
 """Units of each layer that are drawn: those that move most from message to message."""
 
 
@@ -130,7 +130,7 @@ def stretch(said: Sequence[ViewedMessage]) -> int:
     """Where the part begins that is differentiated as a whole."""
     tokens = 0
     first = len(said)
-    while first > 0 and len(said) - first < MOST_MESSAGES:
+    while first > 0 and len(said) - first < MAX_VIEWED_MESSAGES:
         tokens += len(said[first - 1].tokens)
         if tokens > MAX_VIEWED_TOKENS and len(said) - first >= 2:
             break
@@ -196,7 +196,7 @@ def _looked(
 
 def _most_moving(state: Tensor) -> Tensor:
     """The units of each layer that are drawn, (L, units)."""
-    count = min(STRIP, state.shape[2])
+    count = min(STRIP_UNITS, state.shape[2])
     spread = state.std(dim=0) if len(state) > 1 else state[0].abs()
     return spread.topk(count, dim=1).indices.sort(dim=1).values
 
@@ -214,7 +214,7 @@ def _unfold(view: View, whole: Whole) -> None:
     view.close = len(view.said) - first
     near = _from(chain, first)
     exact, own = full[first:-1], direct[first:-1]
-    for unfold in UNFOLDS:
+    for unfold in UNFOLD_LENGTHS:
         if unfold >= states - first:
             break
         cut = own if unfold == 1 else unfolded(near, unfold, states - first)
@@ -251,9 +251,9 @@ def _alone(chain: Chain, first: int) -> Tensor:
     begins = [0 if n == 0 else chain.ends[n - 1] + 1 for n in range(first, len(chain.ends))]
     lanes = []
     for n in range(first, len(chain.ends)):
-        lanes.append(ChainLane(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
+        lanes.append(Segment(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
     out = chain.x.new_zeros(chain.ends[-1] + 1 - begins[0], len(chain.stack.blocks))
-    for lane, steps in over_lanes(chain, lanes, cut_everywhere=True):
+    for lane, steps in over_segments(chain, lanes, cut_everywhere=True):
         place = lane.begin - begins[0]
         norms = torch.stack([layer.norm(dim=1) for layer in steps], dim=1)
         skip = max(0, -place)
@@ -273,12 +273,12 @@ def _follow(
         [[each.tokens for each in own] for own in conversations],
         [[each.counts for each in own] for own in conversations],
         replies=LAG_REPLIES,
-        most=SHOWN_LAGS,
+        most=SHOWN_LAG_MESSAGES,
         heard=LAG_WARMUP_MESSAGES,
         seed=seed,
     )
     if replies:
-        view.lags = lags(chatbot, replies, SHOWN_LAGS)
+        view.lags = lags(chatbot, replies, SHOWN_LAG_MESSAGES)
         view.sample = len(replies), len(conversations)
 
 

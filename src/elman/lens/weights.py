@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elman.lens.chain import along_output
 from elman.lens.lens import summed
-from elman.lens.watched import Call, Watched, share
+from elman.lens.tracing import Call, TracingUnfold, share
 from elman.model.blocks import RecurrentBlock, RecurrentStack, SlowLinear
 from elman.model.chatbot import Chatbot
 
@@ -41,7 +41,7 @@ class WeightUses:
     def __init__(self, chatbot: Chatbot) -> None:
         self._chatbot = chatbot
         self._handles: list[Any] = []
-        self._blocks: dict[str, list[Watched]] = defaultdict(list)
+        self._blocks: dict[str, list[TracingUnfold]] = defaultdict(list)
         self._linear: dict[str, list[LinearCall]] = defaultdict(list)
         self._embedded: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
 
@@ -65,8 +65,8 @@ class WeightUses:
             if not torch.is_grad_enabled():
                 return args, kwargs
             bound = signature.bind(*args, **kwargs)
-            bound.arguments["unfold"] = watched = Watched(bound.arguments.get("unfold"))
-            self._blocks[name].append(watched)
+            bound.arguments["unfold"] = traced = TracingUnfold(bound.arguments.get("unfold"))
+            self._blocks[name].append(traced)
             return bound.args, bound.kwargs
 
         return watch
@@ -102,8 +102,8 @@ class WeightUses:
             owners: as `Unrolled` has them.
         """
         for name, runs in self._blocks.items():
-            for watched, owner in zip(runs, owners[_part(name)], strict=True):
-                for weight, made, of in watched.calls[0].products():
+            for traced, owner in zip(runs, owners[_part(name)], strict=True):
+                for weight, made, of in traced.calls[0].products():
                     yield f"{_shown(name)}.{weight}", _rows(made, of, owner)
         for name, calls in self._linear.items():
             if _part(name) == "pointer":

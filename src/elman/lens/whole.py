@@ -10,8 +10,8 @@ from torch import Tensor
 from elman.bptt import State
 from elman.lens.chain import Chain, Pulls, at_own_steps, carried, flat, frozen, pulls
 from elman.lens.pointing import Parts, PointedConversation
+from elman.lens.tracing import Call
 from elman.lens.units import Units, gates_of, states_before, units
-from elman.lens.watched import Call
 from elman.lens.weights import Output, Shares, WeightUses
 from elman.model.chatbot import Chatbot
 from elman.model.unrolled import owner_of_tokens, predicted_places

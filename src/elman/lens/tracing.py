@@ -94,7 +94,7 @@ class Call:
             yield "bias_hh", self.dgh, None
 
 
-class Watched(Unfold):
+class TracingUnfold(Unfold):
     """Runs another unfolding and keeps every call of it.
 
     Args:
