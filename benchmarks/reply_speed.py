@@ -73,7 +73,7 @@ def main() -> None:
     sampling = Sampling(longest=TOKENS, seed=0)
     with torch.no_grad():
         bot.chatbot.output_layer[1][END] = -1e9
-    bot.chatbot.pack()
+    bot.chatbot.pack_weights()
     generator = sampling.generator()
     for samples in (1, 8):
         make = partial(generated, bot.chatbot, state, sampling, Ranking(samples=samples), generator)

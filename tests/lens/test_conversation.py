@@ -15,9 +15,10 @@ from elman.bptt import CELLS, State
 from elman.data.tokenizer import END
 from elman.lens.chain import frozen, unfolded
 from elman.lens.lags import FollowedReply, draw_replies, lags, reach
+from elman.lens.listening import listen
 from elman.lens.tracing import TracingUnfold
 from elman.lens.units import gates_of, units
-from elman.lens.view import ViewedMessage, listen, look, stretch
+from elman.lens.view import ViewedMessage, look, stretch
 from elman.lens.whole import differentiate
 from elman.model import Chatbot, MessagesChatbot, ModelConfig, TokensChatbot, build
 from elman.model.blocks import RecurrentBlock
@@ -506,7 +507,7 @@ def test_rounded_weights_show_losses_and_states(memory: str) -> None:
         for n, tokens in enumerate(conversation(5, 2))
     ]
     seen = look(chatbot, said)
-    heard = listen(chatbot.eval().pack("float32"), said, "int8", lambda _: None)
+    heard = listen(chatbot.eval().pack_weights("float32"), said, "int8", lambda _: None)
     # float32, and in another order of sums.
     torch.testing.assert_close(heard.nats, seen.nats, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(heard.state, seen.state, rtol=1e-4, atol=1e-4)

@@ -15,7 +15,8 @@ from elman.data.order import Layout
 from elman.data.tokenizer import END, Tokenizer
 from elman.lens import watcher as watching
 from elman.lens.lags import Lags
-from elman.lens.watcher import GradientWatcher, culprit, in_words, judged
+from elman.lens.spikes import culprit
+from elman.lens.watcher import GradientWatcher, in_words, judged
 from elman.model import Chatbot, ModelConfig, build
 from elman.model.checkpoint import read_tensors
 from elman.train import Config, train

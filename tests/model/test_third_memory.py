@@ -26,10 +26,12 @@ from elman.lens.lags import FollowedReply, lags
 from elman.lens.page import page
 from elman.lens.whole import differentiate
 from elman.model import MEMORIES, Chatbot, ModelConfig, build
-from elman.model.blocks import RecurrentStack, StateSpec, ragged
+from elman.model.blocks import RecurrentStack, StateSpec
 from elman.model.chatbot import Batches, Loss
 from elman.model.checkpoint import load_bot, read_tensors
-from elman.model.unrolled import Unrolled, owner_of_tokens
+from elman.model.packing import owner_of_tokens, token_ids
+from elman.model.ragged import ragged
+from elman.model.unrolled import Unrolled
 from elman.train import Config, resume, train
 from elman.train.loop import RESUME
 
@@ -84,8 +86,7 @@ class BagChatbot(Chatbot):
         if not len(messages):
             return sums
         owner = owner_of_tokens(messages)
-        ids = torch.from_numpy(np.concatenate(messages).astype(np.int64))
-        sums = sums.index_add(0, owner, self.embedding(ids))
+        sums = sums.index_add(0, owner, self.embedding(token_ids(messages)))
         return sums / owner.bincount(minlength=len(messages)).unsqueeze(1)
 
     def hidden(self, messages: Sequence[np.ndarray], remembered: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class BagChatbot(Chatbot):
             remembered: before each, (messages, H).
         """
         read = [message[:-1] for message in messages]
-        x = self.embedding(torch.from_numpy(np.concatenate(read).astype(np.int64)))
+        x = self.embedding(token_ids(read))
         return self._spoken(x, remembered[owner_of_tokens(read)])
 
     def _spoken(self, x: Tensor, remembered: Tensor) -> Tensor:
@@ -134,7 +135,7 @@ class BagChatbot(Chatbot):
         hidden, targets = state[0].new_zeros(0, state[0].shape[1]), torch.zeros(0, dtype=torch.long)
         if said:
             hidden = self.hidden([m for m, _ in said], torch.stack([c for _, c in said]))
-            targets = torch.from_numpy(np.concatenate([m[1:] for m, _ in said]).astype(np.int64))
+            targets = token_ids([message[1:] for message, _ in said])
         steps = sum(len(message) for own in lanes for message in own.messages)
         after = tuple(part.detach() for part in carried)
         return Loss(self.nats(hidden, targets), targets, steps, after, torch.zeros(()))
@@ -146,7 +147,7 @@ class BagChatbot(Chatbot):
         messages = [message for own in lanes for message in own]
         remembered, after = self.remember(lanes, state)
         hidden = self.hidden(messages, torch.cat([own[:-1] for own in remembered]))
-        targets = torch.from_numpy(np.concatenate([m[1:] for m in messages]).astype(np.int64))
+        targets = token_ids([message[1:] for message in messages])
         costs = self.costs(hidden, targets).split([len(message) - 1 for message in messages])
         nats = torch.stack([own.sum() for own in costs])
         return list(nats.split(list(map(len, lanes)))), after

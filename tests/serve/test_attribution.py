@@ -62,7 +62,9 @@ def test_modules_apart_share_tensors_and_nothing_else(bot: Bot) -> None:
 def test_attributions_apart_are_those_of_the_bot(memory: str) -> None:
     torch.manual_seed(0)
     sizes = {"hidden_size": 8, "pointer": 8, "ngrams": 2, "mlp": 1.0}
-    chatbot = build(ModelConfig.model_validate({"memory": memory, **sizes}), 40).eval().pack()
+    chatbot = (
+        build(ModelConfig.model_validate({"memory": memory, **sizes}), 40).eval().pack_weights()
+    )
     turns = [np.array([1 + n % 2, 5 + n, 9, END], np.uint16) for n in range(6)]
     reply = np.array([2, 6, 9, END], np.uint16)
     assert attribute(apart(chatbot), turns, reply) == attribute(chatbot, turns, reply)

@@ -14,7 +14,8 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.errors import ElmanError
 from elman.lens.as_json import to_json
-from elman.lens.view import ViewedMessage, listen, look
+from elman.lens.listening import listen
+from elman.lens.view import ViewedMessage, look
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.scoring import counts
 from elman.train.config import Config, DataConfig

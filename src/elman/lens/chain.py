@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
 from elman.lens.tracing import TracingUnfold
 from elman.model.blocks import PackedStack, RecurrentStack
-from elman.model.chatbot import CHUNK, Chatbot
+from elman.model.chatbot import LOGIT_CHUNK_TOKENS, Chatbot
 
 Pulls = Callable[[int, int, bool], Tensor]
 
@@ -242,9 +241,8 @@ def pulls(
     weight, _ = chatbot.output_layer
     nats, own = [], []
     beside = torch.full(targets.shape, -torch.inf, dtype=torch.float64) if odds is None else odds
-    for h, ids, more in zip(
-        hidden.split(CHUNK), targets.split(CHUNK), beside.split(CHUNK), strict=True
-    ):
+    columns = (each.split(LOGIT_CHUNK_TOKENS) for each in (hidden, targets, beside))
+    for h, ids, more in zip(*columns, strict=True):
         log_p = chatbot.logits(h).log_softmax(1)
         rows = torch.arange(len(ids))
         costs = -torch.logaddexp(log_p[rows, ids].double(), more)
@@ -266,14 +264,10 @@ def along_output(chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: T
     nothing is copied.
     """
     out = []
-    for h, ids in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+    columns = (each.split(LOGIT_CHUNK_TOKENS) for each in (hidden, targets))
+    for h, ids in zip(*columns, strict=True):
         p = chatbot.logits(h).softmax(1)
         along = h @ direction.t()
         rows = torch.arange(len(ids))
         out.append((p * along).sum(1) - along[rows, ids])
     return torch.cat(out) if out else hidden.new_zeros(0)
-
-
-def flat(messages: Sequence[np.ndarray]) -> Tensor:
-    """The ids of messages, one after another, (N,) int64."""
-    return torch.from_numpy(np.concatenate(messages).astype(np.int64))

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
-from elman.lens.chain import MAX_BATCH_STEPS, flat, frozen, pulled, pulls
+from elman.lens.chain import MAX_BATCH_STEPS, frozen, pulled, pulls
 from elman.lens.pointing import PointedConversation, pulled_through
 from elman.model.chatbot import Chatbot
-from elman.model.unrolled import predicted_places
+from elman.model.packing import predicted_places, token_ids
 
 NEGLIGIBLE_GRADIENT_SHARE = 0.01
 """The share of the gradient that may be lost: past the unfold length less than this comes back."""
@@ -130,7 +130,7 @@ def _side_by_side(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> list[Te
     state = _starts(chatbot, replies)
     unrolled = chatbot.unroll([reply.messages for reply in replies], state)
     wanted = [[False] * (len(reply.messages) - 1) + [True] for reply in replies]
-    ids = [flat(reply.messages) for reply in replies]
+    ids = [token_ids(reply.messages) for reply in replies]
     at = [predicted_places(reply.messages, own) for reply, own in zip(replies, wanted, strict=True)]
 
     def pull(outputs: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from elman.bptt import State
 from elman.lens.chain import pulls
 from elman.model.chatbot import Chatbot
-from elman.model.pointer import QUERIES, Pointed, Pointer, TokenRecord
+from elman.model.pointer import QUERY_CHUNK_STEPS, Pointed, Pointer, TokenRecord
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def pulled_through(
     """
     spans = []
     while len(at):
-        count = int((at <= int(at[0]) - 1 + QUERIES).sum())
+        count = int((at <= int(at[0]) - 1 + QUERY_CHUNK_STEPS).sum())
         spans.append(_span(chatbot, read, at[:count], of_weight))
         at = at[count:]
     return _joined(spans, spans[0].first, spans[-1].ends[-1])

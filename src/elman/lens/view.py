@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.bptt import State
 from elman.lens.chain import Chain, Segment, frozen, over_segments, unfolded
 from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
 from elman.lens.units import Units
@@ -120,11 +119,6 @@ class View:
 
 Tell = Callable[[str], None]
 
-_LOST = (
-    "weights rounded to {} have no gradient: the gradient of every message, the unfold lengths, "
-    "the lags, the shares of the weights and the gates are lost; --precision float32 shows them"
-)
-
 
 def stretch(said: Sequence[ViewedMessage]) -> int:
     """Where the part begins that is differentiated as a whole."""
@@ -173,7 +167,7 @@ def _looked(
     start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
     messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
     whole = differentiate(chatbot, messages, counted, start)
-    drawn = _most_moving(whole.state)
+    drawn = most_moving(whole.state)
     view = View(
         said=seen,
         skipped=first,
@@ -194,7 +188,7 @@ def _looked(
     return view
 
 
-def _most_moving(state: Tensor) -> Tensor:
+def most_moving(state: Tensor) -> Tensor:
     """The units of each layer that are drawn, (L, units)."""
     count = min(STRIP_UNITS, state.shape[2])
     spread = state.std(dim=0) if len(state) > 1 else state[0].abs()
@@ -307,51 +301,3 @@ def _describe(view: View, count: int, heard: int) -> None:
             f"the conversation has {count:,} messages: its last {shown:,} are shown, after "
             f"{heard:,} that are read for their state and get no gradient"
         )
-
-
-def listen(chatbot: Chatbot, said: Sequence[ViewedMessage], precision: str, tell: Tell) -> View:
-    """See a conversation through rounded weights, which have no gradient: what the bot expects and
-    how its state moves.
-    """
-    first = stretch(said)
-    seen = list(said[first:])
-    state = chatbot.initial_state(1)
-    with torch.no_grad():
-        if before := [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]:
-            _, state = chatbot.score([before], state)
-        token_nats, states = [], []
-        for number, each in enumerate(seen):
-            if number % 16 == 0:
-                tell(f"reading message {number + 1:,} of {len(seen):,}")
-            costs, state = _said_by(chatbot, each.tokens, state)
-            token_nats.append(costs if each.counts else torch.zeros_like(costs))
-            states.append(_hidden(chatbot, state))
-    h = torch.stack(states)
-    drawn = _most_moving(h)
-    return View(
-        said=seen,
-        skipped=first,
-        layers=[f"layer {number + 1}" for number in range(h.shape[1])],
-        nats=torch.stack([costs.sum() for costs in token_nats]),
-        state=h.norm(dim=2),
-        strip=torch.stack([h[:, n, own] for n, own in enumerate(drawn)], dim=1),
-        drawn=drawn,
-        token_nats=token_nats,
-        exact=[f"losses and states, as the bot speaks with {precision} weights"],
-        lost=[_LOST.format(precision)],
-    )
-
-
-def _said_by(chatbot: Chatbot, tokens: np.ndarray, state: State) -> tuple[Tensor, State]:
-    """-log p of each token of a message, as the bot would say it, and the state after it."""
-    costs = torch.zeros(len(tokens), dtype=torch.float64)
-    for place, token in enumerate(tokens[:-1].tolist()):
-        logits, state = chatbot.step(torch.tensor([token]), state)
-        costs[place + 1] = -float(logits.log_softmax(1)[0, int(tokens[place + 1])])
-    return costs, chatbot.end_message(state)
-
-
-def _hidden(chatbot: Chatbot, state: State) -> Tensor:
-    """h of the layers that carry the state, (L, H)."""
-    stack = chatbot.through_time
-    return torch.cat(stack.own_state(state)[:: stack.states_per_layer])

@@ -5,7 +5,6 @@ It looks at its own expense: only so often that all of it stays under 2 % of the
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import isfinite
 from statistics import median
 from time import perf_counter
@@ -15,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.bptt import Full, State
+from elman.bptt import State
 from elman.data.corpus import Corpus, scored
-from elman.data.order import MessageOrigin
 from elman.data.tokenizer import END, Tokenizer
 from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
+from elman.lens.spikes import culprit
 from elman.model.chatbot import Chatbot
 
 MAX_TIME_SHARE = 0.02
@@ -53,21 +52,6 @@ AGREEING_LOOKS = 3
 """Looks in a row that find the same before it is said."""
 
 Event = tuple[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Culprit:
-    """Who made a gradient large.
-
-    Args:
-        lane: the norm of the gradient of its conversation's loss.
-        message: the norm of that of the one message's alone.
-        place: of the message.
-    """
-
-    lane: float
-    message: float
-    place: MessageOrigin
 
 
 class GradientWatcher:
@@ -198,58 +182,6 @@ class GradientWatcher:
             "text": f"{text}; most of it comes from conversation {found.place.conversation + 1:,}, "
             f"message {found.place.message + 1:,}: “{excerpt}”"
         }
-
-
-def culprit(chatbot: Chatbot, batch: Any, state: State | None) -> Culprit | None:
-    """The conversation of a batch whose loss has the largest gradient, and its message that has.
-
-    Each lane is differentiated by itself, and then each message of that lane; norms are of the
-    whole gradient of their part of the batch's mean loss, without dropout.
-
-    Args:
-        chatbot: what is trained; neither its weights nor their gradients are changed.
-        batch: a window of steps or of messages.
-        state: before it.
-    """
-    training = chatbot.training
-    chatbot.eval()
-    try:
-        lanes = batch.apart()
-        states = [
-            None if state is None else tuple(part[n : n + 1] for part in state)
-            for n in range(len(lanes))
-        ]
-        norms = [_norm(chatbot, lane, own) for lane, own in zip(lanes, states, strict=True)]
-        count = sum(targets for _, targets in norms)
-        worst = max(range(len(lanes)), key=lambda n: _size(norms[n][0]))
-        messages = [
-            (_norm(chatbot, alone, states[worst])[0], place)
-            for place, alone in lanes[worst].by_message()
-        ]
-    finally:
-        chatbot.train(training)
-    if not messages:
-        return None
-    norm, place = max(messages, key=lambda message: _size(message[0]))
-    return Culprit(norms[worst][0] / count, norm / count, place)
-
-
-def _norm(chatbot: Chatbot, batch: Any, state: State | None) -> tuple[float, int]:
-    """The norm of the gradient of a batch's whole loss, and how many tokens count in it."""
-    with torch.enable_grad():
-        loss = chatbot.loss(batch, state, Full())
-    if not len(loss.targets):
-        return 0.0, 0
-    weights = [p for p in chatbot.parameters() if p.requires_grad]
-    found = torch.autograd.grad(loss.nats, weights, allow_unused=True)
-    return float(torch.nn.utils.get_total_norm([g for g in found if g is not None])), len(
-        loss.targets
-    )
-
-
-def _size(norm: float) -> float:
-    """For comparing: what is not a number is the largest."""
-    return norm if isfinite(norm) else float("inf")
 
 
 def judged(found: Lags, unfold: float, cell: str) -> str:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from elman.bptt import State
-from elman.lens.chain import Chain, Pulls, at_own_steps, carried, flat, frozen, pulls
+from elman.lens.chain import Chain, Pulls, at_own_steps, carried, frozen, pulls
 from elman.lens.pointing import Parts, PointedConversation
 from elman.lens.tracing import Call
 from elman.lens.units import Units, gates_of, states_before, units
 from elman.lens.weights import Output, Shares, WeightUses
 from elman.model.chatbot import Chatbot
-from elman.model.unrolled import owner_of_tokens, predicted_places
+from elman.model.packing import owner_of_tokens, predicted_places, token_ids
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _differentiated(
     uses: WeightUses,
 ) -> Whole:
     stack, unrolled = chatbot.through_time, chatbot.unroll([messages], start)
-    ids, owner = flat(messages), owner_of_tokens(messages)
+    ids, owner = token_ids(messages), owner_of_tokens(messages)
     at = predicted_places(messages, counted)
     (x,) = unrolled.x
     outputs = stack(x.unsqueeze(1), stack.own_state(start))[0].squeeze(1)

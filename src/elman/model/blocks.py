@@ -42,7 +42,7 @@ def cell_class(name: str) -> type[Cell]:
     return found
 
 
-LONGEST_RUN = 256
+MAX_RUN_STEPS = 256
 """Steps that `ragged` runs at once: bounds the memory of the gates' projections."""
 
 
@@ -192,7 +192,7 @@ class RecurrentStack(nn.Module):
         """
         lanes, size = len(state[0]), self.states_per_layer
         found = []
-        for part in x.split(LONGEST_RUN):
+        for part in x.split(MAX_RUN_STEPS):
             hidden = part.unsqueeze(1)
             after: list[Tensor] = []
             for number, block in enumerate(self.blocks):
@@ -251,41 +251,3 @@ class PackedStack:
             x = x + h if mlp is None else mlp(x + h)
             after.extend(new)
         return self._norm(x), tuple(after)
-
-
-def ragged(
-    stack: RecurrentStack, x: Sequence[Tensor], state: State, unfold: Unfold | None = None
-) -> tuple[list[Tensor], State]:
-    """Run lanes of different lengths, each only as far as it goes, so that nothing is padded.
-
-    Args:
-        stack: the layers.
-        x: one (T_i, H) tensor for each lane; a lane of no steps keeps its state.
-        state: of each lane before its first step.
-        unfold: how the layers are differentiated.
-
-    Returns:
-        One (T_i, H) tensor for each lane, and the state of each lane after its last step.
-    """
-    lengths = torch.tensor([len(lane) for lane in x])
-    order = torch.argsort(lengths, descending=True, stable=True)
-    padded = nn.utils.rnn.pad_sequence([x[i] for i in order.tolist()])
-    state = tuple(tensor[order] for tensor in state)
-    ends = lengths[order]
-    longest = int(ends[0])
-    # Lanes end in the reverse of this order, so that those that go on are always the first rows.
-    outputs, finals = [], []
-    begin, rows = 0, len(x)
-    for end in sorted({*lengths.tolist(), *range(LONGEST_RUN, longest, LONGEST_RUN)}):
-        active = int((ends >= end).sum())
-        finals.append(tuple(tensor[active:rows] for tensor in state))
-        state = tuple(tensor[:active] for tensor in state)
-        if end > begin:
-            hidden, state = stack(padded[begin:end, :active], state, unfold=unfold)
-            outputs.append(F.pad(hidden, (0, 0, 0, len(x) - active)))
-        begin, rows = end, active
-    finals.append(state)
-    back = torch.argsort(order)
-    final = tuple(torch.cat(parts[::-1])[back] for parts in zip(*finals, strict=True))
-    hidden = torch.cat(outputs) if outputs else padded
-    return [hidden[: len(lane), int(row)] for lane, row in zip(x, back, strict=True)], final

@@ -25,7 +25,7 @@ from elman.model.ngrams import NGrams
 from elman.model.pointer import Pointed, Pointer
 from elman.model.unrolled import Unrolled
 
-CHUNK = 512
+LOGIT_CHUNK_TOKENS = 512
 """Tokens whose logits exist at once while scoring."""
 
 
@@ -52,9 +52,9 @@ class Loss(NamedTuple):
     Args:
         nats: the sum of -log p over the targets, a scalar with its gradient.
         targets: the ids of the tokens that count, (N,).
-        steps: how many time steps of how many lanes the batch has, counted or not.
-        state: of every lane after the batch, detached.
-        copying: what a pointer can be taught on its own, a scalar with its gradient: the sum of
+        steps: how many tokens the layers read, over all rows, whether they count or not.
+        state: of every row after the batch, detached.
+        pointer_nats: what teaches a pointer on its own, a scalar with its gradient: the sum of
             -log p over the targets that it could copy, were everything copied; 0 without one.
     """
 
@@ -62,7 +62,7 @@ class Loss(NamedTuple):
     targets: Tensor
     steps: int
     state: State
-    copying: Tensor
+    pointer_nats: Tensor
 
 
 class Chatbot(nn.Module, ABC):
@@ -95,7 +95,7 @@ class Chatbot(nn.Module, ABC):
         """How many tokens of a message are read in training; None: all."""
         return None
 
-    def pack(self, precision: Precision = "float32") -> Self:
+    def pack_weights(self, precision: Precision = "float32") -> Self:
         """Say from packed weights from now on: faster, and smaller in bfloat16 or int8.
 
         Learning, reading and scoring go on with the weights themselves; `costs_of`, which ranks
@@ -231,8 +231,8 @@ class Chatbot(nn.Module, ABC):
         mixed = self.ngrams.costs(hidden, targets, pointed.key, each - pointed.log_gate)
         return mixed.sum() + (nats - nats.detach())
 
-    def copying(self, pointed: Pointed | None) -> Tensor:
-        """`Loss.copying`, of what the pointer makes of the targets that count."""
+    def pointer_nats(self, pointed: Pointed | None) -> Tensor:
+        """`Loss.pointer_nats`, of what the pointer makes of the targets that count."""
         return torch.zeros(()) if pointed is None else -pointed.alone.sum()
 
     def costs(
@@ -251,7 +251,7 @@ class Chatbot(nn.Module, ABC):
             logits: what makes them; None: `self.logits`.
         """
         logits = logits or self.logits
-        parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+        parts = zip(*(each.split(LOGIT_CHUNK_TOKENS) for each in (hidden, targets)), strict=True)
         nats = torch.cat([F.cross_entropy(logits(h), t, reduction="none") for h, t in parts])
         if pointed is not None:
             nats = -torch.logaddexp(-nats, pointed.odds) - pointed.log_gate

@@ -179,7 +179,7 @@ def load_bot(
         why = " ".join(str(error).split())
         raise ElmanError(f"{path}: does not fit {CONFIG}: {why}") from None
     chatbot.characters = tokenizer.characters
-    chatbot.eval().pack(precision)
+    chatbot.eval().pack_weights(precision)
     with torch.no_grad():
         logits, _ = chatbot.begin_reply(chatbot.initial_state(1))
     if not torch.isfinite(logits).all():

@@ -10,7 +10,7 @@ from torch import Tensor
 from elman.data.tokenizer import END, SPECIALS
 from elman.model.chatbot import Chatbot
 
-DISTANCE = 2
+NEIGHBOUR_DISTANCE_TOKENS = 2
 """How many tokens apart count as near; one further away counts less."""
 
 FREQUENCY_POWER = 0.75
@@ -56,7 +56,7 @@ def begin_with(chatbot: Chatbot, ids: np.ndarray, seed: int = 0) -> None:
 def _information(tokens: Tensor, vocabulary: int) -> Tensor:
     """max(0, log p(neighbour | piece) / p(neighbour)), (V, V)."""
     together = torch.zeros(vocabulary * vocabulary)
-    for distance in range(1, DISTANCE + 1):
+    for distance in range(1, NEIGHBOUR_DISTANCE_TOKENS + 1):
         pairs = tokens[:-distance] * vocabulary + tokens[distance:]
         together += torch.bincount(pairs, minlength=len(together)) / distance
     together = together.view(vocabulary, vocabulary)

@@ -13,15 +13,16 @@ from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow
 from elman.data.order import Layout
 from elman.data.tokenizer import END
-from elman.model.blocks import RecurrentStack, SlowLinear, StateSpec, ragged
+from elman.model.blocks import RecurrentStack, SlowLinear, StateSpec
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
-from elman.model.packing import pack
+from elman.model.packing import pack_sequences, token_ids
 from elman.model.pointer import Pointed, Pointer, TokenRecord
+from elman.model.ragged import ragged, record_ragged
 from elman.model.unrolled import Unrolled
 
-CHUNK = 4096
+SCORED_CHUNK_MESSAGES = 4096
 """Messages that are scored at once: bounds memory."""
 
 
@@ -93,12 +94,12 @@ class MessagesChatbot(Chatbot):
         """The same; and for a pointer what it makes of each token of each message, (tokens, H):
         zeros where it no longer reads.
         """
-        packed = pack([self._cut(message) for message in messages])
+        packed = pack_sequences([self._cut(message) for message in messages])
         hidden = self._run(self.encoder, self.embedding(packed.ids), packed.keep).flatten(0, 1)
-        vectors = hidden[torch.stack([place[-1] for place in packed.places])]
+        vectors = hidden[torch.stack([place[-1] for place in packed.indices])]
         if self.pointer is None:
             return vectors, []
-        heard = list(hidden[torch.cat(packed.places)].split([len(p) for p in packed.places]))
+        heard = list(hidden[torch.cat(packed.indices)].split([len(p) for p in packed.indices]))
         for number, message in enumerate(messages):
             own = heard[number]
             if unread := len(message) - len(own):
@@ -122,12 +123,11 @@ class MessagesChatbot(Chatbot):
             For all tokens but the roles, message after message: the hidden state from which each
             is predicted, (tokens, H), and its id, (tokens,).
         """
-        packed = pack([message[:-1] for message in messages])
+        packed = pack_sequences([message[:-1] for message in messages])
         remembered = F.pad(self.context(context), (0, 0, 0, 1))  # the last row: nobody's steps
         x = self.embedding(packed.ids) + remembered[packed.owner]
-        hidden = self._run(self.decoder, x, packed.keep).flatten(0, 1)[torch.cat(packed.places)]
-        targets = np.concatenate([message[1:] for message in messages]).astype(np.int64)
-        return hidden, torch.from_numpy(targets)
+        hidden = self._run(self.decoder, x, packed.keep).flatten(0, 1)[torch.cat(packed.indices)]
+        return hidden, token_ids([message[1:] for message in messages])
 
     def _run(self, stack: RecurrentStack, x: Tensor, keep: Tensor) -> Tensor:
         """Messages are short: within one, every step counts."""
@@ -177,12 +177,10 @@ class MessagesChatbot(Chatbot):
         """
         assert self.pointer is not None
         sizes = [sum(map(len, lane)) for lane in lanes]
-        hidden = nn.utils.rnn.pad_sequence(list(torch.cat(list(heard)).split(sizes)))
+        hidden = torch.cat(list(heard)).split(sizes)
         lengths = [sum(map(len, lane[:count])) for lane, count in zip(lanes, kept, strict=True)]
-        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-        ids = nn.utils.rnn.pad_sequence(tokens)
-        return self.pointer.record(
-            ids, hidden, record, lengths=torch.tensor(lengths, dtype=torch.long)
+        return record_ragged(
+            self.pointer, [token_ids(own) for own in lanes], hidden, record, lengths
         )
 
     def _pointed(
@@ -222,7 +220,7 @@ class MessagesChatbot(Chatbot):
     def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
         messages = [message for own in conversations for message in own]
         vectors, heard = self.heard(messages)
-        encoded = pack([self._cut(message) for message in messages]).owner
+        encoded = pack_sequences([self._cut(message) for message in messages]).owner
         sizes = [len(own) for own in conversations]
         numbers = torch.arange(len(messages))
         owners = {
@@ -242,7 +240,7 @@ class MessagesChatbot(Chatbot):
             spoken = numbers[[each for own in wanted for each in own]]
             said = [messages[n] for n in spoken.tolist()]
             hidden, _ = self.decode(said, torch.cat(contexts)[spoken])
-            packed = pack([message[:-1] for message in said]).owner
+            packed = pack_sequences([message[:-1] for message in said]).owner
             decoded = torch.cat([spoken, torch.tensor([len(messages)])])[packed]
             owners["embedding"].append(decoded)
             owners["decoder"].append(decoded)
@@ -315,7 +313,7 @@ class MessagesChatbot(Chatbot):
         nats = self.nats(hidden, targets, pointed)
         steps = sum(map(len, read)) + len(targets)
         after = tuple(tensor.detach() for tensor in carried)
-        return Loss(nats, targets, steps, after, self.copying(pointed))
+        return Loss(nats, targets, steps, after, self.pointer_nats(pointed))
 
     @torch.no_grad()
     def score(
@@ -326,10 +324,7 @@ class MessagesChatbot(Chatbot):
         vectors, heard = self._heard_all(messages)
         contexts, after = self.remember(list(vectors.split(sizes)), state)
         before = torch.cat([context[:-1] for context in contexts])
-        parts = [
-            self.decode(messages[n : n + CHUNK], before[n : n + CHUNK])
-            for n in range(0, len(messages), CHUNK)
-        ]
+        parts = [self.decode(messages[span], before[span]) for span in _chunks(len(messages))]
         hidden, targets = (torch.cat(each) for each in zip(*parts, strict=True))
         pointed = None
         if self.pointer is not None:
@@ -342,7 +337,7 @@ class MessagesChatbot(Chatbot):
 
     def _heard_all(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
         """As `heard`, in parts."""
-        parts = [self.heard(messages[n : n + CHUNK]) for n in range(0, len(messages), CHUNK)]
+        parts = [self.heard(messages[span]) for span in _chunks(len(messages))]
         return torch.cat([v for v, _ in parts]), [each for _, heard in parts for each in heard]
 
     @torch.no_grad()
@@ -385,3 +380,9 @@ class MessagesChatbot(Chatbot):
         a = len(self.conversation.own_state(state))
         b = a + 1 + len(self.encoder.state_spec(""))
         return state[:a], state[a], state[a + 1 : b], state[b:-1], state[-1]
+
+
+def _chunks(count: int) -> list[slice]:
+    """The spans of messages that are scored at once."""
+    begins = range(0, count, SCORED_CHUNK_MESSAGES)
+    return [slice(begin, begin + SCORED_CHUNK_MESSAGES) for begin in begins]

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from elman.model.counts import TOKEN_BITS, ContextCounts, context_keys, occurrences
 
-AT_FIRST = 0.3
+INITIAL_COUNTED_SHARE = 0.3
 """z at first."""
 
 MAX_NGRAM_TOKENS = 1 << 23
@@ -55,7 +55,7 @@ class NGrams(nn.Module):
         self.layers = nn.ModuleList(ContextCounts(vocabulary_size) for _ in range(longest))
         self.gate = nn.Linear(size, 1)
         nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, log(AT_FIRST / (1 - AT_FIRST)))
+        nn.init.constant_(self.gate.bias, log(INITIAL_COUNTED_SHARE / (1 - INITIAL_COUNTED_SHARE)))
 
     @property
     def orders(self) -> list["ContextCounts"]:

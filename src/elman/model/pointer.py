@@ -18,13 +18,13 @@ from elman.model.counts import context_keys
 KEY_SIZE = 16
 """Numbers of each recorded token's key; independent of the hidden size."""
 
-SHUT = 0.03
+INITIAL_RECORD_SHARE = 0.03
 """Share of a full record at first, where no earlier state is like the present one."""
 
-FOLLOWS = (4.0, 2.0)
+INITIAL_FOLLOW_SCORES = (4.0, 2.0)
 """At first, what a score gains where the same token, and the same two, came before as now."""
 
-QUERIES = 128
+QUERY_CHUNK_STEPS = 128
 """Steps whose scores exist at once: bounds memory."""
 
 Logits = Callable[[Tensor], Tensor]
@@ -119,16 +119,16 @@ class Pointer(nn.Module):
         with torch.no_grad():
             self.before.weight.copy_(self.query.weight)
         nn.init.zeros_(self.itself.weight)
-        self.follow = nn.Linear(size, len(FOLLOWS))
+        self.follow = nn.Linear(size, len(INITIAL_FOLLOW_SCORES))
         nn.init.zeros_(self.follow.weight)
         with torch.no_grad():
-            self.follow.bias.copy_(torch.tensor(FOLLOWS))
+            self.follow.bias.copy_(torch.tensor(INITIAL_FOLLOW_SCORES))
         # The vocabulary is told what was looked at: a name that ends there is not to be spelled on.
         self.tell = nn.Linear(KEY_SIZE, size, bias=False)
         nn.init.zeros_(self.tell.weight)
         self.sentinel = nn.Linear(size, 1)
         nn.init.zeros_(self.sentinel.weight)
-        nn.init.constant_(self.sentinel.bias, log(length / SHUT))
+        nn.init.constant_(self.sentinel.bias, log(length / INITIAL_RECORD_SHARE))
 
     def state_spec(self, name: str) -> list[StateSpec]:
         """The record: the last L ids (0: nothing), their keys, and half of the next one's key."""
@@ -197,8 +197,8 @@ class Pointer(nn.Module):
             What the vocabulary's logits are made of, (T, B, H), and (T, B) tensors.
         """
         parts, tells = [], []
-        for begin in range(0, len(hidden), QUERIES):
-            span = slice(begin, begin + QUERIES)
+        for begin in range(0, len(hidden), QUERY_CHUNK_STEPS):
+            span = slice(begin, begin + QUERY_CHUNK_STEPS)
             shares, ids, told = self._shares(record, hidden[span], begin)
             tells.append(told)
             wanted = ids.unsqueeze(1) == targets[span].t().unsqueeze(2)

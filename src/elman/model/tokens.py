@@ -13,14 +13,16 @@ from elman.data.message_stream import MessageStream, MessageWindow, counted_toke
 from elman.data.order import Layout
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END
-from elman.model.blocks import RecurrentStack, StateSpec, ragged
+from elman.model.blocks import RecurrentStack, StateSpec
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
+from elman.model.packing import owner_of_tokens, predicted_places, token_ids
 from elman.model.pointer import Pointed, Pointer
-from elman.model.unrolled import Unrolled, owner_of_tokens, predicted_places
+from elman.model.ragged import ragged, record_ragged
+from elman.model.unrolled import Unrolled
 
-PIECE = 64
+PIECE_TOKENS = 64
 """Tokens of a message that are read without a break."""
 
 MAX_READ_TOKENS = 8192
@@ -70,7 +72,7 @@ class TokensChatbot(Chatbot):
         return self.stack
 
     def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
-        tokens = [torch.from_numpy(np.concatenate(own).astype(np.int64)) for own in conversations]
+        tokens = [token_ids(own) for own in conversations]
         owner = owner_of_tokens([message for own in conversations for message in own])
 
         def predict(outputs: Sequence[Tensor], wanted: Sequence[Sequence[bool]]) -> Tensor:
@@ -133,15 +135,12 @@ class TokensChatbot(Chatbot):
             pointed = pointed.at(counts)
         nats = self.nats(hidden[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*layers, *record))
-        return Loss(nats, targets, counts.numel(), after, self.copying(pointed))
+        return Loss(nats, targets, counts.numel(), after, self.pointer_nats(pointed))
 
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
         """Each lane's messages run in two parts: the next window begins with the state between."""
         state = self.begin_window(window, state)
-        tokens = [
-            torch.from_numpy(np.concatenate(lane.messages).astype(np.int64))
-            for lane in window.lanes
-        ]
+        tokens = [token_ids(lane.messages) for lane in window.lanes]
         read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
         embedded = self._embed(tokens)
         layers, record = self.split(state)
@@ -159,7 +158,7 @@ class TokensChatbot(Chatbot):
         pointed = None if pointed is None else pointed.at(counts)
         nats = self.nats(predictions[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*carried, *record))
-        return Loss(nats, targets, sum(map(len, tokens)), after, self.copying(pointed))
+        return Loss(nats, targets, sum(map(len, tokens)), after, self.pointer_nats(pointed))
 
     def _pointed(
         self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State, read: Sequence[int]
@@ -178,9 +177,8 @@ class TokensChatbot(Chatbot):
         """
         if self.pointer is None:
             return torch.cat([lane[:-1] for lane in hidden]), None, record
-        ids = nn.utils.rnn.pad_sequence(list(tokens))
-        states = nn.utils.rnn.pad_sequence(list(hidden))
-        seen, record = self.pointer.record(ids, states, record, lengths=torch.tensor(read))
+        seen, record = record_ragged(self.pointer, tokens, hidden, record, read)
+        ids, states = (nn.utils.rnn.pad_sequence(list(each)) for each in (tokens, hidden))
         lengths = torch.tensor([len(lane) - 1 for lane in tokens])
         ends = torch.arange(len(ids) - 1).unsqueeze(1) < lengths  # of what is not padding
         told, pointed = self.pointer.point(seen, states[:-1], ids[1:])
@@ -196,7 +194,7 @@ class TokensChatbot(Chatbot):
     def score(
         self, lanes: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
-        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+        tokens = [token_ids(own) for own in lanes]
         layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
         per_lane, record = self._token_costs(tokens, hidden, record)
@@ -232,18 +230,15 @@ class TokensChatbot(Chatbot):
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
         if len(message) > MAX_READ_TOKENS:
             message = np.concatenate([message[:1], message[1 - MAX_READ_TOKENS :]])
-        return np.split(message, range(PIECE, len(message), PIECE))
+        return np.split(message, range(PIECE_TOKENS, len(message), PIECE_TOKENS))
 
     @torch.no_grad()
     def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
-        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+        tokens = [token_ids(own) for own in lanes]
         layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
         if self.pointer is not None:
-            ids = nn.utils.rnn.pad_sequence(tokens)
-            lengths = torch.tensor([len(lane) for lane in tokens])
-            states = nn.utils.rnn.pad_sequence(hidden)
-            record = self.pointer.record(ids, states, record, lengths=lengths)[1]
+            record = record_ragged(self.pointer, tokens, hidden, record)[1]
         return (*layers, *record)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
 from torch import Tensor
 
 Predict = Callable[[Sequence[Tensor], Sequence[Sequence[bool]]], Tensor]
@@ -35,17 +33,3 @@ class Unrolled:
     predict: Predict
     keys: list[Tensor] | None = None
     owners: dict[str, list[Tensor]] = field(default_factory=dict)
-
-
-def owner_of_tokens(messages: Sequence[np.ndarray]) -> Tensor:
-    """Which message each token belongs to, (T,) int64."""
-    lengths = torch.tensor([len(message) for message in messages])
-    return torch.arange(len(messages)).repeat_interleave(lengths)
-
-
-def predicted_places(messages: Sequence[np.ndarray], wanted: Sequence[bool]) -> Tensor:
-    """Where the text and END of wanted messages lie among the tokens of all, (K,) int64."""
-    counts = [
-        np.r_[False, np.full(len(m) - 1, own)] for m, own in zip(messages, wanted, strict=True)
-    ]
-    return torch.from_numpy(np.concatenate(counts)).nonzero().squeeze(1)
