@@ -107,14 +107,14 @@ def autograds(
     offsets: list[Tensor] = []
     products: list[tuple[Tensor, ...]] = []
     for turn in turns:
-        x = (chatbot.embedding(ids(turn)) if tokens else chatbot.encode([turn])).detach()
+        x = (chatbot.embedding(ids(turn)) if tokens else chatbot.encode([turn])[0]).detach()
         offset = torch.zeros_like(x, requires_grad=True)
         if tokens:
             keys, after = chatbot.stack((x + offset)[:, None], state)
         else:
             _, after = chatbot.remember([x + offset], (*state, *record))
             after = chatbot.split(after)[0]
-            keys = None if chatbot.pointer is None else chatbot.heard([turn])[1][0][:, None]
+            keys = None if chatbot.pointer is None else chatbot.encode([turn])[1][0][:, None]
         if chatbot.pointer is not None:
             record = chatbot.pointer.record(ids(turn)[:, None], keys, record)[1]
         moved = tuple(torch.zeros_like(part, requires_grad=True) for part in after)
@@ -128,7 +128,7 @@ def autograds(
     else:
         context = state[len(chatbot.conversation.state_spec(""))]
         hidden, _ = chatbot.decode([reply], context)
-        keys = None if chatbot.pointer is None else chatbot.heard([reply])[1][0][:, None]
+        keys = None if chatbot.pointer is None else chatbot.encode([reply])[1][0][:, None]
     targets = ids(reply)[1:]
     if chatbot.pointer is None:
         nats = torch.nn.functional.cross_entropy(chatbot.logits(hidden), targets, reduction="sum")

@@ -146,7 +146,7 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
         else:
             assert isinstance(chatbot, MessagesChatbot)
             hidden, targets = chatbot.decode([message], context)
-            heard = hidden if chatbot.pointer is None else chatbot.heard([message])[1][0]
+            heard = hidden if chatbot.pointer is None else chatbot.encode([message])[1][0]
             for place, target in enumerate(targets.tolist()):
                 read.append(int(message[place]))
                 keys.append(heard[place : place + 1])
@@ -154,7 +154,7 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
                     loss = loss + mixture(chatbot, read, keys, hidden[place : place + 1], target)
             read.append(END)
             keys.append(heard[-1:])
-            context = take(chatbot.encode([message]), used)
+            context = take(chatbot.encode([message])[0], used)
         found.losses.append(loss)
         found.ends.append(len(found.h[0]) - 1)
         found.used.append(used)

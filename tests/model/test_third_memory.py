@@ -105,12 +105,12 @@ class BagChatbot(Chatbot):
         return out
 
     def remember(
-        self, lanes: Sequence[Sequence[np.ndarray]], state: State, unfold: Unfold | None = None
+        self, rows: Sequence[Sequence[np.ndarray]], state: State, unfold: Unfold | None = None
     ) -> tuple[list[Tensor], State]:
-        """For each lane what is remembered before its first message and after each, and the
+        """For each row what is remembered before its first message and after each, and the
         state after the last.
         """
-        bags = self.bags([message for own in lanes for message in own]).split(list(map(len, lanes)))
+        bags = self.bags([message for own in rows for message in own]).split(list(map(len, rows)))
         layers = self.stack.own_state(state)
         outputs, after = ragged(self.stack, bags, layers, unfold)
         befores = state[len(layers)].unsqueeze(1)
@@ -142,15 +142,15 @@ class BagChatbot(Chatbot):
 
     @torch.no_grad()
     def score(
-        self, lanes: Sequence[Sequence[np.ndarray]], state: State
+        self, rows: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
-        messages = [message for own in lanes for message in own]
-        remembered, after = self.remember(lanes, state)
+        messages = [message for own in rows for message in own]
+        remembered, after = self.remember(rows, state)
         hidden = self.hidden(messages, torch.cat([own[:-1] for own in remembered]))
         targets = token_ids([message[1:] for message in messages])
         costs = self.costs(hidden, targets).split([len(message) - 1 for message in messages])
         nats = torch.stack([own.sum() for own in costs])
-        return list(nats.split(list(map(len, lanes)))), after
+        return list(nats.split(list(map(len, rows)))), after
 
     def carry(self, message: np.ndarray, state: State) -> State:
         return self.remember([[message]] * len(state[0]), state)[1]

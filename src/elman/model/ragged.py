@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from elman.bptt import State, Unfold
 from elman.model.blocks import MAX_RUN_STEPS, RecurrentStack
-from elman.model.pointer import Pointer, TokenRecord
+from elman.model.pointer import Pointed, Pointer, TokenRecord
 
 
 def ragged(
@@ -71,3 +71,24 @@ def record_ragged(
     lengths = torch.tensor([len(own) for own in tokens] if kept is None else list(kept))
     ids, states = (nn.utils.rnn.pad_sequence(list(each)) for each in (tokens, hidden))
     return pointer.record(ids, states, state, lengths=lengths.long())
+
+
+def point_ragged(
+    pointer: Pointer, seen: TokenRecord, hidden: Tensor, steps: Sequence[Tensor]
+) -> tuple[Tensor, Pointed]:
+    """Point from some steps of each row at what it has read, for the token after each.
+
+    Args:
+        pointer: whose record it is.
+        seen: as `record_ragged` gives it.
+        hidden: what is predicted from at these steps, one row after another, (K, H).
+        steps: of each row, (K_i,).
+
+    Returns:
+        What the vocabulary's logits are made of, (K, H), and what is pointed at, (K,) tensors.
+    """
+    ids = seen.ids[:, pointer.length :].t()
+    at = torch.cat([own * len(steps) + row for row, own in enumerate(steps)])
+    queries = hidden.new_zeros(ids.numel(), hidden.shape[1]).index_copy(0, at, hidden)
+    told, pointed = pointer.point(seen, queries.view(*ids.shape, -1)[:-1], ids[1:])
+    return told.flatten(0, 1)[at], Pointed(*(each.flatten() for each in pointed)).at(at)

@@ -19,7 +19,7 @@ from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
 from elman.model.packing import owner_of_tokens, predicted_places, token_ids
 from elman.model.pointer import Pointed, Pointer
-from elman.model.ragged import ragged, record_ragged
+from elman.model.ragged import point_ragged, ragged, record_ragged
 from elman.model.unrolled import Unrolled
 
 PIECE_TOKENS = 64
@@ -138,7 +138,7 @@ class TokensChatbot(Chatbot):
         return Loss(nats, targets, counts.numel(), after, self.pointer_nats(pointed))
 
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
-        """Each lane's messages run in two parts: the next window begins with the state between."""
+        """Run each row's messages in two parts: the next window begins with the state between them."""
         state = self.begin_window(window, state)
         tokens = [token_ids(lane.messages) for lane in window.lanes]
         read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
@@ -163,55 +163,51 @@ class TokensChatbot(Chatbot):
     def _pointed(
         self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State, read: Sequence[int]
     ) -> tuple[Tensor, Pointed | None, State]:
-        """What each lane's tokens but its first are predicted from, one lane after another.
+        """Let each row's tokens but its first be predicted with the pointer's help, if there is one.
 
         Args:
-            tokens: of each lane, (T_i,).
-            hidden: of each lane, (T_i, H).
+            tokens: of each row, (T_i,).
+            hidden: the layers' output after each, (T_i, H).
             record: the pointer's state before them.
-            read: after how many tokens of each lane to take the pointer's state.
+            read: after how many tokens of each row to take the pointer's state.
 
         Returns:
-            What the vocabulary's logits are made of, (tokens, H); what the pointer makes of the
-            same tokens; and its state.
+            What the vocabulary's logits are made of, one row after another, (tokens, H); what the
+            pointer makes of the same tokens; and its state.
         """
+        predictions = torch.cat([own[:-1] for own in hidden])
         if self.pointer is None:
-            return torch.cat([lane[:-1] for lane in hidden]), None, record
+            return predictions, None, record
         seen, record = record_ragged(self.pointer, tokens, hidden, record, read)
-        ids, states = (nn.utils.rnn.pad_sequence(list(each)) for each in (tokens, hidden))
-        lengths = torch.tensor([len(lane) - 1 for lane in tokens])
-        ends = torch.arange(len(ids) - 1).unsqueeze(1) < lengths  # of what is not padding
-        told, pointed = self.pointer.point(seen, states[:-1], ids[1:])
-        places = ends.t()
-        flat = Pointed(*(each.t()[places] for each in pointed))
-        return told.transpose(0, 1)[places], flat, record
+        steps = [torch.arange(len(own) - 1) for own in tokens]
+        return *point_ragged(self.pointer, seen, predictions, steps), record
 
     def _embed(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        """The embeddings of each lane's ids."""
+        """Look up the embeddings of each row's ids."""
         return list(self.embedding(torch.cat(list(tokens))).split([len(ids) for ids in tokens]))
 
     @torch.no_grad()
     def score(
-        self, lanes: Sequence[Sequence[np.ndarray]], state: State
+        self, rows: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
-        tokens = [token_ids(own) for own in lanes]
+        tokens = [token_ids(own) for own in rows]
         layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
-        per_lane, record = self._token_costs(tokens, hidden, record)
-        nats = [_per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)]
+        per_row, record = self._token_costs(tokens, hidden, record)
+        nats = [_per_message(costs, own) for costs, own in zip(per_row, rows, strict=True)]
         return nats, (*layers, *record)
 
     @torch.no_grad()
     def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
-        # All in one run: what is computed after the end of a lane is not looked at.
+        # All in one run: what is computed after the end of a row is not looked at.
         tokens = [torch.from_numpy(message.astype(np.int64)) for message in messages]
         layers, record = self.split(state)
         embedded = self.embedding(nn.utils.rnn.pad_sequence(tokens))
         together, _ = self._steps("stack")(embedded, layers)
-        hidden = [together[: len(lane), row] for row, lane in enumerate(tokens)]
+        hidden = [together[: len(own), row] for row, own in enumerate(tokens)]
         output = self._packed_output or self.logits
-        per_lane, _ = self._token_costs(tokens, hidden, record, output)
-        return torch.stack([costs.sum() for costs in per_lane])
+        per_row, _ = self._token_costs(tokens, hidden, record, output)
+        return torch.stack([costs.sum() for costs in per_row])
 
     def _token_costs(
         self,
@@ -220,12 +216,12 @@ class TokensChatbot(Chatbot):
         record: State,
         logits: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Sequence[Tensor], State]:
-        """-log p of each lane's tokens but its first, and the pointer's state after them."""
+        """-log p of each row's tokens but its first, and the pointer's state after them."""
         predictions, pointed, record = self._pointed(
-            tokens, hidden, record, [len(lane) for lane in tokens]
+            tokens, hidden, record, [len(own) for own in tokens]
         )
-        nats = self.costs(predictions, torch.cat([lane[1:] for lane in tokens]), pointed, logits)
-        return nats.split([len(lane) - 1 for lane in tokens]), record
+        nats = self.costs(predictions, torch.cat([own[1:] for own in tokens]), pointed, logits)
+        return nats.split([len(own) - 1 for own in tokens]), record
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
         if len(message) > MAX_READ_TOKENS:
@@ -233,8 +229,8 @@ class TokensChatbot(Chatbot):
         return np.split(message, range(PIECE_TOKENS, len(message), PIECE_TOKENS))
 
     @torch.no_grad()
-    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
-        tokens = [token_ids(own) for own in lanes]
+    def absorb(self, rows: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        tokens = [token_ids(own) for own in rows]
         layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
         if self.pointer is not None:
@@ -254,7 +250,7 @@ class TokensChatbot(Chatbot):
 
 
 def _per_message(costs: Tensor, messages: Sequence[np.ndarray]) -> Tensor:
-    """Sum the costs of a lane's tokens (all but its first) by message; a role costs nothing."""
+    """Sum the costs of a row's tokens but its first by message. A role costs nothing."""
     ends = torch.tensor([len(message) for message in messages]).cumsum(0)
     sums = torch.cat([costs.new_zeros(2), costs]).cumsum(0)
     # sums[e] is the cost of everything before token e; a message's role is token e_previous.
