@@ -66,19 +66,20 @@ class Loss(NamedTuple):
 
 
 class Chatbot(nn.Module, ABC):
-    """A network whose whole memory of a conversation is a fixed-size state.
+    """A memory: a network that carries a conversation in a state of fixed size.
 
     A state is a tuple of (batch, size) tensors, as `state_spec` lists them. It is an argument and
-    a result, never kept inside. A message is its tokens from its role to its END.
+    a result, never kept inside. A message is its tokens from its role to its END. Several
+    conversations are read and said side by side: each is a row of the batch.
     """
 
     vocabulary_size: int
     characters: Characters | None = None
-    """What replies are held to, so that they are whole characters; None: to nothing."""
+    """Holds replies to whole characters; None: they are free."""
     pointer: Pointer | None
     ngrams: NGrams | None
     ends_by_step: ClassVar[bool] = False
-    """Whether saying END by `step` is what `end_message` does."""
+    """Whether `end_message` does nothing but say END by `step`."""
     step_unit: ClassVar[Literal["tokens", "messages"]] = "messages"
     """What one step of `through_time` reads. A token is predicted from the output of the step
     before it: that of the token before, or that of the message before.
@@ -163,7 +164,7 @@ class Chatbot(nn.Module, ABC):
             raise ElmanError(f"{where}: its record holds what is no token of this bot's")
 
     def split(self, state: State) -> tuple[State, State]:
-        """Split a state into the layers' own and the pointer's record, empty where there is none."""
+        """Split a state into the layers' part and the pointer's record, which may be empty."""
         own = len(state) - (0 if self.pointer is None else len(self.pointer.state_spec("")))
         return state[:own], state[own:]
 
@@ -260,7 +261,7 @@ class Chatbot(nn.Module, ABC):
         return nats.double()
 
     def begin_from(self, other: "Chatbot") -> None:
-        """Take over the weights of a chatbot of the same sizes. A part that the other lacks stays new."""
+        """Take over the weights of a chatbot of the same sizes; what that one lacks stays new."""
         own = self.state_dict()
         given = {name: each for name, each in other.state_dict().items() if name in own}
         self.load_state_dict(own | given)
@@ -326,7 +327,7 @@ class Chatbot(nn.Module, ABC):
 
     @abstractmethod
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """Say a token, (batch,) int64: the logits of the next, (batch, vocabulary_size), and the state."""
+        """Say a token, (batch,) int64: logits of the next, (batch, vocabulary_size), and state."""
 
     @abstractmethod
     def end_message(self, state: State) -> State:

@@ -23,7 +23,7 @@ from elman.model.ragged import point_ragged, ragged, record_ragged
 from elman.model.unrolled import Unrolled
 
 SCORED_CHUNK_MESSAGES = 4096
-"""Messages that are scored at once: bounds memory."""
+"""Messages that are encoded or scored at once: bounds memory."""
 
 
 class MessagesChatbot(Chatbot):
@@ -37,7 +37,7 @@ class MessagesChatbot(Chatbot):
 
     The output layer is tied to the embedding, which encoder and decoder share. With a pointer, the
     decoder can copy from a record of the last tokens, whose keys are made of the encoder's states;
-    what the chatbot gives as logits is then log p of the mixture.
+    the logits are then log p of the mixture.
 
     Args:
         config: sizes and cells; of its `layers`, one is the encoder's, the others the decoder's.
@@ -370,6 +370,6 @@ class MessagesChatbot(Chatbot):
 
 
 def _chunks(count: int) -> list[slice]:
-    """The spans of messages that are scored at once."""
+    """Split so many messages into spans that are scored at once."""
     begins = range(0, count, SCORED_CHUNK_MESSAGES)
     return [slice(begin, begin + SCORED_CHUNK_MESSAGES) for begin in begins]

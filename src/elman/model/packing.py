@@ -50,7 +50,8 @@ def pack_sequences(sequences: Sequence[np.ndarray]) -> PackedSequences:
         keep[step, row] = False
         owner[span, row] = number
         indices.append(torch.arange(span.start, span.stop) * rows + row)
-    return PackedSequences(*map(torch.from_numpy, (ids, keep, owner)), indices)
+    arrays = (torch.from_numpy(array) for array in (ids, keep, owner))
+    return PackedSequences(*arrays, indices=indices)
 
 
 def token_ids(messages: Sequence[np.ndarray]) -> Tensor:

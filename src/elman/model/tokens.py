@@ -23,21 +23,20 @@ from elman.model.ragged import point_ragged, ragged, record_ragged
 from elman.model.unrolled import Unrolled
 
 PIECE_TOKENS = 64
-"""Tokens of a message that are read without a break."""
+"""Tokens of a message that are read at once."""
 
 MAX_READ_TOKENS = 8192
-"""Tokens of a message that are read in a conversation: of a longer one its role and its end. To
-read takes as long for each token, about a quarter of a millisecond with the base on two cores.
+"""Tokens of a message that are read in a conversation; of a longer one, its role and its end.
+Reading a token takes about a quarter of a millisecond with the base on two cores.
 """
 
 
 class TokensChatbot(Chatbot):
-    """One recurrent step for each token of each message; the state after the user's last message is
-    what the reply is made from.
+    """A recurrent language model over the whole conversation, with one step for each token.
 
-    The output layer is tied to the embedding (Press and Wolf 2017). With a pointer, the state holds
-    a record of the last tokens too, which replies can copy from; what the chatbot gives as logits
-    is then log p of the mixture.
+    The reply is made from the state after the user's last message. The output layer is tied to the
+    embedding (Press and Wolf 2017). With a pointer, the state also holds a record of the last
+    tokens, which replies can copy from; the logits are then log p of the mixture.
 
     Args:
         config: sizes and cell.
@@ -138,7 +137,7 @@ class TokensChatbot(Chatbot):
         return Loss(nats, targets, counts.numel(), after, self.pointer_nats(pointed))
 
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
-        """Run each row's messages in two parts: the next window begins with the state between them."""
+        """Run each row in two parts: the next window begins with the state between them."""
         state = self.begin_window(window, state)
         tokens = [token_ids(lane.messages) for lane in window.lanes]
         read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
@@ -163,7 +162,7 @@ class TokensChatbot(Chatbot):
     def _pointed(
         self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State, read: Sequence[int]
     ) -> tuple[Tensor, Pointed | None, State]:
-        """Let each row's tokens but its first be predicted with the pointer's help, if there is one.
+        """Predict each row's tokens but its first, with the pointer's help where there is one.
 
         Args:
             tokens: of each row, (T_i,).
