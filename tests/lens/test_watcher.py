@@ -115,9 +115,9 @@ def test_the_culprit_is_the_message_with_the_largest_gradient(memory: str, unit:
     by_place = {
         (place.conversation, place.message): norm(alone) for place, alone in batch.by_message()
     }
-    own = {key: value for key, value in by_place.items() if key[0] == found.place.conversation}
-    assert max(own, key=lambda key: own[key]) == (found.place.conversation, found.place.message)
-    assert found.message == pytest.approx(max(own.values()), rel=1e-10)
+    own = {key: value for key, value in by_place.items() if key[0] == found.origin.conversation}
+    assert max(own, key=lambda key: own[key]) == (found.origin.conversation, found.origin.message)
+    assert found.message_norm == pytest.approx(max(own.values()), rel=1e-10)
 
 
 def test_a_watched_run_is_the_same_run(

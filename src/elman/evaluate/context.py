@@ -119,7 +119,7 @@ def gain_by_lag(
             some = conversations[begin : begin + SCORED_LANES]
             heard = [own[at - lag : at + 1] for own, at in some]
             scores, _ = chatbot.score(heard, chatbot.initial_state(len(some)))
-            nats += sum(float(lane[-1]) for lane in scores)
+            nats += sum(float(own[-1]) for own in scores)
         bits.append(nats / log(2) / text_bytes)
     return [before - after for before, after in pairwise(bits)]
 

@@ -170,9 +170,9 @@ def by_gradient(
     vector that is made of the turn.
     """
     counted = [False] * len(turns) + [True]
-    lane = LaneWindow([*turns, reply], counted, carry=len(turns), fresh=False)
+    window = LaneWindow([*turns, reply], counted, carry=len(turns), fresh=False)
     with frozen(chatbot), torch.enable_grad(), inputs_of(chatbot.through_time) as given:
-        nats = chatbot.loss(MessageWindow([lane]), state, Full()).nats
+        nats = chatbot.loss(MessageWindow([window]), state, Full()).nats
     gradients = torch.autograd.grad(nats, given)
     parts = [(x * dx).sum(dim=(1, 2)) for x, dx in zip(given, gradients, strict=True)]
     steps = [chatbot.steps_of(turn) for turn in turns]
@@ -191,8 +191,8 @@ def by_state(
     with frozen(chatbot), torch.enable_grad():
         for turn in turns:
             states.append(chatbot.carry(turn, states[-1]))
-        lane = LaneWindow([reply], [True], carry=0, fresh=False)
-        nats = chatbot.loss(MessageWindow([lane]), states[-1], Full()).nats
+        window = LaneWindow([reply], [True], carry=0, fresh=False)
+        nats = chatbot.loss(MessageWindow([window]), states[-1], Full()).nats
     # Of the layers alone: a pointer's record moves on with every token, and is no sum of changes.
     layers = [chatbot.split(each)[0] for each in states]
     moved = [[part for part in after if part.requires_grad] for after in layers[1:]]

@@ -85,9 +85,9 @@ def lags(
     token_sums = torch.zeros(most_tokens, layers, dtype=torch.float64)
     token_counts = torch.zeros(most_tokens)
     with frozen(chatbot):
-        for lane, gradient in _gradients(chatbot, replies):
+        for reply, gradient in _gradients(chatbot, replies):
             # After each message but the last, the nearest first: (lags, layers, H).
-            ends = torch.tensor(_ends(chatbot, lane.messages[:-1]))
+            ends = torch.tensor(_ends(chatbot, reply.messages[:-1]))
             norms = gradient[ends].flip(0)[:most].norm(dim=2).double()
             sums[: len(norms)] += norms
             whole[: len(norms)] += norms.norm(dim=1)
@@ -137,10 +137,10 @@ def _side_by_side(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> list[Te
         outputs.requires_grad_()
         own = [outputs[: len(x), row] for row, x in enumerate(unrolled.x)]
         hidden = unrolled.predict(own, wanted)
-        told = hidden.detach()
+        detached = hidden.detach()
         if chatbot.pointer is None:
             targets = torch.cat([each[places] for each, places in zip(ids, at, strict=True)])
-            return torch.autograd.grad(hidden, outputs, pulls(chatbot, told, targets)[1])[0]
+            return torch.autograd.grad(hidden, outputs, pulls(chatbot, detached, targets)[1])[0]
         found = [
             pulled_through(
                 chatbot,
@@ -150,7 +150,7 @@ def _side_by_side(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> list[Te
                 places,
             )
             for row, (each, places, said, keys) in enumerate(
-                zip(ids, at, told.split(list(map(len, at))), unrolled.keys or own, strict=True)
+                zip(ids, at, detached.split(list(map(len, at))), unrolled.keys or own, strict=True)
             )
         ]
         gradients = [

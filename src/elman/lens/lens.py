@@ -20,7 +20,7 @@ WATCHABLE_LAYERS = (RNN, GRU, LSTM, MinGRU, MinLSTM, RecurrentBlock)
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """One run of one layer: T steps, B lanes, H units.
+    """One run of one layer: T steps, B rows, H units.
 
     Args:
         name: of the layer in the model.

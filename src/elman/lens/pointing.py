@@ -27,8 +27,8 @@ class Pulled:
         nats: what each costs, (K,) float64.
         queries: their gradient in what they are predicted from, (steps, H).
         keys: their gradient in what the record is made of, (steps, H).
-        told: what the vocabulary's logits of each are made of, (K, H).
-        spelled: how much of each token's probability is the vocabulary's and not copied, (K,).
+        hidden: what the vocabulary's logits of each are made of, (K, H).
+        vocabulary_share: of each token's probability, the part that is not copied, (K,).
         ends: the step before which each span ended.
     """
 
@@ -36,8 +36,8 @@ class Pulled:
     nats: Tensor
     queries: Tensor
     keys: Tensor
-    told: Tensor
-    spelled: Tensor
+    hidden: Tensor
+    vocabulary_share: Tensor
     ends: list[int]
 
 
@@ -142,22 +142,23 @@ def _span(
         # The queries begin later than the record.
         ids, recorded, first = (part[:, begin - back :] for part in record)
         seen = TokenRecord(ids, recorded, first)
-        told, pointed = pointer.point(
+        logit_inputs, pointed = pointer.point(
             seen, queries.unsqueeze(1), read.ids[begin + 1 : end + 1, None]
         )
         rows = at - 1 - begin
-        told, pointed = told[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
+        logit_inputs, pointed = logit_inputs[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
         # p = g (p_vocabulary + exp(odds)), so that -log p comes in these two parts.
         odds, gate = pointed.odds.detach().double(), pointed.log_gate.detach().double()
-        nats, gradient = pulls(chatbot, told.detach(), read.ids[at], odds, of_weight)
-        copied = (odds + nats).exp().to(told.dtype)
+        nats, gradient = pulls(chatbot, logit_inputs.detach(), read.ids[at], odds, of_weight)
+        copied = (odds + nats).exp().to(logit_inputs.dtype)
         torch.autograd.backward(
-            [told, pointed.odds, pointed.log_gate], [gradient, -copied, -torch.ones_like(copied)]
+            [logit_inputs, pointed.odds, pointed.log_gate],
+            [gradient, -copied, -torch.ones_like(copied)],
         )
     assert queries.grad is not None
     assert keys.grad is not None
     pulled = F.pad(queries.grad, (0, 0, begin - back, 0))
-    return Pulled(back, nats - gate, pulled, keys.grad, told.detach(), 1 - copied, [end])
+    return Pulled(back, nats - gate, pulled, keys.grad, logit_inputs.detach(), 1 - copied, [end])
 
 
 def _sum(pulled: Sequence[tuple[int, Tensor]], begin: int, end: int, like: Tensor) -> Tensor:
@@ -178,7 +179,7 @@ def _joined(parts: Sequence[Pulled], first: int, end: int) -> Pulled:
         torch.cat([part.nats for part in parts]),
         _sum([(part.first, part.queries) for part in parts], first, end, like),
         _sum([(part.first, part.keys) for part in parts], first, end, like),
-        torch.cat([part.told for part in parts]),
-        torch.cat([part.spelled for part in parts]),
+        torch.cat([part.hidden for part in parts]),
+        torch.cat([part.vocabulary_share for part in parts]),
         [stop for part in parts for stop in part.ends],
     )

@@ -16,20 +16,20 @@ class Culprit:
     """Who made a gradient large.
 
     Args:
-        lane: the norm of the gradient of its conversation's loss.
-        message: the norm of that of the one message's alone.
-        place: of the message.
+        conversation_norm: of the gradient of its conversation's loss.
+        message_norm: of the gradient of that one message's loss.
+        origin: of the message.
     """
 
-    lane: float
-    message: float
-    place: MessageOrigin
+    conversation_norm: float
+    message_norm: float
+    origin: MessageOrigin
 
 
 def culprit(chatbot: Chatbot, batch: Any, state: State | None) -> Culprit | None:
     """The conversation of a batch whose loss has the largest gradient, and its message that has.
 
-    Each lane is differentiated by itself, and then each message of that lane; norms are of the
+    Each row is differentiated by itself, and then each message of the worst row. Norms are of the
     whole gradient of their part of the batch's mean loss, without dropout.
 
     Args:
@@ -40,24 +40,24 @@ def culprit(chatbot: Chatbot, batch: Any, state: State | None) -> Culprit | None
     training = chatbot.training
     chatbot.eval()
     try:
-        lanes = batch.apart()
+        rows = batch.apart()
         states = [
             None if state is None else tuple(part[n : n + 1] for part in state)
-            for n in range(len(lanes))
+            for n in range(len(rows))
         ]
-        norms = [_norm(chatbot, lane, own) for lane, own in zip(lanes, states, strict=True)]
+        norms = [_norm(chatbot, row, own) for row, own in zip(rows, states, strict=True)]
         count = sum(targets for _, targets in norms)
-        worst = max(range(len(lanes)), key=lambda n: _size(norms[n][0]))
+        worst = max(range(len(rows)), key=lambda n: _size(norms[n][0]))
         messages = [
-            (_norm(chatbot, alone, states[worst])[0], place)
-            for place, alone in lanes[worst].by_message()
+            (_norm(chatbot, alone, states[worst])[0], origin)
+            for origin, alone in rows[worst].by_message()
         ]
     finally:
         chatbot.train(training)
     if not messages:
         return None
-    norm, place = max(messages, key=lambda message: _size(message[0]))
-    return Culprit(norms[worst][0] / count, norm / count, place)
+    norm, origin = max(messages, key=lambda message: _size(message[0]))
+    return Culprit(norms[worst][0] / count, norm / count, origin)
 
 
 def _norm(chatbot: Chatbot, batch: Any, state: State | None) -> tuple[float, int]:

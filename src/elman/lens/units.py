@@ -20,7 +20,7 @@ MAX_LONGEST_UNITS = 6
 
 @dataclass(frozen=True)
 class Gates:
-    """Of a layer that ran over one lane of N steps.
+    """Of a layer that ran over one row of N steps.
 
     Args:
         values: by name, (N, H) each; empty where the cell has none.
@@ -104,7 +104,7 @@ class Units:
 
 
 def units(call: Call, gates: Gates) -> Units:
-    """Of a layer that has run over one lane."""
+    """Of a layer that has run over one row."""
     h = call.h.squeeze(1)
     hold = None
     if gates.keep is not None:

@@ -243,12 +243,12 @@ def _alone(chain: Chain, first: int) -> Tensor:
     loss, through all layers, and nothing from later steps.
     """
     begins = [0 if n == 0 else chain.ends[n - 1] + 1 for n in range(first, len(chain.ends))]
-    lanes = []
+    segments = []
     for n in range(first, len(chain.ends)):
-        lanes.append(Segment(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
+        segments.append(Segment(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
     out = chain.x.new_zeros(chain.ends[-1] + 1 - begins[0], len(chain.stack.blocks))
-    for lane, steps in over_segments(chain, lanes, cut_everywhere=True):
-        place = lane.begin - begins[0]
+    for segment, steps in over_segments(chain, segments, cut_everywhere=True):
+        place = segment.begin - begins[0]
         norms = torch.stack([layer.norm(dim=1) for layer in steps], dim=1)
         skip = max(0, -place)
         out[place + skip : place + len(norms)] = norms[skip:]

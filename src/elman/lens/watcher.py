@@ -169,19 +169,19 @@ class GradientWatcher:
         self.spent += self._spike_cost
         if found is None:
             return facts | {"text": text}
-        said = " ".join(self._tokenizer.decode(found.place.tokens.tolist()).split())
+        said = " ".join(self._tokenizer.decode(found.origin.tokens.tolist()).split())
         excerpt = said if len(said) <= 80 else said[:79] + "…"
         facts |= {
-            "conversation": found.place.conversation,
-            "message": found.place.message,
+            "conversation": found.origin.conversation,
+            "message": found.origin.message,
             "said": said,
-            "conversation_norm": _round(found.lane),
-            "message_norm": _round(found.message),
+            "conversation_norm": _round(found.conversation_norm),
+            "message_norm": _round(found.message_norm),
         }
-        return facts | {
-            "text": f"{text}; most of it comes from conversation {found.place.conversation + 1:,}, "
-            f"message {found.place.message + 1:,}: “{excerpt}”"
-        }
+        where = (
+            f"conversation {found.origin.conversation + 1:,}, message {found.origin.message + 1:,}"
+        )
+        return facts | {"text": f"{text}; most of it comes from {where}: “{excerpt}”"}
 
 
 def judged(found: Lags, unfold: float, cell: str) -> str:

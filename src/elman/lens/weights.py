@@ -174,14 +174,14 @@ class Output(NamedTuple):
         hidden: what logits were made of, (K, H).
         targets: what was to be said, (K,).
         owner: of each, (K,).
-        spelled: how much of each target's probability is the vocabulary's; None: all.
+        vocabulary_share: of each target's probability, the part that is not copied; None: all.
         gradient: of the weight, by all of them, (V, H).
     """
 
     hidden: Tensor
     targets: Tensor
     owner: Tensor
-    spelled: Tensor | None
+    vocabulary_share: Tensor | None
     gradient: Tensor
 
 
@@ -249,7 +249,7 @@ class Shares:
             total.index_add_(0, owner, (made * gradient[ids]).sum(1).double())
         if output is not None:
             along = along_output(chatbot, output.hidden, output.targets, gradient)
-            along = along if output.spelled is None else along * output.spelled
+            along = along if output.vocabulary_share is None else along * output.vocabulary_share
             total.index_add_(0, output.owner, along.double())
         square = float(gradient.double().square().sum())
         self.norms[name] = square**0.5

@@ -86,15 +86,15 @@ def _differentiated(
     leaf = outputs.detach().requires_grad_()
     hidden = unrolled.predict([leaf], [counted])
     shares, of_output = Shares(len(messages)), torch.zeros_like(chatbot.output_layer[0])
-    told, spelled, recorded, parts = hidden.detach(), None, None, None
+    logit_inputs, vocabulary_share, recorded, parts = hidden.detach(), None, None, None
     if chatbot.pointer is None:
-        nats, gradient = pulls(chatbot, told, ids[at], None, of_output)
+        nats, gradient = pulls(chatbot, logit_inputs, ids[at], None, of_output)
     else:
         keys = outputs if unrolled.keys is None else unrolled.keys[0]
-        read = PointedConversation.of(chatbot, ids, at, told, keys, start)
+        read = PointedConversation.of(chatbot, ids, at, logit_inputs, keys, start)
         parts = Parts(chatbot, read, [at[owner[at] == n] for n in range(len(messages))], of_output)
         found = parts.together
-        nats, told, spelled = found.nats, found.told, found.spelled
+        nats, logit_inputs, vocabulary_share = found.nats, found.hidden, found.vocabulary_share
         gradient = found.queries[at - 1]
         shares.add(uses.pointer_rows(found.ends, owner))
         recorded = _by_message(found.keys, owner, len(messages))
@@ -110,7 +110,7 @@ def _differentiated(
     # What both ways lead to hears of both at once.
     torch.autograd.backward([way for way, _ in ways], [gradient for _, gradient in ways])
     shares.add(uses.rows(unrolled.owners))
-    output = Output(told, ids[at], owner[at], spelled, of_output)
+    output = Output(logit_inputs, ids[at], owner[at], vocabulary_share, of_output)
     shares.add_output(chatbot, uses.embedded(unrolled.owners), output)
     token_nats = torch.zeros(len(ids), dtype=torch.float64)
     token_nats[at] = nats

@@ -50,8 +50,9 @@ def pack_sequences(sequences: Sequence[np.ndarray]) -> PackedSequences:
         keep[step, row] = False
         owner[span, row] = number
         indices.append(torch.arange(span.start, span.stop) * rows + row)
-    arrays = (torch.from_numpy(array) for array in (ids, keep, owner))
-    return PackedSequences(*arrays, indices=indices)
+    return PackedSequences(
+        torch.from_numpy(ids), torch.from_numpy(keep), torch.from_numpy(owner), indices
+    )
 
 
 def token_ids(messages: Sequence[np.ndarray]) -> Tensor:

@@ -29,7 +29,7 @@ MAX_ATTRIBUTED_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""
 
 MAX_ATTRIBUTION_STEPS = 40_000
-"""Steps of all lanes that one answer takes, about ten seconds of the base bot on two slow cores."""
+"""Steps of all rows that one answer takes, about ten seconds of the base bot on two slow cores."""
 
 MAX_ATTRIBUTED_TOKENS = 2048
 """Of those messages and the reply: they are differentiated in one pass, which nothing ends."""
@@ -61,7 +61,7 @@ class Attributor:
 
     Args:
         max_waiting: questions that are answered or wait.
-        max_work: steps of all lanes that one answer takes.
+        max_work: steps of all rows that one answer takes.
         max_seconds: after which it is given up.
     """
 
