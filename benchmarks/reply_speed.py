@@ -74,7 +74,7 @@ def main() -> None:
     params = SamplingParams(max_tokens=TOKENS, seed=0)
     with torch.no_grad():
         bot.chatbot.output_layer[1][END] = -1e9
-    bot.chatbot.pack()
+    bot.chatbot.pack_weights()
     decoder = decoder_of(bot)
     generator = params.generator()
     for samples in (1, 8):

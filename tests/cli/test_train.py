@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from elman.generate.rerank import Ranking
 
 from elman import Config
 from elman.cli.settings import help_of
 from elman.cli.train import FLAGS, RENAMED_FLAGS
+from elman.generate.rerank import Ranking
 from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, read_tensors, write_tensors
 from elman.train import resume, train
 from elman.train.config import SECTIONS

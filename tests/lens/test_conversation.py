@@ -15,9 +15,10 @@ from elman.bptt import CELLS, State
 from elman.data.tokenizer import END
 from elman.lens.chain import frozen, unfolded
 from elman.lens.lags import FollowedReply, draw_replies, lags, reach
+from elman.lens.listening import listen
+from elman.lens.tracing import TracingUnfold
 from elman.lens.units import gates_of, units
-from elman.lens.view import ViewedMessage, listen, look, stretch
-from elman.lens.watched import Watched
+from elman.lens.view import ViewedMessage, look, stretch
 from elman.lens.whole import differentiate
 from elman.model import Chatbot, MessagesChatbot, ModelConfig, TokensChatbot, build
 from elman.model.blocks import RecurrentBlock
@@ -145,7 +146,7 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
         else:
             assert isinstance(chatbot, MessagesChatbot)
             hidden, targets = chatbot.decode([message], context)
-            heard = hidden if chatbot.pointer is None else chatbot.heard([message])[1][0]
+            heard = hidden if chatbot.pointer is None else chatbot.encode([message])[1][0]
             for place, target in enumerate(targets.tolist()):
                 read.append(int(message[place]))
                 keys.append(heard[place : place + 1])
@@ -153,7 +154,7 @@ def plain(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> 
                     loss = loss + mixture(chatbot, read, keys, hidden[place : place + 1], target)
             read.append(END)
             keys.append(heard[-1:])
-            context = take(chatbot.encode([message]), used)
+            context = take(chatbot.encode([message])[0], used)
         found.losses.append(loss)
         found.ends.append(len(found.h[0]) - 1)
         found.used.append(used)
@@ -315,7 +316,7 @@ def test_the_view_of_a_stretch(memory: str, cell: str, monkeypatch: pytest.Monke
     said = [
         ViewedMessage("Ann", "bot", "x", tokens, n % 2 == 1) for n, tokens in enumerate(messages)
     ]
-    monkeypatch.setattr("elman.lens.view.MOST_MESSAGES", 7)
+    monkeypatch.setattr("elman.lens.view.MAX_VIEWED_MESSAGES", 7)
     monkeypatch.setattr("elman.lens.view.CLOSE_TOKENS", sum(map(len, messages[-5:])))
     view = look(chatbot, said)
     assert (len(view.said), view.skipped, view.close) == (7, 2, 5)
@@ -417,10 +418,10 @@ def test_gates_are_those_of_the_cells_own_steps(cell: str) -> None:
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=2.0)
     x = torch.randn(9, 1, 3, dtype=torch.float64)
-    watched = Watched()
+    traced = TracingUnfold()
     with torch.no_grad():
-        watched(module, x)
-    (call,) = watched.calls
+        traced(module, x)
+    (call,) = traced.calls
     gates = gates_of(call)
     found = units(call, gates)
     if cell == "rnn":
@@ -456,9 +457,9 @@ def test_a_dead_unit_is_named() -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter[2] = 0
-    watched = Watched()
-    watched(module, torch.randn(9, 1, 3, dtype=torch.float64))
-    call = watched.calls[0]
+    traced = TracingUnfold()
+    traced(module, torch.randn(9, 1, 3, dtype=torch.float64))
+    call = traced.calls[0]
     assert units(call, gates_of(call)).dead == [2]
 
 
@@ -506,7 +507,7 @@ def test_rounded_weights_show_losses_and_states(memory: str) -> None:
         for n, tokens in enumerate(conversation(5, 2))
     ]
     seen = look(chatbot, said)
-    heard = listen(chatbot.eval().pack("float32"), said, "int8", lambda _: None)
+    heard = listen(chatbot.eval().pack_weights("float32"), said, "int8", lambda _: None)
     # float32, and in another order of sums.
     torch.testing.assert_close(heard.nats, seen.nats, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(heard.state, seen.state, rtol=1e-4, atol=1e-4)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import elman
 from elman.bptt import CELLS, Full, Truncated
 from elman.lens import Lens
-from elman.lens.watched import Watched
+from elman.lens.tracing import TracingUnfold
 
 KINDS = {
     "rnn": elman.RNN,
@@ -197,11 +197,11 @@ def test_an_unfolding_that_watches_tells_somebody_elses_trace_too() -> None:
 
     torch.manual_seed(0)
     cell = CELLS["gru"](3, 4)
-    watched = Watched(Full())
+    traced = TracingUnfold(Full())
     x = torch.randn(4, 1, 3)
-    watched(cell, x, trace=Recorder())[0].sum().backward()
+    traced(cell, x, trace=Recorder())[0].sum().backward()
     assert Recorder.steps == [3, 2, 1, 0]
-    assert watched.calls[0].gradient.any()
+    assert traced.calls[0].gradient.any()
 
 
 def test_what_a_chunked_backward_pass_tells_is_the_same() -> None:
@@ -210,9 +210,9 @@ def test_what_a_chunked_backward_pass_tells_is_the_same() -> None:
     x = torch.randn(7, 2, 3, dtype=torch.float64)
     found = []
     for unfold in (Full(), elman.Checkpointed(3)):
-        watched = Watched(unfold)
-        watched(cell, x)[0].square().sum().backward()
-        found.append(watched.calls[0])
+        traced = TracingUnfold(unfold)
+        traced(cell, x)[0].square().sum().backward()
+        found.append(traced.calls[0])
     one, other = found
     torch.testing.assert_close(other.gradient, one.gradient, **EXACT)
     for (name, made, _), (_, again, _) in zip(one.products(), other.products(), strict=True):
@@ -220,7 +220,7 @@ def test_what_a_chunked_backward_pass_tells_is_the_same() -> None:
 
 
 def test_mistakes() -> None:
-    with pytest.raises(ValueError, match="holds no layer that can be watched"):
+    with pytest.raises(ValueError, match="holds no layer that can be traced"):
         Lens(nn.LSTM(3, 4))
     model = Reader("rnn")
     with Lens(model) as lens:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.errors import ElmanError
-from elman.lens.nearest import COPIED, GRAM, Lines, training_lines, words_of
+from elman.lens.nearest import GRAM_CHARS, MIN_COPIED_WORDS, Lines, training_lines, words_of
 from elman.model.checkpoint import load_bot
 
 words = st.sampled_from(["hello", "there", "it", "is", "what", "plus", "Zoë", "you", "1", "2"])
@@ -19,7 +19,7 @@ lines = st.lists(words, max_size=14).map(" ".join)
 
 def grams(text: str) -> set[str]:
     padded = f" {' '.join(words_of(text)) or text} "
-    return {padded[n : n + GRAM] for n in range(len(padded) - GRAM + 1)}
+    return {padded[n : n + GRAM_CHARS] for n in range(len(padded) - GRAM_CHARS + 1)}
 
 
 def plainly(texts: list[str], query: str) -> list[float]:
@@ -64,7 +64,7 @@ def test_a_copy_is_the_longest_run_of_words_in_common(texts: list[str], query: s
     for text in texts:
         line = words_of(text)
         for begin in range(len(asked)):
-            for end in range(begin + COPIED, len(asked) + 1):
+            for end in range(begin + MIN_COPIED_WORDS, len(asked) + 1):
                 run = asked[begin:end]
                 if any(line[n : n + len(run)] == run for n in range(len(line))):
                     longest = max(longest, len(run))

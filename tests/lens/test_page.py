@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, Page
 
 from elman.lens.as_json import to_json
 from elman.lens.html import data
+from elman.lens.listening import listen
 from elman.lens.page import page
-from elman.lens.view import ViewedMessage, listen, look
+from elman.lens.view import ViewedMessage, look
 from elman.model.checkpoint import load_bot
 
 BAD = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)>"

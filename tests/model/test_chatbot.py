@@ -195,7 +195,7 @@ def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, lanes: int) -> No
 def test_carrying_a_message_into_all_lanes_is_reading_it_in_each(
     chatbot: Chatbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elman.model.blocks.LONGEST_RUN", 3)  # so that it takes several
+    monkeypatch.setattr("elman.model.blocks.MAX_RUN_STEPS", 3)  # so that it takes several
     (message,) = conversation(3, 1)
     message = np.concatenate([message[:-1], message[1:-1], message[1:]])
     lanes = chatbot.score([conversation(seed, 2) for seed in range(4)], chatbot.initial_state(4))[1]

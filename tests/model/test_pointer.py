@@ -74,7 +74,7 @@ def by_definition(made: Pointer, ids: Tensor, hidden: Tensor, keep: Tensor, t: i
 @pytest.mark.parametrize("length", [1, 4, 50])
 @pytest.mark.parametrize("queries", [3, 128])
 def test_what_is_pointed_at(length: int, queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointer, "QUERIES", queries)
+    monkeypatch.setattr(pointer, "QUERY_CHUNK_STEPS", queries)
     made = make(length)
     ids, hidden, keep = steps()
     targets = torch.randint(SPECIALS, V, (T, B), generator=torch.Generator().manual_seed(2))

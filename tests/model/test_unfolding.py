@@ -15,7 +15,7 @@ from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
 from elman.data.tokenizer import END, ROLES
 from elman.model import MEMORIES, Chatbot, MessagesChatbot, ModelConfig, build
-from elman.model.packing import pack
+from elman.model.packing import pack_sequences
 
 MESSAGES = 11
 VOCABULARY = 4 + 3 * MESSAGES
@@ -159,7 +159,7 @@ def plain_loss(chatbot: MessagesChatbot) -> Tensor:
         ids = torch.from_numpy(message.astype(np.int64)).unsqueeze(1)
         x = chatbot.embedding(ids)
         hidden, _ = chatbot.decoder(
-            x[:-1] + chatbot.recall(context), chatbot.decoder.initial_state(1)
+            x[:-1] + chatbot.context(context), chatbot.decoder.initial_state(1)
         )
         total = total + F.cross_entropy(chatbot.logits(hidden[:, 0]), ids[1:, 0], reduction="sum")
         vector, _ = chatbot.encoder(x, chatbot.encoder.initial_state(1))
@@ -229,10 +229,10 @@ def test_a_long_message_is_read_to_the_limit(pointer: int) -> None:
 @pytest.mark.parametrize("lengths", [[1], [3, 1, 2], [200, 1, 1, 1], [7] * 60])
 def test_packing_places_each_step_once(lengths: list[int]) -> None:
     sequences = [np.arange(n) + 100 * i for i, n in enumerate(lengths)]
-    packed = pack(sequences)
-    used = torch.cat(packed.places)
+    packed = pack_sequences(sequences)
+    used = torch.cat(packed.indices)
     assert len(used.unique()) == sum(lengths)
-    for number, (sequence, place) in enumerate(zip(sequences, packed.places, strict=True)):
+    for number, (sequence, place) in enumerate(zip(sequences, packed.indices, strict=True)):
         assert packed.ids.flatten()[place].tolist() == sequence.tolist()
         assert set(packed.owner.flatten()[place].tolist()) == {number}
         assert packed.keep.flatten()[place].tolist() == [False] + [True] * (len(sequence) - 1)

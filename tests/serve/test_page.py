@@ -655,7 +655,7 @@ def test_why_where_another_bot_has_taken_the_name(page: Page) -> None:
 
     def forgotten(route: Route) -> None:
         answer = route.fetch().json()
-        answer["elman"]["influence"] = None
+        answer["elman"]["attribution"] = None
         route.fulfill(json=answer)
 
     page.route("**/v1/responses/*?why=true", forgotten)

@@ -470,12 +470,14 @@ def test_what_each_message_did_for_a_reply_is_told_to_its_owner(serving: Serving
     with served.client(mine) as http, served.client(other) as stranger:
         first = ask(http, "what is 1 plus 2?", instructions="Be brief.")
         second = ask(http, "and 2 plus 2?", previous_response_id=first["id"])
-        assert second["elman"]["influence"] is None, "it is computed when it is asked for"
+        assert second["elman"]["attribution"] is None, "it is computed when it is asked for"
         answer = http.get(f"/v1/responses/{second['id']}", params={"why": True}).json()
-        found = answer["elman"]["influence"]
+        found = answer["elman"]["attribution"]
         assert [each["message"] for each in found] == [0, 1, 2]
         assert any(each["nats"] for each in found)
         unasked = http.get(f"/v1/responses/{second['id']}").json()
-        assert answer == unasked | {"elman": unasked["elman"] | {"influence": found}}
+        assert answer == unasked | {
+            "elman": unasked["elman"] | {"attribution": found, "influence": found}
+        }
         refused = stranger.get(f"/v1/responses/{second['id']}", params={"why": True})
         assert refused.status_code == 404

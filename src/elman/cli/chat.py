@@ -25,7 +25,7 @@ from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from elman.chat import Node, Session
-    from elman.cli.why import Why
+    from elman.cli.attribution import AttributionLines
 
 COMMANDS = {
     "/again": "another reply to the last message",
@@ -91,7 +91,7 @@ def chat(
     """
     from elman.bptt.decode import Precision
     from elman.chat import MemoryStore, Session
-    from elman.cli.why import Why
+    from elman.cli.attribution import AttributionLines
     from elman.model.checkpoint import BASE, load_bot
 
     params = make_params(
@@ -130,7 +130,7 @@ def chat(
         session = Session(loaded, None, speaker, store, name or "", replier)
         _greet(session)
         called = loaded.config["data"].get("bot") or "bot"
-        talk(session, called, Why(loaded, called), explained=explained)
+        talk(session, called, AttributionLines(loaded, called), explained=explained)
 
 
 def _greet(session: "Session") -> None:
@@ -148,7 +148,7 @@ def _greet(session: "Session") -> None:
 
 
 def talk(
-    session: "Session", name: str, why: "Why | None" = None, *, explained: bool = False
+    session: "Session", name: str, why: "AttributionLines | None" = None, *, explained: bool = False
 ) -> None:
     """Hold a conversation on standard input and output, until it ends.
 
@@ -226,7 +226,7 @@ class Talk:
     def __init__(
         self,
         session: "Session",
-        why: "Why | None" = None,
+        why: "AttributionLines | None" = None,
         always: bool = False,
         piped: bool = False,
     ) -> None:
@@ -246,7 +246,7 @@ class Talk:
         return any(name == command and (arguments or not rest) for name, *arguments in usages)
 
     def explained(self, line: str) -> str:
-        """Why it answered a line so, where every reply is explained."""
+        """AttributionLines it answered a line so, where every reply is explained."""
         if self._why is None or not self._always or not self.speaks(line):
             return ""
         return self._why(self.session)

@@ -15,7 +15,8 @@ from elman.data.dataset import Dataset
 from elman.errors import ElmanError
 from elman.generate.scoring import is_scored
 from elman.lens.as_json import to_json
-from elman.lens.view import ViewedMessage, listen, look
+from elman.lens.listening import listen
+from elman.lens.view import ViewedMessage, look
 from elman.model.checkpoint import Bot, load_bot
 from elman.train.config import Config, DataConfig
 
@@ -203,10 +204,10 @@ def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
     tokens = sum(len(each.tokens) for each in said) / len(said)
     messages = config.train.unfold / (tokens if config.train.unit == "steps" else 1)
     model = config.model
-    cell = model.conversation_cell or model.cell if model.memory == "messages" else model.cell
     return {
         "memory": model.memory,
-        "cell": cell,
+        "step_unit": bot.chatbot.step_unit,
+        "cell": bot.chatbot.through_time.cell_name,
         "hidden_size": model.hidden_size,
         "parameters": sum(p.numel() for p in bot.chatbot.parameters()),
         "learn_from": config.data.learn_from,

@@ -15,7 +15,7 @@ from elman.cli.progress import shown
 from elman.cli.text import plain
 from elman.data.untrusted import parse_json, validated
 from elman.errors import ElmanError
-from elman.lens.training import Watch
+from elman.lens.watcher import GradientWatcher
 from elman.model.checkpoint import CONFIG, require_trust
 from elman.model.config import ModelConfig
 from elman.train import Config, Result
@@ -75,7 +75,7 @@ def begin(
             config,
             out,
             observers=(*shown_by, *observers),
-            watcher=Watch,
+            watcher=GradientWatcher,
             stop=stop,
             started=started,
             trust=trust,
@@ -106,7 +106,7 @@ def resume(
             budget={name: value for name, value in budget.items() if value is not None},
             data_path=data_path,
             observers=observers,
-            watcher=Watch,
+            watcher=GradientWatcher,
             stop=stop,
             started=started,
             trust=trust,

@@ -1,4 +1,4 @@
-"""A bot's report card: Markdown with pictures, and conversations that nobody picked."""
+"""A bot's report card: Markdown with pictures, and samples that are drawn and not picked."""
 
 import html
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from elman.data.tokenizer import ROLES, Tokenizer
 from elman.evaluate.measures import Measured
 
 CARD_SAMPLES = 10
+"""Replies that are shown."""
+
 CARD_HISTORY_MESSAGES = 4
 """Messages that are shown before a reply."""
 
@@ -25,15 +27,18 @@ def card(
     tokenizer: Tokenizer,
     facts: dict[str, Any],
 ) -> tuple[str, dict[str, str]]:
-    """The card, and its pictures by their file names.
+    """Write the card.
 
     Args:
         name: of the bot.
-        stem: what the names of its pictures begin with.
-        measured: what was measured.
-        corpus: on what.
+        stem: what the file names of its pictures begin with.
+        measured: the bot's figures.
+        corpus: the conversations that it was measured on.
         tokenizer: the bot's.
-        facts: what else stands at its top, by label.
+        facts: what else stands at the top, by label.
+
+    Returns:
+        The card as Markdown, and its pictures as SVG by their file names.
     """
     report = measured.report
     pictures = {}
@@ -82,7 +87,7 @@ def card(
 
 
 def rows(measured: Measured) -> list[tuple[str, str, str]]:
-    """Label, the bot's figure and people's of each measure."""
+    """List each measure: its label, the bot's figure and people's."""
     report = measured.report
 
     def number(value: float | None, digits: int = 3) -> str:
@@ -130,7 +135,7 @@ def rows(measured: Measured) -> list[tuple[str, str, str]]:
 
 
 def bars(title: str, labels: Sequence[str], values: Sequence[float], axis: str) -> str:
-    """A bar chart as SVG, for light and dark pages."""
+    """Draw a bar chart as SVG, for light and dark pages."""
     high, low = max(0.0, *values), min(0.0, *values)
     span = (high - low) or 1.0
     right = CHART_WIDTH - CHART_MARGIN
@@ -166,6 +171,6 @@ def _text(x: float, y: float, text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text in Markdown, as text: nothing of it is a link, a picture or a tag."""
+    """Escape text for Markdown, so that nothing of it is a link, a picture or a tag."""
     escaped = html.escape(" ⏎ ".join(text.splitlines()), quote=False)
     return "".join(f"\\{c}" if c in "\\`*_[]|#!~" else c for c in escaped)

@@ -12,9 +12,10 @@ from elman.evaluate.measures import Measured
 from elman.evaluate.texts import distinct, repeated, words
 
 COMPARISON_RESAMPLES = 500
+"""Bootstrap samples for an interval."""
 
 Of = Callable[[Measured, np.ndarray], float]
-"""A measure of some of the conversations or places, by their numbers."""
+"""A measure taken over some of the conversations or reply positions, by their numbers."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Difference:
     Args:
         name: of the measure, as in `Report`.
         one, other: of each bot.
-        interval: 95 % of other - one, by paired bootstrap: both bots are measured on the same drawn
-            conversations or places (Efron 1979; Koehn 2004).
-        higher_is_better: None where neither is.
+        interval: the 95 % interval of other - one, by paired bootstrap: both bots are measured on
+            the same drawn conversations or positions (Efron 1979; Koehn 2004).
+        higher_is_better: None where more is neither better nor worse.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Difference:
 
     @property
     def better(self) -> str | None:
-        """Says "one" or "other", where the interval leaves no doubt."""
+        """Either "one" or "other"; None where the interval leaves a doubt."""
         low, high = self.interval
         if self.higher_is_better is None or low <= 0 <= high:
             return None
@@ -55,7 +56,7 @@ class Difference:
 
 
 def compare(one: Measured, other: Measured, seed: int = 0) -> list[Difference]:
-    """Differences of two bots that were measured on the same conversations, with the same seed.
+    """Compare two bots that were measured on the same conversations, with the same seed.
 
     Raises:
         ElmanError: where they were not.
@@ -86,7 +87,7 @@ def compare(one: Measured, other: Measured, seed: int = 0) -> list[Difference]:
 
 
 def check_alike(one: Measured, other: Measured) -> None:
-    """Raises ElmanError where two bots were not measured in the same places."""
+    """Raise ElmanError where two bots were not measured at the same reply positions."""
     if one.positions != other.positions or len(one.nats) != len(other.nats):
         raise ElmanError(
             "the two bots see these conversations differently: they cannot be compared"

@@ -1,4 +1,4 @@
-"""What a bot gains from the history of a conversation."""
+"""How much the history of a conversation helps a bot."""
 
 from itertools import pairwise
 from math import log
@@ -12,10 +12,11 @@ from elman.generate.decoder import Decoder
 from elman.generate.scoring import SCORED_ROWS, is_scored, walk
 
 GAIN_RESAMPLES = 2000
+"""Bootstrap samples for an interval."""
 
 
 class Gain:
-    """Bits per byte saved on replies by their true history, against a control.
+    """Bits per byte that the true history saves on replies, against a control.
 
     Args:
         true: nats of each conversation's replies given their history, (conversations,).
@@ -32,7 +33,7 @@ class Gain:
         return float(self._saved.sum() / self._bytes.sum())
 
     def interval(self, seed: int) -> tuple[float, float]:
-        """95 %, by bootstrap over whole conversations (Efron 1979)."""
+        """The 95 % interval, by bootstrap over whole conversations (Efron 1979)."""
         count = len(self._saved)
         drawn = np.random.default_rng(seed).integers(count, size=(GAIN_RESAMPLES, count))
         means = self._saved[drawn].sum(1) / self._bytes[drawn].sum(1)
@@ -43,13 +44,13 @@ class Gain:
 def context_gain(
     decoder: Decoder, corpus: Corpus, tokenizer: Tokenizer, learn_from: str
 ) -> tuple[Gain, Gain, int] | None:
-    """Gains against no history, and against another conversation's history of the same length.
+    """Compare each reply's true history with none, and with another conversation's of equal length.
 
-    The first message of a conversation has no history and is left out; so is a message that no
-    other conversation is long enough to lend a history for.
+    The first message of a conversation has no history, and is left out. So is a message for which
+    no other conversation is long enough.
 
     Returns:
-        Both gains, and how many replies they are taken over; None where there is no reply.
+        Both gains, and over how many replies they are taken; None where there is no reply.
     """
     # For each conversation: nats with the true, no, and another's history; and bytes.
     sums = np.zeros((len(corpus), 4))
@@ -84,10 +85,10 @@ def gain_by_lag(
     replies: int,
     seed: int,
 ) -> list[float] | None:
-    """What each earlier message is worth, beyond the messages after it.
+    """Measure what each earlier message is worth, beyond the messages after it.
 
-    A reply is scored given only its last k messages, for k = 0 to `lags`; the gain at lag k is what
-    the k-th message back saves, in bits per byte.
+    A reply is scored given only the k messages before it, for k = 0 to `lags`. The gain at lag k is
+    what the k-th message back saves, in bits per byte.
 
     Args:
         decoder: of the bot to be measured.
@@ -119,7 +120,7 @@ def gain_by_lag(
             some = conversations[begin : begin + SCORED_ROWS]
             heard = [own[at - lag : at + 1] for own, at in some]
             scores, _ = decoder.score(heard, decoder.initial_state(len(some)))
-            nats += sum(float(lane[-1]) for lane in scores)
+            nats += sum(float(own[-1]) for own in scores)
         bits.append(nats / log(2) / text_bytes)
     return [before - after for before, after in pairwise(bits)]
 

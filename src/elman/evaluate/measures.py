@@ -1,4 +1,4 @@
-"""One report of all measures."""
+"""Measure a bot: one report of everything."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -35,7 +35,7 @@ MEASURED_LAGS = 8
 MEASURED_LAG_REPLIES = 128
 MEASURED_RECALLS = 400
 FEW_CANDIDATES, MANY_CANDIDATES = 10, 20
-"""Replies among which the real one is to be found."""
+"""How many replies the real one is to be found among."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a report is made of, place by place, so that two bots can be compared.
+    """A report, and the figures of each reply position behind it, so that two bots can be compared.
 
     Args:
         report: the measures.
         nats: of each conversation's counted messages, (conversations,).
         text_bytes: of the same messages.
-        positions: where the bot replied, drawn by seed.
+        positions: the reply positions at which the bot replied, drawn by seed.
         pairs: its replies there, and people's.
         found: at each position whether it ranks the real reply first, (positions,); empty where
             there are too few others.
@@ -112,16 +112,16 @@ def evaluate(
 ) -> Measured:
     """Measure a bot.
 
-    Bits per byte are taken over the whole corpus, the context gains over its first conversations
-    (about 40,000 tokens), the replies over 200 positions drawn by `seed`.
+    Bits per byte are taken over the whole corpus. The context gains are taken over its first
+    conversations, about 40,000 tokens; the replies over 200 positions drawn by `seed`.
 
     Args:
         bot: to be measured.
         corpus: conversations that it has not learned from.
         learn_from: whose messages count, "bot" or "all".
         seed: of everything that is drawn.
-        respond: how it replies; None: as `SamplingParams` and `Ranking` say by themselves.
-        training: every message that it learned from, for what is copied; None: not known.
+        respond: makes the replies; None: by the defaults of `SamplingParams` and `Ranking`.
+        training: every message that it learned from, to tell what is copied; None: not known.
 
     Raises:
         ElmanError: where the extra `evaluate` is not installed.
@@ -197,7 +197,7 @@ def evaluate(
 def responder(
     bot: Bot, seed: int, params: SamplingParams | None = None, ranking: Ranking | None = None
 ) -> Responder:
-    """Replies as a bot makes them where nothing else is said, by a seed."""
+    """Make replies as the bot does by default, from a seed."""
     params, ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
     generator = params.model_copy(update={"seed": seed}).generator()
 
@@ -211,7 +211,7 @@ def responder(
 
 
 def _costs(bot: Bot, corpus: Corpus, learn_from: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Nats and bytes of each conversation's counted messages, and the words of all."""
+    """Sum nats and bytes of each conversation's counted messages, and count the words of all."""
     nats, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus), np.int64)
     text_words = 0
     for index, messages, costs in message_nats(decoder_of(bot), corpus):

@@ -10,7 +10,7 @@ from elman.data.tokenizer import END, Tokenizer
 from elman.lens.units import Units
 from elman.lens.view import View
 
-LONGEST_TEXT = 400
+MAX_TEXT_CHARS = 400
 
 
 def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
@@ -65,7 +65,7 @@ def _message(view: View, n: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "author": said.author,
         "role": said.role,
-        "text": said.text[:LONGEST_TEXT] + ("…" if len(said.text) > LONGEST_TEXT else ""),
+        "text": said.text[:MAX_TEXT_CHARS] + ("…" if len(said.text) > MAX_TEXT_CHARS else ""),
         "tokens": len(said.tokens),
         "counts": said.counts,
         "nats": _short(view.nats[n]),

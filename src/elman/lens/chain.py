@@ -1,9 +1,9 @@
-"""A conversation as the layers see it that carry its state: one chain of steps, in one lane.
+"""A conversation as one chain of steps, as the layers see it that carry its state.
 
-Both memories are such a chain. In the memory of tokens a step reads a token, and a message's loss
-sits on the steps in it; in the memory of messages a step reads a message, and the loss of the next
-one sits on it. Which loss pulls at which step's output is known once and does not depend on how the
-chain is unfolded; so every gradient of the lens comes from one function, `pulled`.
+Where a step reads a token, the loss of a message pulls at the steps in it. Where a step reads a
+message, the loss of the next message pulls at it. Which loss pulls at which output does not depend
+on how the chain is unfolded, and is computed once. So every gradient of the lens comes from one
+function, `pulled`.
 """
 
 import copy
@@ -14,27 +14,28 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
-from elman.lens.watched import Watched
+from elman.lens.tracing import TracingUnfold
 from elman.model.blocks import PackedStack, RecurrentStack
-from elman.model.chatbot import CHUNK, Chatbot
+from elman.model.chatbot import LOGIT_CHUNK_TOKENS, Chatbot
 
 Pulls = Callable[[int, int, bool], Tensor]
 
-LANE_STEPS = 4096
-"""Lanes times steps that are differentiated at once: what bounds memory."""
+MAX_BATCH_STEPS = 4096
+"""Rows times steps that are differentiated at once: bounds memory."""
 
 
 Part = TypeVar("Part", bound=nn.Module)
 
 
 def apart(module: Part) -> Part:
-    """Modules of their own with the same tensors: what is hooked there, or told of gradients, does
-    not reach the given ones, which others may use meanwhile. Neither is to be trained then.
+    """Make modules of their own that share the tensors of the given ones.
+
+    Hooks and gradients there do not reach the given ones, which others may use meanwhile. Neither
+    may be trained then.
     """
     twin = copy.copy(module)
     twin._parameters = {
@@ -53,7 +54,7 @@ def apart(module: Part) -> Part:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """No dropout, and no gradient of the weights; on leaving, all is as it was."""
+    """Switch off dropout and the gradient of the weights; on leaving, all is as it was."""
     modes = [(part, part.training) for part in module.modules()]
     learned = [p for p in module.parameters() if p.requires_grad]
     for parameter in learned:
@@ -75,9 +76,9 @@ class Chain:
     Args:
         stack: the layers that take them.
         x: what they read, (N, H).
-        pulls: tells dLoss/d(output) at the steps `begin` to `end`, (end - begin, H), of the losses
-            of what is read after step `begin` and before step `end` alone; its third argument is
-            whether at the outputs that made the record of a pointer, too.
+        pulls: called with `begin`, `end` and `recorded`, returns dLoss/d(output) at the steps
+            `begin` to `end`, (end - begin, H). It is of the losses between these steps alone, and
+            with `recorded` also through the outputs that made the record of a pointer.
         ends: the step after which each message has been read, (M,).
         own_steps: whether a message's loss sits on its own steps (tokens), or on the step before.
         before_ends: the state before each of these steps, (M, size) each.
@@ -94,13 +95,13 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class ChainLane:
+class Segment:
     """A piece of a chain that is differentiated by itself, from the end of a message on.
 
     Args:
         first: the message at whose last step it begins; -1: it begins with the chain.
         begin, end: its steps.
-        marks: message and step within the lane of every state whose gradient is wanted.
+        marks: message and step within the segment of every state whose gradient is wanted.
     """
 
     first: int
@@ -109,17 +110,17 @@ class ChainLane:
     marks: list[tuple[int, int]]
 
 
-def window(chain: Chain, first: int, last: int) -> ChainLane:
-    """The lane in which the states after messages `first` to `last` - 1 get their gradient, up to
-    the loss of message `last`.
+def window(chain: Chain, first: int, last: int) -> Segment:
+    """Make the segment that gives the states after messages `first` to `last` - 1 their gradient,
+    up to the loss of message `last`.
     """
     begin = chain.ends[first]
     marks = [(n, chain.ends[n] - begin) for n in range(first, last)]
-    return ChainLane(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
+    return Segment(first, begin, chain.ends[last if chain.own_steps else last - 1] + 1, marks)
 
 
 def carried(stack: RecurrentStack, x: Tensor, ends: Sequence[int], state: State) -> State:
-    """The state before each of some steps, from the one before all: (ends, size) each."""
+    """Carry a state on to just before each of some steps: (ends, size) each."""
     # Packed once, not anew for each message; there is no packed form in double precision.
     run = PackedStack(stack, "float32") if x.dtype == torch.float32 else stack
     before = []
@@ -152,38 +153,38 @@ def pulled(
     Returns:
         For each layer dLoss/dh of its steps, (T, B, H).
     """
-    watched = Watched(projections=False)
+    traced = TracingUnfold(projections=False)
     with torch.enable_grad():
         read = x.detach().clone().requires_grad_()
-        hidden, _ = stack(read, state, None, cut, watched)
+        hidden, _ = stack(read, state, None, cut, traced)
         torch.autograd.grad(hidden, read, pull(hidden.detach()))
-    return [call.gradient for call in watched.calls]
+    return [call.gradient for call in traced.calls]
 
 
-def over_lanes(
-    chain: Chain, lanes: Sequence[ChainLane], cut_everywhere: bool = False
-) -> Iterator[tuple[ChainLane, list[Tensor]]]:
-    """Differentiate lanes side by side, those of similar length together.
+def over_segments(
+    chain: Chain, segments: Sequence[Segment], cut_everywhere: bool = False
+) -> Iterator[tuple[Segment, list[Tensor]]]:
+    """Differentiate segments side by side, those of similar length together.
 
     Yields:
-        Each lane, and for each layer dLoss/dh of its steps, (T, H).
+        Each segment, and for each layer dLoss/dh of its steps, (T, H).
     """
-    order = sorted(lanes, key=lambda lane: lane.begin - lane.end)
+    order = sorted(segments, key=lambda segment: segment.begin - segment.end)
     while order:
         longest = order[0].end - order[0].begin
-        fitting = max(1, LANE_STEPS // longest)
+        fitting = max(1, MAX_BATCH_STEPS // longest)
         some, order = order[:fitting], order[fitting:]
-        x = nn.utils.rnn.pad_sequence([chain.x[lane.begin : lane.end] for lane in some])
+        x = nn.utils.rnn.pad_sequence([chain.x[segment.begin : segment.end] for segment in some])
         pull = nn.utils.rnn.pad_sequence(
-            [chain.pulls(lane.begin, lane.end, not cut_everywhere) for lane in some]
+            [chain.pulls(segment.begin, segment.end, not cut_everywhere) for segment in some]
         )
-        firsts = torch.tensor([lane.first for lane in some])
+        firsts = torch.tensor([segment.first for segment in some])
         starts = zip(chain.before_ends, chain.start, strict=True)
         state = tuple(torch.cat([parts, first])[firsts] for parts, first in starts)
         cut = torch.zeros(x.shape[:2], dtype=torch.bool) if cut_everywhere else None
         layers = pulled(chain.stack, x, state, partial(_known, pull), cut)
-        for row, lane in enumerate(some):
-            yield lane, [layer[: lane.end - lane.begin, row] for layer in layers]
+        for row, segment in enumerate(some):
+            yield segment, [layer[: segment.end - segment.begin, row] for layer in layers]
 
 
 def _known(pull: Tensor, _: Tensor) -> Tensor:
@@ -204,19 +205,19 @@ def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:
     Returns:
         (states, layers, H)
     """
-    lanes = [
+    segments = [
         window(chain, first, min(first + unfold, states)) for first in range(0, states, unfold)
     ]
     layers = len(chain.stack.blocks)
     out = chain.x.new_zeros(states, layers, chain.x.shape[1])
-    for lane, steps in over_lanes(chain, lanes):
-        for message, step in lane.marks:
+    for segment, steps in over_segments(chain, segments):
+        for message, step in segment.marks:
             out[message] = torch.stack([layer[step] for layer in steps])
     return out
 
 
 def at_own_steps(pull: Tensor) -> Pulls:
-    """Of losses that pull at their own steps and nowhere else, (N, H)."""
+    """Make `Chain.pulls` of losses that pull at their own steps and nowhere else, (N, H)."""
     return lambda begin, end, recorded: pull[begin:end]
 
 
@@ -227,13 +228,13 @@ def pulls(
     odds: Tensor | None = None,
     of_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy by hand: what it costs, and how it pulls.
+    """Compute cross-entropy and its gradient by hand.
 
     Args:
         chatbot: makes the logits.
         hidden: (N, H).
         targets: (N,) int64.
-        odds: what comes to p of each, as its logarithm, (N,) float64; None: nothing.
+        odds: log of what is added to p of each, (N,) float64; None: nothing is.
         of_weight: the gradient of the output's weight is added to it, (V, H); None: not wanted.
 
     Returns:
@@ -242,9 +243,8 @@ def pulls(
     weight, _ = chatbot.output_layer
     nats, own = [], []
     beside = torch.full(targets.shape, -torch.inf, dtype=torch.float64) if odds is None else odds
-    for h, ids, more in zip(
-        hidden.split(CHUNK), targets.split(CHUNK), beside.split(CHUNK), strict=True
-    ):
+    columns = (each.split(LOGIT_CHUNK_TOKENS) for each in (hidden, targets, beside))
+    for h, ids, more in zip(*columns, strict=True):
         log_p = chatbot.logits(h).log_softmax(1)
         rows = torch.arange(len(ids))
         costs = -torch.logaddexp(log_p[rows, ids].double(), more)
@@ -266,14 +266,10 @@ def along_output(chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: T
     nothing is copied.
     """
     out = []
-    for h, ids in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+    columns = (each.split(LOGIT_CHUNK_TOKENS) for each in (hidden, targets))
+    for h, ids in zip(*columns, strict=True):
         p = chatbot.logits(h).softmax(1)
         along = h @ direction.t()
         rows = torch.arange(len(ids))
         out.append((p * along).sum(1) - along[rows, ids])
     return torch.cat(out) if out else hidden.new_zeros(0)
-
-
-def flat(messages: Sequence[np.ndarray]) -> Tensor:
-    """The ids of messages, one after another, (N,) int64."""
-    return torch.from_numpy(np.concatenate(messages).astype(np.int64))

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import State
-from elman.lens.chain import LANE_STEPS, flat, frozen, pulled, pulls
+from elman.lens.chain import MAX_BATCH_STEPS, frozen, pulled, pulls
 from elman.lens.pointing import PointedConversation, pulled_through
 from elman.model.chatbot import Chatbot
-from elman.model.messages import MessagesChatbot
-from elman.model.tokens import TokensChatbot
+from elman.model.packing import predicted_places, token_ids
 
 NEGLIGIBLE_GRADIENT_SHARE = 0.01
 """The share of the gradient that may be lost: past the unfold length less than this comes back."""
@@ -73,7 +72,7 @@ def lags(
     """Follow each reply's loss back, side by side, one exact backward pass for each.
 
     Args:
-        chatbot: either memory.
+        chatbot: of any memory.
         replies: at least one, each with a message before it.
         most: messages back, at most.
         most_tokens: tokens back, at most.
@@ -82,13 +81,13 @@ def lags(
     layers = len(stack.blocks)
     sums = torch.zeros(most, layers, dtype=torch.float64)
     whole, counts = torch.zeros(most, dtype=torch.float64), torch.zeros(most)
-    own_steps = isinstance(chatbot, TokensChatbot)
+    own_steps = chatbot.step_unit == "tokens"
     token_sums = torch.zeros(most_tokens, layers, dtype=torch.float64)
     token_counts = torch.zeros(most_tokens)
     with frozen(chatbot):
-        for lane, gradient in _gradients(chatbot, replies):
+        for reply, gradient in _gradients(chatbot, replies):
             # After each message but the last, the nearest first: (lags, layers, H).
-            ends = torch.tensor(_ends(chatbot, lane.messages[:-1]))
+            ends = torch.tensor(_ends(chatbot, reply.messages[:-1]))
             norms = gradient[ends].flip(0)[:most].norm(dim=2).double()
             sums[: len(norms)] += norms
             whole[: len(norms)] += norms.norm(dim=1)
@@ -119,7 +118,7 @@ def _gradients(
     length = {id(reply): sum(map(chatbot.steps_of, reply.messages)) for reply in replies}
     order = sorted(replies, key=lambda reply: -length[id(reply)])
     while order:
-        fitting = max(1, LANE_STEPS // max(1, length[id(order[0])]))
+        fitting = max(1, MAX_BATCH_STEPS // max(1, length[id(order[0])]))
         some, order = order[:fitting], order[fitting:]
         layers = _side_by_side(chatbot, some)
         for row, reply in enumerate(some):
@@ -129,85 +128,42 @@ def _gradients(
 def _side_by_side(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> list[Tensor]:
     """dloss/dh of every step of each layer, (T, replies, H), padded at the end."""
     state = _starts(chatbot, replies)
-    if isinstance(chatbot, TokensChatbot):
-        return _by_tokens(chatbot, replies, state)
-    assert isinstance(chatbot, MessagesChatbot)
-    return _by_messages(chatbot, replies, state)
+    unrolled = chatbot.unroll([reply.messages for reply in replies], state)
+    wanted = [[False] * (len(reply.messages) - 1) + [True] for reply in replies]
+    ids = [token_ids(reply.messages) for reply in replies]
+    at = [predicted_places(reply.messages, own) for reply, own in zip(replies, wanted, strict=True)]
 
-
-def _by_tokens(
-    chatbot: TokensChatbot, replies: Sequence[FollowedReply], state: State
-) -> list[Tensor]:
-    ids = [flat(reply.messages) for reply in replies]
-    # The step before each token of the last message, its role aside, pays for it.
-    places = [
-        torch.arange(len(own) - len(reply.messages[-1]), len(own) - 1)
-        for own, reply in zip(ids, replies, strict=True)
-    ]
-    at = torch.cat(places)
-    row = torch.arange(len(replies)).repeat_interleave(torch.tensor(list(map(len, places))))
-    targets = torch.cat([own[p + 1] for own, p in zip(ids, places, strict=True)])
-
-    layers, record = chatbot.split(state)
-
-    def pull(hidden: Tensor) -> Tensor:
-        own = torch.zeros_like(hidden)
+    def pull(outputs: Tensor) -> Tensor:
+        outputs.requires_grad_()
+        own = [outputs[: len(x), row] for row, x in enumerate(unrolled.x)]
+        hidden = unrolled.predict(own, wanted)
+        detached = hidden.detach()
         if chatbot.pointer is None:
-            own[at, row] = pulls(chatbot, hidden[at, row], targets)[1]
-            return own
-        for lane, (read, place) in enumerate(zip(ids, places, strict=True)):
-            states, before = hidden[: len(read), lane], tuple(t[lane : lane + 1] for t in record)
-            told_of = PointedConversation(chatbot.pointer, read, states, states, before)
-            found = pulled_through(chatbot, told_of, place + 1)
-            own[found.first : found.first + len(found.keys), lane] = found.both
-        return own
+            targets = torch.cat([each[places] for each, places in zip(ids, at, strict=True)])
+            return torch.autograd.grad(hidden, outputs, pulls(chatbot, detached, targets)[1])[0]
+        found = [
+            pulled_through(
+                chatbot,
+                PointedConversation.of(
+                    chatbot, each, places, said, keys, tuple(part[row : row + 1] for part in state)
+                ),
+                places,
+            )
+            for row, (each, places, said, keys) in enumerate(
+                zip(ids, at, detached.split(list(map(len, at))), unrolled.keys or own, strict=True)
+            )
+        ]
+        gradients = [
+            each.queries[places - 1 - each.first] for each, places in zip(found, at, strict=True)
+        ]
+        (back,) = torch.autograd.grad(hidden, outputs, torch.cat(gradients))
+        if unrolled.keys is None:
+            for row, each in enumerate(found):
+                back[each.first : each.first + len(each.keys), row] += each.keys
+        return back
 
-    x = nn.utils.rnn.pad_sequence([chatbot.embedding(each) for each in ids])
-    return pulled(chatbot.stack, x, layers, pull)
-
-
-def _by_messages(
-    chatbot: MessagesChatbot, replies: Sequence[FollowedReply], state: State
-) -> list[Tensor]:
-    own = [reply.messages[:-1] for reply in replies]
-    vectors = chatbot.encode([message for messages in own for message in messages])
-    record = chatbot.split(state)[1]
-    last, row = torch.tensor([len(messages) - 1 for messages in own]), torch.arange(len(own))
-
-    def pull(context: Tensor) -> Tensor:
-        before = context[last, row].requires_grad_()
-        hidden, targets = chatbot.decode([reply.messages[-1] for reply in replies], before)
-        if chatbot.pointer is None:
-            gradient = pulls(chatbot, hidden.detach(), targets)[1]
-        else:
-            sizes = [len(reply.messages[-1]) - 1 for reply in replies]
-            parts = [
-                _pointing(chatbot, reply, said, tuple(t[lane : lane + 1] for t in record))
-                for lane, (reply, said) in enumerate(
-                    zip(replies, hidden.detach().split(sizes), strict=True)
-                )
-            ]
-            gradient = torch.cat(parts)
-        out = torch.zeros_like(context)
-        (out[last, row],) = torch.autograd.grad(hidden, before, gradient)
-        return out
-
-    stack = chatbot.conversation
-    x = nn.utils.rnn.pad_sequence(list(vectors.split(list(map(len, own)))))
-    return pulled(stack, x, state[: len(stack.state_spec(""))], pull)
-
-
-def _pointing(
-    chatbot: MessagesChatbot, reply: FollowedReply, hidden: Tensor, record: State
-) -> Tensor:
-    """How the loss of a reply's last message pulls at what it is predicted from, (tokens, H)."""
-    assert chatbot.pointer is not None
-    keys = torch.cat(chatbot.heard(reply.messages)[1])
-    at = torch.arange(len(keys) - len(hidden), len(keys))
-    queries = torch.zeros_like(keys).index_copy(0, at - 1, hidden)
-    told_of = PointedConversation(chatbot.pointer, flat(reply.messages), queries, keys, record)
-    found = pulled_through(chatbot, told_of, at)
-    return found.queries[at - 1 - found.first]
+    stack = chatbot.through_time
+    return pulled(stack, nn.utils.rnn.pad_sequence(unrolled.x), stack.own_state(state), pull)
 
 
 def _starts(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> State:

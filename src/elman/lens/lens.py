@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from elman.bptt import GRU, LSTM, RNN, MinGRU, MinLSTM
-from elman.lens.watched import Call, Watched, contribution, share
+from elman.lens.tracing import Call, TracingUnfold, contribution, share
 from elman.model.blocks import RecurrentBlock
 
 WATCHABLE_LAYERS = (RNN, GRU, LSTM, MinGRU, MinLSTM, RecurrentBlock)
-"""The modules that take an `unfold`, and so can be watched."""
+"""The modules that take an `unfold`, and so can be traced."""
 
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """One run of one layer: T steps, B lanes, H units.
+    """One run of one layer: T steps, B rows, H units.
 
     Args:
         name: of the layer in the model.
@@ -95,13 +95,13 @@ class Lens:
         if not self._modules:
             names = ", ".join(kind.__name__ for kind in WATCHABLE_LAYERS[:-1])
             raise ValueError(
-                f"{type(model).__name__} holds no layer that can be watched: elman.{names}"
+                f"{type(model).__name__} holds no layer that can be traced: elman.{names}"
             )
         self._handles: list[RemovableHandle] = []
-        self._watched: list[tuple[str, Watched]] = []
+        self._traced: list[tuple[str, TracingUnfold]] = []
 
     def __enter__(self) -> Self:
-        self._watched = []
+        self._traced = []
         for name, module in self._modules:
             hook = self._hook(name, inspect.signature(module.forward))
             self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
@@ -120,18 +120,18 @@ class Lens:
     def _hook(self, name: str, signature: inspect.Signature) -> Any:
         def watch(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
             bound = signature.bind(*args, **kwargs)
-            watched = Watched(bound.arguments.get("unfold"))
-            bound.arguments["unfold"] = watched
-            self._watched.append((name, watched))
+            traced = TracingUnfold(bound.arguments.get("unfold"))
+            bound.arguments["unfold"] = traced
+            self._traced.append((name, traced))
             return bound.args, bound.kwargs
 
         return watch
 
     def calls(self) -> Iterator[tuple[str, Call]]:
         """Every run of every layer since `with` began, with the layer's name."""
-        for name, watched in self._watched:
-            several = len(watched.calls) > 1
-            for layer, call in enumerate(watched.calls):
+        for name, traced in self._traced:
+            several = len(traced.calls) > 1
+            for layer, call in enumerate(traced.calls):
                 yield (f"{name}.{layer}" if name else str(layer)) if several else name, call
 
     def flow(self, losses: Tensor | None = None) -> list[LayerFlow]:
@@ -214,6 +214,6 @@ def _made(
 
 
 def summed(made: Tensor, of: Tensor | None) -> Tensor:
-    """The gradient of a weight: the sum over steps and lanes of what each adds."""
-    rows = made.flatten(0, 1)
-    return rows.sum(0) if of is None else rows.t() @ of.flatten(0, 1)
+    """The gradient of a weight: the sum over all rows of what each adds."""
+    rows = made.flatten(0, -2)
+    return rows.sum(0) if of is None else rows.t() @ of.flatten(0, -2)

@@ -15,10 +15,10 @@ from elman.data.source import fingerprint
 from elman.errors import ElmanError
 from elman.model.checkpoint import BASE, Bot
 
-GRAM = 4
+GRAM_CHARS = 4
 """Characters in a row that two lines are compared by."""
 
-COPIED = 8
+MIN_COPIED_WORDS = 8
 """Words in a row from which on a reply is said to copy."""
 
 MAX_SEARCHED_CHARS = 8_000_000
@@ -27,7 +27,7 @@ MAX_SEARCHED_CHARS = 8_000_000
 CHUNK_RUNS = 1 << 18
 """Runs that are made into numbers at once: bounds memory."""
 
-CANDIDATES = 200
+MAX_COMPARED_LINES = 200
 """Lines that are compared word for word with a reply that seems to copy them."""
 
 # Where words are written without spaces, each character counts as one.
@@ -35,7 +35,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff
 
 
 @dataclass(frozen=True)
-class Near:
+class NearestLine:
     """A line, and how like the text that was looked for it is: from 0, nothing, to 1, the same."""
 
     text: str
@@ -46,7 +46,7 @@ class Near:
 
 
 @dataclass(frozen=True)
-class Copy:
+class CopiedWords:
     """Words in a row that stand in a line of the training data as well."""
 
     words: int
@@ -59,9 +59,9 @@ class Copy:
 class Lines:
     """Lines of text that can be searched by likeness; every line is compared.
 
-    Two lines are as like as the runs of GRAM characters that both have, over those that either has
-    (Jaccard's index), where a run weighs the more, the fewer lines have it. Case, punctuation and
-    spaces do not count.
+    Likeness is Jaccard's index over runs of GRAM_CHARS characters: the runs that both lines have,
+    over those that either has. A run weighs the more, the fewer lines have it. Case, punctuation
+    and spaces do not count.
 
     Args:
         texts: the lines; equal ones count as one.
@@ -85,8 +85,8 @@ class Lines:
         for word in (word for line in words for word in line):
             if word not in self._numbers:
                 self._numbers[word] = next(numbers)
-        self._grams, self._owners = _index(_characters(self.texts), GRAM)
-        self._runs, self._run_owners = _index(self._word_codes(words), COPIED)
+        self._grams, self._owners = _index(_characters(self.texts), GRAM_CHARS)
+        self._runs, self._run_owners = _index(self._word_codes(words), MIN_COPIED_WORDS)
         # Where each distinct run begins among the sorted ones, and the end of the last.
         new = np.flatnonzero(self._grams[1:] != self._grams[:-1]) + 1
         self._begins = np.concatenate([[0], new, [len(self._grams)]])[not len(self._grams) :]
@@ -99,9 +99,9 @@ class Lines:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def nearest(self, text: str, number: int = 3) -> list[Near]:
+    def nearest(self, text: str, number: int = 3) -> list[NearestLine]:
         """The lines most like a text, the nearest first; none that shares nothing with it."""
-        mine, _ = _index(_characters([text]), GRAM)
+        mine, _ = _index(_characters([text]), GRAM_CHARS)
         known = np.isin(mine, self._distinct)
         total = np.log1p(len(self.texts)) * int((~known).sum())
         shared = np.zeros(len(self.texts))
@@ -110,24 +110,24 @@ class Lines:
             total += self._weights[at]
         likeness = shared / np.maximum(self._totals + total - shared, 1e-12)
         best = np.argsort(-likeness, kind="stable")[:number]
-        return [Near(self.texts[n], float(likeness[n])) for n in best if likeness[n] > 0]
+        return [NearestLine(self.texts[n], float(likeness[n])) for n in best if likeness[n] > 0]
 
-    def copied(self, text: str) -> Copy | None:
-        """The most words in a row of a text that some line has too, if they are COPIED or more."""
+    def copied(self, text: str) -> CopiedWords | None:
+        """Find the longest run of words that some line has too; None: none of MIN_COPIED_WORDS."""
         words = words_of(text)
-        runs, _ = _index(self._word_codes([words]), COPIED)
+        runs, _ = _index(self._word_codes([words]), MIN_COPIED_WORDS)
         begins = np.searchsorted(self._runs, runs, "left")
         ends = np.searchsorted(self._runs, runs, "right")
         owners = np.concatenate(
             [self._run_owners[b:e] for b, e in zip(begins, ends, strict=True)] or [self._owners[:0]]
         )
         best = None
-        for owner in islice(dict.fromkeys(owners.tolist()), CANDIDATES):
+        for owner in islice(dict.fromkeys(owners.tolist()), MAX_COMPARED_LINES):
             line = self.texts[owner]
             match = SequenceMatcher(None, words_of(line), words, autojunk=False)
             length = match.find_longest_match().size
-            if length >= COPIED and (best is None or length > best.words):
-                best = Copy(length, line)
+            if length >= MIN_COPIED_WORDS and (best is None or length > best.words):
+                best = CopiedWords(length, line)
         return best
 
     def _word_codes(self, lines: list[list[str]]) -> np.ndarray:

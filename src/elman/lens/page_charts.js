@@ -87,7 +87,7 @@ function gatesOf(seen) {
   const box = document.getElementById("gates");
   if (!seen.units.length) { box.closest("section").hidden = true; return; }
   seen.units.forEach((own, l) => {
-    const holds = own.hold, name = seen.layers[l], unit = seen.memory === "messages" ? "message" : "token";
+    const holds = own.hold, name = seen.layers[l], unit = seen.step_unit === "messages" ? "message" : "token";
     const words_ = [];
     if (holds) {
       const sorted = [...holds].sort((a, b) => a - b), half = sorted[Math.floor(sorted.length / 2)];

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from elman.bptt import State
 from elman.lens.chain import pulls
 from elman.model.chatbot import Chatbot
-from elman.model.pointer import QUERIES, Pointed, Pointer, TokenRecord
+from elman.model.pointer import QUERY_CHUNK_STEPS, Pointed, Pointer, TokenRecord
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Pulled:
         nats: what each costs, (K,) float64.
         queries: their gradient in what they are predicted from, (steps, H).
         keys: their gradient in what the record is made of, (steps, H).
-        told: what the vocabulary's logits of each are made of, (K, H).
-        spelled: how much of each token's probability is the vocabulary's and not copied, (K,).
+        hidden: what the vocabulary's logits of each are made of, (K, H).
+        vocabulary_share: of each token's probability, the part that is not copied, (K,).
         ends: the step before which each span ended.
     """
 
@@ -36,14 +36,9 @@ class Pulled:
     nats: Tensor
     queries: Tensor
     keys: Tensor
-    told: Tensor
-    spelled: Tensor
+    hidden: Tensor
+    vocabulary_share: Tensor
     ends: list[int]
-
-    @property
-    def both(self) -> Tensor:
-        """In the memory of tokens, where the same states are both, (steps, H)."""
-        return self.queries + self.keys
 
 
 @dataclass(frozen=True)
@@ -53,9 +48,9 @@ class PointedConversation:
     Args:
         pointer: the chatbot's.
         ids: (N,) int64.
-        queries: what each next token is predicted from, (N, H).
-        keys: what the record is made of, (N, H); in the memory of tokens the same.
-        record: the pointer's state before the first token, one lane.
+        queries: what each next token is predicted from, (N, H); zeros where none is.
+        keys: what the record is made of, (N, H).
+        record: the pointer's state before the first token, (1, size) each.
     """
 
     pointer: Pointer
@@ -63,6 +58,24 @@ class PointedConversation:
     queries: Tensor
     keys: Tensor
     record: State
+
+    @classmethod
+    def of(
+        cls, chatbot: Chatbot, ids: Tensor, at: Tensor, hidden: Tensor, keys: Tensor, state: State
+    ) -> "PointedConversation":
+        """What a chatbot's pointer reads where the tokens `at` are predicted from `hidden`.
+
+        Args:
+            chatbot: has a pointer.
+            ids: (N,) int64.
+            at: (K,) int64.
+            hidden: (K, H).
+            keys: (N, H).
+            state: the chatbot's before the first token, (1, size) each.
+        """
+        assert chatbot.pointer is not None
+        queries = torch.zeros_like(keys).index_copy(0, at - 1, hidden)
+        return cls(chatbot.pointer, ids, queries, keys.detach(), chatbot.split(state)[1])
 
 
 def pulled_through(
@@ -78,7 +91,7 @@ def pulled_through(
     """
     spans = []
     while len(at):
-        count = int((at <= int(at[0]) - 1 + QUERIES).sum())
+        count = int((at <= int(at[0]) - 1 + QUERY_CHUNK_STEPS).sum())
         spans.append(_span(chatbot, read, at[:count], of_weight))
         at = at[count:]
     return _joined(spans, spans[0].first, spans[-1].ends[-1])
@@ -102,10 +115,12 @@ class Parts:
         self.together = _joined(self._parts, 0, len(read.ids))
         """All of them, over all steps."""
 
-    def __call__(self, begin: int, end: int, recorded: bool) -> Tensor:
-        """As `Chain.pulls`."""
+    def keys(self, begin: int, end: int) -> Tensor:
+        """The gradient in what the record is made of, (end - begin, H), of the losses of messages
+        that lie between two steps.
+        """
         parts = [
-            (part.first, part.both if recorded else part.queries)
+            (part.first, part.keys)
             for at, part in zip(self._at, self._parts, strict=True)
             if begin < int(at[0]) and int(at[-1]) < end
         ]
@@ -127,22 +142,23 @@ def _span(
         # The queries begin later than the record.
         ids, recorded, first = (part[:, begin - back :] for part in record)
         seen = TokenRecord(ids, recorded, first)
-        told, pointed = pointer.point(
+        logit_inputs, pointed = pointer.point(
             seen, queries.unsqueeze(1), read.ids[begin + 1 : end + 1, None]
         )
         rows = at - 1 - begin
-        told, pointed = told[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
+        logit_inputs, pointed = logit_inputs[rows, 0], Pointed(*(each[rows, 0] for each in pointed))
         # p = g (p_vocabulary + exp(odds)), so that -log p comes in these two parts.
         odds, gate = pointed.odds.detach().double(), pointed.log_gate.detach().double()
-        nats, gradient = pulls(chatbot, told.detach(), read.ids[at], odds, of_weight)
-        copied = (odds + nats).exp().to(told.dtype)
+        nats, gradient = pulls(chatbot, logit_inputs.detach(), read.ids[at], odds, of_weight)
+        copied = (odds + nats).exp().to(logit_inputs.dtype)
         torch.autograd.backward(
-            [told, pointed.odds, pointed.log_gate], [gradient, -copied, -torch.ones_like(copied)]
+            [logit_inputs, pointed.odds, pointed.log_gate],
+            [gradient, -copied, -torch.ones_like(copied)],
         )
     assert queries.grad is not None
     assert keys.grad is not None
     pulled = F.pad(queries.grad, (0, 0, begin - back, 0))
-    return Pulled(back, nats - gate, pulled, keys.grad, told.detach(), 1 - copied, [end])
+    return Pulled(back, nats - gate, pulled, keys.grad, logit_inputs.detach(), 1 - copied, [end])
 
 
 def _sum(pulled: Sequence[tuple[int, Tensor]], begin: int, end: int, like: Tensor) -> Tensor:
@@ -163,7 +179,7 @@ def _joined(parts: Sequence[Pulled], first: int, end: int) -> Pulled:
         torch.cat([part.nats for part in parts]),
         _sum([(part.first, part.queries) for part in parts], first, end, like),
         _sum([(part.first, part.keys) for part in parts], first, end, like),
-        torch.cat([part.told for part in parts]),
-        torch.cat([part.spelled for part in parts]),
+        torch.cat([part.hidden for part in parts]),
+        torch.cat([part.vocabulary_share for part in parts]),
         [stop for part in parts for stop in part.ends],
     )

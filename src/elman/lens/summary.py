@@ -31,7 +31,7 @@ def summary(seen: dict[str, Any]) -> Iterator[RenderableType]:
         )
         yield Text(f"\nCut every so many messages, the states lose of their gradient: {cut}")
     for layer, units in zip(seen["layers"], seen["units"], strict=False):
-        yield Text(_units(layer, units, "messages" if seen["memory"] == "messages" else "tokens"))
+        yield Text(_units(layer, units, seen["step_unit"]))
     if compare := seen.get("compare"):
         yield Text()
         yield from _compare(compare)

@@ -7,20 +7,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.bptt import GRUCell, LSTMCell, MinGRUCell, MinLSTMCell, State
-from elman.lens.watched import Call
+from elman.lens.tracing import Call
 
-LOW, HIGH = 0.1, 0.9
+SHUT_BELOW, OPEN_ABOVE = 0.1, 0.9
 """A gate is shut below, and open above (Karpathy, Johnson and Fei-Fei 2015)."""
 
-STILL = 0.01
+DEAD_UNIT_RANGE = 0.01
 """A unit whose h moves by less than this in a whole conversation is dead."""
 
-MOST_SHOWN = 6
+MAX_LONGEST_UNITS = 6
 
 
 @dataclass(frozen=True)
 class Gates:
-    """Of a layer that ran over one lane of N steps.
+    """Of a layer that ran over one row of N steps.
 
     Args:
         values: by name, (N, H) each; empty where the cell has none.
@@ -104,16 +104,18 @@ class Units:
 
 
 def units(call: Call, gates: Gates) -> Units:
-    """Of a layer that has run over one lane."""
+    """Of a layer that has run over one row."""
     h = call.h.squeeze(1)
     hold = None
     if gates.keep is not None:
         # log f, and not f: to keep a half twice is to keep a quarter.
         mean = gates.keep.clamp_min(1e-12).log().mean(0, dtype=torch.float64)
         hold = -1 / mean.clamp_max(-1e-9)
-    longest = [] if hold is None else hold.argsort(descending=True)[:MOST_SHOWN].tolist()
+    longest = [] if hold is None else hold.argsort(descending=True)[:MAX_LONGEST_UNITS].tolist()
     ends = {
-        name: torch.stack([(values < LOW).double().mean(0), (values > HIGH).double().mean(0)], 1)
+        name: torch.stack(
+            [(values < SHUT_BELOW).double().mean(0), (values > OPEN_ABOVE).double().mean(0)], 1
+        )
         for name, values in gates.values.items()
     }
     return Units(
@@ -123,7 +125,7 @@ def units(call: Call, gates: Gates) -> Units:
             name: (int((pair[:, 0] == 1).sum()), int((pair[:, 1] == 1).sum()))
             for name, pair in ends.items()
         },
-        dead=((h.amax(0) - h.amin(0)) < STILL).nonzero().flatten().tolist(),
+        dead=((h.amax(0) - h.amin(0)) < DEAD_UNIT_RANGE).nonzero().flatten().tolist(),
         longest=longest,
         kept=gates.memory[:, longest],
     )

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.bptt import State
-from elman.lens.chain import Chain, ChainLane, frozen, over_lanes, unfolded
+from elman.lens.chain import Chain, Segment, frozen, over_segments, unfolded
 from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
 from elman.lens.units import Units
 from elman.lens.whole import Whole, differentiate
 from elman.model.chatbot import Chatbot
 
-MOST_MESSAGES = 512
+MAX_VIEWED_MESSAGES = 512
 MAX_VIEWED_TOKENS = 5 << 10
 """Of the stretch that is differentiated as a whole; of a longer conversation it is the end."""
 
@@ -25,11 +24,11 @@ CLOSE_TOKENS = 1 << 10
 WARMUP_MESSAGES = 64
 """Messages before a stretch that are read to begin with their state."""
 
-UNFOLDS = (1, 2, 5, 10, 20)
+UNFOLD_LENGTHS = (1, 2, 5, 10, 20)
 
-LAG_REPLIES, SHOWN_LAGS, LAG_WARMUP_MESSAGES = 12, 24, 8
+LAG_REPLIES, SHOWN_LAG_MESSAGES, LAG_WARMUP_MESSAGES = 12, 24, 8
 
-STRIP = 12
+STRIP_UNITS = 12
 """Units of each layer that are drawn: those that move most from message to message."""
 
 
@@ -120,17 +119,12 @@ class View:
 
 Tell = Callable[[str], None]
 
-_LOST = (
-    "weights rounded to {} have no gradient: the gradient of every message, the unfold lengths, "
-    "the lags, the shares of the weights and the gates are lost; --precision float32 shows them"
-)
-
 
 def stretch(said: Sequence[ViewedMessage]) -> int:
     """Where the part begins that is differentiated as a whole."""
     tokens = 0
     first = len(said)
-    while first > 0 and len(said) - first < MOST_MESSAGES:
+    while first > 0 and len(said) - first < MAX_VIEWED_MESSAGES:
         tokens += len(said[first - 1].tokens)
         if tokens > MAX_VIEWED_TOKENS and len(said) - first >= 2:
             break
@@ -173,7 +167,7 @@ def _looked(
     start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
     messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
     whole = differentiate(chatbot, messages, counted, start)
-    drawn = _most_moving(whole.state)
+    drawn = most_moving(whole.state)
     view = View(
         said=seen,
         skipped=first,
@@ -194,9 +188,9 @@ def _looked(
     return view
 
 
-def _most_moving(state: Tensor) -> Tensor:
+def most_moving(state: Tensor) -> Tensor:
     """The units of each layer that are drawn, (L, units)."""
-    count = min(STRIP, state.shape[2])
+    count = min(STRIP_UNITS, state.shape[2])
     spread = state.std(dim=0) if len(state) > 1 else state[0].abs()
     return spread.topk(count, dim=1).indices.sort(dim=1).values
 
@@ -214,7 +208,7 @@ def _unfold(view: View, whole: Whole) -> None:
     view.close = len(view.said) - first
     near = _from(chain, first)
     exact, own = full[first:-1], direct[first:-1]
-    for unfold in UNFOLDS:
+    for unfold in UNFOLD_LENGTHS:
         if unfold >= states - first:
             break
         cut = own if unfold == 1 else unfolded(near, unfold, states - first)
@@ -249,12 +243,12 @@ def _alone(chain: Chain, first: int) -> Tensor:
     loss, through all layers, and nothing from later steps.
     """
     begins = [0 if n == 0 else chain.ends[n - 1] + 1 for n in range(first, len(chain.ends))]
-    lanes = []
+    segments = []
     for n in range(first, len(chain.ends)):
-        lanes.append(ChainLane(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
+        segments.append(Segment(n - 1, chain.ends[n - 1] if n else 0, chain.ends[n] + 1, []))
     out = chain.x.new_zeros(chain.ends[-1] + 1 - begins[0], len(chain.stack.blocks))
-    for lane, steps in over_lanes(chain, lanes, cut_everywhere=True):
-        place = lane.begin - begins[0]
+    for segment, steps in over_segments(chain, segments, cut_everywhere=True):
+        place = segment.begin - begins[0]
         norms = torch.stack([layer.norm(dim=1) for layer in steps], dim=1)
         skip = max(0, -place)
         out[place + skip : place + len(norms)] = norms[skip:]
@@ -273,12 +267,12 @@ def _follow(
         [[each.tokens for each in own] for own in conversations],
         [[each.counts for each in own] for own in conversations],
         replies=LAG_REPLIES,
-        most=SHOWN_LAGS,
+        most=SHOWN_LAG_MESSAGES,
         heard=LAG_WARMUP_MESSAGES,
         seed=seed,
     )
     if replies:
-        view.lags = lags(chatbot, replies, SHOWN_LAGS)
+        view.lags = lags(chatbot, replies, SHOWN_LAG_MESSAGES)
         view.sample = len(replies), len(conversations)
 
 
@@ -307,52 +301,3 @@ def _describe(view: View, count: int, heard: int) -> None:
             f"the conversation has {count:,} messages: its last {shown:,} are shown, after "
             f"{heard:,} that are read for their state and get no gradient"
         )
-
-
-def listen(chatbot: Chatbot, said: Sequence[ViewedMessage], precision: str, tell: Tell) -> View:
-    """See a conversation through rounded weights, which have no gradient: what the bot expects and
-    how its state moves.
-    """
-    first = stretch(said)
-    seen = list(said[first:])
-    state = chatbot.initial_state(1)
-    with torch.no_grad():
-        if before := [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]:
-            _, state = chatbot.score([before], state)
-        token_nats, states = [], []
-        for number, each in enumerate(seen):
-            if number % 16 == 0:
-                tell(f"reading message {number + 1:,} of {len(seen):,}")
-            costs, state = _said_by(chatbot, each.tokens, state)
-            token_nats.append(costs if each.counts else torch.zeros_like(costs))
-            states.append(_hidden(chatbot, state))
-    h = torch.stack(states)
-    drawn = _most_moving(h)
-    return View(
-        said=seen,
-        skipped=first,
-        layers=[f"layer {number + 1}" for number in range(h.shape[1])],
-        nats=torch.stack([costs.sum() for costs in token_nats]),
-        state=h.norm(dim=2),
-        strip=torch.stack([h[:, n, own] for n, own in enumerate(drawn)], dim=1),
-        drawn=drawn,
-        token_nats=token_nats,
-        exact=[f"losses and states, as the bot speaks with {precision} weights"],
-        lost=[_LOST.format(precision)],
-    )
-
-
-def _said_by(chatbot: Chatbot, tokens: np.ndarray, state: State) -> tuple[Tensor, State]:
-    """-log p of each token of a message, as the bot would say it, and the state after it."""
-    costs = torch.zeros(len(tokens), dtype=torch.float64)
-    for place, token in enumerate(tokens[:-1].tolist()):
-        logits, state = chatbot.step(torch.tensor([token]), state)
-        costs[place + 1] = -float(logits.log_softmax(1)[0, int(tokens[place + 1])])
-    return costs, chatbot.end_message(state)
-
-
-def _hidden(chatbot: Chatbot, state: State) -> Tensor:
-    """h of the layers that carry the state, (L, H)."""
-    stack = chatbot.through_time
-    parts = state[: len(stack.state_spec(""))]
-    return torch.cat(parts[:: stack.states_per_layer])

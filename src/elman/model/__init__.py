@@ -8,6 +8,11 @@ from elman.model.tokens import TokensChatbot
 MEMORIES: dict[str, type[Chatbot]] = {"messages": MessagesChatbot, "tokens": TokensChatbot}
 
 
+def step_unit(config: ModelConfig) -> str:
+    """What one step through time reads in a memory: tokens or messages."""
+    return MEMORIES[config.memory].step_unit
+
+
 def build(config: ModelConfig, vocabulary_size: int) -> Chatbot:
     """A new chatbot with random weights."""
     return MEMORIES[config.memory](config, vocabulary_size)

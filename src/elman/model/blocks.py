@@ -22,7 +22,7 @@ class StateSpec(NamedTuple):
 
 
 def cell_class(name: str) -> type[Cell]:
-    """The cell of a short name, or of `my.module:Name`.
+    """Find the cell of a short name, or of `my.module:Name`.
 
     Raises:
         ElmanError: where there is no such cell.
@@ -42,12 +42,20 @@ def cell_class(name: str) -> type[Cell]:
     return found
 
 
-LONGEST_RUN = 256
-"""Steps that `ragged` runs at once: bounds the memory of the gates' projections."""
+MAX_RUN_STEPS = 256
+"""Steps that rows are run over at once: bounds the memory of the gates' projections."""
+
+
+class SlowLinear(nn.Linear):
+    """A linear map of x / I, for inputs of size I: it begins small and is learned slowly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) to (..., H)."""
+        return F.linear(x, self.weight / self.in_features, self.bias)
 
 
 class GatedMLP(nn.Module):
-    """x + down(silu(gate x') * up x') with x' = norm(x): mixes features, step by step.
+    """x + down(silu(gate x') * up x') with x' = norm(x): mixes features within a step.
 
     Source: Shazeer, "GLU Variants Improve Transformer" (2020), SwiGLU. It begins as nothing: `down`
     is zero.
@@ -109,13 +117,21 @@ class RecurrentBlock(nn.Module):
 
 
 class RecurrentStack(nn.Module):
-    """Residual recurrent layers, one above the other, and a norm on top."""
+    """Residual recurrent layers, one above the other, and a norm on top.
+
+    Args:
+        cell: its short name, or `my.module:Name`.
+        layers: how many.
+        hidden_size: H, of inputs, states and outputs.
+        dropout, mlp: of each layer, as `RecurrentBlock` has them.
+    """
 
     def __init__(
         self, cell: str, layers: int, hidden_size: int, dropout: float = 0.0, mlp: float = 0.0
     ) -> None:
         super().__init__()
         make = cell_class(cell)
+        self.cell_name = cell
         self.layers = nn.ModuleList(
             RecurrentBlock(make(hidden_size, hidden_size), dropout, mlp) for _ in range(layers)
         )
@@ -127,7 +143,7 @@ class RecurrentStack(nn.Module):
         return [cast(RecurrentBlock, block) for block in self.layers]
 
     def state_spec(self, name: str) -> list[StateSpec]:
-        """What the layers' state is made of, under a name."""
+        """List the tensors of the layers' state, under a name."""
         return [
             StateSpec(
                 f"{name}.layer{layer}.{part}", block.cell.hidden_size, block.cell.weight_ih.dtype
@@ -137,6 +153,10 @@ class RecurrentStack(nn.Module):
                 : self.states_per_layer
             ]
         ]
+
+    def own_state(self, state: State) -> State:
+        """Take the layers' part of a state that begins with it."""
+        return state[: len(self.layers) * self.states_per_layer]
 
     def initial_state(self, batch: int) -> State:
         """Zeros, (batch, H) each."""
@@ -150,7 +170,7 @@ class RecurrentStack(nn.Module):
         cut: Tensor | None = None,
         unfold: Unfold | None = None,
     ) -> tuple[Tensor, State]:
-        """All layers over all steps; the state is that of layer 0, then of layer 1, and so on."""
+        """Run all layers over all steps. The state is layer 0's, then layer 1's, and so on."""
         after: list[Tensor] = []
         for block in self.blocks:
             own = state[len(after) : len(after) + self.states_per_layer]
@@ -166,30 +186,30 @@ class RecurrentStack(nn.Module):
         *,
         outputs: bool = True,
     ) -> tuple[Tensor | None, State]:
-        """What lanes make of the same steps, which all of them take.
+        """Run the same inputs from several states.
 
         Args:
             x: (T, H), at least one step.
-            state: of each lane before.
-            packed: each layer's cell with its weights packed already: without gradient.
-            outputs: whether what is above the top layer's cell is wanted.
+            state: of each row before.
+            packed: each layer's cell with its weights packed already; then there is no gradient.
+            outputs: whether the output is wanted, and not the state alone.
 
         Returns:
-            (T, lanes, H), and the state of each lane after.
+            The output, (T, rows, H), or None; and the state of each row after.
         """
-        lanes, size = len(state[0]), self.states_per_layer
+        rows, size = len(state[0]), self.states_per_layer
         found = []
-        for part in x.split(LONGEST_RUN):
+        for part in x.split(MAX_RUN_STEPS):
             hidden = part.unsqueeze(1)
             after: list[Tensor] = []
             for number, block in enumerate(self.blocks):
                 read = block.norm(hidden)
                 own = state[number * size : (number + 1) * size]
                 if packed is None:
-                    h, new = Full()(block.cell, read.expand(-1, lanes, -1), own)
+                    h, new = Full()(block.cell, read.expand(-1, rows, -1), own)
                 else:
                     gx = F.linear(read, block.cell.weight_ih, block.cell.bias_ih)
-                    h, new = packed[number].through(gx.expand(-1, lanes, -1), own)
+                    h, new = packed[number].through(gx.expand(-1, rows, -1), own)
                 after.extend(new)
                 if outputs or number + 1 < len(self.blocks):
                     hidden = hidden + F.dropout(h, block.dropout, self.training)
@@ -238,41 +258,3 @@ class PackedStack:
             x = x + h if mlp is None else mlp(x + h)
             after.extend(new)
         return self._norm(x), tuple(after)
-
-
-def ragged(
-    stack: RecurrentStack, x: Sequence[Tensor], state: State, unfold: Unfold | None = None
-) -> tuple[list[Tensor], State]:
-    """Run lanes of different lengths, each only as far as it goes, so that nothing is padded.
-
-    Args:
-        stack: the layers.
-        x: one (T_i, H) tensor for each lane; a lane of no steps keeps its state.
-        state: of each lane before its first step.
-        unfold: how the layers are differentiated.
-
-    Returns:
-        One (T_i, H) tensor for each lane, and the state of each lane after its last step.
-    """
-    lengths = torch.tensor([len(lane) for lane in x])
-    order = torch.argsort(lengths, descending=True, stable=True)
-    padded = nn.utils.rnn.pad_sequence([x[i] for i in order.tolist()])
-    state = tuple(tensor[order] for tensor in state)
-    ends = lengths[order]
-    longest = int(ends[0])
-    # Lanes end in the reverse of this order, so that those that go on are always the first rows.
-    outputs, finals = [], []
-    begin, rows = 0, len(x)
-    for end in sorted({*lengths.tolist(), *range(LONGEST_RUN, longest, LONGEST_RUN)}):
-        active = int((ends >= end).sum())
-        finals.append(tuple(tensor[active:rows] for tensor in state))
-        state = tuple(tensor[:active] for tensor in state)
-        if end > begin:
-            hidden, state = stack(padded[begin:end, :active], state, unfold=unfold)
-            outputs.append(F.pad(hidden, (0, 0, 0, len(x) - active)))
-        begin, rows = end, active
-    finals.append(state)
-    back = torch.argsort(order)
-    final = tuple(torch.cat(parts[::-1])[back] for parts in zip(*finals, strict=True))
-    hidden = torch.cat(outputs) if outputs else padded
-    return [hidden[: len(lane), int(row)] for lane, row in zip(x, back, strict=True)], final

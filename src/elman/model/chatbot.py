@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -16,14 +16,16 @@ from elman.data.characters import Characters
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
+from elman.data.tokenizer import ROLES
 from elman.errors import ElmanError
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
 from elman.model.counts import ContextCounts
 from elman.model.ngrams import NGrams
 from elman.model.pointer import Pointed, Pointer
+from elman.model.unrolled import Unrolled
 
-CHUNK = 512
+LOGIT_CHUNK_TOKENS = 512
 """Tokens whose logits exist at once while scoring."""
 
 
@@ -50,9 +52,9 @@ class Loss(NamedTuple):
     Args:
         nats: the sum of -log p over the targets, a scalar with its gradient.
         targets: the ids of the tokens that count, (N,).
-        steps: how many time steps of how many lanes the batch has, counted or not.
-        state: of every lane after the batch, detached.
-        copying: what a pointer can be taught on its own, a scalar with its gradient: the sum of
+        steps: how many tokens the layers read, over all rows, whether they count or not.
+        state: of every row after the batch, detached.
+        pointer_nats: what teaches a pointer on its own, a scalar with its gradient: the sum of
             -log p over the targets that it could copy, were everything copied; 0 without one.
     """
 
@@ -60,23 +62,28 @@ class Loss(NamedTuple):
     targets: Tensor
     steps: int
     state: State
-    copying: Tensor
+    pointer_nats: Tensor
 
 
 class Chatbot(nn.Module, ABC):
-    """A network whose whole memory of a conversation is a fixed-size state.
+    """A memory: a network that carries a conversation in a state of fixed size.
 
     A state is a tuple of (batch, size) tensors, as `state_spec` lists them. It is an argument and
-    a result, never kept inside. A message is its tokens from its role to its END.
+    a result, never kept inside. A message is its tokens from its role to its END. Several
+    conversations are read and said side by side: each is a row of the batch.
     """
 
     vocabulary_size: int
     characters: Characters | None = None
-    """What replies are held to, so that they are whole characters; None: to nothing."""
+    """Holds replies to whole characters; None: they are free."""
     pointer: Pointer | None
     ngrams: NGrams | None
     ends_by_step: ClassVar[bool] = False
-    """Whether saying END by `step` is what `end_message` does."""
+    """Whether `end_message` does nothing but say END by `step`."""
+    step_unit: ClassVar[Literal["tokens", "messages"]] = "messages"
+    """What one step of `through_time` reads. A token is predicted from the output of the step
+    before it: that of the token before, or that of the message before.
+    """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
@@ -84,11 +91,16 @@ class Chatbot(nn.Module, ABC):
         self._packed: dict[str, PackedStack] = {}
         self._packed_output: PackedLinear | None = None
 
-    def pack(self, precision: Precision = "float32") -> Self:
-        """Say from packed weights from now on: faster, and smaller in bfloat16 or int8.
+    @classmethod
+    def longest_learned(cls, config: ModelConfig) -> int | None:
+        """How many tokens of a message are read in training; None: all."""
+        return None
 
-        Learning, reading and scoring go on with the weights themselves; `costs_of`, which ranks
-        what was said, need not. Training forgets what was packed.
+    def pack_weights(self, precision: Precision = "float32") -> Self:
+        """Pack the weights that replies are made from: faster, and smaller in bfloat16 or int8.
+
+        Learning, reading and scoring go on with the weights themselves. `costs_of`, which ranks
+        replies, may take packed ones. Training forgets what was packed.
         """
         self._packed = {
             name: PackedStack(module, precision)
@@ -104,7 +116,7 @@ class Chatbot(nn.Module, ABC):
         return super().train(mode)
 
     def _steps(self, name: str) -> "PackedStack | RecurrentStack":
-        """The stack of that name, for saying: packed, if it is."""
+        """The stack of a name, packed if it is: for making replies."""
         return self._packed.get(name) or cast(RecurrentStack, getattr(self, name))
 
     def _say(self, hidden: Tensor) -> Tensor:
@@ -114,7 +126,7 @@ class Chatbot(nn.Module, ABC):
     def _mixed(
         self, token: Tensor, read: Tensor, hidden: Tensor, record: State
     ) -> tuple[Tensor, State]:
-        """What comes after a token, as `Pointer.say` takes it: log p of all, (batch, V)."""
+        """Predict what comes after a token, as `Pointer.say` does: log p of all, (batch, V)."""
         assert self.pointer is not None
         said, record = self.pointer.say(token, read, hidden, record, self._say)
         p = said.p if self.ngrams is None else self.ngrams.mix(*said)
@@ -124,7 +136,9 @@ class Chatbot(nn.Module, ABC):
     @property
     @abstractmethod
     def state_spec(self) -> list[StateSpec]:
-        """What the state is made of; files and stores know only this."""
+        """What the state is made of: first that of `through_time`, last the pointer's record. Files
+        and stores know only this.
+        """
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` conversations in which nothing was said."""
@@ -135,7 +149,7 @@ class Chatbot(nn.Module, ABC):
         )
 
     def of_any_size(self) -> list[str]:
-        """The names of tensors whose size is known only from a file: what was counted."""
+        """Name the tensors whose size only a file knows: what was counted."""
         return [
             f"{place}.{name}"
             for place, part in self.named_modules()
@@ -144,18 +158,18 @@ class Chatbot(nn.Module, ABC):
         ]
 
     def check_state(self, state: State, where: object) -> None:
-        """Raises ElmanError where a record from outside holds what is no token."""
+        """Raise ElmanError where a record from outside holds what is no token."""
         _, record = self.split(state)
         if record and not torch.isin(record[0], torch.arange(self.vocabulary_size)).all():
             raise ElmanError(f"{where}: its record holds what is no token of this bot's")
 
     def split(self, state: State) -> tuple[State, State]:
-        """What the layers carry, and the pointer's record: empty where there is none."""
+        """Split a state into the layers' part and the pointer's record, which may be empty."""
         own = len(state) - (0 if self.pointer is None else len(self.pointer.state_spec("")))
         return state[:own], state[own:]
 
     def begin_window(self, window: MessageWindow, state: State | None) -> State:
-        """The state that each lane of a window begins with."""
+        """The state that each row of a window begins with."""
         if state is None:
             return self.initial_state(len(window.lanes))
         goes_on = torch.tensor([not lane.fresh for lane in window.lanes]).unsqueeze(1)
@@ -168,36 +182,45 @@ class Chatbot(nn.Module, ABC):
     @property
     @abstractmethod
     def through_time(self) -> RecurrentStack:
-        """The layers that carry the state from message to message."""
+        """The layers that carry the state from step to step."""
 
-    @abstractmethod
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
         """How many steps `through_time` takes for a message."""
+        return len(message) if self.step_unit == "tokens" else 1
+
+    @abstractmethod
+    def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
+        """See conversations as what goes through time. The lens asks nothing else of a memory.
+
+        Args:
+            conversations: the messages of each, at least one, each from its role to its END.
+            state: of each before its first message.
+        """
 
     @abstractmethod
     def carry(self, message: np.ndarray, state: State) -> State:
-        """The state of every lane after all have read one message, with its gradient.
+        """Read one message in all rows: the state after it, with its gradient.
 
         Args:
             message: from its role to its END.
-            state: of each lane before.
+            state: of each row before.
         """
 
     def reader(self) -> Callable[[np.ndarray, State], State]:
-        """`carry` for many messages, without gradient: what can be made once is."""
+        """Make a `carry` without gradient for many messages: what can be prepared once is."""
         return torch.no_grad()(self.carry)
 
     @property
     @abstractmethod
     def output_layer(self) -> tuple[Tensor, Tensor]:
-        """What makes logits of a hidden state: weight, (vocabulary_size, H), and bias."""
+        """The weight, (vocabulary_size, H), and bias that make logits of a hidden state."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., H) to (..., vocabulary_size)."""
         return F.linear(hidden, *self.output_layer)
 
     def nats(self, hidden: Tensor, targets: Tensor, pointed: Pointed | None = None) -> Tensor:
-        """The sum of what `costs` gives, a scalar, with the gradient that is learned from."""
+        """Sum what `costs` gives: a scalar, with the gradient that is learned from."""
         weight, bias = self.output_layer
         if pointed is None:
             return linear_cross_entropy(hidden, weight, targets, bias)
@@ -209,8 +232,8 @@ class Chatbot(nn.Module, ABC):
         mixed = self.ngrams.costs(hidden, targets, pointed.key, each - pointed.log_gate)
         return mixed.sum() + (nats - nats.detach())
 
-    def copying(self, pointed: Pointed | None) -> Tensor:
-        """`Loss.copying`, of what the pointer makes of the targets that count."""
+    def pointer_nats(self, pointed: Pointed | None) -> Tensor:
+        """Make `Loss.pointer_nats` of what the pointer makes of the targets that count."""
         return torch.zeros(()) if pointed is None else -pointed.alone.sum()
 
     def costs(
@@ -229,7 +252,7 @@ class Chatbot(nn.Module, ABC):
             logits: what makes them; None: `self.logits`.
         """
         logits = logits or self.logits
-        parts = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+        parts = zip(*(each.split(LOGIT_CHUNK_TOKENS) for each in (hidden, targets)), strict=True)
         nats = torch.cat([F.cross_entropy(logits(h), t, reduction="none") for h, t in parts])
         if pointed is not None:
             nats = -torch.logaddexp(-nats, pointed.odds) - pointed.log_gate
@@ -238,17 +261,17 @@ class Chatbot(nn.Module, ABC):
         return nats.double()
 
     def begin_from(self, other: "Chatbot") -> None:
-        """Take over the weights of a chatbot of the same sizes; a part that it lacks stays new."""
+        """Take over the weights of a chatbot of the same sizes; what that one lacks stays new."""
         own = self.state_dict()
         given = {name: each for name, each in other.state_dict().items() if name in own}
         self.load_state_dict(own | given)
 
     def count(self, ids: np.ndarray, counted: np.ndarray) -> None:
-        """Count what comes next after what, where it mixes that in.
+        """Count which token follows which, if this chatbot mixes counts in.
 
         Args:
             ids: whole messages that are to be learned, (T,).
-            counted: which of them are said, (T,) bool.
+            counted: which tokens are learned, (T,) bool.
         """
         if self.ngrams is not None:
             self.ngrams.count(ids, counted)
@@ -259,47 +282,48 @@ class Chatbot(nn.Module, ABC):
 
     @abstractmethod
     def score(
-        self, lanes: Sequence[Sequence[np.ndarray]], state: State
+        self, rows: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
-        """How likely some messages are. Without gradient.
+        """Read messages, and say how likely they were. Without gradient.
 
         Args:
-            lanes: for each lane its messages, at least one, each from its role to its END.
-            state: what each lane has read before them.
+            rows: the messages of each row, at least one, each from its role to its END.
+            state: of each row before them.
 
         Returns:
-            For each lane, -log p in nats of each message's text and END, given its role and all
-            before it, (messages,); and the state of each lane after its last message.
+            For each row -log p in nats of each message's text and END, given its role and all
+            before it, (messages,); and the state of each row after its last message.
         """
 
     def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
-        """What `score` says of one message for each lane, (lanes,), where no state is wanted. A
+        """Score one message for each row, (rows,), as `score` does, where no state is wanted. A
         memory may take packed weights for it.
         """
         return torch.cat(self.score([[message] for message in messages], state)[0])
 
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
-        """The state after one whole message, for one lane."""
+        """Read one whole message, for one row: the state after it."""
         return self.absorb([self.pieces(np.asarray(message))], state)
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
-        """A message in parts that may be read one after the other, at different times; of one that
-        would take too long, what is read of it.
+        """Split a message into parts that may be read at different times, one after the other.
+
+        Of a message that would take too long only a part is read: the pieces are that part.
         """
         return [message]
 
-    @abstractmethod
-    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
-        """The state of each lane after its pieces, as `score` gives it, without scoring.
+    def absorb(self, rows: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        """Read messages without scoring them: the state of each row after its last piece.
 
         Args:
-            lanes: for each lane the pieces of one or more messages, at least one.
-            state: what each lane has read before them.
+            rows: of each row the pieces of one or more messages, at least one.
+            state: of each row before them.
         """
+        return self.score(rows, state)[1]
 
-    @abstractmethod
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
         """Logits of the reply's first token, (batch, vocabulary_size), and the state."""
+        return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     @abstractmethod
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:

@@ -179,7 +179,7 @@ def load_bot(
         why = " ".join(str(error).split())
         raise ElmanError(f"{path}: does not fit {CONFIG}: {why}") from None
     chatbot.characters = tokenizer.characters
-    chatbot.eval().pack(precision)
+    chatbot.eval().pack_weights(precision)
     with torch.no_grad():
         logits, _ = chatbot.begin_reply(chatbot.initial_state(1))
     if not torch.isfinite(logits).all():
@@ -221,7 +221,7 @@ def check_weights(path: Path, header: Header, model: ModelConfig, vocabulary_siz
 
 
 def weights_digest(chatbot: Chatbot) -> str:
-    """Names the weights: a state is valid only for the weights that made it."""
+    """Digest the weights: a state is valid only for the weights that made it."""
     digest = hashlib.sha256()
     for name, tensor in sorted(chatbot.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -244,7 +244,7 @@ def save_state(path: Path, bot: Bot, state: State, facts: Mapping[str, Any]) -> 
 
 
 def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
-    """What `save_state` kept: the state and the facts.
+    """Load what `save_state` kept: the state and the facts.
 
     Raises:
         ElmanError: where the file is damaged, or other weights or another tokenizer made it.
@@ -271,12 +271,12 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
 
 
 def made_by(chatbot: Chatbot, tokenizer: Tokenizer) -> dict[str, str]:
-    """Digests of what makes states: a state is valid only for these."""
+    """Digest what makes states: a state is valid only for these."""
     return {"weights": weights_digest(chatbot), "tokenizer": tokenizer.digest}
 
 
 def state_digest(bot: Bot) -> bytes:
-    """Names all that a state depends on: weights, pieces, precision and layout. 16 bytes."""
+    """Digest all that a state depends on in 16 bytes: weights, tokenizer, precision, layout."""
     digests = made_by(bot.chatbot, bot.tokenizer)
     parts = [*digests.values(), bot.precision, *map(str, bot.chatbot.state_spec)]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()

@@ -1,9 +1,9 @@
 """What a chatbot is made of: the part of a run's configuration that its weights depend on."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from elman.data.config import Section, chosen
 
@@ -16,7 +16,7 @@ class ModelConfig(Section):
 
     OLD_NAMES: ClassVar[Mapping[str, str]] = {"longest_message": "max_message_tokens"}
 
-    memory: Literal["tokens", "messages"] = Field(
+    memory: str = Field(
         "tokens", description="what takes one recurrent step each: tokens, or messages"
     )
     cell: str = Field(
@@ -75,6 +75,15 @@ class ModelConfig(Section):
         description="share of each layer's output that is dropped while it learns",
         json_schema_extra=chosen("from the data's size and the passes over it"),
     )
+
+    @field_validator("memory")
+    @classmethod
+    def _listed(cls, memory: str) -> str:
+        from elman.model import MEMORIES  # which are made of this
+
+        if memory not in MEMORIES:
+            raise ValueError(f"expected {' or '.join(sorted(MEMORIES))}")
+        return memory
 
     @model_validator(mode="after")
     def _check_ngrams(self) -> Self:

@@ -1,4 +1,4 @@
-"""Sequences of tokens by what all of them but the last are: how often each was seen.
+"""How often each sequence of tokens was seen, looked up by all of its tokens but the last.
 
 `ngrams.py` says what they are for, and by which formula.
 """
@@ -14,7 +14,7 @@ from elman.data.tokenizer import SPECIALS
 from elman.model.config import LONGEST_NGRAM
 
 TOKEN_BITS = 16
-"""Of a token, in a key."""
+"""Bits that a token takes in a key."""
 
 
 class ContextCounts(nn.Module):
@@ -58,14 +58,14 @@ class ContextCounts(nn.Module):
         self._forget()
 
     def _forget(self) -> None:
-        """What was derived from other counts."""
+        """Drop what was derived from the counts before."""
         self._all: np.ndarray | None = None
         self._rare: np.ndarray | None = None
         self._left: np.ndarray | None = None
         self._of_nothing: Tensor | None = None
 
     def set(self, sequences: np.ndarray, numbers: np.ndarray, least: int) -> None:
-        """Take what was counted.
+        """Store counts.
 
         Args:
             sequences: the context's key and the word below it, ascending.
@@ -127,7 +127,7 @@ class ContextCounts(nn.Module):
     def probability(
         self, context: np.ndarray, words: np.ndarray, shorter: np.ndarray, leave_out: bool
     ) -> np.ndarray:
-        """p_n of each word from p_{n-1}."""
+        """Make p_n of each word from p_{n-1}, given as `shorter`."""
         at, known = self._find(context)
         if not known.any():
             return shorter
@@ -152,11 +152,11 @@ class ContextCounts(nn.Module):
     def apart(
         self, context: np.ndarray, share: np.ndarray
     ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-        """What is known here of some words, and what is left to shorter contexts.
+        """Give out what is known here, and tell what is left to shorter contexts.
 
         Args:
             context: (B,) keys.
-            share: of each, what is to be given out, (B,).
+            share: the probability of each that is to be given out, (B,).
 
         Returns:
             Rows, words and p of each, and the share of each row that is left, (B,).
@@ -175,7 +175,7 @@ class ContextCounts(nn.Module):
         return (rows.repeat(lengths), _array(self.words)[place], p), share
 
     def _find(self, context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each context is, and whether it was seen at all."""
+        """Find each context: its row, and whether it was seen at all."""
         contexts = _array(self.contexts)
         if not len(contexts):
             return np.zeros(len(context), np.int64), np.zeros(len(context), bool)
@@ -183,7 +183,7 @@ class ContextCounts(nn.Module):
         return at, contexts[at] == context
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Of any size, which is known only from what is loaded."""
+        """Load a table whose size is known only from what is loaded."""
         given = {name: state_dict.get(prefix + name) for name in self._buffers}
         if all(isinstance(each, Tensor) and each.dim() == 1 for each in given.values()):
             for name, each in given.items():
@@ -195,7 +195,7 @@ class ContextCounts(nn.Module):
             errors.append(f"{prefix[:-1]} is no table of counts")
 
     def _holds(self) -> bool:
-        """Whether a table that came from outside can be looked things up in."""
+        """Whether a table from outside is sound, so that looking up in it is safe."""
         if any(each.dim() != 1 for each in self.buffers()) or not len(self.begins):
             return False
         small = (self.begins, self.totals, self.words, self.counts)
@@ -220,7 +220,7 @@ class ContextCounts(nn.Module):
 
 
 def context_keys(ids: Tensor) -> Tensor:
-    """What comes next is looked up by: the last tokens up to each, in one number.
+    """Pack the last tokens up to each into one number, by which what comes next is looked up.
 
     A context is of one message: nothing is seen of what lies before its beginning.
 
@@ -252,13 +252,13 @@ def _sequences(context: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 
 def _small(numbers: Any) -> Tensor:
-    """In 16 bits, or 32 where it takes them; torch can do too little with uint16."""
+    """Store numbers in 16 bits, or 32 where needed; torch can do too little with uint16."""
     array = np.asarray(numbers, np.int64)
     small = array.max(initial=0) < 1 << TOKEN_BITS
     return torch.from_numpy(array.astype(np.uint16).view(np.int16) if small else array.astype("i4"))
 
 
 def _array(numbers: Tensor) -> np.ndarray:
-    """What `_small` was made of."""
+    """Undo `_small`."""
     array: np.ndarray = numbers.numpy()
     return array.view(np.uint16) if array.dtype == np.int16 else array

@@ -1,4 +1,4 @@
-"""Embeddings to begin with, counted from which pieces of text stand near which.
+"""Initial embeddings, counted from which tokens stand near which.
 
 Source: Levy and Goldberg, "Neural Word Embedding as Implicit Matrix Factorization" (2014).
 """
@@ -10,28 +10,28 @@ from torch import Tensor
 from elman.data.tokenizer import END, SPECIALS
 from elman.model.chatbot import Chatbot
 
-DISTANCE = 2
-"""How many tokens apart count as near; one further away counts less."""
+NEIGHBOUR_DISTANCE_TOKENS = 2
+"""How many tokens apart still count as near; a neighbour further away counts less."""
 
 FREQUENCY_POWER = 0.75
-"""Of how often neighbours occur: rare ones are not as informative as they look."""
+"""Exponent of how often neighbours occur: rare ones are less informative than they look."""
 
 MIN_NEIGHBOUR_TOKENS = 100_000
-"""From less, pieces that stand in the same places would begin too much alike to be told apart."""
+"""From fewer, tokens that stand in the same positions would begin too much alike."""
 
 MAX_NEIGHBOUR_TOKENS = 1 << 23
-"""Of a corpus, to be counted."""
+"""Tokens of a corpus that are counted: bounds time."""
 
 MAX_PAIRS_VOCABULARY = 8192
-"""Vocabulary of which a table of all pairs is made."""
+"""Largest vocabulary for which a table of all pairs is made."""
 
 
 def begin_with(chatbot: Chatbot, ids: np.ndarray, seed: int = 0) -> None:
     """Set a new chatbot's tied embedding and its output bias from counts.
 
     The embedding is the truncated singular value decomposition of the positive pointwise mutual
-    information of neighbours, turned at random, and as large as the random one in its place. The
-    bias is the logarithm of how often each piece occurs.
+    information of neighbours. It is turned at random, and as large as the random one was. The bias
+    is the logarithm of how often each token occurs.
 
     Args:
         chatbot: with random weights.
@@ -54,9 +54,9 @@ def begin_with(chatbot: Chatbot, ids: np.ndarray, seed: int = 0) -> None:
 
 
 def _information(tokens: Tensor, vocabulary: int) -> Tensor:
-    """max(0, log p(neighbour | piece) / p(neighbour)), (V, V)."""
+    """max(0, log p(neighbour | token) / p(neighbour)), (V, V)."""
     together = torch.zeros(vocabulary * vocabulary)
-    for distance in range(1, DISTANCE + 1):
+    for distance in range(1, NEIGHBOUR_DISTANCE_TOKENS + 1):
         pairs = tokens[:-distance] * vocabulary + tokens[distance:]
         together += torch.bincount(pairs, minlength=len(together)) / distance
     together = together.view(vocabulary, vocabulary)

@@ -12,16 +12,18 @@ from elman.bptt import Full, State, Unfold
 from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow
 from elman.data.order import Layout
-from elman.data.tokenizer import END, ROLES
-from elman.model.blocks import RecurrentStack, StateSpec, ragged
+from elman.data.tokenizer import END
+from elman.model.blocks import RecurrentStack, SlowLinear, StateSpec
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
-from elman.model.packing import pack
+from elman.model.packing import pack_sequences, predicted_places, token_ids
 from elman.model.pointer import Pointed, Pointer, TokenRecord
+from elman.model.ragged import point_ragged, ragged, record_ragged
+from elman.model.unrolled import Unrolled
 
-CHUNK = 4096
-"""Messages that are scored at once: bounds memory."""
+SCORED_CHUNK_MESSAGES = 4096
+"""Messages that are encoded or scored at once: bounds memory."""
 
 
 class MessagesChatbot(Chatbot):
@@ -35,7 +37,7 @@ class MessagesChatbot(Chatbot):
 
     The output layer is tied to the embedding, which encoder and decoder share. With a pointer, the
     decoder can copy from a record of the last tokens, whose keys are made of the encoder's states;
-    what the chatbot gives as logits is then log p of the mixture.
+    the logits are then log p of the mixture.
 
     Args:
         config: sizes and cells; of its `layers`, one is the encoder's, the others the decoder's.
@@ -57,11 +59,16 @@ class MessagesChatbot(Chatbot):
             config.dropout,
             config.mlp,
         )
-        self.context = nn.Linear(size, size, bias=False)
+        # Nothing at first, and learned slowly: at its full size it drowns the words (LOG.md).
+        self.context = SlowLinear(size, size, bias=False)
         nn.init.zeros_(self.context.weight)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.pointer = Pointer(size, config.pointer) if config.pointer else None
         self.ngrams = NGrams(size, vocabulary_size, config.ngrams) if config.ngrams else None
+
+    @classmethod
+    def longest_learned(cls, config: ModelConfig) -> int | None:
+        return config.max_message_tokens
 
     @property
     def state_spec(self) -> list[StateSpec]:
@@ -79,34 +86,33 @@ class MessagesChatbot(Chatbot):
     def batches(self, corpus: Corpus, layout: Layout) -> Batches:
         return MessageStream(corpus, layout)
 
-    def encode(self, messages: Sequence[np.ndarray]) -> Tensor:
-        """What the encoder makes of each message by itself, (messages, H)."""
-        return self.heard(messages)[0]
+    def encode(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
+        """Read each message by itself.
 
-    def heard(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
-        """The same; and for a pointer what it makes of each token of each message, (tokens, H):
-        zeros where it no longer reads.
+        Returns:
+            One vector for each message, (messages, H). With a pointer, also the encoder's state
+            after each token of each message, (tokens, H): zeros where it no longer reads.
         """
-        packed = pack([self._cut(message) for message in messages])
+        packed = pack_sequences([self._cut(message) for message in messages])
         hidden = self._run(self.encoder, self.embedding(packed.ids), packed.keep).flatten(0, 1)
-        vectors = hidden[torch.stack([place[-1] for place in packed.places])]
+        vectors = hidden[torch.stack([own[-1] for own in packed.indices])]
         if self.pointer is None:
             return vectors, []
-        heard = list(hidden[torch.cat(packed.places)].split([len(p) for p in packed.places]))
+        states = list(hidden[torch.cat(packed.indices)].split(list(map(len, packed.indices))))
         for number, message in enumerate(messages):
-            own = heard[number]
+            own = states[number]
             if unread := len(message) - len(own):
-                heard[number] = torch.cat([F.pad(own[:-1], (0, 0, 0, unread)), own[-1:]])
-        return vectors, heard
+                states[number] = torch.cat([F.pad(own[:-1], (0, 0, 0, unread)), own[-1:]])
+        return vectors, states
 
     def _cut(self, message: np.ndarray) -> np.ndarray:
-        """A message as far as the encoder reads it."""
+        """Cut a message to what the encoder reads of it."""
         if len(message) <= self.longest:
             return message
         return np.append(message[: self.longest - 1], np.uint16(END))
 
     def decode(self, messages: Sequence[np.ndarray], context: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states from which the tokens of messages are predicted.
+        """Make the hidden states that the tokens of messages are predicted from.
 
         Args:
             messages: N of them.
@@ -116,15 +122,14 @@ class MessagesChatbot(Chatbot):
             For all tokens but the roles, message after message: the hidden state from which each
             is predicted, (tokens, H), and its id, (tokens,).
         """
-        packed = pack([message[:-1] for message in messages])
-        remembered = F.pad(self.recall(context), (0, 0, 0, 1))  # the last row: nobody's steps
+        packed = pack_sequences([message[:-1] for message in messages])
+        remembered = F.pad(self.context(context), (0, 0, 0, 1))  # the last row: nobody's steps
         x = self.embedding(packed.ids) + remembered[packed.owner]
-        hidden = self._run(self.decoder, x, packed.keep).flatten(0, 1)[torch.cat(packed.places)]
-        targets = np.concatenate([message[1:] for message in messages]).astype(np.int64)
-        return hidden, torch.from_numpy(targets)
+        hidden = self._run(self.decoder, x, packed.keep).flatten(0, 1)[torch.cat(packed.indices)]
+        return hidden, token_ids([message[1:] for message in messages])
 
     def _run(self, stack: RecurrentStack, x: Tensor, keep: Tensor) -> Tensor:
-        """Messages are short: within one, every step counts."""
+        """Run a stack over packed messages; within one, the gradient goes over every step."""
         hidden: Tensor = stack(x, stack.initial_state(x.shape[1]), keep, None, Full())[0]
         return hidden
 
@@ -134,17 +139,18 @@ class MessagesChatbot(Chatbot):
         """Step from message to message.
 
         Args:
-            vectors: for each lane its messages as `encode` made them, (K_i, H).
-            state: of each lane before.
+            vectors: of each row's messages, as `encode` made them, (K_i, H).
+            state: of each row before.
             unfold: how far back the gradient goes.
 
         Returns:
-            For each lane what is remembered before its first message, and after each,
-            (K_i + 1, H); and the state after the last.
+            For each row what is remembered before its first message and after each, (K_i + 1, H);
+            and the state after the last.
         """
-        parts = len(self.conversation.state_spec(""))
         state, record = self.split(state)
-        outputs, after = ragged(self.conversation, vectors, state[:parts], unfold)
+        layers = self.conversation.own_state(state)
+        parts = len(layers)
+        outputs, after = ragged(self.conversation, vectors, layers, unfold)
         contexts = [
             torch.cat([before.unsqueeze(0), output])
             for before, output in zip(state[parts], outputs, strict=True)
@@ -155,80 +161,93 @@ class MessagesChatbot(Chatbot):
 
     def _recorded(
         self,
-        lanes: Sequence[Sequence[np.ndarray]],
-        heard: Sequence[Tensor],
+        rows: Sequence[Sequence[np.ndarray]],
+        encoded: Sequence[Tensor],
         record: State,
         kept: Sequence[int],
     ) -> tuple[TokenRecord, State]:
-        """Write down what each lane has read.
+        """Write down what each row has read.
 
         Args:
-            lanes: messages.
-            heard: of all of them, one lane after another, as `heard` gives it.
+            rows: the messages of each.
+            encoded: the states of all their tokens, one row after another, as `encode` gives them.
             record: the pointer's state before.
-            kept: after how many messages of each lane to take its state.
+            kept: after how many messages of each row to take its state.
         """
         assert self.pointer is not None
-        sizes = [sum(map(len, lane)) for lane in lanes]
-        hidden = nn.utils.rnn.pad_sequence(list(torch.cat(list(heard)).split(sizes)))
-        lengths = [sum(map(len, lane[:count])) for lane, count in zip(lanes, kept, strict=True)]
-        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
-        ids = nn.utils.rnn.pad_sequence(tokens)
-        return self.pointer.record(
-            ids, hidden, record, lengths=torch.tensor(lengths, dtype=torch.long)
+        hidden = torch.cat(list(encoded)).split([sum(map(len, own)) for own in rows])
+        lengths = [sum(map(len, own[:count])) for own, count in zip(rows, kept, strict=True)]
+        return record_ragged(
+            self.pointer, [token_ids(own) for own in rows], hidden, record, lengths
         )
 
     def _pointed(
         self,
-        lanes: Sequence[Sequence[np.ndarray]],
+        rows: Sequence[Sequence[np.ndarray]],
         said: Sequence[Sequence[bool]],
         hidden: Tensor,
         seen: TokenRecord,
     ) -> tuple[Tensor, Pointed]:
-        """What the vocabulary's logits of some messages are made of, and what is pointed at.
+        """Let the messages that are said look at the record of all.
 
         Args:
-            lanes: messages.
-            said: which of each lane's are predicted.
-            hidden: of these, as from `decode`.
-            seen: of all.
+            rows: the messages of each.
+            said: which of them are predicted.
+            hidden: what these are predicted from, as `decode` gives it.
+            seen: the record of all.
         """
         assert self.pointer is not None
-        ids = seen.ids[:, self.pointer.length :].t()
-        steps = []
-        for row, (lane, wanted) in enumerate(zip(lanes, said, strict=True)):
-            begin = 0
-            for message, own in zip(lane, wanted, strict=True):
-                if own:
-                    span = torch.arange(begin, begin + len(message) - 1)
-                    steps.append(span * len(lanes) + row)
-                begin += len(message)
-        places = torch.cat(steps)
-        queries = hidden.new_zeros(ids.numel(), hidden.shape[1]).index_copy(0, places, hidden)
-        told, pointed = self.pointer.point(seen, queries.view(*ids.shape, -1)[:-1], ids[1:])
-        return told.flatten(0, 1)[places], Pointed(*(each.flatten() for each in pointed)).at(places)
-
-    def recall(self, context: Tensor) -> Tensor:
-        """What the decoder hears of the context beside each token, (..., H)."""
-        # Nothing at first, and learned slowly: at its full size it drowns the words (LOG.md).
-        return F.linear(context, self.context.weight / self.context.in_features)
+        steps = [predicted_places(own, which) - 1 for own, which in zip(rows, said, strict=True)]
+        return point_ragged(self.pointer, seen, hidden, steps)
 
     @property
     def through_time(self) -> RecurrentStack:
         return self.conversation
 
-    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
-        return 1
+    def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
+        messages = [message for own in conversations for message in own]
+        vectors, states = self.encode(messages)
+        encoded = pack_sequences([self._cut(message) for message in messages]).owner
+        sizes = [len(own) for own in conversations]
+        numbers = torch.arange(len(messages))
+        owners = {
+            "embedding": [encoded],
+            "encoder": [encoded],
+            "conversation": [numbers],
+            "context": [],
+            "decoder": [],
+        }
+        first = state[len(self.conversation.own_state(state))]
+
+        def predict(outputs: Sequence[Tensor], wanted: Sequence[Sequence[bool]]) -> Tensor:
+            contexts = [
+                torch.cat([before.unsqueeze(0), own[: len(said) - 1]])
+                for before, own, said in zip(first, outputs, wanted, strict=True)
+            ]
+            spoken = numbers[[each for own in wanted for each in own]]
+            said = [messages[n] for n in spoken.tolist()]
+            hidden, _ = self.decode(said, torch.cat(contexts)[spoken])
+            packed = pack_sequences([message[:-1] for message in said]).owner
+            decoded = torch.cat([spoken, torch.tensor([len(messages)])])[packed]
+            owners["embedding"].append(decoded)
+            owners["decoder"].append(decoded)
+            owners["context"].append(spoken)
+            return hidden
+
+        keys = None
+        if self.pointer is not None:
+            keys = list(torch.cat(states).split([sum(map(len, own)) for own in conversations]))
+        return Unrolled(list(vectors.split(sizes)), predict, keys, owners)
 
     def carry(self, message: np.ndarray, state: State) -> State:
-        lanes = len(state[0])
-        vectors, heard = self.heard([message])
-        after = self.remember([vectors] * lanes, state)[1]
+        rows = len(state[0])
+        vectors, encoded = self.encode([message])
+        after = self.remember([vectors] * rows, state)[1]
         if self.pointer is None:
             return after
         own, record = self.split(after)
-        lane = [[message]] * lanes
-        return (*own, *self._recorded(lane, heard * lanes, record, [1] * lanes)[1])
+        read = [[message]] * rows
+        return (*own, *self._recorded(read, encoded * rows, record, [1] * rows)[1])
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
@@ -243,9 +262,9 @@ class MessagesChatbot(Chatbot):
         counts = [len(lane.messages) - last for lane in lanes]
         read = [m for lane, n in zip(lanes, counts, strict=True) for m in lane.messages[:n]]
         vectors = state[0].new_zeros(0, self.context.in_features)
-        heard: list[Tensor] = []
+        encoded: list[Tensor] = []
         if read:
-            vectors, heard = self.heard(read)
+            vectors, encoded = self.encode(read)
         own = [
             v[: len(lane.messages) - 1]
             for v, lane in zip(vectors.split(counts), lanes, strict=True)
@@ -272,7 +291,7 @@ class MessagesChatbot(Chatbot):
         if self.pointer is not None:
             messages = [lane.messages for lane in lanes]
             carried, record = self.split(carried)
-            seen, record = self._recorded(messages, heard, record, [each.carry for each in lanes])
+            seen, record = self._recorded(messages, encoded, record, [each.carry for each in lanes])
             carried = (*carried, *record)
             if said:
                 hidden, pointed = self._pointed(
@@ -281,48 +300,42 @@ class MessagesChatbot(Chatbot):
         nats = self.nats(hidden, targets, pointed)
         steps = sum(map(len, read)) + len(targets)
         after = tuple(tensor.detach() for tensor in carried)
-        return Loss(nats, targets, steps, after, self.copying(pointed))
+        return Loss(nats, targets, steps, after, self.pointer_nats(pointed))
 
     @torch.no_grad()
     def score(
-        self, lanes: Sequence[Sequence[np.ndarray]], state: State
+        self, rows: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
-        messages = [message for lane in lanes for message in lane]
-        sizes = [len(lane) for lane in lanes]
-        vectors, heard = self._heard_all(messages)
+        messages = [message for own in rows for message in own]
+        sizes = [len(own) for own in rows]
+        vectors, encoded = self._encode_all(messages)
         contexts, after = self.remember(list(vectors.split(sizes)), state)
         before = torch.cat([context[:-1] for context in contexts])
-        parts = [
-            self.decode(messages[n : n + CHUNK], before[n : n + CHUNK])
-            for n in range(0, len(messages), CHUNK)
-        ]
+        parts = [self.decode(messages[span], before[span]) for span in _chunks(len(messages))]
         hidden, targets = (torch.cat(each) for each in zip(*parts, strict=True))
         pointed = None
         if self.pointer is not None:
             after, record = self.split(after)
-            seen, record = self._recorded(lanes, heard, record, sizes)
+            seen, record = self._recorded(rows, encoded, record, sizes)
             after = (*after, *record)
-            hidden, pointed = self._pointed(lanes, [[True] * n for n in sizes], hidden, seen)
+            hidden, pointed = self._pointed(rows, [[True] * n for n in sizes], hidden, seen)
         costs = self.costs(hidden, targets, pointed).split([len(each) - 1 for each in messages])
         return list(torch.stack([part.sum() for part in costs]).split(sizes)), after
 
-    def _heard_all(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
-        """As `heard`, in parts."""
-        parts = [self.heard(messages[n : n + CHUNK]) for n in range(0, len(messages), CHUNK)]
-        return torch.cat([v for v, _ in parts]), [each for _, heard in parts for each in heard]
+    def _encode_all(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
+        """Encode in parts: bounds memory."""
+        parts = [self.encode(messages[span]) for span in _chunks(len(messages))]
+        return torch.cat([v for v, _ in parts]), [each for _, encoded in parts for each in encoded]
 
     @torch.no_grad()
-    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
-        vectors, heard = self._heard_all([message for lane in lanes for message in lane])
-        sizes = [len(lane) for lane in lanes]
+    def absorb(self, rows: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        vectors, encoded = self._encode_all([message for own in rows for message in own])
+        sizes = [len(own) for own in rows]
         after = self.remember(list(vectors.split(sizes)), state)[1]
         if self.pointer is None:
             return after
         after, record = self.split(after)
-        return (*after, *self._recorded(lanes, heard, record, sizes)[1])
-
-    def begin_reply(self, state: State) -> tuple[Tensor, State]:
-        return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
+        return (*after, *self._recorded(rows, encoded, record, sizes)[1])
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         own, record = self.split(state)
@@ -330,14 +343,14 @@ class MessagesChatbot(Chatbot):
         x = self.embedding(token)
         # What the encoder reads of the bot's own message ends where `_cut` would.
         reads = tokens < self.longest - 1
-        heard, read = self._steps("encoder")(x.unsqueeze(0), encoder)
+        encoded, read = self._steps("encoder")(x.unsqueeze(0), encoder)
         encoder = tuple(new.where(reads, old) for new, old in zip(read, encoder, strict=True))
-        hidden, decoder = self._steps("decoder")((x + self.recall(context)).unsqueeze(0), decoder)
+        hidden, decoder = self._steps("decoder")((x + self.context(context)).unsqueeze(0), decoder)
         own = (*conversation, context, *encoder, *decoder, tokens + 1)
         if self.pointer is None:
             return self._say(hidden[0]), own
-        heard = heard[0].where(reads, heard.new_zeros(()))
-        logits, record = self._mixed(token, heard, hidden[0], record)
+        encoded = encoded[0].where(reads, encoded.new_zeros(()))
+        logits, record = self._mixed(token, encoded, hidden[0], record)
         return logits, (*own, *record)
 
     def end_message(self, state: State) -> State:
@@ -351,6 +364,12 @@ class MessagesChatbot(Chatbot):
 
     def _parts(self, state: State) -> tuple[State, Tensor, State, State, Tensor]:
         """Conversation, context, encoder, decoder, and how many tokens the encoder has read."""
-        a = len(self.conversation.state_spec(""))
+        a = len(self.conversation.own_state(state))
         b = a + 1 + len(self.encoder.state_spec(""))
         return state[:a], state[a], state[a + 1 : b], state[b:-1], state[-1]
+
+
+def _chunks(count: int) -> list[slice]:
+    """Split so many messages into spans that are scored at once."""
+    begins = range(0, count, SCORED_CHUNK_MESSAGES)
+    return [slice(begin, begin + SCORED_CHUNK_MESSAGES) for begin in begins]

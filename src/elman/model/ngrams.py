@@ -30,18 +30,18 @@ from torch.nn import functional as F
 
 from elman.model.counts import TOKEN_BITS, ContextCounts, context_keys, occurrences
 
-AT_FIRST = 0.3
-"""z at first."""
+INITIAL_COUNTED_SHARE = 0.3
+"""z, the share of the counts in the mixture, at first."""
 
 MAX_NGRAM_TOKENS = 1 << 23
-"""Of a corpus, to be counted: bounds time and memory."""
+"""Tokens of a corpus that are counted: bounds time and memory."""
 
 MAX_NGRAMS = 1 << 21
-"""Sequences that are kept, 16 MB or so; of more, the rare ones are left out."""
+"""Sequences that are kept, about 16 MB; where there are more, the rare ones are left out."""
 
 
 class NGrams(nn.Module):
-    """Sequences of up to `longest` tokens, N; nothing is counted at first.
+    """Counts of sequences of up to `longest` tokens, N; at first there are none.
 
     Args:
         size: H, of the states.
@@ -55,14 +55,14 @@ class NGrams(nn.Module):
         self.layers = nn.ModuleList(ContextCounts(vocabulary_size) for _ in range(longest))
         self.gate = nn.Linear(size, 1)
         nn.init.zeros_(self.gate.weight)
-        nn.init.constant_(self.gate.bias, log(AT_FIRST / (1 - AT_FIRST)))
+        nn.init.constant_(self.gate.bias, log(INITIAL_COUNTED_SHARE / (1 - INITIAL_COUNTED_SHARE)))
 
     @property
     def orders(self) -> list["ContextCounts"]:
         return [cast(ContextCounts, order) for order in self.layers]
 
     def costs(self, hidden: Tensor, targets: Tensor, key: Tensor, nats: Tensor) -> Tensor:
-        """-log p of each target of the mixture, (M,); its gradient is that of the gate's weights.
+        """-log p of each target in the mixture, (M,); its gradient is for the gate's weights alone.
 
         Args:
             hidden: what the net predicts each from, (M, H).
@@ -76,7 +76,7 @@ class NGrams(nn.Module):
         return -torch.logaddexp(own, counted)
 
     def mix(self, p: Tensor, hidden: Tensor, key: Tensor) -> Tensor:
-        """p of every token of the mixture, (B, V), in the place of that of the net.
+        """Mix the counts into the net's p of every token, (B, V), in place.
 
         Args:
             p: of the net, (B, V).
@@ -88,19 +88,19 @@ class NGrams(nn.Module):
         return p.mul_(torch.sigmoid(-score)).addcmul_(torch.sigmoid(score), counted)
 
     def _score(self, hidden: Tensor) -> Tensor:
-        """What z is the sigmoid of, (M, 1)."""
+        """The logit of z, (M, 1)."""
         with torch.autocast(hidden.device.type, enabled=False):
             score: Tensor = self.gate(hidden.detach().to(self.gate.weight.dtype))
         return score
 
     def count(self, ids: np.ndarray, counted: np.ndarray, most: int = MAX_NGRAMS) -> None:
-        """Count, in the place of what was counted before.
+        """Count, and forget what was counted before.
 
         Args:
             ids: whole messages, (T,).
             counted: which of them are predicted, (T,) bool.
-            most: sequences to keep; the longest that were seen once are left out in any case,
-                since they gain little (LOG.md).
+            most: sequences to keep, at most. The longest ones that were seen only once are never
+                kept, since they gain little (LOG.md).
         """
         ids, counted = ids[:MAX_NGRAM_TOKENS], counted[:MAX_NGRAM_TOKENS][1:]
         key = context_keys(torch.from_numpy(ids.astype(np.int64))).numpy()
@@ -145,5 +145,5 @@ class NGrams(nn.Module):
         return p
 
     def _contexts(self, key: np.ndarray) -> Iterator[np.ndarray]:
-        """Of each order, shortest first."""
+        """Cut keys to the context of each order, the shortest first."""
         return (key & ((1 << TOKEN_BITS * n) - 1) for n in range(len(self.orders)))

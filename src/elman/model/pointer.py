@@ -16,19 +16,19 @@ from elman.model.config import LONGEST_NGRAM
 from elman.model.counts import context_keys
 
 KEY_SIZE = 16
-"""Numbers of each recorded token's key; independent of the hidden size."""
+"""Size of each recorded token's key, whatever the hidden size."""
 
-SHUT = 0.03
-"""Share of a full record at first, where no earlier state is like the present one."""
+INITIAL_RECORD_SHARE = 0.03
+"""What a full record gets at first, as a share, where no earlier state is like the present one."""
 
-FOLLOWS = (4.0, 2.0)
-"""At first, what a score gains where the same token, and the same two, came before as now."""
+INITIAL_FOLLOW_SCORES = (4.0, 2.0)
+"""At first, what a score gains where the last token is the same as now, and the last two are."""
 
-QUERIES = 128
+QUERY_CHUNK_STEPS = 128
 """Steps whose scores exist at once: bounds memory."""
 
 Logits = Callable[[Tensor], Tensor]
-"""Of the vocabulary, (B, V), made of (B, H)."""
+"""Makes the vocabulary's logits, (B, V), of hidden states, (B, H)."""
 
 
 class Pointed(NamedTuple):
@@ -48,12 +48,12 @@ class Pointed(NamedTuple):
     key: Tensor
 
     def at(self, places: Tensor) -> "Pointed":
-        """Of some of the targets."""
+        """Take some of the targets."""
         return Pointed(*(each[places] for each in self))
 
 
 class PointerOutput(NamedTuple):
-    """What comes after a token.
+    """The distribution of the next token.
 
     Args:
         p: of every token, (B, V).
@@ -67,12 +67,12 @@ class PointerOutput(NamedTuple):
 
 
 class TokenRecord(NamedTuple):
-    """The L tokens before some steps, and those of the steps; P = L + T places, oldest first.
+    """The L tokens before T steps and those of the steps, oldest first: P = L + T positions.
 
     Args:
         ids: (B, P).
         keys: (B, P, D).
-        first: (B, T), the place at which the conversation of each step begins, or 0.
+        first: (B, T), the position at which the conversation of each step begins, or 0.
     """
 
     ids: Tensor
@@ -80,7 +80,7 @@ class TokenRecord(NamedTuple):
     first: Tensor
 
     def key(self, length: int) -> Tensor:
-        """Of the tokens up to each step, (B, T), as `NGrams` wants it; L is `length`."""
+        """Make the keys of the tokens up to each step, (B, T), for `NGrams`; L is `length`."""
         begin = max(0, length - LONGEST_NGRAM)  # no key reaches further back
         return context_keys(self.ids[:, begin:])[:, length - begin :]
 
@@ -119,19 +119,19 @@ class Pointer(nn.Module):
         with torch.no_grad():
             self.before.weight.copy_(self.query.weight)
         nn.init.zeros_(self.itself.weight)
-        self.follow = nn.Linear(size, len(FOLLOWS))
+        self.follow = nn.Linear(size, len(INITIAL_FOLLOW_SCORES))
         nn.init.zeros_(self.follow.weight)
         with torch.no_grad():
-            self.follow.bias.copy_(torch.tensor(FOLLOWS))
+            self.follow.bias.copy_(torch.tensor(INITIAL_FOLLOW_SCORES))
         # The vocabulary is told what was looked at: a name that ends there is not to be spelled on.
         self.tell = nn.Linear(KEY_SIZE, size, bias=False)
         nn.init.zeros_(self.tell.weight)
         self.sentinel = nn.Linear(size, 1)
         nn.init.zeros_(self.sentinel.weight)
-        nn.init.constant_(self.sentinel.bias, log(length / SHUT))
+        nn.init.constant_(self.sentinel.bias, log(length / INITIAL_RECORD_SHARE))
 
     def state_spec(self, name: str) -> list[StateSpec]:
-        """The record: the last L ids (0: nothing), their keys, and half of the next one's key."""
+        """List the record: the last L ids (0: none), their keys, half of the next token's key."""
         dtype = self.sentinel.weight.dtype
         return [
             StateSpec(f"{name}.pointer.ids", self.length, dtype),
@@ -150,23 +150,23 @@ class Pointer(nn.Module):
         """Write down what was read.
 
         Args:
-            ids: (T, B) int64; 0 behind the end of a lane.
+            ids: (T, B) int64; 0 behind the end of a row.
             hidden: the layers' output after each, (T, B, H).
             state: before the first step.
             keep: (T, B); 0 where a conversation starts and all before is forgotten.
-            lengths: after how many steps of each lane to take the state, (B,); None: after all.
+            lengths: after how many steps of each row to take the state, (B,); None: after all.
 
         Returns:
             What `point` looks at, and the state.
         """
         told, keys, last = state
-        steps, lanes = ids.shape
+        steps, rows = ids.shape
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(last.dtype)
             nexts = torch.cat([last.unsqueeze(0), self.before(hidden)])
             own = (nexts[:-1] + self.itself(hidden)).transpose(0, 1)
         whole_ids = torch.cat([told.long(), ids.t()], 1)
-        whole_keys = torch.cat([keys.view(lanes, self.length, KEY_SIZE), own], 1)
+        whole_keys = torch.cat([keys.view(rows, self.length, KEY_SIZE), own], 1)
         first = torch.zeros_like(ids)
         if keep is not None:
             places = torch.arange(self.length, self.length + steps)
@@ -178,7 +178,7 @@ class Pointer(nn.Module):
         else:
             place = lengths.unsqueeze(1) + torch.arange(self.length)
             keys = whole_keys.gather(1, place.unsqueeze(2).expand(-1, -1, KEY_SIZE))
-            ids, last = whole_ids.gather(1, place), nexts[lengths, torch.arange(lanes)]
+            ids, last = whole_ids.gather(1, place), nexts[lengths, torch.arange(rows)]
             forgotten = torch.zeros_like(ids, dtype=torch.bool)
         forgotten = forgotten | (ids < SPECIALS)
         ids = ids.masked_fill(forgotten, 0).to(told.dtype)
@@ -186,7 +186,7 @@ class Pointer(nn.Module):
         return TokenRecord(whole_ids, whole_keys, first.t()), (ids, keys, last)
 
     def point(self, record: TokenRecord, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Pointed]:
-        """How far each target is pointed at.
+        """Look at the record from each step, for the target of that step.
 
         Args:
             record: of the same steps.
@@ -197,8 +197,8 @@ class Pointer(nn.Module):
             What the vocabulary's logits are made of, (T, B, H), and (T, B) tensors.
         """
         parts, tells = [], []
-        for begin in range(0, len(hidden), QUERIES):
-            span = slice(begin, begin + QUERIES)
+        for begin in range(0, len(hidden), QUERY_CHUNK_STEPS):
+            span = slice(begin, begin + QUERY_CHUNK_STEPS)
             shares, ids, told = self._shares(record, hidden[span], begin)
             tells.append(told)
             wanted = ids.unsqueeze(1) == targets[span].t().unsqueeze(2)
@@ -217,8 +217,9 @@ class Pointer(nn.Module):
     def say(
         self, token: Tensor, read: Tensor, hidden: Tensor, state: State, logits: Logits
     ) -> tuple[PointerOutput, State]:
-        """Write down one token, and mix what it points at into what comes next: `record` and
-        `point`, in the few operations that one step takes. Without gradient.
+        """Write down one token and predict the next, in few operations and without gradient.
+
+        It is `record` and `point` for one step, mixed.
 
         Args:
             token: (B,) int64.
@@ -251,8 +252,15 @@ class Pointer(nn.Module):
     def _shares_of_last(
         self, ids: np.ndarray, keys: np.ndarray, hidden: Tensor
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Of one step: `ids` are (B, L + 1), 0 where there is no text, and `keys` (B, L, D) those
-        of the last L, whose shares are given, (B, L); and the sentinel's, (B, 1).
+        """Share out one step's attention over the last L tokens.
+
+        Args:
+            ids: (B, L + 1), 0 where there is no text.
+            keys: of the last L, (B, L, D).
+            hidden: what looks at them, (B, H).
+
+        Returns:
+            The share of each of the last L, (B, L), and the sentinel's, (B, 1).
         """
         layers = (self.query, self.follow, self.sentinel)
         query, follow, sentinel = (made.numpy() for made in _at_once(layers, hidden))
@@ -271,7 +279,7 @@ class Pointer(nn.Module):
     def _shares(
         self, record: TokenRecord, hidden: Tensor, begin: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of N steps from the `begin`-th on.
+        """Share out the attention of N steps, from the `begin`-th on.
 
         Returns:
             The share of each token that is looked at and, last, of the sentinel, (B, N, N + L + 1),
@@ -307,7 +315,7 @@ class Pointer(nn.Module):
 
 
 def _at_once(layers: Sequence[nn.Linear], x: Tensor) -> list[Tensor]:
-    """What some small layers make of the same, in one product."""
+    """Apply some small layers to the same input, in one product."""
     made = F.linear(x, torch.cat([layer.weight for layer in layers]))
     parts = made.split([layer.out_features for layer in layers], 1)
     return [

@@ -15,7 +15,7 @@ from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
 
 MAX_HEADER_BYTES = 1 << 24
-"""A header names tensors and says a few facts; the library alone would take one of 100 MB."""
+"""Bytes of a header, which names tensors and a few facts; safetensors itself would take 100 MB."""
 
 DTYPES = {
     "BOOL": torch.bool,
@@ -29,7 +29,7 @@ DTYPES = {
     "F32": torch.float32,
     "F64": torch.float64,
 }
-"""By what safetensors calls them."""
+"""Kinds of numbers by their names in safetensors."""
 
 
 class TensorSpec(NamedTuple):
@@ -49,7 +49,7 @@ Check = Callable[[Header, dict[str, Any]], None]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file, in the place of a link too."""
+    """Write tensors and JSON metadata as one safetensors file. A link is replaced, not followed."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     write_file(path, save(contiguous, {"elman": json.dumps(metadata)}), follow_link=False)
 
@@ -130,7 +130,7 @@ def _fits(found: TensorSpec, expected: TensorSpec) -> bool:
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raises ElmanError where a number is none, or infinite."""
+    """Raise ElmanError where a number is NaN or infinite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ElmanError(f"{path}: {name!r} holds numbers that are none (NaN or infinity)")

@@ -12,29 +12,31 @@ from elman.data.corpus import Corpus
 from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
 from elman.data.order import Layout
 from elman.data.stream import Stream, Window
-from elman.data.tokenizer import END, ROLES
-from elman.model.blocks import RecurrentStack, StateSpec, ragged
+from elman.data.tokenizer import END
+from elman.model.blocks import RecurrentStack, StateSpec
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
+from elman.model.packing import owner_of_tokens, predicted_places, token_ids
 from elman.model.pointer import Pointed, Pointer
+from elman.model.ragged import point_ragged, ragged, record_ragged
+from elman.model.unrolled import Unrolled
 
-PIECE = 64
-"""Tokens of a message that are read without a break."""
+PIECE_TOKENS = 64
+"""Tokens of a message that are read at once."""
 
 MAX_READ_TOKENS = 8192
-"""Tokens of a message that are read in a conversation: of a longer one its role and its end. To
-read takes as long for each token, about a quarter of a millisecond with the base on two cores.
+"""Tokens of a message that are read in a conversation; of a longer one, its role and its end.
+Reading a token takes about a quarter of a millisecond with the base on two cores.
 """
 
 
 class TokensChatbot(Chatbot):
-    """One recurrent step for each token of each message; the state after the user's last message is
-    what the reply is made from.
+    """A recurrent language model over the whole conversation, with one step for each token.
 
-    The output layer is tied to the embedding (Press and Wolf 2017). With a pointer, the state holds
-    a record of the last tokens too, which replies can copy from; what the chatbot gives as logits
-    is then log p of the mixture.
+    The reply is made from the state after the user's last message. The output layer is tied to the
+    embedding (Press and Wolf 2017). With a pointer, the state also holds a record of the last
+    tokens, which replies can copy from; the logits are then log p of the mixture.
 
     Args:
         config: sizes and cell.
@@ -42,6 +44,7 @@ class TokensChatbot(Chatbot):
     """
 
     ends_by_step = True
+    step_unit = "tokens"
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__(config, vocabulary_size)
@@ -67,8 +70,21 @@ class TokensChatbot(Chatbot):
     def through_time(self) -> RecurrentStack:
         return self.stack
 
-    def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
-        return len(message)
+    def unroll(self, conversations: Sequence[Sequence[np.ndarray]], state: State) -> Unrolled:
+        tokens = [token_ids(own) for own in conversations]
+        owner = owner_of_tokens([message for own in conversations for message in own])
+
+        def predict(outputs: Sequence[Tensor], wanted: Sequence[Sequence[bool]]) -> Tensor:
+            # A token is predicted from the step before it.
+            return torch.cat(
+                [
+                    hidden[predicted_places(own, said) - 1]
+                    for hidden, own, said in zip(outputs, conversations, wanted, strict=True)
+                ]
+            )
+
+        owners = {"embedding": [owner], "stack": [owner]}
+        return Unrolled(self._embed(tokens), predict, None, owners)
 
     def carry(self, message: np.ndarray, state: State) -> State:
         return self._carry(message, state, None)
@@ -118,15 +134,12 @@ class TokensChatbot(Chatbot):
             pointed = pointed.at(counts)
         nats = self.nats(hidden[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*layers, *record))
-        return Loss(nats, targets, counts.numel(), after, self.copying(pointed))
+        return Loss(nats, targets, counts.numel(), after, self.pointer_nats(pointed))
 
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
-        """Each lane's messages run in two parts: the next window begins with the state between."""
+        """Run each row in two parts: the next window begins with the state between them."""
         state = self.begin_window(window, state)
-        tokens = [
-            torch.from_numpy(np.concatenate(lane.messages).astype(np.int64))
-            for lane in window.lanes
-        ]
+        tokens = [token_ids(lane.messages) for lane in window.lanes]
         read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
         embedded = self._embed(tokens)
         layers, record = self.split(state)
@@ -144,61 +157,56 @@ class TokensChatbot(Chatbot):
         pointed = None if pointed is None else pointed.at(counts)
         nats = self.nats(predictions[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*carried, *record))
-        return Loss(nats, targets, sum(map(len, tokens)), after, self.copying(pointed))
+        return Loss(nats, targets, sum(map(len, tokens)), after, self.pointer_nats(pointed))
 
     def _pointed(
         self, tokens: Sequence[Tensor], hidden: Sequence[Tensor], record: State, read: Sequence[int]
     ) -> tuple[Tensor, Pointed | None, State]:
-        """What each lane's tokens but its first are predicted from, one lane after another.
+        """Predict each row's tokens but its first, with the pointer's help where there is one.
 
         Args:
-            tokens: of each lane, (T_i,).
-            hidden: of each lane, (T_i, H).
+            tokens: of each row, (T_i,).
+            hidden: the layers' output after each, (T_i, H).
             record: the pointer's state before them.
-            read: after how many tokens of each lane to take the pointer's state.
+            read: after how many tokens of each row to take the pointer's state.
 
         Returns:
-            What the vocabulary's logits are made of, (tokens, H); what the pointer makes of the
-            same tokens; and its state.
+            What the vocabulary's logits are made of, one row after another, (tokens, H); what the
+            pointer makes of the same tokens; and its state.
         """
+        predictions = torch.cat([own[:-1] for own in hidden])
         if self.pointer is None:
-            return torch.cat([lane[:-1] for lane in hidden]), None, record
-        ids = nn.utils.rnn.pad_sequence(list(tokens))
-        states = nn.utils.rnn.pad_sequence(list(hidden))
-        seen, record = self.pointer.record(ids, states, record, lengths=torch.tensor(read))
-        lengths = torch.tensor([len(lane) - 1 for lane in tokens])
-        ends = torch.arange(len(ids) - 1).unsqueeze(1) < lengths  # of what is not padding
-        told, pointed = self.pointer.point(seen, states[:-1], ids[1:])
-        places = ends.t()
-        flat = Pointed(*(each.t()[places] for each in pointed))
-        return told.transpose(0, 1)[places], flat, record
+            return predictions, None, record
+        seen, record = record_ragged(self.pointer, tokens, hidden, record, read)
+        steps = [torch.arange(len(own) - 1) for own in tokens]
+        return *point_ragged(self.pointer, seen, predictions, steps), record
 
     def _embed(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        """The embeddings of each lane's ids."""
+        """Look up the embeddings of each row's ids."""
         return list(self.embedding(torch.cat(list(tokens))).split([len(ids) for ids in tokens]))
 
     @torch.no_grad()
     def score(
-        self, lanes: Sequence[Sequence[np.ndarray]], state: State
+        self, rows: Sequence[Sequence[np.ndarray]], state: State
     ) -> tuple[list[Tensor], State]:
-        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+        tokens = [token_ids(own) for own in rows]
         layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
-        per_lane, record = self._token_costs(tokens, hidden, record)
-        nats = [_per_message(costs, lane) for costs, lane in zip(per_lane, lanes, strict=True)]
+        per_row, record = self._token_costs(tokens, hidden, record)
+        nats = [_per_message(costs, own) for costs, own in zip(per_row, rows, strict=True)]
         return nats, (*layers, *record)
 
     @torch.no_grad()
     def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
-        # All in one run: what is computed after the end of a lane is not looked at.
+        # All in one run: what is computed after the end of a row is not looked at.
         tokens = [torch.from_numpy(message.astype(np.int64)) for message in messages]
         layers, record = self.split(state)
         embedded = self.embedding(nn.utils.rnn.pad_sequence(tokens))
         together, _ = self._steps("stack")(embedded, layers)
-        hidden = [together[: len(lane), row] for row, lane in enumerate(tokens)]
+        hidden = [together[: len(own), row] for row, own in enumerate(tokens)]
         output = self._packed_output or self.logits
-        per_lane, _ = self._token_costs(tokens, hidden, record, output)
-        return torch.stack([costs.sum() for costs in per_lane])
+        per_row, _ = self._token_costs(tokens, hidden, record, output)
+        return torch.stack([costs.sum() for costs in per_row])
 
     def _token_costs(
         self,
@@ -207,32 +215,26 @@ class TokensChatbot(Chatbot):
         record: State,
         logits: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Sequence[Tensor], State]:
-        """-log p of each lane's tokens but its first, and the pointer's state after them."""
+        """-log p of each row's tokens but its first, and the pointer's state after them."""
         predictions, pointed, record = self._pointed(
-            tokens, hidden, record, [len(lane) for lane in tokens]
+            tokens, hidden, record, [len(own) for own in tokens]
         )
-        nats = self.costs(predictions, torch.cat([lane[1:] for lane in tokens]), pointed, logits)
-        return nats.split([len(lane) - 1 for lane in tokens]), record
+        nats = self.costs(predictions, torch.cat([own[1:] for own in tokens]), pointed, logits)
+        return nats.split([len(own) - 1 for own in tokens]), record
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
         if len(message) > MAX_READ_TOKENS:
             message = np.concatenate([message[:1], message[1 - MAX_READ_TOKENS :]])
-        return np.split(message, range(PIECE, len(message), PIECE))
+        return np.split(message, range(PIECE_TOKENS, len(message), PIECE_TOKENS))
 
     @torch.no_grad()
-    def absorb(self, lanes: Sequence[Sequence[np.ndarray]], state: State) -> State:
-        tokens = [torch.from_numpy(np.concatenate(lane).astype(np.int64)) for lane in lanes]
+    def absorb(self, rows: Sequence[Sequence[np.ndarray]], state: State) -> State:
+        tokens = [token_ids(own) for own in rows]
         layers, record = self.split(state)
         hidden, layers = ragged(self.stack, self._embed(tokens), layers)
         if self.pointer is not None:
-            ids = nn.utils.rnn.pad_sequence(tokens)
-            lengths = torch.tensor([len(lane) for lane in tokens])
-            states = nn.utils.rnn.pad_sequence(hidden)
-            record = self.pointer.record(ids, states, record, lengths=lengths)[1]
+            record = record_ragged(self.pointer, tokens, hidden, record)[1]
         return (*layers, *record)
-
-    def begin_reply(self, state: State) -> tuple[Tensor, State]:
-        return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         layers, record = self.split(state)
@@ -247,7 +249,7 @@ class TokensChatbot(Chatbot):
 
 
 def _per_message(costs: Tensor, messages: Sequence[np.ndarray]) -> Tensor:
-    """Sum the costs of a lane's tokens (all but its first) by message; a role costs nothing."""
+    """Sum the costs of a row's tokens but its first by message. A role costs nothing."""
     ends = torch.tensor([len(message) for message in messages]).cumsum(0)
     sums = torch.cat([costs.new_zeros(2), costs]).cumsum(0)
     # sums[e] is the cost of everything before token e; a message's role is token e_previous.

@@ -58,7 +58,7 @@ class State(BaseModel):
     messages: int = Field(description="How many messages it has read and said.")
 
 
-class Influence(BaseModel):
+class MessageAttribution(BaseModel):
     """What one earlier message did for a reply."""
 
     message: int = Field(description="Its number in the conversation, from 0.")
@@ -76,11 +76,17 @@ class ElmanFacts(BaseModel):
     """What only this server tells."""
 
     state: State
-    influence: list[Influence] | None = Field(
+    attribution: list[MessageAttribution] | None = Field(
         None, description="Where it was asked for, and the bot is still the one that replied."
     )
-    influence_cut: str | None = Field(
+    attribution_cut: str | None = Field(
         None, description="Which messages were not looked at, where there are too many."
+    )
+    influence: list[MessageAttribution] | None = Field(
+        None, description="The old name of attribution, for one release."
+    )
+    influence_cut: str | None = Field(
+        None, description="The old name of attribution_cut, for one release."
     )
 
 

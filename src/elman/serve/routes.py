@@ -16,7 +16,12 @@ from elman.serve.errors import ApiError, ErrorResponse, no_such
 from elman.serve.limits import RequestLimits
 from elman.serve.prompts import Model
 from elman.serve.records import Record
-from elman.serve.response_bodies import Deleted, Influence, ResponseObject, ResponsesRequest
+from elman.serve.response_bodies import (
+    Deleted,
+    MessageAttribution,
+    ResponseObject,
+    ResponsesRequest,
+)
 from elman.serve.responses import Responding, response_of
 from elman.serve.service import Service
 from elman.serve.stream import EventStream, unless_gone
@@ -161,18 +166,20 @@ async def get_response(
         service, left = service_of(request), Event()
         model = service.model(record.model)
         memory = model.memory(service.store, owner)
-        explaining = service.explainer.explain(model, memory, record, left)
+        explaining = service.attributor.explain(model, memory, record, left)
         explained = await _answer(request, explaining, left.set)
         if explained is not None:
-            found.elman.influence = [
-                Influence(
+            found.elman.attribution = [
+                MessageAttribution(
                     message=each.message,
                     nats=each.nats,
                     gradient=each.gradient,
                     copied=each.copied,
                 )
-                for each in explained.receipts
+                for each in explained.messages
             ]
+            found.elman.attribution_cut = explained.cut
+            found.elman.influence = found.elman.attribution
             found.elman.influence_cut = explained.cut
     return found
 

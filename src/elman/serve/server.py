@@ -115,7 +115,7 @@ def make_server(
     limit_logs()
     logging.getLogger("elman").setLevel(logging.INFO)
     server = Server(config, app.state.ending)
-    server.on_exit = service.explainer.stop
+    server.on_exit = service.attributor.stop
     return server
 
 

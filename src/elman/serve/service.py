@@ -17,6 +17,7 @@ from elman.errors import ElmanError
 from elman.generate.replier import Replier
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import WEIGHTS, Bot, state_digest
+from elman.serve.attribution import Attributor
 from elman.serve.batching import LANES, WAITING, Batcher, FullError
 from elman.serve.errors import ApiError, cannot_be_kept, full, no_such_model
 from elman.serve.jobs import Ended, Event, Failed, Job, Read
@@ -26,7 +27,6 @@ from elman.serve.metrics import Metrics
 from elman.serve.prompts import Model, Prompt, Prompts
 from elman.serve.recent import Recent
 from elman.serve.records import Keeper, Record, Records
-from elman.serve.why import Explainer
 from elman.serve.workers import Workers
 
 MAX_AVOIDED = 64
@@ -117,11 +117,11 @@ class Service:
             for name, bot in bots.items()
         }
         self.metrics = Metrics(self.models)
-        self.explainer = Explainer()
+        self.attributor = Attributor()
 
     def close(self) -> None:
         """Finish what was asked for, but explain nothing more."""
-        self.explainer.close()
+        self.attributor.close()
         for model in self.models.values():
             model.batcher.close()
         self.keeper.close()

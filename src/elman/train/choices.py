@@ -10,6 +10,7 @@ from typing import Any
 from elman.data.config import KEPT_REPLIES
 from elman.data.tokenizer import SMALLEST
 from elman.errors import ElmanError
+from elman.model import step_unit
 from elman.model.config import LONGEST_NGRAM, ModelConfig
 from elman.train.config import AUTO, Config
 from elman.train.machine import Machine
@@ -161,7 +162,7 @@ def from_scratch(config: Config, text_bytes: int, machine: Machine) -> Config:
     if vocabulary > SMALLEST:
         size = hidden_size(config, text_bytes, machine)
         chosen["model"] |= {"hidden_size": size, "mlp": 1.0}
-    elif config.model.memory == "tokens" and config.train.unit == "steps":
+    elif step_unit(config.model) == "tokens" and config.train.unit == "steps":
         chosen["train"] |= {"unfold": BYTES_UNFOLD}
     config = with_layout(filled(config, chosen))
     often = passes(config, text_bytes, machine)
@@ -197,7 +198,7 @@ def with_sizes(config: Config, base: BaseFacts) -> Config:
 
 def with_layout(config: Config) -> Config:
     """Fill in how conversations are laid out in a batch, once the memory is known."""
-    unit = "messages" if config.model.memory == "messages" else "steps"
+    unit = "messages" if step_unit(config.model) == "messages" else "steps"
     config = filled(config, {"train": {"unit": unit}})
     unit = config.train.unit
     return filled(config, {"train": {"unfold": UNFOLD[unit], "batch_size": BATCH_SIZE[unit]}})

@@ -13,6 +13,7 @@ from elman.data.config import Section, chosen
 from elman.data.files import write_file
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
+from elman.model import step_unit
 from elman.model.checkpoint import CONFIG, FORMAT
 from elman.model.config import ModelConfig
 from elman.model.config import ReplyConfig as ReplyConfig
@@ -155,9 +156,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_units(self) -> Self:
         train, given = self.train, self.train.model_fields_set
-        over_messages = self.model.memory == "messages"
+        over_messages = step_unit(self.model) == "messages"
         if over_messages and "unit" in given and train.unit == "steps":
-            raise ValueError("the messages memory is unfolded over messages, not steps")
+            raise ValueError(f"the {self.model.memory} memory is unfolded over messages, not steps")
         if train.slide and not (over_messages or train.unit == "messages"):
             raise ValueError("--slide goes over messages: add --unit messages")
         batch = train.batch_size if "batch_size" in given else 1

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from elman.bptt.precision import MEASURED_ROWS
+from elman.bptt.precision import MIN_BFLOAT16_SPEEDUP
 from elman.data.conversation import Others
 from elman.data.expectation import human
 from elman.train import choices
@@ -76,7 +76,7 @@ def resolve(asked: Config, data: DataFacts, machine: Machine) -> Plan:
     settled = {"base": None if base is None else base.name}
     if config.train.precision == AUTO:
         speed = machine.bfloat16_speed[config.model.hidden_size]
-        settled["precision"] = "bfloat16" if speed >= MEASURED_ROWS else "float32"
+        settled["precision"] = "bfloat16" if speed >= MIN_BFLOAT16_SPEEDUP else "float32"
     train = config.train.model_copy(update=settled)
     # Made anew, so that it is checked as a whole, and all of it counts as given from now on.
     config = Config.make(config.model_copy(update={"train": train}).model_dump())

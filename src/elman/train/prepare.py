@@ -12,6 +12,7 @@ from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, LEARNED, Tokenizer
 from elman.errors import ElmanError
 from elman.generate.scoring import subset
+from elman.model import MEMORIES
 from elman.model.checkpoint import Bot, load_bot
 from elman.model.config import ModelConfig
 from elman.train.choices import HIDDEN_SIZES, BaseFacts, wanted_base
@@ -145,8 +146,9 @@ def _encode(
     parts, repeated = dataset.encode(tokenizer, data.test, _held_out_bytes(config))
     if repeated:
         tell.note(f"{repeated:,} held-out conversations left out: nearly the same is learned from")
-    if config.model.memory == "messages":
-        _note_long_messages(parts, config.model.max_message_tokens, tell)
+    longest = MEMORIES[config.model.memory].longest_learned(config.model)
+    if longest is not None:
+        _note_long_messages(parts, longest, tell)
     if "train" not in parts:
         raise ElmanError(f"{data.path}: nothing is left to train on")
     dev = parts.get("dev")

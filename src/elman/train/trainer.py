@@ -44,7 +44,7 @@ class Trainer:
         unfold: how far back the gradient goes within a batch.
         clip: largest norm of the whole gradient (Pascanu et al. 2013); 0: off.
         precision: of the products; weights, states and sums stay float32.
-        pointer_loss_weight: how much `Loss.copying` weighs beside the loss itself.
+        pointer_loss_weight: how much `Loss.pointer_nats` weighs beside the loss itself.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Trainer:
         count = max(len(loss.targets), 1)
         mean = loss.nats / count
         self._optimizer.zero_grad()
-        (mean + self._pointer_loss_weight * loss.copying / count).backward()
+        (mean + self._pointer_loss_weight * loss.pointer_nats / count).backward()
         gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
         if self.look is not None:

@@ -18,7 +18,7 @@ LOG = "log.jsonl"
 MAX_READ_BYTES = 1 << 20
 """Bytes that are read at once."""
 
-POLL = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two looks at a log."""
 
 Event = dict[str, Any]
@@ -118,7 +118,7 @@ def follow(run: Path) -> Iterator[LogLines]:
             continue
         if ended:
             return
-        time.sleep(POLL)
+        time.sleep(POLL_SECONDS)
 
 
 @dataclass

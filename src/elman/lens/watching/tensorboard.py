@@ -7,7 +7,7 @@ from typing import Any
 from elman.errors import ElmanError, missing_extra
 from elman.lens.watching.log import CONFIG, Event, follow
 
-STEP = {
+STEP_TAGS = {
     "bits_per_byte": "loss/training bits per byte",
     "grad_norm": "gradient/norm",
     "lr": "learning rate",
@@ -54,7 +54,7 @@ def write_events(run: Path, folder: Path) -> Iterator[int]:
 def _write(writer: Any, event: Event, when: float) -> None:
     step, kind = event["step"], event["kind"]
     if kind == "step":
-        for key, tag in STEP.items():
+        for key, tag in STEP_TAGS.items():
             if event.get(key) is not None:
                 writer.add_scalar(tag, event[key], step, when)
     elif kind == "validation":

@@ -1,4 +1,4 @@
-// Receipts of a reply: how much each earlier message of the conversation made it likelier, in nats.
+// Attribution of a reply: how much each earlier message of the conversation made it likelier, in nats.
 
 import { svg } from "./dom.js";
 

@@ -152,12 +152,12 @@ async function removeChat(chat) {
 async function why(turn) {
   const got = await trying(() => api.why(turn.id));
   if (!got) return;
-  const influence = got.elman?.influence;
+  const attribution = got.elman?.attribution;
   const elements = conversation.tree.path(turn.id)
     .flatMap((before) => [view.element(before, "said"), view.element(before, "reply")]);
-  const cut = got.elman?.influence_cut;
-  if (!influence?.length) say(`What made this reply is not available: ${cut ?? "another bot has taken its name since"}.`);
-  else if (influenceBars(influence, elements))
+  const cut = got.elman?.attribution_cut;
+  if (!attribution?.length) say(`What made this reply is not available: ${cut ?? "another bot has taken its name since"}.`);
+  else if (influenceBars(attribution, elements))
     say(`The bars show how much each message made this reply likelier${cut ? ` (${cut})` : ""}.`);
 }
 

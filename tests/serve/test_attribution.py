@@ -1,4 +1,4 @@
-"""Receipts on request: computed apart from those who talk, bounded, and given up when asked to."""
+"""Attribution on request: apart from those who talk, bounded, and given up when asked to."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from elman.data.tokenizer import END, ROLES
+from elman.lens.attribution import attribute, attribution_steps, inputs_of
 from elman.lens.chain import apart, frozen
-from elman.lens.influence import inputs_of, receipts, work
 from elman.model import ModelConfig, build
 from elman.model.checkpoint import Bot
-from elman.serve import why
-from elman.serve.why import Explainer
+from elman.serve import attribution
+from elman.serve.attribution import Attributor
 
 from .conftest import Served
 from .test_server import Serving, ask
@@ -59,13 +59,15 @@ def test_modules_apart_share_tensors_and_nothing_else(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("memory", ["tokens", "messages"])
-def test_receipts_apart_are_those_of_the_bot(memory: str) -> None:
+def test_attributions_apart_are_those_of_the_bot(memory: str) -> None:
     torch.manual_seed(0)
     sizes = {"hidden_size": 8, "pointer": 8, "ngrams": 2, "mlp": 1.0}
-    chatbot = build(ModelConfig.model_validate({"memory": memory, **sizes}), 40).eval().pack()
+    chatbot = (
+        build(ModelConfig.model_validate({"memory": memory, **sizes}), 40).eval().pack_weights()
+    )
     turns = [np.array([1 + n % 2, 5 + n, 9, END], np.uint16) for n in range(6)]
     reply = np.array([2, 6, 9, END], np.uint16)
-    assert receipts(apart(chatbot), turns, reply) == receipts(chatbot, turns, reply)
+    assert attribute(apart(chatbot), turns, reply) == attribute(chatbot, turns, reply)
 
 
 def test_the_answer_is_the_same_while_others_chat(serving: Serving) -> None:
@@ -82,14 +84,14 @@ def test_the_answer_is_the_same_while_others_chat(serving: Serving) -> None:
 
     with served.client() as http, ThreadPoolExecutor(CHATTERS) as pool:
         last = conversation(http, 12)
-        alone = asked_why(http, last)["influence"]
+        alone = asked_why(http, last)["attribution"]
         talking = [pool.submit(chatter) for _ in range(CHATTERS)]
         try:
-            found = [asked_why(http, last)["influence"] for _ in range(5)]
+            found = [asked_why(http, last)["attribution"] for _ in range(5)]
         finally:
             stop.set()
         assert all(each.result() for each in talking), "nobody was disturbed, and all were heard"
-    assert len(alone) == why.MAX_MESSAGES
+    assert len(alone) == attribution.MAX_ATTRIBUTED_MESSAGES
     for each in found:
         for ours, theirs in zip(each, alone, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-4)
@@ -98,10 +100,10 @@ def test_the_answer_is_the_same_while_others_chat(serving: Serving) -> None:
 def test_a_long_conversation_is_cut_and_it_is_said(serving: Serving) -> None:
     with serving().client() as http:
         short = conversation(http, 2)
-        assert asked_why(http, short)["influence_cut"] is None
+        assert asked_why(http, short)["attribution_cut"] is None
         found = asked_why(http, conversation(http, 13))
-    assert found["influence_cut"] == "looked at are the last 20 of 25 messages"
-    assert [each["message"] for each in found["influence"]] == list(range(5, 25))
+    assert found["attribution_cut"] == "looked at are the last 20 of 25 messages"
+    assert [each["message"] for each in found["attribution"]] == list(range(5, 25))
 
 
 def test_long_messages_are_cut_by_what_they_cost(
@@ -111,20 +113,20 @@ def test_long_messages_are_cut_by_what_they_cost(
     done: list[int] = []
 
     def counted(chatbot: Any, turns: Any, reply: Any, *rest: Any, **more: Any) -> Any:
-        done.append(work(turns[-rest[1] :], reply))
-        return receipts(chatbot, turns, reply, *rest, **more)
+        done.append(attribution_steps(turns[-rest[1] :], reply))
+        return attribute(chatbot, turns, reply, *rest, **more)
 
-    monkeypatch.setattr(why, "receipts", counted)
-    served.service.explainer = Explainer(max_work=400)
+    monkeypatch.setattr(attribution, "attribute", counted)
+    served.service.attributor = Attributor(max_work=400)
     with served.client() as http:
         first = ask(http, "what is 1 plus 2? " * 40)
         second = ask(http, "and 2 plus 2?", previous_response_id=first["id"])
         found = asked_why(http, second)
-        assert found["influence_cut"].startswith("looked at are the last 2 of 3 messages")
-        assert [each["message"] for each in found["influence"]] == [1, 2]
+        assert found["attribution_cut"].startswith("looked at are the last 2 of 3 messages")
+        assert [each["message"] for each in found["attribution"]] == [1, 2]
         found = asked_why(http, ask(http, "what is 1 plus 2? " * 200))
-        assert found["influence"] == []
-        assert "too long" in found["influence_cut"]
+        assert found["attribution"] == []
+        assert "too long" in found["attribution_cut"]
     assert done
     assert max(done) <= 400
 
@@ -137,9 +139,9 @@ def blocked(served: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Eve
         begun.set()
         while not go_on.wait(0.01):
             check()
-        return receipts(*given, check=check, **more)
+        return attribute(*given, check=check, **more)
 
-    monkeypatch.setattr(why, "receipts", waiting)
+    monkeypatch.setattr(attribution, "attribute", waiting)
     return begun, go_on
 
 
@@ -147,7 +149,7 @@ def test_too_many_questions_are_refused_and_nobody_else_waits(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = serving()
-    served.service.explainer = Explainer(max_waiting=1)
+    served.service.attributor = Attributor(max_waiting=1)
     with served.client() as http, ThreadPoolExecutor(1) as pool:
         last = conversation(http, 2)
         begun, go_on = blocked(served, monkeypatch)
@@ -160,12 +162,12 @@ def test_too_many_questions_are_refused_and_nobody_else_waits(
             assert refused.headers["Retry-After"]
             conversation(other, 2)
         go_on.set()
-        assert len(first.result()["influence"]) == 3
+        assert len(first.result()["attribution"]) == 3
 
 
 def test_who_leaves_is_not_answered(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     served = serving()
-    served.service.explainer = Explainer(max_waiting=1)
+    served.service.attributor = Attributor(max_waiting=1)
     with served.client() as http:
         last = conversation(http, 2)
         expected = asked_why(http, last)
@@ -189,7 +191,7 @@ def test_a_server_that_stops_gives_up(serving: Serving, monkeypatch: pytest.Monk
         begun, _ = blocked(served, monkeypatch)
         asking = pool.submit(http.get, f"/v1/responses/{last['id']}", params={"why": True})
         begun.wait()
-        served.service.explainer.stop()
+        served.service.attributor.stop()
         assert asking.result().status_code == 503
         assert http.get(f"/v1/responses/{last['id']}").status_code == 200
         assert http.get(f"/v1/responses/{last['id']}", params={"why": True}).status_code == 503
@@ -197,7 +199,7 @@ def test_a_server_that_stops_gives_up(serving: Serving, monkeypatch: pytest.Monk
 
 def test_what_takes_too_long_is_given_up(serving: Serving) -> None:
     served = serving()
-    served.service.explainer = Explainer(max_seconds=-1)
+    served.service.attributor = Attributor(max_seconds=-1)
     with served.client() as http:
         last = conversation(http, 1)
         answer = http.get(f"/v1/responses/{last['id']}", params={"why": True})
@@ -210,5 +212,5 @@ def test_checks_come_between_all_parts(bot: Bot) -> None:
     turns = [turn(bot, "user" if n % 2 else "bot", f"what is {n}?") for n in range(6)]
     reply = turn(bot, "bot", "it is 3, Bob.")
     calls: list[None] = []
-    receipts(apart(bot.chatbot), turns, reply, most=4, check=lambda: calls.append(None))
+    attribute(apart(bot.chatbot), turns, reply, max_messages=4, check=lambda: calls.append(None))
     assert len(calls) >= 2 + 4 + 2

@@ -1,11 +1,11 @@
-"""What the lens costs: receipts of a reply after 20 messages, and watching a training run.
+"""What the lens costs: attribution of a reply after 20 messages, and watching a training run.
 
-    python benchmarks/receipts.py                  # both, on two threads
-    python benchmarks/receipts.py --json out.json
+    python benchmarks/attribution.py                  # both, on two threads
+    python benchmarks/attribution.py --json out.json
 
-Receipts are taken with the base bot, of a real reply of the built-in conversations after their 20
-messages before it; the seconds are the median over conversations and runs. Beside them stands how
-well the other columns agree with leaving out (Pearson's and Spearman's correlation over messages).
+The base bot explains real replies of the built-in conversations, each after the 20 messages before
+it; the seconds are the median over conversations and runs. Beside them stands how well the other
+columns agree with leaving out (Pearson's and Spearman's correlation over messages).
 
 Watching is the share of a run's time that the watcher takes: measured inside one run, and between
 pairs of runs of the same steps with and without it, in turns, which no clock inside can hide from.
@@ -27,8 +27,8 @@ from machine import describe
 from elman.data.corpus import Corpus
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
-from elman.lens.influence import Receipt, receipts
-from elman.lens.training import Watch
+from elman.lens.attribution import Attribution, attribute
+from elman.lens.watcher import GradientWatcher
 from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
@@ -53,11 +53,11 @@ def replies(bot: Bot, count: int) -> list[list[np.ndarray]]:
     return found[:count]
 
 
-def _numbers(receipt: Receipt) -> list[float]:
+def _numbers(each: Attribution) -> list[float]:
     """What leaving out found, and what `TANGENTS` name."""
-    assert receipt.linear is not None
-    both = receipt.linear + receipt.copied
-    return [receipt.nats, receipt.linear, receipt.gradient, receipt.copied, both]
+    assert each.linear is not None
+    both = each.linear + each.copied
+    return [each.nats, each.linear, each.gradient, each.copied, both]
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -68,7 +68,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(values))
 
 
-def measure_receipts(conversations: int, runs: int) -> dict[str, Any]:
+def measure_attribution(conversations: int, runs: int) -> dict[str, Any]:
     bot = load_bot("base")
     seconds, linear, tokens = [], [], []
     columns: list[np.ndarray] = []
@@ -77,12 +77,12 @@ def measure_receipts(conversations: int, runs: int) -> dict[str, Any]:
         own = []
         for _ in range(runs):
             begin = time.perf_counter()
-            receipts(bot, turns, reply)
+            attribute(bot, turns, reply)
             own.append(time.perf_counter() - begin)
         seconds.append(min(own))
         tokens.append(sum(map(len, turns)))
         begin = time.perf_counter()
-        found = receipts(bot, turns, reply, linear=True)
+        found = attribute(bot, turns, reply, linear=True)
         linear.append(time.perf_counter() - begin)
         columns.append(np.array([_numbers(each) for each in found]))
     every = np.concatenate(columns)
@@ -132,10 +132,10 @@ def measure_watching(steps: int, pairs: int) -> dict[str, Any]:
     for number in range(pairs):
         seconds = {}
         for watched in (True, False) if number % 2 else (False, True):
-            made: list[Watch] = []
+            made: list[GradientWatcher] = []
 
-            def watcher(*arguments: Any, made: list[Watch] = made) -> Watch:
-                made.append(Watch(*arguments))
+            def watcher(*arguments: Any, made: list[GradientWatcher] = made) -> GradientWatcher:
+                made.append(GradientWatcher(*arguments))
                 return made[-1]
 
             timed = Timed()
@@ -165,14 +165,14 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=20)
     parser.add_argument("--runs", type=int, default=5, help="of each; the fastest counts")
     parser.add_argument("--steps", type=int, default=600, help="of a run that is watched")
-    parser.add_argument("--pairs", type=int, default=3, help="of runs; 0: receipts alone")
+    parser.add_argument("--pairs", type=int, default=3, help="of runs; 0: attribution alone")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), "\n")
-    found = measure_receipts(arguments.conversations, arguments.runs)
-    print("| receipts after 20 messages, the base | |\n|---|---|")
+    found = measure_attribution(arguments.conversations, arguments.runs)
+    print("| attribution after 20 messages, the base | |\n|---|---|")
     print(f"| seconds, median of {found['conversations']} | {found['seconds']:.3f} |")
     print(f"| seconds, the slowest | {found['worst_seconds']:.3f} |")
     print(f"| seconds, with the linear effect | {found['seconds_with_linear']:.3f} |")
@@ -183,7 +183,7 @@ def main() -> None:
             f"{found['pearson'][name]:.2f}, {found['spearman'][name]:.2f} |",
             flush=True,
         )
-    rows: dict[str, Any] = {"receipts": found}
+    rows: dict[str, Any] = {"attribution": found}
     if arguments.pairs:
         watched = rows["watching"] = measure_watching(arguments.steps, arguments.pairs)
         print(f"\n| watching {watched['steps']} steps, median of {watched['pairs']} | |\n|---|---|")

@@ -1,4 +1,4 @@
-"""What each earlier message did for a reply: computed when somebody asks, never before.
+"""Attribution by message over HTTP: computed when somebody asks, never before.
 
 It is computed in a thread of its own, by modules of its own that share the bot's weights: whoever
 talks meanwhile neither waits for it nor is seen by it.
@@ -18,58 +18,58 @@ from elman.bptt import State
 from elman.chat import Node
 from elman.chat.recall import Memory
 from elman.errors import ElmanError
+from elman.lens.attribution import Attribution, attribute, attribution_steps
 from elman.lens.chain import apart
-from elman.lens.influence import Receipt, receipts, work
 from elman.model.chatbot import Chatbot
 from elman.serve.errors import ApiError
 from elman.serve.prompts import Model
 from elman.serve.records import Record
 
-MAX_MESSAGES = 20
+MAX_ATTRIBUTED_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""
 
-MAX_WORK = 40_000
-"""Steps of all lanes that one answer takes, about ten seconds of the base bot on two slow cores."""
+MAX_ATTRIBUTION_STEPS = 40_000
+"""Steps of all rows that one answer takes, about ten seconds of the base bot on two slow cores."""
 
-MAX_TOKENS = 2048
+MAX_ATTRIBUTED_TOKENS = 2048
 """Of those messages and the reply: they are differentiated in one pass, which nothing ends."""
 
-MAX_TOKENS_BEFORE = 4096
+MAX_TOKENS_READ_BEFORE = 4096
 """Tokens before those messages that are read, where no state is kept."""
 
-MAX_SECONDS = 20.0
+MAX_ATTRIBUTION_SECONDS = 20.0
 """After which an answer is given up."""
 
-MAX_WAITING = 8
+MAX_WAITING_QUESTIONS = 8
 """Questions that are answered or wait; more are refused."""
 
 
-class Explained(NamedTuple):
+class Attributions(NamedTuple):
     """What there is to tell.
 
     Args:
-        receipts: of each message that was looked at, by its number in the conversation.
-        cut: what was not, and why; None: all was.
+        messages: what each did that was looked at, by its number in the conversation.
+        cut: what was not looked at, and why; None: everything was.
     """
 
-    receipts: list[Receipt]
+    messages: list[Attribution]
     cut: str | None = None
 
 
-class Explainer:
+class Attributor:
     """Answers why, one question at a time.
 
     Args:
         max_waiting: questions that are answered or wait.
-        max_work: steps of all lanes that one answer takes.
+        max_work: steps of all rows that one answer takes.
         max_seconds: after which it is given up.
     """
 
     def __init__(
         self,
-        max_waiting: int = MAX_WAITING,
-        max_work: int = MAX_WORK,
-        max_seconds: float = MAX_SECONDS,
+        max_waiting: int = MAX_WAITING_QUESTIONS,
+        max_work: int = MAX_ATTRIBUTION_STEPS,
+        max_seconds: float = MAX_ATTRIBUTION_SECONDS,
     ) -> None:
         self._max_waiting, self._max_work, self._max_seconds = max_waiting, max_work, max_seconds
         self._waiting = 0
@@ -88,8 +88,8 @@ class Explainer:
 
     async def explain(
         self, model: Model, memory: Memory, record: Record, left: Event
-    ) -> Explained | None:
-        """Receipts of a response. To be called in the server's loop.
+    ) -> Attributions | None:
+        """Say what each message did for a response. To be called in the server's event loop.
 
         Args:
             model: that replied.
@@ -126,7 +126,7 @@ class Explainer:
 
     def _explained(
         self, model: Model, memory: Memory, record: Record, left: Event
-    ) -> Explained | None:
+    ) -> Attributions | None:
         try:
             return self._answer(model, memory, record, self._check(left))
         except _LeftError:
@@ -152,7 +152,7 @@ class Explainer:
 
     def _answer(
         self, model: Model, memory: Memory, record: Record, check: Callable[[], None]
-    ) -> Explained:
+    ) -> Attributions:
         check()
         with memory.store.reading() as connection:
             path = memory.store.path(connection, memory.owner, record.key)
@@ -160,11 +160,13 @@ class Explainer:
         most = self._most(asked, reply)
         if not most:
             size = len(asked[-1]) + len(reply)
-            return Explained([], f"the last message and the reply are too long ({size:,} tokens)")
+            return Attributions(
+                [], f"the last message and the reply are too long ({size:,} tokens)"
+            )
         first = max(0, len(asked) - most)
         start, unread = self._before(memory, path, asked, first)
         chatbot = self._chatbot(model)
-        found = receipts(chatbot, asked[unread:], reply, start, most, check=check)
+        found = attribute(chatbot, asked[unread:], reply, start, most, check=check)
         # Instructions are read as a message, and are none of the conversation's.
         numbers = [n for n, node in enumerate(path) if node.role != "system"]
         told = [
@@ -172,14 +174,14 @@ class Explainer:
             for each in found
             if each.message + unread in numbers
         ]
-        return Explained(told, _cut(len(asked), most, unread if start is None else 0))
+        return Attributions(told, _cut(len(asked), most, unread if start is None else 0))
 
     def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
         """How many of the last messages can be looked at."""
-        for most in range(min(MAX_MESSAGES, len(asked)), 0, -1):
+        for most in range(min(MAX_ATTRIBUTED_MESSAGES, len(asked)), 0, -1):
             last = asked[-most:]
             tokens = sum(map(len, last)) + len(reply)
-            if tokens <= MAX_TOKENS and work(last, reply) <= self._max_work:
+            if tokens <= MAX_ATTRIBUTED_TOKENS and attribution_steps(last, reply) <= self._max_work:
                 return most
         return 0
 
@@ -196,7 +198,7 @@ class Explainer:
                 state, unread = memory.find(connection, path[first - 1].key)
             begin = first - len(unread)
         size = sum(map(len, asked[begin:first]))
-        while size > MAX_TOKENS_BEFORE:
+        while size > MAX_TOKENS_READ_BEFORE:
             state = None
             size -= len(asked[begin])
             begin += 1

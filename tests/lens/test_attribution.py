@@ -1,4 +1,4 @@
-"""Receipts: leaving a message out is never having heard it, and the gradient is autograd's."""
+"""Attribution: leaving a message out is never having heard it, and the gradient is autograd's."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
-from elman.lens.influence import (
-    Receipt,
-    by_copying,
+from elman.lens.attribution import (
+    Attribution,
+    attribute,
     by_gradient,
+    by_hiding,
     by_state,
-    left_out,
-    receipts,
+    without_each,
 )
 from elman.model import MEMORIES, Chatbot, ModelConfig, build
 from elman.model.checkpoint import Bot
@@ -56,6 +56,12 @@ def cost(chatbot: Chatbot, turns: list[np.ndarray], reply: np.ndarray, state: An
     """-log p of the reply in a fresh run."""
     nats, _ = chatbot.score([[*turns, reply]], state)
     return float(nats[0][-1])
+
+
+def left_out(chatbot: Chatbot, turns: list[np.ndarray], reply: np.ndarray, state: Any) -> Tensor:
+    """-log p of the reply given all turns, and given all but each one."""
+    states = without_each(chatbot, turns, state)
+    return chatbot.costs_of([reply] * len(states[0]), states)
 
 
 def same(actual: Tensor, expected: Tensor) -> None:
@@ -101,14 +107,14 @@ def autograds(
     offsets: list[Tensor] = []
     products: list[tuple[Tensor, ...]] = []
     for turn in turns:
-        x = (chatbot.embedding(ids(turn)) if tokens else chatbot.encode([turn])).detach()
+        x = (chatbot.embedding(ids(turn)) if tokens else chatbot.encode([turn])[0]).detach()
         offset = torch.zeros_like(x, requires_grad=True)
         if tokens:
             keys, after = chatbot.stack((x + offset)[:, None], state)
         else:
             _, after = chatbot.remember([x + offset], (*state, *record))
             after = chatbot.split(after)[0]
-            keys = None if chatbot.pointer is None else chatbot.heard([turn])[1][0][:, None]
+            keys = None if chatbot.pointer is None else chatbot.encode([turn])[1][0][:, None]
         if chatbot.pointer is not None:
             record = chatbot.pointer.record(ids(turn)[:, None], keys, record)[1]
         moved = tuple(torch.zeros_like(part, requires_grad=True) for part in after)
@@ -122,7 +128,7 @@ def autograds(
     else:
         context = state[len(chatbot.conversation.state_spec(""))]
         hidden, _ = chatbot.decode([reply], context)
-        keys = None if chatbot.pointer is None else chatbot.heard([reply])[1][0][:, None]
+        keys = None if chatbot.pointer is None else chatbot.encode([reply])[1][0][:, None]
     targets = ids(reply)[1:]
     if chatbot.pointer is None:
         nats = torch.nn.functional.cross_entropy(chatbot.logits(hidden), targets, reduction="sum")
@@ -162,11 +168,11 @@ def test_what_a_copy_is_worth(memory: str) -> None:
     """Of turns without a word in common, so that they can be hidden by their words."""
     chatbot = make(memory, "lstm")
     turns = [message(1 + n % 2, list(range(4 + 3 * n, 7 + 3 * n))) for n in range(6)]
-    state = start = chatbot.initial_state(1)
+    state = chatbot.initial_state(1)
     for turn in turns:
         state = chatbot.read(turn, state)
     reply = message(2, [8, 21, 20, 5])
-    found = by_copying(chatbot, turns, reply, start)
+    found = by_hiding(chatbot, turns, reply, state)
     layers, record = chatbot.split(state)
     if not record:
         assert found.tolist() == [0.0] * len(turns)
@@ -182,13 +188,13 @@ def test_what_a_copy_is_worth(memory: str) -> None:
 
 
 @every_chatbot
-def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
+def test_messages_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
     chatbot = make(memory, "lstm")
     bot = Bot(chatbot, Tokenizer.train([], 260), {}, tmp_path)
     turns = [message(1 + n % 2, [4 + n]) for n in range(5)]
     reply = message(ROLES["bot"], [9, 9])
-    found = receipts(bot, turns, reply, linear=True)
-    assert [receipt.message for receipt in found] == [0, 1, 2, 3, 4]
+    found = attribute(bot, turns, reply, linear=True)
+    assert [each.message for each in found] == [0, 1, 2, 3, 4]
     assert found[3].to_json() == {
         "message": 3,
         "nats": found[3].nats,
@@ -196,15 +202,15 @@ def test_receipts_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
         "linear": found[3].linear,
         "copied": found[3].copied,
     }
-    last = receipts(bot, turns, reply, most=2, linear=True)
-    assert receipts(bot, turns, reply)[0].linear is None
+    last = attribute(bot, turns, reply, max_messages=2, linear=True)
+    assert attribute(bot, turns, reply)[0].linear is None
     for ours, theirs in zip(last, found[3:], strict=True):
         assert ours.message == theirs.message
         assert ours.nats == pytest.approx(theirs.nats, abs=1e-10)
         assert ours.gradient == pytest.approx(theirs.gradient, abs=1e-10)
         assert ours.linear == pytest.approx(theirs.linear, abs=1e-10)
         assert ours.copied == pytest.approx(theirs.copied, abs=1e-10)
-    assert receipts(bot, [], reply) == []
+    assert attribute(bot, [], reply) == []
 
 
 @pytest.mark.parametrize("memory", MEMORIES)  # a pointer reaches the words themselves
@@ -224,8 +230,8 @@ def test_what_cannot_reach_the_reply_weighs_nothing(memory: str) -> None:
         assert float(of(chatbot, turns, message(2, [6]), state)[0]) == 0
 
 
-def test_a_receipt_is_a_value() -> None:
-    assert Receipt(1, 0.5, 0.25, 0.4).to_json() == {
+def test_an_attribution_is_a_value() -> None:
+    assert Attribution(1, 0.5, 0.25, 0.4).to_json() == {
         "message": 1,
         "nats": 0.5,
         "gradient": 0.25,

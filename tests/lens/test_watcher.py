@@ -13,9 +13,10 @@ from elman.bptt import Full
 from elman.data.corpus import Corpus
 from elman.data.order import Layout
 from elman.data.tokenizer import END, Tokenizer
-from elman.lens import training
+from elman.lens import watcher as watching
 from elman.lens.lags import Lags
-from elman.lens.training import Watch, culprit, in_words, judged
+from elman.lens.spikes import culprit
+from elman.lens.watcher import GradientWatcher, in_words, judged
 from elman.model import Chatbot, ModelConfig, build
 from elman.model.checkpoint import read_tensors
 from elman.train import Config, train
@@ -114,22 +115,22 @@ def test_the_culprit_is_the_message_with_the_largest_gradient(memory: str, unit:
     by_place = {
         (place.conversation, place.message): norm(alone) for place, alone in batch.by_message()
     }
-    own = {key: value for key, value in by_place.items() if key[0] == found.place.conversation}
-    assert max(own, key=lambda key: own[key]) == (found.place.conversation, found.place.message)
-    assert found.message == pytest.approx(max(own.values()), rel=1e-10)
+    own = {key: value for key, value in by_place.items() if key[0] == found.origin.conversation}
+    assert max(own, key=lambda key: own[key]) == (found.origin.conversation, found.origin.message)
+    assert found.message_norm == pytest.approx(max(own.values()), rel=1e-10)
 
 
 def test_a_watched_run_is_the_same_run(
     tmp_path: Path, make_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where it looks after every step, and takes every step for a spike."""
-    monkeypatch.setattr(training, "SHARE", 1e9)
-    monkeypatch.setattr(training, "MIN_STEPS_FOR_SPIKE", 3)
-    monkeypatch.setattr(training, "SPIKE_FACTOR", 0.9)
+    monkeypatch.setattr(watching, "MAX_TIME_SHARE", 1e9)
+    monkeypatch.setattr(watching, "MIN_STEPS_FOR_SPIKE", 3)
+    monkeypatch.setattr(watching, "SPIKE_FACTOR", 0.9)
     seen: list[str] = []
 
-    def watcher(chatbot: Any, tokenizer: Any, corpus: Any, config: Any) -> Watch:
-        return Watch(chatbot, tokenizer, corpus, config, share=1e9)
+    def watcher(chatbot: Any, tokenizer: Any, corpus: Any, config: Any) -> GradientWatcher:
+        return GradientWatcher(chatbot, tokenizer, corpus, config, share=1e9)
 
     config = make_config(model__dropout=0.2)
     train(config, tmp_path / "plain")
@@ -156,7 +157,7 @@ class Clock:
         return self.now
 
 
-def watch(monkeypatch: pytest.MonkeyPatch, clock: Clock, cost: float) -> Watch:
+def watch(monkeypatch: pytest.MonkeyPatch, clock: Clock, cost: float) -> GradientWatcher:
     """A watcher whose looks cost so many seconds."""
 
     def looked(*_: Any) -> Lags:
@@ -164,14 +165,14 @@ def watch(monkeypatch: pytest.MonkeyPatch, clock: Clock, cost: float) -> Watch:
         ones = torch.ones(3, 1).double()
         return Lags(ones, ones[:, 0], None, torch.ones(3).long())
 
-    monkeypatch.setattr(training, "perf_counter", clock)
-    monkeypatch.setattr(training, "lags", looked)
+    monkeypatch.setattr(watching, "perf_counter", clock)
+    monkeypatch.setattr(watching, "lags", looked)
     config = {
         "model": {"conversation_cell": None, "cell": "rnn"},
         "data": {"learn_from": "all"},
         "train": {"unit": "steps", "unfold": 16},
     }
-    return Watch(chatbot("tokens"), Tokenizer.train([], 260), corpus(), config)
+    return GradientWatcher(chatbot("tokens"), Tokenizer.train([], 260), corpus(), config)
 
 
 @pytest.mark.parametrize("cost", [0.05, 0.5, 5.0])
@@ -243,7 +244,7 @@ def test_a_warning_is_said_once_and_only_when_sure(monkeypatch: pytest.MonkeyPat
         clock.now += 0.01
         return profile(*next(found))
 
-    monkeypatch.setattr(training, "lags", looked)
+    monkeypatch.setattr(watching, "lags", looked)
     monkeypatch.setattr(watcher, "_unfold", 3.0)
     told: list[str] = []
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""Receipts of a reply, as a few lines under it."""
+"""What each message did for a reply, as a few lines under it."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -12,21 +12,21 @@ from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from elman.chat import Session
-    from elman.lens.influence import Receipt
+    from elman.lens.attribution import Attribution
     from elman.lens.nearest import Lines
     from elman.model.checkpoint import Bot
 
-SHOWN = 20
-"""Messages that are shown, the last ones."""
+MAX_SHOWN_MESSAGES = 20
+"""Messages before the reply that are shown, the last ones."""
 
-BAR = 12
+BAR_CHARS = 12
 """Characters of the longest bar."""
 
-NUMBERS = 58
+NUMBERS_CHARS = 58
 """Columns of a line that are not a name or a text."""
 
 
-class Why:
+class AttributionLines:
     """Says of a session's last reply what each message did for it, and what it is near to.
 
     Args:
@@ -46,19 +46,23 @@ class Why:
             ElmanError: where there is no reply yet.
         """
         from elman.data.tokenizer import ROLES
-        from elman.lens.influence import receipts
+        from elman.lens.attribution import attribute
 
         turns = session.turns
         if not turns or turns[-1][0] != ROLES["bot"]:
             raise ElmanError("there is no reply to explain yet")
         *asked, reply = turns
-        found = receipts(self._bot, asked, reply, session.start, most=SHOWN, linear=True)
+        found = attribute(self._bot, asked, reply, session.start, MAX_SHOWN_MESSAGES, linear=True)
         texts = [self._bot.tokenizer.decode(turn[1:-1]) for turn in turns]
         names = [self._name if turn[0] == ROLES["bot"] else "you" for turn in turns]
         console = Console(highlight=False, file=sys.stdout)
         with console.capture() as captured:
             console.print(_bars(found, texts, names, console))
-            some = f"the last {len(found)} of {len(asked):,} messages, " if asked[SHOWN:] else ""
+            some = (
+                f"the last {len(found)} of {len(asked):,} messages, "
+                if asked[MAX_SHOWN_MESSAGES:]
+                else ""
+            )
             console.print(
                 f"({some}in nats: above 0 it made the reply likelier; left out, and copied, what "
                 "its words were worth to the pointer: exactly; linear and input: by the gradient)",
@@ -90,9 +94,9 @@ class Why:
                 )
             )
         else:
-            from elman.lens.nearest import COPIED
+            from elman.lens.nearest import MIN_COPIED_WORDS
 
-            lines.append(Text(f"it copies no {COPIED} words in a row of them", "dim"))
+            lines.append(Text(f"it copies no {MIN_COPIED_WORDS} words in a row of them", "dim"))
         return lines
 
     def _read(self) -> None:
@@ -103,26 +107,28 @@ class Why:
         self._lines = training_lines(self._bot)
 
 
-def _bars(found: "list[Receipt]", texts: list[str], names: list[str], console: Console) -> Table:
+def _bars(
+    found: "list[Attribution]", texts: list[str], names: list[str], console: Console
+) -> Table:
     """One row for each message: a bar, and its numbers."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("", justify="right", style="dim", no_wrap=True)
     table.add_column("", no_wrap=True)
-    width = max(16, console.width - NUMBERS - max(len(_short(name, 12)) for name in names))
+    width = max(16, console.width - NUMBERS_CHARS - max(len(_short(name, 12)) for name in names))
     table.add_column("why it said that", overflow="ellipsis", no_wrap=True, max_width=width)
     table.add_column("", no_wrap=True)
     for title in ("left out", "copied", "linear", "input"):
         table.add_column(title, justify="right", no_wrap=True, min_width=len(title))
-    most = max(1e-9, *(abs(receipt.nats) for receipt in found))
+    most = max(1e-9, *(abs(each.nats) for each in found))
     full, less = ("█", "▒") if _writes("█▒", console) else ("#", "-")
-    for receipt in found:
-        length = round(BAR * abs(receipt.nats) / most)
-        bar, style = (full, "green") if receipt.nats >= 0 else (less, "magenta")
-        numbers = (receipt.nats, receipt.copied, receipt.linear, receipt.gradient)
+    for each in found:
+        length = round(BAR_CHARS * abs(each.nats) / most)
+        bar, style = (full, "green") if each.nats >= 0 else (less, "magenta")
+        numbers = (each.nats, each.copied, each.linear, each.gradient)
         table.add_row(
-            str(receipt.message + 1),
-            Text(_short(names[receipt.message], 12), "bold"),
-            Text(_short(texts[receipt.message])),
+            str(each.message + 1),
+            Text(_short(names[each.message], 12), "bold"),
+            Text(_short(texts[each.message])),
             Text(bar * length, style),
             *("" if number is None else f"{number:+.2f}" for number in numbers),
         )

@@ -13,7 +13,7 @@ from elman.bptt import Cell, Full, Inputs, State, Trace, Unfold
 class Call:
     """One run of one layer over time, and what its last backward pass said of it.
 
-    T steps, B lanes, H units, G gates times H. What comes back is kept from the last backward pass
+    T steps, B rows, H units, G gates times H. What comes back is kept from the last backward pass
     that reached this call; there is none before.
 
     Args:
@@ -94,7 +94,7 @@ class Call:
             yield "bias_hh", self.dgh, None
 
 
-class Watched(Unfold):
+class TracingUnfold(Unfold):
     """Runs another unfolding and keeps every call of it.
 
     Args:
@@ -156,5 +156,5 @@ def share(
 
 
 def contribution(made: Tensor, of: Tensor | None, t: int) -> Tensor:
-    """What step t of all lanes adds to a weight's gradient."""
+    """What step t of all rows adds to a weight's gradient."""
     return made[t].sum(0) if of is None else made[t].t() @ of[t]
