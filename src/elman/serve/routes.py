@@ -124,12 +124,6 @@ async def create_response(request: Request, owner: Owner, body: ResponsesRequest
     return JSONResponse(found)
 
 
-@router.post("/responses/compact", include_in_schema=False)
-async def compact(owner: Owner) -> None:
-    """Of other servers, whose memory grows."""
-    raise ApiError(404, "there is nothing to compact: the memory never grows", None, "not_found")
-
-
 async def kept_record(request: Request, owner: Owner, response_id: Id) -> Record:
     """The record of a response.
 
