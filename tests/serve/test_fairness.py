@@ -33,7 +33,7 @@ def test_a_slow_store_holds_up_nobody_else(
     path = {"chats": "/v1/chats", "get": f"/v1/responses/{first}"}[look_up]
     entered, free = threading.Semaphore(0), threading.Event()
     held = server.service.keys.list()[0].id
-    original = getattr(server.service.records, look_up)
+    original = getattr(server.service.responses, look_up)
 
     def waits(connection: Connection, owner: str, *args: Any) -> Any:
         if owner == held:
@@ -41,7 +41,7 @@ def test_a_slow_store_holds_up_nobody_else(
             assert free.wait(60)
         return original(connection, owner, *args)
 
-    monkeypatch.setattr(server.service.records, look_up, waits)
+    monkeypatch.setattr(server.service.responses, look_up, waits)
 
     def ask() -> int:
         with server.client(slow) as http:

@@ -27,7 +27,7 @@ from elman.errors import ElmanError
 from elman.model import retrieval
 from elman.model.checkpoint import Bot
 from elman.model.ranking import Ranking
-from elman.serve.access import Limits, is_loopback
+from elman.serve.access import KeyRates, is_loopback
 from elman.serve.keys import Key
 from elman.serve.run import listen
 
@@ -156,7 +156,7 @@ def test_a_limit_of_requests(serving: Serving) -> None:
 
 def test_a_limit_fills_up_again() -> None:
     now = [0.0]
-    limits, key = Limits(lambda: now[0]), Key("k", "k", 60, 0.0, None)
+    limits, key = KeyRates(lambda: now[0]), Key("k", "k", 60, 0.0, None)
     for _ in range(60):
         limits.take(key)
     with pytest.raises(ElmanError, match="60 times a minute"):

@@ -72,11 +72,11 @@ def list_(database: Database = None) -> None:
 def chats(name: Name, database: Database = None) -> None:
     """List the conversations that were held with a key, also with a revoked one."""
     from elman.serve.keys import Keys
-    from elman.serve.records import Records
+    from elman.serve.records import ResponseStore
 
     with open_store(database) as store, store.reading() as connection:
         key = Keys(store).one(connection, name)
-        found, _ = Records(store).chats(connection, key.id, None, None)
+        found, _ = ResponseStore(store).chats(connection, key.id, None, None)
     if not found:
         print(plain(f"Nothing is kept that was said with {key.name}."))
     for each in found:
@@ -100,12 +100,12 @@ def export(
     from elman.data.files import write_file
     from elman.serve.keys import Keys
     from elman.serve.ownership import branches
-    from elman.serve.records import Records
+    from elman.serve.records import ResponseStore
 
     with open_store(database) as store, store.reading() as connection:
         owner = Keys(store).one(connection, name).id
         if feedback:
-            rated = Records(store).feedback(connection, owner)
+            rated = ResponseStore(store).feedback(connection, owner)
             lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in rated]
         else:
             found = branches(store, connection, owner)

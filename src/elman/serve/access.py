@@ -142,7 +142,7 @@ def through_proxy(request: Request) -> bool:
     )
 
 
-class Limits:
+class KeyRates:
     """So many requests a minute for each key, as a bucket that fills evenly."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -178,7 +178,7 @@ class Access:
     """
 
     def __init__(self, keys: Keys, policy: AccessPolicy) -> None:
-        self._keys, self._policy, self._limits = keys, policy, Limits()
+        self._keys, self._policy, self._rates = keys, policy, KeyRates()
 
     def owner(self, request: Request, secrets: Sequence[str]) -> str:
         """The owner.
@@ -193,7 +193,7 @@ class Access:
         found = [key for key in map(self._keys.find, secrets) if key is not None]
         for key in found:
             if key.revoked is None:
-                self._limits.take(key)
+                self._rates.take(key)
                 return key.id
         if self._is_open(any_found=bool(found), any_given=bool(secrets)):
             if self._policy.is_at_this_computer(request):

@@ -15,11 +15,18 @@ from starlette.staticfiles import StaticFiles
 
 import elman
 from elman.errors import ElmanError
-from elman.serve import chats, routes, tokenizing
+from elman.serve import (
+    chat_completions,
+    chats,
+    completions,
+    model_list,
+    responses,
+    tokenizing,
+)
 from elman.serve.access import Access, AccessPolicy, Owner
-from elman.serve.errors import ApiError, invalid, unreadable_body
+from elman.serve.errors import ERRORS, ApiError, invalid, unreadable_body
 from elman.serve.guard import Guard
-from elman.serve.service import Service
+from elman.serve.service import Served, Service
 
 PAGE = Path(__file__).with_name("page")
 
@@ -60,9 +67,8 @@ def create_app(
     app.state.service = service
     app.state.access = Access(service.keys, policy)
     app.state.ending = asyncio.Event()
-    app.include_router(routes.router)
-    app.include_router(chats.router)
-    app.include_router(tokenizing.router)
+    for module in (model_list, chat_completions, completions, responses, chats, tokenizing):
+        app.include_router(module.router)
     _add_own_routes(app)
     _add_errors(app)
     if policy.is_local and not policy.require_key:
@@ -80,12 +86,11 @@ def _add_own_routes(app: FastAPI) -> None:
     @app.get(
         "/metrics",
         response_class=Response,
-        responses=routes.ERRORS
-        | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses=ERRORS | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def metrics(request: Request, owner: Owner) -> Response:
+    async def metrics(service: Served, owner: Owner) -> Response:
         """Numbers for Prometheus."""
-        text = routes.service_of(request).metrics.text()
+        text = service.metrics.text()
         return Response(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/", include_in_schema=False)

@@ -4,17 +4,17 @@ import json
 import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
 from elman.serve.access import Owner
-from elman.serve.errors import ApiError, no_such
-from elman.serve.records import Record
-from elman.serve.response_bodies import Deleted, State
-from elman.serve.routes import ERRORS, Id, service_of
-from elman.serve.wire import whole_text
+from elman.serve.errors import ERRORS, ApiError
+from elman.serve.response_bodies import Deleted, StateFacts
+from elman.serve.responses import Id
+from elman.serve.service import Served
+from elman.serve.wire import Body
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
@@ -43,7 +43,7 @@ class ChatResponse(BaseModel):
     output: str
     created_at: int
     status: Literal["completed", "incomplete", "cancelled"]
-    state: State
+    state: StateFacts
 
 
 class ChatTree(BaseModel):
@@ -54,20 +54,13 @@ class ChatTree(BaseModel):
     responses: list[ChatResponse]
 
 
-class FeedbackRequest(BaseModel):
+class FeedbackRequest(Body):
     """What somebody thought of a reply. Both null takes it back."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
 
     response_id: str = Field(max_length=200)
     rating: Literal["up", "down"] | None = None
     instead: str | None = Field(None, description="What the bot should have said.")
     consent: bool = Field(False, description="Must be true: kept to learn from, until deleted.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole(cls, given: Any) -> Any:
-        return whole_text(given)
 
 
 class Feedback(BaseModel):
@@ -80,88 +73,74 @@ class Feedback(BaseModel):
 
 @router.get("/chats")
 async def chats(
-    request: Request,
+    service: Served,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str | None, Query(max_length=200)] = None,
 ) -> ChatList:
     """The conversations, the latest first."""
-    service = service_of(request)
 
-    def look_up() -> tuple[list[dict[str, Any]], bool]:
-        with service.store.reading() as connection:
-            if after is not None and not service.records.chat(connection, owner, after):
-                raise no_such("chat", after)
-            return service.records.chats(connection, owner, limit, after)
+    def look_up(connection: Connection) -> tuple[list[dict[str, Any]], bool]:
+        if after is not None:
+            service.responses.chat(connection, owner, after)
+        return service.responses.chats(connection, owner, limit, after)
 
-    found, more = await service.workers.do(owner, look_up)
+    found, more = await service.read(owner, look_up)
     return ChatList(data=[ChatSummary.model_validate(each) for each in found], has_more=more)
 
 
 @router.get("/chats/{chat_id}")
-async def chat(request: Request, owner: Owner, chat_id: Id) -> ChatTree:
+async def chat(service: Served, owner: Owner, chat_id: Id) -> ChatTree:
     """One conversation with all its branches."""
-    service = service_of(request)
-
-    def look_up() -> list[Record]:
-        with service.store.reading() as connection:
-            return service.records.chat(connection, owner, chat_id)
-
-    records = await service.workers.do(owner, look_up)
-    if not records:
-        raise no_such("chat", chat_id)
-    there = {record.id for record in records}
+    found = await service.read(owner, lambda c: service.responses.chat(c, owner, chat_id))
+    there = {response.id for response in found}
     return ChatTree(
         id=chat_id,
-        model=records[0].model,
+        model=found[0].model,
         responses=[
             ChatResponse(
-                id=record.id,
-                previous_response_id=record.previous if record.previous in there else None,
-                input=record.input,
-                output=record.output,
-                created_at=int(record.created_at),
-                status=record.status,
-                state=State(bytes=record.bytes, messages=record.messages),
+                id=each.id,
+                previous_response_id=each.previous if each.previous in there else None,
+                input=each.input,
+                output=each.output,
+                created_at=int(each.created_at),
+                status=each.status,
+                state=StateFacts(bytes=each.bytes, messages=each.messages),
             )
-            for record in records
+            for each in found
         ],
     )
 
 
 @router.delete("/chats/{chat_id}")
-async def delete_chat(request: Request, owner: Owner, chat_id: Id) -> Deleted:
+async def delete_chat(service: Served, owner: Owner, chat_id: Id) -> Deleted:
     """Forget a conversation with all its branches, and what was thought of them."""
-    service = service_of(request)
 
     def forget(connection: Connection) -> None:
-        records = service.records.chat(connection, owner, chat_id)
-        if not records:
-            raise no_such("chat", chat_id)
-        service.records.delete(connection, owner, [record.id for record in records])
+        found = service.responses.chat(connection, owner, chat_id)
+        service.responses.delete(connection, owner, [each.id for each in found])
 
-    await service.workers.do(owner, lambda: service.store.freeing(forget))
+    await service.free(owner, forget)
     return Deleted(id=chat_id, object="chat")
 
 
 @router.post("/feedback", status_code=201)
-async def give_feedback(request: Request, owner: Owner, body: FeedbackRequest) -> Feedback:
+async def give_feedback(service: Served, owner: Owner, body: FeedbackRequest) -> Feedback:
     """Keep what somebody thought of a reply, in the place of what they thought before."""
     if not body.consent:
         raise ApiError(
             400, 'without consent nothing is kept: send "consent": true', "consent", "no_consent"
         )
-    service, now = service_of(request), time.time()
-    response_id, rating, instead = body.response_id, body.rating, body.instead
+    now = time.time()
 
     def rate(connection: Connection) -> None:
-        if service.records.get(connection, owner, response_id) is None:
-            raise no_such("response", response_id)
-        service.records.rate(connection, owner, response_id, rating, instead, now)
+        service.responses.get(connection, owner, body.response_id)
+        service.responses.rate(connection, owner, body.response_id, body.rating, body.instead, now)
 
-    # It may take back what was given.
-    await service.workers.do(owner, lambda: service.store.freeing(rate))
-    return Feedback(response_id=response_id, rating=rating, instead=instead, created_at=int(now))
+    await service.free(owner, rate)  # it may take back what was given
+    return Feedback(
+        response_id=body.response_id, rating=body.rating, instead=body.instead, created_at=int(now)
+    )
 
 
 @router.get(
@@ -169,14 +148,11 @@ async def give_feedback(request: Request, owner: Owner, body: FeedbackRequest) -
     response_class=Response,
     responses={200: {"content": {"application/jsonl": {"schema": {"type": "string"}}}}},
 )
-async def all_feedback(request: Request, owner: Owner) -> Response:
+async def all_feedback(service: Served, owner: Owner) -> Response:
     """All of it, as JSON Lines: each with the conversation that led to the reply."""
-    service = service_of(request)
 
-    def look_up() -> str:
-        with service.store.reading() as connection:
-            found = service.records.feedback(connection, owner)
-            return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in found)
+    def look_up(connection: Connection) -> str:
+        found = service.responses.feedback(connection, owner)
+        return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in found)
 
-    text = await service.workers.do(owner, look_up)
-    return Response(text, media_type="application/jsonl")
+    return Response(await service.read(owner, look_up), media_type="application/jsonl")

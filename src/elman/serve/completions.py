@@ -1,274 +1,133 @@
 """/v1/completions: beginnings of messages of the bot's. Nothing of them is kept."""
 
-import secrets
-import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import Response
 
-from elman.data.tokenizer import END, SPECIALS
-from elman.serve.answering import MIN_LOGPROB, finish_reason, head, told, wants_usage
-from elman.serve.errors import ApiError
-from elman.serve.jobs import Ended, Said
-from elman.serve.limits import (
-    MAX_AT_ONCE,
-    MAX_CHOICES,
-    MAX_PROMPT_TOKENS,
-    MAX_PROMPTS,
-    MAX_TOP_LOGPROBS,
-    MAX_TOTAL_PROMPT_TOKENS,
-)
-from elman.serve.prompts import Model, Prompt
-from elman.serve.service import Service
-from elman.serve.wire import (
-    Bias,
-    Request,
-    Stop,
-    StreamOptions,
-    Usage,
-    biases,
-    expected,
-    refuse,
-    sse,
-    stops,
-)
+from elman.data.tokenizer import SPECIALS
+from elman.serve.access import Owner
+from elman.serve.completion_rendering import Completion, TextAnswer
+from elman.serve.errors import ERRORS, ApiError
+from elman.serve.jobs import Job
+from elman.serve.limits import LIMITS, MAX_OPEN_COMPLETIONS
+from elman.serve.models import Model
+from elman.serve.service import Served, Service
+from elman.serve.stream import STREAMS, respond
+from elman.serve.submission import Deliver, Submissions
+from elman.serve.wire import ChoicesRequest, expected, refuse
+
+router = APIRouter(prefix="/v1", responses=ERRORS)
 
 TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(fail_fast=True)]
-Prompts = Annotated[
+TextOrTokens = Annotated[
     str
     | TokenIds
-    | Annotated[list[str], Field(max_length=MAX_PROMPTS, fail_fast=True)]
-    | Annotated[list[TokenIds], Field(max_length=MAX_PROMPTS, fail_fast=True)],
-    expected(f"text, token ids, or a list of at most {MAX_PROMPTS} of either"),
+    | Annotated[list[str], Field(max_length=LIMITS.max_prompts, fail_fast=True)]
+    | Annotated[list[TokenIds], Field(max_length=LIMITS.max_prompts, fail_fast=True)],
+    expected(f"text, token ids, or a list of at most {LIMITS.max_prompts} of either"),
 ]
 
+DEFAULT_MAX_TOKENS = 16
+"""As OpenAI has it."""
 
-class CompletionRequest(Request):
-    prompt: Prompts
+
+class CompletionRequest(ChoicesRequest):
+    prompt: TextOrTokens
     max_tokens: int | None = Field(None, ge=0)
-    stop: Stop | None = None
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
-    best_of: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    best_of: int | None = Field(None, ge=1, le=LIMITS.max_choices)
     echo: bool | None = None
-    logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
-    logit_bias: Bias | None = None
-    stream_options: StreamOptions | None = None
+    logprobs: int | None = Field(None, ge=0, le=LIMITS.max_top_logprobs)
     suffix: str | None = None
 
 
-class CompletionLogprobs(BaseModel):
-    tokens: list[str]
-    token_logprobs: list[float | None]
-    top_logprobs: list[dict[str, float] | None] | None
-    text_offset: list[int]
+@router.post("/completions", response_model=Completion, responses=STREAMS)
+async def completions(
+    request: Request, service: Served, owner: Owner, body: CompletionRequest
+) -> Response:
+    """A message of the bot's that begins with the prompt."""
+    parse(body)
+    answer, replies = await service.workers.do(owner, partial(resolve, service, owner, body))
+    replies.submit()
+    return await respond(request, answer, body.stream)
 
 
-class CompletionChoice(BaseModel):
-    index: int
-    text: str
-    logprobs: CompletionLogprobs | None
-    finish_reason: Literal["stop", "length"]
+def parse(body: CompletionRequest) -> None:
+    """Raises ApiError where this bot cannot do what is asked for."""
+    refuse(body, "suffix")
+    if body.best_of is not None and body.best_of != body.choices:
+        raise ApiError(400, "best_of must be n", "best_of", "unsupported")
+    body.check_stream()
 
 
-class Completion(BaseModel):
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[CompletionChoice]
-    usage: Usage
-    system_fingerprint: str
+def resolve(
+    service: Service, owner: str, body: CompletionRequest
+) -> tuple[TextAnswer, Submissions]:
+    """Cut the prompts into tokens; prepare the replies that begin with them.
 
-
-class Completing:
-    """One request to /v1/completions; made beside the event loop, started in it.
-
-    Of many prompts only some are asked for at once, and the next one when one has ended.
+    Raises:
+        ApiError: where there is no such bot, or too much of something.
     """
+    count = body.choices
+    model = service.model_with_room(body.model, owner, count)
+    prompts = tokens_of(model, body.prompt, count)
+    longest = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
+    wishes = body.wishes_of(model, longest, body.logprobs)
 
-    def __init__(self, service: Service, owner: str, body: CompletionRequest) -> None:
-        refuse({"suffix": body.suffix}, ["suffix"])
-        if body.best_of is not None and body.best_of != (body.n or 1):
-            raise ApiError(400, "best_of must be n", "best_of", "unsupported")
-        self._with_usage = wants_usage(body.stream_options, body.stream)
-        self._service, self._body = service, body
-        self.model = service.model(body.model)
-        self._at_once = max(1, MAX_AT_ONCE // self._count)
-        service.check_room(self.model, owner, self._count)
-        self._begins = self._prompts()
-        self.id, self.created = f"cmpl-{secrets.token_hex(12)}", int(time.time())
-        wishes = body.wishes(
-            16 if body.max_tokens is None else body.max_tokens,
-            stops(body.stop),
-            biases(body.logit_bias, self.model),
-            body.logprobs,
-        )
-        memory = self.model.memory(service.store, owner)
-        state = self.model.bot.chatbot.initial_state(1)
-        nothing = Prompt(self.model, memory, None, [], state, [], 0, ())
-        self._replies = [
-            service.reply(nothing, wishes, self._count, begins, is_continuation=number > 0)
-            for number, begins in enumerate(self._begins)
-        ]
+    def ask(number: int, deliver: Deliver) -> Job:
+        return Job(
+            model.bot.chatbot.initial_state(1), [], wishes, deliver, (), count, prompts[number],
+            owner=owner, is_continuation=number > 0,
+        )  # fmt: skip
 
-    def start(self) -> None:
-        """Ask for the first replies.
+    each = [service.prepare(model, partial(ask, number)) for number in range(len(prompts))]
+    replies = Submissions(each, max(1, MAX_OPEN_COMPLETIONS // count))
+    answer = TextAnswer(
+        model, replies, prompts, count, bool(body.echo), body.logprobs, body.with_usage
+    )
+    return answer, replies
 
-        Raises:
-            ApiError: where too many wait.
-        """
-        try:
-            for reply in self._replies[: self._at_once]:
-                self._service.submit(reply)
-        except ApiError:
-            self.cancel()
-            raise
 
-    @property
-    def _count(self) -> int:
-        return self._body.n or 1
+def tokens_of(model: Model, given: Any, choices: int) -> list[list[int]]:
+    """Return every prompt as tokens.
 
-    def _prompts(self) -> list[list[int]]:
-        """Every prompt as tokens.
-
-        Raises:
-            ApiError: where there are too many.
-        """
-        given: Any = self._body.prompt
-        several = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
-        texts = given if several else [given]
-        if len(texts) * self._count > MAX_PROMPTS:
+    Raises:
+        ApiError: where there are too many.
+    """
+    several = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
+    texts = given if several else [given]
+    if len(texts) * choices > LIMITS.max_prompts:
+        raise ApiError(
+            400, f"{len(texts)} prompts with {choices} replies each: at most "
+            f"{LIMITS.max_prompts} replies to one request", "prompt",
+        )  # fmt: skip
+    found: list[list[int]] = []
+    for text in texts:
+        found.append(_tokens(model, text))
+        if (size := len(found[-1])) > LIMITS.max_prompt_tokens:
             raise ApiError(
-                400, f"{len(texts)} prompts with {self._count} replies each: at most "
-                f"{MAX_PROMPTS} replies to one request", "prompt",
+                400, f"the prompt has {size:,} tokens: {LIMITS.max_prompt_tokens:,} at most",
+                "prompt",
             )  # fmt: skip
-        found = []
-        for text in texts:
-            found.append(_tokens(self.model, text))
-            if (size := len(found[-1])) > MAX_PROMPT_TOKENS:
-                raise ApiError(
-                    400, f"the prompt has {size:,} tokens: {MAX_PROMPT_TOKENS:,} at most", "prompt"
-                )
-        if (size := sum(map(len, found)) * self._count) > MAX_TOTAL_PROMPT_TOKENS:
-            raise ApiError(
-                400, f"the prompts have {size:,} tokens, each counted n times: "
-                f"{MAX_TOTAL_PROMPT_TOKENS:,} at most; ask for some of them at a time", "prompt",
-            )  # fmt: skip
-        return found
-
-    def cancel(self) -> None:
-        for reply in self._replies:
-            reply.cancel()
-
-    async def _choices(self) -> AsyncIterator[tuple[CompletionChoice, Ended]]:
-        """Every choice when it is finished."""
-        for number, reply in enumerate(self._replies):
-            said: list[list[Said]] = [[] for _ in range(self._count)]
-            skipped = 0 if self._body.echo else len(self._begins[number])
-            async for event in told(self._service, reply):
-                own = said[event.choice]
-                if isinstance(event, Said):
-                    own.append(event)
-                    continue
-                index = number * self._count + event.choice
-                yield self._choice(index, own[skipped:], event), event
-            if number + self._at_once < len(self._replies):
-                self._service.submit(self._replies[number + self._at_once])
-
-    def _choice(self, index: int, said: list[Said], end: Ended) -> CompletionChoice:
-        return CompletionChoice(
-            index=index,
-            text="".join(each.text for each in said) + end.text,
-            logprobs=None if self._body.logprobs is None else self._logprobs(said, end),
-            finish_reason=finish_reason(end),
-        )
-
-    async def whole(self) -> dict[str, Any]:
-        choices, said = [], 0
-        async for choice, end in self._choices():
-            choices.append(choice)
-            said += len(end.said)
-        choices.sort(key=lambda each: each.index)
-        return (
-            self._head()
-            | {"choices": [each.model_dump() for each in choices]}
-            | {"usage": self._usage(said).model_dump()}
-        )
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Each choice as one event when it is finished.
-
-        Every event must say why its choice has ended, so none can be told in parts: OpenAI's own
-        client refuses a `finish_reason` of null here, and others stop reading at any other.
-        """
-        begin = self._head() | ({"usage": None} if self._with_usage else {})
-        said = 0
-        async for choice, end in self._choices():
-            said += len(end.said)
-            yield sse(begin | {"choices": [choice.model_dump()]})
-        if self._with_usage:
-            yield sse(begin | {"choices": [], "usage": self._usage(said).model_dump()})
-        yield sse("[DONE]")
-
-    def _head(self) -> dict[str, Any]:
-        return head(self.model, self.id, "text_completion", self.created)
-
-    def _usage(self, said: int) -> Usage:
-        begun = sum(map(len, self._begins))
-        return Usage.of(begun, 0, max(0, said - begun * self._count))
-
-    def _logprobs(self, said: list[Said], end: Ended) -> CompletionLogprobs:
-        """The likelihoods of a reply's tokens, and of its END where the bot chose it."""
-        found = CompletionLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
-        at = 0
-        for each in said:
-            self._add(found, each.token, each.logprob, each.likeliest, each.first, at)
-            at += len(each.text)
-        if end.logprob is not None:
-            self._add(found, END, end.logprob, end.likeliest, False, at)
-        if not self._body.logprobs:
-            found.top_logprobs = None
-        return found
-
-    def _add(
-        self,
-        found: CompletionLogprobs,
-        token: int,
-        logprob: float | None,
-        likeliest: Sequence[tuple[int, float]],
-        is_first: bool,
-        at: int,
-    ) -> None:
-        top: dict[str, float] = {}
-        for each, value in [*likeliest, (token, logprob or 0.0)]:
-            # Of tokens that are written alike the likeliest comes first.
-            top.setdefault(self._written(each, is_first), max(value, MIN_LOGPROB))
-        found.tokens.append(self._written(token, is_first))
-        found.token_logprobs.append(max(logprob or 0.0, MIN_LOGPROB))
-        assert found.top_logprobs is not None
-        found.top_logprobs.append(top)
-        found.text_offset.append(at)
-
-    def _written(self, token: int, is_first: bool) -> str:
-        """A token as text; bytes that are no whole characters are escaped, as OpenAI does."""
-        tokenizer = self.model.bot.tokenizer
-        raw = tokenizer.decode_bytes([token]) if is_first else tokenizer.spelled(token)
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
+    if (size := sum(map(len, found)) * choices) > LIMITS.max_total_prompt_tokens:
+        raise ApiError(
+            400, f"the prompts have {size:,} tokens, each counted n times: "
+            f"{LIMITS.max_total_prompt_tokens:,} at most; ask for some of them at a time", "prompt",
+        )  # fmt: skip
+    return found
 
 
 def _tokens(model: Model, prompt: str | list[int]) -> list[int]:
-    """Of a prompt that is text, or tokens already.
+    """Return a prompt that is text, or tokens already, as tokens.
 
     Raises:
         ApiError: where one of the tokens is not of text.
     """
     tokenizer = model.bot.tokenizer
     if isinstance(prompt, str):
-        return tokenizer.encode(prompt.encode(errors="replace"))
+        return tokenizer.encode(prompt)
     for token in prompt:
         if not SPECIALS <= token < tokenizer.vocabulary_size:
             last = tokenizer.vocabulary_size - 1

@@ -21,6 +21,13 @@ class ErrorResponse(BaseModel):
     error: ErrorBody
 
 
+_SENTENCE = {"model": ErrorResponse}
+
+ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys(
+    (400, 401, 403, 404, 413, 429, 500, 507), _SENTENCE
+)
+"""What the schema says of every route."""
+
 KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",

@@ -1,41 +1,35 @@
 """/tokenize and /detokenize, as vLLM has them (https://docs.vllm.ai, "Tokenizer API")."""
 
-from typing import Annotated, Any
+from functools import partial
+from itertools import chain
+from typing import Annotated
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
 
+from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.serve.access import Owner
 from elman.serve.chat_completions import ChatMessage, turns_of
-from elman.serve.errors import ApiError
-from elman.serve.limits import MAX_MESSAGES, MAX_PROMPT_TOKENS
-from elman.serve.prompts import Model
-from elman.serve.routes import ERRORS, service_of
-from elman.serve.service import Service
-from elman.serve.wire import whole_text
+from elman.serve.errors import ERRORS, ApiError
+from elman.serve.limits import LIMITS
+from elman.serve.service import Served, Service
+from elman.serve.wire import Body
 
 router = APIRouter(responses=ERRORS)
 
-ModelName = Annotated[str, Field(max_length=200)]
+
+class TokenizerRequest(Body):
+    model: Annotated[str, Field(max_length=200)] | None = Field(
+        None, description="May be left out where one bot is served."
+    )
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    model: ModelName | None = Field(None, description="May be left out where one bot is served.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole(cls, given: Any) -> Any:
-        return whole_text(given)
-
-
-class TokenizeRequest(_Body):
+class TokenizeRequest(TokenizerRequest):
     """Text, or a conversation. Special tokens stand around messages and never in text."""
 
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(fail_fast=True)] | None = Field(
-        None, min_length=1, max_length=MAX_MESSAGES
+        None, min_length=1, max_length=LIMITS.max_messages
     )
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
@@ -45,13 +39,13 @@ class TokenizeRequest(_Body):
 class Tokenized(BaseModel):
     count: int
     max_model_len: int = Field(
-        MAX_PROMPT_TOKENS, description="Tokens of a prompt of /v1/completions, at most."
+        LIMITS.max_prompt_tokens, description="Tokens of a prompt of /v1/completions, at most."
     )
     tokens: list[int]
     token_strs: list[str] | None = None
 
 
-class DetokenizeRequest(_Body):
+class DetokenizeRequest(TokenizerRequest):
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(fail_fast=True)]
 
 
@@ -69,56 +63,56 @@ class TokenizerInfo(BaseModel):
     chat_template: None = None
 
 
-def model_of(service: Service, name: str | None) -> Model:
-    """The bot of that name; without one, the only bot.
-
-    Raises:
-        ApiError: where there is none, or several.
-    """
-    if name is not None:
-        return service.model(name)
-    if len(service.models) > 1:
-        raise ApiError(400, "several bots are served: say which model", "model")
-    return next(iter(service.models.values()))
-
-
-def _tokenized(service: Service, owner: str, body: TokenizeRequest) -> Tokenized:
+@router.post("/tokenize")
+async def tokenize(service: Served, owner: Owner, body: TokenizeRequest) -> Tokenized:
+    """A text, or a conversation, as the bot's tokens."""
     if (body.prompt is None) == (body.messages is None):
         raise ApiError(400, "send either a prompt or messages", "prompt")
-    model = model_of(service, body.model)
-    tokenizer = model.bot.tokenizer
-    if body.prompt is not None:
-        tokens = tokenizer.encode(body.prompt)
-    else:
-        memory, node, tokens = model.memory(service.store, owner), None, []
-        for turn in turns_of(body.messages or []):
-            node = memory.after(node, turn.role, turn.text)
-            tokens += memory.ids(node).tolist()
-    spelled = None
-    if body.return_token_strs:
-        spelled = [tokenizer.spelled(token).decode("utf-8", "replace") for token in tokens]
-    return Tokenized(count=len(tokens), tokens=tokens, token_strs=spelled)
-
-
-@router.post("/tokenize")
-async def tokenize(request: Request, owner: Owner, body: TokenizeRequest) -> Tokenized:
-    """A text, or a conversation, as the bot's tokens."""
-    service = service_of(request)
-    return await service.workers.do(owner, lambda: _tokenized(service, owner, body))
+    return await service.workers.do(owner, partial(_tokenized, service, body))
 
 
 @router.post("/detokenize")
-async def detokenize(request: Request, owner: Owner, body: DetokenizeRequest) -> Detokenized:
+async def detokenize(service: Served, owner: Owner, body: DetokenizeRequest) -> Detokenized:
     """The text that tokens stand for; special ones stand for none."""
-    service = service_of(request)
-    tokenizer = model_of(service, body.model).bot.tokenizer
-    last = tokenizer.vocabulary_size - 1
-    if (largest := max(body.tokens, default=0)) > last:
-        raise ApiError(400, f"token {largest}: must be from 0 to {last}", "tokens")
-    return Detokenized(prompt=tokenizer.decode(body.tokens))
+    return await service.workers.do(owner, partial(_detokenized, service, body))
 
 
 @router.get("/tokenizer_info")
 async def tokenizer_info(owner: Owner) -> TokenizerInfo:
     """What a harness must know of the tokenizer."""
     return TokenizerInfo()
+
+
+def _tokenizer_of(service: Service, name: str | None) -> Tokenizer:
+    """Return the tokenizer of a bot; without a name, of the only one.
+
+    Raises:
+        ApiError: where there is no such bot, or several without a name.
+    """
+    if name is not None:
+        return service.model(name).bot.tokenizer
+    if len(service.models) > 1:
+        raise ApiError(400, "several bots are served: say which model", "model")
+    return next(iter(service.models.values())).bot.tokenizer
+
+
+def _tokenized(service: Service, body: TokenizeRequest) -> Tokenized:
+    tokenizer = _tokenizer_of(service, body.model)
+    if body.prompt is not None:
+        tokens = tokenizer.encode(body.prompt)
+    else:
+        turns = turns_of(body.messages or [])
+        messages = [[ROLES[turn.role], *tokenizer.encode(turn.text), END] for turn in turns]
+        tokens = list(chain.from_iterable(messages))
+    spelled = None
+    if body.return_token_strs:
+        spelled = [tokenizer.spelled(token).decode("utf-8", "replace") for token in tokens]
+    return Tokenized(count=len(tokens), tokens=tokens, token_strs=spelled)
+
+
+def _detokenized(service: Service, body: DetokenizeRequest) -> Detokenized:
+    tokenizer = _tokenizer_of(service, body.model)
+    last = tokenizer.vocabulary_size - 1
+    if (largest := max(body.tokens, default=0)) > last:
+        raise ApiError(400, f"token {largest}: must be from 0 to {last}", "tokens")
+    return Detokenized(prompt=tokenizer.decode(body.tokens))

@@ -1,11 +1,12 @@
-"""What the endpoints' requests share: settings of a reply, texts, and what is refused.
+"""What the requests of all routes share: settings of a reply, texts, and what is refused.
 
 Fields that change nothing are ignored; what would be a pretence (tools, images, schemas) is not.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -18,21 +19,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from elman.data.conversation import Role, Turn
 from elman.data.tokenizer import SPECIALS
 from elman.model.decoding import Sampling
 from elman.serve.errors import ApiError
-from elman.serve.limits import (
-    MAX_BIASES,
-    MAX_REPLY_TOKENS,
-    MAX_STOP_CHARACTERS,
-    MAX_STOP_TEXTS,
-)
-from elman.serve.prompts import Model, Turn
+from elman.serve.limits import LIMITS
+from elman.serve.models import Model
 from elman.serve.sampling import Wishes
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-ROLES: dict[str, str] = {
+ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -40,17 +37,8 @@ ROLES: dict[str, str] = {
 }
 
 
-def whole_text(given: Any) -> Any:
-    """Raises ValueError where some text is none: half of a surrogate pair."""
-    try:
-        json.dumps(given, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:
-        raise ValueError("some text has half of a character (a lone surrogate)") from None
-    return given
-
-
 def expected(what: str) -> WrapValidator:
-    """Say in one sentence what is expected, in the place of what each branch of a union lacks."""
+    """Say in one sentence what a union expects, and not what each of its branches lacks."""
 
     def validate(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -61,10 +49,23 @@ def expected(what: str) -> WrapValidator:
     return WrapValidator(validate)
 
 
-class Request(BaseModel):
-    """Settings that every kind of request has. What is not given is as in `elman chat`."""
+class Body(BaseModel):
+    """The body of a request: a number is no text, and every text is whole."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_whole_texts(cls, given: Any) -> Any:
+        try:
+            json.dumps(given, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise ValueError("some text has half of a character (a lone surrogate)") from None
+        return given
+
+
+class ReplyRequest(Body):
+    """Settings that every request for a reply has. What is not given is as in `elman chat`."""
 
     model: str = Field(max_length=200, description="One of those that /v1/models lists.")
     temperature: Annotated[Finite, Field(ge=0, le=2)] | None = None
@@ -77,50 +78,43 @@ class Request(BaseModel):
     stream: bool | None = None
     user: str | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _whole(cls, given: Any) -> Any:
-        return whole_text(given)
-
-    def sampling(self, longest: int | None) -> Sampling:
-        given = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "seed": self.seed,
-            "longest": None if longest is None else max(1, min(longest, MAX_REPLY_TOKENS)),
-        }
-        return Sampling.model_validate({k: v for k, v in given.items() if v is not None})
-
     def wishes(
         self,
         longest: int | None,
+        logprobs: int | None,
         stop: Sequence[str] = (),
-        bias: Mapping[int, float] | None = None,
-        logprobs: int | None = None,
+        bias: Mapping[int, float] = MappingProxyType({}),
     ) -> Wishes:
+        """Return how the reply is to be made.
+
+        Args:
+            longest: tokens; None: as in `elman chat`.
+            logprobs: how many of the likeliest tokens to tell with each; None: no likelihoods.
+            stop: texts that end the reply.
+            bias: added to the logits of some tokens.
+        """
+        at_most = None if longest is None else min(longest, LIMITS.max_reply_tokens)
+        names = {"temperature", "top_p", "min_p", "repetition_penalty", "seed"}
+        given = self.model_dump(include=names, exclude_none=True)
+        if at_most is not None:
+            given["longest"] = max(1, at_most)
         return Wishes(
-            sampling=self.sampling(longest),
+            sampling=Sampling.model_validate(given),
             presence=self.presence_penalty or 0.0,
             frequency=self.frequency_penalty or 0.0,
-            bias=bias or {},
+            bias=bias,
             stop=tuple(stop),
             logprobs=logprobs,
-            at_most=None if longest is None else min(longest, MAX_REPLY_TOKENS),
+            at_most=at_most,
         )
 
 
 class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     include_usage: bool | None = None
 
 
-class Part(BaseModel):
+class ContentPart(BaseModel):
     """A part of a message; only text is read."""
-
-    model_config = ConfigDict(extra="ignore")
 
     type: str
     text: str | None = None
@@ -128,21 +122,24 @@ class Part(BaseModel):
 
 
 Content = Annotated[
-    str | Annotated[list[Part], Field(fail_fast=True)],
+    str | Annotated[list[ContentPart], Field(fail_fast=True)],
     expected('text, or a list of parts such as {"type": "text", "text": "Hello"}'),
 ]
-StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+StopText = Annotated[str, Field(min_length=1, max_length=LIMITS.max_stop_characters)]
 Stop = Annotated[
-    StopText | Annotated[list[StopText], Field(max_length=MAX_STOP_TEXTS, fail_fast=True)],
+    StopText | Annotated[list[StopText], Field(max_length=LIMITS.max_stop_texts, fail_fast=True)],
     expected(
-        f"a text of 1 to {MAX_STOP_CHARACTERS:,} characters, or a list of at most "
-        f"{MAX_STOP_TEXTS} of them"
+        f"a text of 1 to {LIMITS.max_stop_characters:,} characters, or a list of at most "
+        f"{LIMITS.max_stop_texts} of them"
     ),
 ]
 Bias = Annotated[
     dict[str, Annotated[Finite, Field(ge=-100, le=100)]],
-    Field(max_length=MAX_BIASES),
-    expected(f"an object of at most {MAX_BIASES} tokens, each with a number from -100 to 100"),
+    Field(max_length=LIMITS.max_logit_biases),
+    expected(
+        f"an object of at most {LIMITS.max_logit_biases} tokens, "
+        "each with a number from -100 to 100"
+    ),
 ]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
@@ -150,8 +147,41 @@ Metadata = Annotated[
 ]
 
 
+class ChoicesRequest(ReplyRequest):
+    """Settings that requests for completions have."""
+
+    stop: Stop | None = None
+    n: int | None = Field(None, ge=1, le=LIMITS.max_choices)
+    logit_bias: Bias | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def choices(self) -> int:
+        """How many replies are asked for."""
+        return self.n or 1
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream is to end with what it took."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    def check_stream(self) -> None:
+        """Raises ApiError where there are options of a stream, and none is asked for."""
+        if self.stream_options is not None and not self.stream:
+            raise ApiError(400, "stream_options only goes with stream", "stream_options")
+
+    def wishes_of(self, model: Model, longest: int | None, logprobs: int | None) -> Wishes:
+        """Return how a bot is to make the replies.
+
+        Raises:
+            ApiError: where a bias is for what is no token of the bot's.
+        """
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
+        return self.wishes(longest, logprobs, stop, _biases(self.logit_bias or {}, model))
+
+
 def text_of(content: Content | None, param: str) -> str:
-    """The text of a message.
+    """Return the text of a message.
 
     Raises:
         ApiError: where there is anything but text.
@@ -172,7 +202,7 @@ def text_of(content: Content | None, param: str) -> str:
 
 
 def joined(turns: Sequence[Turn]) -> list[Turn]:
-    """Messages that follow one another in the same role are one, as in training."""
+    """Join messages of one role that follow one another: in training they are one."""
     found: list[Turn] = []
     for turn in turns:
         if found and found[-1].role == turn.role:
@@ -182,19 +212,15 @@ def joined(turns: Sequence[Turn]) -> list[Turn]:
     return found
 
 
-def stops(stop: Stop | None) -> list[str]:
-    return [] if stop is None else [stop] if isinstance(stop, str) else list(stop)
-
-
-def biases(bias: Bias | None, model: Model) -> dict[int, float]:
-    """The tokens of a `logit_bias` as numbers.
+def _biases(bias: Bias, model: Model) -> dict[int, float]:
+    """Return the tokens of a `logit_bias` as numbers.
 
     Raises:
         ApiError: where a name is no token of text, written as a plain number.
     """
     size = model.bot.tokenizer.vocabulary_size
     found = {}
-    for name, value in (bias or {}).items():
+    for name, value in bias.items():
         token = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else -1
         if str(token) != name or not SPECIALS <= token < size:
             short = name if len(name) <= 20 else f"{name[:20]}…"
@@ -206,43 +232,16 @@ def biases(bias: Bias | None, model: Model) -> dict[int, float]:
     return found
 
 
-def refuse(given: Mapping[str, Any], names: Sequence[str]) -> None:
+def refuse(body: BaseModel, *names: str) -> None:
     """Raises ApiError for what this bot cannot do, where it was asked for."""
     for name in names:
-        if given.get(name):
+        if getattr(body, name):
             raise ApiError(400, f"this bot has no {name}: leave that out", name, "unsupported")
 
 
-class Usage(BaseModel):
-    class Prompt(BaseModel):
-        cached_tokens: int
-        audio_tokens: int = 0
-
-    class Completion(BaseModel):
-        reasoning_tokens: int = 0
-        audio_tokens: int = 0
-        accepted_prediction_tokens: int = 0
-        rejected_prediction_tokens: int = 0
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: Prompt
-    completion_tokens_details: Completion
-
-    @classmethod
-    def of(cls, prompt: int, known: int, said: int) -> "Usage":
-        return cls(
-            prompt_tokens=prompt,
-            completion_tokens=said,
-            total_tokens=prompt + said,
-            prompt_tokens_details=cls.Prompt(cached_tokens=known),
-            completion_tokens_details=cls.Completion(),
+def refuse_formats(given: Any, param: str) -> None:
+    """Raises ApiError where the format of a reply is to be another than text."""
+    if given is not None and (not isinstance(given, dict) or given.get("type") != "text"):
+        raise ApiError(
+            400, f"this bot says what it says: of {param} only text", param, "unsupported"
         )
-
-
-def sse(data: Mapping[str, Any] | Literal["[DONE]"], event: str | None = None) -> bytes:
-    """One server-sent event; its lines end in \\n."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
-    name = "" if event is None else f"event: {event}\n"
-    return f"{name}data: {text}\n\n".encode()
