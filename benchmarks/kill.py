@@ -19,7 +19,7 @@ from typing import Any
 from elman.chat import LOCAL, MemoryStore, Recall
 from elman.chat.recall import unpack
 from elman.model.checkpoint import load_bot
-from elman.serve.records import ResponseStore
+from elman.serve.store.responses import ResponseStore
 
 
 def post(port: int, body: dict[str, Any]) -> dict[str, Any]:

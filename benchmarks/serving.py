@@ -35,8 +35,8 @@ from elman.model.checkpoint import Bot, load_bot
 from elman.model.decoding import Sampling
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job
-from elman.serve.records import ResponseStore, StoredResponse
 from elman.serve.sampling import Wishes
+from elman.serve.store.responses import ResponseStore, StoredResponse
 
 TEXT = "I would like a cup of tea, please. What kinds do you have?"
 REPLY = 24

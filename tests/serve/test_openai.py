@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from elman.serve.guard import HEARD_OUT
+from elman.serve.http.guard import HEARD_OUT
 
 from .conftest import Served
 

@@ -31,10 +31,10 @@ from elman.chat import MemoryStore
 from elman.data.characters import Characters
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
-from elman.serve.app import create_app
-from elman.serve.keys import Keys
+from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
 from elman.serve.service import Service
+from elman.serve.store.keys import Keys
 from elman.serve.submission import Submission
 
 WIDE, NARROW = (1280, 800), (390, 844)

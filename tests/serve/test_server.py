@@ -27,9 +27,9 @@ from elman.errors import ElmanError
 from elman.model import retrieval
 from elman.model.checkpoint import Bot
 from elman.model.ranking import Ranking
-from elman.serve.access import KeyRates, is_loopback
-from elman.serve.keys import Key
+from elman.serve.http.access import KeyRates, is_loopback
 from elman.serve.run import listen
+from elman.serve.store.keys import Key
 
 from .conftest import Served
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.model.decoding import Sampling, looping
-from elman.serve.answering import finish_reason
 from elman.serve.jobs import Ended, Reason
 from elman.serve.loop_detector import MAX_PERIOD, LoopDetector
+from elman.serve.render.answers import finish_reason
 from elman.serve.sampling import Chooser, Wishes, choose
 from elman.serve.stopping import StopMatcher, StopTexts
 

@@ -76,9 +76,9 @@ def serve(
             f"the server needs {' and '.join(missing).replace('_', '-')}: "
             "pip install 'elman[serve]'"
         )
-    from elman.serve.access import AccessPolicy
-    from elman.serve.keys import Keys
+    from elman.serve.http.access import AccessPolicy
     from elman.serve.run import load, serve
+    from elman.serve.store.keys import Keys
 
     loaded = load(bots or [Path("base")], precision, trust or ())
     repliers = {

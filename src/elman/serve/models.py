@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from elman.chat import MemoryStore, Recall
 from elman.model.checkpoint import Bot
 from elman.serve.batching import Batcher
-from elman.serve.recent import RecentStates
+from elman.serve.store.recent import RecentStates
 
 
 @dataclass(frozen=True)

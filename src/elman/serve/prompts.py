@@ -8,13 +8,13 @@ import numpy as np
 from elman.bptt import State
 from elman.chat import MemoryStore, Node, Recall
 from elman.data.conversation import Turn
-from elman.serve.errors import ApiError, no_such
+from elman.serve.http.errors import ApiError, no_such
 from elman.serve.jobs import Event, Job
 from elman.serve.limits import MAX_UNCUT_TOKENS
 from elman.serve.models import Model
-from elman.serve.recent import RecentState
-from elman.serve.records import ResponseStore, StoredResponse
 from elman.serve.sampling import Wishes
+from elman.serve.store.recent import RecentState
+from elman.serve.store.responses import ResponseStore, StoredResponse
 
 MAX_AVOIDED_REPLIES = 64
 """Earlier replies to a message that are given again only where no other is about as good."""

@@ -13,11 +13,11 @@ from elman.chat import MemoryStore
 from elman.chat.replies import Replier
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot, load_bot
-from elman.serve.access import AccessPolicy
 from elman.serve.batching import LANES, WAITING
-from elman.serve.keys import Keys
-from elman.serve.server import LISTEN_BACKLOG, make_server
+from elman.serve.http.access import AccessPolicy
+from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.service import Service
+from elman.serve.store.keys import Keys
 
 
 def load(

@@ -13,15 +13,15 @@ from elman.chat import MemoryStore
 from elman.chat.replies import Replier
 from elman.model.checkpoint import WEIGHTS, Bot, state_digest
 from elman.serve.batching import LANES, WAITING, Batcher
-from elman.serve.errors import full, no_such_model
+from elman.serve.http.errors import full, no_such_model
 from elman.serve.jobs import Job
 from elman.serve.keeping import Keeper
-from elman.serve.keys import Keys
 from elman.serve.metrics import Metrics
 from elman.serve.models import Model
 from elman.serve.prompts import Prompts
-from elman.serve.recent import RecentStates
-from elman.serve.records import ResponseStore
+from elman.serve.store.keys import Keys
+from elman.serve.store.recent import RecentStates
+from elman.serve.store.responses import ResponseStore
 from elman.serve.submission import Deliver, Mailbox, Submission
 from elman.serve.why import Explainer
 from elman.serve.workers import Workers

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from elman.serve.batching import FullError
-from elman.serve.errors import ApiError, full
+from elman.serve.http.errors import ApiError, full
 from elman.serve.jobs import Ended, Event, Failed, Job, Read, Said
 from elman.serve.metrics import Metrics
 from elman.serve.models import Model

@@ -21,9 +21,9 @@ from elman.errors import ElmanError
 from elman.lens.chain import apart
 from elman.lens.influence import Receipt, receipts, work
 from elman.model.chatbot import Chatbot
-from elman.serve.errors import ApiError
+from elman.serve.http.errors import ApiError
 from elman.serve.models import Model
-from elman.serve.records import StoredResponse
+from elman.serve.store.responses import StoredResponse
 
 MAX_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from elman.serve.errors import full
+from elman.serve.http.errors import full
 
 T = TypeVar("T")
 

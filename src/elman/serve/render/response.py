@@ -8,13 +8,13 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from elman.errors import ElmanError
-from elman.serve.answering import ToldReplies
-from elman.serve.errors import ApiError, cannot_be_kept
+from elman.serve.http.errors import ApiError, cannot_be_kept
+from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended
 from elman.serve.keeping import kept_messages
 from elman.serve.prompts import Prompt
-from elman.serve.records import StoredResponse
-from elman.serve.response_bodies import (
+from elman.serve.render.answers import ToldReplies
+from elman.serve.render.response_bodies import (
     ElmanFacts,
     OutputMessage,
     OutputText,
@@ -25,7 +25,7 @@ from elman.serve.response_bodies import (
     response_of,
 )
 from elman.serve.service import Service
-from elman.serve.stream import sse
+from elman.serve.store.responses import StoredResponse
 from elman.serve.submission import Submission
 
 

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from elman.serve.answering import TokenLogprob
-from elman.serve.records import StoredResponse
+from elman.serve.render.answers import TokenLogprob
+from elman.serve.store.responses import StoredResponse
 
 
 class StateFacts(BaseModel):

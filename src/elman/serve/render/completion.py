@@ -6,7 +6,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 from elman.data.tokenizer import END
-from elman.serve.answering import (
+from elman.serve.jobs import Ended, Said
+from elman.serve.models import Model
+from elman.serve.render.answers import (
     MIN_LOGPROB,
     CompletionAnswer,
     Usage,
@@ -14,8 +16,6 @@ from elman.serve.answering import (
     token_bytes,
     usage,
 )
-from elman.serve.jobs import Ended, Said
-from elman.serve.models import Model
 from elman.serve.submission import Submissions
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from elman.serve.errors import ApiError
+from elman.serve.http.errors import ApiError
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from elman.bptt import State
-from elman.serve.errors import ApiError
+from elman.serve.http.errors import ApiError
+from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended, Read, Said
 from elman.serve.keeping import remember_asked, remember_reply
 from elman.serve.models import Model
 from elman.serve.prompts import Prompt
 from elman.serve.service import Service
-from elman.serve.stream import sse
 from elman.serve.submission import Submission, Submissions
 
 MIN_LOGPROB = -9999.0

@@ -15,20 +15,13 @@ from starlette.staticfiles import StaticFiles
 
 import elman
 from elman.errors import ElmanError
-from elman.serve import (
-    chat_completions,
-    chats,
-    completions,
-    model_list,
-    responses,
-    tokenizing,
-)
-from elman.serve.access import Access, AccessPolicy, Owner
-from elman.serve.errors import ERRORS, ApiError, invalid, unreadable_body
-from elman.serve.guard import Guard
+from elman.serve.api import chat_completions, chats, completions, models, responses, tokenizing
+from elman.serve.http.access import Access, AccessPolicy, Owner
+from elman.serve.http.errors import ERRORS, ApiError, invalid, unreadable_body
+from elman.serve.http.guard import Guard
 from elman.serve.service import Served, Service
 
-PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).parents[1] / "page"
 
 
 class Health(BaseModel):
@@ -67,7 +60,7 @@ def create_app(
     app.state.service = service
     app.state.access = Access(service.keys, policy)
     app.state.ending = asyncio.Event()
-    for module in (model_list, chat_completions, completions, responses, chats, tokenizing):
+    for module in (models, chat_completions, completions, responses, chats, tokenizing):
         app.include_router(module.router)
     _add_own_routes(app)
     _add_errors(app)

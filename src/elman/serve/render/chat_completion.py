@@ -5,15 +5,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from elman.serve.answering import (
+from elman.serve.jobs import Ended
+from elman.serve.prompts import Prompt
+from elman.serve.render.answers import (
     CompletionAnswer,
     TokenLogprob,
     ToldReplies,
     Usage,
     finish_reason,
 )
-from elman.serve.jobs import Ended
-from elman.serve.prompts import Prompt
 from elman.serve.service import Service
 from elman.serve.submission import Submission
 

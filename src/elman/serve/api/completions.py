@@ -8,16 +8,16 @@ from pydantic import Field
 from starlette.responses import Response
 
 from elman.data.tokenizer import SPECIALS
-from elman.serve.access import Owner
-from elman.serve.completion_rendering import Completion, TextAnswer
-from elman.serve.errors import ERRORS, ApiError
+from elman.serve.api.requests import ChoicesRequest, expected, refuse
+from elman.serve.http.access import Owner
+from elman.serve.http.errors import ERRORS, ApiError
+from elman.serve.http.stream import STREAMS, respond
 from elman.serve.jobs import Job
 from elman.serve.limits import LIMITS, MAX_OPEN_COMPLETIONS
 from elman.serve.models import Model
+from elman.serve.render.completion import Completion, TextAnswer
 from elman.serve.service import Served, Service
-from elman.serve.stream import STREAMS, respond
 from elman.serve.submission import Deliver, Submissions
-from elman.serve.wire import ChoicesRequest, expected, refuse
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 

@@ -13,8 +13,8 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from starlette.datastructures import Headers
 
 from elman.chat import LOCAL
-from elman.serve.errors import ApiError
-from elman.serve.keys import Key, Keys
+from elman.serve.http.errors import ApiError
+from elman.serve.store.keys import Key, Keys
 
 bearer = HTTPBearer(auto_error=False, description="A key of `elman keys add`.")
 x_api_key = APIKeyHeader(name="x-api-key", scheme_name="x-api-key", auto_error=False)

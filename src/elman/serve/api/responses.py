@@ -10,16 +10,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from elman.data.conversation import Turn
-from elman.serve.access import Owner
-from elman.serve.errors import ERRORS, ApiError
-from elman.serve.limits import LIMITS
-from elman.serve.records import StoredResponse
-from elman.serve.response_bodies import Deleted, Influence, ResponseObject, response_of
-from elman.serve.response_rendering import ResponseAnswer
-from elman.serve.service import Served, Service
-from elman.serve.stream import STREAMS, respond, unless_gone
-from elman.serve.submission import Submission
-from elman.serve.wire import (
+from elman.serve.api.requests import (
     ROLES,
     Content,
     Metadata,
@@ -30,6 +21,15 @@ from elman.serve.wire import (
     refuse_formats,
     text_of,
 )
+from elman.serve.http.access import Owner
+from elman.serve.http.errors import ERRORS, ApiError
+from elman.serve.http.stream import STREAMS, respond, unless_gone
+from elman.serve.limits import LIMITS
+from elman.serve.render.response import ResponseAnswer
+from elman.serve.render.response_bodies import Deleted, Influence, ResponseObject, response_of
+from elman.serve.service import Served, Service
+from elman.serve.store.responses import StoredResponse
+from elman.serve.submission import Submission
 
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
 """What `include` says where likelihoods are wanted."""

@@ -8,12 +8,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from elman.data.tokenizer import END, ROLES, Tokenizer
-from elman.serve.access import Owner
-from elman.serve.chat_completions import ChatMessage, turns_of
-from elman.serve.errors import ERRORS, ApiError
+from elman.serve.api.chat_completions import ChatMessage, turns_of
+from elman.serve.api.requests import Body
+from elman.serve.http.access import Owner
+from elman.serve.http.errors import ERRORS, ApiError
 from elman.serve.limits import LIMITS
 from elman.serve.service import Served, Service
-from elman.serve.wire import Body
 
 router = APIRouter(responses=ERRORS)
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from elman.serve.access import Owner
-from elman.serve.errors import ERRORS
+from elman.serve.http.access import Owner
+from elman.serve.http.errors import ERRORS
 from elman.serve.limits import LIMITS, RequestLimits
 from elman.serve.models import Model
 from elman.serve.service import Served

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from elman.chat.database import TABLES
 from elman.chat.memory import MemoryStore, Node
-from elman.serve.errors import no_such
+from elman.serve.http.errors import no_such
 
 MAX_TITLE_CHARACTERS = 80
 """Of a conversation's title."""

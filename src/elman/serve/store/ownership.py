@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, func, select, update
 
 from elman.chat.memory import MemoryStore, Node, holds, nodes, sessions, states
-from elman.serve.keys import Key, keys
-from elman.serve.records import ResponseStore, feedback, responses
+from elman.serve.store.keys import Key, keys
+from elman.serve.store.responses import ResponseStore, feedback, responses
 
 OWNED = (nodes, holds, sessions, responses, feedback)
 """Every table whose rows have an owner."""

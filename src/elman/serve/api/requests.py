@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from elman.data.conversation import Role, Turn
 from elman.data.tokenizer import SPECIALS
 from elman.model.decoding import Sampling
-from elman.serve.errors import ApiError
+from elman.serve.http.errors import ApiError
 from elman.serve.limits import LIMITS
 from elman.serve.models import Model
 from elman.serve.sampling import Wishes

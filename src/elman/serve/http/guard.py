@@ -4,8 +4,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from elman.serve.access import AccessPolicy
-from elman.serve.errors import ApiError
+from elman.serve.http.access import AccessPolicy
+from elman.serve.http.errors import ApiError
 from elman.serve.metrics import Metrics
 
 BODY = 1 << 20

@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from elman.serve.access import Owner
-from elman.serve.errors import ERRORS, ApiError
-from elman.serve.response_bodies import Deleted, StateFacts
-from elman.serve.responses import Id
+from elman.serve.api.requests import Body
+from elman.serve.api.responses import Id
+from elman.serve.http.access import Owner
+from elman.serve.http.errors import ERRORS, ApiError
+from elman.serve.render.response_bodies import Deleted, StateFacts
 from elman.serve.service import Served
-from elman.serve.wire import Body
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 

@@ -13,15 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from elman.data.conversation import Turn
-from elman.serve.access import Owner
-from elman.serve.chat_rendering import ChatAnswer, ChatCompletion
-from elman.serve.errors import ERRORS, ApiError
-from elman.serve.limits import LIMITS
-from elman.serve.prompts import Prompt
-from elman.serve.service import Served, Service
-from elman.serve.stream import STREAMS, respond
-from elman.serve.submission import Submission
-from elman.serve.wire import (
+from elman.serve.api.requests import (
     ROLES,
     ChoicesRequest,
     Content,
@@ -31,6 +23,14 @@ from elman.serve.wire import (
     refuse_formats,
     text_of,
 )
+from elman.serve.http.access import Owner
+from elman.serve.http.errors import ERRORS, ApiError
+from elman.serve.http.stream import STREAMS, respond
+from elman.serve.limits import LIMITS
+from elman.serve.prompts import Prompt
+from elman.serve.render.chat_completion import ChatAnswer, ChatCompletion
+from elman.serve.service import Served, Service
+from elman.serve.submission import Submission
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
