@@ -32,7 +32,7 @@ class Health(BaseModel):
 def create_app(
     service: Service, host: str = "127.0.0.1", policy: AccessPolicy | None = None
 ) -> FastAPI:
-    """The server as an ASGI application.
+    """Make the server as an ASGI application.
 
     Args:
         service: what it serves; closed with it.

@@ -28,7 +28,7 @@ ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys(
 )
 """What the schema says of every route."""
 
-KINDS = {
+ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
@@ -63,7 +63,7 @@ class ApiError(ElmanError):
 
     @property
     def body(self) -> ErrorResponse:
-        kind = KINDS.get(
+        kind = ERROR_TYPES.get(
             self.status, "server_error" if self.status >= 500 else "invalid_request_error"
         )
         return ErrorResponse(
@@ -101,7 +101,7 @@ def invalid(error: Mapping[str, Any]) -> ApiError:
 
 
 def unreadable_body() -> ApiError:
-    """What neither FastAPI nor Python's reader of JSON can say more of."""
+    """Return the error of a body of which FastAPI and Python's reader of JSON say no more."""
     return ApiError(
         400, "the body of the request cannot be read as JSON: it is nested too deep, has a number "
         "of too many digits, or is not UTF-8",
