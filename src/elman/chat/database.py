@@ -69,8 +69,8 @@ class Database:
         if found != str(STORE_FORMAT):
             self.close()
             raise ElmanError(
-                f"{self._where}: of format {found}; this Elman reads format {STORE_FORMAT}: use the "
-                "version that made it, or another --db"
+                f"{self._where}: of format {found}; this Elman reads format {STORE_FORMAT}: use "
+                "the version that made it, or another --db"
             )
 
     def close(self) -> None:

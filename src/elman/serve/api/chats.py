@@ -13,7 +13,7 @@ from elman.serve.api.requests import Body
 from elman.serve.api.responses import Id
 from elman.serve.http.access import Owner
 from elman.serve.http.errors import ERRORS, ApiError
-from elman.serve.render.response_bodies import Deleted, StateFacts
+from elman.serve.render.response_bodies import Deleted, StateSummary
 from elman.serve.service import Served
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
@@ -43,7 +43,7 @@ class ChatResponse(BaseModel):
     output: str
     created_at: int
     status: Literal["completed", "incomplete", "cancelled"]
-    state: StateFacts
+    state: StateSummary
 
 
 class ChatTree(BaseModel):
@@ -105,7 +105,7 @@ async def chat(service: Served, owner: Owner, chat_id: Id) -> ChatTree:
                 output=each.output,
                 created_at=int(each.created_at),
                 status=each.status,
-                state=StateFacts(bytes=each.bytes, messages=each.messages),
+                state=StateSummary(bytes=each.bytes, messages=each.messages),
             )
             for each in found
         ],

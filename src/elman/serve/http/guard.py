@@ -148,4 +148,6 @@ async def _hear_out(receive: Receive) -> None:
 
 
 def _too_large() -> ApiError:
-    return ApiError(413, f"the request is too large: {MAX_BODY_BYTES:,} bytes at most", None, "too_large")
+    return ApiError(
+        413, f"the request is too large: {MAX_BODY_BYTES:,} bytes at most", None, "too_large"
+    )

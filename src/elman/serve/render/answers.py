@@ -86,7 +86,7 @@ def token_logprob(model: Model, event: Said) -> TokenLogprob:
 
 
 class CompletionAnswer:
-    """Ends a stream of completions, alike for chats and texts.
+    """Renders what completions of chats and of texts have in common.
 
     Args:
         model: who replies.
@@ -114,7 +114,7 @@ class CompletionAnswer:
         }
 
     def event(self, choice: dict[str, Any]) -> bytes:
-        """Return an event of one choice."""
+        """Return the event of a stream that tells something of one choice."""
         empty = {"usage": None} if self._with_usage else {}
         return sse(self.head | {"object": self._chunk, "choices": [choice]} | empty)
 

@@ -20,7 +20,7 @@ from elman.serve.render.response_bodies import (
     OutputText,
     ResponseError,
     ResponseObject,
-    StateFacts,
+    StateSummary,
     message_id,
     response_of,
 )
@@ -114,7 +114,7 @@ class ResponseAnswer:
             output=[],
             previous_response_id=self._previous,
             usage=None,
-            elman=ElmanFacts(state=StateFacts(bytes=size, messages=self._prompt.asked.depth)),
+            elman=ElmanFacts(state=StateSummary(bytes=size, messages=self._prompt.asked.depth)),
             **self._settings,
         )
 

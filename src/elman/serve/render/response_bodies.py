@@ -8,7 +8,7 @@ from elman.serve.render.answers import TokenLogprob
 from elman.serve.store.responses import StoredResponse
 
 
-class StateFacts(BaseModel):
+class StateSummary(BaseModel):
     """The memory after a response."""
 
     bytes: int = Field(description="Size of the state: the same, however long the conversation.")
@@ -32,7 +32,7 @@ class Influence(BaseModel):
 class ElmanFacts(BaseModel):
     """What only this server tells."""
 
-    state: StateFacts
+    state: StateSummary
     influence: list[Influence] | None = Field(
         None, description="Where it was asked for, and the bot is still the one that replied."
     )
@@ -165,7 +165,7 @@ def response_of(
             output_tokens=response.said,
             total_tokens=response.read + response.said,
         ),
-        elman=ElmanFacts(state=StateFacts(bytes=response.bytes, messages=response.messages)),
+        elman=ElmanFacts(state=StateSummary(bytes=response.bytes, messages=response.messages)),
         **response.asked_for,
     )
 

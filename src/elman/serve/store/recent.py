@@ -1,4 +1,4 @@
-"""The states that were used last, at hand in memory."""
+"""The states that were used last: at hand, so that the disk is not asked."""
 
 from collections import OrderedDict
 from threading import Lock
@@ -21,7 +21,7 @@ class RecentState(NamedTuple):
 
 
 class RecentStates:
-    """States by key, in the rows of a few tensors that are made once.
+    """Keeps states by key, in the rows of a few tensors that are made once.
 
     Thousands of small tensors that come and go would leave holes in the process's memory, which
     would then grow under load.

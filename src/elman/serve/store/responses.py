@@ -72,7 +72,7 @@ class StoredResponse(NamedTuple):
         previous: the response that it goes on from, if any.
         model: the bot's name.
         fingerprint: the digest of what made its states.
-        key: of its last message, in the memory.
+        key: of its last message, in the store.
         messages: how many the bot had read and said with it.
         bytes: of the state.
         input: what was said to the bot.
