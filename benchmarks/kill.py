@@ -16,10 +16,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from elman.chat import LOCAL, Memory, MemoryStore
+from elman.chat import LOCAL, MemoryStore, Recall
 from elman.chat.recall import unpack
 from elman.model.checkpoint import load_bot
-from elman.serve.records import Records
+from elman.serve.store.responses import ResponseStore
 
 
 def post(port: int, body: dict[str, Any]) -> dict[str, Any]:
@@ -88,9 +88,9 @@ def main() -> None:
         lost, torn, states = 0, 0, 0
         with MemoryStore(place) as store, store.reading() as connection:
             [check] = connection.exec_driver_sql("pragma integrity_check").one()
-            memory, records = Memory(store, bot), Records(store)
+            recall, responses = Recall(store, bot), ResponseStore(store)
             for id_, text in acknowledged.items():
-                record = records.get(connection, LOCAL, id_)
+                record = responses.find(connection, LOCAL, id_)
                 lost += record is None or record.output != text
                 if record is None:
                     continue
@@ -98,7 +98,7 @@ def main() -> None:
                     if kept is not None:
                         states += 1
                         spec = bot.chatbot.state_spec
-                        torn += unpack(kept, spec, memory.made_by, node.key) is None
+                        torn += unpack(kept, spec, recall.fingerprint, node.key) is None
     print(
         f"killed {arguments.times} times; {len(acknowledged):,} turns acknowledged, {lost} lost; "
         f"{states:,} states looked at, {torn} torn; the database is {check}"

@@ -28,14 +28,14 @@ import torch
 from machine import describe
 
 from elman.bptt import State
-from elman.chat import LOCAL, Memory, MemoryStore, Node
+from elman.chat import LOCAL, MemoryStore, Node, Recall
 from elman.chat.recall import pack
 from elman.data.tokenizer import END
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job
-from elman.serve.records import Record, Records
+from elman.serve.store.responses import ResponseStore, StoredResponse
 
 TEXT = "I would like a cup of tea, please. What kinds do you have?"
 REPLY = 24
@@ -226,20 +226,20 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
     )
     ids = []
     with MemoryStore(place) as store:
-        memory, records = Memory(store, bot), Records(store)
+        recall, responses = Recall(store, bot), ResponseStore(store)
         for begin in range(0, chats, 100):
             with store.writing() as connection:
                 for number in range(begin, min(begin + 100, chats)):
                     node: Node | None = None
                     for turn in range(messages):
                         role = "user" if turn % 2 == 0 else "bot"
-                        node = memory.after(node, role, f"{number} {turn}: {TEXT}")
-                        packed = pack(state, memory.made_by, node.key)
+                        node = recall.after(node, role, f"{number} {turn}: {TEXT}")
+                        packed = pack(state, recall.fingerprint, node.key)
                         store.put(connection, LOCAL, node, packed)
                     assert node is not None
                     ids.append(f"resp_{number:032x}")
-                    record = Record(
-                        ids[-1], ids[-1], None, "base", memory.made_by, node.key, messages,
+                    record = StoredResponse(
+                        ids[-1], ids[-1], None, "base", recall.fingerprint, node.key, messages,
                         sum(t.nbytes for t in state), TEXT, TEXT, "completed", 0, 0,
                         {
                             "instructions": None, "max_output_tokens": None, "temperature": 1.0,
@@ -248,7 +248,7 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
                         },
                         time.time(), time.time(),
                     )  # fmt: skip
-                    records.add(connection, LOCAL, record, [])
+                    responses.add(connection, LOCAL, record, [])
     return ids
 
 
@@ -257,13 +257,12 @@ def resume(bot: Bot, place: Path, ids: list[str], count: int) -> list[float]:
     draw = np.random.default_rng(0)
     times = []
     with MemoryStore(place) as store:
-        memory, records = Memory(store, bot), Records(store)
+        recall, responses = Recall(store, bot), ResponseStore(store)
         for id_ in draw.choice(ids, min(count, len(ids)), replace=False):
             started = time.perf_counter()
             with store.reading() as connection:
-                record = records.get(connection, LOCAL, str(id_))
-                assert record is not None
-                _, unread = memory.find(connection, record.key)
+                record = responses.get(connection, LOCAL, str(id_))
+                _, unread = recall.find(connection, record.key)
             times.append(time.perf_counter() - started)
             assert not unread
     return times

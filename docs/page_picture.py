@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from elman.chat import MemoryStore
 from elman.model.checkpoint import BASE
-from elman.serve.app import create_app
+from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
 from elman.serve.service import Service
 

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from elman.bptt import State
-from elman.chat import Memory, MemoryStore, Node, Session
-from elman.chat.memory import RECENT, expiring, states
+from elman.chat import MemoryStore, Node, Recall, Session
+from elman.chat.memory import MIN_KEPT_MESSAGES, expiring, states
 from elman.chat.recall import pack, unpack
 from elman.errors import ElmanError
 from elman.generate.sampling import SamplingParams
@@ -50,9 +50,9 @@ def test_states_are_thinned_as_the_rule_says(length: int) -> None:
             continue
         for old in range(1, depth + 1):
             power = old & -old
-            assert (old in kept) == (depth < old + RECENT * power)
-        levels = max(0, (depth // RECENT).bit_length())
-        assert len(kept) <= RECENT + RECENT // 2 * levels
+            assert (old in kept) == (depth < old + MIN_KEPT_MESSAGES * power)
+        levels = max(0, (depth // MIN_KEPT_MESSAGES).bit_length())
+        assert len(kept) <= MIN_KEPT_MESSAGES + MIN_KEPT_MESSAGES // 2 * levels
         for old in range(1, depth + 1, 7):
             behind = depth - old
             nearest = max((k for k in kept if k <= old), default=0)
@@ -68,7 +68,7 @@ class Conversations(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.store = MemoryStore()
-        self.memories = {owner: Memory(self.store, self.bot, owner) for owner in OWNERS}
+        self.recalls = {owner: Recall(self.store, self.bot, owner) for owner in OWNERS}
         self.truth: dict[tuple[str, bytes], list[tuple[str, str]]] = {}
         self.holds: dict[tuple[str, str], set[bytes]] = {}
 
@@ -90,15 +90,15 @@ class Conversations(RuleBasedStateMachine):
         return self.put(owner, node, [f"{text}{n}" for n in range(count)])
 
     def put(self, owner: str, node: Node | None, texts: list[str]) -> tuple[str, Node]:
-        memory = self.memories[owner]
-        state = self.bot.chatbot.initial_state(1) if node is None else memory.state(node.key)
+        recall = self.recalls[owner]
+        state = self.bot.chatbot.initial_state(1) if node is None else recall.state(node.key)
         said = [] if node is None else self.truth[owner, node.key]
         with self.store.writing() as connection:
             for text in texts:
                 role = "user" if len(said) % 2 == 0 else "bot"
-                node = memory.after(node, role, text)
-                state = memory.read([node], state)
-                memory.put(connection, node, state)
+                node = recall.after(node, role, text)
+                state = recall.read([node], state)
+                recall.put(connection, node, state)
                 said = [*said, (role, text)]
                 self.truth[owner, node.key] = said
             assert node is not None
@@ -110,25 +110,25 @@ class Conversations(RuleBasedStateMachine):
     def look_up(self, message: tuple[str, Node]) -> None:
         owner, node = message
         said = self.known(owner, node)
-        memory = self.memories[owner]
+        recall = self.recalls[owner]
         if said is None:
             with pytest.raises(ElmanError):
-                memory.state(node.key)
+                recall.state(node.key)
             return
         with self.store.reading() as connection:
             path = self.store.path(connection, owner, node.key)
         assert [(each.role, each.text) for each in path] == said
         state = self.bot.chatbot.initial_state(1)
         for each in path:
-            state = self.bot.chatbot.read(memory.ids(each), state)
-        close(memory.state(node.key), state)
+            state = self.bot.chatbot.read(recall.ids(each), state)
+        close(recall.state(node.key), state)
 
     @rule(message=messages)
     def others_find_nothing(self, message: tuple[str, Node]) -> None:
         owner, node = message
         other = OWNERS[1 - OWNERS.index(owner)]
         with pytest.raises(ElmanError):
-            self.memories[other].state(node.key)
+            self.recalls[other].state(node.key)
         with self.store.reading() as connection:
             assert self.store.node(connection, other, node.key) is None
             assert self.store.path(connection, other, node.key) == []
@@ -161,7 +161,7 @@ class Conversations(RuleBasedStateMachine):
                 "flip": found[:60] + bytes([found[60] ^ 1]) + found[61:],
                 "cut": found[:-7],
                 "foreign": pack(
-                    self.bot.chatbot.initial_state(1), self.memories["ann"].made_by, b"x" * 16
+                    self.bot.chatbot.initial_state(1), self.recalls["ann"].fingerprint, b"x" * 16
                 ),
             }[damage]
             connection.execute(states.update().where(states.c.key == node.key).values(state=bad))
@@ -201,14 +201,14 @@ def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int
 def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     """Of a state of 1 KB and messages of 30 bytes, in the long run."""
     with MemoryStore(tmp_path / "memory.db") as store:
-        memory = Memory(store, bot)
+        recall = Recall(store, bot)
         big = tuple(torch.randn(1, part.size) for part in bot.chatbot.state_spec)
         sizes: dict[int, int] = {}
         node: Node | None = None
         with store.writing() as connection:
             for number in range(1, 4001):
-                node = memory.after(node, "user", f"{number:030}")
-                memory.put(connection, node, big)
+                node = recall.after(node, "user", f"{number:030}")
+                recall.put(connection, node, big)
                 if number in (2000, 4000):
                     [sizes[number]] = connection.exec_driver_sql("pragma page_count").one()
     grown = (sizes[4000] - sizes[2000]) * 4096 / 2000
@@ -218,21 +218,21 @@ def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
 def test_another_writer_is_waited_for(tmp_path: Path, bot: Bot) -> None:
     place = tmp_path / "memory.db"
     with MemoryStore(place) as one, MemoryStore(place) as other:
-        memory = Memory(one, bot)
-        node = memory.after(None, "user", "hello")
+        recall = Recall(one, bot)
+        node = recall.after(None, "user", "hello")
         with one.writing() as connection:
             thread = threading.Thread(target=_put, args=(other, bot))
             thread.start()
-            memory.put(connection, node)
+            recall.put(connection, node)
         thread.join()
         with one.reading() as connection:
             assert connection.exec_driver_sql("select count(*) from nodes").scalar() == 2
 
 
 def _put(store: MemoryStore, bot: Bot) -> None:
-    memory = Memory(store, bot)
+    recall = Recall(store, bot)
     with store.writing() as connection:
-        memory.put(connection, memory.after(None, "user", "good-bye"))
+        recall.put(connection, recall.after(None, "user", "good-bye"))
 
 
 def test_places_that_are_no_store(tmp_path: Path) -> None:

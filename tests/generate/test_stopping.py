@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from elman.generate.loops import MAX_COPIES, MAX_PERIOD, MIN_LOOP_TOKENS, LoopDetector
 from elman.generate.sampling import ReplySampler, SamplingParams, choose
 from elman.generate.stopping import StopMatcher, StopTexts
-from elman.serve.answering import finish_reason
 from elman.serve.jobs import Ended, Job, Reason
+from elman.serve.render.answers import finish_reason
 
 AB = st.text("ab", max_size=8)
 

@@ -13,12 +13,12 @@ import pytest
 from elman.chat import MemoryStore
 from elman.generate.replier import Replier
 from elman.model.checkpoint import Bot, load_bot
-from elman.serve.access import AccessPolicy
-from elman.serve.keys import Keys
-from elman.serve.protocol import ConnectionLimits
+from elman.serve.http.access import AccessPolicy
+from elman.serve.http.protocol import ConnectionLimits
+from elman.serve.http.server import make_server
 from elman.serve.run import listen
-from elman.serve.server import make_server
 from elman.serve.service import Service
+from elman.serve.store.keys import Keys
 
 
 @dataclass(frozen=True)

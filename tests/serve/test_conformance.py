@@ -12,6 +12,12 @@ from .conftest import Served
 REFUSED = {"Tool Calling", "Image Input"}
 """What a suite tries and this server refuses with a 400, since it would be a pretence."""
 
+ABSENT = {"openai-chat": set(), "open-responses": {
+    "Compaction Endpoint", "Compaction Missing Required Model",
+}}  # fmt: skip
+"""What a suite looks for and this server has no route for: a memory that never grows is never
+compacted."""
+
 
 @pytest.mark.parametrize("form", ["openai-chat", "open-responses"])
 def test_llm_comply(served: Served, form: str) -> None:
@@ -22,7 +28,7 @@ def test_llm_comply(served: Served, form: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     results = json.loads(ran.stdout)["results"]
     failed = {each["name"] for each in results if each["status"] == "failed"}
-    assert failed == REFUSED, ran.stdout
+    assert failed == REFUSED | ABSENT[form], ran.stdout
     assert sum(each["status"] == "passed" for each in results) >= 6
 
 

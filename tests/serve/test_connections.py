@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from elman.serve.logs import SECONDS_BETWEEN_ALIKE, RateLimit
-from elman.serve.protocol import ConnectionLimits, default_max_connections
+from elman.serve.http.logs import SECONDS_BETWEEN_ALIKE, RateLimit
+from elman.serve.http.protocol import ConnectionLimits, default_max_connections
 
 from .conftest import Served
 from .test_ending import Process

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import ElmanError
-from elman.serve.access import AccessPolicy, host_name
-from elman.serve.errors import ApiError
-from elman.serve.keys import Keys
+from elman.serve.http.access import AccessPolicy, host_name
+from elman.serve.http.errors import ApiError
+from elman.serve.http.server import make_server
 from elman.serve.run import check_policy, listen_unix
-from elman.serve.server import make_server
 from elman.serve.service import Service
+from elman.serve.store.keys import Keys
 
 from .conftest import Served
 from .test_server import ask

@@ -33,7 +33,7 @@ def test_a_slow_store_holds_up_nobody_else(
     path = {"chats": "/v1/chats", "get": f"/v1/responses/{first}"}[look_up]
     entered, free = threading.Semaphore(0), threading.Event()
     held = server.service.keys.list()[0].id
-    original = getattr(server.service.records, look_up)
+    original = getattr(server.service.responses, look_up)
 
     def waits(connection: Connection, owner: str, *args: Any) -> Any:
         if owner == held:
@@ -41,7 +41,7 @@ def test_a_slow_store_holds_up_nobody_else(
             assert free.wait(60)
         return original(connection, owner, *args)
 
-    monkeypatch.setattr(server.service.records, look_up, waits)
+    monkeypatch.setattr(server.service.responses, look_up, waits)
 
     def ask() -> int:
         with server.client(slow) as http:
@@ -62,6 +62,40 @@ def test_a_slow_store_holds_up_nobody_else(
         finally:
             free.set()
         assert {each.result() for each in asked} == {200}
+
+
+def test_neither_text_nor_tokens_are_converted_in_the_event_loop(
+    serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serving()
+    tokenizer = type(server.service.models["ann"].bot.tokenizer)
+    threads: dict[str, set[str]] = {"encode": set(), "decode": set()}
+
+    def watch(name: str) -> None:
+        original = getattr(tokenizer, name)
+
+        def watched(self: Any, given: Any) -> Any:
+            threads[name].add(threading.current_thread().name)
+            return original(self, given)
+
+        monkeypatch.setattr(tokenizer, name, watched)
+
+    watch("encode")
+    watch("decode")
+    with server.client() as http:
+        for stream in (False, True):
+            short = {"model": "ann", "stream": stream}
+            for path, body in (
+                ("/v1/chat/completions", chat("what is 1 plus 2?", stream=stream)),
+                ("/v1/responses", short | {"input": "what is 1 plus 2?"}),
+                ("/v1/completions", short | {"prompt": "it is"}),
+            ):
+                assert http.post(path, json=body).status_code == 200
+        assert http.post("/tokenize", json={"prompt": "it is"}).status_code == 200
+        assert http.post("/detokenize", json={"tokens": [5]}).status_code == 200
+    for name, found in threads.items():
+        assert found, name
+        assert all(each.startswith("elman ") for each in found), (name, found)
 
 
 def test_a_big_text_is_not_tokenized_in_the_event_loop(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from elman.chat import LOCAL, Memory, MemoryStore
+from elman.chat import LOCAL, MemoryStore, Recall
 from elman.chat.database import RESERVE_BYTES
 from elman.errors import ElmanError
 from elman.model.checkpoint import Bot
@@ -79,9 +79,9 @@ def test_a_session_is_deleted_on_a_full_disk(
     """The database is opened there anew, which needs room, too."""
     database = small_disk / "memory.db"
     with MemoryStore(database) as store:
-        memory = Memory(store, bot, LOCAL)
+        recall = Recall(store, bot, LOCAL)
         with store.writing() as connection:
-            node = memory.after(None, "user", "tea " * 1000)
+            node = recall.after(None, "user", "tea " * 1000)
             store.put(connection, LOCAL, node)
             store.move(connection, LOCAL, ("tea", "ann", b"x"), node.key)
     fill(small_disk)
@@ -124,11 +124,11 @@ def test_a_clock_that_goes_back_reorders_no_chat(
 
 def test_branches_stay_in_order_where_the_clock_goes_back(bot: Bot) -> None:
     with MemoryStore() as store, store.writing() as connection:
-        memory = Memory(store, bot, LOCAL)
-        asked = memory.after(None, "user", "tea?")._replace(time=100.0)
+        recall = Recall(store, bot, LOCAL)
+        asked = recall.after(None, "user", "tea?")._replace(time=100.0)
         store.put(connection, LOCAL, asked)
         for number in range(4):
-            answer = memory.after(asked, "bot", f"answer {number}")._replace(time=50.0 - number)
+            answer = recall.after(asked, "bot", f"answer {number}")._replace(time=50.0 - number)
             store.put(connection, LOCAL, answer)
             store.hold(connection, LOCAL, "session tea", answer.key)
         tree = store.tree(connection, LOCAL, "session tea")

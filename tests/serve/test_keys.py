@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from elman.serve.ownership import OWNED
+from elman.serve.store.ownership import OWNED
 
 from .conftest import Served
 from .test_server import ask, said

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from elman.serve.guard import HEARD_OUT
+from elman.serve.http.guard import MAX_DISCARDED_BYTES
 
 from .conftest import Served
 
@@ -365,7 +365,7 @@ def test_who_asks_before_sending_too_much_is_answered_at_once(served: Served) ->
 
 def test_nobody_is_heard_out_forever(served: Served) -> None:
     def pieces() -> Iterator[bytes]:
-        for _ in range(2 * HEARD_OUT >> 20):
+        for _ in range(2 * MAX_DISCARDED_BYTES >> 20):
             yield b"a" * (1 << 20)
         raise AssertionError("the server still reads")
 

@@ -31,10 +31,11 @@ from elman.chat import MemoryStore
 from elman.data.characters import Characters
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
-from elman.serve.app import create_app
-from elman.serve.keys import Keys
+from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
-from elman.serve.service import Reply, Service
+from elman.serve.service import Service
+from elman.serve.store.keys import Keys
+from elman.serve.submission import Submission
 
 WIDE, NARROW = (1280, 800), (390, 844)
 
@@ -251,13 +252,13 @@ def test_stop_keeps_what_was_said(
     page: Page, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noticed = threading.Event()
-    cancel = Reply.cancel
+    cancel = Submission.cancel
 
-    def noticing(reply: Reply) -> None:
+    def noticing(reply: Submission) -> None:
         cancel(reply)
         noticed.set()
 
-    monkeypatch.setattr(Reply, "cancel", noticing)
+    monkeypatch.setattr(Submission, "cancel", noticing)
     served.script.text = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
     served.script.pause(6)
     say(page, "the letters, please")

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from elman.serve.access import AccessPolicy
+from elman.serve.http.access import AccessPolicy
 
 from .conftest import Served
 from .test_server import ask

@@ -27,9 +27,9 @@ from elman.generate import index_files
 from elman.generate.replier import Chosen, Replier
 from elman.generate.rerank import Ranking
 from elman.model.checkpoint import Bot
-from elman.serve.access import Limits, is_loopback
-from elman.serve.keys import Key
+from elman.serve.http.access import KeyRates, is_loopback
 from elman.serve.run import listen
+from elman.serve.store.keys import Key
 
 from .conftest import Served
 
@@ -156,7 +156,7 @@ def test_a_limit_of_requests(serving: Serving) -> None:
 
 def test_a_limit_fills_up_again() -> None:
     now = [0.0]
-    limits, key = Limits(lambda: now[0]), Key("k", "k", 60, 0.0, None)
+    limits, key = KeyRates(lambda: now[0]), Key("k", "k", 60, 0.0, None)
     for _ in range(60):
         limits.take(key)
     with pytest.raises(ElmanError, match="60 times a minute"):

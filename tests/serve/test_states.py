@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from elman.chat import LOCAL, Memory, MemoryStore, Node
+from elman.chat import LOCAL, MemoryStore, Node, Recall
+from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
 from elman.model.checkpoint import Bot
-from elman.serve.jobs import Ended
-from elman.serve.prompts import Model, Turn
+from elman.serve.keeping import kept_messages, remember_reply
+from elman.serve.models import Model
 
 from .conftest import Served
 
@@ -28,11 +29,11 @@ def model(served: Served) -> Model:
 def assert_all_states_are_those_of_their_text(served: Served, turns: list[Turn]) -> None:
     """Every state at hand for a beginning of a conversation is what reading it gives."""
     model = served.service.models["ann"]
-    memory = model.memory(served.service.store, LOCAL)
+    recall = model.recall(served.service.store, LOCAL)
     state, node = model.bot.chatbot.initial_state(1), None
     for turn in turns:
-        node = memory.after(node, turn.role, turn.text)
-        state = model.bot.chatbot.read(memory.ids(node), state)
+        node = recall.after(node, turn.role, turn.text)
+        state = model.bot.chatbot.read(recall.ids(node), state)
         found = model.recent.get(node.key)
         if found is not None:
             for ours, theirs in zip(found.state, state, strict=True):
@@ -53,10 +54,10 @@ def test_a_completion_leaves_no_state_behind(served: Served, model: Model) -> No
     with served.client() as http:
         body = {"model": "ann", "prompt": "it is", "echo": True, "max_tokens": 3}
         assert http.post("/v1/completions", json=body).status_code == 200
-    memory = model.memory(served.service.store, LOCAL)
-    assert model.recent.get(memory.start) is None
+    recall = model.recall(served.service.store, LOCAL)
+    assert model.recent.get(recall.start) is None
     for role in ("user", "system", "bot"):
-        assert model.recent.get(memory.after(None, role, "").key) is None
+        assert model.recent.get(recall.after(None, role, "").key) is None
     assert_all_states_are_those_of_their_text(served, [Turn("user", "")])
 
 
@@ -94,35 +95,32 @@ def test_a_reply_that_is_told_whole_is_found_again(
 
 
 def test_bytes_that_are_no_text_have_a_key_of_their_own(bot: Bot) -> None:
-    memory = Memory(MemoryStore(), bot)
+    recall = Recall(MemoryStore(), bot)
     tokenizer = bot.tokenizer
     half, other = (tokenizer.encode(raw) for raw in (b"caf\xc3", b"caf\xe2"))
     assert tokenizer.decode(half) == tokenizer.decode(other) == "caf\ufffd"
-    asked = memory.after(None, "user", "hello")
-    told = memory.after(asked, "bot", "caf\ufffd")
-    keys = {memory.after(asked, "bot", "caf\ufffd", tokens).key for tokens in (half, other)}
+    asked = recall.after(None, "user", "hello")
+    told = recall.after(asked, "bot", "caf\ufffd")
+    keys = {recall.after(asked, "bot", "caf\ufffd", tokens).key for tokens in (half, other)}
     assert len(keys | {told.key}) == 3
     # What was cut another way, and reads the same, is found by its text.
     single = [token for byte in b"caf\xc3\xa9" for token in tokenizer.encode(bytes([byte]))[-1:]]
     spelled = tokenizer.decode(single)
-    assert memory.after(asked, "bot", spelled, single).key == next_to(memory, asked, spelled).key
+    assert recall.after(asked, "bot", spelled, single).key == next_to(recall, asked, spelled).key
 
 
-def next_to(memory: Memory, asked: Node, text: str) -> Node:
-    return memory.after(asked, "bot", text)
+def next_to(recall: Recall, asked: Node, text: str) -> Node:
+    return recall.after(asked, "bot", text)
 
 
-@pytest.mark.parametrize("reason", ["cancelled", "stop"])
-def test_a_reply_that_never_began_leaves_the_state_of_the_question(
-    served: Served, reason: Any
-) -> None:
+def test_a_reply_that_never_began_leaves_the_state_of_the_question(served: Served) -> None:
     """A response whose client left while it waited: what was read half way is nobody's state."""
     model = served.service.models["ann"]
-    prompt = served.service.prompts.from_history(model, LOCAL, [Turn("user", f"left {reason}")])
+    prompt = served.service.prompts.from_history(model, LOCAL, [Turn("user", "left")])
     half = model.bot.chatbot.read(np.array([ROLES["user"], END], np.uint16), prompt.state)
-    node = served.service.remember(prompt, Ended(0, reason, "", (), half))
+    node = remember_reply(prompt, "", (), half)
     assert node is prompt.asked
-    messages = served.service.kept_messages(prompt, prompt.new[-1], None, half)
+    messages = kept_messages(prompt, prompt.new[-1], None, half)
     assert [(each.key, state) for each, state in messages] == [(prompt.new[-1].key, None)]
 
 

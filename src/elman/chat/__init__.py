@@ -1,7 +1,7 @@
 """Conversations with a bot."""
 
 from elman.chat.memory import LOCAL, MemoryStore, Node
-from elman.chat.recall import Memory
+from elman.chat.recall import Recall
 from elman.chat.session import Session
 
-__all__ = ["LOCAL", "Memory", "MemoryStore", "Node", "Session"]
+__all__ = ["LOCAL", "MemoryStore", "Node", "Recall", "Session"]

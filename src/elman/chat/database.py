@@ -25,8 +25,8 @@ from sqlalchemy.pool import StaticPool
 
 from elman.errors import ElmanError
 
-FORMAT = 1
-"""Raised whenever a store written before can no longer be read."""
+STORE_FORMAT = 1
+"""Grows whenever a store that was written before can no longer be read."""
 
 RESERVE_BYTES = 4 << 20
 """Kept beside the database, for what must be written when the disk is full: SQLite needs room to
@@ -35,12 +35,12 @@ delete, too."""
 T = TypeVar("T")
 
 TABLES = MetaData()
-"""Of whoever keeps something there."""
+"""All tables: a module that keeps something declares its own here."""
 
 about = Table("about", TABLES, Column("name", String, primary_key=True), Column("value", String))
 
 
-NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+NO_ROOM_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 """What SQLite may say on a full disk, or past a quota."""
 
 
@@ -49,7 +49,7 @@ class NoRoomError(ElmanError):
 
 
 class Database:
-    """Where tables are.
+    """A database of SQLite, in a file or in memory.
 
     Args:
         place: a path, a URL of SQLAlchemy's for SQLite, or nothing: in memory, until it is closed.
@@ -66,11 +66,11 @@ class Database:
         except BaseException:
             self.close()
             raise
-        if found != str(FORMAT):
+        if found != str(STORE_FORMAT):
             self.close()
             raise ElmanError(
-                f"{self._where}: of format {found}; this Elman reads format {FORMAT}: use the "
-                "version that made it, or another --db"
+                f"{self._where}: of format {found}; this Elman reads format {STORE_FORMAT}: use "
+                "the version that made it, or another --db"
             )
 
     def close(self) -> None:
@@ -88,13 +88,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A view of the store that does not change while it is looked at."""
+        """Open a view of the store that does not change while it is looked at."""
         with self._connection(write=False) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """All of what is written here is on disk when this is left, or none of it.
+        """Open a transaction: when it is left, all of it is on disk, or none of it.
 
         Raises:
             ElmanError: where it cannot be written, such as on a full disk.
@@ -103,7 +103,7 @@ class Database:
             yield connection
 
     def freeing(self, write: Callable[[Connection], T]) -> T:
-        """Write what has to be possible on a full disk, too: to delete, to revoke, to open.
+        """Write what has to be possible on a full disk too: to delete, to revoke, to open.
 
         Args:
             write: is called once more with the reserve given up, where there was no room.
@@ -174,7 +174,7 @@ class Database:
             why = getattr(error, "orig", None) or error
             done = "written" if write else "read"
             code = getattr(why, "sqlite_errorcode", 0) & 0xFF
-            kind = NoRoomError if code in NO_ROOM else ElmanError
+            kind = NoRoomError if code in NO_ROOM_CODES else ElmanError
             raise kind(f"{self._where}: cannot be {done}: {why}") from None
 
 
@@ -182,7 +182,7 @@ def _prepare(connection: Connection) -> str | None:
     """Make the tables where there are none; return the format of what is there."""
     TABLES.create_all(connection, checkfirst=True)
     connection.execute(
-        insert(about).values(name="format", value=str(FORMAT)).on_conflict_do_nothing()
+        insert(about).values(name="format", value=str(STORE_FORMAT)).on_conflict_do_nothing()
     )
     return connection.scalar(select(about.c.value).where(about.c.name == "format"))
 

@@ -1,4 +1,4 @@
-"""Conversations kept: every message a node, under a hash of all that was said before and in it.
+"""The store of conversations: each message is a node under a hash of all that was said up to it.
 
 A state is kept for each message, and those of old messages are thinned: the state after message d
 stays until the conversation is 16 · 2^k messages longer, where 2^k is the largest power of two that
@@ -34,7 +34,7 @@ from elman.data.conversation import Role
 LOCAL = "local"
 """Who owns what is said at this computer, without a key."""
 
-RECENT = 16
+MIN_KEPT_MESSAGES = 16
 """A state is kept until the conversation is at least so many messages longer."""
 
 CLOCK_TICK_SECONDS = 1e-6
@@ -82,7 +82,7 @@ sessions = Table(
     Column("owner", String, primary_key=True),
     Column("name", String, primary_key=True),
     Column("bot", String, nullable=False),
-    Column("made_by", LargeBinary, nullable=False),
+    Column("made_by", LargeBinary, key="fingerprint", nullable=False),
     Column("head", LargeBinary),
     Column("created", Float, nullable=False),
     Column("updated", Float, nullable=False),
@@ -113,24 +113,33 @@ class Node(NamedTuple):
     time: float
 
 
-class Kept(NamedTuple):
-    """A session: its name, its bot, what made its states, its last message, and when."""
+class StoredSession(NamedTuple):
+    """A session as the store has it.
+
+    Args:
+        name: of the session.
+        bot: the path of its folder.
+        fingerprint: the digest of what made its states.
+        head: the key of its last message; None: nothing was said.
+        created: seconds since 1970.
+        updated: seconds since 1970.
+    """
 
     name: str
     bot: str
-    made_by: bytes
+    fingerprint: bytes
     head: bytes | None
     created: float
     updated: float
 
 
-def start_key(owner: str, made_by: bytes) -> bytes:
-    """The key before anything was said."""
-    return _hash(b"start", owner.encode(), made_by)
+def start_key(owner: str, fingerprint: bytes) -> bytes:
+    """Return the key before anything was said."""
+    return _hash(b"start", owner.encode(), fingerprint)
 
 
 def next_key(key: bytes, role: str, text: str) -> bytes:
-    """The key after one more message."""
+    """Return the key after one more message."""
     return _hash(key, role.encode(), text.encode())
 
 
@@ -142,9 +151,9 @@ def _hash(*parts: bytes) -> bytes:
 
 
 def expiring(depth: int) -> list[int]:
-    """The depths whose states are dropped when a message of this depth is put."""
+    """Return the depths whose states are dropped when a message of this depth is put."""
     found, power = [], 1
-    while (old := depth - RECENT * power) > 0:
+    while (old := depth - MIN_KEPT_MESSAGES * power) > 0:
         if old % (2 * power) == power:
             found.append(old)
         power *= 2
@@ -193,7 +202,7 @@ class MemoryStore(Database):
         return None if found is None else Node(*found)
 
     def answers(self, connection: Connection, owner: str, key: bytes, limit: int) -> list[Node]:
-        """What was said after a message, in all branches; of many, the last ones."""
+        """Return what was said after a message, in all branches; of many, the last ones."""
         found = connection.execute(
             select(*_NODE)
             .where(nodes.c.parent == key, nodes.c.owner == owner)
@@ -205,7 +214,10 @@ class MemoryStore(Database):
     def to_a_state(
         self, connection: Connection, owner: str, key: bytes
     ) -> list[tuple[Node, bytes | None]]:
-        """The message of a key and those before it, back to the nearest whose state is kept."""
+        """Return a message and those before it, back to the nearest whose state is kept.
+
+        Each comes with its state; only the last one of the list has one.
+        """
         with_state = select(*_NODE, states.c.state).outerjoin(states, states.c.key == nodes.c.key)
         up = with_state.where(nodes.c.key == key, nodes.c.owner == owner).cte(recursive=True)
         up = up.union_all(
@@ -215,11 +227,11 @@ class MemoryStore(Database):
         return [(Node(*row[:-1]), row[-1]) for row in found]
 
     def path(self, connection: Connection, owner: str, key: bytes) -> list[Node]:
-        """All messages up to a key, the first one first."""
+        """Return all messages up to a key, the first one first."""
         return self._up(connection, owner, [key])
 
     def tree(self, connection: Connection, owner: str, holder: str) -> list[Node]:
-        """All messages of all branches that somebody holds, parents before children."""
+        """Return all messages of all branches that a holder holds, parents before children."""
         return self._up(connection, owner, self.held(connection, owner, holder))
 
     def _up(self, connection: Connection, owner: str, keys: Sequence[bytes]) -> list[Node]:
@@ -230,7 +242,7 @@ class MemoryStore(Database):
         return [Node(*row) for row in found]
 
     def known(self, connection: Connection, owner: str, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of some keys have a state."""
+        """Return those of some keys that have a state."""
         found: set[bytes] = set()
         for begin in range(0, len(keys), 500):
             found.update(
@@ -276,18 +288,18 @@ class MemoryStore(Database):
             connection.execute(delete(nodes).where(nodes.c.key.in_(some)))
             connection.execute(delete(states).where(states.c.key.in_(some)))
 
-    def session(self, connection: Connection, owner: str, name: str) -> Kept | None:
+    def session(self, connection: Connection, owner: str, name: str) -> StoredSession | None:
         found = connection.execute(
-            select(*_KEPT).where(sessions.c.owner == owner, sessions.c.name == name)
+            select(*_SESSION).where(sessions.c.owner == owner, sessions.c.name == name)
         ).first()
-        return None if found is None else Kept(*found)
+        return None if found is None else StoredSession(*found)
 
-    def sessions(self, connection: Connection, owner: str) -> list[Kept]:
-        """All of an owner's, the latest first."""
+    def sessions(self, connection: Connection, owner: str) -> list[StoredSession]:
+        """Return all sessions of an owner, the latest first."""
         found = connection.execute(
-            select(*_KEPT).where(sessions.c.owner == owner).order_by(sessions.c.updated.desc())
+            select(*_SESSION).where(sessions.c.owner == owner).order_by(sessions.c.updated.desc())
         )
-        return [Kept(*row) for row in found]
+        return [StoredSession(*row) for row in found]
 
     def move(
         self,
@@ -306,9 +318,9 @@ class MemoryStore(Database):
             head: the last message, None where nothing was said.
             passed: what was its end, and is now on the way to its head.
         """
-        name, bot, made_by = session
+        name, bot, fingerprint = session
         now = time.time()
-        values = {"bot": bot, "made_by": made_by, "head": head, "updated": now}
+        values = {"bot": bot, "fingerprint": fingerprint, "head": head, "updated": now}
         connection.execute(
             insert(sessions)
             .values(owner=owner, name=name, created=now, **values)
@@ -327,9 +339,9 @@ class MemoryStore(Database):
 
 
 def holder(session: str) -> str:
-    """The name under which a session holds its branches."""
+    """Return the name under which a session holds its branches."""
     return f"session {session}"
 
 
 _NODE = [nodes.c[name] for name in Node._fields]
-_KEPT = [sessions.c[name] for name in Kept._fields]
+_SESSION = [sessions.c[name] for name in StoredSession._fields]

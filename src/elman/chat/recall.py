@@ -1,4 +1,4 @@
-"""What a bot remembers of a conversation: its kept state, or the transcript read anew."""
+"""What a bot can recall of a conversation: a state that was kept, or the transcript read anew."""
 
 import hashlib
 import struct
@@ -12,35 +12,42 @@ from sqlalchemy import Connection
 
 from elman.bptt import State
 from elman.chat.memory import LOCAL, MemoryStore, Node, next_key, start_key
+from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.model.blocks import StateSpec
 from elman.model.checkpoint import Bot, state_digest
 
-MAGIC = b"ELMS"
-VERSION = 1
-HEAD = struct.Struct("<4sBB16s16s")
+STATE_MAGIC = b"ELMS"
+STATE_VERSION = 1
+STATE_HEAD = struct.Struct("<4sBB16s16s")
 """Magic, version, how many tensors, the digest of what made the state, the key of its message."""
-CHECK = 16
-"""Bytes of the checksum at the end."""
+CHECKSUM_BYTES = 16
+"""At the end of a packed state."""
 
-AT_ONCE = 64
-"""Pieces of a transcript that are read at once: bounds the memory that reading takes."""
+MAX_PIECES_AT_ONCE = 64
+"""Pieces of a transcript that are read in one call: bounds the memory that reading takes."""
 
 
-def pack(state: State, made_by: bytes, key: bytes) -> bytes:
-    """A state of one lane as bytes: head, the tensors' sizes, the tensors (zlib), a checksum."""
-    head = HEAD.pack(MAGIC, VERSION, len(state), made_by, key)
+def pack(state: State, fingerprint: bytes, key: bytes) -> bytes:
+    """Write a state of one conversation as bytes: head, sizes, tensors (zlib), checksum.
+
+    Args:
+        state: (1, size) tensors.
+        fingerprint: the digest of what made it.
+        key: of the message that it comes after.
+    """
+    head = STATE_HEAD.pack(STATE_MAGIC, STATE_VERSION, len(state), fingerprint, key)
     sizes = struct.pack(f"<{len(state)}I", *(tensor.shape[1] for tensor in state))
     numbers = b"".join(tensor.contiguous().numpy().tobytes() for tensor in state)
     content = head + sizes + zlib.compress(numbers, 1)
     return content + _check(content)
 
 
-def unpack(kept: bytes, spec: Sequence[StateSpec], made_by: bytes, key: bytes) -> State | None:
-    """The state, or None where it is damaged, of another message, or of other weights."""
-    content, check = kept[:-CHECK], kept[-CHECK:]
-    head = HEAD.pack(MAGIC, VERSION, len(spec), made_by, key)
+def unpack(kept: bytes, spec: Sequence[StateSpec], fingerprint: bytes, key: bytes) -> State | None:
+    """Read a packed state; None where it is damaged, of another message, or of other weights."""
+    content, check = kept[:-CHECKSUM_BYTES], kept[-CHECKSUM_BYTES:]
+    head = STATE_HEAD.pack(STATE_MAGIC, STATE_VERSION, len(spec), fingerprint, key)
     head += struct.pack(f"<{len(spec)}I", *(part.size for part in spec))
     if not content.startswith(head) or _check(content) != check:
         return None
@@ -56,33 +63,33 @@ def unpack(kept: bytes, spec: Sequence[StateSpec], made_by: bytes, key: bytes) -
 
 
 def _check(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=CHECK).digest()
+    return hashlib.blake2b(content, digest_size=CHECKSUM_BYTES).digest()
 
 
-class Memory:
-    """The conversations of one owner with one bot.
+class Recall:
+    """Finds, reads and keeps what one owner and one bot said to each other.
 
     Args:
         store: where they are kept.
         bot: whose states they are.
         owner: who may reach them.
-        made_by: the bot's `state_digest`, where it is known already.
+        fingerprint: the bot's `state_digest`, where it is known already.
     """
 
     def __init__(
-        self, store: MemoryStore, bot: Bot, owner: str = LOCAL, made_by: bytes | None = None
+        self, store: MemoryStore, bot: Bot, owner: str = LOCAL, fingerprint: bytes | None = None
     ) -> None:
         self.store, self.bot, self.owner = store, bot, owner
-        self.made_by = made_by or state_digest(bot)
-        self.start = start_key(owner, self.made_by)
+        self.fingerprint = fingerprint or state_digest(bot)
+        self.start = start_key(owner, self.fingerprint)
 
     def after(
         self, parent: Node | None, role: str, text: str, tokens: Sequence[int] | None = None
     ) -> Node:
-        """The node of one more message; nothing is kept yet.
+        """Make the node of one more message; nothing is kept yet.
 
-        Who tells the same text finds the same key, and with it the state. So where the tokens spell
-        other bytes than those of the text (half a character, or what is not told), they are a part
+        The same text gives the same key, and the key finds the state. Some tokens spell other bytes
+        than those of the text: half a character, or what was not told. Then the tokens are a part
         of the key.
 
         Args:
@@ -110,14 +117,21 @@ class Memory:
             time=time.time(),
         )
 
+    def chain(self, last: Node | None, turns: Sequence[Turn]) -> list[Node]:
+        """Make the nodes of some more messages, each after the one before it."""
+        found: list[Node] = []
+        for turn in turns:
+            found.append(self.after(found[-1] if found else last, turn.role, turn.text))
+        return found
+
     def tokens(self, node: Node) -> list[int]:
-        """The ids of a message's text."""
+        """Return the tokens of a message's text."""
         if node.tokens is not None:
             return [int(token) for token in np.frombuffer(node.tokens, "<u2")]
         return self.bot.tokenizer.encode(node.text)
 
     def ids(self, node: Node) -> np.ndarray:
-        """A message from its role to its END.
+        """Return the tokens of a message from its role to its END.
 
         Raises:
             ElmanError: for a conversation of which only the state was known.
@@ -130,7 +144,7 @@ class Memory:
         return np.array([ROLES[node.role], *self.tokens(node), END], np.uint16)
 
     def find(self, connection: Connection, key: bytes) -> tuple[State, list[Node]]:
-        """The nearest state that can be trusted, and the messages to be read after it.
+        """Return the nearest state that can be trusted, and the messages to be read after it.
 
         Raises:
             ElmanError: where this owner has no such message.
@@ -142,7 +156,7 @@ class Memory:
             if not found:
                 raise ElmanError("there is no such message")
             for node, kept in found:
-                state = None if kept is None else unpack(kept, spec, self.made_by, node.key)
+                state = None if kept is None else unpack(kept, spec, self.fingerprint, node.key)
                 if state is not None:
                     return state, unread[::-1]
                 unread.append(node)
@@ -150,7 +164,7 @@ class Memory:
         return self.bot.chatbot.initial_state(1), unread[::-1]
 
     def state(self, key: bytes) -> State:
-        """The state after a message, from the nearest that is kept.
+        """Return the state after a message, read on from the nearest that is kept.
 
         Raises:
             ElmanError: where this owner has no such message.
@@ -160,20 +174,20 @@ class Memory:
         return self.read(unread, state)
 
     def read(self, unread: Sequence[Node], state: State) -> State:
-        """The state after some more messages."""
+        """Read some more messages; return the state after them."""
         chatbot = self.bot.chatbot
         pieces = [piece for node in unread for piece in chatbot.pieces(self.ids(node))]
-        for begin in range(0, len(pieces), AT_ONCE):
-            state = chatbot.absorb([pieces[begin : begin + AT_ONCE]], state)
+        for begin in range(0, len(pieces), MAX_PIECES_AT_ONCE):
+            state = chatbot.absorb([pieces[begin : begin + MAX_PIECES_AT_ONCE]], state)
         return state
 
     def put(self, connection: Connection, node: Node, state: State | None = None) -> None:
         """Keep a message, and the state after it."""
-        packed = None if state is None else pack(state, self.made_by, node.key)
+        packed = None if state is None else pack(state, self.fingerprint, node.key)
         self.store.put(connection, self.owner, node, packed)
 
     def adopt(self, path: Sequence[Node]) -> list[Node]:
-        """A transcript of other weights, under the keys of these."""
+        """Put a transcript of other weights under the keys of these."""
         found: list[Node] = []
         for node in path:
             last = found[-1] if found else None

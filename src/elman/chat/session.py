@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from elman.bptt import State
-from elman.chat.memory import LOCAL, Kept, MemoryStore, Node, next_key
-from elman.chat.recall import Memory
+from elman.chat.memory import LOCAL, MemoryStore, Node, StoredSession, next_key
+from elman.chat.recall import Recall
 from elman.data.conversation import named
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
@@ -70,7 +70,7 @@ class Session:
         self.unread_tokens = 0
         """Of the last message: how many at its beginning were passed over, for it is too long."""
         self._store = store or MemoryStore()
-        self._memory = Memory(self._store, bot)
+        self._memory = Recall(self._store, bot)
         self._head: Node | None = None
         self._state: State = self._decoder.initial_state(1)
         with self._store.reading() as connection:
@@ -290,7 +290,7 @@ class Session:
 
     def _names(self, name: str | None = None) -> tuple[str, str, bytes]:
         name = self.name if name is None else name
-        return name, str(self._bot.path), self._memory.made_by
+        return name, str(self._bot.path), self._memory.fingerprint
 
     def _keep(self, node: Node, state: State) -> None:
         """Add a message after the last one; on disk when this returns."""
@@ -308,10 +308,10 @@ class Session:
             self._store.move(connection, LOCAL, self._names(), None if head is None else key)
         self._head, self._state = head, state
 
-    def _resume(self, kept: Kept) -> None:
+    def _resume(self, kept: StoredSession) -> None:
         if kept.head is None:
             return
-        if kept.made_by == self._memory.made_by:
+        if kept.fingerprint == self._memory.fingerprint:
             self._state = self._memory.state(kept.head)
             with self._store.reading() as connection:
                 self._head = self._store.node(connection, LOCAL, kept.head)

@@ -28,7 +28,7 @@ def add(
     database: Database = None,
 ) -> None:
     """Make a key. It is shown once: only its hash is kept."""
-    from elman.serve.keys import Keys
+    from elman.serve.store.keys import Keys
 
     with open_store(database) as store:
         _, secret = Keys(store).add(name, per_minute)
@@ -41,7 +41,7 @@ def revoke(name: Name, database: Database = None) -> None:
 
     `chats`, `export`, `transfer` and `delete` look after that.
     """
-    from elman.serve.keys import Keys
+    from elman.serve.store.keys import Keys
 
     with open_store(database) as store:
         key = Keys(store).revoke(name)
@@ -51,8 +51,8 @@ def revoke(name: Name, database: Database = None) -> None:
 @app.command("list")
 def list_(database: Database = None) -> None:
     """List the keys, without their secrets."""
-    from elman.serve.keys import Keys
-    from elman.serve.ownership import count_chats
+    from elman.serve.store.keys import Keys
+    from elman.serve.store.ownership import count_chats
 
     with open_store(database) as store:
         keys = Keys(store).list()
@@ -71,12 +71,12 @@ def list_(database: Database = None) -> None:
 @app.command()
 def chats(name: Name, database: Database = None) -> None:
     """List the conversations that were held with a key, also with a revoked one."""
-    from elman.serve.keys import Keys
-    from elman.serve.records import Records
+    from elman.serve.store.keys import Keys
+    from elman.serve.store.responses import ResponseStore
 
     with open_store(database) as store, store.reading() as connection:
         key = Keys(store).one(connection, name)
-        found, _ = Records(store).chats(connection, key.id, None, None)
+        found, _ = ResponseStore(store).chats(connection, key.id, None, None)
     if not found:
         print(plain(f"Nothing is kept that was said with {key.name}."))
     for each in found:
@@ -98,14 +98,14 @@ def export(
 ) -> None:
     """Write what was said with a key as JSON Lines, which `elman train` reads: every branch."""
     from elman.data.files import write_file
-    from elman.serve.keys import Keys
-    from elman.serve.ownership import branches
-    from elman.serve.records import Records
+    from elman.serve.store.keys import Keys
+    from elman.serve.store.ownership import branches
+    from elman.serve.store.responses import ResponseStore
 
     with open_store(database) as store, store.reading() as connection:
         owner = Keys(store).one(connection, name).id
         if feedback:
-            rated = Records(store).feedback(connection, owner)
+            rated = ResponseStore(store).feedback(connection, owner)
             lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in rated]
         else:
             found = branches(store, connection, owner)
@@ -128,8 +128,8 @@ def transfer(
     Example: after `elman keys revoke phone` and `elman keys add phone`,
     `elman keys transfer phone phone`
     """
-    from elman.serve.keys import Keys
-    from elman.serve.ownership import transfer
+    from elman.serve.store.keys import Keys
+    from elman.serve.store.ownership import transfer
 
     with open_store(database) as store, store.writing() as connection:
         keys = Keys(store)
@@ -145,8 +145,8 @@ def delete(
     database: Database = None,
 ) -> None:
     """Forget a revoked key, and all that was said with it."""
-    from elman.serve.keys import Keys
-    from elman.serve.ownership import erase
+    from elman.serve.store.keys import Keys
+    from elman.serve.store.ownership import erase
 
     with open_store(database) as store:
         keys = Keys(store)

@@ -68,9 +68,9 @@ def serve(
     Example: `elman serve bots/ann bots/bob`, then open http://127.0.0.1:8000
     """
     require("serve", "the server")
-    from elman.serve.access import AccessPolicy
-    from elman.serve.keys import Keys
+    from elman.serve.http.access import AccessPolicy
     from elman.serve.run import load, serve
+    from elman.serve.store.keys import Keys
 
     loaded = load(bots or [Path("base")], precision, trust or ())
     repliers = {

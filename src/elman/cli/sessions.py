@@ -15,7 +15,7 @@ from elman.errors import ElmanError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from elman.chat.memory import Kept, MemoryStore, Node
+    from elman.chat.memory import MemoryStore, Node, StoredSession
 
 app = typer.Typer(
     name="sessions",
@@ -111,7 +111,7 @@ def delete(name: Name, database: Database = None) -> None:
     print(plain(f"{name} is forgotten"))
 
 
-def _kept(store: "MemoryStore", connection: "Connection", name: str) -> "Kept":
+def _kept(store: "MemoryStore", connection: "Connection", name: str) -> "StoredSession":
     from elman.chat.memory import LOCAL
 
     kept = store.session(connection, LOCAL, name)
@@ -124,7 +124,7 @@ def _none(name: str) -> ElmanError:
     return ElmanError(f"there is no session {name!r}; elman sessions list shows them")
 
 
-def _facts(store: "MemoryStore", connection: "Connection", kept: "Kept") -> dict[str, Any]:
+def _facts(store: "MemoryStore", connection: "Connection", kept: "StoredSession") -> dict[str, Any]:
     from elman.chat.memory import LOCAL
 
     last = None if kept.head is None else store.node(connection, LOCAL, kept.head)

@@ -16,14 +16,14 @@ import numpy as np
 
 from elman.bptt import State
 from elman.chat import Node
-from elman.chat.recall import Memory
+from elman.chat.recall import Recall
 from elman.errors import ElmanError
 from elman.lens.attribution import Attribution, attribute, attribution_steps
 from elman.lens.chain import apart
 from elman.model.chatbot import Chatbot
-from elman.serve.errors import ApiError
-from elman.serve.prompts import Model
-from elman.serve.records import Record
+from elman.serve.http.errors import ApiError
+from elman.serve.models import Model
+from elman.serve.store.responses import StoredResponse
 
 MAX_ATTRIBUTED_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""
@@ -87,14 +87,14 @@ class Attributor:
         self._thread.shutdown(cancel_futures=True)
 
     async def explain(
-        self, model: Model, memory: Memory, record: Record, left: Event
+        self, model: Model, recall: Recall, response: StoredResponse, left: Event
     ) -> Attributions | None:
         """Say what each message did for a response. To be called in the server's event loop.
 
         Args:
             model: that replied.
-            memory: of its owner.
-            record: of the response.
+            recall: of its owner's conversations.
+            response: to be explained.
             left: set when nobody waits for the answer any more.
 
         Returns:
@@ -104,7 +104,7 @@ class Attributor:
             ApiError: where too many wait, it takes too long, the server stops, or a part of the
                 conversation cannot be read again.
         """
-        if record.made_by != model.made_by:
+        if response.fingerprint != model.fingerprint:
             return None
         if self._stopped.is_set():
             raise _stopping()
@@ -116,7 +116,7 @@ class Attributor:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
-                self._thread, self._explained, model, memory, record, left
+                self._thread, self._explained, model, recall, response, left
             )
         except asyncio.CancelledError:
             left.set()
@@ -125,10 +125,10 @@ class Attributor:
             self._waiting -= 1
 
     def _explained(
-        self, model: Model, memory: Memory, record: Record, left: Event
+        self, model: Model, recall: Recall, response: StoredResponse, left: Event
     ) -> Attributions | None:
         try:
-            return self._answer(model, memory, record, self._check(left))
+            return self._answer(model, recall, response, self._check(left))
         except _LeftError:
             return None
         except ApiError:
@@ -151,12 +151,12 @@ class Attributor:
         return check
 
     def _answer(
-        self, model: Model, memory: Memory, record: Record, check: Callable[[], None]
+        self, model: Model, recall: Recall, response: StoredResponse, check: Callable[[], None]
     ) -> Attributions:
         check()
-        with memory.store.reading() as connection:
-            path = memory.store.path(connection, memory.owner, record.key)
-        *asked, reply = [memory.ids(node) for node in path]
+        with recall.store.reading() as connection:
+            path = recall.store.path(connection, recall.owner, response.key)
+        *asked, reply = [recall.ids(node) for node in path]
         most = self._most(asked, reply)
         if not most:
             size = len(asked[-1]) + len(reply)
@@ -164,7 +164,7 @@ class Attributor:
                 [], f"the last message and the reply are too long ({size:,} tokens)"
             )
         first = max(0, len(asked) - most)
-        start, unread = self._before(memory, path, asked, first)
+        start, unread = self._before(recall, path, asked, first)
         chatbot = self._chatbot(model)
         found = attribute(chatbot, asked[unread:], reply, start, most, check=check)
         # Instructions are read as a message, and are none of the conversation's.
@@ -186,7 +186,7 @@ class Attributor:
         return 0
 
     def _before(
-        self, memory: Memory, path: Sequence[Node], asked: Sequence[np.ndarray], first: int
+        self, recall: Recall, path: Sequence[Node], asked: Sequence[np.ndarray], first: int
     ) -> tuple[State | None, int]:
         """The state that is known nearest before the first message that is looked at, and the
         number of the first to be read after it; None where no state is near enough.
@@ -194,8 +194,8 @@ class Attributor:
         begin = 0
         state: State | None = None
         if first:
-            with memory.store.reading() as connection:
-                state, unread = memory.find(connection, path[first - 1].key)
+            with recall.store.reading() as connection:
+                state, unread = recall.find(connection, path[first - 1].key)
             begin = first - len(unread)
         size = sum(map(len, asked[begin:first]))
         while size > MAX_TOKENS_READ_BEFORE:
@@ -206,10 +206,10 @@ class Attributor:
 
     def _chatbot(self, model: Model) -> Chatbot:
         """The bot's weights in modules of their own."""
-        made_by, found = self._apart.get(model.name, (b"", None))
-        if found is None or made_by != model.made_by:
+        fingerprint, found = self._apart.get(model.name, (b"", None))
+        if found is None or fingerprint != model.fingerprint:
             found = apart(model.bot.chatbot)
-            self._apart[model.name] = model.made_by, found
+            self._apart[model.name] = model.fingerprint, found
         return found
 
 

@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from elman.serve.prompts import Model
+from elman.serve.models import Model
 
-TIMES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FIRST_TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class _Batchers(Collector):
@@ -54,7 +54,7 @@ class Metrics:
         )  # fmt: skip
         self.first = Histogram(
             "elman_first_token_seconds", "From a request to the first token of its reply.",
-            ["model"], buckets=TIMES, registry=self._registry,
+            ["model"], buckets=FIRST_TOKEN_SECONDS, registry=self._registry,
         )  # fmt: skip
 
     def first_token(self, name: str, asked: float) -> None:
@@ -62,5 +62,5 @@ class Metrics:
         self.first.labels(name).observe(time.monotonic() - asked)
 
     def text(self) -> bytes:
-        """As Prometheus reads it."""
+        """Return everything as Prometheus reads it."""
         return generate_latest(self._registry)

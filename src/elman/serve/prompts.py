@@ -1,40 +1,23 @@
-"""What a reply answers: how much of it was read before, and what is new."""
+"""Resolves a conversation that is asked about to the nearest known state and what follows it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from elman.bptt import State
-from elman.chat import Memory, MemoryStore, Node
-from elman.model.checkpoint import Bot
-from elman.serve.batching import Batcher
-from elman.serve.errors import no_such
-from elman.serve.recent import Recent, Remembered
-from elman.serve.records import Record, Records
+from elman.chat import MemoryStore, Node, Recall
+from elman.data.conversation import Turn
+from elman.generate.sampling import SamplingParams
+from elman.serve.http.errors import ApiError, no_such
+from elman.serve.jobs import Event, Job
+from elman.serve.limits import MAX_UNCUT_TOKENS
+from elman.serve.models import Model
+from elman.serve.store.recent import RecentState
+from elman.serve.store.responses import ResponseStore, StoredResponse
 
-
-@dataclass(frozen=True)
-class Model:
-    """A bot that is served."""
-
-    name: str
-    bot: Bot
-    made_by: bytes
-    created: int
-    batcher: Batcher
-    recent: Recent
-
-    def memory(self, store: MemoryStore, owner: str) -> Memory:
-        return Memory(store, self.bot, owner, self.made_by)
-
-
-class Turn(NamedTuple):
-    """A message of a request: its role here, and its text."""
-
-    role: str
-    text: str
+MAX_AVOIDED_REPLIES = 64
+"""Earlier replies to a message that are given again only where no other is about as good."""
 
 
 @dataclass
@@ -43,8 +26,8 @@ class Prompt:
 
     Args:
         model: who replies.
-        memory: of its owner.
-        asked: the last message; None: nothing was said.
+        recall: of its owner's conversations.
+        asked: the last message.
         new: the messages that the store may not have, the last of them `asked`.
         state: the nearest that is known.
         unread: the messages after it, as tokens.
@@ -54,108 +37,138 @@ class Prompt:
     """
 
     model: Model
-    memory: Memory
-    asked: Node | None
+    recall: Recall
+    asked: Node
     new: list[Node]
     state: State
     unread: list[np.ndarray]
     known: int
     recent: Sequence[int]
-    before: Record | None = None
+    before: StoredResponse | None = None
 
     @property
     def tokens(self) -> int:
+        """Tokens of the whole conversation."""
         return self.known + sum(len(message) for message in self.unread)
+
+    def job(self, params: SamplingParams, choices: int, deliver: Callable[[Event], None]) -> Job:
+        """Prepare replies for a batcher.
+
+        Args:
+            params: how to reply.
+            choices: how many replies.
+            deliver: takes their events.
+
+        Raises:
+            ApiError: where a message is too long for a bot that reads each in one piece.
+        """
+        job = Job(
+            self.state, self.unread, params, deliver, self.recent, choices,
+            avoid=self._given_before(), owner=self.recall.owner,
+        )  # fmt: skip
+        job.cut(self.model.batcher.decoder)
+        longest = max(map(len, job.pieces or ()), default=0)
+        if longest > MAX_UNCUT_TOKENS:
+            raise ApiError(
+                400, f"a message has {longest:,} tokens, and this bot reads at most "
+                f"{MAX_UNCUT_TOKENS:,} at once: say it in parts",
+            )  # fmt: skip
+        return job
+
+    def _given_before(self) -> list[tuple[int, ...]]:
+        """Return the bot's last reply, and those to the same message: another one is wanted."""
+        store, owner = self.recall.store, self.recall.owner
+        with store.reading() as connection:
+            others = store.answers(connection, owner, self.asked.key, MAX_AVOIDED_REPLIES)
+        last = [tuple(self.recent)] if self.recent else []
+        return last + [tuple(self.recall.tokens(each)) for each in others if each.role == "bot"]
 
 
 class Prompts:
-    """Finds what conversations have in common with those in the memory.
+    """Finds what conversations have in common with those that are kept.
 
     Args:
         store: of all conversations.
-        records: of the responses in it.
+        responses: in the same store.
     """
 
-    def __init__(self, store: MemoryStore, records: Records) -> None:
-        self._store, self._records = store, records
+    def __init__(self, store: MemoryStore, responses: ResponseStore) -> None:
+        self._store, self._responses = store, responses
 
     def from_history(self, model: Model, owner: str, turns: Sequence[Turn]) -> Prompt:
-        """A conversation that the client tells from its beginning: only what is new is read."""
-        memory = model.memory(self._store, owner)
-        nodes: list[Node] = []
-        for turn in turns:
-            nodes.append(memory.after(nodes[-1] if nodes else None, turn.role, turn.text))
-        number, found = self._longest(model, memory, nodes)
-        unread = [memory.ids(node) for node in nodes[number:]]
-        return Prompt(
-            model, memory, nodes[-1], nodes, found.state, unread, found.tokens,
-            self._said_last(memory, nodes),
-        )  # fmt: skip
-
-    def _longest(
-        self, model: Model, memory: Memory, nodes: Sequence[Node]
-    ) -> tuple[int, Remembered]:
-        """The longest beginning of a conversation that is known: its length, and what is known."""
-        for number in range(len(nodes), 0, -1):
-            if found := model.recent.get(nodes[number - 1].key):
-                break
-        else:
-            number, found = 0, Remembered(memory.bot.chatbot.initial_state(1), 0)
-        with self._store.reading() as connection:
-            later = [node.key for node in nodes[number:]]
-            known = self._store.known(connection, memory.owner, later)
-            for longer in range(len(nodes), number, -1):
-                if nodes[longer - 1].key not in known:
-                    continue
-                state, unread = memory.find(connection, nodes[longer - 1].key)
-                if not unread:
-                    tokens = sum(len(memory.ids(node)) for node in nodes[:longer])
-                    return longer, Remembered(state, tokens)
-        return number, found
+        """Resolve a conversation that the client tells from its beginning."""
+        recall = model.recall(self._store, owner)
+        nodes = recall.chain(None, turns)
+        number, found = self._longest_known(model, recall, nodes)
+        return self._prompt(model, recall, nodes, nodes, found, nodes[number:])
 
     def from_response(
         self, model: Model, owner: str, before: str | None, turns: Sequence[Turn]
     ) -> Prompt:
-        """A conversation that goes on from a response, or begins.
+        """Resolve a conversation that goes on from a response, or begins.
 
         Raises:
             ApiError: where the owner has no such response.
         """
         if before is None:
             return self.from_history(model, owner, turns)
-        memory = model.memory(self._store, owner)
+        recall = model.recall(self._store, owner)
+        old: list[Node] = []
         with self._store.reading() as connection:
-            record = self._records.get(connection, owner, before)
-            if record is None:
-                raise no_such("response", before)
-            last = self._store.node(connection, owner, record.key)
+            response = self._responses.get(connection, owner, before)
+            last = self._store.node(connection, owner, response.key)
             if last is None:
                 raise no_such("response", before)
-            old: list[Node] = []
-            if record.made_by != model.made_by:
-                old = memory.adopt(self._store.path(connection, owner, record.key))
+            if response.fingerprint != model.fingerprint:
+                old = recall.adopt(self._store.path(connection, owner, response.key))
                 last = old[-1]
         if old:
-            number, found = self._longest(model, memory, old)
+            number, found = self._longest_known(model, recall, old)
             unread = old[number:]
         elif (at_hand := model.recent.get(last.key)) is not None:
             found, unread = at_hand, []
         else:
             with self._store.reading() as connection:
-                state, unread = memory.find(connection, last.key)
-            later = sum(len(memory.ids(node)) for node in unread)
-            found = Remembered(state, max(0, record.read + record.said - later))
-        new: list[Node] = []
-        for turn in turns:
-            new.append(memory.after(new[-1] if new else last, turn.role, turn.text))
-        return Prompt(
-            model, memory, new[-1], [*old, *new], found.state,
-            [memory.ids(node) for node in [*unread, *new]], found.tokens,
-            self._said_last(memory, [last, *new]), record,
-        )  # fmt: skip
+                state, unread = recall.find(connection, last.key)
+            later = sum(len(recall.ids(node)) for node in unread)
+            found = RecentState(state, max(0, response.read + response.said - later))
+        new = recall.chain(last, turns)
+        prompt = self._prompt(model, recall, [*old, *new], [last, *new], found, [*unread, *new])
+        prompt.before = response
+        return prompt
 
     @staticmethod
-    def _said_last(memory: Memory, nodes: Sequence[Node]) -> Sequence[int]:
-        """The tokens of the last message of the bot's."""
-        said = next((node for node in reversed(nodes[-3:]) if node.role == "bot"), None)
-        return () if said is None else memory.tokens(said)
+    def _prompt(
+        model: Model,
+        recall: Recall,
+        new: list[Node],
+        path: Sequence[Node],
+        found: RecentState,
+        unread: Sequence[Node],
+    ) -> Prompt:
+        said = next((node for node in reversed(path[-3:]) if node.role == "bot"), None)
+        return Prompt(
+            model, recall, new[-1], new, found.state, [recall.ids(node) for node in unread],
+            found.tokens, () if said is None else recall.tokens(said),
+        )  # fmt: skip
+
+    def _longest_known(
+        self, model: Model, recall: Recall, nodes: Sequence[Node]
+    ) -> tuple[int, RecentState]:
+        """Return how many messages from the beginning have a known state, and that state."""
+        for number in range(len(nodes), 0, -1):
+            if found := model.recent.get(nodes[number - 1].key):
+                break
+        else:
+            number, found = 0, RecentState(recall.bot.chatbot.initial_state(1), 0)
+        with self._store.reading() as connection:
+            later = [node.key for node in nodes[number:]]
+            known = self._store.known(connection, recall.owner, later)
+            for longer in range(len(nodes), number, -1):
+                if nodes[longer - 1].key not in known:
+                    continue
+                state, unread = recall.find(connection, nodes[longer - 1].key)
+                if not unread:
+                    tokens = sum(len(recall.ids(node)) for node in nodes[:longer])
+                    return longer, RecentState(state, tokens)
+        return number, found

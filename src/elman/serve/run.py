@@ -13,17 +13,17 @@ from elman.chat import MemoryStore
 from elman.errors import ElmanError
 from elman.generate.replier import Replier
 from elman.model.checkpoint import Bot, load_bot
-from elman.serve.access import AccessPolicy
 from elman.serve.batching import LANES, WAITING
-from elman.serve.keys import Keys
-from elman.serve.server import LISTEN_BACKLOG, make_server
+from elman.serve.http.access import AccessPolicy
+from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.service import Service
+from elman.serve.store.keys import Keys
 
 
 def load(
     folders: Sequence[Path], precision: str = "float32", trust: Collection[str] = ()
 ) -> dict[str, Bot]:
-    """Bots by the names of their folders; `trust` is that of `load_bot`.
+    """Load bots, by the names of their folders; `trust` is that of `load_bot`.
 
     Raises:
         ElmanError: where one cannot be loaded, or two have one name.
@@ -41,7 +41,7 @@ def load(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Return a socket that listens.
 
     Raises:
         ElmanError: where the port is in use, or the address is not this computer's.

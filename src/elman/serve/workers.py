@@ -1,4 +1,4 @@
-"""Work that takes time, beside the event loop: reading big requests, and looking things up."""
+"""Everything that would hold the event loop up: looking things up, and tokenizing."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from elman.serve.errors import full
+from elman.serve.http.errors import full
 
 T = TypeVar("T")
 
 WORKERS = 8
-"""Threads. They are not those in which keys are looked up."""
+"""Threads. They are not those in which keys are looked up, since those know no owner yet."""
 
 MAX_WORKERS_OF_OWNER = 2
 """Threads that work for one owner, so that the others are left to others."""
@@ -21,7 +21,7 @@ MAX_WAITING_OF_OWNER = 128
 
 
 @dataclass
-class _Turns:
+class _Share:
     free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_WORKERS_OF_OWNER))
     open: int = 0
 
@@ -31,25 +31,32 @@ class Workers:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS, "elman worker")
-        self._turns: dict[str, _Turns] = {}
+        self._shares: dict[str, _Share] = {}
 
-    async def do(self, owner: str, work: Callable[[], T]) -> T:
+    async def do(self, owner: str, work: Callable[[], T], is_continuation: bool = False) -> T:
         """Wait for some work that is done in one of the threads.
+
+        Args:
+            owner: whose threads do it.
+            work: to be done.
+            is_continuation: whether it belongs to a request that was admitted, and so is done
+                however much waits.
 
         Raises:
             ApiError: where too much of this owner's waits.
         """
-        turns = self._turns.setdefault(owner, _Turns())
-        if turns.open >= MAX_WORKERS_OF_OWNER + MAX_WAITING_OF_OWNER:
+        share = self._shares.setdefault(owner, _Share())
+        most = MAX_WORKERS_OF_OWNER + MAX_WAITING_OF_OWNER
+        if share.open >= most and not is_continuation:
             raise full()
-        turns.open += 1
+        share.open += 1
         try:
-            async with turns.free:
+            async with share.free:
                 return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
-            turns.open -= 1
-            if not turns.open:
-                del self._turns[owner]
+            share.open -= 1
+            if not share.open:
+                del self._shares[owner]
 
     def close(self) -> None:
         """Finish what was begun."""

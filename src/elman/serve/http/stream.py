@@ -1,16 +1,24 @@
-"""Answers that come in pieces, and clients that go away."""
+"""Answers that come as events, and clients that go away."""
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, Literal, Protocol, TypeVar
 
-from starlette.responses import Response
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from elman.serve.errors import ApiError
+from elman.serve.http.errors import ApiError
 
 T = TypeVar("T")
+
+STREAMS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+"""What the schema says of a route that may stream."""
 
 
 async def gone(receive: Receive) -> None:
@@ -19,30 +27,55 @@ async def gone(receive: Receive) -> None:
         pass
 
 
+def sse(data: Mapping[str, Any] | Literal["[DONE]"], event: str | None = None) -> bytes:
+    """Write one server-sent event; its lines end in \\n."""
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    name = "" if event is None else f"event: {event}\n"
+    return f"{name}data: {text}\n\n".encode()
+
+
+class Answer(Protocol):
+    """A reply that was asked for, as it is told."""
+
+    async def whole(self) -> BaseModel:
+        """Tell it when it is finished."""
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """Tell it as it comes, as server-sent events."""
+
+    def failed(self, error: ApiError) -> bytes:
+        """Return the last event of a stream, for an error that came too late for a status."""
+
+    def cancel(self) -> None:
+        """Make the end of the reply come soon."""
+
+
+async def respond(request: Request, answer: Answer, stream: bool | None) -> Response:
+    """Render an answer: as a stream of events, or whole as JSON."""
+    if stream:
+        return EventStream(answer)
+    ending = request.app.state.ending
+    whole = await unless_gone(answer.whole(), request.receive, ending, answer.cancel)
+    return JSONResponse(whole.model_dump())
+
+
 class EventStream(Response):
-    """Server-sent events.
+    """Sends server-sent events; where the client goes away, the reply ends soon.
 
     Args:
-        events: what is sent.
-        fails: makes the last event of an error that came too late for a status.
-        leave: is called if the client goes away before the end; makes that come soon.
+        answer: makes the events.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self,
-        events: AsyncIterator[bytes],
-        fails: Callable[[ApiError], bytes],
-        leave: Callable[[], None],
-    ) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._events, self._fails, self._leave = events, fails, leave
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ending: asyncio.Event = scope["app"].state.ending
-        await unless_gone(self._send(send), receive, ending, self._leave)
+        await unless_gone(self._send(send), receive, ending, self._answer.cancel)
 
     async def _send(self, send: Send) -> None:
         lost = False
@@ -55,17 +88,17 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
             except OSError:  # the client left just now: the reply still has to end
                 lost = True
-                self._leave()
+                self._answer.cancel()
 
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
-            async for piece in self._events:
+            async for piece in self._answer.stream():
                 await put(piece)
         except ApiError as error:
-            await put(self._fails(error))
+            await put(self._answer.failed(error))
         except Exception:
             logging.getLogger("elman").exception("a stream failed")
-            await put(self._fails(ApiError(500, "something failed in the server")))
+            await put(self._answer.failed(ApiError(500, "something failed in the server")))
         await put(b"", more=False)
 
 

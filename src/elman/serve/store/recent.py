@@ -1,4 +1,4 @@
-"""The states that were used last, at hand in memory."""
+"""The states that were used last: at hand, so that the disk is not asked."""
 
 from collections import OrderedDict
 from threading import Lock
@@ -9,43 +9,46 @@ import torch
 from elman.bptt import State
 from elman.model.chatbot import Chatbot
 
-RECENT_BYTES = 32 << 20
+MAX_RECENT_BYTES = 32 << 20
 """Of states, for each bot: a conversation that goes on is not looked up on disk."""
 
 
-class Remembered(NamedTuple):
+class RecentState(NamedTuple):
     """The state after a message, and how many tokens were read up to it."""
 
     state: State
     tokens: int
 
 
-class Recent:
-    """States by key, in the rows of a few tensors that are made once.
+class RecentStates:
+    """Keeps states by key, in the rows of a few tensors that are made once.
 
     Thousands of small tensors that come and go would leave holes in the process's memory, which
     would then grow under load.
 
     Args:
         chatbot: whose states.
-        most: bytes.
+        max_bytes: of the states.
     """
 
-    def __init__(self, chatbot: Chatbot, most: int = RECENT_BYTES) -> None:
+    def __init__(self, chatbot: Chatbot, max_bytes: int = MAX_RECENT_BYTES) -> None:
         size = sum(part.size * part.dtype.itemsize for part in chatbot.state_spec)
-        self._rows: State = chatbot.initial_state(max(1, most // size))
+        self._rows: State = chatbot.initial_state(max(1, max_bytes // size))
         self._kept: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self._free = list(range(len(self._rows[0])))
         self._lock = Lock()
 
-    def get(self, key: bytes) -> Remembered | None:
+    def get(self, key: bytes) -> RecentState | None:
+        """Return a copy of the state under a key, if it is here."""
         with self._lock:
             found = self._kept.get(key)
             if found is None:
                 return None
             self._kept.move_to_end(key)
             row, tokens = found
-            return Remembered(tuple(tensor[row : row + 1].clone() for tensor in self._rows), tokens)
+            return RecentState(
+                tuple(tensor[row : row + 1].clone() for tensor in self._rows), tokens
+            )
 
     def put(self, key: bytes, state: State, tokens: int) -> None:
         """Keep a state in the place of the one that was not used for longest."""

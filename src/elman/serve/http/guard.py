@@ -4,27 +4,27 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from elman.serve.access import AccessPolicy
-from elman.serve.errors import ApiError
+from elman.serve.http.access import AccessPolicy
+from elman.serve.http.errors import ApiError
 from elman.serve.metrics import Metrics
 
-BODY = 1 << 20
-"""Bytes of a request, at most."""
+MAX_BODY_BYTES = 1 << 20
+"""Of a request."""
 
-HEARD_OUT = 1 << 26
-"""Bytes of a refused request that are read, and forgotten, before the answer."""
+MAX_DISCARDED_BYTES = 1 << 26
+"""Of a refused request, read and forgotten before the answer."""
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 PREFLIGHT_SECONDS = 600
-"""For so long a browser need not ask again whether a page may ask."""
+"""After which a browser asks again whether a page may ask."""
 
 
 class Guard:
-    """Around every request: its size, where it comes from, the answer's headers, the count.
+    """Checks every request, and adds headers to every answer and counts it.
 
     Args:
         app: what answers.
@@ -58,13 +58,13 @@ class Guard:
             nonlocal size, more
             message = await receive()
             size, more = size + len(message.get("body", b"")), message.get("more_body", False)
-            if size > BODY:
+            if size > MAX_BODY_BYTES:
                 raise _too_large()
             return message
 
-        async def told(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             nonlocal begun, dropped
-            if not begun and size > BODY:
+            if not begun and size > MAX_BODY_BYTES:
                 dropped = True
                 if more:
                     await _hear_out(receive)
@@ -73,7 +73,7 @@ class Guard:
             if not dropped:
                 await send(self._dressed(message, scope))
 
-        await self._app(scope, bounded, told)
+        await self._app(scope, bounded, send_guarded)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse what nobody needs to look at.
@@ -82,7 +82,7 @@ class Guard:
             ApiError: where a request is too large, malformed, or made by another site.
         """
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > BODY:
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise _too_large()
         if scope["http_version"] not in ("1.0", "1.1"):
             raise ApiError(400, "this server speaks HTTP/1.1")
@@ -114,17 +114,17 @@ class Guard:
         await self._answer(answer, scope, receive, send)
 
     async def _answer(self, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
+        async def send_dressed(message: Message) -> None:
             await send(self._dressed(message, scope))
 
-        await answer(scope, receive, told)
+        await answer(scope, receive, send_dressed)
 
     def _dressed(self, message: Message, scope: Scope) -> Message:
-        """An answer's beginning with the headers that every answer has; counted."""
+        """Add the headers that every answer has to its beginning, and count it."""
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers["X-Content-Type-Options"] = "nosniff"
-            headers["Content-Security-Policy"] = POLICY
+            headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
             headers["Referrer-Policy"] = "no-referrer"
             origin = Headers(scope=scope).get("origin", "")
             if self._policy.allow_origins:
@@ -142,10 +142,12 @@ async def _hear_out(receive: Receive) -> None:
     the answer may be lost with it (RFC 9112, 9.6).
     """
     size, more = 0, True
-    while more and size <= HEARD_OUT:
+    while more and size <= MAX_DISCARDED_BYTES:
         message = await receive()
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
 
 
 def _too_large() -> ApiError:
-    return ApiError(413, f"the request is too large: {BODY:,} bytes at most", None, "too_large")
+    return ApiError(
+        413, f"the request is too large: {MAX_BODY_BYTES:,} bytes at most", None, "too_large"
+    )

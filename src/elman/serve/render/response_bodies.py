@@ -1,57 +1,14 @@
-"""What /v1/responses is asked, and what it answers."""
+"""What /v1/responses answers, and how it is made of what is kept."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from elman.serve.answering import TokenLogprob
-from elman.serve.limits import MAX_MESSAGES, MAX_TOP_LOGPROBS
-from elman.serve.wire import Content, Metadata, Request, expected
-
-
-class InputItem(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    type: str | None = None
-    role: str | None = None
-    content: Content | None = None
+from elman.serve.render.answers import TokenLogprob
+from elman.serve.store.responses import StoredResponse
 
 
-class ElmanWishes(BaseModel):
-    """What only this server can be asked for."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    beside: str | None = Field(
-        None,
-        max_length=200,
-        description="Of a response that goes on from none: another one, whose chat it belongs to, "
-        "as another reply to the first message does.",
-    )
-
-
-class ResponsesRequest(Request):
-    input: Annotated[
-        str
-        | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)],
-        expected(f"text, or a list of 1 to {MAX_MESSAGES:,} messages"),
-    ]
-    instructions: str | None = None
-    previous_response_id: str | None = Field(None, max_length=200)
-    max_output_tokens: int | None = Field(None, ge=1)
-    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
-    include: list[str] | None = None
-    store: bool | None = None
-    metadata: Metadata | None = None
-    tools: Any = None
-    background: bool | None = None
-    conversation: Any = None
-    prompt: Any = None
-    text: Any = None
-    elman: ElmanWishes | None = None
-
-
-class State(BaseModel):
+class StateSummary(BaseModel):
     """The memory after a response."""
 
     bytes: int = Field(description="Size of the state: the same, however long the conversation.")
@@ -75,7 +32,7 @@ class MessageAttribution(BaseModel):
 class ElmanFacts(BaseModel):
     """What only this server tells."""
 
-    state: State
+    state: StateSummary
     attribution: list[MessageAttribution] | None = Field(
         None, description="Where it was asked for, and the bot is still the one that replied."
     )
@@ -105,18 +62,20 @@ class OutputMessage(BaseModel):
     content: list[OutputText]
 
 
-class ResponsesUsage(BaseModel):
-    class Input(BaseModel):
-        cached_tokens: int = 0
-        cache_write_tokens: int = 0
+class InputDetails(BaseModel):
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
 
-    class Output(BaseModel):
-        reasoning_tokens: int = 0
 
+class OutputDetails(BaseModel):
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(BaseModel):
     input_tokens: int
-    input_tokens_details: Input
+    input_tokens_details: InputDetails
     output_tokens: int
-    output_tokens_details: Output
+    output_tokens_details: OutputDetails = OutputDetails()
     total_tokens: int
 
 
@@ -166,7 +125,7 @@ class ResponseObject(BaseModel):
     tools: list[Any] = []
     truncation: Literal["disabled"] = "disabled"
     service_tier: Literal["default"] = "default"
-    usage: ResponsesUsage | None
+    usage: ResponseUsage | None
     user: str | None
     metadata: dict[str, str]
     safety_identifier: None = None
@@ -178,3 +137,45 @@ class Deleted(BaseModel):
     id: str
     object: str
     deleted: Literal[True] = True
+
+
+def response_of(
+    response: StoredResponse, known: int = 0, logprobs: list[TokenLogprob] | None = None
+) -> ResponseObject:
+    """Return a response that has ended.
+
+    Args:
+        response: what is kept of it.
+        known: tokens that did not have to be read.
+        logprobs: of its tokens, where they were asked for.
+    """
+    is_whole = response.status == "completed"
+    message = OutputMessage(
+        id=message_id(response.id),
+        status="completed" if is_whole else "incomplete",
+        content=[OutputText(text=response.output, logprobs=logprobs or [])],
+    )
+    is_cut = response.status == "incomplete"
+    return ResponseObject(
+        id=response.id,
+        created_at=int(response.created_at),
+        completed_at=int(response.completed_at) if is_whole else None,
+        status=response.status,
+        incomplete_details=Incomplete(reason="max_output_tokens") if is_cut else None,
+        model=response.model,
+        output=[message],
+        previous_response_id=response.previous,
+        usage=ResponseUsage(
+            input_tokens=response.read,
+            input_tokens_details=InputDetails(cached_tokens=known),
+            output_tokens=response.said,
+            total_tokens=response.read + response.said,
+        ),
+        elman=ElmanFacts(state=StateSummary(bytes=response.bytes, messages=response.messages)),
+        **response.asked_for,
+    )
+
+
+def message_id(response_id: str) -> str:
+    """Return the id of the message that a response is."""
+    return f"msg_{response_id.removeprefix('resp_')}"

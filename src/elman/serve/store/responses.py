@@ -1,9 +1,6 @@
 """What the server keeps beside the messages: responses, and what people thought of them."""
 
-import asyncio
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -27,7 +24,10 @@ from sqlalchemy.dialects.sqlite import insert
 
 from elman.chat.database import TABLES
 from elman.chat.memory import MemoryStore, Node
-from elman.errors import ElmanError
+from elman.serve.http.errors import no_such
+
+MAX_TITLE_CHARACTERS = 80
+"""Of a conversation's title."""
 
 responses = Table(
     "responses",
@@ -37,7 +37,7 @@ responses = Table(
     Column("chat", String, nullable=False),
     Column("previous", String),
     Column("model", String, nullable=False),
-    Column("made_by", LargeBinary, nullable=False),
+    Column("made_by", LargeBinary, key="fingerprint", nullable=False),
     Column("key", LargeBinary, nullable=False),
     Column("messages", Integer, nullable=False),
     Column("bytes", Integer, nullable=False),
@@ -63,16 +63,16 @@ feedback = Table(
 )
 
 
-class Record(NamedTuple):
-    """One response.
+class StoredResponse(NamedTuple):
+    """One response as the store has it.
 
     Args:
         id: begins with resp_.
         chat: the id of the first response of its conversation.
         previous: the response that it goes on from, if any.
         model: the bot's name.
-        made_by: the digest of what made its states.
-        key: of its last message, in the memory.
+        fingerprint: the digest of what made its states.
+        key: of its last message, in the store.
         messages: how many the bot had read and said with it.
         bytes: of the state.
         input: what was said to the bot.
@@ -89,7 +89,7 @@ class Record(NamedTuple):
     chat: str
     previous: str | None
     model: str
-    made_by: bytes
+    fingerprint: bytes
     key: bytes
     messages: int
     bytes: int
@@ -106,10 +106,10 @@ class Record(NamedTuple):
 _SEQUENCE: ColumnElement[int] = literal_column("responses.rowid")
 """Grows with each response that is kept, also where the clock goes back."""
 
-_RECORD = [responses.c[name] for name in Record._fields]
+_RESPONSE = [responses.c[name] for name in StoredResponse._fields]
 
 
-class Records:
+class ResponseStore:
     """Responses and feedback, in the store of the conversations. Every look-up names an owner.
 
     Args:
@@ -123,34 +123,53 @@ class Records:
         self,
         connection: Connection,
         owner: str,
-        record: Record,
+        response: StoredResponse,
         messages: Sequence[tuple[Node, bytes | None]],
     ) -> None:
         """Keep a response, and its messages with the states that are known."""
         for node, state in messages:
             self.store.put(connection, owner, node, state)
-        self.store.hold(connection, owner, record.id, record.key)
-        connection.execute(insert(responses).values(owner=owner, **record._asdict()))
+        self.store.hold(connection, owner, response.id, response.key)
+        connection.execute(insert(responses).values(owner=owner, **response._asdict()))
 
-    def get(self, connection: Connection, owner: str, response_id: str) -> Record | None:
+    def get(self, connection: Connection, owner: str, response_id: str) -> StoredResponse:
+        """Return a response.
+
+        Raises:
+            ApiError: where this owner has none of that id.
+        """
+        found = self.find(connection, owner, response_id)
+        if found is None:
+            raise no_such("response", response_id)
+        return found
+
+    def find(self, connection: Connection, owner: str, response_id: str) -> StoredResponse | None:
+        """Return a response, if this owner has it."""
         found = connection.execute(
-            select(*_RECORD).where(responses.c.id == response_id, responses.c.owner == owner)
+            select(*_RESPONSE).where(responses.c.id == response_id, responses.c.owner == owner)
         ).first()
-        return None if found is None else Record(*found)
+        return None if found is None else StoredResponse(*found)
 
-    def chat(self, connection: Connection, owner: str, chat: str) -> list[Record]:
-        """All responses of a conversation, the first one first."""
-        found = connection.execute(
-            select(*_RECORD)
+    def chat(self, connection: Connection, owner: str, chat: str) -> list[StoredResponse]:
+        """Return all responses of a conversation, the first one first.
+
+        Raises:
+            ApiError: where this owner has no such conversation.
+        """
+        rows = connection.execute(
+            select(*_RESPONSE)
             .where(responses.c.chat == chat, responses.c.owner == owner)
             .order_by(_SEQUENCE)
         )
-        return [Record(*row) for row in found]
+        found = [StoredResponse(*row) for row in rows]
+        if not found:
+            raise no_such("chat", chat)
+        return found
 
     def chats(
         self, connection: Connection, owner: str, limit: int | None, after: str | None
     ) -> tuple[list[dict[str, Any]], bool]:
-        """The conversations, the latest first, and whether there are more.
+        """Return the conversations, the latest first, and whether there are more.
 
         Args:
             connection: of the store.
@@ -223,7 +242,7 @@ class Records:
             )
 
     def feedback(self, connection: Connection, owner: str) -> Iterator[dict[str, Any]]:
-        """Everything that was thought, each with the conversation that led to it."""
+        """Yield everything that was thought, each with the conversation that led to it."""
         query = (
             select(feedback, responses.c.key, responses.c.model, responses.c.output)
             .join(
@@ -244,103 +263,17 @@ class Records:
                 "created_at": int(row.created_at),
                 "rating": row.rating,
                 "instead": row.instead,
-                "messages": [{"role": wire_role(node.role), "content": node.text} for node in path],
+                "messages": [
+                    {"role": "assistant" if node.role == "bot" else node.role, "content": node.text}
+                    for node in path
+                ],
                 "output": row.output,
             }
 
 
 def title(text: str) -> str:
-    """The first words of what was said, at most 80 characters."""
+    """Return the first words of what was said."""
     words = " ".join(text.split())
-    if len(words) <= 80:
+    if len(words) <= MAX_TITLE_CHARACTERS:
         return words
-    return words[:79].rsplit(" ", 1)[0] + "…"
-
-
-def wire_role(role: str) -> str:
-    return "assistant" if role == "bot" else role
-
-
-class Keeper:
-    """Writes to the store in a thread of its own, whatever waits in one transaction.
-
-    A disk syncs as fast for one reply as for thirty.
-
-    Args:
-        store: where to.
-    """
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._queue: queue.SimpleQueue[_Writing | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="elman keeper", daemon=True)
-        self._thread.start()
-
-    async def write(self, write: Callable[[Connection], None]) -> None:
-        """Wait until something is on disk.
-
-        Raises:
-            ElmanError: where it could not be written.
-        """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def tell(error: Exception | None) -> None:
-            def settle() -> None:
-                if done.done():
-                    return
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
-
-            loop.call_soon_threadsafe(settle)
-
-        self._queue.put(_Writing(write, tell))
-        # What was begun is finished, even if whoever waits goes away.
-        await asyncio.shield(done)
-
-    def close(self) -> None:
-        self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            batch, closing = self._batch()
-            if batch:
-                self._write(batch)
-            if closing:
-                return
-
-    def _batch(self) -> "tuple[list[_Writing], bool]":
-        """All that waits, once something does; and whether it was the last."""
-        batch = []
-        item = self._queue.get()
-        while item is not None:
-            batch.append(item)
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
-
-    def _write(self, batch: "Sequence[_Writing]") -> None:
-        try:
-            with self._store.writing() as connection:
-                for each in batch:
-                    each.write(connection)
-        except Exception as error:
-            if len(batch) > 1:  # one that cannot be written must not take the others with it
-                for each in batch:
-                    self._write([each])
-                return
-            known = isinstance(error, ElmanError)
-            batch[0].tell(error if known else ElmanError(f"cannot be kept: {error}"))
-            return
-        for each in batch:
-            each.tell(None)
-
-
-class _Writing(NamedTuple):
-    write: Callable[[Connection], None]
-    tell: Callable[[Exception | None], None]
+    return words[: MAX_TITLE_CHARACTERS - 1].rsplit(" ", 1)[0] + "…"

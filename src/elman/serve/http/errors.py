@@ -21,7 +21,14 @@ class ErrorResponse(BaseModel):
     error: ErrorBody
 
 
-KINDS = {
+_SENTENCE = {"model": ErrorResponse}
+
+ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys(
+    (400, 401, 403, 404, 413, 429, 500, 507), _SENTENCE
+)
+"""What the schema says of every route."""
+
+ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
@@ -56,7 +63,7 @@ class ApiError(ElmanError):
 
     @property
     def body(self) -> ErrorResponse:
-        kind = KINDS.get(
+        kind = ERROR_TYPES.get(
             self.status, "server_error" if self.status >= 500 else "invalid_request_error"
         )
         return ErrorResponse(
@@ -94,7 +101,7 @@ def invalid(error: Mapping[str, Any]) -> ApiError:
 
 
 def unreadable_body() -> ApiError:
-    """What neither FastAPI nor Python's reader of JSON can say more of."""
+    """Return the error of a body of which FastAPI and Python's reader of JSON say no more."""
     return ApiError(
         400, "the body of the request cannot be read as JSON: it is nested too deep, has a number "
         "of too many digits, or is not UTF-8",

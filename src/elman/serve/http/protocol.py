@@ -8,7 +8,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from elman.serve.errors import ApiError
+from elman.serve.http.errors import ApiError
 from elman.serve.metrics import Metrics
 
 ACCEPT_BACKLOG = 128

@@ -113,11 +113,11 @@ class Keys:
             return [Key(*row) for row in connection.execute(query)]
 
     def any(self) -> bool:
-        """Whether some key is in use."""
+        """Return whether some key is in use."""
         return any(key.revoked is None for key in self.list())
 
     def find(self, secret: str) -> Key | None:
-        """The key of a secret, also where it was revoked."""
+        """Return the key of a secret, also where it was revoked."""
         with self._store.reading() as connection:
             found = connection.execute(select(*_KEY).where(keys.c.hash == _hash(secret))).first()
         return None if found is None else Key(*found)

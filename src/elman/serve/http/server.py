@@ -14,10 +14,10 @@ from typing import cast
 
 import uvicorn
 
-from elman.serve.access import AccessPolicy
-from elman.serve.app import create_app
-from elman.serve.logs import limit_logs
-from elman.serve.protocol import ACCEPT_BACKLOG, ConnectionLimits, Connections
+from elman.serve.http.access import AccessPolicy
+from elman.serve.http.app import create_app
+from elman.serve.http.logs import limit_logs
+from elman.serve.http.protocol import ACCEPT_BACKLOG, ConnectionLimits, Connections
 from elman.serve.service import Service
 
 FINISH_SECONDS = 4

@@ -15,13 +15,13 @@ from starlette.staticfiles import StaticFiles
 
 import elman
 from elman.errors import ElmanError
-from elman.serve import chats, routes, tokenizing
-from elman.serve.access import Access, AccessPolicy, Owner
-from elman.serve.errors import ApiError, invalid, unreadable_body
-from elman.serve.guard import Guard
-from elman.serve.service import Service
+from elman.serve.api import chat_completions, chats, completions, models, responses, tokenizing
+from elman.serve.http.access import Access, AccessPolicy, Owner
+from elman.serve.http.errors import ERRORS, ApiError, invalid, unreadable_body
+from elman.serve.http.guard import Guard
+from elman.serve.service import Served, Service
 
-PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).parents[1] / "page"
 
 
 class Health(BaseModel):
@@ -32,7 +32,7 @@ class Health(BaseModel):
 def create_app(
     service: Service, host: str = "127.0.0.1", policy: AccessPolicy | None = None
 ) -> FastAPI:
-    """The server as an ASGI application.
+    """Make the server as an ASGI application.
 
     Args:
         service: what it serves; closed with it.
@@ -60,9 +60,8 @@ def create_app(
     app.state.service = service
     app.state.access = Access(service.keys, policy)
     app.state.ending = asyncio.Event()
-    app.include_router(routes.router)
-    app.include_router(chats.router)
-    app.include_router(tokenizing.router)
+    for module in (models, chat_completions, completions, responses, chats, tokenizing):
+        app.include_router(module.router)
     _add_own_routes(app)
     _add_errors(app)
     if policy.is_local and not policy.require_key:
@@ -80,12 +79,11 @@ def _add_own_routes(app: FastAPI) -> None:
     @app.get(
         "/metrics",
         response_class=Response,
-        responses=routes.ERRORS
-        | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses=ERRORS | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def metrics(request: Request, owner: Owner) -> Response:
+    async def metrics(service: Served, owner: Owner) -> Response:
         """Numbers for Prometheus."""
-        text = routes.service_of(request).metrics.text()
+        text = service.metrics.text()
         return Response(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/", include_in_schema=False)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, func, select, update
 
 from elman.chat.memory import MemoryStore, Node, holds, nodes, sessions, states
-from elman.serve.keys import Key, keys
-from elman.serve.records import Records, feedback, responses
+from elman.serve.store.keys import Key, keys
+from elman.serve.store.responses import ResponseStore, feedback, responses
 
 OWNED = (nodes, holds, sessions, responses, feedback)
 """Every table whose rows have an owner."""
@@ -28,15 +28,15 @@ def count_chats(connection: Connection, owner: str) -> int:
 
 def branches(store: MemoryStore, connection: Connection, owner: str) -> Iterator[Branch]:
     """Yield every branch of every conversation, the first conversation first."""
-    records = Records(store)
+    kept = ResponseStore(store)
     first = func.min(responses.c.created_at)
     mine = select(responses.c.chat).where(responses.c.owner == owner)
     for chat in connection.scalars(mine.group_by(responses.c.chat).order_by(first)).all():
-        responded = records.chat(connection, owner, chat)
-        gone_on_from = {record.previous for record in responded}
-        for record in responded:
-            if record.id not in gone_on_from:
-                yield Branch(record.id, store.path(connection, owner, record.key))
+        responded = kept.chat(connection, owner, chat)
+        gone_on_from = {response.previous for response in responded}
+        for response in responded:
+            if response.id not in gone_on_from:
+                yield Branch(response.id, store.path(connection, owner, response.key))
 
 
 def transfer(connection: Connection, old: Key, new: Key) -> int:

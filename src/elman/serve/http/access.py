@@ -13,8 +13,8 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from starlette.datastructures import Headers
 
 from elman.chat import LOCAL
-from elman.serve.errors import ApiError
-from elman.serve.keys import Key, Keys
+from elman.serve.http.errors import ApiError
+from elman.serve.store.keys import Key, Keys
 
 bearer = HTTPBearer(auto_error=False, description="A key of `elman keys add`.")
 x_api_key = APIKeyHeader(name="x-api-key", scheme_name="x-api-key", auto_error=False)
@@ -31,7 +31,7 @@ _ORIGIN = re.compile(r"null|[A-Za-z][A-Za-z0-9+.-]*://[!-~]*")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches an address."""
+    """Return whether only this computer reaches an address."""
     if host == "localhost":
         return True
     try:
@@ -118,11 +118,11 @@ class AccessPolicy:
             return False
 
     def allows(self, origin: str) -> bool:
-        """Whether a page of another site may ask."""
+        """Return whether a page of another site may ask."""
         return "*" in self.allow_origins or origin in self.allow_origins
 
     def is_at_this_computer(self, request: Request) -> bool:
-        """Whether a request comes straight from this computer, and not through a proxy."""
+        """Return whether a request comes straight from this computer, and not through a proxy."""
         return self.is_local and not through_proxy(request) and is_loopback(_name(request))
 
 
@@ -132,7 +132,7 @@ def _name(request: Request) -> str:
 
 
 def through_proxy(request: Request) -> bool:
-    """Whether a proxy passed a request on, as far as that can be told.
+    """Return whether a proxy passed a request on, as far as that can be told.
 
     HTTP/1.0 counts: nginx speaks it to what stands behind it unless it is told otherwise, and no
     browser or client library does (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
@@ -142,8 +142,8 @@ def through_proxy(request: Request) -> bool:
     )
 
 
-class Limits:
-    """So many requests a minute for each key, as a bucket that fills evenly."""
+class KeyRates:
+    """Counts the requests of each key: a bucket that fills evenly, so many a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -178,10 +178,10 @@ class Access:
     """
 
     def __init__(self, keys: Keys, policy: AccessPolicy) -> None:
-        self._keys, self._policy, self._limits = keys, policy, Limits()
+        self._keys, self._policy, self._rates = keys, policy, KeyRates()
 
     def owner(self, request: Request, secrets: Sequence[str]) -> str:
-        """The owner.
+        """Return the owner.
 
         Args:
             request: what is asked.
@@ -193,7 +193,7 @@ class Access:
         found = [key for key in map(self._keys.find, secrets) if key is not None]
         for key in found:
             if key.revoked is None:
-                self._limits.take(key)
+                self._rates.take(key)
                 return key.id
         if self._is_open(any_found=bool(found), any_given=bool(secrets)):
             if self._policy.is_at_this_computer(request):
@@ -207,7 +207,7 @@ class Access:
         raise _unauthorized("there is no key in the request: send Authorization: Bearer KEY")
 
     def _is_open(self, any_found: bool, any_given: bool) -> bool:
-        """Whether somebody at this computer may ask without a key of their own."""
+        """Return whether somebody at this computer may ask without a key of their own."""
         policy = self._policy
         if policy.require_key or not policy.is_local or any_found:
             return False
@@ -227,7 +227,7 @@ def owner(
     x_key: Annotated[str | None, Depends(x_api_key)],
     azure_key: Annotated[str | None, Depends(api_key)],
 ) -> str:
-    """The owner of what a request asks for, as FastAPI hands it to a route."""
+    """Return the owner of what a request asks for, as FastAPI hands it to a route."""
     access: Access = request.app.state.access
     secrets = [None if given is None else given.credentials, x_key, azure_key]
     return access.owner(request, [each for each in secrets if each])

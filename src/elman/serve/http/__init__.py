@@ -1,0 +1,1 @@
+"""Connections, who may ask, and how an answer is sent."""

@@ -1,0 +1,1 @@
+"""What is answered, whole or as a stream."""

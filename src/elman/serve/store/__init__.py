@@ -1,0 +1,1 @@
+"""What the server keeps beside messages, and states at hand."""
