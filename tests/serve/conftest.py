@@ -16,6 +16,7 @@ from elman.model.checkpoint import Bot, load_bot
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.protocol import ConnectionLimits
 from elman.serve.http.server import make_server
+from elman.serve.models import Model
 from elman.serve.run import listen
 from elman.serve.service import Service
 from elman.serve.store.keys import Keys
@@ -62,6 +63,13 @@ def running(
         finally:
             server.should_exit = True
             thread.join()
+
+
+def forget_recent(model: Model) -> None:
+    """Have no state of a bot at hand, so that each is looked up on disk."""
+    recent = model.recent
+    while recent._kept:
+        recent._free.append(recent._kept.popitem()[1][0])
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from elman.serve.http.access import KeyRates, is_loopback
 from elman.serve.run import listen
 from elman.serve.store.keys import Key
 
-from .conftest import Served
+from .conftest import Served, forget_recent
 
 Serving = Callable[..., Served]
 
@@ -286,7 +286,7 @@ def test_a_state_that_cannot_be_trusted_is_read_anew(serving: Serving, harm: str
                     "gone": b"",
                 }[harm]
                 connection.execute(states.update().where(states.c.key == key).values(state=bad))
-        served.service.models["ann"].recent.clear()
+        forget_recent(served.service.models["ann"])
         again = ask(http, "and 2?", previous_response_id=first["id"], temperature=0)
         assert said(again) == said(right)
         assert again["elman"]["state"]["messages"] == 4

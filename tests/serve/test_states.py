@@ -14,7 +14,7 @@ from elman.model.checkpoint import Bot
 from elman.serve.keeping import kept_messages, remember_reply
 from elman.serve.models import Model
 
-from .conftest import Served
+from .conftest import Served, forget_recent
 
 HELLO = [Turn("user", "what is 1 plus 2?")]
 
@@ -22,7 +22,7 @@ HELLO = [Turn("user", "what is 1 plus 2?")]
 @pytest.fixture
 def model(served: Served) -> Model:
     found = served.service.models["ann"]
-    found.recent.clear()
+    forget_recent(found)
     return found
 
 
@@ -63,7 +63,7 @@ def test_a_completion_leaves_no_state_behind(served: Served, model: Model) -> No
 
 def test_a_reply_cut_by_stop_is_not_kept_as_if_uncut(served: Served, model: Model) -> None:
     whole = ask(served)["message"]["content"]
-    model.recent.clear()
+    forget_recent(model)
     cut = ask(served, stop=whole[3:5])["message"]["content"]
     assert cut == whole[: whole.index(whole[3:5])]
     turns = [*HELLO, Turn("bot", cut)]
@@ -77,7 +77,7 @@ def test_a_reply_that_is_told_whole_is_found_again(
     served: Served, model: Model, stream: bool
 ) -> None:
     for options in ({}, {"max_tokens": 4}):
-        model.recent.clear()
+        forget_recent(model)
         if stream:
             messages = [{"role": "user", "content": HELLO[0].text}]
             body = {"model": "ann", "messages": messages, "stream": True, "seed": 3, **options}
@@ -130,7 +130,7 @@ def test_sessions_of_the_terminal_and_the_server_share_states(served: Served, bo
     session = Session(bot, store=served.service.store, name="shared")
     said = "".join(session.say("what is 2 plus 2?"))
     model = served.service.models["ann"]
-    model.recent.clear()
+    forget_recent(model)
     turns = [Turn("user", "what is 2 plus 2?"), Turn("bot", said), Turn("user", "and?")]
     prompt = served.service.prompts.from_history(model, LOCAL, turns)
     expected = model.bot.chatbot.initial_state(1)

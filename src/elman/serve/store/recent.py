@@ -60,8 +60,3 @@ class RecentStates:
             for kept, tensor in zip(self._rows, state, strict=True):
                 kept[row] = tensor[0]
             self._kept[key] = (row, tokens)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._free += [row for row, _ in self._kept.values()]
-            self._kept.clear()
