@@ -1,17 +1,17 @@
 """The lens for any model that holds Elman's recurrent layers: hooks, and nothing else changes."""
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from elman.bptt import GRU, LSTM, RNN, MinGRU, MinLSTM
-from elman.lens.tracing import Call, TracingUnfold, contribution, share
+from elman.lens.tracing import Call, TracingUnfold, contribution, share, trace_calls
 from elman.model.blocks import RecurrentBlock
 
 WATCHABLE_LAYERS = (RNN, GRU, LSTM, MinGRU, MinLSTM, RecurrentBlock)
@@ -103,8 +103,7 @@ class Lens:
     def __enter__(self) -> Self:
         self._traced = []
         for name, module in self._modules:
-            hook = self._hook(name, inspect.signature(module.forward))
-            self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+            self._handles.append(trace_calls(module, partial(self._keep, name)))
         return self
 
     def __exit__(
@@ -117,15 +116,8 @@ class Lens:
             handle.remove()
         self._handles = []
 
-    def _hook(self, name: str, signature: inspect.Signature) -> Any:
-        def watch(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-            bound = signature.bind(*args, **kwargs)
-            traced = TracingUnfold(bound.arguments.get("unfold"))
-            bound.arguments["unfold"] = traced
-            self._traced.append((name, traced))
-            return bound.args, bound.kwargs
-
-        return watch
+    def _keep(self, name: str, traced: TracingUnfold) -> None:
+        self._traced.append((name, traced))
 
     def calls(self) -> Iterator[tuple[str, Call]]:
         """Every run of every layer since `with` began, with the layer's name."""

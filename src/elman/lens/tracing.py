@@ -1,10 +1,13 @@
 """An unfolding that watches: it changes no number, and keeps what goes forward and comes back."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from elman.bptt import Cell, Full, Inputs, State, Trace, Unfold
 
@@ -115,6 +118,19 @@ class TracingUnfold(Unfold):
         call.h = h.detach()
         self.calls.append(call)
         return h, after
+
+
+def trace_calls(module: nn.Module, keep: Callable[[TracingUnfold], None]) -> RemovableHandle:
+    """Trace each call of a module that takes an `unfold`, until the handle is removed."""
+    signature = inspect.signature(module.forward)
+
+    def trace(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        bound = signature.bind(*args, **kwargs)
+        bound.arguments["unfold"] = traced = TracingUnfold(bound.arguments.get("unfold"))
+        keep(traced)
+        return bound.args, bound.kwargs
+
+    return module.register_forward_pre_hook(trace, with_kwargs=True)
 
 
 @dataclass(frozen=True)

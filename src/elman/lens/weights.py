@@ -1,6 +1,5 @@
 """What each message gives each weight's gradient."""
 
-import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from elman.lens.chain import along_output
 from elman.lens.lens import summed
-from elman.lens.tracing import Call, TracingUnfold, share
+from elman.lens.tracing import Call, TracingUnfold, share, trace_calls
 from elman.model.blocks import RecurrentBlock, RecurrentStack, SlowLinear
 from elman.model.chatbot import Chatbot
 
@@ -48,8 +47,7 @@ class WeightUses:
     def __enter__(self) -> "WeightUses":
         for name, module in self._chatbot.named_modules():
             if isinstance(module, RecurrentBlock):
-                hook = self._block(name, inspect.signature(module.forward))
-                self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+                self._handles.append(trace_calls(module, self._blocks[name].append))
             elif isinstance(module, nn.Linear):
                 self._handles.append(module.register_forward_hook(self._map(name)))
             elif isinstance(module, nn.Embedding):
@@ -59,17 +57,6 @@ class WeightUses:
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
-
-    def _block(self, name: str, signature: inspect.Signature) -> Any:
-        def watch(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-            if not torch.is_grad_enabled():
-                return args, kwargs
-            bound = signature.bind(*args, **kwargs)
-            bound.arguments["unfold"] = traced = TracingUnfold(bound.arguments.get("unfold"))
-            self._blocks[name].append(traced)
-            return bound.args, bound.kwargs
-
-        return watch
 
     def _map(self, name: str) -> Any:
         def watch(module: nn.Module, args: Any, output: Tensor) -> None:
