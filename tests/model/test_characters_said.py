@@ -30,6 +30,7 @@ def bot(request: pytest.FixtureRequest) -> Bot:
     return Bot(chatbot, tokenizer, {"data": {}}, Path("nowhere"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0, 1, 5])
 @pytest.mark.parametrize("longest", [1, 2, 3, 4, 30])
 def test_replies_are_whole(bot: Bot, temperature: float, longest: int) -> None:
@@ -71,6 +72,7 @@ def test_a_greedy_reply_of_whole_characters_stays_as_it_was(bot: Bot) -> None:
     assert [each.tokens for each in reply_batch(bot.chatbot, state, sampling)] == held
 
 
+@pytest.mark.slow
 def test_a_reply_that_is_left_ends_between_characters(bot: Bot) -> None:
     sampling = Sampling(temperature=2, top_p=1, min_p=0, longest=30, seed=1)
     here = Session(bot, None, replier=Replier(bot, sampling, Ranking(samples=1)))

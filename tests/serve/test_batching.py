@@ -296,6 +296,7 @@ def test_a_round_that_fails_is_told_and_the_next_one_goes_on(
     assert "a round of the batcher failed" in caplog.text
 
 
+@pytest.mark.slow
 def test_choices_are_those_of_a_single_lane() -> None:
     """Greedily the same tokens; drawn, the same shares of them."""
     torch.manual_seed(0)
