@@ -58,6 +58,7 @@ def test_what_it_says_of_itself_holds_nothing_private(elman: Callable[..., Any])
     assert Redactor().message(said) == said
 
 
+@pytest.mark.slow
 def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_path: Path) -> None:
     out = tmp_path / "bot"
     ran = elman("train", chats, "--bot", "Ann", "--out", out, "--steps", 1)

@@ -114,6 +114,7 @@ def test_a_missing_extra_is_one_sentence(
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_the_core_trains_and_chats_without_any_extra(chats: Path, tmp_path: Path) -> None:
     optional = {module for modules in EXTRA_MODULES.values() for module in modules}
     bot = tmp_path / "ann"

@@ -33,6 +33,7 @@ def test_help_has_an_example(verb: str) -> None:
     assert f"elman {verb}" in elman(verb, "--help").split("Example:")[1]
 
 
+@pytest.mark.slow
 def test_train_chat_eval(chats: Path, tmp_path: Path) -> None:
     bot = tmp_path / "bots" / "ann"
     events = elman("train", chats, "--bot", "Ann", "--out", bot, "--epochs", 2, "--json", *SMALL)
@@ -56,6 +57,7 @@ def test_standard_input_is_learned_from(chats: Path, tmp_path: Path) -> None:
     assert config["data"]["learn_from"] == "all"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_interrupted_and_resumed(chats: Path, tmp_path: Path, precision: str) -> None:
     """Ctrl-C saves and says how to go on; going on ends in the same weights as never stopping."""
@@ -82,6 +84,7 @@ def test_interrupted_and_resumed(chats: Path, tmp_path: Path, precision: str) ->
     assert whole == resumed
 
 
+@pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
     """On the real built-in conversations, with a budget that is over before the first step."""
     said = elman("demo", "--minutes", 0.01, home=tmp_path)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from elman.bptt import CELLS, Cell, LSTMCell, ReLUCell, RNNCell, Saved, State
 from elman.bptt.recurrence import recurrence
 
+from .conftest import LeakyCell
+
 KINDS: dict[str, type[Cell]] = CELLS | {"relu": ReLUCell}
 IN_TORCH: dict[str, Any] = {
     "rnn": nn.RNN,
@@ -28,20 +30,6 @@ T, B, INPUT, H = 6, 3, 4, 5
 
 def randn(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-
-
-class LeakyCell(Cell):
-    """A user's cell: `step` alone, with a parameter of its own. h_t = h + s(leak) * (n - h)."""
-
-    gates: ClassVar[int] = 1
-
-    def __init__(self, input_size: int, hidden_size: int, **options: Any) -> None:
-        super().__init__(input_size, hidden_size, **options)
-        self.leak = nn.Parameter(torch.randn(hidden_size))
-
-    def step(self, gx: Tensor, gh: Tensor, state: State) -> tuple[State, Saved]:
-        (h_prev,) = state
-        return (torch.lerp(h_prev, torch.tanh(gx + gh), torch.sigmoid(self.leak)),), None
 
 
 class PeepholeCell(Cell):

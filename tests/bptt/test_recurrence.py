@@ -1,7 +1,6 @@
 """The time loops: masks, carried state, precision, traces and errors."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,12 +15,13 @@ from elman.bptt import (
     LSTMCell,
     ReLUCell,
     RNNCell,
-    Saved,
     State,
     precision,
 )
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
+
+from .conftest import LeakyCell
 
 KINDS: dict[str, type[Cell]] = CELLS | {"relu": ReLUCell}
 T, B, INPUT, H = 7, 3, 4, 5
@@ -72,20 +72,6 @@ def plain_loop(
         state, _ = cell.step(gx, gh, state)
         hs.append(state[0])
     return torch.stack(hs), state
-
-
-class LeakyCell(Cell):
-    """A user's cell: `step` alone, with a parameter of its own."""
-
-    gates: ClassVar[int] = 1
-
-    def __init__(self, input_size: int, hidden_size: int, **options: Any) -> None:
-        super().__init__(input_size, hidden_size, **options)
-        self.leak = nn.Parameter(torch.randn(hidden_size))
-
-    def step(self, gx: Tensor, gh: Tensor, state: State) -> tuple[State, Saved]:
-        (h_prev,) = state
-        return (torch.lerp(h_prev, torch.tanh(gx + gh), torch.sigmoid(self.leak)),), None
 
 
 @EVERY_CELL

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -20,21 +20,9 @@ from elman.bptt.kernels.native import load
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
 
+from .conftest import LeakyCell
+
 T, B, INPUT, H = 7, 3, 4, 5
-
-
-class LeakyCell(Cell):
-    """A user's cell: `step` alone, with a parameter of its own."""
-
-    gates: ClassVar[int] = 1
-
-    def __init__(self, input_size: int, hidden_size: int, **options: Any) -> None:
-        super().__init__(input_size, hidden_size, **options)
-        self.leak = nn.Parameter(torch.randn(hidden_size))
-
-    def step(self, gx: Tensor, gh: Tensor, state: State) -> tuple[State, Saved]:
-        (h_prev,) = state
-        return (torch.lerp(h_prev, torch.tanh(gx + gh), torch.sigmoid(self.leak)),), None
 
 
 class ManyGatesCell(Cell):

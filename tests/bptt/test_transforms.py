@@ -370,7 +370,10 @@ REFUSED: dict[tuple[str, str], tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("rows", ["few", "many"])
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(check, marks=pytest.mark.slow if "export" in check else ()) for check in CHECKS],
+)
 @pytest.mark.parametrize("name", LAYERS)
 def test_each_layer_under_each_transform(
     name: str, check: str, rows: str, monkeypatch: pytest.MonkeyPatch
@@ -384,6 +387,7 @@ def test_each_layer_under_each_transform(
             CHECKS[check](case_of(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
 def test_each_layer_in_onnx(name: str, dynamo: bool, tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ class Conversations(RuleBasedStateMachine):
         assert (count, orphans) == (len(self.truth), 0)
 
 
+@pytest.mark.slow
 def test_the_store_is_as_plain_reading(bot: Bot) -> None:
     Conversations.bot = bot
     how = settings(max_examples=25, stateful_step_count=15, deadline=None)
@@ -198,6 +199,7 @@ def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int
     assert unpack(kept, spec, b"m" * 16, b"l" * 16) is None
 
 
+@pytest.mark.slow
 def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     """Of a state of 1 KB and messages of 30 bytes, in the long run."""
     with MemoryStore(tmp_path / "memory.db") as store:

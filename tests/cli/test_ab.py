@@ -19,6 +19,7 @@ def better(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., 
     return folder
 
 
+@pytest.mark.slow
 def test_the_better_one_is_named(elman: Run, trained: Path, better: Path, chats: Path) -> None:
     ran = elman("ab", trained, better, chats, "--json")
     assert ran.code == 0, ran.err
@@ -31,6 +32,7 @@ def test_the_better_one_is_named(elman: Run, trained: Path, better: Path, chats:
     assert "paired bootstrap" in shown
 
 
+@pytest.mark.slow
 def test_blind_choices_are_kept(
     elman: Run, trained: Path, better: Path, chats: Path, tmp_path: Path
 ) -> None:
@@ -48,6 +50,7 @@ def test_blind_choices_are_kept(
     assert sum(json.loads(tally.read_text("utf-8")).values()) == 4, "it goes on"
 
 
+@pytest.mark.slow
 def test_a_tally_of_other_bots_is_not_written_over(
     elman: Run, trained: Path, better: Path, chats: Path, tmp_path: Path
 ) -> None:

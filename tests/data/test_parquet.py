@@ -118,6 +118,7 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
     for name, data in bombs().items():
         (tmp_path / name).write_bytes(data)

@@ -32,6 +32,7 @@ def measured(bot: Bot, corpus: Corpus) -> Measured:
     return evaluate(bot, corpus, "bot")
 
 
+@pytest.mark.slow
 def test_a_bot_is_no_better_than_itself(measured: Measured) -> None:
     for each in compare(measured, measured):
         assert each.one == each.other
@@ -39,6 +40,7 @@ def test_a_bot_is_no_better_than_itself(measured: Measured) -> None:
         assert each.better is None
 
 
+@pytest.mark.slow
 def test_what_is_better_everywhere_is_told(measured: Measured) -> None:
     perfect = [Pair(pair.person, pair.person) for pair in measured.pairs]
     other = replace(measured, nats=measured.nats * 0.5, pairs=perfect)
@@ -52,6 +54,7 @@ def test_what_is_better_everywhere_is_told(measured: Measured) -> None:
     assert back["bits_per_byte"].better == "one"
 
 
+@pytest.mark.slow
 def test_what_is_better_here_and_worse_there_is_left_open(measured: Measured) -> None:
     signs = np.where(np.arange(len(measured.nats)) % 2, 1.05, 0.95)
     other = replace(measured, nats=measured.nats * signs)

@@ -103,6 +103,7 @@ def test_gain_in_bits_per_byte() -> None:
     assert gain.mean == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_report_is_the_same_each_time(bot: Bot, corpus: Corpus) -> None:
     one = evaluate(bot, corpus, "bot", seed=1).report.to_json()
     torch.manual_seed(99)  # measures must not depend on what was drawn elsewhere
@@ -151,6 +152,7 @@ def test_what_a_bot_copies_is_counted() -> None:
     assert Copies(["One two Three"], ["one two three"]).whole == [True]
 
 
+@pytest.mark.slow
 def test_the_report_counts_copies_where_the_training_text_is_known(
     bot: Bot, corpus: Corpus
 ) -> None:

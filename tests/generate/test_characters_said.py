@@ -32,6 +32,7 @@ def bot(request: pytest.FixtureRequest) -> Bot:
     return Bot(chatbot, tokenizer, {"data": {}}, Path("nowhere"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0, 1, 5])
 @pytest.mark.parametrize("longest", [1, 2, 3, 4, 30])
 def test_replies_are_whole(bot: Bot, temperature: float, longest: int) -> None:
@@ -73,6 +74,7 @@ def test_a_greedy_reply_of_whole_characters_stays_as_it_was(bot: Bot) -> None:
     assert [each.tokens for each in reply_batch(decoder_of(bot), state, params)] == held
 
 
+@pytest.mark.slow
 def test_a_reply_that_is_left_ends_between_characters(bot: Bot) -> None:
     params = SamplingParams(temperature=2, top_p=1, min_p=0, max_tokens=30, seed=1)
     here = Session(bot, None, replier=Replier(bot, params, Ranking(samples=1)))

@@ -177,6 +177,7 @@ def drawn_counts(data: st.DataObject, count: int) -> list[bool]:
     return counted
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(window=st.integers(1, 8), **conversations)
 def test_direct_and_indirect_are_one_backward_pass_for_each_loss(
@@ -204,6 +205,7 @@ def test_direct_and_indirect_are_one_backward_pass_for_each_loss(
     assert not whole.gradient[-1].any()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(**conversations)
 def test_what_all_messages_give_to_a_weight_is_its_gradient(
@@ -262,6 +264,7 @@ def _name(parameter: str) -> str:
     return parameter
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(heard=st.integers(0, 2), **conversations)
 def test_lags_are_autograds(

@@ -120,6 +120,7 @@ def test_the_cap_is_below_the_limit_of_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sets a limit of file descriptors")
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: loc", b"nonsense\r\n\r\n"])
 def test_more_connections_than_descriptors(trained: Path, tmp_path: Path, sent: bytes) -> None:

@@ -43,6 +43,7 @@ def held(tmp_path: Path) -> Any:
         holder.kill()
 
 
+@pytest.mark.slow
 def test_the_second_is_told_who_holds_it(held: Any, make_config: Make, chats: Path) -> None:
     folder, holder = held
     said = f"bot: is being trained by process {holder.pid} on .*: wait until that has ended"

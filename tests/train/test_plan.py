@@ -485,6 +485,7 @@ def test_a_base_of_messages_gets_one_too(chats: Path, make_config: Make, tmp_pat
     assert load_bot(out).config["model"]["pointer"] == 32
 
 
+@pytest.mark.slow
 def test_another_language_starts_from_nothing(tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     words = ["привет", "как", "дела", "сегодня", "хорошо", "спасибо", "погода", "дом", "город"]

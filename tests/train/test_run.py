@@ -43,6 +43,7 @@ def saved(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, facts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_resumed_is_bit_identical(
