@@ -53,7 +53,7 @@ class PlainLSTM(nn.Module):
 def parts(tokenizer: Tokenizer) -> dict[str, Corpus]:
     survey = Survey()
     sources = documents(BUILT_IN)
-    for _ in survey.texts(read(sources)):
+    for _ in survey.watch(read(sources)):
         pass
     return encode_parts(survey.divide(read(sources), test=True), tokenizer)
 

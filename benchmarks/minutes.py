@@ -54,7 +54,7 @@ ELMAN: tuple[dict[str, Any], ...] = (
 def parts(
     vocabulary: int, source: str = BUILT_IN, bot: str | None = None
 ) -> tuple[Tokenizer, dict[str, Corpus]]:
-    dataset = Dataset(source, bot=bot, keep=True)
+    dataset = Dataset.read(source, bot=bot, keep=True)
     tokenizer = Tokenizer.train(dataset.texts(True, LEARNED), vocabulary)
     return tokenizer, dataset.encode(tokenizer, True)[0]
 
@@ -147,7 +147,7 @@ def elman_trained(trial: dict[str, Any], minutes: float, seed: int) -> tuple[Bot
 
 def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
     bot, steps = elman_trained(trial, minutes, seed)
-    corpora, _ = Dataset(BUILT_IN).encode(bot.tokenizer, True)
+    corpora, _ = Dataset.read(BUILT_IN).encode(bot.tokenizer, True)
     bits = {
         part: round(bits_per_byte(bot.chatbot, corpora[part], bot.tokenizer, "all"), 4)
         for part in ("dev", "test")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation, Turn
 from elman.data.document import Document, Notes
-from elman.data.readers import LONGEST_MESSAGE, READERS, find_reader, read
+from elman.data.readers import LONGEST_MESSAGE, read
+from elman.data.readers.registry import READERS, find_reader
 from elman.data.source import documents
 from elman.errors import ElmanError
 

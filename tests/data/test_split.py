@@ -15,7 +15,7 @@ TALK = (Message("Mira", "Hi"), Message("Tobin", "Hello"))
 def survey_of(conversations: Sequence[Conversation], split: Split = "id") -> Survey:
     survey = Survey(split)
     # The counts are made while the texts pass.
-    list(survey.texts(conversations))
+    list(survey.watch(conversations))
     return survey
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Conversation, Message
 from elman.data.document import Document, Notes
-from elman.data.readers import LONGEST_MESSAGE, READERS, Reading, find_reader, read
+from elman.data.readers import LONGEST_MESSAGE, Reading, read
 from elman.data.readers.reader import Reader
+from elman.data.readers.registry import READERS, find_reader
 from elman.errors import ElmanError
 
 Load = Callable[[str | bytes], tuple[list[Conversation], Notes]]
@@ -216,7 +217,7 @@ def test_an_endless_table_is_read_as_it_comes() -> None:
     assert isinstance(TABLE, Reader)
     [chat] = TABLE.read(Endless("talk", Path()), Notes())
     assert isinstance(chat, Chat)
-    assert next(chat.messages) == Message("A", "Hi")
+    assert next(iter(chat.messages)) == Message("A", "Hi")
 
 
 plain = st.text().filter(lambda text: text.strip() and not set(text) & set("\r"))

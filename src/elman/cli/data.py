@@ -83,7 +83,7 @@ def convert(
 
     if out.exists() and Path(export).exists() and out.samefile(export):
         raise ElmanError(f"--out {out}: is the export itself, and would replace it; name another")
-    dataset = Dataset(
+    dataset = Dataset.read(
         export, encoding, gap=seconds(gap), drop=drop or (), redact=redact, rename=rename
     )
     with written(out) as (file, told):
@@ -144,7 +144,7 @@ def _inspected(export: str, encoding: str, gap: float | None) -> dict[str, Any]:
         return message
 
     with _counted(f"reading {export}", look) as watch:
-        dataset = Dataset(export, encoding, gap=gap, watch=watch)
+        dataset = Dataset.read(export, encoding, gap=gap, watch=watch)
     notes, survey = dataset.notes, dataset.survey
     for name in survey.people:
         redactor.count(name, private)

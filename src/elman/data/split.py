@@ -60,8 +60,8 @@ class Survey:
     _starts: "array[float]" = field(default_factory=lambda: array("d"))
     _turns: "array[int]" = field(default_factory=lambda: array("q"))
 
-    def texts(self, conversations: Iterable[Conversation]) -> Iterator[str]:
-        """The text of every turn, counted while it passes."""
+    def watch(self, conversations: Iterable[Conversation]) -> Iterator[Conversation]:
+        """Yield the conversations, each counted as it passes."""
         for conversation in conversations:
             self.conversations += 1
             self._buckets[conversation.bucket] += 1
@@ -79,8 +79,8 @@ class Survey:
                     self.authors[author] += 1
                     self.text_bytes_of[author] += size
                 self.text_bytes += size
-                yield text
             self._turns.append(self.turns - before)
+            yield conversation
 
     def _note_times(self, conversation: Conversation) -> None:
         start = conversation.start

@@ -57,7 +57,7 @@ def prepare(
     """
     data = config.data
     tell("stage", text=f"reading {data.path}")
-    dataset = Dataset(data.path, data.encoding, bot=data.bot, keep=True, **data.view())
+    dataset = Dataset.read(data.path, data.encoding, bot=data.bot, keep=True, **data.view())
     for line in dataset.notes.lines():
         tell("note", text=line)
     survey = dataset.survey
@@ -74,11 +74,11 @@ def prepare(
         config = choose(config, survey.text_bytes, base)
         for line in describe(config, survey.text_bytes, wished):
             tell("note", text=line)
-        dataset.most_bytes = config.data.most_bytes
-        if (most := dataset.most_bytes) is not None and most < survey.text_bytes:
+        dataset = dataset.limited(config.data.most_bytes)
+        if (most := config.data.most_bytes) is not None and most < survey.text_bytes:
             what = f"{human(most)} of {human(survey.text_bytes)}, {survey.chosen}"
             tell("note", text=f"learned from are {what} (data.most_bytes)")
-            dataset.gather(data.test, held_out)
+            dataset = dataset.gathered(data.test, held_out)
         if base is not None:
             tokenizer = base.tokenizer
         else:
