@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.data.corpus import Corpus, encode_parts, scored
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey

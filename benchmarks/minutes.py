@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from elman.bptt.precision import WORTH_IT, bfloat16_speed
 from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.source import BUILT_IN
 from elman.data.stream import Stream
 from elman.data.tokenizer import LEARNED, Tokenizer

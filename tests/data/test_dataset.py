@@ -10,7 +10,7 @@ from elman.data import dataset, readers
 from elman.data.conversation import Conversation, Message
 from elman.data.dataset import Dataset
 from elman.data.document import Document
-from elman.data.pauses import DEFAULT_GAP
+from elman.data.segmentation import DEFAULT_GAP_SECONDS
 from elman.data.source import documents
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
@@ -192,7 +192,7 @@ def test_chats_are_cut_at_the_gap_that_is_given_or_found(tmp_path: Path) -> None
         1,
     ]
     found = Dataset.read(path)
-    assert (found.gap, found.survey.conversations) == (DEFAULT_GAP, 2)
+    assert (found.gap, found.survey.conversations) == (DEFAULT_GAP_SECONDS, 2)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Self
 from elman.data.conversation import Conversation, Others
 from elman.data.corpus import Corpus, encode_parts
 from elman.data.document import Notes
-from elman.data.overlap import SHINGLE, SHINGLE_OF_BYTES, near_duplicates, without
+from elman.data.overlap import SHINGLE_BYTES, SHINGLE_TOKENS, near_duplicates, without
 from elman.data.people import People, dropped, known
 from elman.data.readers import Reading, first_reading, read
 from elman.data.source import BUILT_IN, Source
@@ -214,7 +214,7 @@ class Dataset:
         with _uncollected():
             parts = encode_parts(wanted, tokenizer, self.bot, self.others)
         repeated = 0
-        width = SHINGLE if tokenizer.vocabulary_size > SMALLEST else SHINGLE_OF_BYTES
+        width = SHINGLE_TOKENS if tokenizer.vocabulary_size > SMALLEST else SHINGLE_BYTES
         for part in ("dev", "test"):
             if part in parts and "train" in parts:
                 near = near_duplicates(parts["train"], parts[part], width)

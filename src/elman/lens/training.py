@@ -17,7 +17,7 @@ from torch import Tensor
 
 from elman.bptt import Full, State
 from elman.data.corpus import Corpus, scored
-from elman.data.order import MessageOrigin
+from elman.data.layout import MessageOrigin
 from elman.data.tokenizer import END, Tokenizer
 from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
 from elman.model.chatbot import Chatbot

@@ -14,8 +14,8 @@ from elman.bptt.cross_entropy import cross_entropy_of_each
 from elman.bptt.decode import Precision
 from elman.data.characters import Characters
 from elman.data.corpus import Corpus
+from elman.data.layout import Batch, Layout
 from elman.data.message_stream import MessageWindow
-from elman.data.order import Layout
 from elman.errors import ElmanError
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec
 from elman.model.config import ModelConfig
@@ -34,7 +34,7 @@ class Batches(Protocol):
     def epochs(self) -> float:
         """How many times the corpus has been handed out."""
 
-    def next(self) -> Any:
+    def next(self) -> Batch:
         """The next batch, to be given to `Chatbot.loss`."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class Lane:
             if len(told) < len(script) - 1:
                 self.chooser.left = len(told)
         self.reason: Reason | None = None if self.chooser.left else "length"
-        self._telling = bot.tokenizer.telling()
+        self._telling = bot.tokenizer.decode_stream()
         self._stop = StopMatcher(job.wishes.stop_texts) if job.wishes.stop else None
 
     def next(self) -> int | None:

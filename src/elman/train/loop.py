@@ -11,7 +11,7 @@ import torch
 
 from elman.bptt import State
 from elman.data.corpus import scored
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.model import build
@@ -89,7 +89,7 @@ class TrainingLoop:
             chatbot.batches(
                 data.train,
                 Layout(
-                    lanes=config.lanes,
+                    batch_size=config.lanes,
                     unfold=config.unfold,
                     unit=config.unit,
                     slide=settings.slide,

@@ -10,11 +10,11 @@ from itertools import islice
 
 from elman.data.conversation import SYSTEM, Chat, Conversation, Message
 from elman.data.document import Document, Notes
-from elman.data.pauses import DEFAULT_GAP, ENOUGH, Gaps, cut
 from elman.data.readers.registry import groups, what_is_missing
+from elman.data.segmentation import DEFAULT_GAP_SECONDS, MAX_GAPS_OF_CHAT, Gaps, cut
 from elman.errors import ElmanError
 
-LONGEST_MESSAGE = 20_000
+MAX_MESSAGE_CHARS = 20_000
 """Characters. What is longer is a pasted file rather than something said."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -84,7 +84,7 @@ def read(
     for name, item in _items(documents, notes) if items is None else items:
         if isinstance(item, Chat):
             if gap is None:
-                gap = first_reading(documents).gap or DEFAULT_GAP
+                gap = first_reading(documents).gap or DEFAULT_GAP_SECONDS
             tidied = Chat(_mended(item.id), _tidied(item.messages, name, notes, reading))
             conversations = cut(tidied, gap)
         else:
@@ -127,8 +127,8 @@ def first_reading(
 ) -> FirstReading:
     """Read what can be known before anything is chosen, and no more than that takes.
 
-    Nothing is read to its end only to choose the gap: of a chat, the first `ENOUGH` messages are;
-    of a group of files, nothing after its first conversation, since its chats come first.
+    Where people are not counted and messages not held, a chat is read up to `MAX_GAPS_OF_CHAT`
+    messages, and a group of files up to its first conversation, since its chats come first.
 
     Args:
         count_people: read everything, to count everybody's messages.
@@ -151,7 +151,7 @@ def first_reading(
                     people.update(message.author for message in tidied)
                 else:
                     for number, _ in enumerate(watched, 1):
-                        if held.is_given_up and number >= ENOUGH:
+                        if held.is_given_up and number >= MAX_GAPS_OF_CHAT:
                             break
     del people[SYSTEM]
     return FirstReading(gaps.choose() if has_chats else None, people, notes, held.items)
@@ -160,7 +160,7 @@ def first_reading(
 def _watched(messages: Iterator[Message], gaps: Gaps) -> Generator[Message, None, None]:
     """Yield all messages, of which the first are shown to `gaps`."""
     with closing(gaps.watch(messages)) as first:
-        yield from islice(first, ENOUGH)
+        yield from islice(first, MAX_GAPS_OF_CHAT)
     yield from messages
 
 
@@ -209,10 +209,10 @@ def _tidied(
             notes.leave_out(f"{author} was to be left out", where)
             continue
         is_changed = False
-        if len(text) > LONGEST_MESSAGE:
-            text, is_changed = text[:LONGEST_MESSAGE], True
+        if len(text) > MAX_MESSAGE_CHARS:
+            text, is_changed = text[:MAX_MESSAGE_CHARS], True
             if text.strip():
-                notes.change(f"cut to {LONGEST_MESSAGE:,} characters", where)
+                notes.change(f"cut to {MAX_MESSAGE_CHARS:,} characters", where)
         if not text or text.isspace():
             notes.leave_out("empty", where)
             continue
