@@ -76,7 +76,7 @@ def measured(left_out: list[str], minutes: float, seed: int) -> float:
             trial.setdefault(section, {}).update(values)
     with _kernels(compiled), _counts(counted):
         bot, _ = elman_trained(trial, minutes, seed)
-    dev = Dataset(BUILT_IN).encode(bot.tokenizer, True)[0]["dev"]
+    dev = Dataset.read(BUILT_IN).encode(bot.tokenizer, True)[0]["dev"]
     return round(bits_per_byte(decoder_of(bot), dev, bot.tokenizer, "all"), 4)
 
 

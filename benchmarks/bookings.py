@@ -153,7 +153,7 @@ def measured(full: bool, base: str | None, pointer: int, minutes: float) -> dict
         }
         result = train(Config.make(values), Path(folder) / "bot")
         bot = load_bot(Path(folder) / "bot")
-        conversations = Dataset(str(tried), bot="bot").conversations()
+        conversations = Dataset.read(str(tried), bot="bot").conversations()
         corpus = Corpus.encode(conversations, bot.tokenizer, "bot")
     places = draw_positions(corpus, "bot", PLACES, 0)
     state = states_at(decoder_of(bot), corpus, places)

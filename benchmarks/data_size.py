@@ -100,7 +100,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     print(describe(), flush=True)
     parts: dict[str, list[Conversation]] = {"train": [], "dev": [], "test": []}
-    for part, conversation in Dataset(BUILT_IN).parts(test=True):
+    for part, conversation in Dataset.read(BUILT_IN).parts(test=True):
         parts[part].append(conversation)
     finished = runs.Finished(arguments.json)
     for size in arguments.sizes:

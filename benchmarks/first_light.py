@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.data.corpus import Corpus, encode_parts, scored
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey
@@ -54,7 +54,7 @@ class PlainLSTM(nn.Module):
 def parts(tokenizer: Tokenizer) -> dict[str, Corpus]:
     survey = Survey()
     sources = documents(BUILT_IN)
-    for _ in survey.texts(read(sources)):
+    for _ in survey.watch(read(sources)):
         pass
     return encode_parts(survey.divide(read(sources), test=True), tokenizer)
 

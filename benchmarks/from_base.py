@@ -37,7 +37,7 @@ SIZES = (50_000, 500_000)
 
 
 def conversations(path: Path, most: int | None) -> list[Conversation]:
-    return list(islice(Dataset(str(path)).conversations(), most))
+    return list(islice(Dataset.read(str(path)).conversations(), most))
 
 
 def text_bytes(line: str) -> int:

@@ -40,7 +40,7 @@ REPLIES = 1000
 def held_out(bot: Bot) -> Corpus:
     survey = Survey()
     sources = documents(BUILT_IN)
-    for _ in survey.texts(read(sources)):
+    for _ in survey.watch(read(sources)):
         pass
     divided = survey.divide(read(sources), test=True)
     return Corpus.encode((each for part, each in divided if part == "dev"), bot.tokenizer)

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from elman.bptt.precision import MIN_BFLOAT16_SPEEDUP, bfloat16_speed
 from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.source import BUILT_IN
 from elman.data.stream import Stream
 from elman.data.tokenizer import LEARNED, Tokenizer
@@ -55,7 +55,7 @@ ELMAN: tuple[dict[str, Any], ...] = (
 def parts(
     vocabulary: int, source: str = BUILT_IN, bot: str | None = None
 ) -> tuple[Tokenizer, dict[str, Corpus]]:
-    dataset = Dataset(source, bot=bot, keep=True)
+    dataset = Dataset.read(source, bot=bot, keep=True)
     tokenizer = Tokenizer.train(dataset.texts(True, LEARNED), vocabulary)
     return tokenizer, dataset.encode(tokenizer, True)[0]
 
@@ -148,7 +148,7 @@ def elman_trained(trial: dict[str, Any], minutes: float, seed: int) -> tuple[Bot
 
 def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
     bot, steps = elman_trained(trial, minutes, seed)
-    corpora, _ = Dataset(BUILT_IN).encode(bot.tokenizer, True)
+    corpora, _ = Dataset.read(BUILT_IN).encode(bot.tokenizer, True)
     bits = {
         part: round(bits_per_byte(decoder_of(bot), corpora[part], bot.tokenizer, "all"), 4)
         for part in ("dev", "test")

@@ -95,7 +95,7 @@ def source(data: Path, name: str, part: str) -> str:
 
 def heldout(data: Path, name: str, tokenizer: Tokenizer) -> Corpus:
     who = SETS[name].who
-    dataset = Dataset(source(data, name, "test"), bot=who)
+    dataset = Dataset.read(source(data, name, "test"), bot=who)
     if name == BUILT_IN:
         return dataset.encode(tokenizer, True)[0]["test"]
     return Corpus.encode(dataset.conversations(), tokenizer, who)
@@ -103,7 +103,7 @@ def heldout(data: Path, name: str, tokenizer: Tokenizer) -> Corpus:
 
 def texts(data: Path, name: str) -> list[str]:
     """What is learned to be said."""
-    dataset = Dataset(source(data, name, "train"), bot=SETS[name].who)
+    dataset = Dataset.read(source(data, name, "train"), bot=SETS[name].who)
     return [
         turn.text
         for part, each in dataset.parts(name == BUILT_IN)

@@ -67,7 +67,9 @@ def main() -> None:
     torch.manual_seed(0)
     print(describe())
     bot = load_bot("base")
-    some = next(each for each in Dataset(BUILT_IN).conversations() if len(each.turns()) >= MESSAGES)
+    some = next(
+        each for each in Dataset.read(BUILT_IN).conversations() if len(each.turns()) >= MESSAGES
+    )
     history = Corpus.encode([some], bot.tokenizer).messages(0)[:MESSAGES]
     _, state = bot.chatbot.score([history], bot.chatbot.initial_state(1))
     print("\n| reply | milliseconds (median) |\n|---|---|")

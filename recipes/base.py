@@ -149,7 +149,7 @@ def gather(data: Path, out: Path) -> None:
     def lines() -> Iterator[str]:
         for source in (BUILT_IN, *(str(data / name) for name in SETS)):
             # Not by Dataset: its redaction hides ids, and they decide what is held out.
-            dataset, name, redactor = Dataset(source), Path(source).name, Redactor()
+            dataset, name, redactor = Dataset.read(source), Path(source).name, Redactor()
             nameless = Nameless(name in NICKNAMED)
             for conversation in dataset.conversations():
                 counts[name] += 1

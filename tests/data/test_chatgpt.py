@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Conversation
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, chatgpt, read
+from elman.data.readers import chatgpt, read
+from elman.data.readers.registry import READERS
 from elman.errors import ElmanError
 
 Load = Callable[[Any], tuple[list[Conversation], Notes]]

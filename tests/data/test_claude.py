@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Conversation
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, find_reader
 from elman.data.readers.claude import READER
+from elman.data.readers.registry import READERS, find_reader
 
 Load = Callable[..., tuple[list[Conversation], Notes]]
 ROOT = "00000000-0000-4000-8000-000000000000"

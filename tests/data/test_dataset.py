@@ -1,15 +1,17 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from elman.data import dataset
+from elman.data import dataset, readers
 from elman.data.conversation import Conversation, Message
 from elman.data.dataset import Dataset
-from elman.data.pauses import DEFAULT_GAP
+from elman.data.document import Document
+from elman.data.segmentation import DEFAULT_GAP_SECONDS
+from elman.data.source import documents
 from elman.data.tokenizer import SMALLEST, Tokenizer
 from elman.errors import ElmanError
 
@@ -40,7 +42,7 @@ def make(tmp_path: Path) -> Make:
         path = tmp_path / "chats.jsonl"
         lines = (json.dumps(each.to_json()) + "\n" for each in conversations)
         path.write_text("".join(lines), "utf-8")
-        return Dataset(str(path), **options)
+        return Dataset.read(str(path), **options)
 
     return make
 
@@ -57,7 +59,7 @@ def test_a_dataset_is_what_the_source_says(make: Make) -> None:
 def test_kept_in_memory_they_are_those_that_are_read_again(
     make: Make, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(dataset, "KEPT", most)
+    monkeypatch.setattr(dataset, "MAX_KEPT_TEXT_BYTES", most)
     options: dict[str, Any] = {"bot": "Mira Kos", "redact": True, "drop": ["Ada"], "gap": 3600.0}
     again, kept = make(**options), make(keep=True, **options)
     assert list(kept.conversations()) == list(kept.conversations()) == list(again.conversations())
@@ -73,7 +75,7 @@ def test_kept_in_memory_they_are_those_that_are_read_again(
 def test_gathered_parts_are_those_that_are_read_again(make: Make) -> None:
     for most in (60, None):
         again, gathered = (make(split="id", max_text_bytes=most) for _ in range(2))
-        gathered.gather(True, 30)
+        gathered = gathered.gathered(True, 30)
         Path(gathered.path).unlink()
         if most is None:
             with pytest.raises(ElmanError):
@@ -164,7 +166,7 @@ def test_the_newest_are_held_out_and_near_duplicates_of_what_is_learned_with_the
     assert held_out == ["day 35", "day 36", "day 37", "day 38"]
     parts, left_out = dataset.encode(tokenizer)
     assert (len(parts["train"]), len(parts["dev"]), left_out) == (35, 3, 1)
-    assert Dataset(dataset.path, split="id").encode(tokenizer)[1] <= 1
+    assert Dataset.read(dataset.path, split="id").encode(tokenizer)[1] <= 1
     [same, other] = [make([each] * 2).encode(tokenizer) for each in repeated]
     # Where nothing else is there to be held out, it stays.
     assert [len(part) for part in same[0].values()] == [1, 1]
@@ -184,14 +186,56 @@ def chat(tmp_path: Path, *minutes: float) -> str:
 
 def test_chats_are_cut_at_the_gap_that_is_given_or_found(tmp_path: Path) -> None:
     path = chat(tmp_path, 0, 1, 30, 31, 200, 201)
-    assert [Dataset(path, gap=gap).survey.conversations for gap in (600, 3600, 86400)] == [3, 2, 1]
-    found = Dataset(path)
-    assert (found.gap, found.survey.conversations) == (DEFAULT_GAP, 2)
+    assert [Dataset.read(path, gap=gap).survey.conversations for gap in (600, 3600, 86400)] == [
+        3,
+        2,
+        1,
+    ]
+    found = Dataset.read(path)
+    assert (found.gap, found.survey.conversations) == (DEFAULT_GAP_SECONDS, 2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bot": "Mira", "redact": True}, {"bot": "mira", "drop": ["Ada"], "rename": True}],
+)
+@pytest.mark.parametrize(("max_chars", "passes"), [(1 << 24, 1), (20, 2)])
+def test_a_file_is_read_once_to_survey_and_once_to_encode(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    max_chars: int,
+    passes: int,
+) -> None:
+    """Where it is too large to be held, names and the gap take one pass of their own."""
+    monkeypatch.setattr(dataset, "MAX_HELD_CHARS", max_chars)
+    read: list[str] = []
+    chunks = Document.chunks
+
+    def counted(self: Document, *size: int) -> Iterator[str]:
+        read.append(self.name)
+        return chunks(self, *size)
+
+    monkeypatch.setattr(Document, "chunks", counted)
+    path = chat(tmp_path, *range(0, 9000, 90))
+    export = Path(path)
+    export.write_text(export.read_text() + "[01/03/2025, 08:00:00] Ada: Bye\n")
+    list(readers.read(documents(path), None, readers.Reading(gap=3600.0)))
+    once = len(read)  # the reader of WhatsApp's exports looks at their dates first
+    seen = Dataset.read(path, **options)
+    assert len(read) == once * (1 + passes)
+    seen.encode(Tokenizer.train([], SMALLEST))
+    assert len(read) == once * (2 + passes)
+    kept = Dataset.read(path, keep=True, **options)
+    kept.encode(Tokenizer.train([], SMALLEST))
+    assert len(read) == once * (2 + 2 * passes)
+    assert list(kept.conversations()) == list(seen.conversations())
+    assert kept.survey == seen.survey
 
 
 def test_the_built_in_conversations_are_divided_as_they_ever_were() -> None:
-    assert not Dataset("chitchat").survey.by_time
-    assert Dataset("chitchat", split="time").survey.by_time
+    assert not Dataset.read("chitchat").survey.by_time
+    assert Dataset.read("chitchat", split="time").survey.by_time
 
 
 def test_every_message_is_watched_once(make: Make) -> None:

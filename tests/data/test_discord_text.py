@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, find_reader
 from elman.data.readers.discord_text import READER
+from elman.data.readers.registry import READERS, find_reader
 
 RULE = "=" * 62
 START = f"{RULE}\nGuild: Tea\nChannel: kitchen\n{RULE}\n\n"

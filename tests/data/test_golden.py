@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, Reading, read
+from elman.data.readers import Reading, read
+from elman.data.readers.registry import READERS
 from elman.data.source import documents
 from elman.errors import ElmanError
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, find_reader
 from elman.data.readers.imessage import READER
+from elman.data.readers.registry import READERS, find_reader
 
 Load = Callable[[str], tuple[list[Message], Notes]]
 NOON = "May 17, 2022 12:00:00 PM"

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.document import HEAD_BYTES, Document, Notes
-from elman.data.readers import KNOWN, READERS, find_reader, read
+from elman.data.readers import read
 from elman.data.readers.likeness import likeness_of
+from elman.data.readers.registry import KNOWN, READERS, find_reader
 from elman.data.source import documents
 from elman.errors import ElmanError
 

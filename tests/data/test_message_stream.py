@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.corpus import Corpus
+from elman.data.layout import Layout
 from elman.data.message_stream import LaneWindow, MessageStream, counted_tokens
-from elman.data.order import Layout
 from elman.data.tokenizer import END, ROLES
 
 

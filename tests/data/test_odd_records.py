@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS
 from elman.data.readers.reader import FolderReader
+from elman.data.readers.registry import READERS
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.corpus import Corpus
-from elman.data.overlap import NEAR, SHINGLE, SHINGLE_OF_BYTES, near_duplicates, without
+from elman.data.overlap import (
+    MIN_NEAR_OVERLAP,
+    SHINGLE_BYTES,
+    SHINGLE_TOKENS,
+    near_duplicates,
+    without,
+)
 from elman.data.tokenizer import END, ROLES, SPECIALS
 
 conversations = st.lists(
@@ -27,10 +33,10 @@ def runs(text: list[int], width: int) -> set[tuple[int, ...]]:
 
 def similar(one: list[int], other: list[int], width: int) -> bool:
     ours, theirs = runs(one, width), runs(other, width)
-    return bool(ours & theirs) and len(ours & theirs) >= NEAR * len(ours | theirs)
+    return bool(ours & theirs) and len(ours & theirs) >= MIN_NEAR_OVERLAP * len(ours | theirs)
 
 
-@given(conversations, conversations, st.sampled_from([SHINGLE, 3, SHINGLE_OF_BYTES]))
+@given(conversations, conversations, st.sampled_from([SHINGLE_TOKENS, 3, SHINGLE_BYTES]))
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_every_near_duplicate_is_found_and_nothing_else(
     train: list[list[int]], held_out: list[list[int]], width: int

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation, Turn
 from elman.data.document import Document, Notes
-from elman.data.readers import LONGEST_MESSAGE, READERS, find_reader, read
+from elman.data.readers import MAX_MESSAGE_CHARS, read
+from elman.data.readers.registry import READERS, find_reader
 from elman.data.source import documents
 from elman.errors import ElmanError
 
@@ -189,15 +190,15 @@ def test_blank_messages_are_left_out(load: Load) -> None:
 
 
 def test_long_messages_are_cut(load: Load) -> None:
-    fitting, long = "x" * LONGEST_MESSAGE, "y" * 1_000_000
+    fitting, long = "x" * MAX_MESSAGE_CHARS, "y" * 1_000_000
     [conversation], notes = load(messages(("user", fitting), ("bot", long)))
-    assert [text for _, text in conversation.runs()] == [fitting, "y" * LONGEST_MESSAGE]
+    assert [text for _, text in conversation.runs()] == [fitting, "y" * MAX_MESSAGE_CHARS]
     assert notes.changed == {"cut to 20,000 characters": 1}
     assert not notes.left_out
 
 
 def test_what_is_blank_once_it_is_cut_is_left_out(load: Load) -> None:
-    late = " " * LONGEST_MESSAGE + "late"
+    late = " " * MAX_MESSAGE_CHARS + "late"
     [conversation], _ = load(messages(("user", "Hi"), ("bot", late), ("bot", "Hello")))
     assert list(conversation.runs()) == [("user", "Hi"), ("bot", "Hello")]
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM
 from elman.data.document import HEAD_BYTES, Document, Notes
-from elman.data.readers import READERS, find_reader, read
+from elman.data.readers import read
+from elman.data.readers.registry import READERS, find_reader
 from elman.data.readers.rows import fields_of
 from elman.errors import ElmanError
 

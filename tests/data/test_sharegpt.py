@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, find_reader, read
+from elman.data.readers import read
+from elman.data.readers.registry import READERS, find_reader
 
 Load = Callable[[str], tuple[list[Conversation], Notes]]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, find_reader
+from elman.data.readers.registry import READERS, find_reader
 from elman.data.readers.signal import READER
 
 Load = Callable[[str], tuple[list[Message], Notes]]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data import readers
-from elman.data.document import HEAD_BYTES, LONGEST_LINE, Document, Notes
+from elman.data.document import HEAD_BYTES, MAX_LINE_BYTES, Document, Notes
 from elman.data.source import documents
 from elman.data.unpacking import BOMB_BYTES
 from elman.errors import ElmanError
@@ -275,7 +275,7 @@ def test_an_archive_of_nothing_is_refused(tmp_path: Path) -> None:
 def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "talk"
     with path.open("wb") as file:
-        file.truncate(LONGEST_LINE + 2)
+        file.truncate(MAX_LINE_BYTES + 2)
     for read in (Document.text, lambda document: list(document.chunks())):
         with pytest.raises(ElmanError, match="a line of more than 256 MB"):
             read(documents(path)[0])

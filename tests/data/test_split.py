@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Conversation, Message
-from elman.data.split import MOST_HELD_OUT, NEWEST, Part, Split, Survey
+from elman.data.split import HELD_OUT_SHARE, MAX_HELD_OUT_SHARE, Part, Split, Survey
 from elman.errors import ElmanError
 
 TALK = (Message("Mira", "Hi"), Message("Tobin", "Hello"))
@@ -15,7 +15,7 @@ TALK = (Message("Mira", "Hi"), Message("Tobin", "Hello"))
 def survey_of(conversations: Sequence[Conversation], split: Split = "id") -> Survey:
     survey = Survey(split)
     # The counts are made while the texts pass.
-    list(survey.texts(conversations))
+    list(survey.watch(conversations))
     return survey
 
 
@@ -60,7 +60,7 @@ def test_of_more_text_than_can_be_read_the_newest_is_learned(days: list[int], sh
         for day in days
     ]
     survey = survey_of(talks, "time")
-    if len({*days}) < 3 or survey._threshold(NEWEST) is None:
+    if len({*days}) < 3 or survey._threshold(HELD_OUT_SHARE) is None:
         return
     learned = survey.most(int(share * survey.text_bytes))
     train = [talk for part, talk in survey.divide(talks) if part == "train"]
@@ -227,7 +227,7 @@ def test_what_is_held_out_by_time_is_newer_than_all_that_is_learned(
         assert not starts["test"] or max(starts["dev"]) < min(starts["test"])
         held_out = sum(t for (_, t), part in zip(days, parts, strict=True) if part != "train")
         total = sum(turns for _, turns in days)
-        assert NEWEST * total <= held_out <= MOST_HELD_OUT * total
+        assert HELD_OUT_SHARE * total <= held_out <= MAX_HELD_OUT_SHARE * total
 
 
 def test_a_survey_counts_people_times_and_groups() -> None:

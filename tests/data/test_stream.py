@@ -9,7 +9,7 @@ from torch import Tensor
 
 from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import SMALLEST, SPECIALS, Tokenizer
 
@@ -126,6 +126,13 @@ def test_a_saved_position_resumes_exactly(case: Case, taken: int) -> None:
         for one, other in zip(tensors(window), tensors(resumed.next()), strict=True):
             assert torch.equal(one, other)
     assert resumed.epochs == stream.epochs
+
+
+def test_a_position_that_was_saved_before_is_still_read() -> None:
+    saved = {"epoch": 1, "taken": 2, "conversation": [-1, 0], "offset": [5, 2]}
+    stream = Case([3, 4, 5], lanes=2, window=7).stream()
+    stream.load_state_dict(saved)
+    assert stream.state_dict() == saved
 
 
 def test_the_order_depends_on_seed_and_epoch() -> None:

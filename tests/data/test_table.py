@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Conversation, Message
 from elman.data.document import Document, Notes
-from elman.data.readers import LONGEST_MESSAGE, READERS, Reading, find_reader, read
+from elman.data.readers import MAX_MESSAGE_CHARS, Reading, read
 from elman.data.readers.reader import Reader
+from elman.data.readers.registry import READERS, find_reader
 from elman.errors import ElmanError
 
 Load = Callable[[str | bytes], tuple[list[Conversation], Notes]]
@@ -172,7 +173,7 @@ def test_an_open_quotation_mark_is_refused(load: Load, rows: str, problem: str) 
 
 def test_long_texts_are_no_error(load: Load) -> None:
     [conversation], _ = load(f"author,text\nA,{'x' * 900_000}\nB,\0\n")
-    assert [len(m.text) for m in conversation.messages] == [LONGEST_MESSAGE, 1]
+    assert [len(m.text) for m in conversation.messages] == [MAX_MESSAGE_CHARS, 1]
 
 
 def test_where_rows_are_left_out(load: Load) -> None:
@@ -216,7 +217,7 @@ def test_an_endless_table_is_read_as_it_comes() -> None:
     assert isinstance(TABLE, Reader)
     [chat] = TABLE.read(Endless("talk", Path()), Notes())
     assert isinstance(chat, Chat)
-    assert next(chat.messages) == Message("A", "Hi")
+    assert next(iter(chat.messages)) == Message("A", "Hi")
 
 
 plain = st.text().filter(lambda text: text.strip() and not set(text) & set("\r"))

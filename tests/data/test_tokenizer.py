@@ -57,7 +57,7 @@ def test_any_bytes_come_back(tokenizer: Tokenizer, data: bytes) -> None:
 @given(mixed_bytes)
 @some
 def test_what_is_told_token_by_token_is_the_text(tokenizer: Tokenizer, data: bytes) -> None:
-    telling, raw = tokenizer.telling(), tokenizer.telling()
+    telling, raw = tokenizer.decode_stream(), tokenizer.decode_stream()
     message = [ROLES["bot"], *tokenizer.encode(data), END]
     told = "".join([*map(telling.say, message), telling.rest()])
     assert told == tokenizer.decode(message)

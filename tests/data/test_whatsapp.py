@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Message
 from elman.data.document import Document, Notes
-from elman.data.readers import READERS, Reading, find_reader, read
+from elman.data.readers import Reading, read
+from elman.data.readers.registry import READERS, find_reader
 from elman.data.source import documents
 
 MEDIA = "a photo, voice message or other media without text"

@@ -64,7 +64,7 @@ def test_it_is_found_again_when_a_run_that_goes_on_ends(
 
 def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) -> None:
     bot = load_bot(folder)
-    corpus = Corpus.encode(Dataset(str(chats)).conversations(), bot.tokenizer)
+    corpus = Corpus.encode(Dataset.read(str(chats)).conversations(), bot.tokenizer)
     heldout = HeldOut.of(decoder_of(bot), corpus, "all")
     assert heldout is not None
     found = [fit_mmi_weight(decoder_of(bot), bot.tokenizer, heldout) for _ in range(2)]

@@ -11,7 +11,7 @@ import torch
 
 from elman.bptt import Full
 from elman.data.corpus import Corpus
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.tokenizer import END, Tokenizer
 from elman.lens import watcher as watching
 from elman.lens.lags import Lags

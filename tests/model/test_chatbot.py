@@ -6,7 +6,7 @@ import torch
 
 from elman.bptt import CELLS, Full
 from elman.data.corpus import Corpus, scored
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.data.stream import Stream
 from elman.data.tokenizer import END, ROLES
 from elman.generate import scoring

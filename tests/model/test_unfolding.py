@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from elman.bptt import Full, RNNCell, State
 from elman.data.corpus import Corpus
+from elman.data.layout import Layout
 from elman.data.message_stream import MessageWindow
-from elman.data.order import Layout
 from elman.data.tokenizer import END, ROLES
 from elman.model import MEMORIES, Chatbot, MessagesChatbot, ModelConfig, build
 from elman.model.packing import pack_sequences
@@ -56,7 +56,7 @@ def untie(chatbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def windows(chatbot: Chatbot, unfold: int, slide: bool) -> list[tuple[MessageWindow, State | None]]:
     """The windows of one epoch, each with the state that the trainer would carry into it."""
-    batches = chatbot.batches(conversation(), Layout(1, unfold, "messages", slide))
+    batches: Any = chatbot.batches(conversation(), Layout(1, unfold, "messages", slide))
     found: list[tuple[MessageWindow, State | None]] = []
     state: State | None = None
     said = 0

@@ -248,7 +248,7 @@ class Session:
             avoid.add(tuple(self._memory.tokens(last)))
         recent = lately[0] if lately else ()
         tokens = self.replier(self._state, self._generator, recent, avoid)
-        text = self._bot.tokenizer.telling()
+        text = self._bot.tokenizer.decode_stream()
         said: list[int] = []
         whole = 0
         state: State | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.errors import ElmanError
 from elman.generate.scoring import is_scored
 from elman.lens.lags import draw_replies, lags

@@ -37,7 +37,7 @@ Drop = Annotated[
     list[str] | None, typer.Option(help="Leave out this person's messages; may be given again.")
 ]
 
-MOST_PEOPLE = 12
+MAX_SHOWN_PEOPLE = 12
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -83,7 +83,7 @@ def convert(
 
     if out.exists() and Path(export).exists() and out.samefile(export):
         raise ElmanError(f"--out {out}: is the export itself, and would replace it; name another")
-    dataset = Dataset(
+    dataset = Dataset.read(
         export, encoding, gap=seconds(gap), drop=drop or (), redact=redact, rename=rename
     )
     with written(out) as (file, told):
@@ -144,7 +144,7 @@ def _inspected(export: str, encoding: str, gap: float | None) -> dict[str, Any]:
         return message
 
     with _counted(f"reading {export}", look) as watch:
-        dataset = Dataset(export, encoding, gap=gap, watch=watch)
+        dataset = Dataset.read(export, encoding, gap=gap, watch=watch)
     notes, survey = dataset.notes, dataset.survey
     for name in survey.people:
         redactor.count(name, private)
@@ -231,11 +231,11 @@ def _show(facts: dict[str, Any]) -> None:
     table = Table("who", "messages", "", box=None, pad_edge=False, padding=(0, 1))
     table.columns[1].justify = "right"
     most = max(people.values())
-    for name, number in list(people.items())[:MOST_PEOPLE]:
+    for name, number in list(people.items())[:MAX_SHOWN_PEOPLE]:
         bar = "█" * max(1, round(24 * number / most))
         table.add_row(escape(plain(name)), f"{number:,}", f"[cyan]{bar}[/]")
-    if len(people) > MOST_PEOPLE:
-        rest = list(people.values())[MOST_PEOPLE:]
+    if len(people) > MAX_SHOWN_PEOPLE:
+        rest = list(people.values())[MAX_SHOWN_PEOPLE:]
         table.add_row(f"{len(rest):,} more", f"{sum(rest):,}", "")
     console.print()
     console.print(table)

@@ -154,7 +154,7 @@ def read_for(
             "people were renamed for this bot, and get other names in other conversations: say who "
             "it is there, with --bot and the real name"
         )
-    dataset = Dataset(
+    dataset = Dataset.read(
         heldout, encoding or saved.encoding, bot=name or saved.bot, lenient=True, **saved.view()
     )
     notes = dataset.notes.lines()

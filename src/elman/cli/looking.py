@@ -54,7 +54,7 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
             "people were renamed for this bot, and get other names in other conversations: say who "
             "it is there, with --bot and the real name"
         )
-    dataset = Dataset(
+    dataset = Dataset.read(
         wish.chat,
         wish.encoding or saved.encoding,
         bot=wish.name or saved.bot,

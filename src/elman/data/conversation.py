@@ -1,7 +1,7 @@
 """The types that every reader makes and everything else reads."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -37,11 +37,11 @@ class Chat:
 
     Args:
         id: what the source calls it.
-        messages: in order; they are read once, so that a chat needs no memory.
+        messages: in order; a reader's are read once, so that a chat needs no memory.
     """
 
     id: str
-    messages: Iterator[Message]
+    messages: Iterable[Message]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,237 +1,190 @@
 """The conversations of a source as somebody chose to see them: the same ones in every pass."""
 
 import gc
-import hashlib
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any, Self
 
-from elman.data.conversation import SYSTEM, Conversation, Message, Others
+from elman.data.conversation import Conversation, Others
 from elman.data.corpus import Corpus, encode_parts
-from elman.data.document import Document, Notes
-from elman.data.overlap import SHINGLE, SHINGLE_OF_BYTES, near_duplicates, without
-from elman.data.readers import Reading, choose_gap, read
-from elman.data.source import BUILT_IN, documents
-from elman.data.split import Part, Split, Survey
+from elman.data.document import Notes
+from elman.data.overlap import SHINGLE_BYTES, SHINGLE_TOKENS, near_duplicates, without
+from elman.data.people import People, dropped, known
+from elman.data.readers import Reading, first_reading, read
+from elman.data.source import BUILT_IN, Source
+from elman.data.split import Part, Survey
 from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.data.view import OLD_NAMES, Change, View, composed
 from elman.errors import ElmanError
-
-MOST_KNOWN = 50
 
 VIEW = ("others", "gap", "split", "drop", "redact", "rename", "max_text_bytes")
 """Of what a configuration says of its data, how the conversations are seen."""
 
-KEPT = 1 << 25
-"""Bytes of text up to which conversations that are to be kept are."""
+MAX_KEPT_TEXT_BYTES = 1 << 25
+"""Conversations that are to be kept in memory are, up to so much text."""
 
-Change = Callable[[Message], Message]
+MAX_HELD_CHARS = 1 << 24
+"""What the first reading finds is held for the survey, up to so much text."""
+
+Labelled = tuple[Part, Conversation]
 
 
+@dataclass(frozen=True)
 class Dataset:
-    """Conversations, surveyed once and read anew in each pass: they never lie in memory at once,
-    but where they are few and are to be kept.
+    """Conversations that were surveyed once, and are read anew in each pass.
+
+    So they never lie in memory at once, but where they are few and are to be kept.
 
     Args:
-        path: a file, a folder, an archive, `-` or `chitchat`: see `documents`.
-        encoding: of the files.
-        bot: whose part is learned; conversations without it are left out. None: all are peers.
-        others: how the bot sees the other people; None: by name where there are several.
-        gap: seconds without a message after which a chat begins anew; None: chosen from the data.
-        drop: people whose messages are left out.
-        redact: put placeholders in the place of what is private.
-        rename: give people pseudonyms, of whom `bot` is told by either name.
-        lenient: let `drop` name people who are not there, as in data that came later.
-        watch: shown every message during the survey, and not again.
-        keep: hold them in memory after the survey, where they are no more than `KEPT` bytes.
-        max_text_bytes: of text to learn from, of more the newest (`Survey.most`); None: all.
-        split: what decides what is held out; of the built-in conversations, "auto" is "id", so that
-            figures that were reported for them stay comparable.
-
-    Raises:
-        ElmanError: where nothing can be read, or nobody has one of the names.
+        source: where they are.
+        view: how they are seen, with everything filled in that is chosen from the data. `bot` is
+            the name that the conversations have, `drop` are the names that the source has.
+        survey: what one pass over them found.
+        notes: what was left out or changed, and why.
+        pseudonyms: everybody's by their real name, where people are renamed.
     """
 
-    def __init__(
-        self,
+    source: Source
+    view: View
+    survey: Survey
+    notes: Notes
+    pseudonyms: Mapping[str, str]
+    _reading: Reading
+    _kept: list[Conversation] | None = field(repr=False)
+    _gathered: tuple[bool, list[Labelled]] | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(
+        cls,
         path: str,
         encoding: str = "utf-8",
         *,
-        bot: str | None = None,
-        others: Others | None = None,
-        gap: float | None = None,
-        drop: Sequence[str] = (),
-        redact: bool = False,
-        rename: bool = False,
-        split: Split = "auto",
         watch: Change | None = None,
         lenient: bool = False,
         keep: bool = False,
-        max_text_bytes: int | None = None,
-    ) -> None:
-        self.path = path
-        self.max_text_bytes = max_text_bytes
-        self.notes = Notes()
-        self._documents: list[Document] = documents(path, encoding)
-        self.pseudonyms: dict[str, str] = {}
-        found = None if path == BUILT_IN else choose_gap(self._documents)
-        self.gap = found if found is None or gap is None else gap
-        self._hides = redact or rename
-        self._real = self._count_people(rename or bool(drop) or bot is not None)
-        self._drop = frozenset(
-            self._called(name, "--drop") for name in drop if not lenient or self._knows(name)
-        )
-        changes: list[Change] = []
-        self.bot = bot
-        if rename:
-            from elman.data.rename import Pseudonyms
+        **view: Any,
+    ) -> Self:
+        """Survey a source.
 
-            names = Pseudonyms(self._real)
-            changes.append(names.message)
-            self.pseudonyms = names.names
-        if bot is not None and bot not in self.pseudonyms.values():
-            bot = self._called(bot, "--bot")
-            if bot in self._drop:
-                raise ElmanError(f"--bot {bot!r}: it learns from whom --drop leaves out")
-            self.bot = self.pseudonyms.get(bot, bot)
-        if redact:
-            from elman.data.redact import Redactor
+        Small sources are read once for everything. Of large ones the names and the gap between
+        conversations are found first, where the view needs them.
 
-            hidden = Redactor()
-            changes.append(hidden.message)
-            self.bot = self.bot and hidden.name(self.bot)
-        self._reading = self._reads(changes)
-        if path == BUILT_IN and split == "auto":
-            split = "id"
-        self.survey = Survey(split)
-        self._kept: list[Conversation] | None = [] if keep else None
-        self._gathered: tuple[bool, list[tuple[Part, Conversation]]] | None = None
-        self._survey(self._reads([*changes, *([watch] if watch else [])]))
-        several = self.survey.largest_group > 2
-        self.others: Others = others or ("names" if several and bot is not None else "user")
+        Args:
+            path: a file, a folder, an archive, `-` or `chitchat`: see `documents`.
+            encoding: of the files.
+            watch: shown every message during the survey, and not again.
+            lenient: let `drop` name people who are not there, as in data that came later.
+            keep: hold the conversations in memory, up to `MAX_KEPT_TEXT_BYTES`.
+            view: the options of a `View`.
+
+        Raises:
+            ElmanError: where nothing can be read, or nobody has one of the names.
+        """
+        source, asked = Source.open(path, encoding), View.of(view)
+        if path == BUILT_IN and asked.split == "auto":
+            asked = replace(asked, split="id")
+        with _uncollected():
+            first = first_reading(source.documents, asked.names_people, MAX_HELD_CHARS)
+            people = People(first.people)
+            changes, pseudonyms = asked.changes(people)
+            seen = asked.match(people, pseudonyms, lenient)
+            gap = first.gap if asked.gap is None or first.gap is None else asked.gap
+            reading = Reading(gap, frozenset(seen.drop), composed(changes), asked.hides_names)
+            watched = composed([*changes, *([watch] if watch else [])])
+            notes = Notes() if first.items is None else first.notes
+            found = read(source.documents, notes, replace(reading, change=watched), first.items)
+            kept: list[Conversation] | None = [] if keep else None
+            survey = Survey(asked.split)
+            for conversation in survey.watch(_with_bot(found, seen.bot, notes)):
+                if survey.text_bytes > MAX_KEPT_TEXT_BYTES:
+                    kept = None
+                if kept is not None:
+                    kept.append(conversation)
+        if not survey.conversations:
+            raise ElmanError(f"{path}: {seen.bot} speaks with nobody in it")
+        several = survey.largest_group > 2 and seen.bot is not None
+        others = asked.others or ("names" if several else "user")
+        settled = replace(seen, gap=gap, others=others)
+        return cls(source, settled, survey, notes, pseudonyms, reading, kept)
 
     @classmethod
     def again(cls, saved: Mapping[str, Any]) -> Self:
-        """What a bot learned from, as the table `data` of its configuration has it."""
-        given = {name: saved[name] for name in ("encoding", "bot", *VIEW) if name in saved}
-        return cls(saved["path"], lenient=True, **given)
+        """Read what a bot learned from, as the table `data` of its configuration has it."""
+        names = ("encoding", *(each.name for each in fields(View)), *OLD_NAMES)
+        given = {name: saved[name] for name in names if name in saved}
+        return cls.read(saved["path"], lenient=True, **given)
 
-    def _reads(self, changes: Sequence[Change]) -> Reading:
-        return Reading(self.gap, self._drop, _composed(changes), self._hides)
+    @property
+    def path(self) -> str:
+        return self.source.path
 
-    def _count_people(self, needed: bool) -> Counter[str]:
-        """Messages of everybody, by their real names, also where nobody answered."""
-        people: Counter[str] = Counter()
-        if needed:
+    @property
+    def bot(self) -> str | None:
+        return self.view.bot
 
-            def count(message: Message) -> Message:
-                people[message.author] += 1
-                return message
+    @property
+    def gap(self) -> float | None:
+        """Seconds of silence at which chats were cut; None: there are no chats."""
+        return self.view.gap
 
-            for _ in read(self._documents, None, Reading(self.gap, change=count)):
-                pass
-            del people[SYSTEM]
-        return people
+    @property
+    def others(self) -> Others:
+        return self.view.others or "user"
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Who is left out, to be kept in a configuration: as digests, where names are hidden."""
-        return tuple(sorted(map(_digest, self._drop) if self._hides else self._drop))
+        """Who is left out, as a configuration keeps it."""
+        return dropped(self.view.drop, self.view.hides_names)
 
     @property
     def known(self) -> tuple[str, ...]:
-        """Whom the bot meets by name, who speaks most with it first; of many, some."""
-        if self.others != "names":
-            return ()
-        ranked = (name for name, _ in self.survey.people.most_common() if name != self.bot)
-        return tuple(islice(ranked, MOST_KNOWN))
-
-    def _knows(self, name: str) -> bool:
-        return any(name in (real, _digest(real)) for real in self._real)
-
-    def _called(self, name: str, option: str) -> str:
-        """The name as the source writes it, where only case, spaces or accents' forms differ.
-
-        Raises:
-            ElmanError: where nobody or more than one person is called so; it lists who is there.
-        """
-        if name in self._real:
-            return name
-        hidden = [real for real in self._real if name == _digest(real) or _is_redacted(name, real)]
-        alike = [real for real in self._real if _folded(real) == _folded(name)]
-        if len(found := hidden or alike) == 1:
-            return found[0]
-        names = [f"{each} ({number:,} messages)" for each, number in self._real.most_common(20)]
-        more = f" and {len(self._real) - 20:,} more" if len(self._real) > 20 else ""
-        raise ElmanError(
-            f"{option} {name!r}: nobody has that name; there are {', '.join(names)}{more}"
-        )
-
-    def _survey(self, reading: Reading) -> None:
-        """Fills the survey and the notes."""
-
-        def heard(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
-            for conversation in conversations:
-                if self._is_heard(conversation):
-                    yield self._keep(conversation)
-                else:
-                    self.notes.leave_out(
-                        f"{self.bot} says nothing in their conversation",
-                        conversation.id,
-                        len(conversation.messages),
-                    )
-
-        with _uncollected():
-            for _ in self.survey.texts(heard(read(self._documents, self.notes, reading))):
-                pass
-        if not self.survey.conversations:
-            raise ElmanError(f"{self.path}: {self.bot} speaks with nobody in it")
-
-    def _keep(self, conversation: Conversation) -> Conversation:
-        if self.survey.text_bytes > KEPT:
-            self._kept = None
-        if self._kept is not None:
-            self._kept.append(conversation)
-        return conversation
-
-    def _is_heard(self, conversation: Conversation) -> bool:
-        return self.bot is None or self.bot in conversation.authors
+        """Whom the bot meets by name."""
+        return known(self.survey.people, self.bot) if self.others == "names" else ()
 
     def conversations(self) -> Iterator[Conversation]:
-        """All of them, in the order of the source."""
+        """Yield all of them, in the order of the source."""
         if self._kept is not None:
             return iter(self._kept)
-        return filter(self._is_heard, read(self._documents, None, self._reading))
+        return _with_bot(read(self.source.documents, None, self._reading), self.bot)
 
-    def parts(self, test: bool = False) -> Iterator[tuple[Part, Conversation]]:
-        """Each with the part that it belongs to, of train and dev, and test where one is wanted."""
+    def parts(self, test: bool = False) -> Iterator[Labelled]:
+        """Yield each with the part that it belongs to: train, dev, or test where one is wanted."""
         if self._gathered is not None and self._gathered[0] == test:
             yield from self._gathered[1]
             return
-        learned = self.survey.most(self.max_text_bytes)
+        learned = self.survey.most(self.view.max_text_bytes)
         for part, conversation in self.survey.divide(self.conversations(), test):
             if part != "train" or learned(conversation):
                 yield part, conversation
 
-    def gather(self, test: bool, held_out: int) -> None:
-        """Read the parts once more and hold them in memory, where no more than `KEPT` bytes are
-        learned from; of a held-out part, as much as `encode` takes.
+    def limited(self, max_text_bytes: int | None) -> "Dataset":
+        """The same, with a limit on the text to learn from."""
+        return replace(self, view=replace(self.view, max_text_bytes=max_text_bytes))
+
+    def gathered(self, test: bool, held_out: int) -> "Dataset":
+        """The same, with its parts read once more and held in memory.
+
+        That is done where the limit on text to learn from allows it. Of a held-out part, as much is
+        held as `encode` takes.
         """
-        if self._kept is None and self.max_text_bytes is not None and self.max_text_bytes <= KEPT:
-            with _uncollected():
-                self._gathered = (test, list(_first(self.parts(test), held_out)))
+        limit = self.view.max_text_bytes
+        if self._kept is not None or limit is None or limit > MAX_KEPT_TEXT_BYTES:
+            return self
+        with _uncollected():
+            return replace(self, _gathered=(test, list(_first(self.parts(test), held_out))))
 
     def texts(self, test: bool = False, most: int | None = None) -> Iterator[str]:
-        """What is said in the messages that are learned from.
+        """Yield what is said in the messages that are learned from.
 
         Args:
             test: hold out a test part too.
             most: of more bytes than that, every so many-th message; an odd number, so that where
                 two people take turns both are heard.
         """
-        size = min(self.survey.text_bytes, self.max_text_bytes or self.survey.text_bytes)
+        size = min(self.survey.text_bytes, self.view.max_text_bytes or self.survey.text_bytes)
         every = 1 if most is None else size // most | 1
         learned = (
             turn.text
@@ -244,21 +197,24 @@ class Dataset:
     def encode(
         self, tokenizer: Tokenizer, test: bool = False, held_out: int | None = None
     ) -> tuple[dict[str, Corpus], int]:
-        """The parts as the bot sees them, and how many held-out conversations were left out because
-        nearly the same is learned from.
+        """Encode the parts as the bot sees them.
 
-        A part of which nothing would remain stays as it is.
+        Held-out conversations are left out where nearly the same is learned from; a part of which
+        nothing would remain stays as it is.
 
         Args:
             tokenizer: what they are encoded with.
             test: hold out a test part too.
             held_out: bytes of text after which no more of a held-out part is encoded; None: all is.
+
+        Returns:
+            The parts by name, and how many held-out conversations were left out.
         """
         wanted = self.parts(test) if held_out is None else _first(self.parts(test), held_out)
         with _uncollected():
             parts = encode_parts(wanted, tokenizer, self.bot, self.others)
         repeated = 0
-        width = SHINGLE if tokenizer.vocabulary_size > SMALLEST else SHINGLE_OF_BYTES
+        width = SHINGLE_TOKENS if tokenizer.vocabulary_size > SMALLEST else SHINGLE_BYTES
         for part in ("dev", "test"):
             if part in parts and "train" in parts:
                 near = near_duplicates(parts["train"], parts[part], width)
@@ -268,10 +224,23 @@ class Dataset:
         return parts, repeated
 
 
-def _first(
-    parts: Iterable[tuple[Part, Conversation]], held_out: int
-) -> Iterator[tuple[Part, Conversation]]:
-    """Without what of a held-out part comes after so many bytes of text."""
+def _with_bot(
+    conversations: Iterable[Conversation], bot: str | None, notes: Notes | None = None
+) -> Iterator[Conversation]:
+    """Leave out and count the conversations in which the bot says nothing."""
+    for conversation in conversations:
+        if bot is None or bot in conversation.authors:
+            yield conversation
+        elif notes is not None:
+            notes.leave_out(
+                f"{bot} says nothing in their conversation",
+                conversation.id,
+                len(conversation.messages),
+            )
+
+
+def _first(parts: Iterable[Labelled], held_out: int) -> Iterator[Labelled]:
+    """Leave out what of a held-out part comes after so many bytes of text."""
     sizes: Counter[Part] = Counter()
     for part, conversation in parts:
         if part == "train" or sizes[part] < held_out:
@@ -281,7 +250,7 @@ def _first(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No search for cycles: messages are many and hold none, and it takes a third of the time."""
+    """Search for no cycles: messages are many and hold none, and it takes a third of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -289,35 +258,3 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _composed(
-    changes: Sequence[Callable[[Message], Message]],
-) -> Callable[[Message], Message] | None:
-    if not changes:
-        return None
-
-    def change(message: Message) -> Message:
-        for each in changes:
-            message = each(message)
-        return message
-
-    return change
-
-
-def _folded(name: str) -> str:
-    """A name without what people do not see in it, or do not mind."""
-    return unicodedata.normalize("NFC", name).replace("\ufe0f", "").strip().casefold()
-
-
-def _digest(name: str) -> str:
-    return "#" + hashlib.sha256(name.encode(errors="replace")).hexdigest()[:12]
-
-
-def _is_redacted(name: str, real: str) -> bool:
-    """Whether a name is what redacting makes of a real one, as a bot's configuration has it."""
-    if not name.startswith("["):
-        return False
-    from elman.data.redact import Redactor
-
-    return Redactor().name(real) == name

@@ -21,7 +21,7 @@ HEAD_BYTES = 65536
 LONG_HEAD_BYTES = 1 << 22
 """Of JSON whose first object is longer than a head."""
 
-LONGEST_LINE = 1 << 28
+MAX_LINE_BYTES = 1 << 28
 """Bytes. Text has no such lines, and one would have to fit into memory."""
 
 UNBOUNDED = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -185,9 +185,9 @@ class Document:
                 self._check_length(length)
 
     def _check_length(self, length: int) -> None:
-        if length > LONGEST_LINE:
+        if length > MAX_LINE_BYTES:
             raise ElmanError(
-                f"{self.name}: a line of more than {LONGEST_LINE >> 20} MB; this is no text of "
+                f"{self.name}: a line of more than {MAX_LINE_BYTES >> 20} MB; this is no text of "
                 "conversations"
             )
 
@@ -202,7 +202,7 @@ class Document:
         with io.TextIOWrapper(stream, codec, newline=None) as text:
             for number in count(1):
                 try:
-                    line = self._checked(text.readline, LONGEST_LINE + 1)
+                    line = self._checked(text.readline, MAX_LINE_BYTES + 1)
                 except UnicodeError as error:
                     raise ElmanError(
                         f"{self.name}: about line {number}: not {self.encoding}: {error}; "
@@ -217,7 +217,7 @@ class Document:
         """Lines of UTF-8, decoded one at a time so that an error can name its byte."""
         offset = 0
         for number in count(1):
-            data: bytes = self._checked(stream.readline, LONGEST_LINE + 1)
+            data: bytes = self._checked(stream.readline, MAX_LINE_BYTES + 1)
             if not data:
                 return
             self._check_length(len(data))

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from elman.data.corpus import Corpus, scored
-from elman.data.order import Lanes, Layout, MessageOrigin
+from elman.data.corpus import scored
+from elman.data.layout import MessageOrigin
+from elman.data.shuffle import ShuffledRows
 
 
 @dataclass(frozen=True)
 class LaneWindow:
-    """The next messages of one lane, all of one conversation.
+    """The next messages of one row, all of one conversation.
 
     Args:
         messages: each from its role to its END.
@@ -32,7 +32,7 @@ class LaneWindow:
 
 
 def counted_tokens(lane: LaneWindow) -> np.ndarray:
-    """Which tokens of a lane's window count: text and END of counted messages, (T,) bool."""
+    """Which tokens of a row's window count: text and END of counted messages, (T,) bool."""
     return np.concatenate(
         [
             np.r_[False, np.full(len(message) - 1, counts)]
@@ -43,12 +43,12 @@ def counted_tokens(lane: LaneWindow) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MessageWindow:
-    """The next messages of every lane."""
+    """The next messages of every row."""
 
     lanes: list[LaneWindow]
 
     def apart(self) -> list["MessageWindow"]:
-        """Each lane by itself."""
+        """Each row by itself."""
         return [MessageWindow([lane]) for lane in self.lanes]
 
     def by_message(self) -> Iterator[tuple[MessageOrigin, "MessageWindow"]]:
@@ -57,11 +57,11 @@ class MessageWindow:
             for n in (n for n, counts in enumerate(lane.counted) if counts):
                 lanes = [replace(each, counted=[False] * len(each.counted)) for each in self.lanes]
                 lanes[number].counted[n] = True
-                place = MessageOrigin(lane.conversation, lane.first + n, lane.messages[n])
-                yield place, MessageWindow(lanes)
+                origin = MessageOrigin(lane.conversation, lane.first + n, lane.messages[n])
+                yield origin, MessageWindow(lanes)
 
 
-class MessageStream:
+class MessageStream(ShuffledRows[list[np.ndarray], MessageWindow]):
     """Endless windows in which a reply is learned through the messages before it.
 
     A window holds K + 1 messages: K that are read, and the replies to them. Without `slide`,
@@ -75,39 +75,25 @@ class MessageStream:
         layout: of unit "messages"; its `unfold` is K, and with `slide` windows overlap.
     """
 
-    def __init__(self, corpus: Corpus, layout: Layout) -> None:
-        self._unfold = layout.unfold
-        self._slide = layout.slide
-        self._learn_from = layout.learn_from
-        # A lane's position is the last message whose loss was counted.
-        self._lanes = Lanes(
-            len(corpus),
-            layout,
-            corpus.messages,
-            lambda number: len(corpus.messages(number)),
-            -1,
-            "counted",
-        )
-
-    @property
-    def epochs(self) -> float:
-        """How many times the corpus has been handed out to the lanes."""
-        return self._lanes.epochs
+    _first = -1
+    """A row's position is the last message whose loss was counted."""
+    _position_key = "counted"
 
     def next(self) -> MessageWindow:
-        """The next window."""
-        return MessageWindow([self._advance(lane) for lane in range(len(self._lanes))])
+        """Cut the next window."""
+        return MessageWindow([self._advance(row) for row in range(self._layout.batch_size)])
 
-    def _advance(self, lane: int) -> LaneWindow:
-        conversation, messages, done = self._lanes.at(lane)
-        if self._slide:
+    def _advance(self, row: int) -> LaneWindow:
+        unfold = self._layout.unfold
+        conversation, messages, done = self._at(row)
+        if self._layout.slide:
             last = done + 1
-            first = max(0, last - self._unfold)
+            first = max(0, last - unfold)
             due = {last}
-            carry = 1 if last + 1 > self._unfold else 0
+            carry = 1 if last + 1 > unfold else 0
         else:
             first = max(0, done)
-            last = min(first + self._unfold, len(messages) - 1)
+            last = min(first + unfold, len(messages) - 1)
             due = set(range(done + 1, last + 1))
             carry = last - first
         window = LaneWindow(
@@ -118,15 +104,14 @@ class MessageStream:
             conversation=conversation,
             first=first,
         )
-        self._lanes.move(lane, last, finished=last == len(messages) - 1)
+        self._move(row, last, finished=last == len(messages) - 1)
         return window
 
     def _learns(self, message: np.ndarray) -> bool:
-        return bool(scored(message, self._learn_from).any())
+        return bool(scored(message, self._layout.learn_from).any())
 
-    def state_dict(self) -> dict[str, Any]:
-        """The position, as plain numbers; with the same corpus and arguments it resumes exactly."""
-        return self._lanes.state_dict()
+    def _load(self, conversation: int) -> list[np.ndarray]:
+        return self._corpus.messages(conversation)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._lanes.load_state_dict(state)
+    def _length(self, conversation: int) -> int:
+        return len(self._corpus.messages(conversation))

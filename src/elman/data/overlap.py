@@ -5,12 +5,12 @@ import numpy as np
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import SPECIALS
 
-SHINGLE, SHINGLE_OF_BYTES = 5, 20
+SHINGLE_TOKENS, SHINGLE_BYTES = 5, 20
 """Tokens in a row that are compared as one, and where each is a byte: five of these every
 conversation shares, and to compare all with all takes minutes.
 """
 
-NEAR = 0.8
+MIN_NEAR_OVERLAP = 0.8
 """Shared shingles over all shingles of two conversations (Jaccard's index) from which on they are
 near-duplicates (Lee et al. 2022 take 0.8 as well)."""
 
@@ -18,7 +18,7 @@ SIEVE_BITS = 22
 """Of a shingle's number, those by which most of what nobody shares is told at once."""
 
 
-def shingles(tokens: np.ndarray, width: int = SHINGLE) -> np.ndarray:
+def shingles(tokens: np.ndarray, width: int = SHINGLE_TOKENS) -> np.ndarray:
     """The distinct runs of so many text tokens, each as one number, sorted, uint64.
 
     Roles and ends of messages do not count. Of a shorter conversation, the whole is one shingle.
@@ -48,7 +48,7 @@ def _low(keys: np.ndarray) -> np.ndarray:
     return found
 
 
-def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE) -> np.ndarray:
+def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE_TOKENS) -> np.ndarray:
     """Which held-out conversations are nearly one of train's, (len(held_out),) bool.
 
     Every pair that shares anything is compared, so none is missed; memory grows with the held-out
@@ -70,13 +70,13 @@ def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE) -> np
     for index in range(len(train)):
         mine = shingles(train[index], width)
         shared_by_any = mine[possible[_low(mine)]]
-        if not len(mine) or len(shared_by_any) < NEAR * len(mine):
+        if not len(mine) or len(shared_by_any) < MIN_NEAR_OVERLAP * len(mine):
             continue  # what is near to it shares that many with it, and they would all be here
         begin = np.searchsorted(keys, shared_by_any, "left")
         end = np.searchsorted(keys, shared_by_any, "right")
         places = np.concatenate([np.arange(b, e) for b, e in zip(begin, end, strict=True)])
         shared = np.bincount(owners[places], minlength=len(sets))
-        found |= (shared > 0) & (shared >= NEAR * (len(mine) + sizes - shared))
+        found |= (shared > 0) & (shared >= MIN_NEAR_OVERLAP * (len(mine) + sizes - shared))
     return found
 
 

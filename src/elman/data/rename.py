@@ -52,7 +52,7 @@ _WORDS = frozenset(
 _FASTENED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SENTENCE_BEGINS = re.compile(r"(?:^|[.!?:\u2026\n])[\s\"'(]*$")
 _WORD = re.compile(r"\w+")
-_SHORTEST = 3
+_MIN_PART_LETTERS = 3
 
 
 class Pseudonyms:
@@ -120,7 +120,7 @@ class Pseudonyms:
         if name is None:
             return match[0]
         if not at:
-            if len(key) < _SHORTEST and not _FASTENED.search(key):
+            if len(key) < _MIN_PART_LETTERS and not _FASTENED.search(key):
                 return match[0]
             if key in _WORDS and (
                 not form[0].isupper()
@@ -153,7 +153,7 @@ def _parts(name: str) -> Iterator[str]:
     pieces = [piece for word in words for piece in word.split("-")]
     for word in (*words, *pieces):
         letters = sum(map(str.isalpha, word))
-        if word != name and letters >= (2 if _FASTENED.search(word) else _SHORTEST):
+        if word != name and letters >= (2 if _FASTENED.search(word) else _MIN_PART_LETTERS):
             yield word
     if not any(map(str.isalpha, name)) and (digits := re.sub(r"\D", "", name)) != name:
         yield digits  # how messengers mention a person without a name

@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -24,6 +25,26 @@ LOCAL_HEADER_BYTES = 30
 
 OFFICE = "[Content_Types].xml"
 """Is in every document of an office program, which is an archive as well."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where conversations are.
+
+    Args:
+        path: as somebody wrote it.
+        encoding: of the files.
+        documents: the files, folders and archives opened up.
+    """
+
+    path: str
+    encoding: str
+    documents: Sequence[Document]
+
+    @classmethod
+    def open(cls, path: str, encoding: str = "utf-8") -> "Source":
+        """Look up what there is at a path; raises as `documents` does."""
+        return cls(path, encoding, documents(path, encoding))
 
 
 def fingerprint(path: Path | str) -> str | None:

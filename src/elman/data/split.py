@@ -14,18 +14,18 @@ from elman.errors import ElmanError
 Part = Literal["train", "dev", "test"]
 Split = Literal["auto", "time", "id"]
 
-SHORTEST_TAIL = 2
+MIN_TAIL_TURNS = 2
 """Turns that are held out of a single conversation, at least."""
 
-NEWEST = 0.1
+HELD_OUT_SHARE = 0.1
 """Share of all turns that is held out where the split is by time."""
 
-DIVIDED = 60
+MIN_HASHED_CONVERSATIONS = 60
 """Of so many conversations, one in so many is in the first bucket at least, unless they were
 divided by it before and are the rest: then nearly nothing would be held out.
 """
 
-MOST_HELD_OUT = 0.3
+MAX_HELD_OUT_SHARE = 0.3
 """Where conversations are so few and so long that more would be held out, ids decide."""
 
 
@@ -60,8 +60,8 @@ class Survey:
     _starts: "array[float]" = field(default_factory=lambda: array("d"))
     _turns: "array[int]" = field(default_factory=lambda: array("q"))
 
-    def texts(self, conversations: Iterable[Conversation]) -> Iterator[str]:
-        """The text of every turn, counted while it passes."""
+    def watch(self, conversations: Iterable[Conversation]) -> Iterator[Conversation]:
+        """Yield the conversations, each counted as it passes."""
         for conversation in conversations:
             self.conversations += 1
             self._buckets[conversation.bucket] += 1
@@ -79,8 +79,8 @@ class Survey:
                     self.authors[author] += 1
                     self.text_bytes_of[author] += size
                 self.text_bytes += size
-                yield text
             self._turns.append(self.turns - before)
+            yield conversation
 
     def _note_times(self, conversation: Conversation) -> None:
         start = conversation.start
@@ -99,7 +99,7 @@ class Survey:
             ElmanError: where time was asked for and cannot decide.
         """
         possible = all(start == start for start in self._starts)
-        possible = possible and self._threshold(NEWEST) is not None
+        possible = possible and self._threshold(HELD_OUT_SHARE) is not None
         if self.split == "time" and not possible:
             raise ElmanError(
                 "the split by time needs a time for every conversation, and several of them that "
@@ -113,7 +113,7 @@ class Survey:
         None where that leaves nothing to learn from, or holds out too much.
         """
         found, held_out = self._newest(share)
-        return found if held_out <= MOST_HELD_OUT * self.turns else None
+        return found if held_out <= MAX_HELD_OUT_SHARE * self.turns else None
 
     def _newest(self, share: float) -> tuple[float | None, int]:
         """The start from which on conversations hold that share of all turns, and how many these
@@ -136,7 +136,7 @@ class Survey:
             return lambda conversation: True
         if not self.by_time:
             return lambda conversation: conversation.place < share
-        _, held_out = self._newest(NEWEST)
+        _, held_out = self._newest(HELD_OUT_SHARE)
         begin, _ = self._newest(held_out / self.turns + share)
         return lambda conversation: begin is None or (conversation.start or 0.0) >= begin
 
@@ -178,8 +178,8 @@ class Survey:
     def _divide_by_time(
         self, conversations: Iterable[Conversation], test: bool
     ) -> Iterator[tuple[Part, Conversation]]:
-        dev_from = self._threshold(NEWEST)
-        test_from = self._threshold(NEWEST / 2) if test else None
+        dev_from = self._threshold(HELD_OUT_SHARE)
+        test_from = self._threshold(HELD_OUT_SHARE / 2) if test else None
         assert dev_from is not None
         if test_from is not None and test_from <= dev_from:
             test_from = None  # one conversation is the whole tenth
@@ -212,14 +212,17 @@ class Survey:
 
     def _hash(self) -> tuple[Callable[[Conversation], int], Counter[int]]:
         """What divides by id, and how many conversations it puts in each bucket."""
-        if self.conversations >= DIVIDED and self._buckets[0] * DIVIDED < self.conversations:
+        if (
+            self.conversations >= MIN_HASHED_CONVERSATIONS
+            and self._buckets[0] * MIN_HASHED_CONVERSATIONS < self.conversations
+        ):
             return attrgetter("other_bucket"), self._other_buckets
         return attrgetter("bucket"), self._buckets
 
 
 def _head_and_tail(conversation: Conversation) -> Iterator[tuple[Part, Conversation]]:
     runs = [len(list(run)) for _, run in groupby(conversation.messages, key=lambda m: m.author)]
-    turns = max(SHORTEST_TAIL, len(runs) // 10)
+    turns = max(MIN_TAIL_TURNS, len(runs) // 10)
     if len(runs) <= 2 * turns:
         # Too short to hold anything out; the caller sees that dev is empty.
         yield "train", conversation

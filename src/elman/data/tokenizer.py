@@ -159,9 +159,9 @@ class Tokenizer:
         """
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    def telling(self) -> "Telling":
-        """For a text that comes token by token."""
-        return Telling(self._bytes, self._begin.encode())
+    def decode_stream(self) -> "DecodeStream":
+        """Decode a text that comes token by token."""
+        return DecodeStream(self._bytes, self._begin.encode())
 
     def to_json(self) -> str:
         return self._json
@@ -185,8 +185,8 @@ class Tokenizer:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-class Telling:
-    """What can be told of a text so far; `decode` of all tokens in the end."""
+class DecodeStream:
+    """Decodes a text token by token; together the parts are what `decode` makes of all tokens."""
 
     def __init__(self, spelled: Sequence[bytes], begin: bytes) -> None:
         self._spelled, self._begin = spelled, begin

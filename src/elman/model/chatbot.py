@@ -14,6 +14,7 @@ from elman.bptt.cross_entropy import cross_entropy_of_each
 from elman.bptt.decode import Precision
 from elman.data.characters import Characters
 from elman.data.corpus import Corpus
+from elman.data.layout import Batch, Layout
 from elman.data.message_stream import MessageWindow
 from elman.data.order import Layout
 from elman.data.tokenizer import ROLES
@@ -36,7 +37,7 @@ class Batches(Protocol):
     def epochs(self) -> float:
         """How many times the corpus has been handed out."""
 
-    def next(self) -> Any:
+    def next(self) -> Batch:
         """The next batch, to be given to `Chatbot.loss`."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from elman.bptt import Full, State, Unfold
 from elman.data.corpus import Corpus
+from elman.data.layout import Layout
 from elman.data.message_stream import MessageStream, MessageWindow
 from elman.data.order import Layout
 from elman.data.tokenizer import END

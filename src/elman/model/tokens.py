@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from elman.bptt import State, Stepper, Unfold
 from elman.data.corpus import Corpus
+from elman.data.layout import Layout
 from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
-from elman.data.order import Layout
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END
 from elman.model.blocks import RecurrentStack, StateSpec

@@ -146,7 +146,7 @@ class Lane:
         self.end_likelihood: tuple[float, Sequence[tuple[int, float]]] | None = None
         self._begins = deque(job.begins if begins is None else begins)
         self.reason: Reason | None = None if self.sampler.left else "length"
-        self._telling = bot.tokenizer.telling()
+        self._telling = bot.tokenizer.decode_stream()
         self._stop = StopMatcher(job.stop_texts) if job.params.stop else None
 
     def next(self) -> int | None:

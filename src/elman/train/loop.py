@@ -10,7 +10,7 @@ import torch
 
 from elman.bptt import State
 from elman.data.corpus import scored
-from elman.data.order import Layout
+from elman.data.layout import Layout
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder
 from elman.generate.scoring import bits_per_byte
@@ -89,7 +89,7 @@ class TrainingLoop:
             chatbot.batches(
                 data.train,
                 Layout(
-                    lanes=settings.batch_size,
+                    batch_size=settings.batch_size,
                     unfold=settings.unfold,
                     unit=settings.unit,
                     slide=settings.slide,

@@ -62,9 +62,9 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     for text in plan.notes:
         tell.note(text)
     data = plan.config.data
-    dataset.max_text_bytes = data.max_text_bytes
+    dataset = dataset.limited(data.max_text_bytes)
     if data.max_text_bytes is not None and data.max_text_bytes < dataset.survey.text_bytes:
-        dataset.gather(data.test, _held_out_bytes(plan.config))
+        dataset = dataset.gathered(data.test, _held_out_bytes(plan.config))
     if base is not None and plan.config.train.base is not None:
         return _encode(plan.config, dataset, base.tokenizer, tell, base)
     tell("stage", text=f"learning a vocabulary of {data.vocabulary:,}")
@@ -86,7 +86,7 @@ def prepare_again(config: Config, tokenizer: Tokenizer, tell: Tell) -> Data:
 def _read(config: Config, tell: Tell) -> Dataset:
     data = config.data
     tell("stage", text=f"reading {data.path}")
-    dataset = Dataset(data.path, data.encoding, bot=data.bot, keep=True, **data.view())
+    dataset = Dataset.read(data.path, data.encoding, bot=data.bot, keep=True, **data.view())
     for line in dataset.notes.lines():
         tell.note(line)
     survey = dataset.survey

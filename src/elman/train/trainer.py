@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from elman.bptt import Full, State, Unfold
+from elman.data.layout import Batch
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model.chatbot import Batches, Chatbot
@@ -62,7 +63,7 @@ class Trainer:
         self.chatbot = chatbot
         self.batches = batches
         self.steps = 0
-        self.look: Callable[[Any, State | None, float], None] | None = None
+        self.look: Callable[[Batch, State | None, float], None] | None = None
         """Called before each update with the batch, the state before it, and the norm of its
         gradient. It may compute, but leaves weights, gradients and randomness as they are."""
         self._optimizer = optimizer

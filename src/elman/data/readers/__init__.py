@@ -1,71 +1,20 @@
-"""Readers: one format each, recognised by content. To add one, write its file and list it here."""
+"""From files to conversations: whatever the format, tidied, cut, and with an answer in each."""
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from elman.data.conversation import Chat, Conversation, Message
-from elman.data.document import LONG_HEAD_BYTES, Document, Notes
-from elman.data.pauses import DEFAULT_GAP, ENOUGH, Gaps, cut
-from elman.data.readers import (
-    chatgpt,
-    chitchat,
-    claude,
-    discord,
-    discord_text,
-    imessage,
-    messages,
-    messenger,
-    pairs,
-    preference,
-    sharegpt,
-    signal,
-    slack,
-    table,
-    telegram,
-    transcript,
-    turns,
-    whatsapp,
-)
-from elman.data.readers.likeness import likeness_of, other_kind
-from elman.data.readers.reader import FolderReader, Reader, json_start
-from elman.data.source import OFFICE
+from elman.data.conversation import SYSTEM, Chat, Conversation, Message
+from elman.data.document import Document, Notes
+from elman.data.readers.registry import groups, what_is_missing
+from elman.data.segmentation import DEFAULT_GAP_SECONDS, MAX_GAPS_OF_CHAT, Gaps, cut
 from elman.errors import ElmanError
 
-AnyReader = Reader | FolderReader
-
-READERS: dict[str, AnyReader] = {
-    "chitchat": chitchat.READER,
-    "telegram": telegram.READER,
-    "discord": discord.READER,
-    "discord-text": discord_text.READER,
-    "slack": slack.READER,
-    "messenger": messenger.READER,
-    "chatgpt": chatgpt.READER,
-    "claude": claude.READER,
-    "sharegpt": sharegpt.READER,
-    "preference": preference.READER,
-    "messages": messages.READER,
-    "turns": turns.READER,
-    "pairs": pairs.READER,
-    "signal": signal.READER,
-    "imessage": imessage.READER,
-    "whatsapp": whatsapp.READER,
-    "csv": table.READER,
-    "transcript": transcript.READER,
-}
-"""In the order in which they are asked; the least particular comes last."""
-
-UNKNOWN = "of no known format"
-KNOWN = (
-    f"known are {', '.join(READERS)}: docs/formats.md shows each; plain text needs 'Name: what was "
-    "said' on each line and a blank line between conversations"
-)
-
-LONGEST_MESSAGE = 20_000
+MAX_MESSAGE_CHARS = 20_000
 """Characters. What is longer is a pasted file rather than something said."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -88,28 +37,39 @@ class Reading:
     hide_ids: bool = False
 
 
-def find_reader(document: Document) -> AnyReader | None:
-    """The first reader that knows the document's format, or None."""
-    if document.is_link:
-        return None
-    head = document.head()
-    if other_kind(head):
-        return None
-    found = next((reader for reader in READERS.values() if reader.matches(head)), None)
-    if found is None and json_start(head).startswith(("{", "[")):
-        head = document.head(LONG_HEAD_BYTES)
-        found = next((reader for reader in READERS.values() if reader.matches(head)), None)
-    return found
+Items = Iterable[tuple[str, Conversation | Chat]]
+"""What readers yield, each with the name of where it comes from."""
+
+
+@dataclass(frozen=True)
+class FirstReading:
+    """What one reading finds in a source, before anything is chosen.
+
+    Args:
+        gap: seconds of silence at which its chats are best cut; None: it has no chats.
+        people: messages of everybody by name, also where nobody answered; empty: not counted.
+        notes: what the readers left out.
+        items: all that was read, to be gone through again; None: not all was, or it was too much.
+    """
+
+    gap: float | None
+    people: Counter[str]
+    notes: Notes
+    items: Items | None
 
 
 def read(
-    documents: Iterable[Document], notes: Notes | None = None, reading: Reading | None = None
+    documents: Iterable[Document],
+    notes: Notes | None = None,
+    reading: Reading | None = None,
+    items: Items | None = None,
 ) -> Iterator[Conversation]:
-    """The conversations of all documents, each with at least two people in it.
+    """Yield the conversations of all documents, each with at least two people in it.
 
     Args:
         documents: as from `elman.data.source.documents`.
         notes: told of everything that is left out or changed, and why.
+        items: what a first reading of the documents found; None: they are read.
 
     Raises:
         ElmanError: where a document is empty, of no known format, broken, or where no
@@ -121,14 +81,14 @@ def read(
     gap = reading.gap
     found = 0
     one_sided: set[str] = set()
-    for item, name in _items(documents, notes):
+    for name, item in _items(documents, notes) if items is None else items:
         if isinstance(item, Chat):
             if gap is None:
-                gap = choose_gap(documents) or DEFAULT_GAP
-            tidied = Chat(_mended(item.id), _tidy(item.messages, name, notes, reading))
+                gap = first_reading(documents).gap or DEFAULT_GAP_SECONDS
+            tidied = Chat(_mended(item.id), _tidied(item.messages, name, notes, reading))
             conversations = cut(tidied, gap)
         else:
-            messages = tuple(_tidy(item.messages, name, notes, reading))
+            messages = tuple(_tidied(item.messages, name, notes, reading))
             conversations = iter([Conversation(messages, _mended(item.id))])
         for conversation in conversations:
             if len(conversation.authors) < 2:
@@ -147,17 +107,8 @@ def read(
             f"{place}: no conversation with an answer in it"
             + (f": {who}; a bot learns from at least two people" if one_sided else "")
             + (f" ({'; '.join(notes.lines())})" if notes.lines() else "")
-            + ("" if notes.formats else _what_is_missing(documents))
+            + ("" if notes.formats else what_is_missing(documents))
         )
-
-
-def _what_is_missing(documents: list[Document]) -> str:
-    """What the first file of no known format lacks, and what formats there are."""
-    for document in documents:
-        _, missing = _why_unknown(document)
-        if missing:
-            return f"; {document.name}: {missing}; {KNOWN}"
-    return ""
 
 
 def _under_digest(conversation: Conversation) -> Conversation:
@@ -165,97 +116,89 @@ def _under_digest(conversation: Conversation) -> Conversation:
     return replace(conversation, id=digest[:16])
 
 
-def choose_gap(documents: Iterable[Document]) -> float | None:
-    """The gap, in seconds, at which the chats of all documents are best cut; None: there are none.
+def _items(documents: Sequence[Document], notes: Notes) -> Items:
+    for name, group in groups(documents, notes):
+        for item in group:
+            yield name, item
 
-    What is no chat is not read to its end: where there are chats in a source, they come first.
+
+def first_reading(
+    documents: Sequence[Document], count_people: bool = False, max_held_chars: int = 0
+) -> FirstReading:
+    """Read what can be known before anything is chosen, and no more than that takes.
+
+    Where people are not counted and messages not held, a chat is read up to `MAX_GAPS_OF_CHAT`
+    messages, and a group of files up to its first conversation, since its chats come first.
+
+    Args:
+        count_people: read everything, to count everybody's messages.
+        max_held_chars: hold the messages in memory, as long as their text is no longer than that.
     """
-    gaps, found = Gaps(), False
-    for reader, group in _sorted_out(list(documents), Notes()):
-        for item in _read_group(reader, group, Notes()):
-            if not isinstance(item, Chat):
+    gaps, people, notes = Gaps(), Counter[str](), Notes()
+    held = _Held(max_held_chars)
+    has_chats = False
+    for name, group in groups(documents, notes):
+        for item in group:
+            is_chat = isinstance(item, Chat)
+            has_chats |= is_chat
+            if not (is_chat or count_people):
+                held.give_up()
                 break
-            found = True
-            with closing(gaps.watch(item.messages)) as watched:
-                for _ in islice(watched, ENOUGH):
-                    pass
-    return gaps.choose() if found else None
+            messages = held.keep(name, item)
+            with closing(_watched(messages, gaps) if is_chat else messages) as watched:
+                if count_people:
+                    tidied = _tidied(watched, name, Notes(), Reading())
+                    people.update(message.author for message in tidied)
+                else:
+                    for number, _ in enumerate(watched, 1):
+                        if held.is_given_up and number >= MAX_GAPS_OF_CHAT:
+                            break
+    del people[SYSTEM]
+    return FirstReading(gaps.choose() if has_chats else None, people, notes, held.items)
 
 
-Group = tuple[AnyReader, list[Document]]
+def _watched(messages: Iterator[Message], gaps: Gaps) -> Generator[Message, None, None]:
+    """Yield all messages, of which the first are shown to `gaps`."""
+    with closing(gaps.watch(messages)) as first:
+        yield from islice(first, MAX_GAPS_OF_CHAT)
+    yield from messages
 
 
-def _items(documents: list[Document], notes: Notes) -> Iterator[tuple[Conversation | Chat, str]]:
-    """What the readers of the documents yield, each with the name of where it comes from."""
-    for reader, group in _sorted_out(documents, notes):
-        place = group[0].name if len(group) == 1 else group[0].folder
-        try:
-            for item in _read_group(reader, group, notes):
-                yield item, place
-        except ElmanError as error:
-            if len(documents) == 1:
-                raise
-            raise ElmanError(f"{error} (without this file, the others can be read)") from None
+class _Held:
+    """What is read, in memory, until it is more than a limit.
+
+    Args:
+        max_chars: of text.
+    """
+
+    def __init__(self, max_chars: int) -> None:
+        self.items: list[tuple[str, Conversation | Chat]] | None = []
+        self._left = max_chars
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.items is None
+
+    def give_up(self) -> None:
+        self.items = None
+
+    def keep(self, name: str, item: Conversation | Chat) -> Generator[Message, None, None]:
+        """Yield the messages of an item, and keep it with those that have passed."""
+        messages: list[Message] = []
+        if self.items is not None:
+            self.items.append((name, Chat(item.id, messages) if isinstance(item, Chat) else item))
+        for message in item.messages:
+            if self.items is not None:
+                self._left -= len(message.text)
+                if self._left < 0:
+                    self.items = None
+                    messages.clear()
+                elif isinstance(item, Chat):
+                    messages.append(message)
+            yield message
 
 
-def _sorted_out(documents: list[Document], notes: Notes) -> list[Group]:
-    """The documents with their readers; those of one `FolderReader` are one group."""
-    groups: list[Group] = []
-    together: dict[str, list[Document]] = {}
-    for document in documents:
-        reader = find_reader(document)
-        if reader is None:
-            problem, missing = _why_unknown(document)
-            if len(documents) == 1:
-                hint = f": {missing}; {KNOWN}" if missing else ""
-                raise ElmanError(f"{document.name}: {problem}{hint}")
-            notes.leave_out_file(problem, document.name)
-            continue
-        name = next(name for name, each in READERS.items() if each is reader)
-        notes.formats[name] += 1
-        if isinstance(reader, FolderReader) and name in together:
-            together[name].append(document)
-            continue
-        together[name] = [document]
-        groups.append((reader, together[name]))
-    return groups
-
-
-def _read_group(
-    reader: AnyReader, group: list[Document], notes: Notes
-) -> Iterator[Conversation | Chat]:
-    if isinstance(reader, FolderReader):
-        return reader.read(sorted(group, key=lambda document: document.name), notes)
-    return reader.read(group[0], notes)
-
-
-def _why_unknown(document: Document) -> tuple[str, str]:
-    """Why nothing is read in a file: one of a few reasons, and what is missing in this file."""
-    if document.is_link:
-        return "a link, which only says where something else would lie", ""
-    head = document.head()
-    if not head.strip("\ufeff \t\r\n\0"):
-        return "empty; expected conversations", ""
-    if head.startswith("PK\x03\x04") and OFFICE in head:
-        return "a document of an office program: save it as CSV or as plain text", ""
-    if head.startswith("PK\x03\x04"):
-        return "an archive within an archive: unpack it first", ""
-    if head.strip("\ufeff \t\r\n") == "[]":
-        return "an empty list", ""
-    if kind := other_kind(head):
-        return kind, ""
-    if "\0" in head:
-        return "not text", ""
-    likeness = likeness_of(head, READERS)
-    return f"{UNKNOWN}, most like {likeness.kind}", likeness.missing
-
-
-def dropped(author: str) -> str:
-    """Why the messages of somebody in `Reading.drop` are left out."""
-    return f"{author} was to be left out"
-
-
-def _tidy(
+def _tidied(
     messages: Iterable[Message], where: str, notes: Notes, reading: Reading
 ) -> Iterator[Message]:
     """Without empty messages, over-long ones cut, and text that can be written as UTF-8."""
@@ -263,13 +206,13 @@ def _tidy(
     for message in messages:
         author, text, time = message
         if drop and author in drop:
-            notes.leave_out(dropped(author), where)
+            notes.leave_out(f"{author} was to be left out", where)
             continue
         is_changed = False
-        if len(text) > LONGEST_MESSAGE:
-            text, is_changed = text[:LONGEST_MESSAGE], True
+        if len(text) > MAX_MESSAGE_CHARS:
+            text, is_changed = text[:MAX_MESSAGE_CHARS], True
             if text.strip():
-                notes.change(f"cut to {LONGEST_MESSAGE:,} characters", where)
+                notes.change(f"cut to {MAX_MESSAGE_CHARS:,} characters", where)
         if not text or text.isspace():
             notes.leave_out("empty", where)
             continue

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Chat, Conversation, Message
-from elman.data.pauses import (
-    DEFAULT_GAP,
-    LONGEST_CONVERSATION,
-    LONGEST_GAP,
-    SHORTEST_GAP,
+from elman.data.segmentation import (
+    DEFAULT_GAP_SECONDS,
+    MAX_CONVERSATION_MESSAGES,
+    MAX_GAP_SECONDS,
+    MIN_GAP_SECONDS,
     Gaps,
     cut,
 )
@@ -62,13 +62,13 @@ def test_a_chat_in_which_one_person_speaks_is_one_conversation() -> None:
 
 
 def test_without_times_a_chat_is_cut_by_length_alone_where_the_speaker_changes() -> None:
-    names = ["A", "A", "B"] * LONGEST_CONVERSATION
+    names = ["A", "A", "B"] * MAX_CONVERSATION_MESSAGES
     messages = [Message(name, "x") for name in names]
     found = pieces(messages)
     assert "".join(found) == "".join(names)
     assert len(found) == 3
     lengths = [len(piece) for piece in found[:-1]]
-    assert all(0 <= length - LONGEST_CONVERSATION < 3 for length in lengths)
+    assert all(0 <= length - MAX_CONVERSATION_MESSAGES < 3 for length in lengths)
     assert all(one[-1] != other[0] for one, other in pairwise(found))
 
 
@@ -124,24 +124,24 @@ def test_the_gap_lies_between_waits_within_and_between(
 
 
 def test_of_a_few_gaps_or_of_one_kind_of_gap_nothing_is_made() -> None:
-    assert chosen(iter([1.0, 86400.0] * 20)) == DEFAULT_GAP
+    assert chosen(iter([1.0, 86400.0] * 20)) == DEFAULT_GAP_SECONDS
     draw = random.Random(0)
-    assert chosen(exp(draw.gauss(log(3600), 1.0)) for _ in range(5000)) == DEFAULT_GAP
-    assert Gaps(Counter({20: 1000})).choose() == DEFAULT_GAP
+    assert chosen(exp(draw.gauss(log(3600), 1.0)) for _ in range(5000)) == DEFAULT_GAP_SECONDS
+    assert Gaps(Counter({20: 1000})).choose() == DEFAULT_GAP_SECONDS
 
 
 @given(st.lists(st.tuples(st.integers(20, 120), st.integers(1, 1000)), max_size=40))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_gap_is_always_a_sensible_one(bins: list[tuple[int, int]]) -> None:
     gap = Gaps(Counter(dict(bins))).choose()
-    assert SHORTEST_GAP <= gap <= LONGEST_GAP
+    assert MIN_GAP_SECONDS <= gap <= MAX_GAP_SECONDS
 
 
 def test_somebody_who_speaks_alone_is_not_kept_in_memory() -> None:
-    names = ["A", "B"] + ["A"] * 5 * LONGEST_CONVERSATION + ["B"]
+    names = ["A", "B"] + ["A"] * 5 * MAX_CONVERSATION_MESSAGES + ["B"]
     found = pieces(said(*((name, 600.0) for name in names)))
     assert "".join(found) == "".join(names)
-    assert max(map(len, found)) <= 3 * LONGEST_CONVERSATION
+    assert max(map(len, found)) <= 3 * MAX_CONVERSATION_MESSAGES
 
 
 def test_instructions_are_no_speaker() -> None:

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 
 from elman.data.conversation import SYSTEM, Chat, Conversation, Message
 
-LONGEST_CONVERSATION = 2_000
+MAX_CONVERSATION_MESSAGES = 2_000
 """Messages. Where people never pause, it is cut here, as the speaker changes; or at twice that."""
 
-DEFAULT_GAP = 3600.0
-SHORTEST_GAP, LONGEST_GAP = 900.0, 86_400.0
-FEWEST, ENOUGH = 100, 100_000
-"""Gaps below which there is no shape to see, and `DEFAULT_GAP` is taken; and gaps of one chat after
-which more would change nothing.
+DEFAULT_GAP_SECONDS = 3600.0
+MIN_GAP_SECONDS, MAX_GAP_SECONDS = 900.0, 86_400.0
+MIN_GAPS, MAX_GAPS_OF_CHAT = 100, 100_000
+"""Below the first there is no shape to see, and `DEFAULT_GAP_SECONDS` is taken. After the second,
+more gaps of one chat would change nothing.
 """
 
 _BINS_PER_OCTAVE = 4
-_SHORTEST = 30.0  # seconds; many messengers write minutes alone, so shorter gaps look like none
+_MIN_WAIT_SECONDS = 30.0  # many messengers write minutes alone, so shorter gaps look like none
 
-_MOST_WAITS = 10_000
+MAX_COUNTED_WAITS = 10_000
 """Different ones that are counted before their logarithms are taken, which is slow."""
 
 
@@ -38,7 +38,7 @@ class Gaps:
             for message in messages:
                 if before is not None and (wait := _wait(before, message)) is not None:
                     waits[wait] += 1
-                    if len(waits) > _MOST_WAITS:
+                    if len(waits) > MAX_COUNTED_WAITS:
                         self._count(waits)
                 before = message
                 yield message
@@ -47,7 +47,7 @@ class Gaps:
 
     def _count(self, waits: Counter[float]) -> None:
         for wait, number in waits.items():
-            self.bins[round(_BINS_PER_OCTAVE * math.log2(max(wait, _SHORTEST)))] += number
+            self.bins[round(_BINS_PER_OCTAVE * math.log2(max(wait, _MIN_WAIT_SECONDS)))] += number
         waits.clear()
 
     def choose(self) -> float:
@@ -58,17 +58,17 @@ class Gaps:
         threshold of Kittler and Illingworth (1986), equation 15; that waits have this shape is
         seen by Halfaker et al. (2015).
         """
-        if self.bins.total() < FEWEST:
-            return DEFAULT_GAP
+        if self.bins.total() < MIN_GAPS:
+            return DEFAULT_GAP_SECONDS
         places = range(min(self.bins), max(self.bins) + 1)
         best, chosen = math.inf, None
         for place in places:
             if (cost := _cost(self.bins, place)) < best:
                 best, chosen = cost, place
         if chosen is None or best >= _cost(self.bins, None):
-            return DEFAULT_GAP  # one bell curve says it as well
+            return DEFAULT_GAP_SECONDS  # one bell curve says it as well
         gap = 2 ** ((chosen + 0.5) / _BINS_PER_OCTAVE)
-        return min(max(gap, SHORTEST_GAP), LONGEST_GAP)
+        return min(max(gap, MIN_GAP_SECONDS), MAX_GAP_SECONDS)
 
 
 def _cost(bins: Counter[int], cut: int | None) -> float:
@@ -93,10 +93,10 @@ def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
 
     An answer may be late: a pause before which only one person spoke ends nothing. So all
     conversations of a chat in which anybody answered have an answer in them, unless somebody
-    speaks alone for more than `LONGEST_CONVERSATION` messages.
+    speaks alone for more than `MAX_CONVERSATION_MESSAGES` messages.
 
     Args:
-        gap: in seconds. Without times, only `LONGEST_CONVERSATION` cuts.
+        gap: in seconds. Without times, only `MAX_CONVERSATION_MESSAGES` cuts.
     """
     held: list[Message] = []
     piece: list[Message] = []
@@ -107,8 +107,8 @@ def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
         if last is not None:
             paused = len(heard) > 1 and (wait := _wait(last, message)) is not None and wait > gap
             if paused or (
-                len(piece) >= LONGEST_CONVERSATION
-                and (message.author != last.author or len(piece) >= 2 * LONGEST_CONVERSATION)
+                len(piece) >= MAX_CONVERSATION_MESSAGES
+                and (message.author != last.author or len(piece) >= 2 * MAX_CONVERSATION_MESSAGES)
             ):
                 if held:
                     yield _conversation(chat, held, number)
