@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
+from elman.data.conversation import Message
+from elman.data.document import Notes
 from elman.data.readers.discord_text import READER
-from elman.data.readers.registry import READERS, find_reader
 
 RULE = "=" * 62
 START = f"{RULE}\nGuild: Tea\nChannel: kitchen\n{RULE}\n\n"
@@ -17,19 +16,10 @@ Load = Callable[[str], tuple[list[Message], Notes]]
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("discord") / "talk"
-
-    def load(text: str, start: str = START) -> tuple[list[Message], Notes]:
-        path.write_bytes((start + text).encode())
-        document, notes = Document("talk", path), Notes()
-        assert find_reader(document) is READERS["discord-text"]
-        [chat] = READER.read(document, notes)
-        assert isinstance(chat, Chat)
-        assert chat.id == "Tea/kitchen"
-        return list(chat.messages), notes
-
-    return load
+def load(
+    load_chat: Callable[..., tuple[list[Message], Notes]],
+) -> Callable[..., tuple[list[Message], Notes]]:
+    return lambda text, start=START: load_chat(start + text, "discord-text", "Tea/kitchen")
 
 
 @pytest.mark.parametrize(

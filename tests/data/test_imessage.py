@@ -5,29 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
+from elman.data.conversation import Message
+from elman.data.document import Notes
 from elman.data.readers.imessage import READER
-from elman.data.readers.registry import READERS, find_reader
 
 Load = Callable[[str], tuple[list[Message], Notes]]
 NOON = "May 17, 2022 12:00:00 PM"
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("imessage") / "talk"
-
-    def load(text: str) -> tuple[list[Message], Notes]:
-        path.write_bytes(text.encode())
-        document, notes = Document("talk.txt", path), Notes()
-        assert find_reader(document) is READERS["imessage"]
-        [chat] = READER.read(document, notes)
-        assert isinstance(chat, Chat)
-        assert chat.id == "talk"
-        return list(chat.messages), notes
-
-    return load
+def load(load_chat: Callable[..., tuple[list[Message], Notes]]) -> Load:
+    return lambda text: load_chat(text, "imessage", "talk", "talk.txt")
 
 
 def message(text: str, who: str = "Mira", time: str = NOON) -> str:

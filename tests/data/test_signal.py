@@ -10,25 +10,14 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
-from elman.data.readers.registry import READERS, find_reader
 from elman.data.readers.signal import READER
 
 Load = Callable[[str], tuple[list[Message], Notes]]
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("signal") / "talk"
-
-    def load(text: str) -> tuple[list[Message], Notes]:
-        path.write_bytes(text.encode())
-        document, notes = Document("talk", path), Notes()
-        assert find_reader(document) is READERS["signal"]
-        [chat] = READER.read([document], notes)
-        assert isinstance(chat, Chat)
-        return list(chat.messages), notes
-
-    return load
+def load(load_chat: Callable[..., tuple[list[Message], Notes]]) -> Load:
+    return lambda text: load_chat(text, "signal", "talk")
 
 
 def markdown(*said: tuple[str, str]) -> str:
