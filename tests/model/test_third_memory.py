@@ -17,8 +17,8 @@ from elman.chat import Session
 from elman.cli.looking import Wish, look_at
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
+from elman.data.layout import Layout
 from elman.data.message_stream import LaneWindow, MessageStream, MessageWindow
-from elman.data.order import Layout
 from elman.data.tokenizer import END, ROLES
 from elman.evaluate.measures import evaluate
 from elman.lens.chain import frozen, unfolded
@@ -326,7 +326,7 @@ def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Pat
     assert [each.message for each in found] == [0]
     assert found[0].nats != 0
 
-    every = Dataset(str(chats), bot="Ann").conversations()
+    every = Dataset.read(str(chats), bot="Ann").conversations()
     corpus = Corpus.encode(islice(every, 4), bot.tokenizer, "Ann")
     report = evaluate(bot, corpus, "bot").report
     assert 0 < report.bits_per_byte < 8

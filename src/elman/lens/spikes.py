@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from elman.bptt import Full, State
-from elman.data.order import MessageOrigin
+from elman.data.layout import MessageOrigin
 from elman.model.chatbot import Chatbot
 
 

@@ -16,7 +16,6 @@ from elman.data.characters import Characters
 from elman.data.corpus import Corpus
 from elman.data.layout import Batch, Layout
 from elman.data.message_stream import MessageWindow
-from elman.data.order import Layout
 from elman.data.tokenizer import ROLES
 from elman.errors import ElmanError
 from elman.model.blocks import PackedStack, RecurrentStack, StateSpec

@@ -12,7 +12,6 @@ from elman.bptt import Full, State, Unfold
 from elman.data.corpus import Corpus
 from elman.data.layout import Layout
 from elman.data.message_stream import MessageStream, MessageWindow
-from elman.data.order import Layout
 from elman.data.tokenizer import END
 from elman.model.blocks import RecurrentStack, SlowLinear, StateSpec
 from elman.model.chatbot import Batches, Chatbot, Loss
