@@ -18,47 +18,6 @@ EXPLAINED = {
     "T": "a type variable",
 }
 
-# Names that are to be renamed; none may be added.
-TO_RENAME = {
-    "ANSWERS",
-    "CAPTION",
-    "CHUNK",
-    "CONFIG",
-    "COPIED",
-    "Chat",
-    "Chosen",
-    "Completion",
-    "Database",
-    "Dates",
-    "Encoding",
-    "Event",
-    "FORMAT",
-    "Header",
-    "KINDS",
-    "LANES",
-    "LOG",
-    "MAX_MESSAGES",
-    "MAX_REPLY_TOKENS",
-    "MEDIA",
-    "MINUS",
-    "Message",
-    "Name",
-    "PAGE",
-    "POLICY",
-    "PROMPTS",
-    "Part",
-    "Prompt",
-    "Prompts",
-    "ROLES",
-    "ReplyFrom",
-    "SYSTEM",
-    "Samples",
-    "State",
-    "Tell",
-    "Turn",
-    "WIDTH",
-}
-
 
 def definitions() -> dict[str, set[str]]:
     """Return each public class and constant with the modules that define it."""
@@ -79,10 +38,6 @@ def definitions() -> dict[str, set[str]]:
 
 def test_a_name_stands_for_one_thing() -> None:
     several = {name: homes for name, homes in definitions().items() if len(homes) > 1}
-    unexplained = {
-        name: sorted(homes)
-        for name, homes in several.items()
-        if name not in EXPLAINED and name not in TO_RENAME
-    }
+    unexplained = {name: sorted(homes) for name, homes in several.items() if name not in EXPLAINED}
     assert not unexplained, "rename one of them, or explain both in EXPLAINED"
     assert EXPLAINED.keys() <= several.keys(), "explained, and not needed"

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from elman import Config
+from elman.cli.renamed import RENAMED_FLAGS
 from elman.cli.settings import help_of
-from elman.cli.train import FLAGS, RENAMED_FLAGS
+from elman.cli.train import FLAGS
 from elman.generate.rerank import Ranking
 from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, read_tensors, write_tensors
 from elman.train import resume, train
@@ -119,13 +120,13 @@ def test_help_needs_no_torch() -> None:
 def test_hidden_flags_are_settings(elman: Run, chats: Path, tmp_path: Path) -> None:
     names = {each["name"] for each in list_settings()}
     assert {flag.setting for flag in FLAGS.values()} <= names
-    assert set(RENAMED_FLAGS) | set(RENAMED_FLAGS.values()) <= set(FLAGS)
+    assert {new.removeprefix("--") for new in RENAMED_FLAGS["train"].values()} <= set(FLAGS)
     bot = tmp_path / "bot"
     ran = elman("train", chats, "--out", bot, "--hidden-size", 8, "--lanes", 3, "--steps", 1,
                 "--vocabulary", "bytes", "--learn-from", "bot", "--slide", "--unit", "messages",
                 "--set", "train.copying=0.2")  # fmt: skip
     assert ran.code == 0, ran.err
-    assert ran.err.count("--lanes is now called --batch-size") == 1
+    assert ran.err.count("--lanes is called --batch-size now") == 1
     assert ran.err.count("train.copying is now called train.pointer_loss_weight") == 1
     saved = json.loads((bot / CONFIG).read_text())
     assert (saved["train"]["batch_size"], saved["train"]["steps"]) == (3, 1)

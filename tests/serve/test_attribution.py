@@ -91,7 +91,7 @@ def test_the_answer_is_the_same_while_others_chat(serving: Serving) -> None:
         finally:
             stop.set()
         assert all(each.result() for each in talking), "nobody was disturbed, and all were heard"
-    assert len(alone) == attribution.MAX_ATTRIBUTED_MESSAGES
+    assert len(alone) == attribution.MAX_REQUEST_MESSAGES
     for each in found:
         for ours, theirs in zip(each, alone, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-4)

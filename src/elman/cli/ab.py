@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elman.cli.evaluate import Encoding, Name, Part, Seed, read_for, responder
-from elman.cli.reply_options import SAMPLES, MmiWeight, ReplyFrom, Samples
+from elman.cli.evaluate import (
+    NameThereOption,
+    OwnEncodingOption,
+    PartOption,
+    SeedOption,
+    read_for,
+    responder,
+)
+from elman.cli.reply_options import SAMPLES, MmiWeightOption, ReplyFromOption, SamplesOption
 from elman.cli.text import plain
 from elman.cli.trust import Trust
 from elman.errors import ElmanError
@@ -19,23 +26,23 @@ if TYPE_CHECKING:
     from elman.model.checkpoint import Bot
 
 AB_HISTORY_MESSAGES = 4
-ANSWERS = {"1": 0, "2": 1, "=": None, "": None}
+PREFERENCE_KEYS = {"1": 0, "2": 1, "=": None, "": None}
 
 
 def ab(
     one: Annotated[Path, typer.Argument(help="A bot's folder, or base.")],
     other: Annotated[Path, typer.Argument(help="Another's.")],
     heldout: Annotated[str, typer.Argument(help="Conversations that neither has learned from.")],
-    part: Part = "all",
-    name: Name = None,
-    encoding: Encoding = None,
+    part: PartOption = "all",
+    name: NameThereOption = None,
+    encoding: OwnEncodingOption = None,
     temperature: Annotated[
         float, typer.Option(help="Of the replies: 0 takes the likeliest.")
     ] = 1.0,
-    samples: Samples = SAMPLES,
-    mmi_weight: MmiWeight = None,
-    reply_from: ReplyFrom = "generate",
-    seed: Seed = 0,
+    samples: SamplesOption = SAMPLES,
+    mmi_weight: MmiWeightOption = None,
+    reply_from: ReplyFromOption = "generate",
+    seed: SeedOption = 0,
     blind: Annotated[
         bool, typer.Option("--blind", help="You choose the better reply, not knowing whose it is.")
     ] = False,
@@ -141,7 +148,7 @@ def judge(
         answer = _answer()
         if answer == "q":
             break
-        choice = ANSWERS[answer]
+        choice = PREFERENCE_KEYS[answer]
         kept["neither" if choice is None else names[order[choice]]] += 1
         write_file(tally, json.dumps(kept, indent=2) + "\n", parents=True)
     print()
@@ -154,7 +161,7 @@ def _answer() -> str:
             answer = input("better: ").strip().lower()
         except EOFError:
             return "q"
-        if answer == "q" or answer in ANSWERS:
+        if answer == "q" or answer in PREFERENCE_KEYS:
             return answer
         print("1, 2, = or q", file=sys.stderr)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_SHOWN_MESSAGES = 20
 """Messages before the reply that are shown, the last ones."""
 
-BAR_CHARS = 12
+MAX_BAR_CHARS = 12
 """Characters of the longest bar."""
 
 NUMBERS_CHARS = 58
@@ -122,7 +122,7 @@ def _bars(
     most = max(1e-9, *(abs(each.nats) for each in found))
     full, less = ("█", "▒") if _writes("█▒", console) else ("#", "-")
     for each in found:
-        length = round(BAR_CHARS * abs(each.nats) / most)
+        length = round(MAX_BAR_CHARS * abs(each.nats) / most)
         bar, style = (full, "green") if each.nats >= 0 else (less, "magenta")
         numbers = (each.nats, each.copied, each.linear, each.gradient)
         table.add_row(

@@ -1,7 +1,6 @@
 """elman bench"""
 
 import json
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,6 @@ def bench(
     steps: Annotated[int, typer.Option(min=1, help="Time steps.")] = 64,
     runs: Annotated[int, typer.Option(min=1, help="The median of so many is shown.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    lanes: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
 ) -> None:
     """Show which code runs the time loops here, why, and how fast it is beside torch's layers.
 
@@ -28,9 +26,6 @@ def bench(
     from elman.bptt.kernels.native import load
     from elman.bptt.precision import measure
 
-    if lanes is not None:
-        print("elman: --lanes is called --batch-size now", file=sys.stderr)
-        batch_size = lanes
     native, why = load()
     precision, ratio = measure(hidden_size)
     rows = [compared(name, hidden_size, batch_size, steps, runs) for name in ("LSTM", "GRU", "RNN")]

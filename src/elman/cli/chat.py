@@ -10,15 +10,15 @@ import typer
 
 from elman.cli.reply_options import (
     SAMPLES,
-    MmiWeight,
-    ReplyFrom,
-    Samples,
-    Unsure,
-    Wrong,
+    MmiWeightOption,
+    ReplyFromOption,
+    SamplesOption,
+    UnsureOption,
+    WrongOption,
     make_params,
     make_replier,
 )
-from elman.cli.store import Database, open_store
+from elman.cli.store import DatabaseOption, open_store
 from elman.cli.text import plain
 from elman.cli.trust import Trust
 from elman.errors import ElmanError
@@ -62,11 +62,11 @@ def chat(
         float, typer.Option(help="Above 1: say the same less often.")
     ] = 1.1,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reply, at most.")] = 200,
-    samples: Samples = SAMPLES,
-    mmi_weight: MmiWeight = None,
-    reply_from: ReplyFrom = "generate",
-    unsure: Unsure = None,
-    wrong: Wrong = None,
+    samples: SamplesOption = SAMPLES,
+    mmi_weight: MmiWeightOption = None,
+    reply_from: ReplyFromOption = "generate",
+    unsure: UnsureOption = None,
+    wrong: WrongOption = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same replies.")] = None,
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
@@ -75,7 +75,7 @@ def chat(
         str | None,
         typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     explained: Annotated[
         bool,
         typer.Option("--why", help="After each reply, what each earlier message did for it."),
@@ -349,7 +349,7 @@ def _file(command: str, text: str) -> Path:
         raise ElmanError(f"{names[0]}: {error}") from None
 
 
-WIDTH = 72
+TREE_TEXT_CHARS = 72
 """Characters of a message in the tree."""
 
 
@@ -368,7 +368,7 @@ def drawn(session: "Session") -> list[str]:
     while waiting:
         node, indent = waiting.pop()
         words = " ".join(node.text.split())
-        words = words if len(words) <= WIDTH else words[: WIDTH - 1] + "…"
+        words = words if len(words) <= TREE_TEXT_CHARS else words[: TREE_TEXT_CHARS - 1] + "…"
         mark = "*" if node.key in here else " "
         lines.append(f"{node.depth:>4}{mark} {'  ' * indent}{node.role:4}  {words}")
         after = children.get(node.key, [])

@@ -28,7 +28,7 @@ app = typer.Typer(
 Export = Annotated[
     str, typer.Argument(help="A chat export: a file, folder or zip; `-` for standard input.")
 ]
-Encoding = Annotated[str, typer.Option(help="Of the files.")]
+EncodingOption = Annotated[str, typer.Option(help="Of the files.")]
 Gap = Annotated[
     str | None,
     typer.Option(help="Silence that ends a conversation: 90m, 2h, 1d.  [default: from the data]"),
@@ -44,7 +44,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @app.command("inspect")
 def inspect(
     export: Export,
-    encoding: Encoding = "utf-8",
+    encoding: EncodingOption = "utf-8",
     gap: Gap = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -65,7 +65,7 @@ def convert(
     out: Annotated[
         Path, typer.Option(help="The file to write, as JSON Lines; `-` for standard output.")
     ],
-    encoding: Encoding = "utf-8",
+    encoding: EncodingOption = "utf-8",
     gap: Gap = None,
     drop: Drop = None,
     redact: Annotated[

@@ -10,7 +10,7 @@ from elman.cli.settings import help_of
 
 DEMO_MINUTES = 3.0
 
-PROMPTS = ("hi! how are you?", "what are you studying?", "any plans for the weekend?")
+DEMO_PROMPTS = ("hi! how are you?", "what are you studying?", "any plans for the weekend?")
 
 SCRIPTED = (
     ("hello", "where are you from?", "nice, do you like it there?"),
@@ -99,7 +99,7 @@ def _replies(folder: Path, seed: int) -> list[str]:
 
     bot = load_bot(folder)
     params = SamplingParams(seed=seed, max_tokens=30)
-    return [plain("".join(Session(bot, params).say(prompt))) for prompt in PROMPTS]
+    return [plain("".join(Session(bot, params).say(prompt))) for prompt in DEMO_PROMPTS]
 
 
 def _show_samples(console: Any, before: list[str], after: list[str]) -> None:
@@ -107,7 +107,7 @@ def _show_samples(console: Any, before: list[str], after: list[str]) -> None:
     from rich.table import Table
 
     table = Table("you say", "before training", "after training", show_lines=True)
-    for prompt, old, new in zip(PROMPTS, before, after, strict=True):
+    for prompt, old, new in zip(DEMO_PROMPTS, before, after, strict=True):
         table.add_row(prompt, f"[dim]{escape(old)}[/dim]", escape(new))
     console.print(table)
 

@@ -12,9 +12,9 @@ import typer
 from elman.cli.learned import has_learned_from
 from elman.cli.reply_options import (
     SAMPLES,
-    MmiWeight,
-    ReplyFrom,
-    Samples,
+    MmiWeightOption,
+    ReplyFromOption,
+    SamplesOption,
     make_params,
     make_replier,
 )
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from elman.evaluate.texts import Responder
     from elman.model.checkpoint import Bot
 
-Part = Annotated[
+PartOption = Annotated[
     str, typer.Option("--split", help="all; or dev or test, the parts that training holds out.")
 ]
-Name = Annotated[
+NameThereOption = Annotated[
     str | None,
     typer.Option("--bot", help="Who it is in these conversations, where the name differs."),
 ]
-Encoding = Annotated[
+OwnEncodingOption = Annotated[
     str | None, typer.Option(help="Of the files.  [default: that of what it learned from]")
 ]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)]
+SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)]
 
 
 def evaluate(
@@ -46,16 +46,16 @@ def evaluate(
     heldout: Annotated[
         str, typer.Argument(help="Conversations that it has not learned from, as for train.")
     ],
-    part: Part = "all",
-    name: Name = None,
-    encoding: Encoding = None,
+    part: PartOption = "all",
+    name: NameThereOption = None,
+    encoding: OwnEncodingOption = None,
     temperature: Annotated[
         float, typer.Option(help="Of its replies: 0 takes the likeliest.")
     ] = 1.0,
-    samples: Samples = SAMPLES,
-    mmi_weight: MmiWeight = None,
-    reply_from: ReplyFrom = "generate",
-    seed: Seed = 0,
+    samples: SamplesOption = SAMPLES,
+    mmi_weight: MmiWeightOption = None,
+    reply_from: ReplyFromOption = "generate",
+    seed: SeedOption = 0,
     card_path: Annotated[
         Path | None,
         typer.Option("--card", help="Write a report card: Markdown, with pictures beside it."),

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from elman.cli.sessions import conversation_line
-from elman.cli.store import Database, open_store
+from elman.cli.store import DatabaseOption, open_store
 from elman.cli.text import plain
 
 app = typer.Typer(
     name="keys", no_args_is_help=True, help="Keys for those who may ask `elman serve`."
 )
 
-Name = Annotated[str, typer.Argument(help="The key's name or id.")]
+KeyArgument = Annotated[str, typer.Argument(help="The key's name or id.")]
 
 
 @app.command()
@@ -25,7 +25,7 @@ def add(
     per_minute: Annotated[
         int | None, typer.Option(min=1, help="Requests a minute, at most.  [default: no limit]")
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Make a key. It is shown once: only its hash is kept."""
     from elman.serve.store.keys import Keys
@@ -36,7 +36,7 @@ def add(
 
 
 @app.command()
-def revoke(name: Name, database: Database = None) -> None:
+def revoke(name: KeyArgument, database: DatabaseOption = None) -> None:
     """Let nobody in with a key any more; what was said with it stays.
 
     `chats`, `export`, `transfer` and `delete` look after that.
@@ -49,7 +49,7 @@ def revoke(name: Name, database: Database = None) -> None:
 
 
 @app.command("list")
-def list_(database: Database = None) -> None:
+def list_(database: DatabaseOption = None) -> None:
     """List the keys, without their secrets."""
     from elman.serve.store.keys import Keys
     from elman.serve.store.ownership import count_chats
@@ -69,7 +69,7 @@ def list_(database: Database = None) -> None:
 
 
 @app.command()
-def chats(name: Name, database: Database = None) -> None:
+def chats(name: KeyArgument, database: DatabaseOption = None) -> None:
     """List the conversations that were held with a key, also with a revoked one."""
     from elman.serve.store.keys import Keys
     from elman.serve.store.responses import ResponseStore
@@ -87,14 +87,14 @@ def chats(name: Name, database: Database = None) -> None:
 
 @app.command()
 def export(
-    name: Name,
+    name: KeyArgument,
     out: Annotated[
         Path | None, typer.Option(help="The file to write.  [default: standard output]")
     ] = None,
     feedback: Annotated[
         bool, typer.Option("--feedback", help="What was thought of replies, instead.")
     ] = False,
-    database: Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Write what was said with a key as JSON Lines, which `elman train` reads: every branch."""
     from elman.data.files import write_file
@@ -121,7 +121,7 @@ def export(
 def transfer(
     old: Annotated[str, typer.Argument(help="A revoked key's name or id.")],
     new: Annotated[str, typer.Argument(help="The name or id of a key in use.")],
-    database: Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Hand what was said with a revoked key to one that is in use.
 
@@ -142,7 +142,7 @@ def transfer(
 @app.command()
 def delete(
     name: Annotated[str, typer.Argument(help="A revoked key's name or id.")],
-    database: Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Forget a revoked key, and all that was said with it."""
     from elman.serve.store.keys import Keys

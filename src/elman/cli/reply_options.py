@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from elman.generate.sampling import SamplingParams
     from elman.model.checkpoint import Bot
 
-Samples = Annotated[
+SamplesOption = Annotated[
     int, typer.Option(help="Replies that are drawn, of which the best is said; 1: the first.")
 ]
-MmiWeight = Annotated[
+MmiWeightOption = Annotated[
     float | None,
     typer.Option(
         help="How much less a reply is worth for fitting everywhere: 0, likelihood alone; 1, all "
         "of it.  [default: as training found it best]"
     ),
 ]
-ReplyFrom = Annotated[
+ReplyFromOption = Annotated[
     str,
     typer.Option(
         help="generate: the net's own; data: only what somebody really answered; best: of both."
     ),
 ]
-Unsure = Annotated[
+UnsureOption = Annotated[
     str | None, typer.Option(help="Say this instead of a reply that is too likely wrong.")
 ]
-Wrong = Annotated[
+WrongOption = Annotated[
     float | None,
     typer.Option(
         help="With --unsure: the share of wrong answers that is accepted.  [default: 0.1]"

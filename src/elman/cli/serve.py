@@ -8,15 +8,15 @@ import typer
 
 from elman.cli.reply_options import (
     SAMPLES,
-    MmiWeight,
-    ReplyFrom,
-    Samples,
-    Unsure,
-    Wrong,
+    MmiWeightOption,
+    ReplyFromOption,
+    SamplesOption,
+    UnsureOption,
+    WrongOption,
     make_params,
     make_replier,
 )
-from elman.cli.store import Database, open_store
+from elman.cli.store import DatabaseOption, open_store
 from elman.cli.trust import Trust
 from elman.errors import require
 
@@ -52,15 +52,15 @@ def serve(
         list[str] | None,
         typer.Option(help="A site whose pages may ask, https://NAME; may be repeated."),
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
     ] = "float32",
-    samples: Samples = SAMPLES,
-    mmi_weight: MmiWeight = None,
-    reply_from: ReplyFrom = "generate",
-    unsure: Unsure = None,
-    wrong: Wrong = None,
+    samples: SamplesOption = SAMPLES,
+    mmi_weight: MmiWeightOption = None,
+    reply_from: ReplyFromOption = "generate",
+    unsure: UnsureOption = None,
+    wrong: WrongOption = None,
     trust: Trust = None,
 ) -> None:
     """Serve bots to a browser, and to clients of OpenAI's API.

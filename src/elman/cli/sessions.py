@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elman.cli.data import written
-from elman.cli.store import Database, open_store
+from elman.cli.store import DatabaseOption, open_store
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
@@ -23,12 +23,12 @@ app = typer.Typer(
     help="The conversations that `elman chat --session NAME` keeps.",
 )
 
-Name = Annotated[str, typer.Argument(help="The session's name.")]
+SessionArgument = Annotated[str, typer.Argument(help="The session's name.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON line for each, for programs.")]
 
 
 @app.command("list")
-def list_(database: Database = None, as_json: Json = False) -> None:
+def list_(database: DatabaseOption = None, as_json: Json = False) -> None:
     """List the sessions, the latest first."""
     from elman.chat.memory import LOCAL
 
@@ -51,7 +51,7 @@ def list_(database: Database = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Name, database: Database = None) -> None:
+def show(name: SessionArgument, database: DatabaseOption = None) -> None:
     """Show what was said in a session, as `/tree` numbers it."""
     from elman.chat.memory import LOCAL
 
@@ -71,7 +71,7 @@ def export(
     branches: Annotated[
         bool, typer.Option(help="Every branch, and not only where each session stands.")
     ] = False,
-    database: Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Write sessions as JSON Lines, which `elman train` reads.
 
@@ -101,7 +101,7 @@ def export(
 
 
 @app.command()
-def delete(name: Name, database: Database = None) -> None:
+def delete(name: SessionArgument, database: DatabaseOption = None) -> None:
     """Forget a session with all its branches."""
     from elman.chat.memory import LOCAL
 

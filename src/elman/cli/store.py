@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     from elman.chat import MemoryStore
 
-Database = Annotated[
+DatabaseOption = Annotated[
     str | None,
     typer.Option(
         "--db",

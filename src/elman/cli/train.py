@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +52,6 @@ FLAGS = {
     "dropout": Flag("model.dropout", float),
     "encoding": Flag("data.encoding", str),
     "epochs": Flag("train.epochs", float),
-    "lanes": Flag("train.batch_size", int),
     "layers": Flag("model.layers", int),
     "learn-from": Flag("data.learn_from", str),
     "lr": Flag("train.lr", float),
@@ -68,9 +66,6 @@ FLAGS = {
     "vocabulary": Flag("data.vocabulary", str),
 }
 """The flags that give settings, as help shows them: Typer is told of them by `_with_flags`."""
-
-RENAMED_FLAGS = {"lanes": "batch-size"}
-"""Flags of the last release, and what they are called today."""
 
 
 def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -187,8 +182,6 @@ def _settings_of(given: dict[str, Any]) -> dict[str, Any]:
         value = given[flag.replace("-", "_")]
         if value is None:
             continue
-        if flag in RENAMED_FLAGS:
-            print(f"--{flag} is now called --{RENAMED_FLAGS[flag]}", file=sys.stderr)
         found[setting] = seconds(value) if flag == "gap" else value
     return found
 

@@ -17,7 +17,7 @@ from elman.data.readers import Reading, first_reading, read
 from elman.data.source import BUILT_IN, Source
 from elman.data.split import Part, Survey
 from elman.data.tokenizer import SMALLEST, Tokenizer
-from elman.data.view import OLD_NAMES, Change, View, composed
+from elman.data.view import OLD_VIEW_NAMES, Change, View, composed
 from elman.errors import ElmanError
 
 VIEW = ("others", "gap", "split", "drop", "redact", "rename", "max_text_bytes")
@@ -113,7 +113,7 @@ class Dataset:
     @classmethod
     def again(cls, saved: Mapping[str, Any]) -> Self:
         """Read what a bot learned from, as the table `data` of its configuration has it."""
-        names = ("encoding", *(each.name for each in fields(View)), *OLD_NAMES)
+        names = ("encoding", *(each.name for each in fields(View)), *OLD_VIEW_NAMES)
         given = {name: saved[name] for name in names if name in saved}
         return cls.read(saved["path"], lenient=True, **given)
 

@@ -9,6 +9,9 @@ from typing import IO
 
 from elman.errors import ElmanError
 
+CONFIG, LOG = "config.json", "log.jsonl"
+"""Files of a bot's folder that are read without its network."""
+
 
 @contextmanager
 def replacing(

@@ -11,7 +11,7 @@ from elman.errors import ElmanError
 
 Change = Callable[[Message], Message]
 
-OLD_NAMES = {"most_bytes": "max_text_bytes"}
+OLD_VIEW_NAMES = {"most_bytes": "max_text_bytes"}
 """Names that configurations had before, and the new ones."""
 
 
@@ -43,7 +43,7 @@ class View:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Make one of options, which may have their old names."""
-        return cls(**{OLD_NAMES.get(name, name): value for name, value in options.items()})
+        return cls(**{OLD_VIEW_NAMES.get(name, name): value for name, value in options.items()})
 
     @property
     def names_people(self) -> bool:

@@ -26,7 +26,7 @@ from elman.model.checkpoint import BASE, Bot, made_by
 from elman.model.tensor_files import check_finite, read_tensors, write_tensors
 
 REPLIES = "replies.safetensors"
-FORMAT = 2
+INDEX_FORMAT = 2
 
 DIRECTIONS = 128
 """Numbers that are kept of a state: its main directions. A choice; fewer or more were not tried."""
@@ -110,7 +110,7 @@ def save(
         "alone": index.alone,
         "calibration": index.calibration,
     }
-    facts = {"replies": FORMAT, "data": fingerprint(data), **made_by(chatbot, tokenizer)}
+    facts = {"replies": INDEX_FORMAT, "data": fingerprint(data), **made_by(chatbot, tokenizer)}
     write_tensors(folder / REPLIES, tensors, facts)
 
 
@@ -133,11 +133,11 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     source = fingerprint(saved.path)
     if path.exists():
         tensors, facts = read_tensors(path)
-        expected = {"replies": FORMAT, **made_by(bot.chatbot, bot.tokenizer)}
+        expected = {"replies": INDEX_FORMAT, **made_by(bot.chatbot, bot.tokenizer)}
         same = all(facts.get(name) == value for name, value in expected.items())
         if same and source in (None, facts.get("data")):
             return _of(path, tensors, bot)
-        if facts.get("replies") != FORMAT:
+        if facts.get("replies") != INDEX_FORMAT:
             what = "another version of Elman made it"
         else:
             what = "the conversations changed since" if same else "other weights made it"

@@ -54,7 +54,7 @@ def message_nats(
         yield from zip(group, messages, nats, strict=True)
 
 
-class Step(NamedTuple):
+class ReadStep(NamedTuple):
     """One message of each of several conversations, which are read side by side.
 
     Args:
@@ -87,7 +87,7 @@ def walk(
     upto: Mapping[int, int] | None = None,
     scored: bool = False,
     in_step: bool = False,
-) -> Iterator[Step]:
+) -> Iterator[ReadStep]:
     """Read a corpus message by message, with the state before each.
 
     Conversations go on each by itself, so that nearly to the end `rows` of them are read side by
@@ -131,7 +131,7 @@ def walk(
             if scored:
                 each_nats, after = decoder.score([[message] for message in messages], before)
                 nats = np.concatenate(each_nats)
-            yield Step(
+            yield ReadStep(
                 [each.conversation for each in some],
                 [each.number for each in some],
                 messages,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from elman.data.tokenizer import END, Tokenizer
 from elman.lens.units import Units
-from elman.lens.view import View
+from elman.lens.view import LensView
 
 MAX_TEXT_CHARS = 400
 
@@ -21,7 +21,7 @@ def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
     ]
 
 
-def to_json(view: View, tokenizer: Tokenizer) -> dict[str, Any]:
+def to_json(view: LensView, tokenizer: Tokenizer) -> dict[str, Any]:
     """Everything as plain JSON, to four digits."""
     found: dict[str, Any] = {
         "layers": view.layers,
@@ -60,7 +60,7 @@ def to_json(view: View, tokenizer: Tokenizer) -> dict[str, Any]:
     return found
 
 
-def _message(view: View, n: int) -> dict[str, Any]:
+def _message(view: LensView, n: int) -> dict[str, Any]:
     said = view.said[n]
     found: dict[str, Any] = {
         "author": said.author,
@@ -81,7 +81,7 @@ def _message(view: View, n: int) -> dict[str, Any]:
     return found
 
 
-def _tokens(view: View, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+def _tokens(view: LensView, tokenizer: Tokenizer) -> list[dict[str, Any]]:
     """Of the messages that are seen closely."""
     first = len(view.said) - view.close if view.whole is not None else 0
     found, place = [], 0

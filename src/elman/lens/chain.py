@@ -28,10 +28,10 @@ MAX_BATCH_STEPS = 4096
 """Rows times steps that are differentiated at once: bounds memory."""
 
 
-Part = TypeVar("Part", bound=nn.Module)
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
-def apart(module: Part) -> Part:
+def apart(module: AnyModule) -> AnyModule:
     """Make modules of their own that share the tensors of the given ones.
 
     Hooks and gradients there do not reach the given ones, which others may use meanwhile. Neither

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from elman.bptt import State
-from elman.lens.view import WARMUP_MESSAGES, Tell, View, ViewedMessage, most_moving, stretch
+from elman.lens.view import WARMUP_MESSAGES, LensView, TellText, ViewedMessage, most_moving, stretch
 from elman.model.chatbot import Chatbot
 
 _LOST = (
@@ -16,7 +16,9 @@ _LOST = (
 )
 
 
-def listen(chatbot: Chatbot, said: Sequence[ViewedMessage], precision: str, tell: Tell) -> View:
+def listen(
+    chatbot: Chatbot, said: Sequence[ViewedMessage], precision: str, tell: TellText
+) -> LensView:
     """See a conversation through rounded weights, which have no gradient: what the bot expects and
     how its state moves.
     """
@@ -35,7 +37,7 @@ def listen(chatbot: Chatbot, said: Sequence[ViewedMessage], precision: str, tell
             states.append(_hidden(chatbot, state))
     h = torch.stack(states)
     drawn = most_moving(h)
-    return View(
+    return LensView(
         said=seen,
         skipped=first,
         layers=[f"layer {number + 1}" for number in range(h.shape[1])],

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from elman.lens.page import headline
 
-BAR_CHARS = 30
+SUMMARY_BAR_CHARS = 30
 
 
 def summary(seen: dict[str, Any]) -> Iterator[RenderableType]:
@@ -50,7 +50,7 @@ def _lags(own: dict[str, Any]) -> Iterator[RenderableType]:
     total = sum(whole) or 1.0
     for lag, value in enumerate(whole[: max(own["reach"], 1)], 1):
         left = sum(whole[lag:]) / total
-        bar = "█" * max(1, round(BAR_CHARS * value / max(whole)))
+        bar = "█" * max(1, round(SUMMARY_BAR_CHARS * value / max(whole)))
         table.add_row(str(lag), f"{value:.3g}", Text(f"{bar} {100 * left:.1f} % from before"))
     yield table
 

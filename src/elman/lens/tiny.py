@@ -35,7 +35,7 @@ EPS = 1e-8
 
 
 @dataclass(frozen=True)
-class Step:
+class UnfoldedStep:
     """One message: what went forward through it, and what came back.
 
     All tensors are float64; H = 3, G = gates of the cell times 3, V = 6.
@@ -106,7 +106,7 @@ class TinyStep:
     unfold: int
     seed: int
     weights: dict[str, Tensor]
-    steps: list[Step]
+    steps: list[UnfoldedStep]
     loss: float
     gradient: dict[str, Tensor]
     norm: float
@@ -209,11 +209,11 @@ def _loss(cell: str, weights: dict[str, Tensor]) -> float:
 @torch.no_grad()
 def _backward(
     name: str, weights: dict[str, Tensor], forward: list[_Forward], unfold: int
-) -> list[Step]:
+) -> list[UnfoldedStep]:
     cell = _cell(name, weights)
     nothing = tuple(torch.zeros(TINY_HIDDEN_SIZE, dtype=torch.float64) for _ in range(cell.states))
     dstate: State = nothing
-    steps: list[Step] = []
+    steps: list[UnfoldedStep] = []
     for t in reversed(range(len(MESSAGES))):
         now = forward[t]
         x = torch.eye(len(SYMBOLS), dtype=torch.float64)[t]
@@ -228,7 +228,7 @@ def _backward(
         cut = t % unfold == 0
         dstate = nothing if cut else back
         steps.append(
-            Step(
+            UnfoldedStep(
                 message=SYMBOLS[t],
                 target=SYMBOLS[t + 1],
                 **vars(now),

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from elman.lens.html import beside, document
+from elman.lens.page import MINUS
 from elman.lens.tiny import ADAM_LR, CLIP, SGD_LR, SYMBOLS, TINY_HIDDEN_SIZE, TinyStep
 from elman.lens.tiny_text import came_back, columns_of, number, rows_of
-
-MINUS = "\N{MINUS SIGN}"
 
 PHASES = {
     "Forward": "Message by message, the network makes its next state from what it reads and from "
@@ -32,7 +31,7 @@ PHASES = {
 }
 
 # The drawing, in units that are about pixels on a projector.
-WIDTH = 1300
+PAGE_WIDTH_PX = 1300
 GUTTER = 138
 COLUMN = 230
 CELL_W, CELL_H = 88, 34
@@ -175,7 +174,7 @@ def _network(step: TinyStep) -> str:
     )
     return (
         f'<section id="network"><div class="captions">{captions}</div>'
-        f"{_drawing(WIDTH, layout.height, ''.join(parts), label, 1040)}{legend}</section>"
+        f"{_drawing(PAGE_WIDTH_PX, layout.height, ''.join(parts), label, 1040)}{legend}</section>"
     )
 
 

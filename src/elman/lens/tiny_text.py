@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, stack
 
-from elman.lens.tiny import ADAM_LR, CLIP, SGD_LR, SYMBOLS, TINY_HIDDEN_SIZE, Step, TinyStep
+from elman.lens.tiny import ADAM_LR, CLIP, SGD_LR, SYMBOLS, TINY_HIDDEN_SIZE, TinyStep, UnfoldedStep
 
 GATES = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}
 """How the rows of the stacked weights are called, a letter for each block of three."""
@@ -219,7 +219,7 @@ def entries(step: TinyStep, name: str) -> list[str]:
     return [f"{row},{column}" for row in rows_of(step, name) for column in columns_of(name)]
 
 
-def _shares(steps: Sequence[Step], name: str) -> Tensor:
+def _shares(steps: Sequence[UnfoldedStep], name: str) -> Tensor:
     """(numbers of the weight, steps)"""
     return stack([s.shares[name].flatten() for s in steps], dim=1)
 

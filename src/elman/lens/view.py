@@ -67,7 +67,7 @@ class Unfolding:
 
 
 @dataclass
-class View:
+class LensView:
     """What was seen. Of M messages, L layers.
 
     Args:
@@ -117,7 +117,7 @@ class View:
     lost: list[str] = field(default_factory=list)
 
 
-Tell = Callable[[str], None]
+TellText = Callable[[str], None]
 
 
 def stretch(said: Sequence[ViewedMessage]) -> int:
@@ -138,8 +138,8 @@ def look(
     others: Sequence[Sequence[ViewedMessage]] = (),
     *,
     seed: int = 0,
-    tell: Tell = lambda _: None,
-) -> View:
+    tell: TellText = lambda _: None,
+) -> LensView:
     """See a conversation with the gradient of all its losses.
 
     Args:
@@ -158,8 +158,8 @@ def _looked(
     said: Sequence[ViewedMessage],
     others: Sequence[Sequence[ViewedMessage]],
     seed: int,
-    tell: Tell,
-) -> View:
+    tell: TellText,
+) -> LensView:
     first = stretch(said)
     seen = list(said[first:])
     tell(f"differentiating {len(seen):,} messages")
@@ -168,7 +168,7 @@ def _looked(
     messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
     whole = differentiate(chatbot, messages, counted, start)
     drawn = most_moving(whole.state)
-    view = View(
+    view = LensView(
         said=seen,
         skipped=first,
         layers=whole.layers,
@@ -195,7 +195,7 @@ def most_moving(state: Tensor) -> Tensor:
     return spread.topk(count, dim=1).indices.sort(dim=1).values
 
 
-def _unfold(view: View, whole: Whole) -> None:
+def _unfold(view: LensView, whole: Whole) -> None:
     chain = whole.chain
     states = len(view.said) - 1
     full = whole.gradient
@@ -256,7 +256,7 @@ def _alone(chain: Chain, first: int) -> Tensor:
 
 
 def _follow(
-    view: View,
+    view: LensView,
     chatbot: Chatbot,
     said: Sequence[ViewedMessage],
     others: Sequence[Sequence[ViewedMessage]],
@@ -276,7 +276,7 @@ def _follow(
         view.sample = len(replies), len(conversations)
 
 
-def _describe(view: View, count: int, heard: int) -> None:
+def _describe(view: LensView, count: int, heard: int) -> None:
     shown = len(view.said)
     closely = "the unfold lengths" + (" and every token" if view.token_direct is not None else "")
     view.exact.append(

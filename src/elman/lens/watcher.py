@@ -35,7 +35,7 @@ WATCHED_REPLIES = 8
 MAX_WATCHED_STEPS = 512
 """Of a reply's history that are followed back, at most: messages, replies, and steps."""
 
-SAMPLED_CONVERSATIONS = 200
+WATCHED_CONVERSATIONS = 200
 """Among which the replies are drawn."""
 
 RECENT_STEPS = 200
@@ -51,7 +51,7 @@ EXPLODING_FACTOR = 10.0
 AGREEING_LOOKS = 3
 """Looks in a row that find the same before it is said."""
 
-Event = tuple[str, dict[str, Any]]
+Seen = tuple[str, dict[str, Any]]
 
 
 class GradientWatcher:
@@ -90,7 +90,7 @@ class GradientWatcher:
         self._found: deque[str] = deque(maxlen=AGREEING_LOOKS)
         self._said: set[str] = set()
 
-    def __call__(self, batch: Any, state: State | None, norm: float) -> Iterator[Event]:
+    def __call__(self, batch: Any, state: State | None, norm: float) -> Iterator[Seen]:
         """What is to be told of a step, before its weights are updated."""
         now = perf_counter()
         if not self._steps:
@@ -122,7 +122,7 @@ class GradientWatcher:
         """Whether looking for so many seconds stays within part of the share."""
         return self._steps > 0 and self.spent + cost <= part * self._share * (now - self._began)
 
-    def _look(self, now: float) -> Iterator[Event]:
+    def _look(self, now: float) -> Iterator[Seen]:
         found = lags(self._chatbot, self._replies, WATCHED_LAG_MESSAGES, 1)
         self._cost = perf_counter() - now
         self.spent += self._cost
@@ -219,7 +219,7 @@ def in_words(reach: int, more: bool, unfold: float) -> str:
 
 def _sample(chatbot: Chatbot, corpus: Corpus, learn_from: str) -> list[FollowedReply]:
     """Replies with their histories, as far back as is looked."""
-    every = np.linspace(0, len(corpus) - 1, min(SAMPLED_CONVERSATIONS, len(corpus))).astype(int)
+    every = np.linspace(0, len(corpus) - 1, min(WATCHED_CONVERSATIONS, len(corpus))).astype(int)
     conversations = [corpus.messages(int(index)) for index in every]
     counted = [
         [bool(scored(message[:2], learn_from).any()) for message in own] for own in conversations

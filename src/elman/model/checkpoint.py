@@ -13,20 +13,20 @@ import elman
 from elman.bptt import State
 from elman.bptt.decode import Precision
 from elman.data.config import DataConfig
+from elman.data.files import CONFIG as CONFIG
 from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import parse_json, read_text, validated
 from elman.errors import ElmanError
 from elman.model import build
 from elman.model.chatbot import Chatbot
 from elman.model.config import ModelConfig, ReplyConfig
-from elman.model.tensor_files import Header, TensorSpec, check_finite, check_header
+from elman.model.tensor_files import TensorHeader, TensorSpec, check_finite, check_header
 from elman.model.tensor_files import read_tensors as read_tensors
 from elman.model.tensor_files import write_tensors as write_tensors
 
 FORMAT = 1
 """Raised whenever a run directory written before can no longer be read."""
 
-CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 
@@ -165,7 +165,7 @@ def load_bot(
     tokenizer = read_tokenizer(folder)
     model = ModelConfig.model_validate(config["model"])
 
-    def check(header: Header, facts: dict[str, Any]) -> None:
+    def check(header: TensorHeader, facts: dict[str, Any]) -> None:
         if facts.get("tokenizer") != tokenizer.digest:
             raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
         check_weights(path, header, model, tokenizer.vocabulary_size)
@@ -201,7 +201,9 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **given)
 
 
-def check_weights(path: Path, header: Header, model: ModelConfig, vocabulary_size: int) -> None:
+def check_weights(
+    path: Path, header: TensorHeader, model: ModelConfig, vocabulary_size: int
+) -> None:
     """Compare the header of weights with what a configuration asks for, and allocate nothing.
 
     Raises:
@@ -251,7 +253,7 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
     """
     spec = bot.chatbot.state_spec
 
-    def check(header: Header, facts: dict[str, Any]) -> None:
+    def check(header: TensorHeader, facts: dict[str, Any]) -> None:
         if facts.get("state") != FORMAT:
             raise ElmanError(f"{path}: not a saved state of this version of Elman")
         for what, digest in made_by(bot.chatbot, bot.tokenizer).items():

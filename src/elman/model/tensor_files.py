@@ -43,8 +43,8 @@ class TensorSpec(NamedTuple):
         return f"{size} of {str(self.dtype).removeprefix('torch.')}"
 
 
-Header = Mapping[str, TensorSpec]
-Check = Callable[[Header, dict[str, Any]], None]
+TensorHeader = Mapping[str, TensorSpec]
+Check = Callable[[TensorHeader, dict[str, Any]], None]
 """Given a header and the facts; raises ElmanError where they are not what is to be read."""
 
 
@@ -97,7 +97,7 @@ def _spec(path: Path, name: str, stored: Any) -> TensorSpec:
     return TensorSpec(tuple(stored.get_shape()), DTYPES[kind])
 
 
-def check_header(path: Path, header: Header, expected: Header, of: str) -> None:
+def check_header(path: Path, header: TensorHeader, expected: TensorHeader, of: str) -> None:
     """Compare a header with what is expected.
 
     Args:

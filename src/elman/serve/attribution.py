@@ -25,7 +25,7 @@ from elman.serve.http.errors import ApiError
 from elman.serve.models import Model
 from elman.serve.store.responses import StoredResponse
 
-MAX_ATTRIBUTED_MESSAGES = 20
+MAX_REQUEST_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""
 
 MAX_ATTRIBUTION_STEPS = 40_000
@@ -178,7 +178,7 @@ class Attributor:
 
     def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
         """How many of the last messages can be looked at."""
-        for most in range(min(MAX_ATTRIBUTED_MESSAGES, len(asked)), 0, -1):
+        for most in range(min(MAX_REQUEST_MESSAGES, len(asked)), 0, -1):
             last = asked[-most:]
             tokens = sum(map(len, last)) + len(reply)
             if tokens <= MAX_ATTRIBUTED_TOKENS and attribution_steps(last, reply) <= self._max_work:

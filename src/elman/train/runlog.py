@@ -8,6 +8,7 @@ from typing import Any
 
 from elman.bptt import State
 from elman.data.corpus import Corpus
+from elman.data.files import LOG as LOG
 from elman.data.files import replacing
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
@@ -35,9 +36,7 @@ Watcher = Callable[[Chatbot, Tokenizer, Corpus, dict[str, Any]], Look]
 """Makes a `Look` when training begins. It is given the chatbot, its tokenizer, conversations to
 look at (held-out ones, where there are any), and the whole configuration as JSON."""
 
-LOG = "log.jsonl"
-
-MAX_LINE_BYTES = 1 << 20
+MAX_LOG_LINE_BYTES = 1 << 20
 """Bytes of a log's line; a longer one was not written by a run."""
 
 MAX_UNWRITTEN_SECONDS = 1.0
@@ -91,7 +90,7 @@ class RunLog:
 def _until(path: Path, step: int) -> Iterator[bytes]:
     """Read the lines of a log up to a step, or up to the first one that a crash cut off."""
     with path.open("rb") as file:
-        while line := file.readline(MAX_LINE_BYTES):
+        while line := file.readline(MAX_LOG_LINE_BYTES):
             try:
                 wanted = bool(json.loads(line)["step"] <= step)
             except (ValueError, KeyError, TypeError, RecursionError):

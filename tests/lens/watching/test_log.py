@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elman.data.files import LOG
 from elman.errors import ElmanError
 from elman.lens.watching import log
 from elman.lens.watching.log import LogPosition, Summary, check, follow, read_on
 from elman.lens.watching.tensorboard import write_events
-from elman.model import checkpoint
-from elman.train import Config, resume, runlog, train
+from elman.train import Config, resume, train
 
 MakeRun = Callable[..., Path]
 
@@ -34,10 +34,6 @@ def read_all(
     return found, place
 
 
-def test_the_names_are_those_of_training() -> None:
-    assert (log.LOG, log.CONFIG) == (runlog.LOG, checkpoint.CONFIG)
-
-
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_however_it_is_written_every_event_is_read_once(
@@ -49,7 +45,7 @@ def test_however_it_is_written_every_event_is_read_once(
     found: list[int] = []
     place = LogPosition()
     for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-        with (run / log.LOG).open("a") as file:
+        with (run / LOG).open("a") as file:
             file.write(text[begin:end])
         part = read_on(run, place)
         assert not part.anew
@@ -61,18 +57,18 @@ def test_however_it_is_written_every_event_is_read_once(
 
 def test_a_large_log_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "MAX_READ_BYTES", 100)
-    (tmp_path / log.LOG).write_text(lines(40))
+    (tmp_path / LOG).write_text(lines(40))
     assert read_on(tmp_path, LogPosition()).more
     assert [event["step"] for event in read_all(tmp_path)[0]] == list(range(1, 41))
 
 
 def test_a_log_that_was_begun_anew_is_read_anew(tmp_path: Path) -> None:
-    (tmp_path / log.LOG).write_text(lines(5))
+    (tmp_path / LOG).write_text(lines(5))
     _, place = read_all(tmp_path)
-    (tmp_path / log.LOG).unlink()
+    (tmp_path / LOG).unlink()
     gone = read_on(tmp_path, place)
     assert (gone.events, gone.anew) == ([], True)
-    (tmp_path / log.LOG).write_text('{"kind": "step", "step": 1, "loss": 9}\n')
+    (tmp_path / LOG).write_text('{"kind": "step", "step": 1, "loss": 9}\n')
     part = read_on(tmp_path, place)
     assert part.anew
     assert [event["loss"] for event in part.events] == [9]
@@ -80,8 +76,8 @@ def test_a_log_that_was_begun_anew_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_damaged_lines_are_counted(tmp_path: Path) -> None:
-    (tmp_path / log.LOG).write_bytes(lines(1).encode() + b'\xff\xfe{\n[1]\n{"kind": "step"}\n')
-    with (tmp_path / log.LOG).open("a") as file:
+    (tmp_path / LOG).write_bytes(lines(1).encode() + b'\xff\xfe{\n[1]\n{"kind": "step"}\n')
+    with (tmp_path / LOG).open("a") as file:
         file.write('{"kind": "step", "step": 2}\n{"kind": "st')
     part = read_on(tmp_path, LogPosition())
     assert [event["step"] for event in part.events] == [1, 2]
@@ -132,7 +128,7 @@ def test_tensorboard_reads_what_is_written(make_run: MakeRun, tmp_path: Path) ->
 
     run = make_run()
     *_, written = write_events(run, tmp_path / "tb")
-    assert written == len((run / log.LOG).read_text().splitlines())
+    assert written == len((run / LOG).read_text().splitlines())
     found = EventAccumulator(str(tmp_path / "tb")).Reload()
     norms = found.Scalars("gradient/norm")
     assert [event.step for event in norms] == list(range(1, 121))

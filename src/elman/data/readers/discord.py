@@ -49,9 +49,9 @@ NUMBER = re.compile(r"(?<=.)#\d{4}$")
 
 _MAX_FIELD_CHARACTERS = 1 << 17
 
-SYSTEM_LINE = "a system line"
-MEDIA = "a photo, file, sticker or other media without text"
-CAPTION = "the text kept of a message with a photo, file or other media"
+NOTICE = "a system line"
+MEDIA_ALONE = "a photo, file, sticker or other media without text"
+CAPTION_KEPT = "the text kept of a message with a photo, file or other media"
 FORWARDED = "forwarded, so written by somebody else"
 EMBEDDED = "the text taken from the box (embed) that a bot wrote it in"
 
@@ -91,7 +91,7 @@ def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
 def _message(record: Any, where: str, people: dict[str, str], notes: Notes) -> Message | None:
     record = expect(record, dict, where, "each message")
     if expect(record.get("type", "Default"), str, where, "'type'") not in _SAID:
-        notes.leave_out(SYSTEM_LINE, where)
+        notes.leave_out(NOTICE, where)
         return None
     if record.get("forwardedMessage") is not None:
         notes.leave_out(FORWARDED, where)
@@ -105,13 +105,13 @@ def _message(record: Any, where: str, people: dict[str, str], notes: Notes) -> M
         text = boxes if embedded or media or record.get("poll") else text
     if not expect(text, str, where, "'content'").strip():
         poll = "a poll" if record.get("poll") else "without text"
-        notes.leave_out(MEDIA if media or embeds else poll, where)
+        notes.leave_out(MEDIA_ALONE if media or embeds else poll, where)
         return None
     author = _author(record, where, people)
     if embedded:
         notes.change(EMBEDDED, where)
     elif media:
-        notes.change(CAPTION, where)
+        notes.change(CAPTION_KEPT, where)
     return Message(author, text, time_or_note(record.get("timestamp"), where, notes))
 
 
@@ -155,16 +155,16 @@ def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Mess
     for where, row in _rows(document, delimiter, notes):
         text = row["Content"]
         if SYSTEM_TEXT.fullmatch(text):
-            notes.leave_out(SYSTEM_LINE, where)
+            notes.leave_out(NOTICE, where)
             continue
         if not text.strip():
-            notes.leave_out(MEDIA if row["Attachments"] else "without text", where)
+            notes.leave_out(MEDIA_ALONE if row["Attachments"] else "without text", where)
             continue
         if not row["Author"].strip():
             notes.leave_out("without an author", where)
             continue
         if row["Attachments"]:
-            notes.change(CAPTION, where)
+            notes.change(CAPTION_KEPT, where)
         account = row["Author"].removesuffix("#0000")
         name = NUMBER.sub("", account)
         person = row.get("AuthorID", account)

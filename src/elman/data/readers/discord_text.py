@@ -20,12 +20,12 @@ from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.dates import Dates
 from elman.data.readers.discord import (
-    CAPTION,
+    CAPTION_KEPT,
     EMBEDDED,
     FORWARDED,
-    MEDIA,
+    MEDIA_ALONE,
+    NOTICE,
     NUMBER,
-    SYSTEM_LINE,
     SYSTEM_TEXT,
 )
 from elman.data.readers.reader import Reader
@@ -82,7 +82,7 @@ def _messages(document: Document, notes: Notes) -> Iterator[Message]:
         record.set_files_apart()
         text = "\n".join(record.text).strip("\n")
         if SYSTEM_TEXT.fullmatch(text):
-            notes.leave_out(SYSTEM_LINE, record.where)
+            notes.leave_out(NOTICE, record.where)
             continue
         if "Forwarded Message" in record.kinds:
             notes.leave_out(FORWARDED, record.where)
@@ -90,12 +90,12 @@ def _messages(document: Document, notes: Notes) -> Iterator[Message]:
         if not text.strip():
             text = _embedded(record)
             if not text:
-                reason = MEDIA if record.kinds - {"Reactions"} else "without text"
+                reason = MEDIA_ALONE if record.kinds - {"Reactions"} else "without text"
                 notes.leave_out(reason, record.where)
                 continue
             notes.change(EMBEDDED, record.where)
         elif record.kinds - {"Embed", "Reactions"}:
-            notes.change(CAPTION, record.where)
+            notes.change(CAPTION_KEPT, record.where)
         name = NUMBER.sub("", record.name).rstrip()
         if people.setdefault(name, record.name) != record.name:
             name = record.name

@@ -19,7 +19,7 @@ from elman.data.readers import table
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader, json_start, objects
 from elman.data.readers.rows import (
-    PROMPTS,
+    PROMPT_FIELDS,
     field_of,
     fields_of,
     joined,
@@ -28,7 +28,7 @@ from elman.data.readers.rows import (
 )
 from elman.errors import ElmanError
 
-ANSWERS = ("output", "completion", "response", "answer", "assistant", "bot")
+ANSWER_FIELDS = ("output", "completion", "response", "answer", "assistant", "bot")
 
 _MAX_FIELD_CHARACTERS = 1 << 20
 """More than that is a quotation mark that was never closed."""
@@ -38,7 +38,7 @@ def _matches(head: str) -> bool:
     fields: Mapping[str, frozenset[type]] = fields_of(head)
     if not fields and not table.READER.matches(head):
         fields = dict.fromkeys(_header(head)[1], frozenset({str}))
-    names = (field_of(fields, PROMPTS), field_of(fields, ANSWERS))
+    names = (field_of(fields, PROMPT_FIELDS), field_of(fields, ANSWER_FIELDS))
     return all(name and not fields[name] <= {dict} for name in names)
 
 
@@ -83,7 +83,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
         if row.get("label") is False:
             notes.leave_out("an answer that was not preferred", where)
             continue
-        name = field_of(row, ANSWERS)
+        name = field_of(row, ANSWER_FIELDS)
         if name is None:
             notes.leave_out("a row without an answer", where)
             continue

@@ -14,7 +14,7 @@ from elman.data.readers.reader import json_start
 from elman.data.readers.sharegpt import message_of
 from elman.errors import ElmanError
 
-PROMPTS = ("instruction", "prompt", "question", "query", "input", "user", "human")
+PROMPT_FIELDS = ("instruction", "prompt", "question", "query", "input", "user", "human")
 """Fields that hold what is asked; where several do, the first is taken."""
 _CONTEXTS = ("input", "context")
 _SYSTEMS = ("system", "system_prompt")
@@ -106,7 +106,7 @@ def prompt_of(row: Mapping[str, Any], where: str, notes: Notes) -> list[Message]
     """
     before = [Message(SYSTEM, text) for text in _texts(row, _SYSTEMS)[:1]]
     before += _history(row.get("history"), where, notes)
-    name = field_of(row, PROMPTS)
+    name = field_of(row, PROMPT_FIELDS)
     if name is None:
         return before
     prompt = row[name]

@@ -9,19 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from elman.data.files import CONFIG, LOG
 from elman.errors import ElmanError
 
 # As training writes them; imported from there they would bring torch with them.
-CONFIG = "config.json"
-LOG = "log.jsonl"
-
 MAX_READ_BYTES = 1 << 20
 """Bytes that are read at once."""
 
 POLL_SECONDS = 1.0
 """Seconds between two looks at a log."""
 
-Event = dict[str, Any]
+LogEvent = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class LogLines:
         more: whether there is more to be read at once.
     """
 
-    events: list[Event]
+    events: list[LogEvent]
     place: LogPosition
     anew: bool = False
     damaged: int = 0
@@ -88,7 +86,7 @@ def read_on(run: Path, place: LogPosition) -> LogLines:
     except FileNotFoundError:
         return LogLines([], LogPosition(), anew=bool(place.log))
     whole = text[: text.rfind(b"\n") + 1]
-    events: list[Event] = []
+    events: list[LogEvent] = []
     damaged = 0
     for line in whole.splitlines():
         try:
@@ -134,12 +132,12 @@ class Summary:
         damaged: lines that could not be read.
     """
 
-    steps: list[Event] = field(default_factory=list)
-    validations: list[Event] = field(default_factory=list)
-    lags: list[Event] = field(default_factory=list)
-    samples: Event | None = None
-    words: list[Event] = field(default_factory=list)
-    end: Event | None = None
+    steps: list[LogEvent] = field(default_factory=list)
+    validations: list[LogEvent] = field(default_factory=list)
+    lags: list[LogEvent] = field(default_factory=list)
+    samples: LogEvent | None = None
+    words: list[LogEvent] = field(default_factory=list)
+    end: LogEvent | None = None
     damaged: int = 0
 
     def add(self, part: LogLines) -> None:
@@ -190,7 +188,7 @@ STEP_NUMBERS = ("spent", "epochs", "bits_per_byte", "grad_norm", "tokens_per_sec
 """Of a step, what is shown."""
 
 
-def _is_whole(event: Event) -> bool:
+def _is_whole(event: LogEvent) -> bool:
     """Whether an event has what is shown of its kind. A log may come from anybody."""
     match event:
         case {"kind": "step", "left": int()}:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from elman.data.files import LOG
 from elman.errors import ElmanError
-from elman.lens.watching.log import LOG, LogPosition, check, read_config, read_on
+from elman.lens.watching.log import LogPosition, check, read_config, read_on
 
 HOST = "127.0.0.1"
-PAGE = Path(__file__).parent / "page"
+WATCH_PAGE = Path(__file__).parent / "page"
 FILES = {
     "/": ("index.html", "text/html"),
     "/watch.css": ("watch.css", "text/css"),
@@ -61,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path in FILES:
             name, kind = FILES[url.path]
-            self._send(HTTPStatus.OK, kind, (PAGE / name).read_bytes())
+            self._send(HTTPStatus.OK, kind, (WATCH_PAGE / name).read_bytes())
         elif url.path == "/run":
             self._json({"name": self._run.resolve().name, "config": read_config(self._run)})
         elif url.path == "/log":

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from elman.data.files import CONFIG
 from elman.errors import ElmanError, missing_extra
-from elman.lens.watching.log import CONFIG, Event, follow
+from elman.lens.watching.log import LogEvent, follow
 
 STEP_TAGS = {
     "bits_per_byte": "loss/training bits per byte",
@@ -51,7 +52,7 @@ def write_events(run: Path, folder: Path) -> Iterator[int]:
         writer.close()
 
 
-def _write(writer: Any, event: Event, when: float) -> None:
+def _write(writer: Any, event: LogEvent, when: float) -> None:
     step, kind = event["step"], event["kind"]
     if kind == "step":
         for key, tag in STEP_TAGS.items():

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from elman.data.conversation import Turn
 from elman.serve.api.requests import (
-    ROLES,
+    ROLE_OF,
     ChoicesRequest,
     Content,
     Metadata,
@@ -109,7 +109,7 @@ def turns_of(messages: Sequence[ChatMessage]) -> list[Turn]:
     turns = []
     for number, message in enumerate(messages):
         param = f"messages[{number}]"
-        if message.role not in ROLES or message.tool_calls or message.function_call:
+        if message.role not in ROLE_OF or message.tool_calls or message.function_call:
             raise ApiError(400, "this bot has no tools: leave them out", param, "unsupported")
-        turns.append(Turn(ROLES[message.role], text_of(message.content, f"{param}.content")))
+        turns.append(Turn(ROLE_OF[message.role], text_of(message.content, f"{param}.content")))
     return joined(turns)

@@ -28,7 +28,7 @@ from elman.serve.models import Model
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-ROLES: dict[str, Role] = {
+ROLE_OF: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from elman.data.conversation import Turn
 from elman.serve.api.requests import (
-    ROLES,
+    ROLE_OF,
     Content,
     Metadata,
     ReplyRequest,
@@ -151,10 +151,10 @@ def turns_of(body: ResponsesRequest) -> list[Turn]:
         return joined([*turns, Turn("user", body.input)])
     for number, item in enumerate(body.input):
         param = f"input[{number}]"
-        if item.type not in (None, "message") or item.role not in ROLES:
+        if item.type not in (None, "message") or item.role not in ROLE_OF:
             what = item.type if item.type not in (None, "message") else f"role {item.role!r}"
             raise ApiError(400, f"this bot reads messages, and no {what}", param, "unsupported")
-        turns.append(Turn(ROLES[item.role], text_of(item.content, f"{param}.content")))
+        turns.append(Turn(ROLE_OF[item.role], text_of(item.content, f"{param}.content")))
     return joined(turns)
 
 

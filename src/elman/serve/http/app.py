@@ -21,7 +21,7 @@ from elman.serve.http.errors import ERRORS, ApiError, invalid, unreadable_body
 from elman.serve.http.guard import Guard
 from elman.serve.service import Served, Service
 
-PAGE = Path(__file__).parents[1] / "page"
+CHAT_PAGE = Path(__file__).parents[1] / "page"
 
 
 class Health(BaseModel):
@@ -88,9 +88,9 @@ def _add_own_routes(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return FileResponse(PAGE / "index.html")
+        return FileResponse(CHAT_PAGE / "index.html")
 
-    app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/page", StaticFiles(directory=CHAT_PAGE))
 
 
 def _keys_are_optional(app: FastAPI) -> None:

@@ -17,7 +17,7 @@ _PARTS = re.compile(r"(?P<number>\d+)|(?P<word>[^\W\d_][^\d\s.,/-]*)")
 _LEAP_YEAR = 2000
 
 
-class Dates:
+class HeaderDates:
     """Reads the dates of one form of header, once it has seen many of them.
 
     The numbers stand in the order in which the fewest dates are impossible and the fewest go back in

@@ -9,7 +9,7 @@ from typing import Any
 
 from elman.data.document import Document
 from elman.data.readers.whatsapp.clock import Clock, is_possible
-from elman.data.readers.whatsapp.dates import ERA, Dates
+from elman.data.readers.whatsapp.dates import ERA, HeaderDates
 
 MARKS = "\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff"
 """Marks of direction, which people do not see; some stand within dates."""
@@ -107,7 +107,7 @@ class Header:
         groups = {"dash": "dash", "colon": "colon_close", "semicolon": "semicolon"}
         self.close = next((kind for kind, group in groups.items() if found[group]), "bracket")
         self.clock = Clock()
-        self.dates = Dates(american=_ENGLISH_HALF.search(found["clock"]) is not None)
+        self.dates = HeaderDates(american=_ENGLISH_HALF.search(found["clock"]) is not None)
         if not self.dates.is_possible(found["date"]) or not is_possible(found["clock"]):
             raise ValueError
         self.body = line[found.end() :].partition("\n")[0]
@@ -184,7 +184,11 @@ class Header:
 def is_like_header(line: str) -> bool:
     """Whether a line that looks like the beginning of a message has a date and a time that exist."""  # noqa: E501
     found = next(filter(None, (each.match(line) for each in (*_ANY, _BARE_HEADER))), None)
-    return found is not None and Dates().is_possible(found["date"]) and is_possible(found["clock"])
+    return (
+        found is not None
+        and HeaderDates().is_possible(found["date"])
+        and is_possible(found["clock"])
+    )
 
 
 def _date_like(date: str) -> str:

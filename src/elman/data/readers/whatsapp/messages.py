@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from elman.data.conversation import Message
 from elman.data.document import Document, Notes
 from elman.data.readers.whatsapp.headers import Header
-from elman.data.readers.whatsapp.phrases import ANY_MARK, ENCRYPTED, SYSTEM, own_words, phrases
+from elman.data.readers.whatsapp.phrases import ANY_MARK, ENCRYPTED, SYSTEM_LINE, own_words, phrases
 from elman.data.readers.whatsapp.splitter import Splitter
 
 _BEFORE = "no date before them"
@@ -54,7 +54,7 @@ def read_messages(document: Document, header: Header, notes: Notes) -> Iterator[
                         colon = ""
                 author = (_author(name) if colon else None) or ""
                 if not author or phrases().has_no_author(body, name):
-                    tell(notes.leave_out, SYSTEM, at)
+                    tell(notes.leave_out, SYSTEM_LINE, at)
                     continue
                 if len(authors) > _MAX_AUTHORS:
                     authors.clear()
@@ -68,11 +68,11 @@ def read_messages(document: Document, header: Header, notes: Notes) -> Iterator[
                 or (groups and author in groups)
             ):
                 if author in groups and phrases().after_name(text):
-                    tell(notes.leave_out, SYSTEM, at)
+                    tell(notes.leave_out, SYSTEM_LINE, at)
                     continue
                 text, changes, reason = own_words(text, author, iphone)
                 if reason:
-                    if reason == SYSTEM and author not in spoken:
+                    if reason == SYSTEM_LINE and author not in spoken:
                         groups.add(author)
                     tell(notes.leave_out, reason, at)
                     continue

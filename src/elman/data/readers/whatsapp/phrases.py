@@ -16,7 +16,7 @@ from elman.data.readers.whatsapp.headers import MARKS
 
 MEDIA = "a photo, voice message or other media without text"
 DELETED = "deleted by its author"
-SYSTEM = "a system line"
+SYSTEM_LINE = "a system line"
 CAPTION = "what stands for their photo or other media taken out"
 EDITED = "what says that they were edited taken out"
 
@@ -31,8 +31,8 @@ _REASONS = {
     "omitted": MEDIA,
     "document omitted": MEDIA,
     "live location": MEDIA,
-    "call": SYSTEM,
-    "system": SYSTEM,
+    "call": SYSTEM_LINE,
+    "system": SYSTEM_LINE,
 }
 _PLAIN = str.maketrans(
     {**dict.fromkeys("“”„«»”", '"'), **dict.fromkeys("’‘ʻʼ", "'"), "ş": "ș", "ţ": "ț"}  # noqa: RUF001
@@ -167,13 +167,13 @@ class Phrases:
         if text == "null" and not iphone:  # what could be seen once
             return MEDIA
         if text.startswith(self._encrypted):
-            return SYSTEM
+            return SYSTEM_LINE
         for reason, pattern in self._patterns.get(text[:_START_CHARS], ()):
             if re.fullmatch(pattern, text):
                 return reason
         name = _folded(author)
         if name and text.startswith(name) and self._after_name.fullmatch(text, len(name)):
-            return SYSTEM
+            return SYSTEM_LINE
         if iphone and any(text.endswith(f" {phrase}") for phrase in self.documents):
             document = next(
                 text[: -len(each)] for each in self.documents if text.endswith(f" {each}")
@@ -195,7 +195,7 @@ class Phrases:
 
     def has_no_author(self, line: str, name: str) -> bool:
         """Whether a line is WhatsApp's own, though it has a colon after what might be a name."""
-        return self.after_name(line, len(name)) or self.reason(line, "", False) == SYSTEM
+        return self.after_name(line, len(name)) or self.reason(line, "", False) == SYSTEM_LINE
 
     def stands_for_media(self, text: str) -> bool:
         """Whether it says that media were left out."""
@@ -238,7 +238,7 @@ def own_words(text: str, author: str, iphone: bool) -> tuple[str, list[str], str
         text = caption.strip()
         changes.append(CAPTION)
     elif iphone and _is_own(text, bare):
-        return "", [], SYSTEM
+        return "", [], SYSTEM_LINE
     return text.translate(_UNSEEN), changes, ""
 
 

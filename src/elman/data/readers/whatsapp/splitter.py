@@ -28,7 +28,7 @@ _MIN_JOINED = 20
 _NUMBER_AHEAD = r"(?=[^\n\d]{0,64}\d)"
 """What every header has; most other lines are told from one by this alone, which is faster."""
 
-Batch = tuple[int, list[datetime | None], list[str]]
+SplitMessages = tuple[int, list[datetime | None], list[str]]
 """The number of the first line; the time of every message; what follows the time."""
 
 
@@ -42,7 +42,7 @@ class Splitter:
         self._authors: set[str] = set()
         self._add(header, None)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[SplitMessages]:
         """All of the file; what stands before the first message has no time."""
         line = lines = 0  # what stands before the first message takes none of its own
         time: datetime | None = None
