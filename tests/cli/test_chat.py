@@ -152,7 +152,7 @@ def test_one_sample_is_said_as_it_is_drawn(elman: Run, trained: Path) -> None:
     ("options", "message"),
     [
         (["--samples", 0], "--samples 0"),
-        (["--mmi-weight", 2], "--mutual 2"),
+        (["--mmi-weight", 2], "--mmi-weight 2"),
         (["--reply-from", "people"], "generate, data or best"),
         (["--unsure", "no"], "add --reply-from data"),
         (["--wrong", 0.1], "--unsure TEXT"),

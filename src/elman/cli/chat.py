@@ -61,7 +61,7 @@ def chat(
     repetition_penalty: Annotated[
         float, typer.Option(help="Above 1: say the same less often.")
     ] = 1.1,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reply, at most.")] = 200,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
     samples: SamplesOption = SAMPLES,
     mmi_weight: MmiWeightOption = None,
     reply_from: ReplyFromOption = "generate",

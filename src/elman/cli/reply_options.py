@@ -51,6 +51,8 @@ def make_params(**values: Any) -> "SamplingParams":
     """
     from elman.generate.sampling import SamplingParams
 
+    if (max_tokens := values.get("max_tokens", 1)) < 1:
+        raise ElmanError(f"--max-tokens {max_tokens}: a reply has at least one token")
     return cast("SamplingParams", _valid(SamplingParams, values))
 
 
