@@ -28,13 +28,16 @@ class LoopDetector:
     def say(self, token: int) -> None:
         """Take the next token of the reply."""
         at = self._count % MAX_PERIOD
-        same = self._last[at : at + MAX_PERIOD] == token
-        self._equal += 1
-        self._equal *= same
+        periods = min(self._count, MAX_PERIOD)  # a longer one would begin before the reply
+        if periods:
+            equal = self._equal[-periods:]
+            equal += 1
+            equal *= self._last[at + MAX_PERIOD - periods : at + MAX_PERIOD] == token
         self._last[at] = self._last[at + MAX_PERIOD] = token
         self._count += 1
 
     def next_copies(self) -> list[int]:
         """Return the tokens that would begin one more copy."""
-        found = _PERIODS[self._equal >= _ENOUGH]
+        periods = max(1, min(self._count, MAX_PERIOD))
+        found = _PERIODS[-periods:][self._equal[-periods:] >= _ENOUGH[-periods:]]
         return [int(self._last[(self._count - period) % MAX_PERIOD]) for period in found]

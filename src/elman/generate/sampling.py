@@ -188,9 +188,11 @@ def choose(
     _penalize(changed, samplers)
     for row, each in zip(changed, samplers, strict=True):
         each.change(row)
-    tokens = changed.argmax(1)
     params = [each.params for each in samplers]
     drawing = [row for row, each in enumerate(params) if each.temperature > 0]
+    tokens = np.zeros(len(changed), np.int64)
+    if len(drawing) < len(changed):
+        tokens = changed.argmax(1)
     if drawing:
         tokens[drawing] = draw_tokens(
             changed if len(drawing) == len(changed) else changed[drawing],

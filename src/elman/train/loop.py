@@ -226,7 +226,7 @@ class TrainingLoop:
         if not self._budget.enough(**self._done()):
             return False
         self._begin_cycle(best)
-        self._tell("note", text=f"what is held out still gained: another {most:g} passes")
+        self._tell("note", text="what is held out still gained: another cycle begins")
         return True
 
     def _begin_cycle(self, before: float | None = None) -> None:
