@@ -362,7 +362,7 @@ def test_another_cycle_follows_one_that_gained(tmp_path: Path, make_config: Make
 
 
 def cycles_after_the_first(events: Events) -> list[str]:
-    return [f["text"] for k, f in events if k == "note" and "another 1 passes" in f["text"]]
+    return [f["text"] for k, f in events if k == "note" and "another cycle begins" in f["text"]]
 
 
 def run(tmp_path: Path, settings: Config) -> tuple[Path, Events]:
