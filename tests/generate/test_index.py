@@ -156,7 +156,7 @@ def test_made_again_where_weights_or_conversations_are_others(
         next(bot.chatbot.parameters()).mul_(1.01)
     known(bot, told.append)
     assert "other weights made it" in told.pop()
-    monkeypatch.setattr(index_files, "FORMAT", index_files.INDEX_FORMAT + 1)
+    monkeypatch.setattr(index_files, "INDEX_FORMAT", index_files.INDEX_FORMAT + 1)
     known(bot, told.append)
     assert "another version of Elman made it" in told.pop()
     (own / REPLIES).unlink()
