@@ -86,10 +86,8 @@ def reply_batch(
     generator = generator or params.generator()
     logits, state = decoder.begin_reply(state)
     greedy = params.model_copy(update={"top_p": LIKELIEST_TOP_P})
-    samplers = [
-        ReplySampler(greedy if likeliest and likeliest[row] else params, recent, 0, characters)
-        for row, characters in enumerate([decoder.characters] * len(logits))
-    ]
+    own_params = [greedy if first else params for first in likeliest or [False] * len(logits)]
+    samplers = [ReplySampler(own, recent, characters=decoder.characters) for own in own_params]
     nats = np.zeros(len(logits))
     states: list[State | None] = [None] * len(logits)
     rows = list(range(len(logits)))

@@ -8,7 +8,8 @@ starves speaking. Whoever listens is handed what was said without being waited f
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -233,12 +234,27 @@ class Batcher:
         tokens, left = chosen.tokens, job.params.max_tokens
         if chosen.origin == "generate" and len(tokens) == MAX_RANKED_TOKENS < left:
             return [Lane(job, choice, self.bot, tokens) for choice in range(job.choices)]
+
+        @cache
+        def ended(said: tuple[int, ...]) -> State:
+            if said == chosen.tokens and self._replier is not None:
+                return self._replier.ended(chosen, job.state)
+            return self.decoder.read([[as_message(said)]], job.state)
+
         for choice in range(job.choices):
-            self._tell_whole(Lane(job, choice, self.bot), chosen)
+            self._tell_whole(Lane(job, choice, self.bot), chosen, ended)
         return []
 
-    def _tell_whole(self, lane: Lane, chosen: Chosen) -> None:
-        """Tell a reply that was chosen, as far as its request lets it be said."""
+    def _tell_whole(
+        self, lane: Lane, chosen: Chosen, ended: Callable[[tuple[int, ...]], State]
+    ) -> None:
+        """Tell a reply that was chosen, as far as its request lets it be said.
+
+        Args:
+            lane: the reply.
+            chosen: what is said in it.
+            ended: gives the state after what was said of that, and END.
+        """
         job, sampler = lane.job, lane.sampler
         characters = self.bot.tokenizer.characters
         told = characters.beginning(chosen.tokens, sampler.left)
@@ -252,12 +268,8 @@ class Batcher:
             text = lane.say(token)
             job.deliver(Said(lane.choice, token, text, len(sampler.said) == 1))
         said = tuple(sampler.said)
-        if said == chosen.tokens and self._replier is not None:
-            state = self._replier.ended(chosen, job.state)
-        else:
-            state = self.decoder.read([[as_message(said)]], job.state)
-        ended = Ended(lane.choice, lane.ended_by, lane.rest(), said, state)
-        self._accounts.finish(job, ended)
+        told_end = Ended(lane.choice, lane.ended_by, lane.rest(), said, ended(said))
+        self._accounts.finish(job, told_end)
 
     def _chosen(self, job: Job, alone: bool) -> Chosen | None:
         """Choose a reply as a whole, or how it begins; None: it is drawn.
