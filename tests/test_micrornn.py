@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ FILE = Path(__file__).parents[1] / "examples" / "micrornn.py"
 
 
 @pytest.fixture(scope="module")
-def micro():
+def micro() -> Any:
     spec = importlib.util.spec_from_file_location("micrornn", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -23,7 +24,7 @@ def micro():
     return module
 
 
-def test_is_short_and_needs_nothing():
+def test_is_short_and_needs_nothing() -> None:
     text = FILE.read_text()
     assert len(text.splitlines()) <= 150
     imported = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import)]
@@ -32,7 +33,7 @@ def test_is_short_and_needs_nothing():
 
 
 @pytest.mark.parametrize(("steps", "unfold"), [(None, Full()), (7, Truncated(7))])
-def test_equals_the_library(micro, steps: int | None, unfold: Unfold):
+def test_equals_the_library(micro: Any, steps: int | None, unfold: Unfold) -> None:
     rng = random.Random(4)
     weights = micro.new_weights(len(micro.CHARACTERS), 9, rng)
     weights["b_h"] = [[rng.uniform(-1, 1) for _ in range(9)]]
@@ -41,11 +42,14 @@ def test_equals_the_library(micro, steps: int | None, unfold: Unfold):
 
     w = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in weights.items()}
     rnn = RNN(len(micro.CHARACTERS), 9).double()
-    with torch.no_grad():
-        rnn.weight_ih_l0.copy_(w["W_xh"].T)
-        rnn.weight_hh_l0.copy_(w["W_hh"])
-        rnn.bias_ih_l0.copy_(w["b_h"][0])
-        rnn.bias_hh_l0.zero_()
+    rnn.load_state_dict(
+        {
+            "weight_ih_l0": w["W_xh"].T,
+            "weight_hh_l0": w["W_hh"],
+            "bias_ih_l0": w["b_h"][0],
+            "bias_hh_l0": torch.zeros(9),
+        }
+    )
     w_hy, b_y = w["W_hy"].requires_grad_(), w["b_y"].requires_grad_()
     x = torch.nn.functional.one_hot(torch.tensor(ids[:-1]), len(micro.CHARACTERS)).double()
     h, _ = rnn(x[:, None], unfold=unfold)
@@ -57,23 +61,25 @@ def test_equals_the_library(micro, steps: int | None, unfold: Unfold):
     )
     want.backward()
 
-    def close(mine, theirs: torch.Tensor | None) -> None:
+    def close(mine: Any, theirs: torch.Tensor | None) -> None:
         # Sums of about a hundred terms of size 1: rounding stays far below 1e-12.
         torch.testing.assert_close(
             torch.tensor(mine, dtype=torch.float64), theirs, rtol=1e-12, atol=1e-12
         )
 
     close(loss, want.detach())
-    close(gradient["W_xh"], rnn.weight_ih_l0.grad.T)
-    close(gradient["W_hh"], rnn.weight_hh_l0.grad)
-    close(gradient["b_h"][0], rnn.bias_ih_l0.grad)
+    gradients = {name: weight.grad for name, weight in rnn.named_parameters()}
+    close([list(row) for row in zip(*gradient["W_xh"], strict=True)], gradients["weight_ih_l0"])
+    close(gradient["W_hh"], gradients["weight_hh_l0"])
+    close(gradient["b_h"][0], gradients["bias_ih_l0"])
     close(gradient["W_hy"], w_hy.grad)
     close(gradient["b_y"], b_y.grad)
     # What reaches h as an output is its direct part.
+    assert h.grad is not None
     close([direct for _, direct, _ in parts], h.grad[:, 0])
 
 
-def test_parts_add_up_to_the_whole_gradient_of_each_state(micro):
+def test_parts_add_up_to_the_whole_gradient_of_each_state(micro: Any) -> None:
     weights = micro.new_weights(len(micro.CHARACTERS), 6, random.Random(2))
     ids, said_by_bot = micro.encode(micro.CONVERSATIONS[0])
     _, _, parts = micro.backpropagate(weights, ids, said_by_bot)
@@ -92,7 +98,9 @@ def test_parts_add_up_to_the_whole_gradient_of_each_state(micro):
         torch.testing.assert_close(both, state.grad, rtol=1e-12, atol=1e-12)
 
 
-def test_learns_what_it_is_taught_and_answers_from_its_state(micro, monkeypatch, capsys):
+def test_learns_what_it_is_taught_and_answers_from_its_state(
+    micro: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(micro, "CONVERSATIONS", [[("a", "x"), ("b", "y")], [("c", "z")]])
     lines = iter(["a", "b", "parts", ""])
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
