@@ -37,7 +37,7 @@ CELLS: list[type[Cell]] = list(CELL_NUMBERS)
 EVERY_CELL = pytest.mark.parametrize("kind", CELLS)
 HIDDEN = [1, 5, 16, 17, 63, 64, 65, 100]
 LANES = [1, 5, 6, 7, 17]
-WIDTHS = {"avx512bf16": 16, "avx512": 16, "avx2": 8, "neon": 4}
+WIDTHS = {"amx": 16, "avx512bf16": 16, "avx512": 16, "avx2": 8, "neon": 4}
 # A package's name hides this module behind the function of that name.
 ENGINE = sys.modules["elman.bptt.recurrence"]
 
@@ -577,15 +577,15 @@ def test_a_packed_matrix_holds_every_weight_in_its_place(
     isa: str, kind: int, units: int, gates: int, k: int
 ) -> None:
     """[panel][k][vector][gate][lane], zeros behind the last unit; of pairs of bfloat16, where the
-    processor multiplies them, two k lie side by side.
+    processor multiplies them, two k lie side by side. Where it multiplies tiles, k fills them.
     """
     dtypes = {number: dtype for dtype, number in WEIGHT_KINDS.items()}
     dtype = dtypes.get(kind, torch.bfloat16)
     weight = (torch.arange(1, gates * units * k + 1) % 127 + 1).to(dtype).view(gates * units, k)
     vectors, width = 4 if gates == 1 else 1, WIDTHS[isa]
     panels = -(-units // (vectors * width))
-    pair = 2 if isa == "avx512bf16" and kind == BFLOAT16_PAIRS else 1
-    pairs = -(-k // pair)
+    pair = 2 if isa in ("amx", "avx512bf16") and kind == BFLOAT16_PAIRS else 1
+    pairs = -(-k // 32) * 16 if isa == "amx" and pair == 2 else -(-k // pair)
     whole = torch.zeros(gates, panels * vectors * width, pairs * pair, dtype=dtype)
     whole[:, :units, :k] = weight.view(gates, units, k)
     apart = whole.view(gates, panels, vectors, width, pairs, pair)

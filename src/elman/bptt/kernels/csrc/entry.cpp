@@ -6,6 +6,11 @@
 #include <immintrin.h>
 #endif
 #include <sched.h>
+#if defined(ELMAN_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace elman {
 
@@ -34,6 +39,9 @@ ELMAN_DECLARE(avx512)
 #if defined(ELMAN_BF16)
 ELMAN_DECLARE(avx512bf16)
 #endif
+#if defined(ELMAN_AMX)
+ELMAN_DECLARE(amx)
+#endif
 #else
 ELMAN_DECLARE(neon)
 #endif
@@ -41,6 +49,9 @@ ELMAN_DECLARE(neon)
 namespace {
 
 const Variant* const variants[] = {
+#if defined(ELMAN_AMX)
+    &amx::variant,
+#endif
 #if defined(ELMAN_BF16)
     &avx512bf16::variant,
 #endif
@@ -51,10 +62,28 @@ const Variant* const variants[] = {
 #endif
 };
 
+#if defined(ELMAN_AMX)
+// The processor has tiles for bfloat16, and the kernel lets this process use them: they are 8 KB
+// more to be kept of each thread, so it wants to be asked once.
+bool has_tiles() {
+  static const bool has = [] {
+    unsigned a, b, c, d;
+    constexpr unsigned AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24;
+    constexpr long ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & AMX_BF16 && d & AMX_TILE &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+  }();
+  return has;
+}
+#endif
+
 bool runs_here(const Variant* v) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
+#if defined(ELMAN_AMX)
+  if (v == &amx::variant && !has_tiles()) return false;
+#endif
 #if defined(ELMAN_BF16)
   if (v == &avx512bf16::variant && !__builtin_cpu_supports("avx512bf16")) return false;
 #endif

@@ -1,5 +1,7 @@
 // Products with a weight matrix that was packed once: out[m] = W a[m] for a few rows m.
 #pragma once
+#include <cstdlib>
+#include <memory>
 #include <type_traits>
 
 #include "vec.h"
@@ -22,7 +24,8 @@ inline long panels(long units, int gates) {
 
 // bfloat16 to be multiplied in pairs, where the processor does: two k of a lane lie side by side,
 //   [panel][k / 2][v][lane][k % 2]
-// and the rows are rounded as well. Elsewhere as uint16_t: only the weights are rounded.
+// and the rows are rounded as well. Elsewhere as uint16_t: only the weights are rounded. Where
+// whole tiles are multiplied, k is filled up to theirs.
 #if defined(__AVX512BF16__)
 struct Pair {
   uint16_t bits;
@@ -34,8 +37,21 @@ using Pair = uint16_t;
 template <class T>
 constexpr bool in_pairs() { return std::is_same_v<T, Pair> && !std::is_same_v<T, uint16_t>; }
 
+#if defined(__AMX_BF16__)
 template <class T>
-constexpr long padded(long K) { return in_pairs<T>() ? (K + 1) / 2 * 2 : K; }
+constexpr bool in_tiles() { return in_pairs<T>(); }
+#else
+template <class T>
+constexpr bool in_tiles() { return false; }
+#endif
+
+constexpr int TILE_ROWS = 16, TILE_K = 32;
+
+template <class T>
+constexpr long padded(long K) {
+  const long step = in_tiles<T>() ? TILE_K : in_pairs<T>() ? 2 : 1;
+  return (K + step - 1) / step * step;
+}
 
 template <class T>
 long packed_size(long units, int gates, long K) {
@@ -77,8 +93,9 @@ constexpr int AHEAD = 4096;  // bytes
 
 // A row's or a vector's factor passes through one register while the other side's factors stay:
 // whichever side is shorter.
-template <int NV>
+template <int NV, class T>
 constexpr int most_rows() {
+  if (in_tiles<T>()) return TILE_ROWS;
   int rows = 1;
   while (rows < 8 && (rows + 1) * NV + (rows + 1 < NV ? rows + 1 : NV) + 1 <= REGISTERS) rows++;
   return rows;
@@ -165,10 +182,23 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
 }
 #endif
 
-// out[(m * NV + v) * W + lane] for `rows` <= most_rows<NV>().
+// The rows of a product. They are read as they are, unless whole tiles of them are multiplied.
+template <class T, bool TILES = in_tiles<T>()>
+struct Rows {
+  Rows(long, long, long) {}
+  void read(const float* a, long stride) { a_ = a, stride_ = stride; }
+  const float* at(long row) const { return a_ + row * stride_; }
+  long stride() const { return stride_; }
+
+ private:
+  const float* a_ = nullptr;
+  long stride_ = 0;
+};
+
+// out[(m * NV + v) * W + lane] for `rows` <= most_rows<NV, T>().
 template <int NV, class T>
 void tile_rows(int rows, long K, const float* a, long lda, const T* b, float* out) {
-  constexpr int M = most_rows<NV>();
+  constexpr int M = most_rows<NV, T>();
   switch (rows) {
 #define ELMAN_CASE(R) \
   case R:             \
@@ -180,10 +210,76 @@ void tile_rows(int rows, long K, const float* a, long lda, const T* b, float* ou
   }
 }
 
+#if defined(__AMX_BF16__)
+// Rows rounded once for all the panels they are multiplied with. There are always TILE_ROWS of them:
+// what a tile computes of rows that nobody asked for is left alone.
+template <class T>
+struct Rows<T, true> {
+  Rows(long begin, long end, long K)
+      : begin_(begin), end_(end), K_(K), stride_(padded<T>(K)),
+        bits_(static_cast<uint16_t*>(std::aligned_alloc(64, size())), std::free) {
+    std::memset(bits_.get(), 0, size());
+    alignas(64) struct {
+      uint8_t palette = 1, start = 0, reserved[14] = {};
+      uint16_t bytes[16] = {};
+      uint8_t rows[16] = {};
+    } shapes;
+    for (int tile = 0; tile < 8; tile++) shapes.bytes[tile] = 64, shapes.rows[tile] = TILE_ROWS;
+    _tile_loadconfig(&shapes);
+  }
+  ~Rows() { _tile_release(); }
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
+
+  void read(const float* a, long stride) {
+    for (long row = begin_; row < end_; row++)
+      for (long k = 0; k < K_; k += W) {
+        V x = load(a + row * stride + k, int(K_ - k < W ? K_ - k : W));
+        _mm256_store_si256((__m256i*)(bits_.get() + (row - begin_) * stride_ + k),
+                           (__m256i)_mm512_cvtneps_pbh((__m512)x));
+      }
+  }
+  const uint16_t* at(long row) const { return bits_.get() + (row - begin_) * stride_; }
+  long stride() const { return stride_; }
+
+ private:
+  size_t size() const { return (end_ - begin_ + TILE_ROWS) * stride_ * sizeof(uint16_t); }
+  const long begin_, end_, K_, stride_;
+  const std::unique_ptr<uint16_t, decltype(&std::free)> bits_;
+};
+
+template <int NV>
+void tile_rows(int, long K, const uint16_t* a, long lda, const Pair* b, float* out) {
+  static_assert(NV == 3 || NV == 4);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (long k = 0; k < padded<Pair>(K); k += TILE_K, b += NV * W * TILE_K) {
+    _tile_loadd(4, a + k, lda * sizeof(uint16_t));
+    _tile_loadd(5, b, NV * W * 4);
+    _tile_dpbf16ps(0, 4, 5);
+    _tile_loadd(6, b + W * 2, NV * W * 4);
+    _tile_dpbf16ps(1, 4, 6);
+    _tile_loadd(7, b + W * 4, NV * W * 4);
+    _tile_dpbf16ps(2, 4, 7);
+    if constexpr (NV == 4) {
+      _tile_loadd(5, b + W * 6, NV * W * 4);
+      _tile_dpbf16ps(3, 4, 5);
+    }
+  }
+  _tile_stored(0, out, NV * W * 4);
+  _tile_stored(1, out + W, NV * W * 4);
+  _tile_stored(2, out + W * 2, NV * W * 4);
+  if constexpr (NV == 4) _tile_stored(3, out + W * 3, NV * W * 4);
+}
+#endif
+
 // Rows in blocks of nearly equal size: 16 as 6 + 5 + 5 and not as 6 + 6 + 4.
-template <int NV, class F>
+template <int NV, class T, class F>
 inline void for_row_blocks(long begin, long end, F&& f) {
-  long left = (end - begin + most_rows<NV>() - 1) / most_rows<NV>();
+  constexpr int M = most_rows<NV, T>();
+  long left = (end - begin + M - 1) / M;
   while (begin < end) {
     int rows = int((end - begin + left - 1) / left);
     f(begin, rows);

@@ -32,12 +32,13 @@ Share share(long B, long H, int gates, bool recurrent, long step, int thread, in
 
 template <class C, class T>
 void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
-  constexpr int NV = panel_vectors<C::G>(), M = most_rows<NV>();
+  constexpr int NV = panel_vectors<C::G>(), M = most_rows<NV, T>();
   constexpr long per_panel = NV / C::G * W;
   const long B = f.B, H = f.H, GH = C::G * H;
   const Share own = share(B, H, C::G, C::recurrent, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
+  Rows<T> rows_of_h(own.row_begin, own.row_end, H);
 
   // With resets, h is read from a copy in which forgotten rows are 0.
   auto copy_masked = [&](const float* h, long t, long row) {
@@ -53,10 +54,12 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
                           : t    ? f.h_all + (t - 1) * B * H
                                  : f.h_first;
     const float* c_prev = t ? f.kept + (t - 1) * f.kept_every : f.c_first;
+    if constexpr (C::recurrent) rows_of_h.read(h_prev, H);
     for (long u = own.begin; u < own.end; u += per_panel)
-      for_row_blocks<NV>(own.row_begin, own.row_end, [&](long first, int rows) {
+      for_row_blocks<NV, T>(own.row_begin, own.row_end, [&](long first, int rows) {
         if constexpr (C::recurrent)
-          tile_rows<NV>(rows, H, h_prev + first * H, H, packed + u / per_panel * NV * W * padded<T>(H), out);
+          tile_rows<NV>(rows, H, rows_of_h.at(first), rows_of_h.stride(),
+                        packed + u / per_panel * NV * W * padded<T>(H), out);
         for (int m = 0; m < rows; m++) {
           const long row = first + m, place = t * B + row;
           const bool kept = !f.keep || f.keep[place];
@@ -91,12 +94,13 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
 
 template <class C, class T>
 void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
-  constexpr int NV = NV_PLAIN, M = most_rows<NV>();
+  constexpr int NV = NV_PLAIN, M = most_rows<NV, T>();
   constexpr long per_panel = NV * W;
   const long B = f.B, H = f.H, GH = C::G * H;
   const Share own = share(B, H, C::G, C::recurrent, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
+  Rows<T> rows_of_dgh(own.row_begin, own.row_end, GH);
 
   for (long t = f.T - 1; t >= 0; t--) {
     const float* h_prev = t ? f.h_all + (t - 1) * B * H : f.h_first;
@@ -129,9 +133,10 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
     }
     if constexpr (C::recurrent) {
       if (!own.alone) barrier.wait();
+      rows_of_dgh.read(f.dgh + t * B * GH, GH);
       for (long u = own.begin; u < own.end; u += per_panel)
-        for_row_blocks<NV>(own.row_begin, own.row_end, [&](long first, int rows) {
-          tile_rows<NV>(rows, GH, f.dgh + (t * B + first) * GH, GH,
+        for_row_blocks<NV, T>(own.row_begin, own.row_end, [&](long first, int rows) {
+          tile_rows<NV>(rows, GH, rows_of_dgh.at(first), rows_of_dgh.stride(),
                         packed + u / per_panel * NV * W * padded<T>(GH), out);
           for (int m = 0; m < rows; m++) {
             const bool on = passes(first + m);
@@ -148,13 +153,13 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
 
 template <class T>
 void product(const ElmanProduct& f, int thread, int threads) {
-  constexpr int NV = NV_PLAIN, M = most_rows<NV>();
+  constexpr int NV = NV_PLAIN, M = most_rows<NV, T>();
   constexpr long per_panel = NV * W;
   const Share own = of_units(f.rows, f.N, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
   for (long u = own.begin; u < own.end; u += per_panel)
-    for_row_blocks<NV>(0, f.rows, [&](long first, int rows) {
+    for_row_blocks<NV, T>(0, f.rows, [&](long first, int rows) {
       tile_rows<NV>(rows, f.K, f.a + first * f.K, f.K, packed + u / per_panel * NV * W * padded<T>(f.K), out);
       for (int m = 0; m < rows; m++)
         for (int v = 0; v < NV && u + v * W < f.N; v++) {
