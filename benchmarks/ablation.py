@@ -21,12 +21,12 @@ import torch
 from machine import describe
 from minutes import elman_trained
 
-from elman.bptt.kernels.native import KERNELS_VARIABLE, load
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import SMALLEST
 from elman.generate.network import decoder_of
 from elman.generate.scoring import bits_per_byte
+from elman.native.library import KERNELS_VARIABLE, load
 from elman.train import loop
 
 Trial = dict[str, dict[str, Any]]

@@ -13,7 +13,8 @@ ROOT = Path(elman.__file__).parent
 # What the files of each place may import of Elman, beside their own place.
 ALLOWED = {
     "errors.py": set(),
-    "bptt": set(),
+    "native": set(),
+    "bptt": {"native"},
     "data": {"errors"},
     "model": {"errors", "bptt", "data"},
     "generate": {"errors", "bptt", "data", "model"},
@@ -70,6 +71,13 @@ def test_the_engine_knows_torch_alone() -> None:
         name.split(".")[0] for file in (ROOT / "bptt").rglob("*.py") for name in imports(file)
     }
     assert outside - sys.stdlib_module_names == {"torch", "elman"}
+
+
+def test_the_compiled_library_is_found_by_python_alone() -> None:
+    outside = {
+        name.split(".")[0] for file in (ROOT / "native").rglob("*.py") for name in imports(file)
+    }
+    assert outside <= {*sys.stdlib_module_names, "elman"}
 
 
 def test_readers_know_no_torch() -> None:

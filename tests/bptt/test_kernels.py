@@ -20,18 +20,11 @@ from torch import Tensor, nn
 from elman.bptt import Cell, GRUCell, LSTMCell, MinGRUCell, State
 from elman.bptt.kernels import fused, native
 from elman.bptt.kernels.fused import CELL_NUMBERS, FusedLoop
-from elman.bptt.kernels.native import (
-    BFLOAT16_PAIRS,
-    KERNELS_VARIABLE,
-    WEIGHT_KINDS,
-    Backward,
-    Forward,
-    Native,
-    Product,
-    load,
-)
+from elman.bptt.kernels.native import WEIGHT_KINDS, Native, load
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
+from elman.native.library import BFLOAT16_PAIRS, KERNELS_VARIABLE, Backward, Forward, Product
+from elman.native.library import load as load_library
 
 CELLS: list[type[Cell]] = list(CELL_NUMBERS)
 EVERY_CELL = pytest.mark.parametrize("kind", CELLS)
@@ -45,7 +38,7 @@ ENGINE = sys.modules["elman.bptt.recurrence"]
 def sets_here() -> list[str]:
     library = load()[0]
     names: list[str] = []
-    while library is not None and (name := library._library.elman_isa(len(names))):
+    while library is not None and (name := library.library.functions.elman_isa(len(names))):
         names.append(name.decode())
     return names
 
@@ -60,10 +53,10 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(load()[1])
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(KERNELS_VARIABLE, request.param)
-        load.cache_clear()
-        assert here().isa == request.param
+        load_library.cache_clear()
+        assert here().library.isa == request.param
         yield request.param
-    load.cache_clear()
+    load_library.cache_clear()
     load()
 
 
@@ -342,8 +335,8 @@ def test_two_threads_give_the_same_bits_as_one(kind: type[Cell], masked: bool) -
 @EVERY_CELL
 def test_without_an_openmp_to_share_one_thread_does_it_all(kind: type[Cell]) -> None:
     given = problem(kind, masked=True)
-    library = here()._library
-    library.elman_set_threads(None, None, None)
+    library = here().library
+    library.functions.elman_set_threads(None, None, None)
     try:
         ours = results(given)
     finally:
@@ -639,9 +632,9 @@ def fresh() -> Iterator[pytest.MonkeyPatch]:
     """For tests in which the library is looked for anew."""
     with pytest.MonkeyPatch.context() as patched:
         patched.delenv(KERNELS_VARIABLE, raising=False)
-        load.cache_clear()
+        load_library.cache_clear()
         yield patched
-    load.cache_clear()
+    load_library.cache_clear()
     load()
 
 
@@ -658,8 +651,8 @@ def test_the_reference_can_be_asked_for(fresh: pytest.MonkeyPatch) -> None:
 def test_the_best_set_is_taken_and_named(fresh: pytest.MonkeyPatch) -> None:
     library, why = load()
     assert library is not None
-    assert library.isa == SETS[0]
-    assert why.startswith(f"{library.isa} kernels, ")
+    assert library.library.isa == SETS[0]
+    assert why.startswith(f"{library.library.isa} kernels, ")
     assert ("torch's OpenMP" in why) == library.parallel
 
 
@@ -674,15 +667,15 @@ def test_a_set_that_is_not_there_leaves_the_reference_and_says_why(
 def test_a_library_that_is_missing_or_broken_leaves_the_reference_and_says_why(
     fresh: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fresh.setattr(native, "_find", lambda: None)
+    fresh.setattr("elman.native.library._find", lambda: None)
     library, why = load()
     assert library is None
     assert "not built" in why
 
     broken = tmp_path / "libelman.so"
     broken.write_text("no library", "utf-8")
-    fresh.setattr(native, "_find", lambda: broken)
-    load.cache_clear()
+    fresh.setattr("elman.native.library._find", lambda: broken)
+    load_library.cache_clear()
     library, why = load()
     assert library is None
     assert why.startswith(f"{broken} cannot be loaded: ")

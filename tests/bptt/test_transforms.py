@@ -43,7 +43,8 @@ from elman.bptt import (
     recurrence,
     recurrent_layers,
 )
-from elman.bptt.kernels.native import Forward, Product, load
+from elman.bptt.kernels.native import load
+from elman.native.library import Forward, Product
 
 T, B, INPUT, H = 5, 3, 4, 6
 DOCS = Path(__file__).parents[2] / "docs" / "bptt.md"

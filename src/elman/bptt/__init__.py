@@ -1,6 +1,6 @@
 """Backpropagation through time: cells, the time loops, and how they are unfolded.
 
-This package imports torch and nothing else, not even the rest of Elman. It knows masks, never
+This package imports torch and the compiled library, nothing else of Elman. It knows masks, never
 messages.
 """
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elman.bptt.kernels.native import WEIGHT_KINDS, Native, in_memory, load
-from elman.bptt.kernels.native import Softmax as SoftmaxJob
 from elman.bptt.precision import is_mixed, of_products
 from elman.bptt.transforms import as_it_is, is_compiled, needs_operators
+from elman.native.library import Softmax as SoftmaxJob
 
 MAX_LOGITS_BYTES = 16 * 2**20
 """Bytes of the logits that exist at a time: so many fit into a large cache, and the products that

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.kernels.fused import CELL_NUMBERS
-from elman.bptt.kernels.native import WEIGHT_KINDS, Forward, Product, in_memory, load
+from elman.bptt.kernels.native import WEIGHT_KINDS, in_memory, load
 from elman.bptt.transforms import is_recorded, unrecorded
+from elman.native.library import Forward, Product
 
 Precision = Literal["float32", "bfloat16", "int8"]
 

@@ -8,20 +8,12 @@ from torch import Tensor
 
 from elman.bptt.cell import Cell, State
 from elman.bptt.gru import GRUCell
-from elman.bptt.kernels.native import (
-    BFLOAT16_PAIRS,
-    CELL_NAMES,
-    WEIGHT_KINDS,
-    Backward,
-    Forward,
-    Native,
-    in_memory,
-    load,
-)
+from elman.bptt.kernels.native import WEIGHT_KINDS, Native, in_memory, load
 from elman.bptt.loops import Loop, Mask, Trace
 from elman.bptt.lstm import LSTMCell
 from elman.bptt.minimal import MinGRUCell, MinLSTMCell
 from elman.bptt.rnn import ReLUCell, RNNCell
+from elman.native.library import BFLOAT16_PAIRS, CELL_NAMES, Backward, Forward
 
 CELL_NUMBERS: dict[type, int] = {
     RNNCell: CELL_NAMES.index("rnn"),

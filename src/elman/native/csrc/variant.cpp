@@ -238,7 +238,7 @@ void pack_any(const void* weight, int64_t kind, int64_t rows, int64_t columns, i
     pack((const Pair*)weight, rows, columns, units, int(gates), k, (Pair*)packed);
 }
 
-// In the order of CELLS in native.py.
+// In the order of CELL_NAMES in native/library.py.
 #define ELMAN_CELLS(DO) DO(0, Rnn) DO(1, Relu) DO(2, Gru) DO(3, Lstm) DO(4, MinGru) DO(5, MinLstm)
 
 template <class C>
