@@ -4,27 +4,27 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elman.cli.reply_options import (
-    SAMPLES,
-    MmiWeightOption,
-    ReplyFromOption,
-    SamplesOption,
-    UnsureOption,
-    WrongOption,
-    make_params,
-    make_replier,
+from elman.cli.options import (
+    DatabaseOption,
+    PrecisionOption,
+    RankingOptions,
+    SamplingOptions,
+    TrustOption,
+    UnsureOptions,
+    as_precision,
+    open_store,
+    with_groups,
 )
-from elman.cli.store import DatabaseOption, open_store
+from elman.cli.sessions import draw_tree
 from elman.cli.text import plain
-from elman.cli.trust import Trust
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
-    from elman.chat import Node, Session
+    from elman.chat import Session
     from elman.cli.attribution import AttributionLines
 
 COMMANDS = {
@@ -43,7 +43,9 @@ COMMANDS = {
 }
 
 
+@with_groups
 def chat(
+    *,
     bot: Annotated[
         Path, typer.Argument(help="The bot's folder, or base: the one that comes with Elman.")
     ] = Path("base"),
@@ -51,26 +53,10 @@ def chat(
         str | None,
         typer.Option("--as", help="Who you are, for a bot that knows people by name."),
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(help="0 takes the likeliest; higher is more surprising.")
-    ] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Choose among this share of probability.")] = 0.95,
-    min_p: Annotated[
-        float, typer.Option(help="Leave out what is less likely than this share of the likeliest.")
-    ] = 0.02,
-    repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1: say the same less often.")
-    ] = 1.1,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
-    samples: SamplesOption = SAMPLES,
-    mmi_weight: MmiWeightOption = None,
-    reply_from: ReplyFromOption = "generate",
-    unsure: UnsureOption = None,
-    wrong: WrongOption = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed, the same replies.")] = None,
-    precision: Annotated[
-        str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
-    ] = "float32",
+    sampling: SamplingOptions,
+    ranking: RankingOptions,
+    doubt: UnsureOptions,
+    precision: PrecisionOption = "float32",
     name: Annotated[
         str | None,
         typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
@@ -80,7 +66,7 @@ def chat(
         bool,
         typer.Option("--why", help="After each reply, what each earlier message did for it."),
     ] = False,
-    trust: Trust = None,
+    trust: TrustOption = None,
 ) -> None:
     """Talk with a bot; each line from a pipe is answered by one line.
 
@@ -89,43 +75,22 @@ def chat(
 
     Example: `elman chat bots/ann --session tea`; without a folder, with the base bot.
     """
-    from elman.bptt.decode import Precision
     from elman.chat import MemoryStore, Session
     from elman.cli.attribution import AttributionLines
     from elman.model.checkpoint import BASE, load_bot
 
-    params = make_params(
-        temperature=temperature,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        max_tokens=max_tokens,
-        seed=seed,
-    )
-    if precision not in get_args(Precision):
-        raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
-    loaded = load_bot(bot, cast(Precision, precision), trust or ())
+    params = sampling.params()
+    loaded = load_bot(bot, as_precision(precision), trust or ())
     if loaded.path == BASE:
-        print(
-            "This is the base bot, which knows nobody; elman train CHATS makes one of yours.",
-            file=sys.stderr,
-        )
+        _tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
     known = loaded.config["data"].get("known", ())
     if loaded.knows_names and speaker not in known:
         who = "knows people by name" if speaker is None else f"has never met {speaker}"
         names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-        print(plain(f"This bot {who}; with --as you can be {names}."), file=sys.stderr)
+        _tell(f"This bot {who}; with --as you can be {names}.")
     if name is not None and not name.strip():
         raise ElmanError("--session needs a name")
-    replier = make_replier(
-        loaded,
-        params,
-        samples=samples,
-        mmi_weight=mmi_weight,
-        reply_from=reply_from,
-        unsure=unsure,
-        wrong=wrong,
-    )
+    replier = ranking.replier(loaded, params, doubt)
     with MemoryStore() if name is None else open_store(database) as store:
         session = Session(loaded, None, speaker, store, name or "", replier)
         _greet(session)
@@ -133,18 +98,20 @@ def chat(
         talk(session, called, AttributionLines(loaded, called), explained=explained)
 
 
+def _tell(text: str) -> None:
+    """Say something beside the conversation, on standard error."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
 def _greet(session: "Session") -> None:
     """Say where a session that goes on stands."""
-    messages = session.facts.messages
+    messages = f"{session.facts.messages:,} messages"
     if session.read_anew:
-        print(
-            f"This session was kept with other weights: its {messages:,} messages were read anew.",
-            file=sys.stderr,
-        )
-    elif messages:
-        print(plain(f"{session.name} goes on, {messages:,} messages old."), file=sys.stderr)
+        _tell(f"This session was kept with other weights: its {messages} were read anew.")
+    elif session.facts.messages:
+        _tell(f"{session.name} goes on, {messages} old.")
     if session.unanswered:
-        print("Its last message has no reply yet: /again makes one.", file=sys.stderr)
+        _tell("Its last message has no reply yet: /again makes one.")
 
 
 def talk(
@@ -165,7 +132,7 @@ def talk(
 
 
 def _from_a_pipe(conversation: "Talk") -> None:
-    """One line out for each line in, so that the two can be laid side by side."""
+    """Answer each line by one line, so that the two can be laid side by side."""
     # Only a newline ends a line: what else Unicode breaks lines at is part of what is said.
     sys.stdin.reconfigure(errors="replace", newline="\n")  # type: ignore[union-attr]
     for line in map(str.strip, sys.stdin):
@@ -175,7 +142,7 @@ def _from_a_pipe(conversation: "Talk") -> None:
                 said = "".join(conversation.answer(line))
                 said_why = conversation.explained(line)
         except ElmanError as error:
-            print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
+            _tell(f"elman: {error}")
         except EOFError:
             return
         print(" ".join(said.splitlines()), flush=True)
@@ -208,7 +175,7 @@ def _at_a_terminal(conversation: "Talk", name: str) -> None:
         except KeyboardInterrupt:
             print(" …")
         except ElmanError as error:
-            print(f"elman: {plain(str(error))}", file=sys.stderr)
+            _tell(f"elman: {error}")
         except EOFError:
             return
 
@@ -234,11 +201,11 @@ class Talk:
         self._why, self._always, self._piped = why, always, piped
 
     def speaks(self, line: str) -> bool:
-        """Whether a line is answered by the bot itself."""
+        """Tell whether a line is answered by the bot itself."""
         return not self._is_command(line) or line.split(" ")[0] in ("/again", "/edit")
 
     def _is_command(self, line: str) -> bool:
-        """Whether a line is a command: from a pipe `/help me` is not, nor is `/dance`."""
+        """Tell whether a line is a command; from a pipe `/help me` is none, nor is `/dance`."""
         command, _, rest = line.partition(" ")
         if not self._piped:
             return line.startswith("/")
@@ -246,13 +213,13 @@ class Talk:
         return any(name == command and (arguments or not rest) for name, *arguments in usages)
 
     def explained(self, line: str) -> str:
-        """AttributionLines it answered a line so, where every reply is explained."""
+        """Explain the answer to a line, where every reply is explained."""
         if self._why is None or not self._always or not self.speaks(line):
             return ""
         return self._why(self.session)
 
     def answer(self, line: str) -> Iterator[str]:
-        """What is shown for one line, in pieces, with nothing that a terminal would obey.
+        """Answer a line, in pieces in which there is nothing that a terminal would obey.
 
         Raises:
             ElmanError: where a command is unknown, or cannot be done.
@@ -268,20 +235,16 @@ class Talk:
     def _said(self, line: str) -> Iterator[str]:
         reply = self.session.say(line)
         if unread := self.session.unread_tokens:
-            print(
-                f"elman: this message is long: its first {unread:,} tokens were not read",
-                file=sys.stderr,
-            )
+            _tell(f"elman: this message is long: its first {unread:,} tokens were not read")
         return reply
 
     def _told(self, reply: Iterator[str]) -> Iterator[str]:
-        """A reply, and where it came from if it may come from both the net and people."""
-        pieces = 0
+        """Say a reply, and where it came from if that may be both the net and people."""
+        piece = None
         for piece in reply:
-            pieces += 1
             yield piece
         last = self.session.replier.last
-        if pieces and last is not None and self.session.replier.reply_from == "best":
+        if piece is not None and last is not None and self.session.replier.reply_from == "best":
             yield "  [said by somebody]" if last.origin == "data" else "  [made]"
 
     def _obey(self, command: str, rest: str) -> Iterator[str]:
@@ -313,7 +276,7 @@ class Talk:
             case "/again":
                 yield from self._told(session.again())
             case "/tree":
-                yield "\n".join(drawn(session))
+                yield draw_tree(session)
             case "/reset":
                 session.reset()
                 yield "everything is forgotten"
@@ -347,31 +310,3 @@ def _file(command: str, text: str) -> Path:
         return Path(names[0]).expanduser()
     except RuntimeError as error:  # of "~nobody"
         raise ElmanError(f"{names[0]}: {error}") from None
-
-
-TREE_TEXT_CHARS = 72
-"""Characters of a message in the tree."""
-
-
-def drawn(session: "Session") -> list[str]:
-    """The tree of what was said: a branch is indented, and where we are is marked."""
-    nodes = session.tree()
-    if not nodes:
-        return ["nothing was said yet"]
-    here = {node.key for node in session.path}
-    children: dict[bytes, list[Node]] = {}
-    for node in nodes:
-        children.setdefault(node.parent, []).append(node)
-    keys = {node.key for node in nodes}
-    waiting = [(node, 0) for node in reversed(nodes) if node.parent not in keys]
-    lines = []
-    while waiting:
-        node, indent = waiting.pop()
-        words = " ".join(node.text.split())
-        words = words if len(words) <= TREE_TEXT_CHARS else words[: TREE_TEXT_CHARS - 1] + "…"
-        mark = "*" if node.key in here else " "
-        lines.append(f"{node.depth:>4}{mark} {'  ' * indent}{node.role:4}  {words}")
-        after = children.get(node.key, [])
-        # The first branch goes straight on, below the later ones.
-        waiting += [(child, indent + (n > 0)) for n, child in enumerate(after)]
-    return lines

@@ -6,22 +6,22 @@ from typing import Annotated
 
 import typer
 
-from elman.cli.reply_options import (
-    SAMPLES,
-    MmiWeightOption,
-    ReplyFromOption,
-    SamplesOption,
-    UnsureOption,
-    WrongOption,
+from elman.cli.options import (
+    DatabaseOption,
+    PrecisionOption,
+    RankingOptions,
+    TrustOption,
+    UnsureOptions,
     make_params,
-    make_replier,
+    open_store,
+    with_groups,
 )
-from elman.cli.store import DatabaseOption, open_store
-from elman.cli.trust import Trust
 from elman.errors import require
 
 
+@with_groups
 def serve(
+    *,
     bots: Annotated[
         list[Path] | None,
         typer.Argument(help="Folders of bots.  [default: base, the one that comes with Elman]"),
@@ -53,15 +53,10 @@ def serve(
         typer.Option(help="A site whose pages may ask, https://NAME; may be repeated."),
     ] = None,
     database: DatabaseOption = None,
-    precision: Annotated[
-        str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
-    ] = "float32",
-    samples: SamplesOption = SAMPLES,
-    mmi_weight: MmiWeightOption = None,
-    reply_from: ReplyFromOption = "generate",
-    unsure: UnsureOption = None,
-    wrong: WrongOption = None,
-    trust: Trust = None,
+    precision: PrecisionOption = "float32",
+    ranking: RankingOptions,
+    doubt: UnsureOptions,
+    trust: TrustOption = None,
 ) -> None:
     """Serve bots to a browser, and to clients of OpenAI's API.
 
@@ -73,18 +68,8 @@ def serve(
     from elman.serve.store.keys import Keys
 
     loaded = load(bots or [Path("base")], precision, trust or ())
-    repliers = {
-        name: make_replier(
-            bot,
-            make_params(),
-            samples=samples,
-            mmi_weight=mmi_weight,
-            reply_from=reply_from,
-            unsure=unsure,
-            wrong=wrong,
-        )
-        for name, bot in loaded.items()
-    }
+    params = make_params()
+    repliers = {name: ranking.replier(bot, params, doubt) for name, bot in loaded.items()}
     policy = AccessPolicy(
         "localhost" if uds is not None else host, require_key, allow_host or (), allow_origin or ()
     )

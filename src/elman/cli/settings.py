@@ -8,6 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from elman.cli.text import console
+
 
 @cache
 def all_settings() -> dict[str, dict[str, Any]]:
@@ -30,12 +34,16 @@ def help_of(name: str, more: str = "", *, default: bool = True) -> str:
     return f"{text}  [default: {without}]" if default and without not in (None, False, []) else text
 
 
+def flag_of(name: str, panel: str | None = None, more: str = "", *, default: bool = True) -> Any:
+    """Make the flag of a setting, shown under a heading of the help."""
+    return typer.Option(help=help_of(name, more, default=default), rich_help_panel=panel)
+
+
 def show_settings(as_json: bool) -> None:
     """Print every setting, as a table or as JSON."""
     if as_json:
         print(json.dumps(list(all_settings().values()), indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("setting", "default", "values", "what it is", box=None, pad_edge=False)
@@ -43,6 +51,6 @@ def show_settings(as_json: bool) -> None:
     for each in all_settings().values():
         default = each["chosen"] or json.dumps(each["default"])
         table.add_row(each["name"], default, each["range"], each["description"])
-    console = Console(highlight=False)
-    console.print(table)
-    console.print("\nset one with --set NAME=VALUE, or in a file for --config", markup=False)
+    out = console()
+    out.print(table)
+    out.print("\nset one with --set NAME=VALUE, or in a file for --config", markup=False)

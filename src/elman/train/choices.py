@@ -139,12 +139,13 @@ def check_sizes(config: Config, base: BaseFacts) -> None:
     if "vocabulary" in config.data.model_fields_set and given != base.vocabulary_size:
         raise ElmanError(
             f"{base.path} has a vocabulary of its own, of {base.vocabulary_size:,}: leave out "
-            "--vocabulary, or start from nothing with --base none"
+            "data.vocabulary, or start from nothing with --base none"
         )
     if "pointer" not in config.model.model_fields_set and config.model.ngrams > base.model.pointer:
         raise ElmanError(
             f"model.ngrams {config.model.ngrams} needs a pointer over as many tokens, and "
-            f"{base.path} has {base.model.pointer or 'none'}: add --pointer {POINTER_TOKENS}"
+            f"{base.path} has {base.model.pointer or 'none'}: add --set "
+            f"model.pointer={POINTER_TOKENS}"
         )
 
 

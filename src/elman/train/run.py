@@ -129,7 +129,9 @@ def _resumed(
             f"else now, name that place too: elman train PATH --resume {out}"
         )
     if not any(getattr(config.train, name) for name in BUDGETS):
-        raise ElmanError(f"{out / CONFIG}: does not say how long its run is; name --steps")
+        raise ElmanError(
+            f"{out / CONFIG}: does not say how long its run is; name --set train.steps"
+        )
     chosen = {"lr", "unit", "unfold", "batch_size"}
     if chosen - config.train.model_fields_set or config.train.precision == AUTO:
         raise ElmanError(
@@ -141,11 +143,12 @@ def _resumed(
     if facts["finished"] and not budget:
         raise ElmanError(
             f"{out}: this run is finished; to train it further, name a larger budget, for example "
-            f"--steps {2 * facts['trainer']['steps']}"
+            f"--set train.steps={2 * facts['trainer']['steps']}"
         )
     if budget and (config.train.steps or math.inf) <= facts["trainer"]["steps"]:
         raise ElmanError(
-            f"{out}: {facts['trainer']['steps']:,} steps are done already; name more --steps"
+            f"{out}: {facts['trainer']['steps']:,} steps are done already; name more of them with "
+            "--set train.steps"
         )
     try:
         prepared = prepare_again(config, tokenizer, tell)

@@ -101,8 +101,8 @@ class Trainer:
         if not (torch.isfinite(mean) and torch.isfinite(norm)):
             raise ElmanError(
                 f"step {self.steps + 1}: the loss is {mean.item():.3g} and the norm of its "
-                f"gradient {norm.item():.3g}; the last checkpoint is kept: lower --lr, or "
-                + ("lower --clip" if self._clip else "turn clipping on with --clip 1")
+                f"gradient {norm.item():.3g}; the last checkpoint is kept: lower train.lr, or "
+                + ("lower train.clip" if self._clip else "turn clipping on with --set train.clip=1")
             )
         if 0 < self._clip < norm:
             clip_grads_with_norm_(self.chatbot.parameters(), self._clip, norm)
