@@ -151,11 +151,7 @@ def _answer() -> str:
 
 
 def _kept(tally: Path, names: tuple[str, str]) -> dict[str, int]:
-    """Read the choices so far.
-
-    Raises:
-        ElmanError: where the file is of something else.
-    """
+    """Read the choices so far; raise ElmanError where the file is of something else."""
     fresh = {names[0]: 0, names[1]: 0, "neither": 0}
     if not tally.exists():
         return fresh

@@ -27,11 +27,9 @@ NUMBERS_CHARS = 58
 
 
 class AttributionLines:
-    """Says of a session's last reply what each message did for it, and what it is near to.
+    """Say of a session's last reply what each message did for it, and what it is near to.
 
-    Args:
-        bot: who replied; what it learned from is read when it is first asked for.
-        name: what it is called.
+    What the bot learned from is read when it is first asked for.
     """
 
     def __init__(self, bot: "Bot", name: str = "bot") -> None:
@@ -40,11 +38,7 @@ class AttributionLines:
         self._gone = ""
 
     def __call__(self, session: "Session") -> str:
-        """The lines, coloured at a terminal.
-
-        Raises:
-            ElmanError: where there is no reply yet.
-        """
+        """Return the lines, coloured at a terminal; raise ElmanError where no reply was made."""
         from elman.data.tokenizer import ROLES
         from elman.lens.attribution import attribute
 
@@ -110,7 +104,7 @@ class AttributionLines:
 def _bars(
     found: "list[Attribution]", texts: list[str], names: list[str], console: Console
 ) -> Table:
-    """One row for each message: a bar, and its numbers."""
+    """Make one row for each message: a bar, and its numbers."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("", justify="right", style="dim", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -136,7 +130,7 @@ def _bars(
 
 
 def _short(text: str, most: int = 100) -> str:
-    """One line of a text."""
+    """Cut a text to one line."""
     line = " ".join(plain(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 

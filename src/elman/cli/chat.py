@@ -122,8 +122,8 @@ def talk(
     Args:
         session: with whom.
         name: the bot's.
-        why: what explains a reply, if anything does.
-        explained: whether every reply is.
+        why: what explains a reply, on request.
+        explained: whether every reply is explained.
     """
     if sys.stdin.isatty():
         _at_a_terminal(Talk(session, why, explained), name)
@@ -181,13 +181,13 @@ def _at_a_terminal(conversation: "Talk", name: str) -> None:
 
 
 class Talk:
-    """A conversation by lines of input: what is said, and commands.
+    """Hold a conversation by lines of input: what is said, and commands.
 
     Args:
         session: where it begins; `/fork` goes to another.
-        why: what explains a reply, if anything does.
-        always: whether every reply is.
-        piped: whether nobody is there to correct a command: what is none is something said.
+        why: what explains a reply, on request.
+        always: whether every reply is explained.
+        piped: whether nobody is there to correct a mistake: what is no command is then said.
     """
 
     def __init__(

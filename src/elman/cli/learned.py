@@ -39,11 +39,7 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
 def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "Dataset":
     """Read conversations as a bot sees them.
 
-    Args:
-        bot: who sees them.
-        path: where they are.
-        encoding: of the files; None: that of those that it learned from.
-        name: who it is there; None: who it is in those.
+    The encoding and who the bot is are those of what it learned from, where they are None.
 
     Raises:
         ElmanError: where nobody is the bot, or it cannot be known who is.

@@ -33,13 +33,6 @@ def look_at(
 ) -> dict[str, Any]:
     """Return everything that the page and the terminal show, as plain JSON.
 
-    Args:
-        folder: of the bot.
-        chat: where the conversations are.
-        wish: what is to be seen of them.
-        tell: told what is being done.
-        trust: cells from outside Elman that the bot may name.
-
     Raises:
         ElmanError: where the bot or the conversations cannot be read, or the bot answers in none.
     """
@@ -92,12 +85,7 @@ def look_at(
 
 
 class _Reader:
-    """Read conversations as a bot sees them.
-
-    Args:
-        bot: who looks at them.
-        dataset: where they are.
-    """
+    """Read conversations as a bot sees them."""
 
     def __init__(self, bot: Bot, dataset: Dataset) -> None:
         self._bot, self._dataset, self._learn_from = bot, dataset, bot.data.learn_from

@@ -184,11 +184,7 @@ class RankingOptions:
 
 
 def make_params(**values: Any) -> "SamplingParams":
-    """Make what says how replies are drawn.
-
-    Raises:
-        ElmanError: where a value is out of range; it names the option.
-    """
+    """Make what says how replies are drawn; raise ElmanError where a value is out of range."""
     from elman.generate.sampling import SamplingParams
 
     return _checked(partial(SamplingParams, **values))
@@ -216,11 +212,7 @@ def as_precision(text: str) -> "Precision":
 
 
 def open_store(place: str | None) -> "MemoryStore":
-    """Open the store of `--db`.
-
-    Raises:
-        ElmanError: where it cannot be opened.
-    """
+    """Open the store of `--db`; raise ElmanError where it cannot be opened."""
     from platformdirs import user_data_path
 
     from elman.chat.memory import MemoryStore

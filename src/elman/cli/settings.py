@@ -21,13 +21,7 @@ def all_settings() -> dict[str, dict[str, Any]]:
 
 
 def help_of(name: str, more: str = "", *, default: bool = True) -> str:
-    """Say what a setting is, and what it is where it is not given.
-
-    Args:
-        name: of the setting.
-        more: what a flag adds to its description.
-        default: False where the flag has a default of its own.
-    """
+    """Say what a setting is, `more` about it, and by default what it is where it is not given."""
     found = all_settings()[name]
     text = f"{found['description'][0].upper()}{found['description'][1:]}{more}."
     without = found["chosen"] or found["default"]

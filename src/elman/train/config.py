@@ -173,8 +173,13 @@ class Config(Section):
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> "Config":
-        """Raises ElmanError where a value is wrong."""
+        """Check values by table and name; raise ElmanError where one is wrong."""
         return validated(cls, values)
+
+    def changed(self, **tables: Mapping[str, Any]) -> "Config":
+        """Put other values into tables; they count as given, and are not checked."""
+        copies = {k: getattr(self, k).model_copy(update=values) for k, values in tables.items()}
+        return self.model_copy(update=copies)
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -254,9 +259,6 @@ def assigned(
         flags: by dotted name; those that are None were not given.
         assignments: values are written as in TOML, or are plain words.
         note: told of each setting that is called by its old name.
-
-    Raises:
-        ElmanError: where an assignment cannot be understood.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     for assignment in assignments:

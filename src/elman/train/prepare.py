@@ -53,7 +53,7 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     Args:
         asked: what was given.
         tell: told what is found and chosen.
-        trust: cells from outside Elman that the bot to start from may be made of.
+        trust: cells from outside Elman that the bot to start from may name.
     """
     dataset = _read(asked, tell)
     wanted = wanted_base(asked)
@@ -73,13 +73,7 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
 
 
 def prepare_again(config: Config, tokenizer: Tokenizer, tell: Tell) -> Data:
-    """Read and encode the conversations of a run that goes on.
-
-    Args:
-        config: of the run.
-        tokenizer: its own.
-        tell: told what is found.
-    """
+    """Read and encode the conversations of a run that goes on."""
     return _encode(config, _read(config, tell), tokenizer, tell)
 
 
