@@ -10,6 +10,7 @@ import torch
 
 from elman.bptt import State
 from elman.data.corpus import scored
+from elman.data.layout import Batch
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder
 from elman.generate.scoring import bits_per_byte
@@ -95,7 +96,7 @@ class TrainingLoop:
         data, settings = self._data, self._config.model_dump(mode="json")
         look = watcher(self.trainer.chatbot, data.tokenizer, data.dev or data.train, settings)
 
-        def told(batch: Any, state: State | None, norm: float) -> None:
+        def told(batch: Batch, state: State | None, norm: float) -> None:
             for kind, facts in look(batch, state, norm):
                 self._tell(kind, step=self.trainer.steps + 1, **facts)
 
