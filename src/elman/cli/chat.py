@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,8 +51,7 @@ def chat(
         Path, typer.Argument(help="The bot's folder, or base: the one that comes with Elman.")
     ] = Path("base"),
     speaker: Annotated[
-        str | None,
-        typer.Option("--as", help="Who you are, for a bot that knows people by name."),
+        str | None, typer.Option("--as", help="Who you are, for a bot that knows people by name.")
     ] = None,
     sampling: SamplingOptions,
     ranking: RankingOptions,
@@ -63,8 +63,7 @@ def chat(
     ] = None,
     database: DatabaseOption = None,
     explained: Annotated[
-        bool,
-        typer.Option("--why", help="After each reply, what each earlier message did for it."),
+        bool, typer.Option("--why", help="After each reply, what each earlier message did for it.")
     ] = False,
     trust: TrustOption = None,
 ) -> None:
@@ -83,7 +82,8 @@ def chat(
     loaded = load_bot(bot, as_precision(precision), trust or ())
     if loaded.path == BASE:
         _tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
-    known = loaded.config["data"].get("known", ())
+    data = loaded.config["data"]
+    known = data.get("known", ())
     if loaded.knows_names and speaker not in known:
         who = "knows people by name" if speaker is None else f"has never met {speaker}"
         names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
@@ -94,7 +94,7 @@ def chat(
     with MemoryStore() if name is None else open_store(database) as store:
         session = Session(loaded, None, speaker, store, name or "", replier)
         _greet(session)
-        called = loaded.config["data"].get("bot") or "bot"
+        called = data.get("bot") or "bot"
         talk(session, called, AttributionLines(loaded, called), explained=explained)
 
 
@@ -117,13 +117,9 @@ def _greet(session: "Session") -> None:
 def talk(
     session: "Session", name: str, why: "AttributionLines | None" = None, *, explained: bool = False
 ) -> None:
-    """Hold a conversation on standard input and output, until it ends.
+    """Hold a conversation with a bot of some name on standard input and output, until it ends.
 
-    Args:
-        session: with whom.
-        name: the bot's.
-        why: what explains a reply, on request.
-        explained: whether every reply is explained.
+    Where `explained`, each reply is explained by `why`; else only those of which that is asked.
     """
     if sys.stdin.isatty():
         _at_a_terminal(Talk(session, why, explained), name)
@@ -180,6 +176,7 @@ def _at_a_terminal(conversation: "Talk", name: str) -> None:
             return
 
 
+@dataclass
 class Talk:
     """Hold a conversation by lines of input: what is said, and commands.
 
@@ -190,15 +187,10 @@ class Talk:
         piped: whether nobody is there to correct a mistake: what is no command is then said.
     """
 
-    def __init__(
-        self,
-        session: "Session",
-        why: "AttributionLines | None" = None,
-        always: bool = False,
-        piped: bool = False,
-    ) -> None:
-        self.session = session
-        self._why, self._always, self._piped = why, always, piped
+    session: "Session"
+    why: "AttributionLines | None" = None
+    always: bool = False
+    piped: bool = False
 
     def speaks(self, line: str) -> bool:
         """Tell whether a line is answered by the bot itself."""
@@ -207,16 +199,16 @@ class Talk:
     def _is_command(self, line: str) -> bool:
         """Tell whether a line is a command; from a pipe `/help me` is none, nor is `/dance`."""
         command, _, rest = line.partition(" ")
-        if not self._piped:
+        if not self.piped:
             return line.startswith("/")
         usages = [usage.split(" ") for usage in COMMANDS]
         return any(name == command and (arguments or not rest) for name, *arguments in usages)
 
     def explained(self, line: str) -> str:
         """Explain the answer to a line, where every reply is explained."""
-        if self._why is None or not self._always or not self.speaks(line):
+        if self.why is None or not self.always or not self.speaks(line):
             return ""
-        return self._why(self.session)
+        return self.why(self.session)
 
     def answer(self, line: str) -> Iterator[str]:
         """Answer a line, in pieces in which there is nothing that a terminal would obey.
@@ -226,9 +218,9 @@ class Talk:
             EOFError: where it is time to leave.
         """
         if not self._is_command(line):
-            return map(plain, self._told(self._said(line)))
-        if line == "/why" and self._why is not None:
-            return iter([self._why(self.session)])
+            return map(plain, self._said(line))
+        if line == "/why" and self.why is not None:
+            return iter([self.why(self.session)])
         command, _, rest = line.partition(" ")
         return map(plain, self._obey(command, rest.strip()))
 
@@ -236,7 +228,7 @@ class Talk:
         reply = self.session.say(line)
         if unread := self.session.unread_tokens:
             _tell(f"elman: this message is long: its first {unread:,} tokens were not read")
-        return reply
+        return self._told(reply)
 
     def _told(self, reply: Iterator[str]) -> Iterator[str]:
         """Say a reply, and where it came from if that may be both the net and people."""
@@ -302,11 +294,8 @@ def _number(command: str, text: str) -> int:
 def _file(command: str, text: str) -> Path:
     try:
         names = shlex.split(text)
-    except ValueError as error:
+        if len(names) == 1:
+            return Path(names[0]).expanduser()
+    except (ValueError, RuntimeError) as error:  # of an open quote, of "~nobody"
         raise ElmanError(f"{command} {text}: {error}") from None
-    if len(names) != 1:
-        raise ElmanError(f"{command} takes one file: {command} FILE")
-    try:
-        return Path(names[0]).expanduser()
-    except RuntimeError as error:  # of "~nobody"
-        raise ElmanError(f"{names[0]}: {error}") from None
+    raise ElmanError(f"{command} takes one file: {command} FILE")

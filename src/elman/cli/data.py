@@ -43,10 +43,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @app.command("inspect")
 def inspect(
-    export: Export,
-    encoding: EncodingOption = "utf-8",
-    gap: Gap = None,
-    as_json: JsonOption = False,
+    export: Export, encoding: EncodingOption = "utf-8", gap: Gap = None, as_json: JsonOption = False
 ) -> None:
     """Say what is in an export, what was left out and why, and what is private in it.
 

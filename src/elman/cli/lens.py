@@ -66,8 +66,7 @@ def lens(
     ] = False,
     cell: Annotated[str, typer.Option(help="Of --tiny: rnn, gru or lstm.")] = "rnn",
     unfold: Annotated[
-        int,
-        typer.Option(help="Of --tiny: messages that the gradient goes back; from 5 on all."),
+        int, typer.Option(help="Of --tiny: messages that the gradient goes back; from 5 on all.")
     ] = 5,
     html: Annotated[
         Path | None, typer.Option(help="Of --tiny: write it as a page for the classroom instead.")

@@ -6,6 +6,13 @@ from itertools import islice
 
 MMI_WEIGHT = {"--mutual": "--mmi-weight"}
 
+FORMER_FLAGS = {
+    "data": ("learn_from", "others", "vocabulary"),
+    "model": ("cell", "dropout", "hidden_size", "layers", "memory", "mlp", "ngrams", "pointer"),
+    "train": ("batch_size", "clip", "epochs", "lr", "optimizer", "seed", "steps", "unfold", "unit"),
+}
+"""Settings that had a flag of their own, such as --batch-size."""
+
 RENAMED_FLAGS = {
     "ab": MMI_WEIGHT,
     "bench": {"--lanes": "--batch-size"},
@@ -13,29 +20,14 @@ RENAMED_FLAGS = {
     "eval": MMI_WEIGHT,
     "serve": MMI_WEIGHT,
     "train": {
-        "--batch-size": "--set train.batch_size",
-        "--cell": "--set model.cell",
-        "--clip": "--set train.clip",
-        "--dropout": "--set model.dropout",
-        "--epochs": "--set train.epochs",
-        "--hidden-size": "--set model.hidden_size",
         "--lanes": "--set train.batch_size",
-        "--layers": "--set model.layers",
-        "--learn-from": "--set data.learn_from",
-        "--lr": "--set train.lr",
-        "--memory": "--set model.memory",
-        "--mlp": "--set model.mlp",
-        "--ngrams": "--set model.ngrams",
         "--no-slide": "--set train.slide=false",
-        "--optimizer": "--set train.optimizer",
-        "--others": "--set data.others",
-        "--pointer": "--set model.pointer",
-        "--seed": "--set train.seed",
         "--slide": "--set train.slide=true",
-        "--steps": "--set train.steps",
-        "--unfold": "--set train.unfold",
-        "--unit": "--set train.unit",
-        "--vocabulary": "--set data.vocabulary",
+        **{
+            f"--{name.replace('_', '-')}": f"--set {table}.{name}"
+            for table, names in FORMER_FLAGS.items()
+            for name in names
+        },
     },
 }
 """The flags of each verb that are called something else now, or are given as a setting."""

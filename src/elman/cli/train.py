@@ -24,7 +24,7 @@ def train(
         str | None,
         typer.Argument(
             help="A file or folder of conversations, `-` for standard input, or `chitchat`, "
-            "the built-in ones.",
+            "the built-in ones."
         ),
     ] = None,
     bot: Annotated[str | None, flag_of("data.bot", DATA_PANEL)] = None,
@@ -94,12 +94,7 @@ def train(
         values = training.asked_settings(config, flags, assign or [], trust or ())
         out = out or Path("bots") / default_name(values)
         result = training.begin(
-            values,
-            out,
-            overwrite=overwrite,
-            as_json=as_json,
-            started=started,
-            trust=trust or (),
+            values, out, overwrite=overwrite, as_json=as_json, started=started, trust=trust or ()
         )
     if result.reason != "interrupted" and not as_json:
         say(f"talk with it: elman chat {out}{training.trusting(out)}")

@@ -1,8 +1,8 @@
 """What `elman train` and `elman demo` share: a run with its progress and its Ctrl-C."""
 
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -20,10 +20,7 @@ from elman.train.runlog import Observer
 
 
 def asked_settings(
-    toml: Path | None,
-    flags: Mapping[str, Any],
-    assignments: list[str],
-    trust: Collection[str] = (),
+    toml: Path | None, flags: Mapping[str, Any], assignments: list[str], trust: Collection[str] = ()
 ) -> dict[str, Any]:
     """Read what is asked of a new run.
 
@@ -65,16 +62,8 @@ def begin(
             f"{out}: a bot is there already; go on with it (--resume {out}), replace it "
             "(--overwrite), or name another --out"
         )
-    with _shown_run(out, as_json) as (shown_by, stop):
-        return elman.train.train(
-            config,
-            out,
-            observers=(*shown_by, *observers),
-            watcher=GradientWatcher,
-            stop=stop,
-            started=started,
-            trust=trust,
-        )
+    run = partial(elman.train.train, config, out, started=started, trust=trust)
+    return _shown_run(run, out, as_json, observers)
 
 
 def resume(
@@ -94,38 +83,23 @@ def resume(
             f"--resume goes on with the settings of {out}; only its budget and the place of its "
             f"conversations can change, not {', '.join(given)}"
         )
-    with _shown_run(out, as_json) as (observers, stop):
-        return elman.train.resume(
-            out,
-            budget=budget,
-            data_path=data_path,
-            observers=observers,
-            watcher=GradientWatcher,
-            stop=stop,
-            started=started,
-            trust=trust,
-        )
+    moved = partial(elman.train.resume, out, budget=budget, data_path=data_path)
+    return _shown_run(partial(moved, started=started, trust=trust), out, as_json)
 
 
-@contextmanager
 def _shown_run(
-    out: Path, as_json: bool
-) -> Iterator[tuple[tuple[Observer, ...], Callable[[], bool]]]:
-    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped.
-
-    Yields:
-        Observers that show it, and what is asked whether to stop.
-    """
-    reasons: list[str] = []
-
-    def remember(kind: str, facts: dict[str, Any]) -> None:
-        if kind == "end":
-            reasons.append(facts["reason"])
-
+    run: Callable[..., Result], out: Path, as_json: bool, observers: tuple[Observer, ...] = ()
+) -> Result:
+    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped."""
     with shown(as_json) as progress, _Interrupt() as interrupt:
-        yield (progress, interrupt.watch, remember), lambda: interrupt.asked
-    if reasons == ["interrupted"] and not as_json:
+        result = run(
+            observers=(progress, interrupt.watch, *observers),
+            watcher=GradientWatcher,
+            stop=lambda: interrupt.asked,
+        )
+    if result.reason == "interrupted" and not as_json:
         say(f"saved; go on with: elman train --resume {out}{trusting(out)}")
+    return result
 
 
 def trusting(out: Path) -> str:

@@ -58,7 +58,17 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     dataset = _read(asked, tell)
     wanted = wanted_base(asked)
     base = None if wanted is None else load_bot("base" if wanted == AUTO else wanted, trust=trust)
-    plan = resolve(asked, _facts(asked, dataset, base), _machine(asked, base))
+    counted = DataFacts(
+        text_bytes=dataset.survey.text_bytes,
+        bot=dataset.bot,
+        others=dataset.others,
+        known=dataset.known,
+        gap=dataset.gap,
+        dropped=dataset.dropped,
+        selection=dataset.survey.chosen,
+        base=None if base is None else _base_facts(asked, base, dataset),
+    )
+    plan = resolve(asked, counted, _machine(asked, base))
     for text in plan.notes:
         tell.note(text)
     data = plan.config.data
@@ -90,19 +100,6 @@ def _read(config: Config, tell: Tell) -> Dataset:
     if data.path != BUILT_IN:  # of which it is known
         tell.note(basis(survey.text_bytes))
     return dataset
-
-
-def _facts(asked: Config, dataset: Dataset, base: Bot | None) -> DataFacts:
-    return DataFacts(
-        text_bytes=dataset.survey.text_bytes,
-        bot=dataset.bot,
-        others=dataset.others,
-        known=dataset.known,
-        gap=dataset.gap,
-        dropped=dataset.dropped,
-        selection=dataset.survey.chosen,
-        base=None if base is None else _base_facts(asked, base, dataset),
-    )
 
 
 def _base_facts(asked: Config, base: Bot, dataset: Dataset) -> BaseFacts:
