@@ -1,5 +1,6 @@
 """elman chat"""
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -286,7 +287,7 @@ class Talk:
 
 
 def _number(command: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+    if not re.fullmatch("[0-9]{1,9}", text):
         raise ElmanError(f"{command} takes a number, not {text!r}")
     return int(text)
 
