@@ -22,7 +22,7 @@ from elman.cli.options import (
     with_groups,
 )
 from elman.cli.sessions import draw_tree
-from elman.cli.text import plain
+from elman.cli.text import plain, tell
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ def chat(
     params = sampling.params()
     loaded = load_bot(bot, as_precision(precision), trust or ())
     if loaded.path == BASE:
-        _tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
+        tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
     data = loaded.config["data"]
     known = data.get("known", ())
     if loaded.knows_names and speaker not in known:
         who = "knows people by name" if speaker is None else f"has never met {speaker}"
         names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-        _tell(f"This bot {who}; with --as you can be {names}.")
+        tell(f"This bot {who}; with --as you can be {names}.")
     if name is not None and not name.strip():
         raise ElmanError("--session needs a name")
     replier = ranking.replier(loaded, params, doubt)
@@ -99,20 +99,15 @@ def chat(
         talk(session, called, AttributionLines(loaded, called), explained=explained)
 
 
-def _tell(text: str) -> None:
-    """Say something beside the conversation, on standard error."""
-    print(plain(text), file=sys.stderr, flush=True)
-
-
 def _greet(session: "Session") -> None:
     """Say where a session that goes on stands."""
     messages = f"{session.facts.messages:,} messages"
     if session.read_anew:
-        _tell(f"This session was kept with other weights: its {messages} were read anew.")
+        tell(f"This session was kept with other weights: its {messages} were read anew.")
     elif session.facts.messages:
-        _tell(f"{session.name} goes on, {messages} old.")
+        tell(f"{session.name} goes on, {messages} old.")
     if session.unanswered:
-        _tell("Its last message has no reply yet: /again makes one.")
+        tell("Its last message has no reply yet: /again makes one.")
 
 
 def talk(
@@ -139,7 +134,7 @@ def _from_a_pipe(conversation: "Talk") -> None:
                 said = "".join(conversation.answer(line))
                 said_why = conversation.explained(line)
         except ElmanError as error:
-            _tell(f"elman: {error}")
+            tell(f"elman: {error}")
         except EOFError:
             return
         print(" ".join(said.splitlines()), flush=True)
@@ -172,7 +167,7 @@ def _at_a_terminal(conversation: "Talk", name: str) -> None:
         except KeyboardInterrupt:
             print(" …")
         except ElmanError as error:
-            _tell(f"elman: {error}")
+            tell(f"elman: {error}")
         except EOFError:
             return
 
@@ -228,7 +223,7 @@ class Talk:
     def _said(self, line: str) -> Iterator[str]:
         reply = self.session.say(line)
         if unread := self.session.unread_tokens:
-            _tell(f"elman: this message is long: its first {unread:,} tokens were not read")
+            tell(f"elman: this message is long: its first {unread:,} tokens were not read")
         return self._told(reply)
 
     def _told(self, reply: Iterator[str]) -> Iterator[str]:

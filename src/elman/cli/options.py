@@ -1,7 +1,6 @@
 """Options that several commands share, and what they make of them."""
 
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import partial, wraps
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import typer
 
-from elman.cli.text import plain
+from elman.cli.text import tell
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ class RankingOptions:
         )
         if source == "generate":
             return Replier(bot, params, ranking)
-        index = index_files.known(bot, _say)
+        index = index_files.known(bot, tell)
         if doubt.unsure is None:
             return Replier(bot, params, ranking, source, index)
         bound = index.bound(wrong)
@@ -176,7 +175,7 @@ class RankingOptions:
                 f"--unsure: {index.doubts()}; no score keeps wrong answers to {wrong:.0%}: raise "
                 "--wrong, or leave it out"
             )
-        _say(
+        tell(
             f"{index.answered(bound):.0%} of what was asked in held-out conversations would be "
             f"answered, at most {wrong:.0%} of that wrongly"
         )
@@ -218,7 +217,3 @@ def open_store(place: str | None) -> "MemoryStore":
     from elman.chat.memory import MemoryStore
 
     return MemoryStore(place if place is not None else user_data_path("elman") / "memory.db")
-
-
-def _say(text: str) -> None:
-    print(plain(text), file=sys.stderr)

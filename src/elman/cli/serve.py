@@ -1,6 +1,5 @@
 """elman serve"""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from elman.cli.options import (
     open_store,
     with_groups,
 )
+from elman.cli.text import tell
 from elman.errors import require
 
 
@@ -76,18 +76,14 @@ def serve(
     with open_store(database) as store:
         keyed = require_key or (require_key is None and bool(Keys(store).list()))
 
-        def tell(where: str) -> None:
-            _say(f"Elman serves {', '.join(loaded)} at {where}  (API: {where}/v1; Ctrl-C stops)")
+        def tell_where(where: str) -> None:
+            tell(f"Elman serves {', '.join(loaded)} at {where}  (API: {where}/v1; Ctrl-C stops)")
             if keyed:
-                _say("Every request needs a key of `elman keys add`.")
+                tell("Every request needs a key of `elman keys add`.")
             elif require_key is False:
-                _say(
+                tell(
                     "WARNING: --no-key: whoever is at this computer reads what was said here "
                     "without a key."
                 )
 
-        serve(loaded, store, policy, port, uds, tell, repliers=repliers)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        serve(loaded, store, policy, port, uds, tell_where, repliers=repliers)

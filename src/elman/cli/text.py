@@ -32,6 +32,11 @@ def plain(text: str) -> str:
     )
 
 
+def tell(text: str) -> None:
+    """Say something beside what a command prints, on standard error."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
 def console(*, stderr: bool = False) -> "Console":
     """Make what prints tables and styled lines."""
     from rich.console import Console
