@@ -45,8 +45,9 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
 
 
 def tokens_read(config: Config, data: Data) -> int:
-    """Estimate how many tokens that reads: what stands before each of people's replies, and each by
-    itself; and those that are compared.
+    """Estimate the tokens that `learn_to_reply` reads.
+
+    What stands before each of people's replies is read, each by itself, and those compared.
     """
     replies = config.data.replies
     compared = ((replies > 0) + config.reply.fits) * COMPARED
