@@ -47,7 +47,8 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
 def tokens_read(config: Config, data: Data) -> int:
     """Estimate the tokens that `learn_to_reply` reads.
 
-    What stands before each of people's replies is read, each by itself, and those compared.
+    These are what stands before each of people's replies, each of those by itself, and what is
+    compared.
     """
     replies = config.data.replies
     compared = ((replies > 0) + config.reply.fits) * COMPARED
