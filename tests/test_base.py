@@ -61,19 +61,21 @@ def test_what_it_says_of_itself_holds_nothing_private(elman: Callable[..., Any])
 @pytest.mark.slow
 def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_path: Path) -> None:
     out = tmp_path / "bot"
-    ran = elman("train", chats, "--bot", "Ann", "--out", out, "--steps", 1)
+    ran = elman("train", chats, "--bot", "Ann", "--out", out, "--set", "train.steps=1")
     assert ran.code == 0, ran.err
     config = json.loads((out / "config.json").read_text("utf-8"))
     assert config["train"]["base"] == "base"
     assert "from base" in ran.err
     pointing = tmp_path / "pointing"
-    ran = elman("train", chats, "--out", pointing, "--steps", 1, "--pointer", 64)
+    ran = elman(
+        "train", chats, "--out", pointing, "--set", "train.steps=1", "--set", "model.pointer=64"
+    )
     assert ran.code == 0, ran.err
     config = json.loads((pointing / "config.json").read_text("utf-8"))
     assert config["train"]["base"] == "base"
     assert config["model"]["pointer"] == 64
     scratch = tmp_path / "scratch"
-    small = ["--hidden-size", 16, "--vocabulary", 300]
-    assert elman("train", chats, "--out", scratch, "--steps", 1, *small).code == 0
+    small = ["--set", "model.hidden_size=16", "--set", "data.vocabulary=300"]
+    assert elman("train", chats, "--out", scratch, "--set", "train.steps=1", *small).code == 0
     config = json.loads((scratch / "config.json").read_text("utf-8"))
     assert config["train"]["base"] is None

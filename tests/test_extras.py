@@ -118,7 +118,14 @@ def test_a_missing_extra_is_one_sentence(
 def test_the_core_trains_and_chats_without_any_extra(chats: Path, tmp_path: Path) -> None:
     optional = {module for modules in EXTRA_MODULES.values() for module in modules}
     bot = tmp_path / "ann"
-    small = ["--hidden-size", 16, "--vocabulary", 300, "--steps", 2]
+    small = [
+        "--set",
+        "model.hidden_size=16",
+        "--set",
+        "data.vocabulary=300",
+        "--set",
+        "train.steps=2",
+    ]
     trained = run_without(optional, COMMAND, "train", chats, "--bot", "Ann", "--out", bot, *small)
     assert trained.returncode == 0, trained.stderr
     shown = run_without(optional, COMMAND, "data", "inspect", chats)

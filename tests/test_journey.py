@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ELMAN = [sys.executable, "-m", "elman"]
-SMALL = ["--hidden-size", "16", "--vocabulary", "300", "--batch-size", "4", "--unfold", "16"]
+SIZES = ("model.hidden_size=16", "data.vocabulary=300", "train.batch_size=4", "train.unfold=16")
+SMALL = [word for size in SIZES for word in ("--set", size)]
 
 
 def elman(*arguments: object, given: str = "", home: Path | None = None) -> str:
@@ -36,7 +37,9 @@ def test_help_has_an_example(verb: str) -> None:
 @pytest.mark.slow
 def test_train_chat_eval(chats: Path, tmp_path: Path) -> None:
     bot = tmp_path / "bots" / "ann"
-    events = elman("train", chats, "--bot", "Ann", "--out", bot, "--epochs", 2, "--json", *SMALL)
+    events = elman(
+        "train", chats, "--bot", "Ann", "--out", bot, "--set", "train.epochs=2", "--json", *SMALL
+    )
     kinds = [json.loads(line)["kind"] for line in events.splitlines()]
     assert kinds[-1] == "end"
     assert {"note", "start", "step", "validation"} <= set(kinds)
@@ -52,7 +55,9 @@ def test_train_chat_eval(chats: Path, tmp_path: Path) -> None:
 
 def test_standard_input_is_learned_from(chats: Path, tmp_path: Path) -> None:
     bot = tmp_path / "bot"
-    elman("train", "-", "--out", bot, "--steps", 3, *SMALL, given=chats.read_text("utf-8"))
+    elman(
+        "train", "-", "--out", bot, "--set", "train.steps=3", *SMALL, given=chats.read_text("utf-8")
+    )
     config = json.loads((bot / "config.json").read_text())
     assert config["data"]["learn_from"] == "all"
 
@@ -64,7 +69,7 @@ def test_interrupted_and_resumed(chats: Path, tmp_path: Path, precision: str) ->
     # So many that their lines do not fit into the pipe: the run cannot end before it is stopped.
     # What is faster here is measured anew for each run, and must not decide this one.
     same = ["--set", f"train.precision={precision}"]
-    arguments = ["train", chats, "--steps", 1000, "--json", *SMALL, *same]
+    arguments = ["train", chats, "--set", "train.steps=1000", "--json", *SMALL, *same]
     elman(*arguments, "--out", tmp_path / "whole")
     stopped = tmp_path / "stopped"
     command = [*ELMAN, *map(str, [*arguments, "--out", stopped])]

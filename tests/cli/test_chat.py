@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elman.cli.reply_options import SAMPLES
+from elman.cli.options import SAMPLES
 from elman.cli.text import plain
 from elman.generate.rerank import Ranking
 
@@ -57,7 +57,16 @@ def test_a_reply_of_several_lines_is_one_line(elman: Run, tmp_path: Path) -> Non
     chats.write_text(
         "".join(json.dumps({"id": n, "turns": turns}) + "\n" for n in range(9)), "utf-8"
     )
-    small = ("--bot", "Ann", "--base", "none", "--hidden-size", 16, "--steps", 1)
+    small = (
+        "--bot",
+        "Ann",
+        "--base",
+        "none",
+        "--set",
+        "model.hidden_size=16",
+        "--set",
+        "train.steps=1",
+    )
     assert elman("train", chats, "--out", tmp_path / "bot", *small).code == 0
     ran = elman("chat", tmp_path / "bot", "--reply-from", "data", given="count\n" * 2)
     assert ran.out == "one two three  four\n" * 2

@@ -16,6 +16,8 @@ from elman.data.source import documents
 
 Run = Callable[..., Any]
 
+TINY = ("--set", "data.vocabulary=bytes", "--set", "model.hidden_size=8")
+
 PHONE = """\
 [01/03/2024, 08:00:00] Mira: \u200eMessages and calls are end-to-end encrypted.
 [01/03/2024, 08:00:10] Mira: write to mira@kettle.example
@@ -122,8 +124,8 @@ def test_nobody_of_that_name_is_left_out(elman: Run, phone: Path, tmp_path: Path
 def test_a_bot_of_a_group_knows_people_by_name(elman: Run, phone: Path, tmp_path: Path) -> None:
     bot = tmp_path / "bot"
     ran = elman(
-        "train", phone, "--bot", "Mira", "--out", bot, "--steps", 2, "--vocabulary", "bytes",
-        "--hidden-size", 8, "--batch-size", 2,
+        "train", phone, "--bot", "Mira", "--out", bot, *TINY, "--set", "train.steps=2",
+        "--set", "train.batch_size=2",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "Mira: 2 messages, " in ran.err
@@ -137,8 +139,8 @@ def test_a_bot_of_a_group_knows_people_by_name(elman: Run, phone: Path, tmp_path
     )
     stranger = elman("chat", bot, "--as", "Bo", "--seed", 1, given="hello\n")
     assert "has never met Bo; with --as you can be Tobin" in stranger.err
-    alike = elman("train", phone, "--bot", "Mira", "--others", "user", "--out", bot, "--steps", 1,
-                  "--vocabulary", "bytes", "--hidden-size", 8, "--overwrite")  # fmt: skip
+    alike = elman("train", phone, "--bot", "Mira", "--set", "data.others=user", "--out", bot,
+                  "--set", "train.steps=1", *TINY, "--overwrite")  # fmt: skip
     assert alike.code == 0
     refused = elman("chat", bot, "--as", "Tobin", given="hello\n")
     assert refused.code == 2
@@ -162,7 +164,7 @@ main()
 
 def test_nothing_leaves_the_machine(phone: Path, tmp_path: Path) -> None:
     bot = tmp_path / "bot"
-    small = ["--steps", "1", "--vocabulary", "bytes", "--hidden-size", "8"]
+    small = ["--set", "train.steps=1", *TINY]
     for arguments in (
         ["data", "inspect", phone],
         ["train", phone, "--bot", "Mira", "--redact", "--rename", "--out", bot, *small],
@@ -176,8 +178,8 @@ def test_nothing_leaves_the_machine(phone: Path, tmp_path: Path) -> None:
 
 def small(elman: Run, data: Path, bot: Path, *options: object) -> Any:
     return elman(
-        "train", data, "--out", bot, "--steps", 2, "--vocabulary", "bytes", "--hidden-size", 8,
-        "--batch-size", 2, "--overwrite", *options,
+        "train", data, "--out", bot, *TINY, "--set", "train.steps=2",
+        "--set", "train.batch_size=2", "--overwrite", *options,
     )  # fmt: skip
 
 
@@ -199,9 +201,9 @@ def test_a_folder_of_a_renamed_bot_holds_no_names(elman: Run, phone: Path, tmp_p
     for name in ("config.json", "tokenizer.json", "log.jsonl"):
         text = (bot / name).read_text("utf-8").replace(str(phone), "")
         assert not any(real in text for real in ("Mira", "Tobin", "Ada", "kettle")), name
-    more = elman("train", "--resume", bot, "--steps", 4)
+    more = elman("train", "--resume", bot, "--set", "train.steps=4")
     assert more.code == 0, more.err
-    fewer = elman("train", "--resume", bot, "--steps", 3)
+    fewer = elman("train", "--resume", bot, "--set", "train.steps=3")
     assert (fewer.code, "4 steps are done already" in fewer.err) == (2, True)
     # In other conversations others have its name.
     other = tmp_path / "other.txt"

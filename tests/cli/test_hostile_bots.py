@@ -267,14 +267,21 @@ def test_code_is_run_where_it_is_trusted_and_nowhere_else(
     elman: Run, chats: Path, tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = tmp_path / "mine"
-    budget = ["--steps", 1, "--hidden-size", 8, "--vocabulary", "bytes"]
-    ran = elman("train", chats, "--out", bot, *budget, "--cell", "theircell:Mine")
+    budget = [
+        "--set",
+        "train.steps=1",
+        "--set",
+        "model.hidden_size=8",
+        "--set",
+        "data.vocabulary=bytes",
+    ]
+    ran = elman("train", chats, "--out", bot, *budget, "--set", "model.cell=theircell:Mine")
     assert ran.code == 0, ran
     assert f"talk with it: elman chat {bot} --trust theircell:Mine" in ran.err
     code.unlink()
     monkeypatch.delitem(sys.modules, "theircell")
-    again = ["train", "--resume", bot, "--steps", 2]
-    new = ["train", chats, "--base", bot, "--out", tmp_path / "new", "--steps", 1]
+    again = ["train", "--resume", bot, "--set", "train.steps=2"]
+    new = ["train", chats, "--base", bot, "--out", tmp_path / "new", "--set", "train.steps=1"]
     commands: list[list[object]] = [
         ["chat", bot],
         ["serve", bot],
@@ -306,7 +313,16 @@ def test_a_file_of_settings_is_not_trusted(
 ) -> None:
     toml = tmp_path / "settings.toml"
     toml.write_text('[model]\ncell = "theircell:Mine"\nhidden_size = 8\n')
-    command = ["train", chats, "--out", tmp_path / "bot", "--config", toml, "--steps", 1]
+    command = [
+        "train",
+        chats,
+        "--out",
+        tmp_path / "bot",
+        "--config",
+        toml,
+        "--set",
+        "train.steps=1",
+    ]
     ran = elman(*command)
     assert ran.code == 2
     assert "settings.toml: its cell 'theircell:Mine' is code from outside" in ran.err
@@ -316,10 +332,28 @@ def test_a_file_of_settings_is_not_trusted(
 
 def test_code_that_fails_is_named(elman: Run, chats: Path, tmp_path: Path, code: Path) -> None:
     (tmp_path / "theircell.py").write_text("def broken(:")
-    ran = elman("train", chats, "--out", tmp_path / "bot", "--steps", 1, "--cell", "theircell:Mine")
+    ran = elman(
+        "train",
+        chats,
+        "--out",
+        tmp_path / "bot",
+        "--set",
+        "train.steps=1",
+        "--set",
+        "model.cell=theircell:Mine",
+    )
     assert ran.code == 2
     assert "cell 'theircell:Mine' cannot be imported: SyntaxError" in ran.err
-    ran = elman("train", chats, "--out", tmp_path / "bot", "--steps", 1, "--cell", ".x:Mine")
+    ran = elman(
+        "train",
+        chats,
+        "--out",
+        tmp_path / "bot",
+        "--set",
+        "train.steps=1",
+        "--set",
+        "model.cell=.x:Mine",
+    )
     assert ran.code == 2
     assert "cannot be imported" in ran.err
 
@@ -407,7 +441,7 @@ HOSTILE_RUNS: dict[str, Spoil] = {
 def test_runs_that_do_harm(elman: Run, folder: Path, name: str) -> None:
     HOSTILE_RUNS[name](folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    ran = elman("train", "--resume", folder, "--steps", 13)
+    ran = elman("train", "--resume", folder, "--set", "train.steps=13")
     assert ran.code == 2, ran
     [line] = [line for line in ran.err.splitlines() if line.startswith("elman: ")]
     assert "resume.safetensors" in line
@@ -436,7 +470,7 @@ def test_settings_of_runs_that_do_harm(elman: Run, folder: Path, name: str) -> N
     spoil, said = SETTINGS_OF_RUNS[name]
     spoil(folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    ran = elman("train", "--resume", folder, "--steps", 13)
+    ran = elman("train", "--resume", folder, "--set", "train.steps=13")
     assert ran.code == 2, ran
     [line] = ran.err.splitlines()
     assert line.startswith(f"elman: {folder / CONFIG}: ")
@@ -467,7 +501,7 @@ def test_a_log_that_does_harm_is_cut(elman: Run, folder: Path) -> None:
     log = folder / "log.jsonl"
     good = log.read_bytes()
     log.write_bytes(good + b"[" * 100_000 + b"\xff\xfe" + b'{"step": []}\n')
-    assert elman("train", "--resume", folder, "--steps", 13).code == 0
+    assert elman("train", "--resume", folder, "--set", "train.steps=13").code == 0
     whole = log.read_bytes()
     assert whole.startswith(good[: good.rindex(b'{"kind": "end"')])
     assert all(json.loads(line)["step"] <= 13 for line in whole.splitlines())
@@ -480,7 +514,7 @@ def test_nothing_is_written_through_a_link(elman: Run, folder: Path, tmp_path: P
         (folder / name).rename(aside)
         (folder / name).symlink_to(aside)
     kept = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert elman("train", "--resume", folder, "--steps", 20).code == 0
+    assert elman("train", "--resume", folder, "--set", "train.steps=20").code == 0
     assert {path: path.read_bytes() for path in kept} == kept
 
 

@@ -36,12 +36,14 @@ def refused(ran: Any, *said: str) -> None:
 def test_bad_conversations(elman: Run, tmp_path: Path, content: bytes, said: list[str]) -> None:
     chats = tmp_path / "chats.txt"
     chats.write_bytes(content)
-    refused(elman("train", chats, "--out", tmp_path / "bot", "--steps", 1), *said)
+    refused(elman("train", chats, "--out", tmp_path / "bot", "--set", "train.steps=1"), *said)
     assert not (tmp_path / "bot").exists()
 
 
 def test_unknown_bot_lists_the_names(elman: Run, chats: Path, tmp_path: Path) -> None:
-    ran = elman("train", chats, "--bot", "Anna", "--out", tmp_path / "bot", "--steps", 1)
+    ran = elman(
+        "train", chats, "--bot", "Anna", "--out", tmp_path / "bot", "--set", "train.steps=1"
+    )
     refused(ran, "'Anna'", "Ann (120 messages)", "Bob (120 messages)")
     assert not (tmp_path / "bot").exists()
 
@@ -49,27 +51,30 @@ def test_unknown_bot_lists_the_names(elman: Run, chats: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--steps", 1, "--minutes", 1], "exactly one of minutes, epochs and steps"),
-        (["--steps", 0], "train.steps"),
-        (["--unfold", 0], "train.unfold"),
-        (["--lr", "-1"], "train.lr"),
-        (["--lr", "nan"], "train.lr"),
-        (["--clip", "-1"], "train.clip"),
-        (["--cell", "mamba"], "no cell 'mamba'"),
-        (["--cell", "os:path"], "is not a Cell"),
-        (["--cell", "no.such:Thing"], "cannot be imported"),
-        (["--unit", "words"], "train.unit"),
-        (["--memory", "messages", "--unit", "steps"], "over messages, not steps"),
-        (["--memory", "messages", "--unfold", "0"], "train.unfold"),
-        (["--pointer", "-1"], "model.pointer"),
-        (["--slide"], "add --unit messages"),
-        (["--memory", "none"], "model.memory"),
-        (["--vocabulary", "many"], "a number, or bytes"),
-        (["--vocabulary", 10], "must be from 260"),
+        (["--set", "train.steps=1", "--minutes", 1], "exactly one of minutes, epochs and steps"),
+        (["--set", "train.steps=0"], "train.steps"),
+        (["--set", "train.unfold=0"], "train.unfold"),
+        (["--set", "train.lr=-1"], "train.lr"),
+        (["--set", "train.lr=nan"], "train.lr"),
+        (["--set", "train.clip=-1"], "train.clip"),
+        (["--set", "model.cell=mamba"], "no cell 'mamba'"),
+        (["--set", "model.cell=os:path"], "is not a Cell"),
+        (["--set", "model.cell=no.such:Thing"], "cannot be imported"),
+        (["--set", "train.unit=words"], "train.unit"),
+        (
+            ["--set", "model.memory=messages", "--set", "train.unit=steps"],
+            "over messages, not steps",
+        ),
+        (["--set", "model.memory=messages", "--set", "train.unfold=0"], "train.unfold"),
+        (["--set", "model.pointer=-1"], "model.pointer"),
+        (["--set", "train.slide=true"], "add --set train.unit=messages"),
+        (["--set", "model.memory=none"], "model.memory"),
+        (["--set", "data.vocabulary=many"], "a number, or bytes"),
+        (["--set", "data.vocabulary=10"], "must be from 260"),
         (["--encoding", "klingon"], "no such encoding"),
         (["--set", "train.speed=9"], "train.speed"),
         (["--set", "speed"], "expected a.b=value"),
-        (["--learn-from", "me"], "data.learn_from"),
+        (["--set", "data.learn_from=me"], "data.learn_from"),
         (["--config", "missing.toml"], "missing.toml"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
@@ -77,7 +82,7 @@ def test_unknown_bot_lists_the_names(elman: Run, chats: Path, tmp_path: Path) ->
 def test_bad_settings(
     elman: Run, chats: Path, tmp_path: Path, arguments: list[object], said: str
 ) -> None:
-    budget = [] if "--steps" in arguments else ["--steps", 1]
+    budget = [] if "train.steps" in str(arguments) else ["--set", "train.steps=1"]
     refused(elman("train", chats, "--out", tmp_path / "bot", *budget, *arguments), said)
 
 
@@ -88,18 +93,20 @@ def test_no_conversations_named(elman: Run) -> None:
 
 def test_a_bot_is_not_replaced_unasked(elman: Run, chats: Path, trained: Path) -> None:
     before = (trained / "model.safetensors").read_bytes()
-    refused(elman("train", chats, "--out", trained, "--steps", 1), "--resume", "--overwrite")
+    refused(
+        elman("train", chats, "--out", trained, "--set", "train.steps=1"), "--resume", "--overwrite"
+    )
     assert (trained / "model.safetensors").read_bytes() == before
 
 
 def test_out_that_is_a_file(elman: Run, chats: Path) -> None:
-    refused(elman("train", chats, "--out", chats, "--steps", 1), "a file is there")
+    refused(elman("train", chats, "--out", chats, "--set", "train.steps=1"), "a file is there")
 
 
 def test_resume_changes_only_the_budget(elman: Run, trained: Path, tmp_path: Path) -> None:
-    refused(elman("train", "--resume", trained, "--lr", 1), "train.lr")
+    refused(elman("train", "--resume", trained, "--set", "train.lr=1"), "train.lr")
     refused(elman("train", "--resume", trained, "--out", tmp_path), "--out")
-    refused(elman("train", "--resume", trained), "finished", "--steps 24")
+    refused(elman("train", "--resume", trained), "finished", "--set train.steps=24")
     refused(elman("train", "--resume", tmp_path), "no bot here")
 
 
@@ -141,6 +148,6 @@ def test_a_full_disk(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    ran = elman("train", chats, "--out", tmp_path / "bot", "--steps", 1)
+    ran = elman("train", chats, "--out", tmp_path / "bot", "--set", "train.steps=1")
     refused(ran, "No space left on device")
     assert list((tmp_path / "bot").iterdir()) == []

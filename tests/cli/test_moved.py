@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 Run = Callable[..., Any]
-SMALL = ("--bot", "Ann", "--base", "none", "--hidden-size", 16, "--vocabulary", 300)
+SMALL = (
+    "--bot",
+    "Ann",
+    "--base",
+    "none",
+    "--set",
+    "model.hidden_size=16",
+    "--set",
+    "data.vocabulary=300",
+)
 
 
 @pytest.fixture
@@ -17,7 +26,9 @@ def moved(elman: Run, chats: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A bot that learned under pseudonyms, and where its conversations lie now."""
     old, new = tmp_path / "chats.txt", tmp_path / "elsewhere" / "other name.txt"
     shutil.copy(chats, old)
-    ran = elman("train", old, *SMALL, "--rename", "--steps", 2, "--out", tmp_path / "bot")
+    ran = elman(
+        "train", old, *SMALL, "--rename", "--set", "train.steps=2", "--out", tmp_path / "bot"
+    )
     assert ran.code == 0, ran.err
     new.parent.mkdir()
     old.rename(new)
@@ -27,22 +38,22 @@ def moved(elman: Run, chats: Path, tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("path_first", [True, False])
 def test_a_run_goes_on(elman: Run, moved: tuple[Path, Path], path_first: bool) -> None:
     bot, new = moved
-    gone = elman("train", "--resume", bot, "--steps", 3)
+    gone = elman("train", "--resume", bot, "--set", "train.steps=3")
     assert gone.code == 2
     assert f"is gone, and {bot} was trained on it" in gone.err
     assert f"elman train PATH --resume {bot}" in gone.err
     place = (new, "--resume", bot) if path_first else ("--resume", bot, new)
-    assert elman("train", *place, "--steps", 3).code == 0
-    assert elman("train", "--resume", bot, "--steps", 4).code == 0
+    assert elman("train", *place, "--set", "train.steps=3").code == 0
+    assert elman("train", "--resume", bot, "--set", "train.steps=4").code == 0
 
 
 def test_a_run_goes_on_with_what_comes_from_a_pipe(elman: Run, moved: tuple[Path, Path]) -> None:
     bot, new = moved
-    ran = elman("train", "-", "--resume", bot, "--steps", 3, given=new.read_bytes())
+    ran = elman("train", "-", "--resume", bot, "--set", "train.steps=3", given=new.read_bytes())
     assert ran.code == 0, ran.err
-    ran = elman("train", "--resume", bot, "--steps", 4)
+    ran = elman("train", "--resume", bot, "--set", "train.steps=4")
     assert (ran.code, "standard input: is gone" in ran.err) == (2, True)
-    assert elman("train", new, "--resume", bot, "--steps", 4).code == 0
+    assert elman("train", new, "--resume", bot, "--set", "train.steps=4").code == 0
 
 
 @pytest.mark.parametrize("content", ["Bob: hello\nAnn: hi\n", "Cid: hello\nDov: hi\n", "nothing"])
@@ -52,10 +63,10 @@ def test_others_are_refused(
     bot, _ = moved
     other = tmp_path / "other.txt"
     other.write_text(content)
-    ran = elman("train", other, "--resume", bot, "--steps", 3)
+    ran = elman("train", other, "--resume", bot, "--set", "train.steps=3")
     assert ran.code == 2
     assert f"not the conversations that {bot} was trained on: " in ran.err
-    missing = elman("train", tmp_path / "missing", "--resume", bot, "--steps", 3)
+    missing = elman("train", tmp_path / "missing", "--resume", bot, "--set", "train.steps=3")
     assert (missing.code, "no such file" in missing.err) == (2, True)
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from elman import Config
-from elman.cli.renamed import RENAMED_FLAGS
+from elman.cli.renamed import RENAMED_FLAGS, with_new_names
 from elman.cli.settings import help_of
-from elman.cli.train import FLAGS
 from elman.generate.rerank import Ranking
 from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, read_tensors, write_tensors
 from elman.train import resume, train
@@ -24,7 +23,8 @@ from elman.train.settings import SETTINGS_JSON, list_settings, put_table
 
 Run = Callable[..., Any]
 
-SMALL = ["--hidden-size", 16, "--vocabulary", 300, "--batch-size", 4, "--unfold", 16]
+SIZES = ("model.hidden_size=16", "data.vocabulary=300", "train.batch_size=4", "train.unfold=16")
+SMALL = [word for size in SIZES for word in ("--set", size)]
 FLAG = re.compile(r"(?<!\S)--[a-z][a-z-]+")
 
 
@@ -32,7 +32,7 @@ FLAG = re.compile(r"(?<!\S)--[a-z][a-z-]+")
     ("flags", "asked"),
     [
         (
-            [*SMALL, "--steps", 6, "--set", "train.precision=float32"],
+            [*SMALL, "--set", "train.steps=6", "--set", "train.precision=float32"],
             {
                 "data": {"bot": "ann", "vocabulary": 300},
                 "model": {"hidden_size": 16},
@@ -40,8 +40,9 @@ FLAG = re.compile(r"(?<!\S)--[a-z][a-z-]+")
             },
         ),
         (
-            ["--steps", 1, "--set", "train.precision=float32", "--set", "reply.mmi_weight=1",
-             "--set", "data.replies=0", "--others", "names"],
+            ["--set", "train.steps=1", "--set", "train.precision=float32",
+             "--set", "reply.mmi_weight=1", "--set", "data.replies=0",
+             "--set", "data.others=names"],
             {
                 "data": {"bot": "ann", "replies": 0, "others": "names"},
                 "train": {"steps": 1, "precision": "float32"},
@@ -92,13 +93,13 @@ def test_the_document_shows_what_the_fields_say() -> None:
 
 def test_help_shows_what_a_person_needs_and_all_settings_are_listed(elman: Run) -> None:
     said = elman("train", "--help").out
-    shown = set(FLAG.findall(said)) - {"--help", "--set"}
-    assert len(shown) <= 20, shown
-    assert not shown & {f"--{name}" for name, flag in FLAGS.items() if flag.panel is None}
+    shown = set(FLAG.findall(said)) - {"--help", "--set", "--no-redact", "--no-rename"}
+    assert len(shown) <= 15, shown
+    assert not shown & RENAMED_FLAGS["train"].keys()
     listed = elman("train", "--all-settings")
     for each in list_settings():
         assert f"{each['name']} " in listed.out
-    for setting in ("data.bot", "data.others", "train.base", "train.minutes", "train.seed"):
+    for setting in ("data.bot", "data.redact", "train.base", "train.minutes"):
         description = help_of(setting).partition(".  [")[0]
         assert description[:20] in said, setting
     assert json.loads(elman("train", "--all-settings", "--json").out) == list_settings()
@@ -117,21 +118,40 @@ def test_help_needs_no_torch() -> None:
     assert "--minutes" in ran.stdout
 
 
-def test_hidden_flags_are_settings(elman: Run, chats: Path, tmp_path: Path) -> None:
+def test_old_flags_are_settings(elman: Run, chats: Path, tmp_path: Path) -> None:
     names = {each["name"] for each in list_settings()}
-    assert {flag.setting for flag in FLAGS.values()} <= names
-    assert {new.removeprefix("--") for new in RENAMED_FLAGS["train"].values()} <= set(FLAGS)
+    settings = [new.removeprefix("--set ") for new in RENAMED_FLAGS["train"].values()]
+    assert {setting.partition("=")[0] for setting in settings} <= names
     bot = tmp_path / "bot"
-    ran = elman("train", chats, "--out", bot, "--hidden-size", 8, "--lanes", 3, "--steps", 1,
+    ran = elman("train", chats, "--out", bot, "--hidden-size", 8, "--lanes", 3, "--steps=1",
                 "--vocabulary", "bytes", "--learn-from", "bot", "--slide", "--unit", "messages",
                 "--set", "train.copying=0.2")  # fmt: skip
     assert ran.code == 0, ran.err
-    assert ran.err.count("--lanes is called --batch-size now") == 1
+    assert ran.err.count("--lanes is called --set train.batch_size now") == 1
+    assert ran.err.count("--slide is called --set train.slide=true now") == 1
     assert ran.err.count("train.copying is now called train.pointer_loss_weight") == 1
     saved = json.loads((bot / CONFIG).read_text())
     assert (saved["train"]["batch_size"], saved["train"]["steps"]) == (3, 1)
     assert (saved["train"]["slide"], saved["train"]["pointer_loss_weight"]) == (True, 0.2)
     assert (saved["data"]["vocabulary"], saved["data"]["learn_from"]) == (260, "bot")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["train", "a", "--lr", "0.1"], ["train", "a", "--set", "train.lr=0.1"]),
+        (["train", "--lr=-1", "a"], ["train", "--set", "train.lr=-1", "a"]),
+        (["train", "--slide", "a"], ["train", "--set", "train.slide=true", "a"]),
+        (["train", "--lr"], ["train", "--set"]),
+        (["train", "--", "--lr", "1"], ["train", "--", "--lr", "1"]),
+        (["chat", "--mutual", "1"], ["chat", "--mmi-weight", "1"]),
+        (["chat", "--mutual=1", "a"], ["chat", "--mmi-weight", "1", "a"]),
+        (["chat", "--seed", "1"], ["chat", "--seed", "1"]),
+        ([], []),
+    ],
+)
+def test_old_flags_are_read_as_new_ones(given: list[str], meant: list[str]) -> None:
+    assert with_new_names(given) == meant
 
 
 def with_old_names(values: dict[str, Any]) -> dict[str, Any]:

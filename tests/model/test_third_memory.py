@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from elman.bptt import Full, State, Unfold
 from elman.chat import Session
-from elman.cli.looking import Wish, look_at
+from elman.cli.lens import Wish
+from elman.cli.looking import look_at
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.layout import Layout
@@ -331,9 +332,7 @@ def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Pat
     report = evaluate(bot, corpus, "bot").report
     assert 0 < report.bits_per_byte < 8
 
-    seen = look_at(
-        Wish(tmp_path / "whole", str(chats), "Ann", None, None, "float32", 0, None), lambda _: None
-    )
+    seen = look_at(tmp_path / "whole", str(chats), Wish(name="Ann"))
     assert seen["memory"] == "bag"
     assert seen["step_unit"] == "messages"
     assert {each["name"] for each in seen["weights"]} > {"embedding", "speak", "stack.0.weight_ih"}

@@ -51,7 +51,7 @@ def test_the_second_is_told_who_holds_it(held: Any, make_config: Make, chats: Pa
         train(make_config(), folder)
     assert [path.name for path in folder.iterdir()] == [LOCK], "nothing was changed"
     command = [sys.executable, "-m", "elman", "train", str(chats), "--out", str(folder)]
-    ran = subprocess.run([*command, "--steps", "1"], capture_output=True, text=True)
+    ran = subprocess.run([*command, "--set", "train.steps=1"], capture_output=True, text=True)
     assert ran.returncode == 2
     [line] = [line for line in ran.stderr.splitlines() if line.startswith("elman: ")]
     assert f"is being trained by process {holder.pid}" in line

@@ -67,7 +67,7 @@ app.add_typer(keys.app)
 
 
 def main() -> None:
-    """The command `elman`: exit code 2, and one line, for whatever is wrong with what was given."""
+    """Run the command `elman`; what is wrong with what was given is one line, and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         # Where an old encoding lacks a character, it is replaced: nothing ends for it.
         if isinstance(stream, io.TextIOWrapper):

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elman.cli.evaluate import (
-    NameThereOption,
-    OwnEncodingOption,
-    PartOption,
-    SeedOption,
-    read_for,
-    responder,
-)
-from elman.cli.reply_options import SAMPLES, MmiWeightOption, ReplyFromOption, SamplesOption
-from elman.cli.text import plain
-from elman.cli.trust import Trust
+from elman.cli.evaluate import MeasuringOptions
+from elman.cli.options import JsonOption, RankingOptions, TrustOption, with_groups
+from elman.cli.text import console, plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
@@ -29,28 +21,22 @@ AB_HISTORY_MESSAGES = 4
 PREFERENCE_KEYS = {"1": 0, "2": 1, "=": None, "": None}
 
 
+@with_groups
 def ab(
+    *,
     one: Annotated[Path, typer.Argument(help="A bot's folder, or base.")],
     other: Annotated[Path, typer.Argument(help="Another's.")],
     heldout: Annotated[str, typer.Argument(help="Conversations that neither has learned from.")],
-    part: PartOption = "all",
-    name: NameThereOption = None,
-    encoding: OwnEncodingOption = None,
-    temperature: Annotated[
-        float, typer.Option(help="Of the replies: 0 takes the likeliest.")
-    ] = 1.0,
-    samples: SamplesOption = SAMPLES,
-    mmi_weight: MmiWeightOption = None,
-    reply_from: ReplyFromOption = "generate",
-    seed: SeedOption = 0,
+    measuring: MeasuringOptions,
+    ranking: RankingOptions,
     blind: Annotated[
         bool, typer.Option("--blind", help="You choose the better reply, not knowing whose it is.")
     ] = False,
     tally: Annotated[Path, typer.Option(help="With --blind: where your choices are kept.")] = Path(
         "ab.json"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    trust: Trust = None,
+    as_json: JsonOption = False,
+    trust: TrustOption = None,
 ) -> None:
     """Compare two bots on the same conversations, with intervals that tell luck from skill.
 
@@ -62,22 +48,20 @@ def ab(
     bots, measured, corpora = [], [], []
     for path in (one, other):
         bot = load_bot(path, trust=trust or ())
-        corpus, _ = read_for(bot, heldout, part, encoding, name)
-        respond = responder(bot, temperature, samples, mmi_weight, reply_from, seed)
+        corpus, _ = measuring.read(bot, heldout)
+        respond = measuring.responder(bot, ranking)
         bots.append(bot)
         corpora.append(corpus)
-        learn_from = bot.data.learn_from
-        measured.append(evaluate(bot, corpus, learn_from, seed, respond))
+        measured.append(evaluate(bot, corpus, bot.data.learn_from, measuring.seed, respond))
     names = (str(one), str(other))
     if blind:
-        judge(names, bots[0], corpora[0], measured, tally, seed)
+        judge(names, bots[0], corpora[0], measured, tally, measuring.seed)
     else:
-        show(names, measured, as_json, seed)
+        show(names, measured, as_json, measuring.seed)
 
 
 def show(names: tuple[str, str], measured: "list[Measured]", as_json: bool, seed: int) -> None:
-    """The measures side by side."""
-    from rich.console import Console
+    """Show the measures of two bots side by side."""
     from rich.table import Table
 
     from elman.evaluate.compare import compare
@@ -98,10 +82,10 @@ def show(names: tuple[str, str], measured: "list[Measured]", as_json: bool, seed
             f"{each.other - each.one:+.4f} ({low:+.4f} to {high:+.4f})",
             plain(winner),
         )
-    console = Console(highlight=False)
-    console.print(table)
+    out = console()
+    out.print(table)
     report = measured[0].report
-    console.print(
+    out.print(
         f"{report.conversations:,} conversations, {report.replies:,} replies drawn by seed {seed}; "
         "intervals by paired bootstrap",
         soft_wrap=True,
@@ -167,11 +151,7 @@ def _answer() -> str:
 
 
 def _kept(tally: Path, names: tuple[str, str]) -> dict[str, int]:
-    """The choices so far.
-
-    Raises:
-        ElmanError: where the file is of something else.
-    """
+    """Read the choices so far; raise ElmanError where the file is of something else."""
     fresh = {names[0]: 0, names[1]: 0, "neither": 0}
     if not tally.exists():
         return fresh

@@ -1,6 +1,7 @@
 """What each message did for a reply, as a few lines under it."""
 
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -27,24 +28,16 @@ NUMBERS_CHARS = 58
 
 
 class AttributionLines:
-    """Says of a session's last reply what each message did for it, and what it is near to.
+    """Say of a session's last reply what each message did for it, and what it is near to.
 
-    Args:
-        bot: who replied; what it learned from is read when it is first asked for.
-        name: what it is called.
+    What the bot learned from is read when it is first asked for.
     """
 
     def __init__(self, bot: "Bot", name: str = "bot") -> None:
         self._bot, self._name = bot, name
-        self._lines: Lines | None = None
-        self._gone = ""
 
     def __call__(self, session: "Session") -> str:
-        """The lines, coloured at a terminal.
-
-        Raises:
-            ElmanError: where there is no reply yet.
-        """
+        """Return the lines, coloured at a terminal; raise ElmanError where no reply was made."""
         from elman.data.tokenizer import ROLES
         from elman.lens.attribution import attribute
 
@@ -58,11 +51,9 @@ class AttributionLines:
         console = Console(highlight=False, file=sys.stdout)
         with console.capture() as captured:
             console.print(_bars(found, texts, names, console))
-            some = (
-                f"the last {len(found)} of {len(asked):,} messages, "
-                if asked[MAX_SHOWN_MESSAGES:]
-                else ""
-            )
+            some = ""
+            if len(asked) > MAX_SHOWN_MESSAGES:
+                some = f"the last {len(found)} of {len(asked):,} messages, "
             console.print(
                 f"({some}in nats: above 0 it made the reply likelier; left out, and copied, what "
                 "its words were worth to the pointer: exactly; linear and input: by the gradient)",
@@ -74,43 +65,39 @@ class AttributionLines:
         return captured.get().rstrip("\n")
 
     def _nearest(self, reply: str) -> list[Text]:
-        if self._lines is None and not self._gone:
-            try:
-                self._read()
-            except ElmanError as error:
-                self._gone = str(error)
-        if self._lines is None:
-            return [Text(f"nearest lines: none, for {plain(self._gone)}", "dim")]
-        whole = "" if self._lines.complete else f" (of its first {len(self._lines):,} lines)"
+        from elman.lens.nearest import MIN_COPIED_WORDS
+
+        learned = self._learned
+        if isinstance(learned, ElmanError):
+            return [Text(f"nearest lines: none, for {plain(str(learned))}", "dim")]
+        whole = "" if learned.complete else f" (of its first {len(learned):,} lines)"
         lines = [Text(f"nearest of what it learned to say{whole}")]
         lines += [
             Text(f" {near.likeness:5.0%}  ", "cyan").append(_short(near.text), "default")
-            for near in self._lines.nearest(reply)
+            for near in learned.nearest(reply)
         ] or [Text("   none is like it", "dim")]
-        if copy := self._lines.copied(reply):
-            lines.append(
-                Text(
-                    f"it copies {copy.words} words in a row of: {_short(copy.line, 200)}", "yellow"
-                )
-            )
-        else:
-            from elman.lens.nearest import MIN_COPIED_WORDS
+        if copy := learned.copied(reply):
+            said = f"it copies {copy.words} words in a row of: {_short(copy.line, 200)}"
+            return [*lines, Text(said, "yellow")]
+        return [*lines, Text(f"it copies no {MIN_COPIED_WORDS} words in a row of them", "dim")]
 
-            lines.append(Text(f"it copies no {MIN_COPIED_WORDS} words in a row of them", "dim"))
-        return lines
-
-    def _read(self) -> None:
+    @cached_property
+    def _learned(self) -> "Lines | ElmanError":
+        """What the bot learned to say, or why that cannot be read."""
         from elman.lens.nearest import training_lines
 
         if sys.stderr.isatty():
             print("(reading what it learned from)", file=sys.stderr, flush=True)
-        self._lines = training_lines(self._bot)
+        try:
+            return training_lines(self._bot)
+        except ElmanError as error:
+            return error
 
 
 def _bars(
     found: "list[Attribution]", texts: list[str], names: list[str], console: Console
 ) -> Table:
-    """One row for each message: a bar, and its numbers."""
+    """Make one row for each message: a bar, and its numbers."""
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("", justify="right", style="dim", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -136,7 +123,7 @@ def _bars(
 
 
 def _short(text: str, most: int = 100) -> str:
-    """One line of a text."""
+    """Cut a text to one line."""
     line = " ".join(plain(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from elman.cli.options import JsonOption
+from elman.cli.text import console
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -15,7 +18,7 @@ def bench(
     batch_size: Annotated[int, typer.Option(min=1, help="Conversations side by side.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Time steps.")] = 64,
     runs: Annotated[int, typer.Option(min=1, help="The median of so many is shown.")] = 7,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show which code runs the time loops here, why, and how fast it is beside torch's layers.
 
@@ -84,12 +87,11 @@ def _both_ways(layer: "Callable[[Tensor], tuple[Tensor, Any]]", x: "Tensor") -> 
 
 def show(facts: dict[str, Any]) -> None:
     """Show what was measured to people."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console.print(f"time loops: {facts['why']}")
-    console.print(
+    out = console()
+    out.print(f"time loops: {facts['why']}")
+    out.print(
         f"products: torch {facts['torch']}, {facts['threads']} threads; bfloat16 is "
         f"{facts['bfloat16_ratio']} times as fast as float32, so training takes "
         f"{facts['precision']}"
@@ -106,4 +108,4 @@ def show(facts: dict[str, Any]) -> None:
             f"{row['torch_ms']:.1f} ms",
             f"{row['times_as_fast']:.2f}",
         )
-    console.print(table)
+    out.print(table)

@@ -1,30 +1,32 @@
 """elman chat"""
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elman.cli.reply_options import (
-    SAMPLES,
-    MmiWeightOption,
-    ReplyFromOption,
-    SamplesOption,
-    UnsureOption,
-    WrongOption,
-    make_params,
-    make_replier,
+from elman.cli.options import (
+    DatabaseOption,
+    PrecisionOption,
+    RankingOptions,
+    SamplingOptions,
+    TrustOption,
+    UnsureOptions,
+    as_precision,
+    open_store,
+    with_groups,
 )
-from elman.cli.store import DatabaseOption, open_store
-from elman.cli.text import plain
-from elman.cli.trust import Trust
+from elman.cli.sessions import draw_tree
+from elman.cli.text import plain, tell
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
-    from elman.chat import Node, Session
+    from elman.chat import Session
     from elman.cli.attribution import AttributionLines
 
 COMMANDS = {
@@ -43,44 +45,28 @@ COMMANDS = {
 }
 
 
+@with_groups
 def chat(
+    *,
     bot: Annotated[
         Path, typer.Argument(help="The bot's folder, or base: the one that comes with Elman.")
     ] = Path("base"),
     speaker: Annotated[
-        str | None,
-        typer.Option("--as", help="Who you are, for a bot that knows people by name."),
+        str | None, typer.Option("--as", help="Who you are, for a bot that knows people by name.")
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(help="0 takes the likeliest; higher is more surprising.")
-    ] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Choose among this share of probability.")] = 0.95,
-    min_p: Annotated[
-        float, typer.Option(help="Leave out what is less likely than this share of the likeliest.")
-    ] = 0.02,
-    repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1: say the same less often.")
-    ] = 1.1,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
-    samples: SamplesOption = SAMPLES,
-    mmi_weight: MmiWeightOption = None,
-    reply_from: ReplyFromOption = "generate",
-    unsure: UnsureOption = None,
-    wrong: WrongOption = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed, the same replies.")] = None,
-    precision: Annotated[
-        str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
-    ] = "float32",
+    sampling: SamplingOptions,
+    ranking: RankingOptions,
+    doubt: UnsureOptions,
+    precision: PrecisionOption = "float32",
     name: Annotated[
         str | None,
         typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
     ] = None,
     database: DatabaseOption = None,
     explained: Annotated[
-        bool,
-        typer.Option("--why", help="After each reply, what each earlier message did for it."),
+        bool, typer.Option("--why", help="After each reply, what each earlier message did for it.")
     ] = False,
-    trust: Trust = None,
+    trust: TrustOption = None,
 ) -> None:
     """Talk with a bot; each line from a pipe is answered by one line.
 
@@ -89,74 +75,47 @@ def chat(
 
     Example: `elman chat bots/ann --session tea`; without a folder, with the base bot.
     """
-    from elman.bptt.decode import Precision
     from elman.chat import MemoryStore, Session
     from elman.cli.attribution import AttributionLines
     from elman.model.checkpoint import BASE, load_bot
 
-    params = make_params(
-        temperature=temperature,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        max_tokens=max_tokens,
-        seed=seed,
-    )
-    if precision not in get_args(Precision):
-        raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
-    loaded = load_bot(bot, cast(Precision, precision), trust or ())
+    params = sampling.params()
+    loaded = load_bot(bot, as_precision(precision), trust or ())
     if loaded.path == BASE:
-        print(
-            "This is the base bot, which knows nobody; elman train CHATS makes one of yours.",
-            file=sys.stderr,
-        )
-    known = loaded.config["data"].get("known", ())
+        tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
+    data = loaded.config["data"]
+    known = data.get("known", ())
     if loaded.knows_names and speaker not in known:
         who = "knows people by name" if speaker is None else f"has never met {speaker}"
         names = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-        print(plain(f"This bot {who}; with --as you can be {names}."), file=sys.stderr)
+        tell(f"This bot {who}; with --as you can be {names}.")
     if name is not None and not name.strip():
         raise ElmanError("--session needs a name")
-    replier = make_replier(
-        loaded,
-        params,
-        samples=samples,
-        mmi_weight=mmi_weight,
-        reply_from=reply_from,
-        unsure=unsure,
-        wrong=wrong,
-    )
+    replier = ranking.replier(loaded, params, doubt)
     with MemoryStore() if name is None else open_store(database) as store:
         session = Session(loaded, None, speaker, store, name or "", replier)
         _greet(session)
-        called = loaded.config["data"].get("bot") or "bot"
+        called = data.get("bot") or "bot"
         talk(session, called, AttributionLines(loaded, called), explained=explained)
 
 
 def _greet(session: "Session") -> None:
     """Say where a session that goes on stands."""
-    messages = session.facts.messages
+    messages = f"{session.facts.messages:,} messages"
     if session.read_anew:
-        print(
-            f"This session was kept with other weights: its {messages:,} messages were read anew.",
-            file=sys.stderr,
-        )
-    elif messages:
-        print(plain(f"{session.name} goes on, {messages:,} messages old."), file=sys.stderr)
+        tell(f"This session was kept with other weights: its {messages} were read anew.")
+    elif session.facts.messages:
+        tell(f"{session.name} goes on, {messages} old.")
     if session.unanswered:
-        print("Its last message has no reply yet: /again makes one.", file=sys.stderr)
+        tell("Its last message has no reply yet: /again makes one.")
 
 
 def talk(
     session: "Session", name: str, why: "AttributionLines | None" = None, *, explained: bool = False
 ) -> None:
-    """Hold a conversation on standard input and output, until it ends.
+    """Hold a conversation with a bot of some name on standard input and output, until it ends.
 
-    Args:
-        session: with whom.
-        name: the bot's.
-        why: what explains a reply, if anything does.
-        explained: whether every reply is.
+    Where `explained`, each reply is explained by `why`; else only those of which that is asked.
     """
     if sys.stdin.isatty():
         _at_a_terminal(Talk(session, why, explained), name)
@@ -165,7 +124,7 @@ def talk(
 
 
 def _from_a_pipe(conversation: "Talk") -> None:
-    """One line out for each line in, so that the two can be laid side by side."""
+    """Answer each line by one line, so that the two can be laid side by side."""
     # Only a newline ends a line: what else Unicode breaks lines at is part of what is said.
     sys.stdin.reconfigure(errors="replace", newline="\n")  # type: ignore[union-attr]
     for line in map(str.strip, sys.stdin):
@@ -175,7 +134,7 @@ def _from_a_pipe(conversation: "Talk") -> None:
                 said = "".join(conversation.answer(line))
                 said_why = conversation.explained(line)
         except ElmanError as error:
-            print(f"elman: {plain(str(error))}", file=sys.stderr, flush=True)
+            tell(f"elman: {error}")
         except EOFError:
             return
         print(" ".join(said.splitlines()), flush=True)
@@ -208,80 +167,72 @@ def _at_a_terminal(conversation: "Talk", name: str) -> None:
         except KeyboardInterrupt:
             print(" …")
         except ElmanError as error:
-            print(f"elman: {plain(str(error))}", file=sys.stderr)
+            tell(f"elman: {error}")
         except EOFError:
             return
 
 
+@dataclass
 class Talk:
-    """A conversation by lines of input: what is said, and commands.
+    """Hold a conversation by lines of input: what is said, and commands.
 
     Args:
         session: where it begins; `/fork` goes to another.
-        why: what explains a reply, if anything does.
-        always: whether every reply is.
-        piped: whether nobody is there to correct a command: what is none is something said.
+        why: what explains a reply, on request.
+        always: whether every reply is explained.
+        piped: whether nobody is there to correct a mistake: what is no command is then said.
     """
 
-    def __init__(
-        self,
-        session: "Session",
-        why: "AttributionLines | None" = None,
-        always: bool = False,
-        piped: bool = False,
-    ) -> None:
-        self.session = session
-        self._why, self._always, self._piped = why, always, piped
+    session: "Session"
+    why: "AttributionLines | None" = None
+    always: bool = False
+    piped: bool = False
 
     def speaks(self, line: str) -> bool:
-        """Whether a line is answered by the bot itself."""
+        """Tell whether a line is answered by the bot itself."""
         return not self._is_command(line) or line.split(" ")[0] in ("/again", "/edit")
 
     def _is_command(self, line: str) -> bool:
-        """Whether a line is a command: from a pipe `/help me` is not, nor is `/dance`."""
+        """Tell whether a line is a command; from a pipe `/help me` is none, nor is `/dance`."""
         command, _, rest = line.partition(" ")
-        if not self._piped:
+        if not self.piped:
             return line.startswith("/")
         usages = [usage.split(" ") for usage in COMMANDS]
         return any(name == command and (arguments or not rest) for name, *arguments in usages)
 
     def explained(self, line: str) -> str:
-        """AttributionLines it answered a line so, where every reply is explained."""
-        if self._why is None or not self._always or not self.speaks(line):
+        """Explain the answer to a line, where every reply is explained."""
+        if self.why is None or not self.always or not self.speaks(line):
             return ""
-        return self._why(self.session)
+        return self.why(self.session)
 
     def answer(self, line: str) -> Iterator[str]:
-        """What is shown for one line, in pieces, with nothing that a terminal would obey.
+        """Answer a line, in pieces in which there is nothing that a terminal would obey.
 
         Raises:
             ElmanError: where a command is unknown, or cannot be done.
             EOFError: where it is time to leave.
         """
         if not self._is_command(line):
-            return map(plain, self._told(self._said(line)))
-        if line == "/why" and self._why is not None:
-            return iter([self._why(self.session)])
+            return map(plain, self._said(line))
+        if line == "/why" and self.why is not None:
+            return iter([self.why(self.session)])
         command, _, rest = line.partition(" ")
         return map(plain, self._obey(command, rest.strip()))
 
     def _said(self, line: str) -> Iterator[str]:
         reply = self.session.say(line)
         if unread := self.session.unread_tokens:
-            print(
-                f"elman: this message is long: its first {unread:,} tokens were not read",
-                file=sys.stderr,
-            )
-        return reply
+            tell(f"elman: this message is long: its first {unread:,} tokens were not read")
+        return self._told(reply)
 
     def _told(self, reply: Iterator[str]) -> Iterator[str]:
-        """A reply, and where it came from if it may come from both the net and people."""
-        pieces = 0
+        """Say a reply, and where it came from if that may be both the net and people."""
+        piece = None
         for piece in reply:
-            pieces += 1
             yield piece
         last = self.session.replier.last
-        if pieces and last is not None and self.session.replier.reply_from == "best":
+        if piece is not None and last is not None and self.session.replier.reply_from == "best":
             yield "  [said by somebody]" if last.origin == "data" else "  [made]"
 
     def _obey(self, command: str, rest: str) -> Iterator[str]:
@@ -313,7 +264,7 @@ class Talk:
             case "/again":
                 yield from self._told(session.again())
             case "/tree":
-                yield "\n".join(drawn(session))
+                yield draw_tree(session)
             case "/reset":
                 session.reset()
                 yield "everything is forgotten"
@@ -331,7 +282,7 @@ class Talk:
 
 
 def _number(command: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+    if not re.fullmatch("[0-9]{1,9}", text):
         raise ElmanError(f"{command} takes a number, not {text!r}")
     return int(text)
 
@@ -339,39 +290,8 @@ def _number(command: str, text: str) -> int:
 def _file(command: str, text: str) -> Path:
     try:
         names = shlex.split(text)
-    except ValueError as error:
+        if len(names) == 1:
+            return Path(names[0]).expanduser()
+    except (ValueError, RuntimeError) as error:  # of an open quote, of "~nobody"
         raise ElmanError(f"{command} {text}: {error}") from None
-    if len(names) != 1:
-        raise ElmanError(f"{command} takes one file: {command} FILE")
-    try:
-        return Path(names[0]).expanduser()
-    except RuntimeError as error:  # of "~nobody"
-        raise ElmanError(f"{names[0]}: {error}") from None
-
-
-TREE_TEXT_CHARS = 72
-"""Characters of a message in the tree."""
-
-
-def drawn(session: "Session") -> list[str]:
-    """The tree of what was said: a branch is indented, and where we are is marked."""
-    nodes = session.tree()
-    if not nodes:
-        return ["nothing was said yet"]
-    here = {node.key for node in session.path}
-    children: dict[bytes, list[Node]] = {}
-    for node in nodes:
-        children.setdefault(node.parent, []).append(node)
-    keys = {node.key for node in nodes}
-    waiting = [(node, 0) for node in reversed(nodes) if node.parent not in keys]
-    lines = []
-    while waiting:
-        node, indent = waiting.pop()
-        words = " ".join(node.text.split())
-        words = words if len(words) <= TREE_TEXT_CHARS else words[: TREE_TEXT_CHARS - 1] + "…"
-        mark = "*" if node.key in here else " "
-        lines.append(f"{node.depth:>4}{mark} {'  ' * indent}{node.role:4}  {words}")
-        after = children.get(node.key, [])
-        # The first branch goes straight on, below the later ones.
-        waiting += [(child, indent + (n > 0)) for n, child in enumerate(after)]
-    return lines
+    raise ElmanError(f"{command} takes one file: {command} FILE")

@@ -1,19 +1,15 @@
 """Vanishing and exploding, seen: short training runs of three cells, with and without clipping."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
-import torch
-
-from elman.data.layout import Layout
 from elman.errors import ElmanError
 from elman.generate.scoring import is_scored
 from elman.lens.lags import draw_replies, lags
-from elman.model import build
 from elman.model.chatbot import Chatbot
 from elman.model.embeddings import begin_with
 from elman.train.config import Config
-from elman.train.optim import make_optimizer
 from elman.train.prepare import Data, prepare
 from elman.train.runlog import Tell
 from elman.train.schedule import rate
@@ -22,13 +18,8 @@ from elman.train.trainer import Trainer
 COMPARED_CELLS = ("rnn", "gru", "lstm")
 CLIPS = (1.0, 0.0)
 
-COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_BATCH_SIZE, COMPARED_UNFOLD, COMPARED_VOCABULARY = (
-    96,
-    2,
-    8,
-    96,
-    1024,
-)
+COMPARED_HIDDEN_SIZE, COMPARED_LAYERS, COMPARED_VOCABULARY = 96, 2, 1024
+COMPARED_BATCH_SIZE, COMPARED_UNFOLD = 8, 96
 
 COMPARED_LR = 4.0
 """Learning rate of SGD with momentum, four times what train takes: a long gradient does harm."""
@@ -43,12 +34,6 @@ def compared(
 ) -> dict[str, Any]:
     """Train the six networks and follow their gradients back.
 
-    Args:
-        data: the `data` table of a run's configuration.
-        steps: optimizer steps of each run.
-        seed: of the weights and of the order of the data, the same in all.
-        tell: is told what is being done.
-
     Returns:
         The runs, and in words what they have in common, as plain JSON.
     """
@@ -57,18 +42,15 @@ def compared(
             "data": data | {"vocabulary": COMPARED_VOCABULARY},
             "model": {"layers": COMPARED_LAYERS, "hidden_size": COMPARED_HIDDEN_SIZE},
             "train": {
-                "steps": steps, "optimizer": "sgd", "lr": COMPARED_LR,
+                "steps": steps, "optimizer": "sgd", "lr": COMPARED_LR, "weight_decay": 0,
                 "batch_size": COMPARED_BATCH_SIZE, "unfold": COMPARED_UNFOLD,
-                "precision": "float32", "seed": seed,
+                "pointer_loss_weight": 0, "precision": "float32", "seed": seed,
             },
         }
     )  # fmt: skip
     tell("reading what the six networks learn from")
     prepared = prepare(config, Tell(()))
-    runs = []
-    for cell in COMPARED_CELLS:
-        for clip in CLIPS:
-            runs.append(_run(prepared, cell, clip, steps, seed, tell))
+    runs = [_run(prepared, cell, clip, tell) for cell in COMPARED_CELLS for clip in CLIPS]
     return {
         "words": f"Six networks of {COMPARED_LAYERS} layers of {COMPARED_HIDDEN_SIZE} learn from "
         f"this data for {steps:,} steps of SGD with momentum, at a learning rate of "
@@ -80,22 +62,12 @@ def compared(
     }
 
 
-def _run(
-    data: Data, cell: str, clip: float, steps: int, seed: int, tell: Callable[[str], None]
-) -> dict[str, Any]:
+def _run(data: Data, cell: str, clip: float, tell: Callable[[str], None]) -> dict[str, Any]:
     name = f"{cell.upper()}, {'clipped' if clip else 'not clipped'}"
-    config = data.config
-    torch.manual_seed(seed)
-    model = config.model.model_copy(update={"cell": cell})
-    chatbot = build(model, data.tokenizer.vocabulary_size)
+    config = data.config.changed(model={"cell": cell}, train={"clip": clip})
+    trainer = Trainer.of(config, data)
+    chatbot, seed, steps = trainer.chatbot, config.train.seed, config.train.steps or 0
     begin_with(chatbot, data.train.ids, seed)
-    layout = Layout(
-        COMPARED_BATCH_SIZE, COMPARED_UNFOLD, "steps", False, config.data.learn_from, seed
-    )
-    optimizer = make_optimizer("sgd", chatbot, lr=COMPARED_LR, momentum=0.9, weight_decay=0.0)
-    trainer = Trainer(
-        chatbot, chatbot.batches(data.train, layout), data.tokenizer, optimizer, clip=clip
-    )
     loss: list[float] = []
     norm: list[float] = []
     ended = None
@@ -111,17 +83,22 @@ def _run(
     # Of what an explosion leaves, nothing is learned: it is no network any more.
     found = None if ended else _lags(chatbot, data, seed)
     every = max(1, -(-steps // MAX_CURVE_POINTS))
+    parts = [slice(n, n + every) for n in range(0, len(loss), every)]
     return {
         "cell": cell,
         "clip": clip,
         "every": every,
-        "loss": [float(f"{mean:.4g}") for mean in _means(loss, every)],
-        "norm": [float(f"{largest:.4g}") for largest in _largest(norm, every)],
-        "lags": None if found is None else [float(f"{value:.4g}") for value in found[0]],
+        "loss": [_rounded(fmean(loss[part])) for part in parts],
+        "norm": [_rounded(max(norm[part])) for part in parts],
+        "lags": None if found is None else [_rounded(value) for value in found[0]],
         "reach": None if found is None else found[1],
         "ended": ended,
         "parameters": sum(p.numel() for p in chatbot.parameters()),
     }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def _lags(chatbot: Chatbot, data: Data, seed: int) -> tuple[list[float], int] | None:
@@ -143,12 +120,3 @@ def _lags(chatbot: Chatbot, data: Data, seed: int) -> tuple[list[float], int] | 
     if not bool(found.whole.isfinite().all()):
         return None
     return found.whole.tolist(), found.reach[0]
-
-
-def _means(values: Sequence[float], every: int) -> list[float]:
-    parts = [values[n : n + every] for n in range(0, len(values), every)]
-    return [sum(part) / len(part) for part in parts]
-
-
-def _largest(values: Sequence[float], every: int) -> list[float]:
-    return [max(values[n : n + every]) for n in range(0, len(values), every)]

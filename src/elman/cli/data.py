@@ -1,9 +1,10 @@
 """elman data"""
 
 import json
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,12 +12,11 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from elman.cli.text import plain
+from elman.cli.options import JsonOption
+from elman.cli.text import console, plain, status
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from elman.data.conversation import Message
 
 app = typer.Typer(
@@ -43,10 +43,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @app.command("inspect")
 def inspect(
-    export: Export,
-    encoding: EncodingOption = "utf-8",
-    gap: Gap = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    export: Export, encoding: EncodingOption = "utf-8", gap: Gap = None, as_json: JsonOption = False
 ) -> None:
     """Say what is in an export, what was left out and why, and what is private in it.
 
@@ -93,8 +90,7 @@ def convert(
     survey = dataset.survey
     print(
         f"wrote {'to standard output' if str(out) == '-' else plain(str(out))}: "
-        f"{survey.people.total():,} messages in "
-        f"{survey.conversations:,} conversations",
+        f"{survey.people.total():,} messages in {survey.conversations:,} conversations",
         file=told,
     )
     for line in dataset.notes.lines():
@@ -103,7 +99,7 @@ def convert(
 
 @contextmanager
 def written(out: Path) -> Iterator[tuple[IO[bytes], TextIO]]:
-    """A file to write, or standard output for `-`; and where to say afterwards what was written."""
+    """Open a file to write, or standard output for `-`, and where to say what was written."""
     from elman.data.files import replacing
 
     if str(out) == "-":
@@ -114,14 +110,21 @@ def written(out: Path) -> Iterator[tuple[IO[bytes], TextIO]]:
             yield file, sys.stdout
 
 
+def write_lines(out: Path, lines: list[str], what: str) -> None:
+    """Write JSON Lines, to standard output for `-`; of a file, say how many of what it holds."""
+    with written(out) as (file, told):
+        file.write("".join(f"{line}\n" for line in lines).encode())
+    if str(out) != "-":
+        print(f"{plain(str(out))}: {len(lines):,} {what}", file=told)
+
+
 def seconds(gap: str | None) -> float | None:
-    """A time as people write it, 90m, 2h or 1d, in seconds."""
+    """Return the seconds of a time as people write it: 90m, 2h or 1d."""
     if gap is None:
         return None
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = gap[:-1], gap[-1:]
     try:
-        found = float(number) * units[unit]
+        found = float(gap[:-1]) * units[gap[-1:]]
     except (ValueError, KeyError):
         found = 0.0
     if not 0 < found < float("inf"):
@@ -137,13 +140,19 @@ def _inspected(export: str, encoding: str, gap: float | None) -> dict[str, Any]:
 
     redactor, languages = Redactor(), Languages()
     private: Counter[str] = Counter()
+    seen = 0
+    title = f"reading {export}"
+    with status(title) as tell:
 
-    def look(message: "Message") -> "Message":
-        redactor.count(message.text, private)
-        languages.watch(message.text)
-        return message
+        def watch(message: "Message") -> "Message":
+            nonlocal seen
+            seen += 1
+            if seen % 1000 == 0:
+                tell(f"{title}: {seen:,} messages")
+            redactor.count(message.text, private)
+            languages.watch(message.text)
+            return message
 
-    with _counted(f"reading {export}", look) as watch:
         dataset = Dataset.read(export, encoding, gap=gap, watch=watch)
     notes, survey = dataset.notes, dataset.survey
     for name in survey.people:
@@ -175,43 +184,20 @@ def _inspected(export: str, encoding: str, gap: float | None) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _counted(
-    title: str, look: Callable[["Message"], "Message"]
-) -> Iterator[Callable[["Message"], "Message"]]:
-    """Shows how many messages have passed, on a terminal."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    seen = 0
-    console = Console(stderr=True, highlight=False)
-    with console.status(escape(title)) as status:
-
-        def watch(message: "Message") -> "Message":
-            nonlocal seen
-            seen += 1
-            if seen % 1000 == 0:
-                status.update(f"{escape(title)}: {seen:,} messages")
-            return look(message)
-
-        yield watch
-
-
 def _iso(time: float | None) -> str | None:
     return None if time is None else (EPOCH + timedelta(seconds=time)).isoformat()
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from elman.data.expectation import human
 
-    console = Console(highlight=False)
+    out = console()
     people: dict[str, int] = facts["people"]
     source = plain(facts["source"])
-    console.print(
+    out.print(
         f"[bold]{escape(source)}[/]: {facts['format']}, {_many(facts['messages'], 'message')} of "
         f"{_many(len(people), 'person')} in {_many(facts['conversations'], 'conversation')}, "
         f"{human(facts['bytes'])} of text",
@@ -226,53 +212,42 @@ def _show(facts: dict[str, Any]) -> None:
     if facts["gap_seconds"] is not None:
         said.append(f"a conversation ends after {_time(facts['gap_seconds'])} of silence (--gap)")
     said.append(f"held out to validate on: {facts['held_out']}")
-    for line in said:
-        console.print(escape(line), soft_wrap=True)
     table = Table("who", "messages", "", box=None, pad_edge=False, padding=(0, 1))
     table.columns[1].justify = "right"
     most = max(people.values())
     for name, number in list(people.items())[:MAX_SHOWN_PEOPLE]:
         bar = "█" * max(1, round(24 * number / most))
         table.add_row(escape(plain(name)), f"{number:,}", f"[cyan]{bar}[/]")
-    if len(people) > MAX_SHOWN_PEOPLE:
-        rest = list(people.values())[MAX_SHOWN_PEOPLE:]
+    if rest := list(people.values())[MAX_SHOWN_PEOPLE:]:
         table.add_row(f"{len(rest):,} more", f"{sum(rest):,}", "")
-    console.print()
-    console.print(table)
-    # Where something was found first is told within the source.
-    first = {
-        reason: plain(where).removeprefix(source).lstrip("/: ")
-        for reason, where in facts["first"].items()
+    out.print(escape("\n".join(said)) + "\n", soft_wrap=True)
+    out.print(table)
+    counted = {
+        "messages left out": "left_out",
+        "files left out": "files_left_out",
+        "messages changed": "changed",
+        "private, as found by patterns (--redact hides it)": "private",
     }
-    _counts(console, "messages left out", facts["left_out"], first)
-    _counts(console, "files left out", facts["files_left_out"], first)
-    _counts(console, "messages changed", facts["changed"], first)
-    _counts(console, "private, as found by patterns (--redact hides it)", facts["private"], {})
+    for title, key in counted.items():
+        if facts[key]:
+            out.print(f"\n[bold]{title}[/]")
+        for reason, number in sorted(facts[key].items(), key=lambda item: -item[1]):
+            # Where something was found first is told within the source.
+            first = plain(facts["first"].get(reason, "")).removeprefix(source).lstrip("/: ")
+            where = f" [dim](first: {escape(first)})[/]" if first and key != "private" else ""
+            out.print(f"{number:>9,}  {escape(plain(reason))}{where}", soft_wrap=True)
     if not facts["private"]:
-        console.print(
-            "\nnothing private was found by patterns; names and stories are not looked for"
-        )
-    console.print("\n[bold]what to hope for[/]")
+        out.print("\nnothing private was found by patterns; names and stories are not looked for")
+    out.print("\n[bold]what to hope for[/]")
     for text in (*facts["hope"], facts["basis"]):
-        console.print(escape(plain(text)), soft_wrap=True)
-    name = next(iter(people))
-    console.print(
-        f"\nnext: elman train {_quoted(facts['source'])} --bot {_quoted(plain(name))} --redact",
+        out.print(escape(plain(text)), soft_wrap=True)
+    name = shlex.quote(plain(next(iter(people))))
+    out.print(
+        f"\nnext: elman train {shlex.quote(facts['source'])} --bot {name} --redact",
         style="dim",
         markup=False,
         soft_wrap=True,
     )
-
-
-def _counts(console: "Console", title: str, counts: dict[str, int], first: dict[str, str]) -> None:
-    if not counts:
-        return
-    from rich.markup import escape
-
-    console.print(f"\n[bold]{title}[/]")
-    for reason, number in sorted(counts.items(), key=lambda item: -item[1]):
-        where = f" [dim](first: {escape(first[reason])})[/]" if first.get(reason) else ""
-        console.print(f"{number:>9,}  {escape(plain(reason))}{where}", soft_wrap=True)
 
 
 def _many(number: int, what: str) -> str:
@@ -281,12 +256,6 @@ def _many(number: int, what: str) -> str:
 
 
 def _time(gap: float) -> str:
-    minutes = round(gap / 60)
-    hours = f"{minutes // 60} h " if minutes >= 60 else ""
-    return f"{hours}{minutes % 60} min".strip() if minutes % 60 or not hours else hours.strip()
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
+    hours, minutes = divmod(round(gap / 60), 60)
+    parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes or not hours)
+    return " ".join(parts)

@@ -2,11 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.cli.settings import help_of
+from elman.cli.settings import flag_of
+from elman.cli.text import console, is_interactive, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from elman.chat import Session
 
 DEMO_MINUTES = 3.0
 
@@ -20,12 +26,10 @@ SCRIPTED = (
 
 
 def demo(
-    minutes: Annotated[
-        float, typer.Option(help=help_of("train.minutes", default=False))
-    ] = DEMO_MINUTES,
-    memory: Annotated[str | None, typer.Option(help=help_of("model.memory"))] = None,
-    cell: Annotated[str | None, typer.Option(help=help_of("model.cell"))] = None,
-    seed: Annotated[int, typer.Option(help=help_of("train.seed", default=False))] = 0,
+    minutes: Annotated[float, flag_of("train.minutes", default=False)] = DEMO_MINUTES,
+    memory: Annotated[str | None, flag_of("model.memory")] = None,
+    cell: Annotated[str | None, flag_of("model.cell")] = None,
+    seed: Annotated[int, flag_of("train.seed", default=False)] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Tell the training as JSON Lines.")
     ] = False,
@@ -36,13 +40,13 @@ def demo(
     """
     started = time.monotonic()
     from platformdirs import user_data_path
-    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     from elman.chat import Session
     from elman.cli import training
     from elman.cli.chat import talk
-    from elman.cli.evaluate import read_for
-    from elman.cli.progress import is_interactive
+    from elman.cli.evaluate import MeasuringOptions
     from elman.data.source import BUILT_IN
     from elman.generate.network import decoder_of
     from elman.generate.sampling import SamplingParams
@@ -72,28 +76,28 @@ def demo(
     )
     if result.reason == "interrupted":
         return
-    console = Console(highlight=False)
+    out = console()
     bot = load_bot(folder)
-    corpus, _ = read_for(bot, BUILT_IN, "test")
+    corpus, _ = MeasuringOptions(part="test").read(bot, BUILT_IN)
     found = bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "all")
-    console.print(
+    out.print(
         f"\n[bold]{found:.3f} bits per byte[/bold] on {len(corpus):,} held-out conversations\n"
     )
-    _show_samples(console, before, _replies(folder, seed))
+    table = Table("you say", "before training", "after training", show_lines=True)
+    for prompt, old, new in zip(DEMO_PROMPTS, before, _replies(folder, seed), strict=True):
+        table.add_row(prompt, f"[dim]{escape(old)}[/dim]", escape(new))
+    out.print(table)
     session = Session(bot, SamplingParams(seed=seed))
     if is_interactive():
         talk(session, "bot")
     else:
-        _hold_scripted(console, session)
-    console.print(
-        f"\nthe bot is kept in {folder}; talk with it: elman chat '{folder}'", soft_wrap=True
-    )
+        _hold_scripted(out, session)
+    out.print(f"\nthe bot is kept in {folder}; talk with it: elman chat '{folder}'", soft_wrap=True)
 
 
 def _replies(folder: Path, seed: int) -> list[str]:
     """Let the bot reply to the first words of three conversations."""
     from elman.chat import Session
-    from elman.cli.text import plain
     from elman.generate.sampling import SamplingParams
     from elman.model.checkpoint import load_bot
 
@@ -102,24 +106,12 @@ def _replies(folder: Path, seed: int) -> list[str]:
     return [plain("".join(Session(bot, params).say(prompt))) for prompt in DEMO_PROMPTS]
 
 
-def _show_samples(console: Any, before: list[str], after: list[str]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("you say", "before training", "after training", show_lines=True)
-    for prompt, old, new in zip(DEMO_PROMPTS, before, after, strict=True):
-        table.add_row(prompt, f"[dim]{escape(old)}[/dim]", escape(new))
-    console.print(table)
-
-
-def _hold_scripted(console: Any, session: Any) -> None:
-    """Short conversations, where there is no terminal to hold one at."""
-    from elman.cli.text import plain
-
+def _hold_scripted(out: "Console", session: "Session") -> None:
+    """Hold short conversations, where there is no terminal to hold one at."""
     for number, lines in enumerate(SCRIPTED, 1):
-        console.print(f"\nconversation {number}")
+        out.print(f"\nconversation {number}")
         session.reset()
         for line in lines:
-            console.print(f"you> {line}", markup=False)
+            out.print(f"you> {line}", markup=False)
             said = plain("".join(session.say(line)))
-            console.print(f"bot> {said}", markup=False, soft_wrap=True)
+            out.print(f"bot> {said}", markup=False, soft_wrap=True)

@@ -1,22 +1,37 @@
 """elman keys"""
 
 import json
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elman.cli.data import write_lines
+from elman.cli.options import DatabaseOption, open_store
 from elman.cli.sessions import conversation_line
-from elman.cli.store import DatabaseOption, open_store
 from elman.cli.text import plain
+
+if TYPE_CHECKING:
+    from elman.chat import MemoryStore
+    from elman.serve.store.keys import Keys
 
 app = typer.Typer(
     name="keys", no_args_is_help=True, help="Keys for those who may ask `elman serve`."
 )
 
 KeyArgument = Annotated[str, typer.Argument(help="The key's name or id.")]
+RevokedKeyArgument = Annotated[str, typer.Argument(help="A revoked key's name or id.")]
+
+
+@contextmanager
+def _opened(database: str | None) -> "Iterator[tuple[MemoryStore, Keys]]":
+    from elman.serve.store.keys import Keys
+
+    with open_store(database) as store:
+        yield store, Keys(store)
 
 
 @app.command()
@@ -28,10 +43,8 @@ def add(
     database: DatabaseOption = None,
 ) -> None:
     """Make a key. It is shown once: only its hash is kept."""
-    from elman.serve.store.keys import Keys
-
-    with open_store(database) as store:
-        _, secret = Keys(store).add(name, per_minute)
+    with _opened(database) as (_, keys):
+        _, secret = keys.add(name, per_minute)
     print(secret)
 
 
@@ -41,85 +54,73 @@ def revoke(name: KeyArgument, database: DatabaseOption = None) -> None:
 
     `chats`, `export`, `transfer` and `delete` look after that.
     """
-    from elman.serve.store.keys import Keys
-
-    with open_store(database) as store:
-        key = Keys(store).revoke(name)
+    with _opened(database) as (_, keys):
+        key = keys.revoke(name)
     print(plain(f"{key.name} ({key.id}) is revoked"))
 
 
 @app.command("list")
 def list_(database: DatabaseOption = None) -> None:
     """List the keys, without their secrets."""
-    from elman.serve.store.keys import Keys
     from elman.serve.store.ownership import count_chats
 
-    with open_store(database) as store:
-        keys = Keys(store).list()
+    with _opened(database) as (store, keys):
+        found = keys.list()
         with store.reading() as connection:
-            chats = [count_chats(connection, key.id) for key in keys]
-    if not keys:
+            chats = [count_chats(connection, key.id) for key in found]
+    if not found:
         print("There are no keys yet; elman keys add NAME makes one.")
-    for key, count in zip(keys, chats, strict=True):
-        made = datetime.fromtimestamp(key.created).astimezone()
+    for key, count in zip(found, chats, strict=True):
         limit = "no limit" if key.per_minute is None else f"{key.per_minute} a minute"
         state = "in use" if key.revoked is None else "revoked"
-        line = f"{key.id}  {key.name}  {made:%Y-%m-%d %H:%M}  {limit}  {state}"
+        line = f"{key.id}  {key.name}  {_minute(key.created)}  {limit}  {state}"
         print(plain(f"{line}  {count:,} conversations"))
 
 
 @app.command()
 def chats(name: KeyArgument, database: DatabaseOption = None) -> None:
     """List the conversations that were held with a key, also with a revoked one."""
-    from elman.serve.store.keys import Keys
     from elman.serve.store.responses import ResponseStore
 
-    with open_store(database) as store, store.reading() as connection:
-        key = Keys(store).one(connection, name)
+    with _opened(database) as (store, keys), store.reading() as connection:
+        key = keys.one(connection, name)
         found, _ = ResponseStore(store).chats(connection, key.id, None, None)
     if not found:
         print(plain(f"Nothing is kept that was said with {key.name}."))
     for each in found:
-        updated = datetime.fromtimestamp(each["updated_at"]).astimezone()
-        facts = f"{each['messages']:>6,} messages  {updated:%Y-%m-%d %H:%M}"
+        facts = f"{each['messages']:>6,} messages  {_minute(each['updated_at'])}"
         print(plain(f"{each['id']}  {facts}  {each['title']}"))
 
 
 @app.command()
 def export(
     name: KeyArgument,
-    out: Annotated[
-        Path | None, typer.Option(help="The file to write.  [default: standard output]")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write; `-` for standard output.")] = Path(
+        "-"
+    ),
     feedback: Annotated[
         bool, typer.Option("--feedback", help="What was thought of replies, instead.")
     ] = False,
     database: DatabaseOption = None,
 ) -> None:
     """Write what was said with a key as JSON Lines, which `elman train` reads: every branch."""
-    from elman.data.files import write_file
-    from elman.serve.store.keys import Keys
     from elman.serve.store.ownership import branches
     from elman.serve.store.responses import ResponseStore
 
-    with open_store(database) as store, store.reading() as connection:
-        owner = Keys(store).one(connection, name).id
+    with _opened(database) as (store, keys), store.reading() as connection:
+        owner = keys.one(connection, name).id
         if feedback:
             rated = ResponseStore(store).feedback(connection, owner)
-            lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in rated]
+            lines = [json.dumps(each, ensure_ascii=False) for each in rated]
         else:
             found = branches(store, connection, owner)
             lines = [conversation_line(branch.end, branch.path) for branch in found]
-    if out is None:
-        sys.stdout.write("".join(lines))
-    else:
-        write_file(out, "".join(lines))
-        print(f"{out}: {len(lines):,} lines")
+    write_lines(out, lines, "lines")
 
 
 @app.command()
 def transfer(
-    old: Annotated[str, typer.Argument(help="A revoked key's name or id.")],
+    old: RevokedKeyArgument,
     new: Annotated[str, typer.Argument(help="The name or id of a key in use.")],
     database: DatabaseOption = None,
 ) -> None:
@@ -128,11 +129,9 @@ def transfer(
     Example: after `elman keys revoke phone` and `elman keys add phone`,
     `elman keys transfer phone phone`
     """
-    from elman.serve.store.keys import Keys
     from elman.serve.store.ownership import transfer
 
-    with open_store(database) as store, store.writing() as connection:
-        keys = Keys(store)
+    with _opened(database) as (store, keys), store.writing() as connection:
         before = keys.one(connection, old, in_use=False)
         after = keys.one(connection, new, in_use=True)
         count = transfer(connection, before, after)
@@ -140,16 +139,11 @@ def transfer(
 
 
 @app.command()
-def delete(
-    name: Annotated[str, typer.Argument(help="A revoked key's name or id.")],
-    database: DatabaseOption = None,
-) -> None:
+def delete(name: RevokedKeyArgument, database: DatabaseOption = None) -> None:
     """Forget a revoked key, and all that was said with it."""
-    from elman.serve.store.keys import Keys
     from elman.serve.store.ownership import erase
 
-    with open_store(database) as store:
-        keys = Keys(store)
+    with _opened(database) as (store, keys):
         count = store.freeing(
             lambda connection: erase(connection, keys.one(connection, name, in_use=False))
         )
@@ -157,3 +151,7 @@ def delete(
     print(plain(f"{name} is forgotten, and {count:,} conversations with it"))
     if not left:
         print("There is no key any more: at this computer, elman serve asks for none.")
+
+
+def _minute(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"

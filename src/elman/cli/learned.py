@@ -1,4 +1,4 @@
-"""Whether conversations are those that a bot learned from, wherever they lie now."""
+"""Conversations as a bot sees them, and whether they are those that it learned from."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
+    from elman.data.dataset import Dataset
     from elman.model.checkpoint import Bot
 
 
 def has_learned_from(bot: "Bot", path: str) -> bool:
-    """Whether a bot learned from the conversations at a path.
+    """Tell whether a bot learned from the conversations at a path.
 
     Where those that it learned from are gone, these are compared with what its run has kept of
     them; a copy beside the original counts as something else.
@@ -33,3 +34,24 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
     parts, _ = moved.encode(bot.tokenizer, saved.test)
     digest = read_tensors(kept)[1].get("corpus")
     return "train" in parts and parts["train"].digest == digest
+
+
+def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "Dataset":
+    """Read conversations as a bot sees them.
+
+    The encoding and who the bot is are those of what it learned from, where they are None.
+
+    Raises:
+        ElmanError: where nobody is the bot, or it cannot be known who is.
+    """
+    from elman.data.dataset import Dataset
+
+    saved = bot.data
+    if saved.rename and name is None and not has_learned_from(bot, path):
+        raise ElmanError(
+            "people were renamed for this bot, and get other names in other conversations: say who "
+            "it is there, with --bot and the real name"
+        )
+    return Dataset.read(
+        path, encoding or saved.encoding, bot=name or saved.bot, lenient=True, **saved.view()
+    )

@@ -1,14 +1,14 @@
 """What `elman lens` looks at: a bot, one conversation, and held-out ones for the sample."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from elman.bptt.decode import Precision
-from elman.cli.learned import has_learned_from
+from elman.cli.learned import has_learned_from, read_as
+from elman.cli.lens import Wish
+from elman.cli.options import as_precision
 from elman.data.conversation import SYSTEM, Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
@@ -18,55 +18,42 @@ from elman.lens.as_json import to_json
 from elman.lens.listening import listen
 from elman.lens.view import ViewedMessage, look
 from elman.model.checkpoint import Bot, load_bot
-from elman.train.config import Config, DataConfig
+from elman.train.config import Config
 
 LAG_CONVERSATIONS = 48
 """Conversations that the gradient by lag is drawn from, at most."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What somebody wants to see: the options of the command."""
-
-    bot: Path
-    chat: str
-    name: str | None
-    number: int | None
-    encoding: str | None
-    precision: Precision
-    seed: int
-    compare_steps: int | None
-    trust: tuple[str, ...] = ()
-
-
-def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Everything that the page and the terminal show, as plain JSON.
+def look_at(
+    folder: Path,
+    chat: str,
+    wish: Wish,
+    tell: Callable[[str], None] = lambda _: None,
+    trust: Collection[str] = (),
+) -> dict[str, Any]:
+    """Return everything that the page and the terminal show, as plain JSON.
 
     Raises:
         ElmanError: where the bot or the conversations cannot be read, or the bot answers in none.
     """
-    bot = load_bot(wish.bot, wish.precision, wish.trust)
-    tell(f"reading {wish.chat}")
-    saved = bot.data
-    same = has_learned_from(bot, wish.chat)
-    if saved.rename and wish.name is None and not same:
-        raise ElmanError(
-            "people were renamed for this bot, and get other names in other conversations: say who "
-            "it is there, with --bot and the real name"
-        )
-    dataset = Dataset.read(
-        wish.chat,
-        wish.encoding or saved.encoding,
-        bot=wish.name or saved.bot,
-        lenient=True,
-        **saved.view(),
-    )
-    chosen = _Chosen(bot, dataset, saved, wish, same)
-    if wish.precision == "float32":
-        view = look(bot.chatbot, chosen.said, chosen.others, seed=wish.seed, tell=tell)
+    precision = as_precision(wish.precision)
+    bot = load_bot(folder, precision, trust)
+    tell(f"reading {chat}")
+    same = has_learned_from(bot, chat)
+    dataset = read_as(bot, chat, wish.encoding, wish.name)
+    reader = _Reader(bot, dataset)
+    number, count, found = reader.find(chat, wish.number)
+    said = reader.read(found)
+    source = dataset.conversations()
+    if same:  # then only the held-out ones among them are drawn from
+        source = (each for part, each in dataset.parts(bot.data.test) if part != "train")
+    drawn = _drawn(source, wish.seed)
+    if precision == "float32":
+        others = [reader.read(each) for each in drawn]
+        view = look(bot.chatbot, said, others, seed=wish.seed, tell=tell)
     else:
-        view = listen(bot.chatbot, chosen.said, wish.precision, tell)
-    if chosen.learned:
+        view = listen(bot.chatbot, said, precision, tell)
+    if same and all(each.id != found.id for each in drawn):
         view.exact.append(
             "the conversation is one that the bot was trained or chosen with; the gradient by "
             "lag is of held-out ones"
@@ -76,114 +63,71 @@ def look_at(wish: Wish, tell: Callable[[str], None]) -> dict[str, Any]:
             f"the run is not finished: these are its best weights at step {steps:,}"
         )
     seen = {
-        "bot": str(wish.bot),
-        "chat": wish.chat,
-        "conversation": chosen.number,
-        "conversations": chosen.count,
-        "name": chosen.name,
+        "bot": str(folder),
+        "chat": chat,
+        "conversation": number,
+        "conversations": count,
+        "name": reader.name,
         "seed": wish.seed,
-        **_facts(bot, chosen.said),
+        **_facts(bot, said),
         **to_json(view, bot.tokenizer),
     }
-    if wish.compare_steps is not None:
+    if wish.compare:
         from elman.cli.compare import compared
 
-        data = saved.model_dump(exclude={"path", "encoding", "bot", "known", "vocabulary", "gap"})
-        seen["compare"] = compared(
-            data
-            | {
-                "path": wish.chat,
-                "encoding": wish.encoding or saved.encoding,
-                "bot": wish.name or saved.bot,
-            },
-            wish.compare_steps,
-            wish.seed,
-            tell,
-        )
+        data = bot.data.model_dump(exclude={"known", "vocabulary", "gap"}) | {
+            "path": chat,
+            "encoding": wish.encoding or bot.data.encoding,
+            "bot": wish.name or bot.data.bot,
+        }
+        seen["compare"] = compared(data, wish.compare_steps, wish.seed, tell)
     return seen
 
 
-class _Chosen:
-    """One conversation, and some held-out ones, found in one pass over the data.
+class _Reader:
+    """Read conversations as a bot sees them."""
 
-    Args:
-        bot: who looks at them.
-        dataset: the conversations.
-        saved: how the bot sees them.
-        wish: which is to be shown.
-        same: whether the bot has learned from this data; then only its held-out part is drawn from.
-    """
+    def __init__(self, bot: Bot, dataset: Dataset) -> None:
+        self._bot, self._dataset, self._learn_from = bot, dataset, bot.data.learn_from
+        self.name = dataset.bot or "the bot"
 
-    def __init__(
-        self, bot: Bot, dataset: Dataset, saved: DataConfig, wish: Wish, same: bool
-    ) -> None:
-        self._bot, self._dataset, self._learn_from = bot, dataset, saved.learn_from
-        self.count, self.number = 0, 0
+    def find(self, chat: str, number: int | None) -> tuple[int, int, Conversation]:
+        """Find a conversation by its number; None: the first in which the bot answers.
+
+        Returns:
+            Its number from 1, how many there are, and the conversation.
+        """
+        count, place = 0, 0
         found: Conversation | None = None
-        for each in dataset.conversations():
-            self.count += 1
-            if found is None and (
-                self.count == wish.number or (wish.number is None and self._answers(each))
-            ):
-                found, self.number = each, self.count
+        for count, each in enumerate(self._dataset.conversations(), 1):
+            if found is None and (count == number or (number is None and self._answers(each))):
+                found, place = each, count
+        if found is None and number is not None:
+            raise ElmanError(
+                f"--conversation {number:,}: {chat} has {count:,} "
+                f"conversation{'s' if count != 1 else ''}"
+            )
         if found is None:
-            raise ElmanError(self._missing(wish))
+            raise ElmanError(
+                f"{chat}: {self.name} never answers anybody in its {count:,} conversations; say "
+                "who the bot is there with --bot NAME"
+            )
         if not self._answers(found):
             raise ElmanError(
-                f"{wish.chat}: in conversation {self.number:,} {self._who()} never answers, so no "
-                "loss reaches back; leave out --conversation for the first in which that happens"
+                f"{chat}: in conversation {place:,} {self.name} never answers, so no loss reaches "
+                "back; leave out --conversation for the first in which that happens"
             )
-        self.name = dataset.bot or "the bot"
-        self.said = self._as_said(found)
-        drawn = self._drawn(saved.test, wish.seed) if same else self._drawn(None, wish.seed)
-        self.learned = same and all(each.id != found.id for each in drawn)
-        self.others = [self._as_said(each) for each in drawn]
-
-    def _drawn(self, test: bool | None, seed: int) -> list[Conversation]:
-        """A sample of fixed size in one pass (Vitter's algorithm R).
-
-        Args:
-            test: None: of all conversations; else of those that are held out, of which some may
-                be a test part.
-            seed: of the draw.
-        """
-        if test is None:
-            source = self._dataset.conversations()
-        else:
-            source = (each for part, each in self._dataset.parts(test) if part != "train")
-        rng = np.random.default_rng(seed)
-        drawn: list[Conversation] = []
-        for heard, each in enumerate(source, 1):
-            if len(drawn) < LAG_CONVERSATIONS:
-                drawn.append(each)
-            elif (place := int(rng.integers(heard))) < LAG_CONVERSATIONS:
-                drawn[place] = each
-        return drawn
-
-    def _who(self) -> str:
-        return self._dataset.bot or "the bot"
-
-    def _missing(self, wish: Wish) -> str:
-        if wish.number is not None and wish.number > self.count:
-            return (
-                f"--conversation {wish.number:,}: {wish.chat} has {self.count:,} "
-                f"conversation{'s' if self.count != 1 else ''}"
-            )
-        return (
-            f"{wish.chat}: {self._who()} never answers anybody in its {self.count:,} "
-            "conversations; say who the bot is there with --bot NAME"
-        )
+        return place, count, found
 
     def _answers(self, conversation: Conversation) -> bool:
         turns = conversation.turns(self._dataset.bot, self._dataset.others)
         wanted = ("bot",) if self._learn_from == "bot" else ("bot", "user")
         return any(turn.role in wanted for turn in turns[1:])
 
-    def _as_said(self, conversation: Conversation) -> list[ViewedMessage]:
-        corpus = Corpus.encode(
-            [conversation], self._bot.tokenizer, self._dataset.bot, self._dataset.others
-        )
-        turns = conversation.turns(self._dataset.bot, self._dataset.others)
+    def read(self, conversation: Conversation) -> list[ViewedMessage]:
+        """Return the messages of a conversation, each with its tokens."""
+        bot, others = self._dataset.bot, self._dataset.others
+        corpus = Corpus.encode([conversation], self._bot.tokenizer, bot, others)
         return [
             ViewedMessage(
                 "" if author == SYSTEM else author,
@@ -193,13 +137,28 @@ class _Chosen:
                 is_scored(tokens, self._learn_from),
             )
             for (author, _), turn, tokens in zip(
-                conversation.runs(), turns, corpus.messages(0), strict=True
+                conversation.runs(),
+                conversation.turns(bot, others),
+                corpus.messages(0),
+                strict=True,
             )
         ]
 
 
+def _drawn(source: Iterable[Conversation], seed: int) -> list[Conversation]:
+    """Draw a sample of fixed size in one pass (Vitter's algorithm R)."""
+    rng = np.random.default_rng(seed)
+    drawn: list[Conversation] = []
+    for heard, each in enumerate(source, 1):
+        if len(drawn) < LAG_CONVERSATIONS:
+            drawn.append(each)
+        elif (place := int(rng.integers(heard))) < LAG_CONVERSATIONS:
+            drawn[place] = each
+    return drawn
+
+
 def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
-    """What the bot is, and how far back it was unfolded."""
+    """Say what the bot is, and how far back it was unfolded."""
     config = Config.make(bot.config)
     tokens = sum(len(each.tokens) for each in said) / len(said)
     messages = config.train.unfold / (tokens if config.train.unit == "steps" else 1)
@@ -222,7 +181,7 @@ def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
 
 
 def _unfinished(bot: Bot) -> int | None:
-    """How many steps a run has made that still goes on, or could."""
+    """Count the steps of a run that still goes on, or could; None: it has ended."""
     from elman.train.resuming import RESUME, read_resume
 
     if not (bot.path / RESUME).exists():

@@ -1,8 +1,7 @@
 """How a run shows: a bar on a terminal, a few lines elsewhere, JSON Lines for machines."""
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from elman.cli.text import plain
+from elman.cli.text import console, plain
 from elman.train.runlog import Observer
 
 LOSS_SMOOTHING = 0.95
@@ -18,56 +17,41 @@ LOSS_SMOOTHING = 0.95
 
 @contextmanager
 def shown(as_json: bool) -> Iterator[Observer]:
-    """An observer that shows a run as fits where it is shown."""
-    console = Console(stderr=True, highlight=False)
+    """Yield an observer that shows a run as fits where it is shown."""
+    out = console(stderr=True)
     if as_json:
-        yield _print_json
-    elif console.is_terminal:
-        with _bar(console) as bar:
-            yield _Bar(bar)
+        yield lambda kind, facts: print(json.dumps({"kind": kind, **facts}), flush=True)
+    elif not out.is_terminal:
+        yield _Lines(out)
     else:
-        yield _Lines(console)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[numbers]}"),
+        )
+        with Progress(*columns, console=out, transient=True) as bar:
+            yield _Bar(bar)
 
 
-def _print_json(kind: str, facts: dict[str, Any]) -> None:
-    print(json.dumps({"kind": kind, **facts}), flush=True)
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[numbers]}"),
-        console=console,
-        transient=True,
-    )
+def say(text: str, out: Console | None = None) -> None:
+    """Print a line for people to stderr, beside what a command prints for others to read."""
+    (out or console(stderr=True)).print(escape(plain(text)), soft_wrap=True)
 
 
 class _Lines:
-    """Says what was found, what was held out, what to mind, and how it ended."""
+    """Say what was found, what was held out, what to mind, and how it ended."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, out: Console) -> None:
+        self._out = out
 
     def __call__(self, kind: str, facts: dict[str, Any]) -> None:
-        if kind == "note":
-            self._say(facts["text"])
-        elif kind in ("warning", "spike"):
-            self._say(f"step {facts['step']:,}: {facts['text']}")
-        elif kind == "start":
-            self._say(describe_start(facts))
-        elif kind == "validation":
-            self._say(describe_validation(facts))
-        elif kind == "end":
-            self._say(describe_end(facts))
-
-    def _say(self, text: str) -> None:
-        self._console.print(escape(plain(text)), soft_wrap=True)
+        if (describe := DESCRIBED.get(kind)) is not None:
+            say(describe(facts), self._out)
 
 
 class _Bar(_Lines):
-    """The same lines above a bar with the numbers of the moment."""
+    """Show the numbers of the moment in a bar below these lines."""
 
     def __init__(self, bar: Progress) -> None:
         super().__init__(bar.console)
@@ -80,11 +64,10 @@ class _Bar(_Lines):
         if kind == "stage":
             self._bar.update(self._task, description=escape(plain(facts["text"])), numbers="")
         elif kind == "step":
-            self._bits = (
-                facts["bits_per_byte"]
-                if self._bits is None
-                else LOSS_SMOOTHING * self._bits + (1 - LOSS_SMOOTHING) * facts["bits_per_byte"]
-            )
+            bits = facts["bits_per_byte"]
+            before = bits if self._bits is None else self._bits
+            self._bits = LOSS_SMOOTHING * before + (1 - LOSS_SMOOTHING) * bits
+            left = facts["left"]
             self._bar.update(
                 self._task,
                 completed=min(facts["spent"], 1.0),
@@ -92,15 +75,10 @@ class _Bar(_Lines):
                 numbers=(
                     f"loss {facts['loss']:.2f} · {self._bits:.3f} bits/byte · "
                     f"grad {facts['grad_norm']:.2f} · "
-                    f"{facts['tokens_per_second'] / 1000:.1f}k tok/s · {time_left(facts)} left"
+                    f"{facts['tokens_per_second'] / 1000:.1f}k tok/s · "
+                    f"{left // 60}:{left % 60:02d} left"
                 ),
             )
-
-
-def time_left(facts: dict[str, Any]) -> str:
-    """Minutes and seconds to the end, if it goes on as so far."""
-    seconds = facts["left"]
-    return f"{seconds // 60}:{seconds % 60:02d}"
 
 
 def describe_start(facts: dict[str, Any]) -> str:
@@ -129,6 +107,16 @@ def describe_end(facts: dict[str, Any]) -> str:
     )
 
 
-def is_interactive() -> bool:
-    """Whether a person sits at both ends."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+def describe_warning(facts: dict[str, Any]) -> str:
+    return f"step {facts['step']:,}: {facts['text']}"
+
+
+DESCRIBED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "note": lambda facts: str(facts["text"]),
+    "warning": describe_warning,
+    "spike": describe_warning,
+    "start": describe_start,
+    "validation": describe_validation,
+    "end": describe_end,
+}
+"""What is said of each kind of event."""

@@ -2,16 +2,35 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import islice
+
+MMI_WEIGHT = {"--mutual": "--mmi-weight"}
+
+FORMER_FLAGS = {
+    "data": ("learn_from", "others", "vocabulary"),
+    "model": ("cell", "dropout", "hidden_size", "layers", "memory", "mlp", "ngrams", "pointer"),
+    "train": ("batch_size", "clip", "epochs", "lr", "optimizer", "seed", "steps", "unfold", "unit"),
+}
+"""Settings that had a flag of their own, such as --batch-size."""
 
 RENAMED_FLAGS = {
-    "ab": {"--mutual": "--mmi-weight"},
+    "ab": MMI_WEIGHT,
     "bench": {"--lanes": "--batch-size"},
-    "chat": {"--longest": "--max-tokens", "--mutual": "--mmi-weight"},
-    "eval": {"--mutual": "--mmi-weight"},
-    "serve": {"--mutual": "--mmi-weight"},
-    "train": {"--lanes": "--batch-size"},
+    "chat": {"--longest": "--max-tokens", **MMI_WEIGHT},
+    "eval": MMI_WEIGHT,
+    "serve": MMI_WEIGHT,
+    "train": {
+        "--lanes": "--set train.batch_size",
+        "--no-slide": "--set train.slide=false",
+        "--slide": "--set train.slide=true",
+        **{
+            f"--{name.replace('_', '-')}": f"--set {table}.{name}"
+            for table, names in FORMER_FLAGS.items()
+            for name in names
+        },
+    },
 }
-"""The flags of each verb that are called something else now."""
+"""The flags of each verb that are called something else now, or are given as a setting."""
 
 
 def with_new_names(arguments: Sequence[str]) -> list[str]:
@@ -19,14 +38,23 @@ def with_new_names(arguments: Sequence[str]) -> list[str]:
     renamed = RENAMED_FLAGS.get(arguments[0], {}) if arguments else {}
     found: list[str] = []
     told: set[str] = set()
-    for at, argument in enumerate(arguments):
+    rest = iter(arguments)
+    for argument in rest:
         if argument == "--":
-            return [*found, *arguments[at:]]
+            return [*found, argument, *rest]
         flag, equals, value = argument.partition("=")
-        if (new := renamed.get(flag)) is not None:
-            if flag not in told:
-                print(f"elman: {flag} is called {new} now", file=sys.stderr)
-                told.add(flag)
-            argument = f"{new}{equals}{value}"
-        found.append(argument)
+        if (new := renamed.get(flag)) is None:
+            found.append(argument)
+            continue
+        if flag not in told:
+            print(f"elman: {flag} is called {new} now", file=sys.stderr)
+            told.add(flag)
+        name, _, setting = new.partition(" ")
+        found.append(name)
+        if "=" in setting:
+            found.append(setting)
+        elif equals:
+            found.append(f"{setting}={value}" if setting else value)
+        elif setting:
+            found += [f"{setting}={value}" for value in islice(rest, 1)]
     return found

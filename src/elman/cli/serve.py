@@ -1,27 +1,27 @@
 """elman serve"""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from elman.cli.reply_options import (
-    SAMPLES,
-    MmiWeightOption,
-    ReplyFromOption,
-    SamplesOption,
-    UnsureOption,
-    WrongOption,
+from elman.cli.options import (
+    DatabaseOption,
+    PrecisionOption,
+    RankingOptions,
+    TrustOption,
+    UnsureOptions,
     make_params,
-    make_replier,
+    open_store,
+    with_groups,
 )
-from elman.cli.store import DatabaseOption, open_store
-from elman.cli.trust import Trust
+from elman.cli.text import tell
 from elman.errors import require
 
 
+@with_groups
 def serve(
+    *,
     bots: Annotated[
         list[Path] | None,
         typer.Argument(help="Folders of bots.  [default: base, the one that comes with Elman]"),
@@ -53,15 +53,10 @@ def serve(
         typer.Option(help="A site whose pages may ask, https://NAME; may be repeated."),
     ] = None,
     database: DatabaseOption = None,
-    precision: Annotated[
-        str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
-    ] = "float32",
-    samples: SamplesOption = SAMPLES,
-    mmi_weight: MmiWeightOption = None,
-    reply_from: ReplyFromOption = "generate",
-    unsure: UnsureOption = None,
-    wrong: WrongOption = None,
-    trust: Trust = None,
+    precision: PrecisionOption = "float32",
+    ranking: RankingOptions,
+    doubt: UnsureOptions,
+    trust: TrustOption = None,
 ) -> None:
     """Serve bots to a browser, and to clients of OpenAI's API.
 
@@ -73,36 +68,22 @@ def serve(
     from elman.serve.store.keys import Keys
 
     loaded = load(bots or [Path("base")], precision, trust or ())
-    repliers = {
-        name: make_replier(
-            bot,
-            make_params(),
-            samples=samples,
-            mmi_weight=mmi_weight,
-            reply_from=reply_from,
-            unsure=unsure,
-            wrong=wrong,
-        )
-        for name, bot in loaded.items()
-    }
+    params = make_params()
+    repliers = {name: ranking.replier(bot, params, doubt) for name, bot in loaded.items()}
     policy = AccessPolicy(
         "localhost" if uds is not None else host, require_key, allow_host or (), allow_origin or ()
     )
     with open_store(database) as store:
         keyed = require_key or (require_key is None and bool(Keys(store).list()))
 
-        def tell(where: str) -> None:
-            _say(f"Elman serves {', '.join(loaded)} at {where}  (API: {where}/v1; Ctrl-C stops)")
+        def tell_where(where: str) -> None:
+            tell(f"Elman serves {', '.join(loaded)} at {where}  (API: {where}/v1; Ctrl-C stops)")
             if keyed:
-                _say("Every request needs a key of `elman keys add`.")
+                tell("Every request needs a key of `elman keys add`.")
             elif require_key is False:
-                _say(
+                tell(
                     "WARNING: --no-key: whoever is at this computer reads what was said here "
                     "without a key."
                 )
 
-        serve(loaded, store, policy, port, uds, tell, repliers=repliers)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        serve(loaded, store, policy, port, uds, tell_where, repliers=repliers)

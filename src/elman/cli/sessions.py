@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.cli.data import written
-from elman.cli.store import DatabaseOption, open_store
+from elman.cli.data import write_lines
+from elman.cli.options import DatabaseOption, open_store
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from elman.chat import Session
     from elman.chat.memory import MemoryStore, Node, StoredSession
 
 app = typer.Typer(
@@ -24,30 +25,41 @@ app = typer.Typer(
 )
 
 SessionArgument = Annotated[str, typer.Argument(help="The session's name.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON line for each, for programs.")]
+
+TREE_TEXT_CHARS = 72
+"""Characters of a message in the tree."""
 
 
 @app.command("list")
-def list_(database: DatabaseOption = None, as_json: Json = False) -> None:
+def list_(
+    database: DatabaseOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON line for each, for programs.")
+    ] = False,
+) -> None:
     """List the sessions, the latest first."""
     from elman.chat.memory import LOCAL
 
+    rows: list[dict[str, Any]] = []
     with open_store(database) as store, store.reading() as connection:
-        rows = [_facts(store, connection, kept) for kept in store.sessions(connection, LOCAL)]
-    if as_json:
-        for row in rows:
-            print(json.dumps(row))
-        return
-    if not rows:
+        for kept in store.sessions(connection, LOCAL):
+            last = None if kept.head is None else store.node(connection, LOCAL, kept.head)
+            rows.append(
+                {
+                    "name": kept.name,
+                    "bot": kept.bot,
+                    "messages": 0 if last is None else last.depth,
+                    "created": _time(kept.created),
+                    "updated": _time(kept.updated),
+                }
+            )
+    if not rows and not as_json:
         print("There are no sessions yet; elman chat BOT --session NAME begins one.")
-        return
-    width = max(len(plain(row["name"])) for row in rows)
+    width = max((len(plain(row["name"])) for row in rows), default=0)
     for row in rows:
-        name = plain(row["name"])
-        print(
-            f"{name:{width}}  {row['messages']:>6,} messages  {row['updated'][:16]}  "
-            f"{plain(row['bot'])}"
-        )
+        messages = f"{row['messages']:>6,} messages"
+        line = f"{plain(row['name']):{width}}  {messages}  {row['updated'][:16]}  {row['bot']}"
+        print(json.dumps(row) if as_json else plain(line))
 
 
 @app.command()
@@ -79,25 +91,18 @@ def export(
     """
     from elman.chat.memory import LOCAL, holder
 
+    lines = []
     with open_store(database) as store, store.reading() as connection:
-        found = (
-            store.sessions(connection, LOCAL) if name is None else [_kept(store, connection, name)]
-        )
-        lines = []
-        for kept in found:
+        every = store.sessions(connection, LOCAL)
+        for kept in every if name is None else [_kept(store, connection, name)]:
             ends = [] if kept.head is None else [kept.head]
             if branches:
                 others = store.held(connection, LOCAL, holder(kept.name))
                 ends += [key for key in others if key != kept.head]
             for number, key in enumerate(ends):
-                path = store.path(connection, LOCAL, key)
-                lines.append(
-                    conversation_line(kept.name if number == 0 else f"{kept.name} {number}", path)
-                )
-    with written(out) as (file, told):
-        file.write("".join(lines).encode())
-    if str(out) != "-":
-        print(f"{plain(str(out))}: {len(lines):,} conversations", file=told)
+                title = kept.name if number == 0 else f"{kept.name} {number}"
+                lines.append(conversation_line(title, store.path(connection, LOCAL, key)))
+    write_lines(out, lines, "conversations")
 
 
 @app.command()
@@ -105,36 +110,21 @@ def delete(name: SessionArgument, database: DatabaseOption = None) -> None:
     """Forget a session with all its branches."""
     from elman.chat.memory import LOCAL
 
+    def forget(connection: "Connection") -> None:
+        _kept(store, connection, name)
+        store.delete_session(connection, LOCAL, name)
+
     with open_store(database) as store:
-        if not store.freeing(lambda connection: store.delete_session(connection, LOCAL, name)):
-            raise _none(name)
+        store.freeing(forget)
     print(plain(f"{name} is forgotten"))
 
 
 def _kept(store: "MemoryStore", connection: "Connection", name: str) -> "StoredSession":
     from elman.chat.memory import LOCAL
 
-    kept = store.session(connection, LOCAL, name)
-    if kept is None:
-        raise _none(name)
+    if (kept := store.session(connection, LOCAL, name)) is None:
+        raise ElmanError(f"there is no session {name!r}; elman sessions list shows them")
     return kept
-
-
-def _none(name: str) -> ElmanError:
-    return ElmanError(f"there is no session {name!r}; elman sessions list shows them")
-
-
-def _facts(store: "MemoryStore", connection: "Connection", kept: "StoredSession") -> dict[str, Any]:
-    from elman.chat.memory import LOCAL
-
-    last = None if kept.head is None else store.node(connection, LOCAL, kept.head)
-    return {
-        "name": kept.name,
-        "bot": kept.bot,
-        "messages": 0 if last is None else last.depth,
-        "created": _time(kept.created),
-        "updated": _time(kept.updated),
-    }
 
 
 def _time(seconds: float) -> str:
@@ -148,4 +138,26 @@ def conversation_line(name: str, path: "list[Node]") -> str:
         for node in path
         if node.role != "state"
     ]
-    return json.dumps({"id": name, "turns": turns}, ensure_ascii=False) + "\n"
+    return json.dumps({"id": name, "turns": turns}, ensure_ascii=False)
+
+
+def draw_tree(session: "Session") -> str:
+    """Draw what was said as a tree: a branch is indented, and where we are is marked."""
+    nodes = session.tree()
+    here = {node.key for node in session.path}
+    children: dict[bytes, list[Node]] = {}
+    for node in nodes:
+        children.setdefault(node.parent, []).append(node)
+    keys = {node.key for node in nodes}
+    waiting = [(node, 0) for node in reversed(nodes) if node.parent not in keys]
+    lines = []
+    while waiting:
+        node, indent = waiting.pop()
+        words = " ".join(node.text.split())
+        words = words if len(words) <= TREE_TEXT_CHARS else words[: TREE_TEXT_CHARS - 1] + "…"
+        mark = "*" if node.key in here else " "
+        lines.append(f"{node.depth:>4}{mark} {'  ' * indent}{node.role:4}  {words}")
+        # The first branch goes straight on, below the later ones.
+        after = children.get(node.key, [])
+        waiting += [(child, indent + (n > 0)) for n, child in enumerate(after)]
+    return "\n".join(lines) or "nothing was said yet"

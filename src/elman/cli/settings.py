@@ -8,6 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from elman.cli.text import console
+
 
 @cache
 def all_settings() -> dict[str, dict[str, Any]]:
@@ -17,17 +21,16 @@ def all_settings() -> dict[str, dict[str, Any]]:
 
 
 def help_of(name: str, more: str = "", *, default: bool = True) -> str:
-    """Say what a setting is, and what it is where it is not given.
-
-    Args:
-        name: of the setting.
-        more: what a flag adds to its description.
-        default: False where the flag has a default of its own.
-    """
+    """Say what a setting is, `more` about it, and by default what it is where it is not given."""
     found = all_settings()[name]
     text = f"{found['description'][0].upper()}{found['description'][1:]}{more}."
     without = found["chosen"] or found["default"]
     return f"{text}  [default: {without}]" if default and without not in (None, False, []) else text
+
+
+def flag_of(name: str, panel: str | None = None, more: str = "", *, default: bool = True) -> Any:
+    """Make the flag of a setting, shown under a heading of the help."""
+    return typer.Option(help=help_of(name, more, default=default), rich_help_panel=panel)
 
 
 def show_settings(as_json: bool) -> None:
@@ -35,7 +38,6 @@ def show_settings(as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(all_settings().values()), indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("setting", "default", "values", "what it is", box=None, pad_edge=False)
@@ -43,6 +45,6 @@ def show_settings(as_json: bool) -> None:
     for each in all_settings().values():
         default = each["chosen"] or json.dumps(each["default"])
         table.add_row(each["name"], default, each["range"], each["description"])
-    console = Console(highlight=False)
-    console.print(table)
-    console.print("\nset one with --set NAME=VALUE, or in a file for --config", markup=False)
+    out = console()
+    out.print(table)
+    out.print("\nset one with --set NAME=VALUE, or in a file for --config", markup=False)

@@ -1,6 +1,13 @@
-"""Text from conversations on a terminal: shown, never obeyed."""
+"""A terminal: text from conversations is shown there and never obeyed."""
 
+import sys
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # What a terminal would act on: control characters, and those that turn the direction of what
 # follows. Joiners of Persian and Indic letters and of emoji, the tags of flags, and the marks of
@@ -13,7 +20,7 @@ every name that is mentioned.
 
 
 def plain(text: str) -> str:
-    """Text without characters that a terminal would act on; newlines and tabs stay."""
+    """Replace the characters of a text that a terminal would act on; newlines and tabs stay."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -23,3 +30,29 @@ def plain(text: str) -> str:
         else "\ufffd"
         for character in text.translate(_LEFT_OUT)
     )
+
+
+def tell(text: str) -> None:
+    """Say something beside what a command prints, on standard error."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Make what prints tables and styled lines."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def is_interactive() -> bool:
+    """Tell whether a person sits at both ends."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+@contextmanager
+def status(title: str = "") -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done; what is yielded is told of it."""
+    from rich.markup import escape
+
+    with console(stderr=True).status(escape(plain(title))) as shown:
+        yield lambda text: shown.update(escape(plain(text)))

@@ -1,33 +1,26 @@
 """What `elman train` and `elman demo` share: a run with its progress and its Ctrl-C."""
 
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
+from typing import Any, Self
 
 import elman.train
-from elman.cli.progress import shown
-from elman.cli.text import plain
+from elman.cli.progress import say, shown
 from elman.data.untrusted import parse_json, validated
 from elman.errors import ElmanError
 from elman.lens.watcher import GradientWatcher
 from elman.model.checkpoint import CONFIG, require_trust
 from elman.model.config import ModelConfig
 from elman.train import Config, Result
-from elman.train.config import AUTO, BUDGETS, layered
+from elman.train.config import AUTO, BUDGETS, assigned, layered
 from elman.train.runlog import Observer
 
 
 def asked_settings(
-    toml: Path | None,
-    flags: Mapping[str, Any],
-    assignments: list[str],
-    trust: Collection[str] = (),
+    toml: Path | None, flags: Mapping[str, Any], assignments: list[str], trust: Collection[str] = ()
 ) -> dict[str, Any]:
     """Read what is asked of a new run.
 
@@ -35,13 +28,12 @@ def asked_settings(
     file of settings names must be in `trust`.
 
     Raises:
-        ElmanError: where it is not, or for anything that `layered` refuses.
+        ElmanError: where it is not, or for a setting that cannot be understood.
     """
     values = layered(toml, flags, assignments, say)
     if toml is not None:
-        named = layered(None, flags, assignments).get("model", {})
         model = validated(ModelConfig, values.get("model", {}), toml, "model")
-        require_trust(model, {*trust, *map(str, named.values())}, toml)
+        require_trust(model, {*trust, *map(str, assigned(flags, assignments).values())}, toml)
     return values
 
 
@@ -70,16 +62,8 @@ def begin(
             f"{out}: a bot is there already; go on with it (--resume {out}), replace it "
             "(--overwrite), or name another --out"
         )
-    with _shown_run(out, as_json) as (shown_by, stop):
-        return elman.train.train(
-            config,
-            out,
-            observers=(*shown_by, *observers),
-            watcher=GradientWatcher,
-            stop=stop,
-            started=started,
-            trust=trust,
-        )
+    run = partial(elman.train.train, config, out, started=started, trust=trust)
+    return _shown_run(run, out, as_json, observers)
 
 
 def resume(
@@ -91,47 +75,31 @@ def resume(
     trust: Collection[str] = (),
 ) -> Result:
     """Go on with a run; only its budget can be changed, and where its data lies."""
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = assigned(flags, assignments, say)
     data_path = given.pop("data.path", None)
-    budget = {name: given.pop(f"train.{name}", None) for name in BUDGETS}
-    if given or assignments:
-        named = ", ".join([*given, *assignments])
+    budget = {name: given.pop(f"train.{name}") for name in BUDGETS if f"train.{name}" in given}
+    if given:
         raise ElmanError(
             f"--resume goes on with the settings of {out}; only its budget and the place of its "
-            f"conversations can change, not {named}"
+            f"conversations can change, not {', '.join(given)}"
         )
-    with _shown_run(out, as_json) as (observers, stop):
-        return elman.train.resume(
-            out,
-            budget={name: value for name, value in budget.items() if value is not None},
-            data_path=data_path,
-            observers=observers,
-            watcher=GradientWatcher,
-            stop=stop,
-            started=started,
-            trust=trust,
-        )
+    moved = partial(elman.train.resume, out, budget=budget, data_path=data_path)
+    return _shown_run(partial(moved, started=started, trust=trust), out, as_json)
 
 
-@contextmanager
 def _shown_run(
-    out: Path, as_json: bool
-) -> Iterator[tuple[tuple[Observer, ...], Callable[[], bool]]]:
-    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped.
-
-    Yields:
-        Observers that show it, and what is asked whether to stop.
-    """
-    reasons: list[str] = []
-
-    def remember(kind: str, facts: dict[str, Any]) -> None:
-        if kind == "end":
-            reasons.append(facts["reason"])
-
-    with shown(as_json) as progress, _asked_to_stop() as asked:
-        yield (progress, asked.watch, remember), lambda: asked.yes
-    if reasons == ["interrupted"] and not as_json:
+    run: Callable[..., Result], out: Path, as_json: bool, observers: tuple[Observer, ...] = ()
+) -> Result:
+    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped."""
+    with shown(as_json) as progress, _Interrupt() as interrupt:
+        result = run(
+            observers=(progress, interrupt.watch, *observers),
+            watcher=GradientWatcher,
+            stop=lambda: interrupt.asked,
+        )
+    if result.reason == "interrupted" and not as_json:
         say(f"saved; go on with: elman train --resume {out}{trusting(out)}")
+    return result
 
 
 def trusting(out: Path) -> str:
@@ -140,38 +108,32 @@ def trusting(out: Path) -> str:
     return "".join(f" --trust {name}" for name in model.outside_cells)
 
 
-def say(text: str) -> None:
-    """Print a line for people to stderr, beside what a command prints for others to read."""
-    Console(stderr=True, highlight=False).print(escape(plain(text)), soft_wrap=True)
+class _Interrupt:
+    """Catch Ctrl-C: once saves and ends the run, twice ends it at once with its last checkpoint.
 
-
-class _Asked:
-    """Remembers that Ctrl-C was pressed; before the first step nothing is saved, and all ends."""
+    Before the first step there is nothing to save, and all ends at once.
+    """
 
     def __init__(self) -> None:
-        self.yes = False
+        self.asked = False
         self._training = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def watch(self, kind: str, facts: dict[str, Any]) -> None:
         if kind == "start":
             self._training = True
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.yes or not self._training:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked or not self._training:
             raise KeyboardInterrupt
-        self.yes = True
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[_Asked]:
-    """Ctrl-C once saves and ends the run; twice ends it at once, leaving its last checkpoint."""
-    asked = _Asked()
-    before = {number: signal.signal(number, asked.handle) for number in _SIGNALS}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        self.asked = True
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -3,15 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from elman.cli.text import plain
+from elman.cli.text import console, is_interactive, plain
 from elman.errors import ElmanError
-
-if TYPE_CHECKING:
-    from http.server import ThreadingHTTPServer
 
 
 def watch(
@@ -74,23 +71,21 @@ def _write_events(run: Path, folder: Path) -> None:
 
 
 def _show(run: Path) -> None:
-    from rich.console import Console
     from rich.live import Live
 
     from elman.lens.watching.log import Summary, follow, read_config
     from elman.lens.watching.terminal import view
 
-    console = Console(highlight=False)
     seen = Summary()
     name = plain(run.resolve().name)
-    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(console=console(), auto_refresh=False, vertical_overflow="visible") as live:
         for part in follow(run):
             seen.add(_shown(part))
             live.update(view(name, read_config(run), seen), refresh=not part.more)
 
 
 def _shown(value: Any) -> Any:
-    """The same, with nothing in its texts that a terminal would obey."""
+    """Leave out of texts what a terminal would obey."""
     from dataclasses import replace
 
     from elman.lens.watching.log import LogLines
@@ -110,17 +105,9 @@ def _serve(run: Path, port: int, browser: bool) -> None:
     server = make_server(run, port)
     address = f"http://{server.server_address[0]!s}:{server.server_address[1]}/"
     print(f"watching {plain(str(run))} at {address} (Ctrl-C ends it)", flush=True)
-    if browser and _somebody_is_here():
+    if browser and is_interactive():
         import webbrowser
 
         webbrowser.open(address)
-    _until_stopped(server)
-
-
-def _until_stopped(server: "ThreadingHTTPServer") -> None:
     with server:
         server.serve_forever()
-
-
-def _somebody_is_here() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -86,52 +86,45 @@ def card(
     return "\n".join(lines).rstrip() + "\n", pictures
 
 
+MEASURES = (
+    ("bits per byte", "bits_per_byte", 4),
+    ("perplexity per word", "perplexity_per_word", 1),
+    ("context gain, over no history", "context_gain", 4),
+    ("context gain, over another's", "context_gain_other", 4),
+    ("real reply ranked first, of 10", "hits_at_1", 3),
+    ("real reply ranked first, of 20", "hits_at_1_of_20", 3),
+    ("of 10, by likelihood alone", "hits_at_1_likelihood", 3),
+    ("the very words that were answered", "exact_match", 3),
+    ("BLEU", "bleu", 1),
+    ("distinct-1", "distinct_1", 3),
+    ("distinct-2", "distinct_2", 3),
+    ("repeated replies", "repeated_replies", 3),
+    ("words in a reply", "reply_words", 0),
+    ("8 words copied in a row", "copied", 3),
+)
+"""Labels of a report's measures, their names there, and how many digits are shown."""
+
+
 def rows(measured: Measured) -> list[tuple[str, str, str]]:
     """List each measure: its label, the bot's figure and people's."""
-    report = measured.report
+    report = measured.report.to_json()
 
-    def number(value: float | None, digits: int = 3) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
-    def gain(mean: float | None, interval: tuple[float, float] | None) -> str:
-        if mean is None or interval is None:
+    def shown(name: str, digits: int) -> str:
+        if name not in report:
+            return ""
+        if report[name] is None:
             return "-"
-        return f"{mean:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
+        low, high = report.get(f"{name}_interval") or (None, None)
+        interval = "" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})"
+        return f"{report[name]:.{digits}f}{interval}"
 
-    found = [
-        ("bits per byte", number(report.bits_per_byte, 4), ""),
-        ("perplexity per word", number(report.perplexity_per_word, 1), ""),
-        (
-            "context gain, over no history",
-            gain(report.context_gain, report.context_gain_interval),
-            "",
-        ),
-        (
-            "context gain, over another's",
-            gain(report.context_gain_other, report.context_gain_other_interval),
-            "",
-        ),
-        ("real reply ranked first, of 10", number(report.hits_at_1), ""),
-        ("real reply ranked first, of 20", number(report.hits_at_1_of_20), ""),
-        ("of 10, by likelihood alone", number(report.hits_at_1_likelihood), ""),
-        ("the very words that were answered", number(report.exact_match), ""),
-        ("BLEU", number(report.bleu, 1), ""),
-        ("distinct-1", number(report.distinct_1), number(report.distinct_1_people)),
-        ("distinct-2", number(report.distinct_2), number(report.distinct_2_people)),
-        (
-            "repeated replies",
-            number(report.repeated_replies),
-            number(report.repeated_replies_people),
-        ),
-        ("words in a reply", number(report.reply_words, 0), number(report.reply_words_people, 0)),
-        ("8 words copied in a row", number(report.copied), number(report.copied_people)),
-        ("replies that stand in the training data", "", number(report.people_in_training)),
+    found = [(t, shown(name, n), shown(f"{name}_people", n)) for t, name, n in MEASURES]
+    people = shown("people_in_training", 3)
+    found.append(("replies that stand in the training data", "", people))
+    return found + [
+        (f"rare word from {name} messages back, of 10", "-" if x is None else f"{x:.3f}", "")
+        for name, x in measured.report.recall_by_distance.items()
     ]
-    found += [
-        (f"rare word from {name} messages back, of 10", number(share), "")
-        for name, share in report.recall_by_distance.items()
-    ]
-    return found
 
 
 def bars(title: str, labels: Sequence[str], values: Sequence[float], axis: str) -> str:

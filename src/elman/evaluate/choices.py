@@ -26,10 +26,9 @@ DISTANCES = {"1": (1, 1), "2": (2, 2), "3-4": (3, 4), "5-8": (5, 8), "9+": (9, 1
 def candidates(
     corpus: Corpus, positions: Sequence[ReplyPosition], learn_from: str, number: int, seed: int
 ) -> list[list[Tokens]]:
-    """For each place the real reply, first, and others that were given elsewhere.
+    """List for each position the real reply, first, and others that were given elsewhere.
 
-    They differ from the real one and from one another. Where the corpus has too few of them, all
-    there are.
+    They differ from the real one and from one another. Where the corpus has too few, all are taken.
     """
     every = dict.fromkeys(
         _text(message)
@@ -49,14 +48,15 @@ def candidates(
 
 
 def hits(found: Sequence[Likelihoods], of: int) -> np.ndarray:
-    """Whether the first of the first `of` replies is ranked best, (places,) bool: by what history
-    adds to its likelihood, whatever of it a bot takes off when it replies.
+    """Tell at each position whether the first of the first `of` replies is ranked best, (N,) bool.
+
+    They are ranked by what history adds to their likelihood, whatever a bot takes off.
     """
     return _first([each.scores(1.0)[:of] for each in found])
 
 
 def hits_by_likelihood(found: Sequence[Likelihoods], of: int) -> np.ndarray:
-    """The same, where they are ranked by log p per token alone."""
+    """Tell what `hits` does, where replies are ranked by log p per token alone."""
     return _first([(each.given / each.lengths)[:of] for each in found])
 
 
@@ -74,11 +74,11 @@ def recall(
     number: int,
     seed: int,
 ) -> dict[str, float | None]:
-    """How well a bot remembers words that were said before, by how many messages ago.
+    """Measure how well a bot remembers words that were said before, by how many messages ago.
 
     Taken are replies with a word that is rare in the corpus and was said earlier in the same
-    conversation. The reply competes with itself in which other rare words stand in that word's
-    place: the share in which the real one is likeliest, 1 / `of` being chance.
+    conversation. The reply competes with itself, other rare words in that word's place. Measured is
+    the share in which the real one is likeliest; chance is 1 / `of`.
 
     Returns:
         For each of `DISTANCES` a share, or None where there are fewer than ten such replies.
@@ -111,7 +111,7 @@ def recall(
 
 
 def _said_again(texts: list[str], rare: set[str]) -> list[tuple[int, str, int]]:
-    """Position, word and distance of rare words that were said before, one for each message."""
+    """Find rare words that were said before, one a message: position, word, messages since."""
     last: dict[str, int] = {}
     found = []
     for position, text in enumerate(texts):
@@ -124,7 +124,7 @@ def _said_again(texts: list[str], rare: set[str]) -> list[tuple[int, str, int]]:
 
 
 def _swap(text: str, word: str, other: str) -> str:
-    """A text with another word in the place of one, in the same case."""
+    """Put another word in the place of one, in the same case."""
 
     def cased(match: re.Match[str]) -> str:
         return other.capitalize() if match[0][0].isupper() else other

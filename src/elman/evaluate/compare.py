@@ -56,7 +56,7 @@ class Difference:
 
 
 def compare(one: Measured, other: Measured, seed: int = 0) -> list[Difference]:
-    """Compare two bots that were measured on the same conversations, with the same seed.
+    """Compare two bots measured on the same conversations with the same seed.
 
     Raises:
         ElmanError: where they were not.

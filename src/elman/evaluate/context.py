@@ -16,7 +16,7 @@ GAIN_RESAMPLES = 2000
 
 
 class Gain:
-    """Bits per byte that the true history saves on replies, against a control.
+    """Count the bits per byte that the true history saves on replies, against a control.
 
     Args:
         true: nats of each conversation's replies given their history, (conversations,).
@@ -33,7 +33,7 @@ class Gain:
         return float(self._saved.sum() / self._bytes.sum())
 
     def interval(self, seed: int) -> tuple[float, float]:
-        """The 95 % interval, by bootstrap over whole conversations (Efron 1979)."""
+        """Draw the 95 % interval, by bootstrap over whole conversations (Efron 1979)."""
         count = len(self._saved)
         drawn = np.random.default_rng(seed).integers(count, size=(GAIN_RESAMPLES, count))
         means = self._saved[drawn].sum(1) / self._bytes[drawn].sum(1)
@@ -88,16 +88,8 @@ def gain_by_lag(
     """Measure what each earlier message is worth, beyond the messages after it.
 
     A reply is scored given only the k messages before it, for k = 0 to `lags`. The gain at lag k is
-    what the k-th message back saves, in bits per byte.
-
-    Args:
-        decoder: of the bot to be measured.
-        corpus: held-out conversations.
-        tokenizer: tells how many bytes a token is.
-        learn_from: whose messages count.
-        lags: how far back, at least 1.
-        replies: how many replies, drawn by seed from those with `lags` messages before them.
-        seed: of the draw.
+    what the k-th message back saves, in bits per byte. As many as `replies` are drawn by seed from
+    those with `lags` messages before them.
 
     Returns:
         The gain at lag 1, 2, ..., or None where no reply has so many messages before it.

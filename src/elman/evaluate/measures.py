@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import exp, log
 from typing import Any
 
@@ -24,7 +25,8 @@ from elman.evaluate.texts import (
 )
 from elman.generate.network import decoder_of
 from elman.generate.positions import ReplyPosition, draw_positions, states_at
-from elman.generate.rerank import Ranking, best_drawn, likelihoods
+from elman.generate.replier import Replier
+from elman.generate.rerank import likelihoods
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import is_scored, message_nats, subset
 from elman.model.checkpoint import Bot
@@ -128,6 +130,9 @@ def evaluate(
     """
     require("evaluate", "measuring a bot")
     decoder, tokenizer = decoder_of(bot), bot.tokenizer
+    if respond is None:
+        params = SamplingParams(seed=seed)
+        respond = partial(Replier(bot, params).replies, generator=params.generator())
     nats, text_bytes, text_words = _costs(bot, corpus, learn_from)
     gains = context_gain(decoder, subset(corpus, CONTEXT_TOKENS), tokenizer, learn_from)
     none, other, context_replies = gains or (None, None, 0)
@@ -135,12 +140,13 @@ def evaluate(
     state = states_at(decoder, corpus, positions)
     choices = candidates(corpus, positions, learn_from, MANY_CANDIDATES, seed)
     ranked = likelihoods(decoder, state, choices)
-    few = len(ranked) > 0 and min(map(len, choices)) >= FEW_CANDIDATES
-    many = few and min(map(len, choices)) >= MANY_CANDIDATES
-    pairs = reply_in(positions, state, corpus, tokenizer, respond or responder(bot, seed))
+    fewest = min(map(len, choices), default=0)
+    few, many = fewest >= FEW_CANDIDATES, fewest >= MANY_CANDIDATES
+    pairs = reply_in(positions, state, corpus, tokenizer, respond)
     ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
     copies = None if training is None else Copies([*ours, *theirs], training)
     found = hits(ranked, FEW_CANDIDATES) if few else np.zeros(0, dtype=bool)
+    likeliest = hits_by_likelihood(ranked, FEW_CANDIDATES) if few else None
     report = Report(
         bits_per_byte=float(nats.sum()) / log(2) / max(1, int(text_bytes.sum())),
         perplexity_per_word=exp(float(nats.sum()) / max(1, text_words)),
@@ -150,27 +156,15 @@ def evaluate(
         context_gain_other_interval=other.interval(seed) if other else None,
         context_replies=context_replies,
         context_gain_by_lag=gain_by_lag(
-            decoder,
-            corpus,
-            tokenizer,
-            learn_from,
-            lags=MEASURED_LAGS,
-            replies=MEASURED_LAG_REPLIES,
-            seed=seed,
+            decoder, corpus, tokenizer, learn_from,
+            lags=MEASURED_LAGS, replies=MEASURED_LAG_REPLIES, seed=seed,
         ),
         hits_at_1=float(found.mean()) if few else None,
         hits_at_1_of_20=float(hits(ranked, MANY_CANDIDATES).mean()) if many else None,
-        hits_at_1_likelihood=float(hits_by_likelihood(ranked, FEW_CANDIDATES).mean())
-        if few
-        else None,
+        hits_at_1_likelihood=None if likeliest is None else float(likeliest.mean()),
         recall_by_distance=recall(
-            decoder,
-            corpus,
-            tokenizer,
-            learn_from,
-            of=FEW_CANDIDATES,
-            number=MEASURED_RECALLS,
-            seed=seed,
+            decoder, corpus, tokenizer, learn_from,
+            of=FEW_CANDIDATES, number=MEASURED_RECALLS, seed=seed,
         ),
         bleu=bleu(pairs),
         exact_match=_share([pair.exact for pair in pairs]),
@@ -190,24 +184,8 @@ def evaluate(
         messages=sum(len(corpus.messages(index)) for index in range(len(corpus))),
         learn_from=learn_from,
         seed=seed,
-    )
+    )  # fmt: skip
     return Measured(report, nats, text_bytes, positions, pairs, found)
-
-
-def responder(
-    bot: Bot, seed: int, params: SamplingParams | None = None, ranking: Ranking | None = None
-) -> Responder:
-    """Make replies as the bot does by default, from a seed."""
-    params, ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
-    generator = params.model_copy(update={"seed": seed}).generator()
-
-    decoder = decoder_of(bot)
-
-    def respond(state: Any) -> list[Sequence[int]]:
-        found = best_drawn(decoder, state, params, ranking, generator)
-        return [candidate.tokens for candidate in found]
-
-    return respond
 
 
 def _costs(bot: Bot, corpus: Corpus, learn_from: str) -> tuple[np.ndarray, np.ndarray, int]:

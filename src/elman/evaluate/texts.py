@@ -58,24 +58,24 @@ def words(text: str) -> list[str]:
 
 
 def distinct(texts: Iterable[str], n: int) -> float:
-    """Different n-grams of words over all n-grams (Li et al. 2016)."""
+    """Return the share of different n-grams of words among all n-grams (Li et al. 2016)."""
     grams = [gram for text in texts for gram in _grams(words(text), n)]
     return len(set(grams)) / max(len(grams), 1)
 
 
 def repeated(texts: Sequence[str]) -> float:
-    """The share of texts that were said more than once, word for word."""
+    """Return the share of texts that were said more than once, word for word."""
     times = Counter(" ".join(words(text)) for text in texts)
     return sum(count for count in times.values() if count > 1) / max(len(texts), 1)
 
 
 def median_length(texts: Sequence[str]) -> float:
-    """Words of a typical text: a few pasted pages would draw up a mean."""
+    """Count the words of a typical text: a few pasted pages would draw up a mean."""
     return float(median(len(words(text)) for text in texts)) if texts else 0.0
 
 
 def bleu(pairs: Sequence[Pair]) -> float:
-    """Of all replies together, 0 to 100 (Papineni et al. 2002; Post 2018, sacreBLEU)."""
+    """Return BLEU of all replies together, 0 to 100 (Papineni et al. 2002; sacreBLEU)."""
     from sacrebleu import corpus_bleu
 
     if not pairs:
@@ -84,12 +84,7 @@ def bleu(pairs: Sequence[Pair]) -> float:
 
 
 class Copies:
-    """Which texts repeat what a bot learned from; tells a bot that recites.
-
-    Args:
-        texts: whose words are looked for.
-        training: every message that was learned from, read once.
-    """
+    """Find which texts repeat what a bot learned from, every message of which is read once."""
 
     def __init__(self, texts: Sequence[str], training: Iterable[str]) -> None:
         self._texts = [words(text) for text in texts]
@@ -105,12 +100,12 @@ class Copies:
 
     @cached_property
     def runs(self) -> list[bool]:
-        """Of each text: whether 8 words in a row stand in one message of the training data."""
+        """Tell of each text whether 8 words in a row stand in one message of the training data."""
         return [any(gram in self._grams for gram in _grams(t, COPIED)) for t in self._texts]
 
     @cached_property
     def whole(self) -> list[bool]:
-        """Of each text: whether it is one of these messages, word for word."""
+        """Tell of each text whether it is one of these messages, word for word."""
         return [tuple(text) in self._whole for text in self._texts]
 
 

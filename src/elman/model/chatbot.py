@@ -277,8 +277,10 @@ class Chatbot(nn.Module, ABC):
             self.ngrams.count(ids, counted)
 
     @abstractmethod
-    def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
-        """The loss of a batch, given the state after the batch before it (None: the first)."""
+    def loss(self, batch: Batch, state: State | None, unfold: Unfold) -> Loss:
+        """The loss of one of its own `batches`, given the state after the one before it; None: the
+        first.
+        """
 
     @abstractmethod
     def score(

@@ -1,7 +1,6 @@
 """The memory of messages: a recurrent network whose time steps are whole messages."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 
 from elman.bptt import Full, State, Unfold
 from elman.data.corpus import Corpus
-from elman.data.layout import Layout
+from elman.data.layout import Batch, Layout
 from elman.data.message_stream import MessageStream, MessageWindow
 from elman.data.tokenizer import END
 from elman.model.blocks import RecurrentStack, SlowLinear, StateSpec
@@ -253,8 +252,9 @@ class MessagesChatbot(Chatbot):
     def output_layer(self) -> tuple[Tensor, Tensor]:
         return self.embedding.weight, self.output_bias
 
-    def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
-        window: MessageWindow = batch
+    def loss(self, batch: Batch, state: State | None, unfold: Unfold) -> Loss:
+        assert isinstance(batch, MessageWindow)
+        window = batch
         state = self.begin_window(window, state)
         lanes = window.lanes
         # What is being said now is read only where it can be repeated.

@@ -1,7 +1,6 @@
 """The memory of tokens: a recurrent language model over the whole conversation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from elman.bptt import State, Stepper, Unfold
 from elman.data.corpus import Corpus
-from elman.data.layout import Layout
+from elman.data.layout import Batch, Layout
 from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END
@@ -115,10 +114,11 @@ class TokensChatbot(Chatbot):
     def output_layer(self) -> tuple[Tensor, Tensor]:
         return self.embedding.weight, self.output_bias
 
-    def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
+    def loss(self, batch: Batch, state: State | None, unfold: Unfold) -> Loss:
         if isinstance(batch, MessageWindow):
             return self._loss_of_messages(batch, state, unfold)
-        window: Window = batch
+        assert isinstance(batch, Window)
+        window = batch
         if state is None:
             state = self.initial_state(window.inputs.shape[1])
         layers, record = self.split(state)

@@ -4,6 +4,7 @@ and the machine's speed.
 All are pure. What is known of their numbers is in docs/LOG.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,9 +75,6 @@ many bytes, which are encoded in seconds.
 TRAINING_EFFICIENCY = 0.6
 """The share of the rate of products that a whole step of training reaches."""
 
-Values = dict[str, dict[str, Any]]
-"""Settings by table and name."""
-
 
 @dataclass(frozen=True)
 class BaseFacts:
@@ -88,7 +86,7 @@ class BaseFacts:
         model: its sizes and kinds.
         vocabulary_size: of its tokenizer.
         token_bytes: mean length of its tokens in the data's text.
-        new_token_bytes: the same, of a new vocabulary as large.
+        new_token_bytes: that of a new vocabulary as large.
     """
 
     name: str
@@ -115,19 +113,17 @@ def wanted_base(asked: Config) -> str | None:
     return None if sizes or "vocabulary" in asked.data.model_fields_set else AUTO
 
 
-def filled(config: Config, values: Values) -> Config:
-    """Fill in values where nothing was given."""
-    sections = {}
-    for name, chosen in values.items():
-        section = getattr(config, name)
-        free = {key: each for key, each in chosen.items() if key not in section.model_fields_set}
-        # A copy's new values count as given: what is chosen first stays.
-        sections[name] = section.model_copy(update=free)
-    return config.model_copy(update=sections)
+def filled(config: Config, **tables: Mapping[str, Any]) -> Config:
+    """Fill in values where nothing was given: what is chosen first stays."""
+    free = {
+        table: {k: v for k, v in chosen.items() if k not in getattr(config, table).model_fields_set}
+        for table, chosen in tables.items()
+    }
+    return config.changed(**free)
 
 
 def check_sizes(config: Config, base: BaseFacts) -> None:
-    """Raises ElmanError where a size was given that is not the base's."""
+    """Raise ElmanError where a size was given that is not the base's."""
     for name in sorted(config.model.model_fields_set - ADDABLE_SETTINGS):
         given, own = getattr(config.model, name), getattr(base.model, name)
         if given != own:
@@ -139,12 +135,13 @@ def check_sizes(config: Config, base: BaseFacts) -> None:
     if "vocabulary" in config.data.model_fields_set and given != base.vocabulary_size:
         raise ElmanError(
             f"{base.path} has a vocabulary of its own, of {base.vocabulary_size:,}: leave out "
-            "--vocabulary, or start from nothing with --base none"
+            "data.vocabulary, or start from nothing with --base none"
         )
     if "pointer" not in config.model.model_fields_set and config.model.ngrams > base.model.pointer:
         raise ElmanError(
             f"model.ngrams {config.model.ngrams} needs a pointer over as many tokens, and "
-            f"{base.path} has {base.model.pointer or 'none'}: add --pointer {POINTER_TOKENS}"
+            f"{base.path} has {base.model.pointer or 'none'}: add --set "
+            f"model.pointer={POINTER_TOKENS}"
         )
 
 
@@ -154,20 +151,16 @@ def from_scratch(config: Config, text_bytes: int, machine: Machine) -> Config:
         v for least, v in reversed(VOCABULARY_BY_BYTES.items()) if text_bytes >= least
     )
     in_minutes = config.train.minutes is not None
-    chosen: Values = {
-        "data": {"vocabulary": vocabulary},
-        "model": {"pointer": POINTER_TOKENS, "ngrams": ngrams(config, POINTER_TOKENS)},
-        "train": {"cycle_epochs": CYCLE_EPOCHS if in_minutes else None},
-    }
+    model: dict[str, Any] = {"pointer": POINTER_TOKENS, "ngrams": ngrams(config, POINTER_TOKENS)}
+    train: dict[str, Any] = {"cycle_epochs": CYCLE_EPOCHS if in_minutes else None}
     if vocabulary > SMALLEST:
-        size = hidden_size(config, text_bytes, machine)
-        chosen["model"] |= {"hidden_size": size, "mlp": 1.0}
+        model |= {"hidden_size": hidden_size(config, text_bytes, machine), "mlp": 1.0}
     elif step_unit(config.model) == "tokens" and config.train.unit == "steps":
-        chosen["train"] |= {"unfold": BYTES_UNFOLD}
-    config = with_layout(filled(config, chosen))
+        train["unfold"] = BYTES_UNFOLD
+    config = with_layout(filled(config, data={"vocabulary": vocabulary}, model=model, train=train))
     often = passes(config, text_bytes, machine)
     dropout = max((rate for rate, least in DROPOUT_BY_PASSES.items() if often >= least), default=0)
-    return filled(config, {"model": {"dropout": dropout}})
+    return filled(config, model={"dropout": dropout})
 
 
 def from_base(config: Config, base: BaseFacts, text_bytes: int) -> Config:
@@ -177,31 +170,29 @@ def from_base(config: Config, base: BaseFacts, text_bytes: int) -> Config:
     Epochs or steps that are given are one cycle; minutes are a limit, and no wish for passes.
     """
     in_minutes = config.train.minutes is not None
-    chosen: Values = {
-        "model": {
-            "dropout": 0.2 if text_bytes < SMALL_DATA_BYTES else 0.1,
-            "ngrams": ngrams(config, base.model.pointer),
-        },
-        "train": {
-            "lr": 5e-4 if text_bytes < TINY_DATA_BYTES else 1e-3,
-            "cycle_epochs": CYCLE_EPOCHS_FROM_BASE if in_minutes else None,
-        },
+    model: dict[str, Any] = {
+        "dropout": 0.2 if text_bytes < SMALL_DATA_BYTES else 0.1,
+        "ngrams": ngrams(config, base.model.pointer),
     }
-    return with_layout(with_sizes(filled(config, chosen), base))
+    train = {
+        "lr": 5e-4 if text_bytes < TINY_DATA_BYTES else 1e-3,
+        "cycle_epochs": CYCLE_EPOCHS_FROM_BASE if in_minutes else None,
+    }
+    return with_layout(with_sizes(filled(config, model=model, train=train), base))
 
 
 def with_sizes(config: Config, base: BaseFacts) -> Config:
     """Fill in the sizes of a base."""
-    sizes = {"model": base.model.model_dump(), "data": {"vocabulary": base.vocabulary_size}}
-    return filled(config, sizes)
+    vocabulary = {"vocabulary": base.vocabulary_size}
+    return filled(config, model=base.model.model_dump(), data=vocabulary)
 
 
 def with_layout(config: Config) -> Config:
     """Fill in how conversations are laid out in a batch, once the memory is known."""
     unit = "messages" if step_unit(config.model) == "messages" else "steps"
-    config = filled(config, {"train": {"unit": unit}})
+    config = filled(config, train={"unit": unit})
     unit = config.train.unit
-    return filled(config, {"train": {"unfold": UNFOLD[unit], "batch_size": BATCH_SIZE[unit]}})
+    return filled(config, train={"unfold": UNFOLD[unit], "batch_size": BATCH_SIZE[unit]})
 
 
 def ngrams(config: Config, pointer: int) -> int:
@@ -227,15 +218,8 @@ def with_limits(config: Config, text_bytes: int, machine: Machine) -> Config:
     read = bytes_read(config, config.train.minutes, machine)
     replies = max(MIN_KEPT_REPLIES, int(KEEPING_TIME_SHARE * read / MEAN_MESSAGE_BYTES))
     most = max(MIN_SELECTED_BYTES, int(MAX_TEXT_TIMES_READ * read))
-    return filled(
-        config,
-        {
-            "data": {
-                "replies": min(replies, KEPT_REPLIES),
-                "max_text_bytes": most if most < text_bytes else None,
-            }
-        },
-    )
+    limit = most if most < text_bytes else None
+    return filled(config, data={"replies": min(replies, KEPT_REPLIES), "max_text_bytes": limit})
 
 
 def passes(config: Config, text_bytes: int, machine: Machine) -> float:

@@ -160,7 +160,7 @@ class Config(Section):
         if over_messages and "unit" in given and train.unit == "steps":
             raise ValueError(f"the {self.model.memory} memory is unfolded over messages, not steps")
         if train.slide and not (over_messages or train.unit == "messages"):
-            raise ValueError("--slide goes over messages: add --unit messages")
+            raise ValueError("train.slide goes over messages: add --set train.unit=messages")
         batch = train.batch_size if "batch_size" in given else 1
         unfold = train.unfold if "unfold" in given else 1
         if batch * unfold > MAX_BATCH_UNITS:
@@ -173,8 +173,13 @@ class Config(Section):
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> "Config":
-        """Raises ElmanError where a value is wrong."""
+        """Check values by table and name; raise ElmanError where one is wrong."""
         return validated(cls, values)
+
+    def changed(self, **tables: Mapping[str, Any]) -> "Config":
+        """Put other values into tables; they count as given, and are not checked."""
+        copies = {k: getattr(self, k).model_copy(update=values) for k, values in tables.items()}
+        return self.model_copy(update=copies)
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -208,13 +213,7 @@ def layered(
     assignments: Iterable[str] = (),
     note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Read values from a TOML file, overridden by flags, overridden by `a.b=v` assignments.
-
-    Args:
-        toml: a file with the tables of `Config`.
-        flags: by dotted name; those that are None were not given.
-        assignments: values are written as in TOML, or are plain words.
-        note: told of each setting that is called by its old name.
+    """Read values from a TOML file with the tables of `Config`, overridden by what is `assigned`.
 
     Raises:
         ElmanError: where the file or an assignment cannot be understood.
@@ -234,6 +233,33 @@ def layered(
             if new in table:
                 raise ElmanError(f"{toml}: {name}.{old} is now called {name}.{new}: give one")
             table[new] = table.pop(old)
+    given = assigned(flags, assignments, note)
+    budgets = set(BUDGETS) & {name.removeprefix("train.") for name in given}
+    if len(budgets) == 1:  # a budget from the command line replaces the one of the file
+        values["train"] = {k: v for k, v in values.get("train", {}).items() if k not in BUDGETS}
+    for name, value in given.items():
+        *sections, last = name.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ElmanError(f"{name}: {section} is a value, not a table")
+        place[last] = value
+    return values
+
+
+def assigned(
+    flags: Mapping[str, Any],
+    assignments: Iterable[str] = (),
+    note: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Read what flags give, overridden by `a.b=v` assignments, by today's dotted names.
+
+    Args:
+        flags: by dotted name; those that are None were not given.
+        assignments: values are written as in TOML, or are plain words.
+        note: told of each setting that is called by its old name.
+    """
     given = {name: value for name, value in flags.items() if value is not None}
     for assignment in assignments:
         name, equals, written = assignment.partition("=")
@@ -243,24 +269,11 @@ def layered(
             given[name.strip()] = tomllib.loads(f"value = {written}")["value"]
         except tomllib.TOMLDecodeError:
             given[name.strip()] = written.strip()
-    given = {_new_name(name, note): value for name, value in given.items()}
-    for name, value in given.items():
-        *sections, last = name.split(".")
-        place = values
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise ElmanError(f"{name}: {section} is a value, not a table")
-        place[last] = value
-    budgets = set(BUDGETS) & {name.removeprefix("train.") for name in given}
-    if len(budgets) == 1:  # a budget from the command line replaces the one of the file
-        for other in set(BUDGETS) - budgets:
-            values.get("train", {}).pop(other, None)
-    return values
+    return {_new_name(name, note): value for name, value in given.items()}
 
 
 def _new_name(name: str, note: Callable[[str], None]) -> str:
-    if (new := OLD_NAMES.get(name)) is None:
-        return name
-    note(f"{name} is now called {new}")
+    new = OLD_NAMES.get(name, name)
+    if new != name:
+        note(f"{name} is now called {new}")
     return new

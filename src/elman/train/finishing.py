@@ -19,14 +19,9 @@ count wrong answers.
 
 
 def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
-    """Find by held-out replies how one is chosen, for the folder's configuration; and keep replies
-    of people there, found by their states.
+    """Find by held-out replies how one is chosen, and keep replies of people in the bot's folder.
 
-    Args:
-        config: of the run; what is given in it stays.
-        out: the run directory, with the best weights.
-        data: what was learned and held out.
-        tell: told what is done.
+    The folder already holds the best weights. What is given in the configuration stays.
     """
     reply, saved = config.reply, config.data
     if not (reply.fits or saved.replies):
@@ -37,26 +32,23 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     heldout = HeldOut.of(decoder, data.dev, saved.learn_from)
     if reply.fits and heldout is not None:
         found = {"mmi_weight": fit_mmi_weight(decoder, bot.tokenizer, heldout), "fitted": True}
-        config = config.model_copy(update={"reply": reply.model_copy(update=found)})
+        config = config.changed(reply=found)
         write_config(out, config)
     if not saved.replies:
         return
     tell("stage", text="keeping people's replies")
     index = index_files.build(
-        decoder,
-        bot.tokenizer,
-        data.train,
-        saved.learn_from,
-        saved.replies,
-        heldout,
+        decoder, bot.tokenizer, data.train, saved.learn_from, saved.replies, heldout
     )
     if index is not None:
         index_files.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
 
 
 def tokens_read(config: Config, data: Data) -> int:
-    """How many tokens that reads, by and large: what stands before each of people's replies, and
-    each by itself; and those that are compared.
+    """Estimate the tokens that `learn_to_reply` reads.
+
+    These are what stands before each of people's replies, each of those by itself, and what is
+    compared.
     """
     replies = config.data.replies
     compared = ((replies > 0) + config.reply.fits) * COMPARED

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,14 @@ import torch
 
 from elman.bptt import State
 from elman.data.corpus import scored
-from elman.data.layout import Layout
+from elman.data.layout import Batch
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder
 from elman.generate.scoring import bits_per_byte
-from elman.model import build
 from elman.model.checkpoint import CONFIG, WEIGHTS, save_weights, write_tensors
 from elman.model.embeddings import begin_with
 from elman.train.config import Config
 from elman.train.finishing import learn_to_reply, tokens_read
-from elman.train.optim import make_optimizer
 from elman.train.prepare import Data
 from elman.train.resuming import RESUME as RESUME
 from elman.train.resuming import changes, contents
@@ -67,48 +65,17 @@ class TrainingLoop:
     """
 
     def __init__(self, config: Config, out: Path, data: Data, tell: Tell, began: float) -> None:
-        settings = config.train
         self._config, self._out, self._data, self._tell = config, out, data, tell
         self._began = began
-        self._budget = Budget(settings)
-        self._validated = 0
-        self._checked = 0.0  # seconds
+        self._budget = Budget(config.train)
+        self._validated, self._worse = 0, 0  # validations of this cycle, and since the best one
+        self._checked, self._cycle_began = 0.0, 0.0  # seconds
         self._keeping = 0.0  # seconds, for people's replies at the end
         self._best: float | None = None
         self._before: float | None = None  # the best before this cycle; None in the first
-        self._cycle_began = 0.0  # seconds
-        self._worse = 0
-        self._lr = settings.lr
         self._contents = contents(data.train, data.dev)
         self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
-        torch.manual_seed(settings.seed)
-        chatbot = build(config.model, data.tokenizer.vocabulary_size)
-        chatbot.characters = data.tokenizer.characters
-        self.trainer = Trainer(
-            chatbot,
-            chatbot.batches(
-                data.train,
-                Layout(
-                    batch_size=settings.batch_size,
-                    unfold=settings.unfold,
-                    unit=settings.unit,
-                    slide=settings.slide,
-                    learn_from=config.data.learn_from,
-                    seed=settings.seed,
-                ),
-            ),
-            data.tokenizer,
-            make_optimizer(
-                settings.optimizer,
-                chatbot,
-                lr=settings.lr,
-                momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
-            ),
-            clip=settings.clip,
-            precision=getattr(torch, settings.precision),
-            pointer_loss_weight=settings.pointer_loss_weight,
-        )
+        self.trainer = Trainer.of(config, data)
 
     def begin(self) -> None:
         """Start a new run from a base's weights, or from what counting tells of the tokens."""
@@ -126,11 +93,10 @@ class TrainingLoop:
         """Let somebody look at every step."""
         if watcher is None:
             return
-        shown = self._data.dev or self._data.train
-        settings = self._config.model_dump(mode="json")
-        look = watcher(self.trainer.chatbot, self._data.tokenizer, shown, settings)
+        data, settings = self._data, self._config.model_dump(mode="json")
+        look = watcher(self.trainer.chatbot, data.tokenizer, data.dev or data.train, settings)
 
-        def told(batch: Any, state: State | None, norm: float) -> None:
+        def told(batch: Batch, state: State | None, norm: float) -> None:
             for kind, facts in look(batch, state, norm):
                 self._tell(kind, step=self.trainer.steps + 1, **facts)
 
@@ -143,16 +109,17 @@ class TrainingLoop:
         log = RunLog(self._out / LOG, self.trainer.steps)
         self._tell.observers.append(log)
         try:
-            result = self._loop(stop)
-            if result.reason != "interrupted":
+            reason = self._cycles(stop)
+            if reason != "interrupted":
                 learn_to_reply(self._config, self._out, self._data, self._tell)
-                result = replace(result, seconds=self._seconds())
+            result = Result(reason, self.trainer.steps, self._seconds(), self._best)
             self._tell("end", **vars(result))
             return result
         finally:
             log.close()
 
-    def _loop(self, stop: Callable[[], bool]) -> Result:
+    def _cycles(self, stop: Callable[[], bool]) -> str:
+        """Train in cycles as long as they gain; return why the last one ended."""
         self._tell(
             "start",
             parameters=sum(p.numel() for p in self.trainer.chatbot.parameters()),
@@ -164,26 +131,23 @@ class TrainingLoop:
         reason = self._cycle(stop)
         if reason == "finished" and not self.trainer.steps:
             seconds = round(self._seconds())
-            self._tell(
-                "note",
-                text=f"nothing is learned: reading alone took {seconds:,} seconds; "
-                "give it more --minutes",
+            self._tell.note(
+                f"nothing is learned: reading alone took {seconds:,} seconds; give it more "
+                "--minutes"
             )
         while reason == "finished":
             self._checkpoint(finished=True)
             if not self._again():
                 break
             reason = self._cycle(stop)
-        if reason == "interrupted":
-            if self._best is None:
-                self._save_weights()
-            self._save(finished=False)
-        elif reason == "early stop":
-            self._save(finished=True)
-        return Result(reason, self.trainer.steps, self._seconds(), self._best)
+        if reason == "interrupted" and self._best is None:
+            self._save_weights()
+        if reason != "finished":
+            self._save(finished=reason == "early stop")
+        return reason
 
     def _cycle(self, stop: Callable[[], bool]) -> str:
-        """From a high learning rate to a low one; returns why it ended."""
+        """Train from a high learning rate to a low one; return why it ended."""
         while (spent := self._spent()) < 1:
             if stop():
                 return "interrupted"
@@ -218,15 +182,15 @@ class TrainingLoop:
 
     def _again(self) -> bool:
         """Begin another cycle where passes are limited and the last one still gained."""
-        most, best, before = self._config.train.cycle_epochs, self._best, self._before
-        if most is None or best is None or self._worse:
+        limited, best, before = self._config.train.cycle_epochs, self._best, self._before
+        if limited is None or best is None or self._worse:
             return False
         if before is not None and best > (1 - MIN_CYCLE_GAIN) * before:
             return False
         if not self._budget.enough(**self._done()):
             return False
         self._begin_cycle(best)
-        self._tell("note", text="what is held out still gained: another cycle begins")
+        self._tell.note("what is held out still gained: another cycle begins")
         return True
 
     def _begin_cycle(self, before: float | None = None) -> None:
@@ -247,11 +211,8 @@ class TrainingLoop:
             why = " ".join(str(error).split())
             raise ElmanError(f"{self._out / RESUME}: does not fit {CONFIG}: {why}") from None
         self._began -= facts["seconds"]
-        self._validated, self._best, self._worse = (
-            facts["validated"],
-            facts["best"],
-            facts["worse"],
-        )
+        self._best = facts["best"]
+        self._validated, self._worse = facts["validated"], facts["worse"]
         share, epochs, self._before = facts.get("cycle", (0.0, 0.0, None))
         self._budget.begun = share, epochs
         self._cycle_began = facts.get("cycle_began", 0.0)
@@ -267,7 +228,7 @@ class TrainingLoop:
             loss=round(metrics.loss, 4),
             bits_per_byte=round(metrics.bits_per_byte, 4),
             grad_norm=round(metrics.grad_norm, 4),
-            lr=self._lr * factor,
+            lr=self._config.train.lr * factor,
             tokens_per_second=round(metrics.steps / (time.monotonic() - begin)),
             seconds=round(self._seconds(), 2),
             left=round(self._left()),

@@ -15,7 +15,7 @@ class Machine:
 
     Args:
         float32_rate: operations a second in products of float32.
-        bfloat16_rate: the same, of bfloat16.
+        bfloat16_rate: operations a second in products of bfloat16.
         bfloat16_speed: by hidden size, how many times bfloat16 products are as fast as float32.
         slow_loops: why the time loops run in Python; empty where they are compiled.
     """
@@ -32,11 +32,7 @@ class Machine:
 
 
 def measure_machine(hidden_sizes: Iterable[int]) -> Machine:
-    """Measure this computer, in a fraction of a second.
-
-    Args:
-        hidden_sizes: of networks for which precisions are compared.
-    """
+    """Measure this computer in a fraction of a second, for networks of some hidden sizes."""
     native, why = load()
     return Machine(
         product_rate(torch.float32),

@@ -52,34 +52,24 @@ class Plan:
 
 
 def resolve(asked: Config, data: DataFacts, machine: Machine) -> Plan:
-    """Choose everything that was not given; what was given stays.
-
-    Args:
-        asked: what was given.
-        data: what was counted of the conversations.
-        machine: what was measured of the computer.
-
-    Raises:
-        ElmanError: where a size was given that is not that of the base.
-    """
-    notes: list[str] = []
-    config = _with_people(_with_budget(asked), data)
-    base, why = _base(config, data, machine)
-    notes += why
+    """Choose all that was not given; raise ElmanError where a size is not that of the base."""
+    config = _with_people(asked, data)
+    if not any(getattr(asked.train, name) is not None for name in BUDGETS):
+        config = config.changed(train={"minutes": choices.DEFAULT_MINUTES})
+    base, notes = _base(config, data, machine)
     if base is None:
         config = choices.from_scratch(config, data.text_bytes, machine)
     else:
         choices.check_sizes(config, base)
         config = choices.from_base(config, base, data.text_bytes)
     config = choices.with_limits(config, data.text_bytes, machine)
-    config = filled(config, {"train": {"lr": OPTIMIZERS[config.train.optimizer].lr}})
+    config = filled(config, train={"lr": OPTIMIZERS[config.train.optimizer].lr})
     settled = {"base": None if base is None else base.name}
     if config.train.precision == AUTO:
         speed = machine.bfloat16_speed[config.model.hidden_size]
         settled["precision"] = "bfloat16" if speed >= MIN_BFLOAT16_SPEEDUP else "float32"
-    train = config.train.model_copy(update=settled)
     # Made anew, so that it is checked as a whole, and all of it counts as given from now on.
-    config = Config.make(config.model_copy(update={"train": train}).model_dump())
+    config = Config.make(config.changed(train=settled).model_dump())
     notes += describe(config, data.text_bytes, machine, wished=choices.wanted_base(asked) is None)
     if (most := config.data.max_text_bytes) is not None and most < data.text_bytes:
         size = f"{human(most)} of {human(data.text_bytes)}"
@@ -92,24 +82,11 @@ def resolve(asked: Config, data: DataFacts, machine: Machine) -> Plan:
     return Plan(config, tuple(notes))
 
 
-def _with_budget(asked: Config) -> Config:
-    if any(getattr(asked.train, name) is not None for name in BUDGETS):
-        return asked
-    train = asked.train.model_copy(update={"minutes": choices.DEFAULT_MINUTES})
-    return asked.model_copy(update={"train": train})
-
-
 def _with_people(asked: Config, data: DataFacts) -> Config:
     """Call people as the conversations call them, and choose whose messages are learned."""
-    called = {
-        "bot": data.bot,
-        "others": data.others,
-        "known": data.known,
-        "gap": data.gap,
-        "drop": data.dropped,
-    }
-    config = asked.model_copy(update={"data": asked.data.model_copy(update=called)})
-    return filled(config, {"data": {"learn_from": "all" if data.bot is None else "bot"}})
+    called = {"bot": data.bot, "others": data.others, "known": data.known, "gap": data.gap}
+    config = asked.changed(data={**called, "drop": data.dropped})
+    return filled(config, data={"learn_from": "all" if data.bot is None else "bot"})
 
 
 def _base(config: Config, data: DataFacts, machine: Machine) -> tuple[BaseFacts | None, list[str]]:
@@ -146,7 +123,7 @@ def describe(config: Config, text_bytes: int, machine: Machine, *, wished: bool)
         config: with nothing left to choose.
         text_bytes: of all conversations.
         machine: what was measured of the computer.
-        wished: whether it starts from nothing, if it does, because somebody said so.
+        wished: whether a bot that starts from nothing does so because somebody said so.
     """
     model, train = config.model, config.train
     if train.base is None and text_bytes < TINY_DATA_BYTES:

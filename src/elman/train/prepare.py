@@ -53,12 +53,22 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     Args:
         asked: what was given.
         tell: told what is found and chosen.
-        trust: cells from outside Elman that the bot to start from may be made of.
+        trust: cells from outside Elman that the bot to start from may name.
     """
     dataset = _read(asked, tell)
     wanted = wanted_base(asked)
     base = None if wanted is None else load_bot("base" if wanted == AUTO else wanted, trust=trust)
-    plan = resolve(asked, _facts(asked, dataset, base), _machine(asked, base))
+    counted = DataFacts(
+        text_bytes=dataset.survey.text_bytes,
+        bot=dataset.bot,
+        others=dataset.others,
+        known=dataset.known,
+        gap=dataset.gap,
+        dropped=dataset.dropped,
+        selection=dataset.survey.chosen,
+        base=None if base is None else _base_facts(asked, base, dataset),
+    )
+    plan = resolve(asked, counted, _machine(asked, base))
     for text in plan.notes:
         tell.note(text)
     data = plan.config.data
@@ -73,13 +83,7 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
 
 
 def prepare_again(config: Config, tokenizer: Tokenizer, tell: Tell) -> Data:
-    """Read and encode the conversations of a run that goes on.
-
-    Args:
-        config: of the run.
-        tokenizer: its own.
-        tell: told what is found.
-    """
+    """Read and encode the conversations of a run that goes on."""
     return _encode(config, _read(config, tell), tokenizer, tell)
 
 
@@ -96,19 +100,6 @@ def _read(config: Config, tell: Tell) -> Dataset:
     if data.path != BUILT_IN:  # of which it is known
         tell.note(basis(survey.text_bytes))
     return dataset
-
-
-def _facts(asked: Config, dataset: Dataset, base: Bot | None) -> DataFacts:
-    return DataFacts(
-        text_bytes=dataset.survey.text_bytes,
-        bot=dataset.bot,
-        others=dataset.others,
-        known=dataset.known,
-        gap=dataset.gap,
-        dropped=dataset.dropped,
-        selection=dataset.survey.chosen,
-        base=None if base is None else _base_facts(asked, base, dataset),
-    )
 
 
 def _base_facts(asked: Config, base: Bot, dataset: Dataset) -> BaseFacts:

@@ -104,12 +104,7 @@ def contents(train: Corpus, dev: Corpus | None) -> dict[str, Any]:
 
 
 def changes(facts: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say in words how conversations differ from those of a checkpoint; "" if they do not.
-
-    Args:
-        facts: of the checkpoint.
-        now: the `contents` of today.
-    """
+    """Say in words how `contents` differ from those of a checkpoint; "" if they do not."""
     before = facts.get("contents")
     if before is None:  # of an earlier version
         same = facts["corpus"] == now["learned from"]["digest"]

@@ -15,13 +15,7 @@ from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.generate.index_files import REPLIES
 from elman.model.blocks import cell_class
-from elman.model.checkpoint import (
-    CONFIG,
-    TOKENIZER,
-    WEIGHTS,
-    read_config,
-    read_tokenizer,
-)
+from elman.model.checkpoint import CONFIG, TOKENIZER, WEIGHTS, read_config, read_tokenizer
 from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.loop import RESUME, Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
@@ -99,29 +93,48 @@ def resume(
     saved = read_config(out, trust)
     tell = Tell(observers)
     with only_one(out, tell.note):
-        return _resumed(out, saved, budget, data_path, tell, watcher, stop, began)
+        config = _config_again(out, saved, budget, data_path)
+        tokenizer = read_tokenizer(out)
+        tensors, facts = read_resume(out, config, tokenizer.vocabulary_size)
+        steps = facts["trainer"]["steps"]
+        if facts["finished"] and not budget:
+            raise ElmanError(
+                f"{out}: this run is finished; to train it further, name a larger budget, for "
+                f"example --set train.steps={2 * steps}"
+            )
+        if budget and (config.train.steps or math.inf) <= steps:
+            raise ElmanError(
+                f"{out}: {steps:,} steps are done already; name more of them with --set train.steps"
+            )
+        try:
+            prepared = prepare_again(config, tokenizer, tell)
+        except ElmanError as error:
+            if data_path is None or not (data_path == "-" or fingerprint(data_path)):
+                raise
+            raise ElmanError(
+                f"{data_path}: not the conversations that {out} was trained on: {error}"
+            ) from None
+        run = TrainingLoop(config, out, prepared, tell, began)
+        if budget:
+            facts.pop("cycle", None)
+            facts.pop("cycle_began", None)
+        run.restore(tensors, facts)
+        if budget or data_path is not None:
+            write_config(out, config)
+        run.watch(watcher)
+        return run.loop(stop)
 
 
-def _resumed(
-    out: Path,
-    saved: dict[str, Any],
-    budget: Mapping[str, float] | None,
-    data_path: str | None,
-    tell: Tell,
-    watcher: Watcher | None,
-    stop: Callable[[], bool],
-    began: float,
-) -> Result:
-    """Go on in a folder that is held."""
+def _config_again(
+    out: Path, saved: dict[str, Any], budget: Mapping[str, float] | None, data_path: str | None
+) -> Config:
+    """Check the configuration of a run that goes on, with its new budget and place of its data."""
     config = validated(Config, saved, out / CONFIG)
     if budget:
-        nothing = dict.fromkeys((*BUDGETS, "cycle_epochs"))
-        train = config.train.model_copy(update={**nothing, **budget})
-        config = config.model_copy(update={"train": train})
+        config = config.changed(train={**dict.fromkeys((*BUDGETS, "cycle_epochs")), **budget})
     if data_path is not None:
-        data = config.data.model_copy(update={"path": data_path})
-        config = _located(config.model_copy(update={"data": data}))
-    config = validated(Config, config.model_dump(exclude_unset=True), out / CONFIG)
+        config = _located(config.changed(data={"path": data_path}))
+    config = validated(Config, config.model_dump(exclude_unset=True, warnings=False), out / CONFIG)
     if data_path is None and fingerprint(config.data.path) is None:
         where = "standard input" if config.data.path == "-" else config.data.path
         raise ElmanError(
@@ -129,41 +142,16 @@ def _resumed(
             f"else now, name that place too: elman train PATH --resume {out}"
         )
     if not any(getattr(config.train, name) for name in BUDGETS):
-        raise ElmanError(f"{out / CONFIG}: does not say how long its run is; name --steps")
+        raise ElmanError(
+            f"{out / CONFIG}: does not say how long its run is; name --set train.steps"
+        )
     chosen = {"lr", "unit", "unfold", "batch_size"}
     if chosen - config.train.model_fields_set or config.train.precision == AUTO:
         raise ElmanError(
             f"{out / CONFIG}: does not say which lr and which precision its run chose, so it "
             "cannot go on exactly; begin a new run"
         )
-    tokenizer = read_tokenizer(out)
-    tensors, facts = read_resume(out, config, tokenizer.vocabulary_size)
-    if facts["finished"] and not budget:
-        raise ElmanError(
-            f"{out}: this run is finished; to train it further, name a larger budget, for example "
-            f"--steps {2 * facts['trainer']['steps']}"
-        )
-    if budget and (config.train.steps or math.inf) <= facts["trainer"]["steps"]:
-        raise ElmanError(
-            f"{out}: {facts['trainer']['steps']:,} steps are done already; name more --steps"
-        )
-    try:
-        prepared = prepare_again(config, tokenizer, tell)
-    except ElmanError as error:
-        if data_path is None or not (data_path == "-" or fingerprint(data_path)):
-            raise
-        raise ElmanError(
-            f"{data_path}: not the conversations that {out} was trained on: {error}"
-        ) from None
-    run = TrainingLoop(config, out, prepared, tell, began)
-    if budget:
-        facts.pop("cycle", None)
-        facts.pop("cycle_began", None)
-    run.restore(tensors, facts)
-    if budget or data_path is not None:
-        write_config(out, config)
-    run.watch(watcher)
-    return run.loop(stop)
+    return config
 
 
 def _located(config: Config) -> Config:
@@ -171,8 +159,7 @@ def _located(config: Config) -> Config:
     path = config.data.path
     if path == "-" or not Path(path).exists():
         return config
-    data = config.data.model_copy(update={"path": str(Path(path).resolve())})
-    return config.model_copy(update={"data": data})
+    return config.changed(data={"path": str(Path(path).resolve())})
 
 
 def _make(folder: Path) -> None:

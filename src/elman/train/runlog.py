@@ -10,6 +10,7 @@ from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.files import LOG as LOG
 from elman.data.files import replacing
+from elman.data.layout import Batch
 from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
 
@@ -27,7 +28,7 @@ Observer = Callable[[str, dict[str, Any]], None]
 and whatever a `Watcher` saw: its step, and what the watcher says.
 """
 
-Look = Callable[[Any, State | None, float], Iterable[tuple[str, dict[str, Any]]]]
+Look = Callable[[Batch, State | None, float], Iterable[tuple[str, dict[str, Any]]]]
 """Looks at a step before its update: given the batch, the state before it and the norm of its
 gradient, it returns what it saw, as (kind, facts). It leaves weights, gradients and randomness as
 they are."""

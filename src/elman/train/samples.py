@@ -22,12 +22,9 @@ SAMPLED_CONVERSATIONS = 200
 
 
 class Samples:
-    """Replies in the same places each time, from the same randomness.
+    """Say replies at the same places each time, from the same randomness.
 
-    Args:
-        corpus: where the places are, in conversations spread over it.
-        tokenizer: of the corpus.
-        learn_from: whose messages are replies.
+    The places are in conversations spread over a corpus.
     """
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> None:
@@ -39,7 +36,7 @@ class Samples:
             self._places += found[number : number + 1]
 
     def __call__(self, chatbot: Chatbot) -> list[dict[str, Any]]:
-        """For each place, what was heard, what the person said, and what the bot says."""
+        """Return for each place what was heard, what the person said, and what the bot says."""
         if not self._places:
             return []
         decoder = NetworkDecoder(chatbot)
@@ -60,7 +57,7 @@ class Samples:
 
 
 def _place(messages: list[np.ndarray], learn_from: str) -> list[np.ndarray] | None:
-    """The messages up to the last one that is learned, if anything was said before it."""
+    """Return the messages up to the last one that is learned, if any was said before it."""
     for end in range(min(len(messages), SAMPLE_HISTORY_MESSAGES + 1), 1, -1):
         if is_scored(messages[end - 1], learn_from):
             return messages[:end]

@@ -9,11 +9,8 @@ MIN_CYCLE_SHARE = 0.1
 class Budget:
     """Count a budget in minutes, epochs or steps as a share from 0 to 1.
 
-    Where passes are limited (`cycle_epochs`), a cycle of the learning rate ends after so many; the
+    Where passes are limited (`cycle_epochs`), a cycle of the learning rate ends after so many. The
     next one is as long, or has what is left of the budget.
-
-    Args:
-        config: has exactly one of `minutes`, `epochs` and `steps`.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -53,9 +50,7 @@ class Budget:
 def rate(spent: float, warmup: float) -> float:
     """Return the learning rate's factor: up in a line over `warmup`, then down in a line to 0.
 
-    Args:
-        spent: share of the cycle.
-        warmup: share of the cycle in which it rises.
+    Both arguments are shares of the cycle.
     """
     if spent < warmup:
         return (spent + 1e-3) / (warmup + 1e-3)

@@ -3,18 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from elman.bptt import Full, State, Unfold
-from elman.data.layout import Batch
+from elman.data.layout import Batch, Layout
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
+from elman.model import build
 from elman.model.chatbot import Batches, Chatbot
-from elman.train.optim import check_moments
+from elman.train.config import Config
+from elman.train.optim import check_moments, make_optimizer
+from elman.train.prepare import Data
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class StepMetrics:
 
     Args:
         loss: mean -log p in nats of a token that is learned.
-        bits_per_byte: the same, in bits for each byte of text.
+        bits_per_byte: that loss for each byte of text, in bits.
         grad_norm: of the whole gradient, before clipping.
         steps: time steps of all rows of the batch.
     """
@@ -75,11 +78,40 @@ class Trainer:
         self._lr = [group["lr"] for group in optimizer.param_groups]
         self._state: State | None = None
 
-    def step(self, rate: float = 1.0) -> StepMetrics:
-        """Learn from the next batch.
+    @classmethod
+    def of(cls, config: Config, data: Data) -> Self:
+        """Make the trainer of a run, from a configuration with nothing left to choose."""
+        train, tokenizer = config.train, data.tokenizer
+        torch.manual_seed(train.seed)
+        chatbot = build(config.model, tokenizer.vocabulary_size)
+        chatbot.characters = tokenizer.characters
+        layout = Layout(
+            batch_size=train.batch_size,
+            unfold=train.unfold,
+            unit=train.unit,
+            slide=train.slide,
+            learn_from=config.data.learn_from,
+            seed=train.seed,
+        )
+        optimizer = make_optimizer(
+            train.optimizer,
+            chatbot,
+            lr=train.lr,
+            momentum=train.momentum,
+            weight_decay=train.weight_decay,
+        )
+        return cls(
+            chatbot,
+            chatbot.batches(data.train, layout),
+            tokenizer,
+            optimizer,
+            clip=train.clip,
+            precision=getattr(torch, train.precision),
+            pointer_loss_weight=train.pointer_loss_weight,
+        )
 
-        Args:
-            rate: scales the learning rates.
+    def step(self, rate: float = 1.0) -> StepMetrics:
+        """Learn from the next batch, with learning rates times `rate`.
 
         Raises:
             ElmanError: where the loss or its gradient is no longer a number; the weights are left
@@ -101,8 +133,8 @@ class Trainer:
         if not (torch.isfinite(mean) and torch.isfinite(norm)):
             raise ElmanError(
                 f"step {self.steps + 1}: the loss is {mean.item():.3g} and the norm of its "
-                f"gradient {norm.item():.3g}; the last checkpoint is kept: lower --lr, or "
-                + ("lower --clip" if self._clip else "turn clipping on with --clip 1")
+                f"gradient {norm.item():.3g}; the last checkpoint is kept: lower train.lr, or "
+                + ("lower train.clip" if self._clip else "turn clipping on with --set train.clip=1")
             )
         if 0 < self._clip < norm:
             clip_grads_with_norm_(self.chatbot.parameters(), self._clip, norm)
@@ -156,18 +188,12 @@ class Trainer:
         optimizer["state"] = moments
         self._optimizer.load_state_dict(optimizer)
         self.batches.load_state_dict(facts["batches"])
-        self._state = self._checked([carried[index] for index in sorted(carried)], facts) or None
+        state = tuple(carried[index] for index in sorted(carried))
+        if state:
+            rows = len(facts["batches"]["conversation"])
+            if [part.shape for part in state] != [(rows, p.size) for p in self.chatbot.state_spec]:
+                raise ValueError("the rows' states have other sizes")
+            self.chatbot.check_state(state, "the rows' states")
+        self._state = state or None  # empty before the first step
         self.steps = facts["steps"]
         torch.set_rng_state(tensors["rng"])
-
-    def _checked(self, carried: list[Tensor], facts: dict[str, Any]) -> State:
-        """Check the state of every row, as a checkpoint has it; empty before the first step."""
-        state = tuple(carried)
-        rows = len(facts["batches"]["conversation"])
-        if state and [part.shape for part in state] != [
-            (rows, part.size) for part in self.chatbot.state_spec
-        ]:
-            raise ValueError("the rows' states have other sizes")
-        if state:
-            self.chatbot.check_state(state, "the rows' states")
-        return state

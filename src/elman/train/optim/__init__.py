@@ -1,6 +1,6 @@
 """Optimizers, by short name. To add one, write it in a file of this folder and list it here."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,43 +13,29 @@ from elman.train.optim.muon import Muon
 
 @dataclass(frozen=True)
 class OptimizerKind:
-    """A kind of optimizer: how to make one, and the learning rate that suits it."""
+    """A kind of optimizer.
+
+    Args:
+        make: makes one of parameter groups, `lr`, `momentum` and `weight_decay`.
+        lr: the learning rate that suits it.
+    """
 
     make: Callable[..., torch.optim.Optimizer]
     lr: float
 
 
-def _sgd(parameters: Any, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+def _with_betas(make: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    def made(groups: Any, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
+        return make(groups, lr, (momentum, 0.99), weight_decay=weight_decay, fused=True)
+
+    return made
 
 
-def _adam(
-    parameters: Any, lr: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        parameters, lr=lr, betas=(momentum, 0.99), weight_decay=weight_decay, fused=True
-    )
-
-
-def _adamw(
-    parameters: Any, lr: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        parameters, lr=lr, betas=(momentum, 0.99), weight_decay=weight_decay, fused=True
-    )
-
-
-def _muon(
-    parameters: Any, lr: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    return Muon(parameters, lr, momentum, weight_decay)
-
-
-OPTIMIZERS: dict[str, OptimizerKind] = {
-    "sgd": OptimizerKind(_sgd, lr=1.0),
-    "adam": OptimizerKind(_adam, lr=3e-3),
-    "adamw": OptimizerKind(_adamw, lr=3e-3),
-    "muon": OptimizerKind(_muon, lr=5e-3),
+OPTIMIZERS = {
+    "sgd": OptimizerKind(torch.optim.SGD, lr=1.0),
+    "adam": OptimizerKind(_with_betas(torch.optim.Adam), lr=3e-3),
+    "adamw": OptimizerKind(_with_betas(torch.optim.AdamW), lr=3e-3),
+    "muon": OptimizerKind(Muon, lr=5e-3),
 }
 
 
@@ -70,13 +56,12 @@ def make_optimizer(
     for parameter in model.parameters():
         if parameter.dim() > 1:
             matrices.setdefault(stacked.get(parameter, 0), []).append(parameter)
-    groups: Iterable[dict[str, Any]] = [
-        *(
-            {"params": params, "weight_decay": weight_decay, "parts": parts}
-            for parts, params in matrices.items()
-        ),
-        {"params": [p for p in model.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+    groups: list[dict[str, Any]] = [
+        {"params": params, "weight_decay": weight_decay, "parts": parts}
+        for parts, params in matrices.items()
     ]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    groups.append({"params": vectors, "weight_decay": 0.0})
     return OPTIMIZERS[name].make(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
@@ -92,7 +77,7 @@ MOMENTS: dict[type[torch.optim.Optimizer], tuple[set[str], ...]] = {
 def check_moments(
     optimizer: torch.optim.Optimizer, moments: Mapping[int, Mapping[str, Tensor]]
 ) -> None:
-    """Raises ValueError where moments from outside are not those of an optimizer's parameters."""
+    """Raise ValueError where moments from outside are not those of an optimizer's parameters."""
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     for number, own in moments.items():
         if number not in range(len(parameters)) or set(own) not in MOMENTS[type(optimizer)]:

@@ -72,10 +72,8 @@ class Muon(torch.optim.Optimizer):
         state, grad = self.state[parameter], cast(Tensor, parameter.grad)
         if not state:
             state["step"] = torch.zeros(())
-            state["mean"], state["square"] = (
-                torch.zeros_like(parameter),
-                torch.zeros_like(parameter),
-            )
+            state["mean"] = torch.zeros_like(parameter)
+            state["square"] = torch.zeros_like(parameter)
         state["step"] += 1
         steps, beta = float(state["step"]), group["momentum"]
         mean = state["mean"].lerp_(grad, 1 - beta)
@@ -85,7 +83,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """About U V' of each matrix U S V', (N, R, C): singular values end between 0.7 and 1.2.
+    """Return about U V' of each matrix U S V', (N, R, C): singular values end between 0.7 and 1.2.
 
     The quintic iteration of Jordan et al. (2024), in bfloat16 where that is faster.
     """
