@@ -49,6 +49,13 @@ def columns_of(name: str) -> list[str]:
     return [f"h{unit + 1}" for unit in range(TINY_HIDDEN_SIZE)]
 
 
+def cut_words(step: TinyStep) -> str:
+    """Say where the unfolding cuts the gradient."""
+    if step.unfold >= len(step.steps):
+        return "never cut"
+    return f"cut every {step.unfold} messages" if step.unfold > 1 else "cut at every message"
+
+
 def printed(step: TinyStep) -> Iterator[RenderableType]:
     """The whole step, part by part, from the conversation to the losses after it."""
     yield from _given(step)
@@ -81,16 +88,9 @@ def _numbers(values: Tensor) -> list[str]:
 
 
 def _given(step: TinyStep) -> Iterator[RenderableType]:
-    cut = (
-        "never cut"
-        if step.unfold >= len(step.steps)
-        else f"cut every {step.unfold}"
-        if step.unfold > 1
-        else "cut at every message"
-    )
     yield Text(
         f"One training step: {step.cell}, state of {TINY_HIDDEN_SIZE}, "
-        f"--unfold {step.unfold} ({cut}), seed {step.seed}",
+        f"--unfold {step.unfold} ({cut_words(step)}), seed {step.seed}",
         style="bold",
     )
     yield from _heading(
