@@ -12,6 +12,9 @@ from elman.lens.view import LensView
 
 MAX_TEXT_CHARS = 400
 
+DRAWN_STEPS = 600
+"""Steps that a unit's line is drawn of, about."""
+
 
 def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
     """What each token says; a role says nothing."""
@@ -116,13 +119,13 @@ def _units(units: Units) -> dict[str, Any]:
     }
 
 
-def _thinned(values: Tensor, most: int = 600) -> Tensor:
-    """Every so manieth step, so that a line can be drawn of it."""
-    return values[:: max(1, len(values) // most)]
+def _thinned(values: Tensor) -> Tensor:
+    """Keep every so manieth step, so that a line can be drawn of it."""
+    return values[:: max(1, len(values) // DRAWN_STEPS)]
 
 
 def _short(values: Any) -> Any:
-    """Numbers to four digits; what is no number is null."""
+    """Round numbers to four digits; what is no number is null."""
     if isinstance(values, Tensor):
         values = values.tolist()
     if isinstance(values, list):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from elman.bptt import GRU, LSTM, RNN, MinGRU, MinLSTM
-from elman.lens.tracing import Call, TracingUnfold, contribution, share, trace_calls
+from elman.lens.tracing import Call, TracingUnfold, share, trace_calls
 from elman.model.blocks import RecurrentBlock
 
 WATCHABLE_LAYERS = (RNN, GRU, LSTM, MinGRU, MinLSTM, RecurrentBlock)
@@ -46,12 +46,8 @@ class LayerFlow:
     weights: dict[str, Tensor]
     _products: dict[str, tuple[Tensor, Tensor | None]]
 
-    def contribution(self, weight: str, t: int) -> Tensor:
-        """What step t adds to a weight's gradient; the sum over all t is `weights[weight]`."""
-        return contribution(*self._products[weight], t)
-
     def shares(self, weight: str) -> Tensor:
-        """Each step's share of a weight's gradient, along it, (T,); their sum is 1."""
+        """Measure each step's share of a weight's gradient, along it, (T,); their sum is 1."""
         made, of = self._products[weight]
         owner = torch.arange(len(made), device=made.device).unsqueeze(1).expand(made.shape[:2])
         return share(self.weights[weight], made, of, owner, len(made))

@@ -105,7 +105,7 @@ def bars(
             text(end + 12, y + 21, short(value), "num strong big", "start"),
             text(end + 106, y + 21, behind, "num", "start") if behind else "",
         ]
-    height = top + 50 * len(rows) + 20
+    height = top + 50 * len(rows) + 10
     return drawing(960, height, "".join(parts) + over, label, 640)
 
 

@@ -173,7 +173,7 @@ class _Layout:
         share = f"{round(100 * later / (down + later))} % comes from later"
         parts += [
             box(x - room / 2, self.mix, part, 18, "direct"),
-            box(x - room / 2 + part, self.mix, room - part, 18, "indirect"),
+            box(x - room / 2 + part, self.mix, max(0.0, room - part), 18, "indirect"),
             text(x, self.mix + 36, "of h, " * (self.stacks - 1) + share, "num small"),
         ]
         return self.column(3, t, "".join(parts))

@@ -78,7 +78,7 @@ def _sum(step: TinyStep, name: str) -> str:
 def _norms(step: TinyStep) -> str:
     most = max(step.norm, CLIP) * 1.12
     edge = scaled(CLIP, most)
-    limit = line(edge, 22, 152, "limit") + text(edge, 12, f"at most {CLIP:g}", "unit")
+    limit = line(edge, 22, 136, "limit") + text(edge, 12, f"at most {CLIP:g}", "unit")
     rows = [("before", step.norm, "bar deep", ""), ("after", step.clipped_norm, "good", "")]
     label = f"Norm before clipping {number(step.norm)}, after {number(step.clipped_norm)}"
     return bars(rows, most, label, top=34, over=limit)

@@ -169,8 +169,3 @@ def share(
     total.index_add_(0, owner.flatten(), along.flatten().double())
     square = weight_gradient.double().square().sum()
     return total[:count] / square if square > 0 else total[:count]
-
-
-def contribution(made: Tensor, of: Tensor | None, t: int) -> Tensor:
-    """What step t of all rows adds to a weight's gradient."""
-    return made[t].sum(0) if of is None else made[t].t() @ of[t]

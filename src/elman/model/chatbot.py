@@ -169,10 +169,10 @@ class Chatbot(nn.Module, ABC):
         return state[:own], state[own:]
 
     def begin_window(self, window: MessageWindow, state: State | None) -> State:
-        """The state that each row of a window begins with."""
+        """Make the state that each row of a window begins with."""
         if state is None:
             return self.initial_state(len(window.lanes))
-        goes_on = torch.tensor([not lane.fresh for lane in window.lanes]).unsqueeze(1)
+        goes_on = torch.tensor([not row.fresh for row in window.lanes]).unsqueeze(1)
         return tuple(tensor.where(goes_on, tensor.new_zeros(())) for tensor in state)
 
     @abstractmethod

@@ -12,7 +12,9 @@ from typing import Any
 from elman.data.files import CONFIG, LOG
 from elman.errors import ElmanError
 
-# As training writes them; imported from there they would bring torch with them.
+CLIPPED_STEPS = 100
+"""Steps, the last ones, among which clipped gradients are counted."""
+
 MAX_READ_BYTES = 1 << 20
 """Bytes that are read at once."""
 
@@ -162,15 +164,15 @@ class Summary:
                 case "warning" | "spike":
                     self.words.append(event)
 
-    def clipped(self, clip: float, last: int = 100) -> float | None:
-        """The share of the last steps whose gradient was clipped."""
-        recent = self.steps[-last:]
+    def clipped(self, clip: float) -> float | None:
+        """Count the share of the last `CLIPPED_STEPS` steps whose gradient was clipped."""
+        recent = self.steps[-CLIPPED_STEPS:]
         if not clip or not recent:
             return None
         return sum(float(event["grad_norm"]) > clip for event in recent) / len(recent)
 
     def to_json(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The moment, as JSON."""
+        """Write the moment as JSON."""
         train = config.get("train", {})
         return {
             "step": self.steps[-1] if self.steps else None,
