@@ -17,7 +17,7 @@ DRAWN_STEPS = 600
 
 
 def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
-    """What each token says; a role says nothing."""
+    """Spell each token; a role says nothing."""
     return [
         "END" if token == END else tokenizer.spelled(token).decode("utf-8", "replace")
         for token in tokens
@@ -25,7 +25,7 @@ def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
 
 
 def to_json(view: LensView, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Everything as plain JSON, to four digits."""
+    """Write everything as plain JSON, to four digits."""
     found: dict[str, Any] = {
         "layers": view.layers,
         "skipped": view.skipped,
@@ -85,7 +85,7 @@ def _message(view: LensView, n: int) -> dict[str, Any]:
 
 
 def _tokens(view: LensView, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Of the messages that are seen closely."""
+    """Write the messages that are seen closely."""
     first = len(view.said) - view.close if view.whole is not None else 0
     found, place = [], 0
     for n in range(first, len(view.said)):

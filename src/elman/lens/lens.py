@@ -53,7 +53,7 @@ class LayerFlow:
         return share(self.weights[weight], made, of, owner, len(made))
 
     def by_lag(self) -> Tensor:
-        """The mean norm of the gradient by how many steps it went back, (losses,)."""
+        """Average the gradient's norm by how many steps it went back, (losses,)."""
         if self.lags is None:
             raise ValueError("no losses were given to Lens.flow, so lags are not known")
         steps = self.lags.shape[1]
@@ -116,14 +116,14 @@ class Lens:
         self._traced.append((name, traced))
 
     def calls(self) -> Iterator[tuple[str, Call]]:
-        """Every run of every layer since `with` began, with the layer's name."""
+        """List every run of every layer since `with` began, with the layer's name."""
         for name, traced in self._traced:
             several = len(traced.calls) > 1
             for layer, call in enumerate(traced.calls):
                 yield (f"{name}.{layer}" if name else str(layer)) if several else name, call
 
     def flow(self, losses: Tensor | None = None) -> list[LayerFlow]:
-        """What went through each layer, one for each run of it, in the order of the runs.
+        """Say what went through each layer, one for each run of it, in the order of the runs.
 
         Args:
             losses: one for each step, (T,) or (T, B), with their graph: each is differentiated on
@@ -202,6 +202,6 @@ def _made(
 
 
 def summed(made: Tensor, of: Tensor | None) -> Tensor:
-    """The gradient of a weight: the sum over all rows of what each adds."""
+    """Sum what each row adds to the gradient of a weight."""
     rows = made.flatten(0, -2)
     return rows.sum(0) if of is None else rows.t() @ of.flatten(0, -2)

@@ -153,42 +153,32 @@ def look(
         tell: is told what is being done.
     """
     with frozen(chatbot):
-        return _looked(chatbot, said, others, seed, tell)
-
-
-def _looked(
-    chatbot: Chatbot,
-    said: Sequence[ViewedMessage],
-    others: Sequence[Sequence[ViewedMessage]],
-    seed: int,
-    tell: TellText,
-) -> LensView:
-    first = stretch(said)
-    seen = list(said[first:])
-    tell(f"differentiating {len(seen):,} messages")
-    before = [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]
-    start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
-    messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
-    whole = differentiate(chatbot, messages, counted, start)
-    drawn = most_moving(whole.state)
-    view = LensView(
-        said=seen,
-        skipped=first,
-        layers=whole.layers,
-        nats=whole.nats,
-        state=whole.state.norm(dim=2),
-        strip=torch.stack([whole.state[:, n, own] for n, own in enumerate(drawn)], dim=1),
-        drawn=drawn,
-        token_nats=whole.token_nats,
-        whole=whole,
-    )
-    tell("unfolding")
-    _unfold(view, whole)
-    tell("following replies back")
-    _follow(view, chatbot, said, others, seed)
-    view.units = whole.units
-    _describe(view, len(said), len(before))
-    return view
+        first = stretch(said)
+        seen = list(said[first:])
+        tell(f"differentiating {len(seen):,} messages")
+        before = [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]
+        start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
+        messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
+        whole = differentiate(chatbot, messages, counted, start)
+        drawn = most_moving(whole.state)
+        view = LensView(
+            said=seen,
+            skipped=first,
+            layers=whole.layers,
+            nats=whole.nats,
+            state=whole.state.norm(dim=2),
+            strip=torch.stack([whole.state[:, n, own] for n, own in enumerate(drawn)], dim=1),
+            drawn=drawn,
+            token_nats=whole.token_nats,
+            whole=whole,
+        )
+        tell("unfolding")
+        _unfold(view, whole)
+        tell("following replies back")
+        _follow(view, chatbot, said, others, seed)
+        view.units = whole.units
+        _describe(view, len(said), len(before))
+        return view
 
 
 def most_moving(state: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def check(run: Path) -> None:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The settings of a run; nothing where they cannot be read (yet)."""
+    """Read the settings of a run; none where they cannot be read (yet)."""
     try:
         found = json.loads((run / CONFIG).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -76,7 +76,7 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def read_on(run: Path, place: LogPosition) -> LogLines:
-    """What was written after a place. There may be nothing, and no log yet."""
+    """Read what was written after a place. There may be nothing, and no log yet."""
     try:
         with (run / LOG).open("rb") as file:
             name = f"{os.fstat(file.fileno()).st_ino:x}-{zlib.crc32(file.readline()):x}"
@@ -103,7 +103,7 @@ def read_on(run: Path, place: LogPosition) -> LogLines:
 
 
 def follow(run: Path) -> Iterator[LogLines]:
-    """Every part of a log as it comes, until the run has ended and all is read.
+    """Yield every part of a log as it comes, until the run has ended and all is read.
 
     Between two parts it waits; it yields a part without events where nothing is new.
     """
@@ -191,7 +191,7 @@ STEP_NUMBERS = ("spent", "epochs", "bits_per_byte", "grad_norm", "tokens_per_sec
 
 
 def _is_whole(event: LogEvent) -> bool:
-    """Whether an event has what is shown of its kind. A log may come from anybody."""
+    """Check that an event has what is shown of its kind. A log may come from anybody."""
     match event:
         case {"kind": "step", "left": int()}:
             return all(_is_number(event.get(name)) for name in STEP_NUMBERS)

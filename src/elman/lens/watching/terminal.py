@@ -22,7 +22,7 @@ SHOWN_WARNINGS = 3
 
 
 def view(name: str, config: dict[str, Any], seen: Summary) -> RenderableType:
-    """The run as it is.
+    """Show the run as it is.
 
     Args:
         name: of the run.
