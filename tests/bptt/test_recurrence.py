@@ -104,7 +104,7 @@ def test_a_reset_inside_a_window_equals_separate_runs(name: str) -> None:
 
 
 @EVERY_CELL
-def test_a_cut_equals_detaching_that_lane(name: str) -> None:
+def test_a_cut_equals_detaching_that_row(name: str) -> None:
     cell, x, state, leaves = problem(name)
     cut = (torch.rand(T, B) > 0.4).int()
     assert 0 < cut.sum() < T * B
@@ -160,7 +160,7 @@ def test_two_chunks_with_carried_state_equal_one_run(name: str) -> None:
 
 @EVERY_CELL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_lanes_that_read_the_same_need_no_copies_of_it(name: str, dtype: torch.dtype) -> None:
+def test_rows_that_read_the_same_need_no_copies_of_it(name: str, dtype: torch.dtype) -> None:
     cell = KINDS[name](INPUT, H).to(dtype)
     x = torch.randn(T, 1, INPUT, dtype=dtype, requires_grad=True)
     state = tuple(torch.randn(B, H, dtype=dtype) for _ in range(cell.states))

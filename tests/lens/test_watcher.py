@@ -68,7 +68,7 @@ def test_batches_know_where_their_messages_come_from(memory: str, unit: str) -> 
 
 
 @every_layout
-def test_lanes_and_messages_add_up_to_the_batch(memory: str, unit: str) -> None:
+def test_rows_and_messages_add_up_to_the_batch(memory: str, unit: str) -> None:
     bot = chatbot(memory)
     batches: Any = bot.batches(corpus(), Layout(3, 9, unit))
     state = None

@@ -192,7 +192,7 @@ def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, rows: int) -> Non
     assert not expected
 
 
-def test_carrying_a_message_into_all_lanes_is_reading_it_in_each(
+def test_carrying_a_message_into_all_rows_is_reading_it_in_each(
     chatbot: Chatbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elman.model.blocks.MAX_RUN_STEPS", 3)  # so that it takes several

@@ -146,7 +146,7 @@ def test_one_step_says_what_many_do(length: int) -> None:
             assert torch.equal(said.key, expected.key[t])
 
 
-def test_lanes_end_where_they_end() -> None:
+def test_rows_end_where_they_end() -> None:
     made = make(4)
     ids, hidden, _ = steps()
     lengths = [T, 1, 3]
@@ -164,7 +164,7 @@ def test_lanes_end_where_they_end() -> None:
             torch.testing.assert_close(one[own], other, **EXACT)
 
 
-def test_a_lane_of_no_steps_keeps_its_record() -> None:
+def test_a_row_of_no_steps_keeps_its_record() -> None:
     made = make(4)
     ids, hidden, _ = steps()
     _, before = made.record(ids, hidden, zeros(made))

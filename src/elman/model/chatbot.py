@@ -279,7 +279,7 @@ class Chatbot(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
-        """Compute the loss of a batch, given the state after the last one (None: the first batch)."""
+        """Compute the loss of a batch from the state after the last one (None: the first batch)."""
 
     @abstractmethod
     def score(
