@@ -160,18 +160,8 @@ def look(
         start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
         messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
         whole = differentiate(chatbot, messages, counted, start)
-        drawn = most_moving(whole.state)
-        view = LensView(
-            said=seen,
-            skipped=first,
-            layers=whole.layers,
-            nats=whole.nats,
-            state=whole.state.norm(dim=2),
-            strip=torch.stack([whole.state[:, n, own] for n, own in enumerate(drawn)], dim=1),
-            drawn=drawn,
-            token_nats=whole.token_nats,
-            whole=whole,
-        )
+        view = seen_forward(seen, first, whole.token_nats, whole.state)
+        view.whole = whole
         tell("unfolding")
         _unfold(view, whole)
         tell("following replies back")
@@ -181,11 +171,30 @@ def look(
         return view
 
 
-def most_moving(state: Tensor) -> Tensor:
-    """Choose the units of each layer that are drawn, (L, units)."""
-    count = min(STRIP_UNITS, state.shape[2])
+def seen_forward(
+    said: list[ViewedMessage], skipped: int, token_nats: list[Tensor], state: Tensor
+) -> LensView:
+    """Begin a view with what needs no gradient.
+
+    Args:
+        said: the messages of the stretch, M.
+        skipped: how many came before them.
+        token_nats: the loss of each token, message by message.
+        state: h after each message, (M, L, H).
+    """
     spread = state.std(dim=0) if len(state) > 1 else state[0].abs()
-    return spread.topk(count, dim=1).indices.sort(dim=1).values
+    count = min(STRIP_UNITS, state.shape[2])
+    drawn = spread.topk(count, dim=1).indices.sort(dim=1).values
+    return LensView(
+        said=said,
+        skipped=skipped,
+        layers=[f"layer {number + 1}" for number in range(state.shape[1])],
+        nats=torch.stack([costs.sum() for costs in token_nats]),
+        state=state.norm(dim=2),
+        strip=torch.stack([state[:, n, own] for n, own in enumerate(drawn)], dim=1),
+        drawn=drawn,
+        token_nats=token_nats,
+    )
 
 
 def _unfold(view: LensView, whole: Whole) -> None:

@@ -25,7 +25,6 @@ class Whole:
 
     Args:
         chain: the steps that carry its state.
-        layers: what the layers of the chain are called.
         nats: of each message, (M,) float64; 0 where it does not count.
         token_nats: of each message's tokens, its role first; 0 where one does not count.
         state: h after each message, (M, layers, H).
@@ -39,7 +38,6 @@ class Whole:
     """
 
     chain: Chain
-    layers: list[str]
     nats: Tensor
     token_nats: list[Tensor]
     state: Tensor
@@ -153,7 +151,6 @@ def _whole(
     own_steps = chatbot.step_unit == "tokens"
     return Whole(
         chain=Chain(stack, x, pulls_of, ends, own_steps, before_ends, first),
-        layers=[f"layer {number + 1}" for number in range(len(calls))],
         nats=torch.stack([values.sum() for values in token_nats]),
         token_nats=token_nats,
         state=torch.stack([call.h.squeeze(1)[at] for call in calls], dim=1),
