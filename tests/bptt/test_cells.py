@@ -249,7 +249,7 @@ def test_the_users_cells_and_the_textbook_are_differentiated_by_autograd() -> No
 def test_gates_far_out_neither_overflow_nor_lose_their_meaning(name: str) -> None:
     torch.manual_seed(8)
     cell, book = KINDS[name](1, 1), textbook(name)(1, 1).double()
-    # Every gate at every extreme with every other, one combination a lane; e^200 is no float32.
+    # Every gate at every extreme with every other, one combination a row; e^200 is no float32.
     gx = torch.tensor(list(product([-200.0, -95.0, 0.5, 95.0, 200.0], repeat=cell.gates)))
     gh = torch.randn_like(gx) if cell.recurrent else gx[:, :0]
     state, dstate = (tuple(torch.randn(cell.states, len(gx), 1)) for _ in range(2))

@@ -57,10 +57,10 @@ def assert_same(ours: Any, theirs: Any) -> None:
 
 
 class Layout(NamedTuple):
-    """The shapes of an input and the lanes of its state."""
+    """The shapes of an input and the rows of its state."""
 
     input: tuple[int, ...]
-    lanes: tuple[int, ...]
+    rows: tuple[int, ...]
     batch_first: bool
 
 
@@ -85,7 +85,7 @@ def test_equals_torch(
     ours, theirs = layer_of(kind, **options), KINDS[kind][1](INPUT, H, **options).double()
     theirs.load_state_dict(ours.state_dict())
     x = randn(*layout.input)
-    first = [randn(num_layers, *layout.lanes, H) for _ in range(2 if kind == "lstm" else 1)]
+    first = [randn(num_layers, *layout.rows, H) for _ in range(2 if kind == "lstm" else 1)]
     hx = None if not with_hx else tuple(first) if kind == "lstm" else first[0]
     leaves = [x, *(first if with_hx else [])]
 
@@ -211,25 +211,25 @@ def test_where_keep_is_0_every_layer_starts_anew(kind: str) -> None:
 @given(data=st.data())
 def test_any_size_and_any_keep_equal_separate_runs_of_torchs_layer(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(KINDS)))
-    steps, lanes, inputs, hidden = (data.draw(st.integers(1, 5)) for _ in range(4))
+    steps, rows, inputs, hidden = (data.draw(st.integers(1, 5)) for _ in range(4))
     num_layers, bias = data.draw(st.integers(1, 3)), data.draw(st.booleans())
-    mask = st.lists(st.booleans(), min_size=steps * lanes, max_size=steps * lanes)
-    keep = torch.tensor(data.draw(mask)).view(steps, lanes)
+    mask = st.lists(st.booleans(), min_size=steps * rows, max_size=steps * rows)
+    keep = torch.tensor(data.draw(mask)).view(steps, rows)
     torch.manual_seed(data.draw(st.integers(0, 1000)))
     layer = layer_of(kind, inputs, hidden, num_layers, bias=bias)
     oracle = KINDS[kind][1](inputs, hidden, num_layers, bias=bias).double()
     oracle.load_state_dict(layer.state_dict())
-    x = randn(steps, lanes, inputs)
-    first = tuple(randn(num_layers, lanes, hidden) for _ in range(2 if kind == "lstm" else 1))
+    x = randn(steps, rows, inputs)
+    first = tuple(randn(num_layers, rows, hidden) for _ in range(2 if kind == "lstm" else 1))
 
     output, after = layer(x, first if kind == "lstm" else first[0], keep=keep)
     apart, ends = [], []
-    for lane in range(lanes):
-        state: Any = tuple(t[:, lane] for t in first)
+    for row in range(rows):
+        state: Any = tuple(t[:, row] for t in first)
         state = state if kind == "lstm" else state[0]
         hs = []
         for t in range(steps):
-            h, state = oracle(x[t : t + 1, lane], state if keep[t, lane] else None)
+            h, state = oracle(x[t : t + 1, row], state if keep[t, row] else None)
             hs.append(h)
         apart.append(torch.cat(hs))
         ends.append(tensors(state))
@@ -514,7 +514,7 @@ def test_where_torch_is_faster_its_own_layers_do_the_work(
     monkeypatch.setattr(ours, "_torch_is_faster", lambda x: True)
     monkeypatch.setattr(Full, "__call__", None)  # no loop of ours
     x = torch.randn(layout.input, requires_grad=True)
-    state = tuple(torch.randn(2, *layout.lanes, H) for _ in range(2 if kind == "lstm" else 1))
+    state = tuple(torch.randn(2, *layout.rows, H) for _ in range(2 if kind == "lstm" else 1))
     hx = (state if kind == "lstm" else state[0]) if with_hx else None
     out, after = ours(x, hx)
     expected, expected_after = theirs(x, hx)

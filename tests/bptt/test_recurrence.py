@@ -79,13 +79,13 @@ def test_a_reset_inside_a_window_equals_separate_runs(name: str) -> None:
     cell, x, state, leaves = problem(name)
     starts = [3, 0, 5]
     keep = torch.ones(T, B)
-    for lane, start in enumerate(starts):
-        keep[start, lane] = 0
+    for row, start in enumerate(starts):
+        keep[start, row] = 0
     h, after = recurrence(cell, x, state, keep)
 
     separate, ends = [], []
-    for lane, start in enumerate(starts):
-        mine = slice(lane, lane + 1)
+    for row, start in enumerate(starts):
+        mine = slice(row, row + 1)
         parts = [recurrence(cell, x[start:, mine])]
         if start > 0:
             parts.insert(0, recurrence(cell, x[:start, mine], tuple(s[mine] for s in state)))
@@ -104,7 +104,7 @@ def test_a_reset_inside_a_window_equals_separate_runs(name: str) -> None:
 
 
 @EVERY_CELL
-def test_a_cut_equals_detaching_that_lane(name: str) -> None:
+def test_a_cut_equals_detaching_that_row(name: str) -> None:
     cell, x, state, leaves = problem(name)
     cut = (torch.rand(T, B) > 0.4).int()
     assert 0 < cut.sum() < T * B
@@ -160,7 +160,7 @@ def test_two_chunks_with_carried_state_equal_one_run(name: str) -> None:
 
 @EVERY_CELL
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_lanes_that_read_the_same_need_no_copies_of_it(name: str, dtype: torch.dtype) -> None:
+def test_rows_that_read_the_same_need_no_copies_of_it(name: str, dtype: torch.dtype) -> None:
     cell = KINDS[name](INPUT, H).to(dtype)
     x = torch.randn(T, 1, INPUT, dtype=dtype, requires_grad=True)
     state = tuple(torch.randn(B, H, dtype=dtype) for _ in range(cell.states))
@@ -194,12 +194,12 @@ def test_a_state_that_no_loss_uses_adds_nothing(name: str) -> None:
 @given(data=st.data())
 def test_any_size_and_any_mask_equal_the_plain_loop(data: st.DataObject) -> None:
     size = st.integers(1, 5)
-    steps, lanes, inputs, hidden = (data.draw(size) for _ in range(4))
-    mask = st.lists(st.booleans(), min_size=steps * lanes, max_size=steps * lanes)
-    keep, cut = (torch.tensor(data.draw(mask)).view(steps, lanes).double() for _ in range(2))
+    steps, rows, inputs, hidden = (data.draw(size) for _ in range(4))
+    mask = st.lists(st.booleans(), min_size=steps * rows, max_size=steps * rows)
+    keep, cut = (torch.tensor(data.draw(mask)).view(steps, rows).double() for _ in range(2))
     torch.manual_seed(data.draw(st.integers(0, 1000)))
     cell = KINDS[data.draw(st.sampled_from(sorted(KINDS)))](inputs, hidden).double()
-    x, state = randn(steps, lanes, inputs), tuple(randn(lanes, hidden) for _ in range(cell.states))
+    x, state = randn(steps, rows, inputs), tuple(randn(rows, hidden) for _ in range(cell.states))
     leaves = [x, *state, *cell.parameters()]
 
     h, after = recurrence(cell, x, state, keep, cut)
@@ -252,8 +252,8 @@ def test_trace_sees_nothing_come_back_over_a_reset_or_a_cut() -> None:
     cut[4, 1] = 0
     torch.autograd.backward(recurrence(cell, x, state, keep, cut, recorder)[0].sum())
     indirect = {t: part for t, _, part in recorder.steps}
-    assert [lane.any().item() for lane in indirect[1]] == [False, True, True]
-    assert [lane.any().item() for lane in indirect[3]] == [True, False, True]
+    assert [row.any().item() for row in indirect[1]] == [False, True, True]
+    assert [row.any().item() for row in indirect[3]] == [True, False, True]
 
 
 @EVERY_CELL

@@ -231,7 +231,7 @@ def test_within_is_the_cheapest_schedule_that_fits(
 
 
 @EVERY_CELL
-def test_more_steps_lanes_or_units_need_more_memory(name: str) -> None:
+def test_more_steps_rows_or_units_need_more_memory(name: str) -> None:
     for schedule in (Schedule(), Schedule(4, recompute=True)):
         base = schedule.memory(KINDS[name](2, 3), 20, 5)
         assert schedule.memory(KINDS[name](2, 3), 20, 6) > base

@@ -202,9 +202,9 @@ def check_gradients_of_each(case: Case) -> None:
         return loss_of(functional_call(case.layer, parameters, (x,)))
 
     each = vmap(grad(loss), (None, 1))(case.parameters, case.x)
-    for lane in range(B):
-        wanted = exact_gradients(case, case.exact[:, lane])[1:]
-        assert_close([g[lane] for g in each.values()], list(wanted))
+    for row in range(B):
+        wanted = exact_gradients(case, case.exact[:, row])[1:]
+        assert_close([g[row] for g in each.values()], list(wanted))
 
 
 @pytest.fixture(autouse=True)
@@ -246,15 +246,15 @@ def check_export(case: Case, strict: bool) -> None:
     exact = tuple(t.double() for t in state) if isinstance(state, tuple) else state.double()
     program = torch.export.export(case.layer, (case.x, state), strict=strict)
     assert_close(tensors(program.module()(case.x, state)), tensors(case.oracle(case.exact, exact)))
-    lanes = {1: torch.export.Dim("lanes", min=2)}
+    rows = {1: torch.export.Dim("rows", min=2)}
     program = torch.export.export(
-        case.layer, (case.x,), strict=strict, dynamic_shapes={"input": lanes}
+        case.layer, (case.x,), strict=strict, dynamic_shapes={"input": rows}
     )
     more = torch.randn(T, B + 2, INPUT)
     assert_close(tensors(program.module()(more)), tensors(case.oracle(more.double())))
     masked, keep = Masked(case.layer), torch.rand(T, B) > 0.3
     program = torch.export.export(
-        masked, (case.x, ~keep), strict=strict, dynamic_shapes=(lanes, lanes)
+        masked, (case.x, ~keep), strict=strict, dynamic_shapes=(rows, rows)
     )
     assert_close(tensors(program.module()(case.x, keep)), tensors(masked(case.x, keep)))
     # Nothing of Elman is needed to run what was exported.

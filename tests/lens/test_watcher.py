@@ -58,8 +58,8 @@ def test_batches_know_where_their_messages_come_from(memory: str, unit: str) -> 
     batches: Any = chatbot(memory).batches(source, Layout(3, 7, unit, learn_from="bot"))
     for _ in range(8):
         batch = batches.next()
-        for lane in batch.apart():
-            for place, alone in lane.by_message():
+        for row in batch.apart():
+            for place, alone in row.by_message():
                 message = source.messages(place.conversation)[place.message]
                 assert message[0] == 2
                 # A window of steps may hold a part of a message.
@@ -68,21 +68,21 @@ def test_batches_know_where_their_messages_come_from(memory: str, unit: str) -> 
 
 
 @every_layout
-def test_lanes_and_messages_add_up_to_the_batch(memory: str, unit: str) -> None:
+def test_rows_and_messages_add_up_to_the_batch(memory: str, unit: str) -> None:
     bot = chatbot(memory)
     batches: Any = bot.batches(corpus(), Layout(3, 9, unit))
     state = None
     for _ in range(3):
         batch = batches.next()
         loss = bot.loss(batch, state, Full())
-        lanes = [
+        rows = [
             bot.loss(
-                lane, None if state is None else tuple(s[n : n + 1] for s in state), Full()
+                row, None if state is None else tuple(s[n : n + 1] for s in state), Full()
             ).nats
-            for n, lane in enumerate(batch.apart())
+            for n, row in enumerate(batch.apart())
         ]
         # The same terms in another order, in float64.
-        torch.testing.assert_close(sum(lanes), loss.nats, rtol=1e-12, atol=0)
+        torch.testing.assert_close(sum(rows), loss.nats, rtol=1e-12, atol=0)
         messages = [bot.loss(alone, state, Full()).nats for _, alone in batch.by_message()]
         torch.testing.assert_close(sum(messages), loss.nats, rtol=1e-12, atol=0)
         state = loss.state

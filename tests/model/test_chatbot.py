@@ -64,8 +64,8 @@ def chatbot(request: pytest.FixtureRequest) -> Chatbot:
     return make(*request.param)
 
 
-def initial(chatbot: Chatbot, lanes: int) -> tuple[torch.Tensor, ...]:
-    return tuple(tensor.double() for tensor in chatbot.initial_state(lanes))
+def initial(chatbot: Chatbot, rows: int) -> tuple[torch.Tensor, ...]:
+    return tuple(tensor.double() for tensor in chatbot.initial_state(rows))
 
 
 def test_state_spec_is_the_state(chatbot: Chatbot) -> None:
@@ -86,13 +86,13 @@ def test_message_by_message_equals_at_once(chatbot: Chatbot) -> None:
     assert_equal_states(state, at_once)
 
 
-def test_lanes_do_not_touch_each_other(chatbot: Chatbot) -> None:
-    lanes = [conversation(seed, messages) for seed, messages in enumerate((3, 1, 6, 3))]
-    together, states = chatbot.score(lanes, initial(chatbot, 4))
-    for row, lane in enumerate(lanes):
-        (alone,), state = chatbot.score([lane], initial(chatbot, 1))
-        torch.testing.assert_close(together[row], alone, rtol=1e-12, atol=1e-12)
-        assert_equal_states(tuple(tensor[row : row + 1] for tensor in states), state)
+def test_rows_do_not_touch_each_other(chatbot: Chatbot) -> None:
+    rows = [conversation(seed, messages) for seed, messages in enumerate((3, 1, 6, 3))]
+    together, states = chatbot.score(rows, initial(chatbot, 4))
+    for number, row in enumerate(rows):
+        (alone,), state = chatbot.score([row], initial(chatbot, 1))
+        torch.testing.assert_close(together[number], alone, rtol=1e-12, atol=1e-12)
+        assert_equal_states(tuple(tensor[number : number + 1] for tensor in states), state)
 
 
 def test_saying_a_reply_equals_reading_it(chatbot: Chatbot) -> None:
@@ -118,7 +118,7 @@ def test_training_loss_equals_score(windows: int | None, pointer: int) -> None:
     """What is learned is what is measured: windows, carried states and resets included."""
     chatbot = make(pointer=pointer)
     data = corpus([4, 7, 2, 5])
-    steps = len(data.ids) - len(data)  # one epoch of one lane: the last token is never an input
+    steps = len(data.ids) - len(data)  # one epoch of one row: the last token is never an input
     windows = windows or steps
     assert steps % windows == 0, "the corpus must fill the windows, or the epochs would mix"
     stream = Stream(data, Layout(1, steps // windows, "steps", learn_from="bot", seed=3))
@@ -171,8 +171,8 @@ def test_how_many_are_read_side_by_side_changes_no_cost(monkeypatch: pytest.Monk
         np.testing.assert_allclose(costs, whole[index], rtol=1e-10)
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3, 20])
-def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, lanes: int) -> None:
+@pytest.mark.parametrize("rows", [1, 2, 3, 20])
+def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, rows: int) -> None:
     data = corpus([4, 1, 7, 2, 5])
     expected = []
     for index in range(len(data)):
@@ -180,8 +180,8 @@ def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, lanes: int) -> No
         for number, message in enumerate(data.messages(index)):
             expected.append((number, message.tolist(), state))
             state = chatbot.read(message, state)
-    for step in walk(NetworkDecoder(chatbot), data, rows=lanes):
-        assert len(step.numbers) == len(step.messages) <= lanes
+    for step in walk(NetworkDecoder(chatbot), data, rows=rows):
+        assert len(step.numbers) == len(step.messages) <= rows
         for row, (number, message) in enumerate(zip(step.numbers, step.messages, strict=True)):
             (place,) = (
                 n for n, e in enumerate(expected) if e[0] == number and e[1] == message.tolist()
@@ -192,15 +192,15 @@ def test_each_conversation_goes_on_by_itself(chatbot: Chatbot, lanes: int) -> No
     assert not expected
 
 
-def test_carrying_a_message_into_all_lanes_is_reading_it_in_each(
+def test_carrying_a_message_into_all_rows_is_reading_it_in_each(
     chatbot: Chatbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elman.model.blocks.MAX_RUN_STEPS", 3)  # so that it takes several
     (message,) = conversation(3, 1)
     message = np.concatenate([message[:-1], message[1:-1], message[1:]])
-    lanes = chatbot.score([conversation(seed, 2) for seed in range(4)], chatbot.initial_state(4))[1]
-    carried = chatbot.carry(message, lanes)
-    for lane in range(4):
-        own = tuple(part[lane : lane + 1] for part in lanes)
+    rows = chatbot.score([conversation(seed, 2) for seed in range(4)], chatbot.initial_state(4))[1]
+    carried = chatbot.carry(message, rows)
+    for row in range(4):
+        own = tuple(part[row : row + 1] for part in rows)
         alone = chatbot.read(message, own)
-        assert_equal_states(tuple(part[lane : lane + 1].detach() for part in carried), alone)
+        assert_equal_states(tuple(part[row : row + 1].detach() for part in carried), alone)

@@ -30,8 +30,8 @@ def make(length: int) -> Pointer:
     return made
 
 
-def zeros(made: Pointer, lanes: int = B) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros(lanes, s.size, dtype=torch.float64) for s in made.state_spec(""))
+def zeros(made: Pointer, rows: int = B) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros(rows, s.size, dtype=torch.float64) for s in made.state_spec(""))
 
 
 def steps() -> tuple[Tensor, Tensor, Tensor]:
@@ -39,8 +39,8 @@ def steps() -> tuple[Tensor, Tensor, Tensor]:
     draw = torch.Generator().manual_seed(1)
     ids = torch.randint(SPECIALS, V, (T, B), generator=draw)
     keep = torch.ones(T, B, dtype=torch.bool)
-    for step, lane in [(0, 0), (0, 1), (5, 1), (6, 1), (7, 2)]:
-        keep[step, lane], ids[step, lane] = False, ROLES["user"]
+    for step, row in [(0, 0), (0, 1), (5, 1), (6, 1), (7, 2)]:
+        keep[step, row], ids[step, row] = False, ROLES["user"]
     ids[3, 0] = END
     return ids, torch.randn(T, B, H, generator=draw, dtype=torch.float64), keep
 
@@ -146,25 +146,25 @@ def test_one_step_says_what_many_do(length: int) -> None:
             assert torch.equal(said.key, expected.key[t])
 
 
-def test_lanes_end_where_they_end() -> None:
+def test_rows_end_where_they_end() -> None:
     made = make(4)
     ids, hidden, _ = steps()
     lengths = [T, 1, 3]
     before = tuple(torch.randn_like(tensor) for tensor in zeros(made))
     before[0].copy_(ids[:4].t())
     padded = ids.clone()
-    for lane, length in enumerate(lengths):
-        padded[length:, lane] = 0
+    for row, length in enumerate(lengths):
+        padded[length:, row] = 0
     _, state = made.record(padded, hidden, before, lengths=torch.tensor(lengths))
-    for lane, length in enumerate(lengths):
-        own = slice(lane, lane + 1)
+    for row, length in enumerate(lengths):
+        own = slice(row, row + 1)
         alone = tuple(tensor[own] for tensor in before)
         _, expected = made.record(ids[:length, own], hidden[:length, own], alone)
         for one, other in zip(state, expected, strict=True):
             torch.testing.assert_close(one[own], other, **EXACT)
 
 
-def test_a_lane_of_no_steps_keeps_its_record() -> None:
+def test_a_row_of_no_steps_keeps_its_record() -> None:
     made = make(4)
     ids, hidden, _ = steps()
     _, before = made.record(ids, hidden, zeros(made))
@@ -256,9 +256,9 @@ def test_the_state_says_how_large_it_is() -> None:
 @pytest.mark.parametrize("memory", ["tokens", "messages"])
 def test_absorbing_gives_the_state_that_scoring_gives(memory: str) -> None:
     bot = chatbot(8, memory=memory)
-    lanes = [[np.array([1, 9, 10, 11, 0])], [np.array([2, 12, 0]), np.array([1, 9, 9, 13, 14, 0])]]
+    rows = [[np.array([1, 9, 10, 11, 0])], [np.array([2, 12, 0]), np.array([1, 9, 9, 13, 14, 0])]]
     start = bot.initial_state(2)
-    scored = bot.score(lanes, start)[1]
+    scored = bot.score(rows, start)[1]
     assert any(tensor.any() for tensor in scored[-3:]), "the record holds something"
-    for one, other in zip(bot.absorb(lanes, start), scored, strict=True):
+    for one, other in zip(bot.absorb(rows, start), scored, strict=True):
         assert torch.equal(one, other)

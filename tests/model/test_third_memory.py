@@ -120,14 +120,14 @@ class BagChatbot(Chatbot):
         return found, (*after, torch.stack([own[-1] for own in found]), *nothing_said)
 
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
-        lanes = batch.lanes
+        rows = batch.lanes
         # In two parts: the next window begins with the state between them.
         state = self.begin_window(batch, state)
-        first, carried = self.remember([own.messages[: own.carry] for own in lanes], state, unfold)
-        second, _ = self.remember([own.messages[own.carry :] for own in lanes], carried, unfold)
+        first, carried = self.remember([own.messages[: own.carry] for own in rows], state, unfold)
+        second, _ = self.remember([own.messages[own.carry :] for own in rows], carried, unfold)
         said = [
             (message, remembered)
-            for own, *parts in zip(lanes, first, second, strict=True)
+            for own, *parts in zip(rows, first, second, strict=True)
             for message, counts, remembered in zip(
                 own.messages, own.counted, torch.cat([parts[0], parts[1][1:]]), strict=False
             )
@@ -137,7 +137,7 @@ class BagChatbot(Chatbot):
         if said:
             hidden = self.hidden([m for m, _ in said], torch.stack([c for _, c in said]))
             targets = token_ids([message[1:] for message, _ in said])
-        steps = sum(len(message) for own in lanes for message in own.messages)
+        steps = sum(len(message) for own in rows for message in own.messages)
         after = tuple(part.detach() for part in carried)
         return Loss(self.nats(hidden, targets), targets, steps, after, torch.zeros(()))
 

@@ -74,12 +74,12 @@ def number_of(message: np.ndarray) -> int:
 
 def reached(chatbot: Any, window: MessageWindow, state: State | None, position: int) -> set[int]:
     """Which earlier messages get any gradient from the loss of one message of a window."""
-    (lane,) = window.lanes
-    alone = replace(lane, counted=[n == position for n in range(len(lane.messages))])
+    (row,) = window.lanes
+    alone = replace(row, counted=[n == position for n in range(len(row.messages))])
     chatbot.zero_grad()
     chatbot.loss(MessageWindow([alone]), state, Full()).nats.backward()
     rows = chatbot.embedding.weight.grad.abs().sum(1).nonzero().flatten().tolist()
-    own = number_of(lane.messages[position])
+    own = number_of(row.messages[position])
     return {(row - 4) // 3 for row in rows if row >= 4} - {own}
 
 
@@ -91,11 +91,11 @@ def test_reach(memory: str, unfold: int, slide: bool, monkeypatch: pytest.Monkey
     untie(chatbot, monkeypatch)
     lengths = []
     for window, state in windows(chatbot, unfold, slide):
-        (lane,) = window.lanes
-        start = number_of(lane.messages[0])
-        for position, counts in enumerate(lane.counted):
+        (row,) = window.lanes
+        start = number_of(row.messages[0])
+        for position, counts in enumerate(row.counted):
             if counts:
-                number = number_of(lane.messages[position])
+                number = number_of(row.messages[position])
                 found = reached(chatbot, window, state, position)
                 first = max(0, number - unfold) if slide else start
                 assert found == set(range(first, number))
@@ -236,5 +236,5 @@ def test_packing_places_each_step_once(lengths: list[int]) -> None:
         assert packed.ids.flatten()[place].tolist() == sequence.tolist()
         assert set(packed.owner.flatten()[place].tolist()) == {number}
         assert packed.keep.flatten()[place].tolist() == [False] + [True] * (len(sequence) - 1)
-        assert place.diff().eq(packed.ids.shape[1]).all(), "the steps of a sequence share a lane"
+        assert place.diff().eq(packed.ids.shape[1]).all(), "the steps of a sequence share a row"
     assert int((packed.owner == len(lengths)).sum()) == packed.ids.numel() - sum(lengths)

@@ -12,9 +12,12 @@ from elman.lens.view import LensView
 
 MAX_TEXT_CHARS = 400
 
+DRAWN_STEPS = 600
+"""Steps that a unit's line is drawn of, about."""
+
 
 def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
-    """What each token says; a role says nothing."""
+    """Spell each token; a role says nothing."""
     return [
         "END" if token == END else tokenizer.spelled(token).decode("utf-8", "replace")
         for token in tokens
@@ -22,7 +25,7 @@ def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
 
 
 def to_json(view: LensView, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Everything as plain JSON, to four digits."""
+    """Write everything as plain JSON, to four digits."""
     found: dict[str, Any] = {
         "layers": view.layers,
         "skipped": view.skipped,
@@ -82,7 +85,7 @@ def _message(view: LensView, n: int) -> dict[str, Any]:
 
 
 def _tokens(view: LensView, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Of the messages that are seen closely."""
+    """Write the messages that are seen closely."""
     first = len(view.said) - view.close if view.whole is not None else 0
     found, place = [], 0
     for n in range(first, len(view.said)):
@@ -116,13 +119,13 @@ def _units(units: Units) -> dict[str, Any]:
     }
 
 
-def _thinned(values: Tensor, most: int = 600) -> Tensor:
-    """Every so manieth step, so that a line can be drawn of it."""
-    return values[:: max(1, len(values) // most)]
+def _thinned(values: Tensor) -> Tensor:
+    """Keep every so manieth step, so that a line can be drawn of it."""
+    return values[:: max(1, len(values) // DRAWN_STEPS)]
 
 
 def _short(values: Any) -> Any:
-    """Numbers to four digits; what is no number is null."""
+    """Round numbers to four digits; what is no number is null."""
     if isinstance(values, Tensor):
         values = values.tolist()
     if isinstance(values, list):

@@ -111,8 +111,9 @@ class Segment:
 
 
 def window(chain: Chain, first: int, last: int) -> Segment:
-    """Make the segment that gives the states after messages `first` to `last` - 1 their gradient,
-    up to the loss of message `last`.
+    """Make the segment that gives the states after messages `first` to `last` - 1 their gradient.
+
+    It ends with the loss of message `last`.
     """
     begin = chain.ends[first]
     marks = [(n, chain.ends[n] - begin) for n in range(first, last)]
@@ -141,13 +142,13 @@ def pulled(
     pull: Callable[[Tensor], Tensor],
     cut: Tensor | None = None,
 ) -> list[Tensor]:
-    """The gradient of h in every layer at every step, given how the losses pull at the outputs.
+    """Find the gradient of h in every layer at every step, from how losses pull at the outputs.
 
     Args:
         stack: the layers, `frozen`.
         x: (T, B, H).
         state: before the first step.
-        pull: tells of the outputs, (T, B, H), the gradients of the losses in them.
+        pull: takes the outputs, (T, B, H), to the losses' gradients in them.
         cut: as in `elman.bptt.recurrence`.
 
     Returns:
@@ -192,7 +193,7 @@ def _known(pull: Tensor, _: Tensor) -> Tensor:
 
 
 def unfolded(chain: Chain, unfold: int, states: int) -> Tensor:
-    """dLoss/dh after each message where the gradient is cut every `unfold` messages.
+    """Find dLoss/dh after each message where the gradient is cut every `unfold` messages.
 
     The windows are the trainer's: states 1 to K get what the K replies after them send back, then
     the next K. With an `unfold` of 1 it is the direct part: from the very next message alone.
@@ -262,8 +263,9 @@ def pulls(
 
 
 def along_output(chatbot: Chatbot, hidden: Tensor, targets: Tensor, direction: Tensor) -> Tensor:
-    """How much each target's own gradient of the output's weight goes along a direction, (N,);
-    nothing is copied.
+    """Measure each target's own gradient of the output's weight along a direction, (N,).
+
+    Nothing is copied.
     """
     out = []
     columns = (each.split(LOGIT_CHUNK_TOKENS) for each in (hidden, targets))

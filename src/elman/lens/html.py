@@ -3,35 +3,26 @@
 import json
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
 
 def beside(name: str) -> str:
-    """A text file of this folder."""
+    """Read a text file of this folder."""
     return Path(__file__).with_name(name).read_text("utf-8")
 
 
+def fill(name: str, /, **values: object) -> str:
+    """Fill in the `$names` of an HTML file of this folder; the values are HTML, too."""
+    return Template(beside(name)).substitute(values)
+
+
 def document(title: str, style: str, body: str, script: str) -> str:
-    """A whole page; `title` is text, the others are trusted source.
+    """Make a whole page; `title` is text, the others are trusted source.
 
     Its Content-Security-Policy lets nothing be fetched or sent.
     """
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-<script>{script}</script>
-</body>
-</html>
-"""
+    return fill("document.html", title=escape(title), style=style, body=body, script=script)
 
 
 def data(name: str, value: Any) -> str:

@@ -48,16 +48,20 @@ class Lags:
 
     @property
     def reach(self) -> tuple[int, bool]:
-        """From how many messages back all but 1 % of the gradient comes, of what was looked at; and
-        whether what was looked at ends before the gradient does, so that it may be more.
+        """Say from how many messages back all but 1 % of the gradient comes.
+
+        The second value is whether the lags end before the gradient does: then it may be more.
         """
         return reach(self.whole)
 
 
-def reach(by_lag: Tensor, enough: float = NEGLIGIBLE_GRADIENT_SHARE) -> tuple[int, bool]:
-    """The smallest K such that the lags past K hold less than `enough` of the sum; and whether the
-    last lag is still so much that what lies past it may count, too.
+def reach(by_lag: Tensor) -> tuple[int, bool]:
+    """Find the smallest K such that the lags past K hold a negligible share of the sum.
+
+    Returns:
+        K, and whether the last lag is still so much that what lies past it may count, too.
     """
+    enough = NEGLIGIBLE_GRADIENT_SHARE
     total = float(by_lag.sum())
     if total == 0 or not np.isfinite(total):
         return 0, False
@@ -106,7 +110,7 @@ def lags(
 
 
 def _ends(chatbot: Chatbot, messages: Sequence[np.ndarray]) -> list[int]:
-    """The step after which each message has been read."""
+    """Find the step after which each message has been read."""
     steps = [chatbot.steps_of(message) for message in messages]
     return [int(end) - 1 for end in np.cumsum(steps)]
 
@@ -114,7 +118,7 @@ def _ends(chatbot: Chatbot, messages: Sequence[np.ndarray]) -> list[int]:
 def _gradients(
     chatbot: Chatbot, replies: Sequence[FollowedReply]
 ) -> Iterator[tuple[FollowedReply, Tensor]]:
-    """Each reply with dloss/dh of every step before it, (T, layers, H)."""
+    """Yield each reply with dloss/dh of every step before it, (T, layers, H)."""
     length = {id(reply): sum(map(chatbot.steps_of, reply.messages)) for reply in replies}
     order = sorted(replies, key=lambda reply: -length[id(reply)])
     while order:
@@ -126,7 +130,7 @@ def _gradients(
 
 
 def _side_by_side(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> list[Tensor]:
-    """dloss/dh of every step of each layer, (T, replies, H), padded at the end."""
+    """Make dloss/dh of every step of each layer, (T, replies, H), padded at the end."""
     state = _starts(chatbot, replies)
     unrolled = chatbot.unroll([reply.messages for reply in replies], state)
     wanted = [[False] * (len(reply.messages) - 1) + [True] for reply in replies]
@@ -167,7 +171,7 @@ def _side_by_side(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> list[Te
 
 
 def _starts(chatbot: Chatbot, replies: Sequence[FollowedReply]) -> State:
-    """The state before each reply's messages, (replies, size) each."""
+    """Read up to each reply's messages; the states are (replies, size) each."""
     state = chatbot.initial_state(len(replies))
     reading = [row for row, reply in enumerate(replies) if reply.before]
     if not reading:
@@ -188,7 +192,7 @@ def draw_replies(
     heard: int,
     seed: int,
 ) -> list[FollowedReply]:
-    """Some replies of some conversations, those with a long history first.
+    """Draw some replies of some conversations, those with a long history first.
 
     Args:
         conversations: their messages.

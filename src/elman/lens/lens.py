@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from elman.bptt import GRU, LSTM, RNN, MinGRU, MinLSTM
-from elman.lens.tracing import Call, TracingUnfold, contribution, share, trace_calls
+from elman.lens.tracing import Call, TracingUnfold, share, trace_calls
 from elman.model.blocks import RecurrentBlock
 
 WATCHABLE_LAYERS = (RNN, GRU, LSTM, MinGRU, MinLSTM, RecurrentBlock)
@@ -46,18 +46,14 @@ class LayerFlow:
     weights: dict[str, Tensor]
     _products: dict[str, tuple[Tensor, Tensor | None]]
 
-    def contribution(self, weight: str, t: int) -> Tensor:
-        """What step t adds to a weight's gradient; the sum over all t is `weights[weight]`."""
-        return contribution(*self._products[weight], t)
-
     def shares(self, weight: str) -> Tensor:
-        """Each step's share of a weight's gradient, along it, (T,); their sum is 1."""
+        """Measure each step's share of a weight's gradient, along it, (T,); their sum is 1."""
         made, of = self._products[weight]
         owner = torch.arange(len(made), device=made.device).unsqueeze(1).expand(made.shape[:2])
         return share(self.weights[weight], made, of, owner, len(made))
 
     def by_lag(self) -> Tensor:
-        """The mean norm of the gradient by how many steps it went back, (losses,)."""
+        """Average the gradient's norm by how many steps it went back, (losses,)."""
         if self.lags is None:
             raise ValueError("no losses were given to Lens.flow, so lags are not known")
         steps = self.lags.shape[1]
@@ -120,14 +116,14 @@ class Lens:
         self._traced.append((name, traced))
 
     def calls(self) -> Iterator[tuple[str, Call]]:
-        """Every run of every layer since `with` began, with the layer's name."""
+        """List every run of every layer since `with` began, with the layer's name."""
         for name, traced in self._traced:
             several = len(traced.calls) > 1
             for layer, call in enumerate(traced.calls):
                 yield (f"{name}.{layer}" if name else str(layer)) if several else name, call
 
     def flow(self, losses: Tensor | None = None) -> list[LayerFlow]:
-        """What went through each layer, one for each run of it, in the order of the runs.
+        """Say what went through each layer, one for each run of it, in the order of the runs.
 
         Args:
             losses: one for each step, (T,) or (T, B), with their graph: each is differentiated on
@@ -206,6 +202,6 @@ def _made(
 
 
 def summed(made: Tensor, of: Tensor | None) -> Tensor:
-    """The gradient of a weight: the sum over all rows of what each adds."""
+    """Sum what each row adds to the gradient of a weight."""
     rows = made.flatten(0, -2)
     return rows.sum(0) if of is None else rows.t() @ of.flatten(0, -2)

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from elman.bptt import State
-from elman.lens.view import WARMUP_MESSAGES, LensView, TellText, ViewedMessage, most_moving, stretch
+from elman.lens.view import (
+    WARMUP_MESSAGES,
+    LensView,
+    TellText,
+    ViewedMessage,
+    seen_forward,
+    stretch,
+)
 from elman.model.chatbot import Chatbot
 
 _LOST = (
@@ -19,9 +26,7 @@ _LOST = (
 def listen(
     chatbot: Chatbot, said: Sequence[ViewedMessage], precision: str, tell: TellText
 ) -> LensView:
-    """See a conversation through rounded weights, which have no gradient: what the bot expects and
-    how its state moves.
-    """
+    """See a conversation through rounded weights: what the bot expects, how its state moves."""
     first = stretch(said)
     seen = list(said[first:])
     state = chatbot.initial_state(1)
@@ -35,24 +40,14 @@ def listen(
             costs, state = _said_by(chatbot, each.tokens, state)
             token_nats.append(costs if each.counts else torch.zeros_like(costs))
             states.append(_hidden(chatbot, state))
-    h = torch.stack(states)
-    drawn = most_moving(h)
-    return LensView(
-        said=seen,
-        skipped=first,
-        layers=[f"layer {number + 1}" for number in range(h.shape[1])],
-        nats=torch.stack([costs.sum() for costs in token_nats]),
-        state=h.norm(dim=2),
-        strip=torch.stack([h[:, n, own] for n, own in enumerate(drawn)], dim=1),
-        drawn=drawn,
-        token_nats=token_nats,
-        exact=[f"losses and states, as the bot speaks with {precision} weights"],
-        lost=[_LOST.format(precision)],
-    )
+    view = seen_forward(seen, first, token_nats, torch.stack(states))
+    view.exact = [f"losses and states, as the bot speaks with {precision} weights"]
+    view.lost = [_LOST.format(precision)]
+    return view
 
 
 def _said_by(chatbot: Chatbot, tokens: np.ndarray, state: State) -> tuple[Tensor, State]:
-    """-log p of each token of a message, as the bot would say it, and the state after it."""
+    """Compute -log p of each token of a message, as the bot would say it, and the state after."""
     costs = torch.zeros(len(tokens), dtype=torch.float64)
     for place, token in enumerate(tokens[:-1].tolist()):
         logits, state = chatbot.step(torch.tensor([token]), state)
@@ -61,6 +56,6 @@ def _said_by(chatbot: Chatbot, tokens: np.ndarray, state: State) -> tuple[Tensor
 
 
 def _hidden(chatbot: Chatbot, state: State) -> Tensor:
-    """h of the layers that carry the state, (L, H)."""
+    """Take h of the layers that carry the state, (L, H)."""
     stack = chatbot.through_time
     return torch.cat(stack.own_state(state)[:: stack.states_per_layer])

@@ -100,7 +100,7 @@ class Lines:
         return len(self.texts)
 
     def nearest(self, text: str, number: int = 3) -> list[NearestLine]:
-        """The lines most like a text, the nearest first; none that shares nothing with it."""
+        """Find the lines most like a text, the nearest first; none that shares nothing with it."""
         mine, _ = _index(_characters([text]), GRAM_CHARS)
         known = np.isin(mine, self._distinct)
         total = np.log1p(len(self.texts)) * int((~known).sum())
@@ -131,7 +131,7 @@ class Lines:
         return best
 
     def _word_codes(self, lines: list[list[str]]) -> np.ndarray:
-        """Each word as a number, with a 0 after each line; words that no line has share one."""
+        """Number the words, with a 0 after each line; words that no line has share one number."""
         unknown = len(self._numbers) + 1
         codes = (
             code for line in lines for code in (*(self._numbers.get(w, unknown) for w in line), 0)
@@ -140,7 +140,7 @@ class Lines:
 
 
 def training_lines(bot: Bot) -> Lines:
-    """What a bot learned to say, read again from where it was.
+    """Read again what a bot learned to say, from where it was.
 
     Raises:
         ElmanError: where that is gone; it says what was there.
@@ -166,12 +166,12 @@ def _learned(dataset: Dataset, test: bool, learn_from: str) -> Iterator[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, of one case."""
+    """Split a text into its words, in one case."""
     return _WORD.findall(text.casefold())
 
 
 def _characters(texts: list[str]) -> np.ndarray:
-    """Every line as the code points of its words, with a space around each and a 0 at the end.
+    """Write lines as the code points of their words, a space around each and a 0 at the end.
 
     A line without words, such as one of an emoji, is taken as it is.
     """
@@ -181,7 +181,7 @@ def _characters(texts: list[str]) -> np.ndarray:
 
 
 def _index(codes: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """All runs of `width` codes within a line, each once a line, as numbers in ascending order.
+    """Number all runs of `width` codes within a line, each once a line, in ascending order.
 
     Args:
         codes: with a 0 after each line, uint32 or uint64.

@@ -20,7 +20,7 @@ from elman.model.pointer import QUERY_CHUNK_STEPS, Pointed, Pointer, TokenRecord
 
 @dataclass(frozen=True)
 class Pulled:
-    """Of K losses in a conversation of N steps.
+    """The gradients of K losses in a conversation of N steps.
 
     Args:
         first: the step from which the gradients are; before it, they are zero.
@@ -63,7 +63,7 @@ class PointedConversation:
     def of(
         cls, chatbot: Chatbot, ids: Tensor, at: Tensor, hidden: Tensor, keys: Tensor, state: State
     ) -> "PointedConversation":
-        """What a chatbot's pointer reads where the tokens `at` are predicted from `hidden`.
+        """Make what a chatbot's pointer reads where it predicts the tokens `at` from `hidden`.
 
         Args:
             chatbot: has a pointer.
@@ -81,7 +81,7 @@ class PointedConversation:
 def pulled_through(
     chatbot: Chatbot, read: PointedConversation, at: Tensor, of_weight: Tensor | None = None
 ) -> Pulled:
-    """The gradients of some losses.
+    """Compute the gradients of some losses.
 
     Args:
         chatbot: makes the logits.
@@ -116,8 +116,9 @@ class Parts:
         """All of them, over all steps."""
 
     def keys(self, begin: int, end: int) -> Tensor:
-        """The gradient in what the record is made of, (end - begin, H), of the losses of messages
-        that lie between two steps.
+        """Find the gradient in what the record is made of, (end - begin, H).
+
+        It is of the losses of messages that lie between the two steps.
         """
         parts = [
             (part.first, part.keys)
@@ -130,7 +131,7 @@ class Parts:
 def _span(
     chatbot: Chatbot, read: PointedConversation, at: Tensor, of_weight: Tensor | None
 ) -> Pulled:
-    """Of some tokens that one look of the pointer predicts."""
+    """Differentiate the losses of some tokens that one look of the pointer predicts."""
     pointer, begin, end = read.pointer, int(at[0]) - 1, int(at[-1])
     back = max(0, begin - pointer.length)
     keys = read.keys[back:end].detach().clone().requires_grad_()
@@ -162,7 +163,7 @@ def _span(
 
 
 def _sum(pulled: Sequence[tuple[int, Tensor]], begin: int, end: int, like: Tensor) -> Tensor:
-    """What pulls from some step on each come to at the steps `begin` to `end`."""
+    """Add up pulls, each of which begins at a step, over the steps `begin` to `end`."""
     out = like.new_zeros(end - begin, like.shape[1])
     for first, pull in pulled:
         own = pull[max(0, begin - first) :]
@@ -172,7 +173,7 @@ def _sum(pulled: Sequence[tuple[int, Tensor]], begin: int, end: int, like: Tenso
 
 
 def _joined(parts: Sequence[Pulled], first: int, end: int) -> Pulled:
-    """Parts, the gradients of which are added up over the steps `first` to `end`."""
+    """Join parts; their gradients are added up over the steps `first` to `end`."""
     like = parts[0].queries
     return Pulled(
         first,

@@ -27,7 +27,7 @@ class Culprit:
 
 
 def culprit(chatbot: Chatbot, batch: Any, state: State | None) -> Culprit | None:
-    """The conversation of a batch whose loss has the largest gradient, and its message that has.
+    """Find the conversation of a batch whose loss has the largest gradient, and its message.
 
     Each row is differentiated by itself, and then each message of the worst row. Norms are of the
     whole gradient of their part of the batch's mean loss, without dropout.
@@ -61,7 +61,7 @@ def culprit(chatbot: Chatbot, batch: Any, state: State | None) -> Culprit | None
 
 
 def _norm(chatbot: Chatbot, batch: Any, state: State | None) -> tuple[float, int]:
-    """The norm of the gradient of a batch's whole loss, and how many tokens count in it."""
+    """Measure the gradient of a batch's whole loss: its norm, and how many tokens count."""
     with torch.enable_grad():
         loss = chatbot.loss(batch, state, Full())
     if not len(loss.targets):

@@ -13,7 +13,7 @@ SUMMARY_BAR_CHARS = 30
 
 
 def summary(seen: dict[str, Any]) -> Iterator[RenderableType]:
-    """What matters most of what `--json` says."""
+    """Show what matters most of what `--json` says."""
     shown = len(seen["messages"])
     yield Text(
         f"{seen['bot']}: {len(seen['layers'])} x {seen['cell'].upper()} {seen['hidden_size']}; "

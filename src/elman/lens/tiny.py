@@ -23,7 +23,7 @@ MESSAGES = ("hi", "hello", "how are you?", "fine, you?", "fine")
 END_SYMBOL = "(end)"
 SYMBOLS = (*MESSAGES, END_SYMBOL)
 TINY_CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
-"""Those with a recurrent weight to be explained."""
+"""Cells with a recurrent weight to be explained."""
 
 TINY_HIDDEN_SIZE = 3
 
@@ -174,7 +174,7 @@ def _cell(name: str, weights: dict[str, Tensor]) -> Cell:
 
 
 def _draw(cell: str, seed: int) -> dict[str, Tensor]:
-    """Weights in tenths, so that they can be written down."""
+    """Draw weights in tenths, so that they can be written down."""
     generator = torch.Generator().manual_seed(seed)
     shapes = {
         name: tuple(w.shape)
@@ -252,12 +252,12 @@ def _backward(
 
 
 def _norm(gradient: dict[str, Tensor]) -> float:
-    """Of all weights' gradients together, as one long vector."""
+    """Measure all weights' gradients together, as one long vector."""
     return float(torch.cat([g.flatten() for g in gradient.values()]).norm())
 
 
 def _adam_update(gradient: Tensor) -> Tensor:
-    """The first step of Adam (Kingma and Ba 2015), with both moments zero before it."""
+    """Take the first step of Adam (Kingma and Ba 2015), with both moments zero before it."""
     first = (1 - BETAS[0]) * gradient / (1 - BETAS[0])
     second = (1 - BETAS[1]) * gradient**2 / (1 - BETAS[1])
     return ADAM_LR * first / (second.sqrt() + EPS)

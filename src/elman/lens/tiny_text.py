@@ -10,7 +10,7 @@ from torch import Tensor, stack
 from elman.lens.tiny import ADAM_LR, CLIP, SGD_LR, SYMBOLS, TINY_HIDDEN_SIZE, TinyStep, UnfoldedStep
 
 GATES = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}
-"""How the rows of the stacked weights are called, a letter for each block of three."""
+"""The names of the stacked weights' rows, a letter for each block of three."""
 
 GATE_ROWS: dict[str, tuple[str, ...]] = {
     "rnn": (),
@@ -27,30 +27,37 @@ WEIGHT_MEANINGS = (
 
 
 def number(value: float | Tensor) -> str:
-    """To 4 decimals, and no negative zero."""
+    """Write a number to 4 decimals, without a negative zero."""
     text = f"{float(value):.4f}"
     return text.removeprefix("-") if float(text) == 0 else text
 
 
 def units(cell: str) -> list[str]:
-    """What to call the rows of weight_ih and weight_hh: h1 h2 h3, or r1 r2 r3 z1 ..."""
+    """Name the rows of weight_ih and weight_hh: h1 h2 h3, or r1 r2 r3 z1 ..."""
     return [f"{gate}{unit + 1}" for gate in GATES[cell] for unit in range(TINY_HIDDEN_SIZE)]
 
 
 def rows_of(step: TinyStep, name: str) -> list[str]:
-    """What to call the rows of a weight or bias."""
+    """Name the rows of a weight or bias."""
     return list(SYMBOLS) if name.endswith("_out") else units(step.cell)
 
 
 def columns_of(name: str) -> list[str]:
-    """What to call the columns of a weight."""
+    """Name the columns of a weight."""
     if name == "weight_ih":
         return [f"x{t + 1}" for t in range(len(SYMBOLS))]
     return [f"h{unit + 1}" for unit in range(TINY_HIDDEN_SIZE)]
 
 
+def cut_words(step: TinyStep) -> str:
+    """Say where the unfolding cuts the gradient."""
+    if step.unfold >= len(step.steps):
+        return "never cut"
+    return f"cut every {step.unfold} messages" if step.unfold > 1 else "cut at every message"
+
+
 def printed(step: TinyStep) -> Iterator[RenderableType]:
-    """The whole step, part by part, from the conversation to the losses after it."""
+    """Print the whole step, part by part, from the conversation to the losses after it."""
     yield from _given(step)
     yield from _forward(step)
     yield from _backward(step)
@@ -81,16 +88,9 @@ def _numbers(values: Tensor) -> list[str]:
 
 
 def _given(step: TinyStep) -> Iterator[RenderableType]:
-    cut = (
-        "never cut"
-        if step.unfold >= len(step.steps)
-        else f"cut every {step.unfold}"
-        if step.unfold > 1
-        else "cut at every message"
-    )
     yield Text(
         f"One training step: {step.cell}, state of {TINY_HIDDEN_SIZE}, "
-        f"--unfold {step.unfold} ({cut}), seed {step.seed}",
+        f"--unfold {step.unfold} ({cut_words(step)}), seed {step.seed}",
         style="bold",
     )
     yield from _heading(
@@ -179,7 +179,7 @@ def _backward(step: TinyStep) -> Iterator[RenderableType]:
 
 
 def came_back(step: TinyStep, t: int) -> tuple[Tensor, ...]:
-    """What came back to the state after step t from the step after it: of h, and of c."""
+    """Find what the step after t sent back to the state after step t: of h, and of c."""
     last = t == len(step.steps) - 1
     if last or step.steps[t + 1].cut:
         return tuple(0 * part for part in step.steps[t].back)
@@ -213,7 +213,7 @@ def _sum(step: TinyStep) -> Iterator[RenderableType]:
 
 
 def entries(step: TinyStep, name: str) -> list[str]:
-    """What to call the numbers of a weight, row by row: "h1,h2" is its first row's second."""
+    """Name the numbers of a weight, row by row: "h1,h2" is its first row's second."""
     if name.startswith("bias"):
         return rows_of(step, name)
     return [f"{row},{column}" for row in rows_of(step, name) for column in columns_of(name)]

@@ -69,7 +69,7 @@ class Call:
 
     @property
     def h_before(self) -> Tensor:
-        """The h that each step began with: 0 where it was forgotten, (T, B, H)."""
+        """Return the h that each step began with: 0 where it was forgotten, (T, B, H)."""
         before = torch.cat([self.state[0].unsqueeze(0), self.h[:-1]])
         if self.keep is None:
             return before
@@ -151,7 +151,7 @@ class _Both:
 def share(
     weight_gradient: Tensor, made: Tensor, of: Tensor | None, owner: Tensor, count: int
 ) -> Tensor:
-    """How much of a weight's gradient each group of steps gives, (count,); their sum is 1.
+    """Measure each group of steps' share of a weight's gradient, (count,); their sum is 1.
 
     It is what a group adds to the gradient along the gradient's own direction, so it may be below
     0: those steps pull the other way.
@@ -169,8 +169,3 @@ def share(
     total.index_add_(0, owner.flatten(), along.flatten().double())
     square = weight_gradient.double().square().sum()
     return total[:count] / square if square > 0 else total[:count]
-
-
-def contribution(made: Tensor, of: Tensor | None, t: int) -> Tensor:
-    """What step t of all rows adds to a weight's gradient."""
-    return made[t].sum(0) if of is None else made[t].t() @ of[t]

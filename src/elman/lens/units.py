@@ -20,7 +20,7 @@ MAX_LONGEST_UNITS = 6
 
 @dataclass(frozen=True)
 class Gates:
-    """Of a layer that ran over one row of N steps.
+    """The gates of a layer that ran over one row of N steps.
 
     Args:
         values: by name, (N, H) each; empty where the cell has none.
@@ -59,7 +59,7 @@ def gates_of(call: Call) -> Gates:
 
 
 def _cells(c: Tensor, keep: Tensor, written: Tensor) -> Tensor:
-    """c of every step of an LSTM, from the one before."""
+    """Make c of every step of an LSTM, from the one before."""
     out = torch.empty_like(keep)
     for t in range(len(keep)):
         c = torch.addcmul(written[t], keep[t], c, out=out[t])
@@ -67,8 +67,9 @@ def _cells(c: Tensor, keep: Tensor, written: Tensor) -> Tensor:
 
 
 def states_before(call: Call, gates: Gates, steps: Tensor) -> State | None:
-    """A layer's state before some of its steps, (steps, H) each; None where its cell is not known
-    well enough to say.
+    """Find a layer's state before some of its steps, (steps, H) each.
+
+    Returns None where its cell is not known well enough to say.
     """
     parts = [call.h.squeeze(1)]
     if isinstance(call.cell, LSTMCell):
@@ -82,7 +83,7 @@ def states_before(call: Call, gates: Gates, steps: Tensor) -> State | None:
 
 @dataclass(frozen=True)
 class Units:
-    """Of one layer over N steps, H units.
+    """What the H units of one layer do over N steps.
 
     Args:
         hold: how much of its memory each unit keeps from step to step, as a time constant in steps:
@@ -104,7 +105,7 @@ class Units:
 
 
 def units(call: Call, gates: Gates) -> Units:
-    """Of a layer that has run over one row."""
+    """Measure the units of a layer that has run over one row."""
     h = call.h.squeeze(1)
     hold = None
     if gates.keep is not None:

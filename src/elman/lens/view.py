@@ -68,29 +68,32 @@ class Unfolding:
 
 @dataclass
 class LensView:
-    """What was seen. Of M messages, L layers.
+    """What was seen of M messages, in L layers.
 
     Args:
         said: the messages of the stretch.
         skipped: how many came before the stretch.
         layers: what they are called.
-        nats: of each message.
+        nats: the loss of each message, (M,).
         state: norm of h after each message, (M, L).
-        strip: h of some units of each layer after each message, (M, L, units); `drawn` are those.
+        strip: h of some units of each layer after each message, (M, L, units).
+        drawn: which units those are, (L, units).
+        token_nats: the loss of each token, message by message.
         whole: the backward pass; None where there is none to be had.
         direct: norm of dLoss/dh after each message from the very next one alone, (M, L).
-        indirect: the same from all later ones.
-        gradient: the same of both together.
+        indirect: norm of dLoss/dh from all later ones, (M, L).
+        gradient: norm of both together, (M, L).
         unfoldings: by unfold length, over the last `close` messages.
         close: how many messages at the end are seen closely.
         token_direct: of each step of these, from its own loss alone, (steps, L); None in the memory
             of messages.
         token_gradient: of each step of these, (steps, L).
         lags: None where no reply was there.
-        sampled: how many replies these are means of, and from how many conversations.
-        units: of each layer.
-        exact, sampled_words, lost: what is exact, what is sampled and what cannot be shown, in
-            words.
+        sample: how many replies the lags are means of, and from how many conversations.
+        units: what the units of each layer do.
+        exact: what is exact, in words.
+        sampled: what is sampled, in words.
+        lost: what cannot be shown, in words.
     """
 
     said: list[ViewedMessage]
@@ -121,7 +124,7 @@ TellText = Callable[[str], None]
 
 
 def stretch(said: Sequence[ViewedMessage]) -> int:
-    """Where the part begins that is differentiated as a whole."""
+    """Find where the part begins that is differentiated as a whole."""
     tokens = 0
     first = len(said)
     while first > 0 and len(said) - first < MAX_VIEWED_MESSAGES:
@@ -150,49 +153,48 @@ def look(
         tell: is told what is being done.
     """
     with frozen(chatbot):
-        return _looked(chatbot, said, others, seed, tell)
+        first = stretch(said)
+        seen = list(said[first:])
+        tell(f"differentiating {len(seen):,} messages")
+        before = [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]
+        start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
+        messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
+        whole = differentiate(chatbot, messages, counted, start)
+        view = seen_forward(seen, first, whole.token_nats, whole.state)
+        view.whole = whole
+        tell("unfolding")
+        _unfold(view, whole)
+        tell("following replies back")
+        _follow(view, chatbot, said, others, seed)
+        view.units = whole.units
+        _describe(view, len(said), len(before))
+        return view
 
 
-def _looked(
-    chatbot: Chatbot,
-    said: Sequence[ViewedMessage],
-    others: Sequence[Sequence[ViewedMessage]],
-    seed: int,
-    tell: TellText,
+def seen_forward(
+    said: list[ViewedMessage], skipped: int, token_nats: list[Tensor], state: Tensor
 ) -> LensView:
-    first = stretch(said)
-    seen = list(said[first:])
-    tell(f"differentiating {len(seen):,} messages")
-    before = [each.tokens for each in said[max(0, first - WARMUP_MESSAGES) : first]]
-    start = chatbot.score([before], chatbot.initial_state(1))[1] if before else None
-    messages, counted = [each.tokens for each in seen], [each.counts for each in seen]
-    whole = differentiate(chatbot, messages, counted, start)
-    drawn = most_moving(whole.state)
-    view = LensView(
-        said=seen,
-        skipped=first,
-        layers=whole.layers,
-        nats=whole.nats,
-        state=whole.state.norm(dim=2),
-        strip=torch.stack([whole.state[:, n, own] for n, own in enumerate(drawn)], dim=1),
-        drawn=drawn,
-        token_nats=whole.token_nats,
-        whole=whole,
-    )
-    tell("unfolding")
-    _unfold(view, whole)
-    tell("following replies back")
-    _follow(view, chatbot, said, others, seed)
-    view.units = whole.units
-    _describe(view, len(said), len(before))
-    return view
+    """Begin a view with what needs no gradient.
 
-
-def most_moving(state: Tensor) -> Tensor:
-    """The units of each layer that are drawn, (L, units)."""
-    count = min(STRIP_UNITS, state.shape[2])
+    Args:
+        said: the messages of the stretch, M.
+        skipped: how many came before them.
+        token_nats: the loss of each token, message by message.
+        state: h after each message, (M, L, H).
+    """
     spread = state.std(dim=0) if len(state) > 1 else state[0].abs()
-    return spread.topk(count, dim=1).indices.sort(dim=1).values
+    count = min(STRIP_UNITS, state.shape[2])
+    drawn = spread.topk(count, dim=1).indices.sort(dim=1).values
+    return LensView(
+        said=said,
+        skipped=skipped,
+        layers=[f"layer {number + 1}" for number in range(state.shape[1])],
+        nats=torch.stack([costs.sum() for costs in token_nats]),
+        state=state.norm(dim=2),
+        strip=torch.stack([state[:, n, own] for n, own in enumerate(drawn)], dim=1),
+        drawn=drawn,
+        token_nats=token_nats,
+    )
 
 
 def _unfold(view: LensView, whole: Whole) -> None:
@@ -222,7 +224,7 @@ def _unfold(view: LensView, whole: Whole) -> None:
 
 
 def _close(chain: Chain, said: Sequence[ViewedMessage]) -> int:
-    """The first message of those at the end that are seen closely."""
+    """Find the first message of those at the end that are seen closely."""
     tokens, first = 0, len(said)
     while first > 0 and (
         len(said) - first < 3 or tokens + len(said[first - 1].tokens) <= CLOSE_TOKENS
@@ -233,14 +235,15 @@ def _close(chain: Chain, said: Sequence[ViewedMessage]) -> int:
 
 
 def _from(chain: Chain, first: int) -> Chain:
-    """The chain's messages from `first` on, numbered anew; its steps keep their numbers."""
+    """Take the chain's messages from `first` on, numbered anew; its steps keep their numbers."""
     before_ends = tuple(part[first:] for part in chain.before_ends)
     return replace(chain, ends=chain.ends[first:], before_ends=before_ends)
 
 
 def _alone(chain: Chain, first: int) -> Tensor:
-    """Norm of dloss_t/dh_t for every step from message `first` on, (steps, L): from each step's own
-    loss, through all layers, and nothing from later steps.
+    """Measure dloss_t/dh_t for every step from message `first` on, (steps, L).
+
+    It comes from each step's own loss, through all layers, and nothing of it from later steps.
     """
     begins = [0 if n == 0 else chain.ends[n - 1] + 1 for n in range(first, len(chain.ends))]
     segments = []

@@ -91,7 +91,7 @@ class GradientWatcher:
         self._said: set[str] = set()
 
     def __call__(self, batch: Any, state: State | None, norm: float) -> Iterator[Seen]:
-        """What is to be told of a step, before its weights are updated."""
+        """Yield what is to be told of a step, before its weights are updated."""
         now = perf_counter()
         if not self._steps:
             self._began = now
@@ -119,7 +119,7 @@ class GradientWatcher:
         return (now - self._began - self.spent) / max(1, self._steps)
 
     def _may(self, now: float, cost: float, part: float = 1.0) -> bool:
-        """Whether looking for so many seconds stays within part of the share."""
+        """Say whether looking for so many seconds stays within part of the share."""
         return self._steps > 0 and self.spent + cost <= part * self._share * (now - self._began)
 
     def _look(self, now: float) -> Iterator[Seen]:
@@ -185,7 +185,7 @@ class GradientWatcher:
 
 
 def judged(found: Lags, unfold: float, cell: str) -> str:
-    """What is to be warned of, in words; nothing where all is well.
+    """Say what is to be warned of; nothing where all is well.
 
     Args:
         found: how far back the gradient reaches.
@@ -210,7 +210,7 @@ def judged(found: Lags, unfold: float, cell: str) -> str:
 
 
 def in_words(reach: int, more: bool, unfold: float) -> str:
-    """How far the gradient reaches beside how far it is let."""
+    """Compare how far the gradient reaches with how far it is let."""
     some = "1 message" if reach == 1 else f"{reach} messages"
     least = "at least " if more else ""
     line = f"it learns from {least}about {some}; you unfold about {unfold:.3g}"

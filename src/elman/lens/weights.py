@@ -76,14 +76,14 @@ class WeightUses:
         return watch
 
     def layers(self, stack: RecurrentStack) -> list[Call]:
-        """The first run of each layer of a stack, the lowest first."""
+        """Return the first run of each layer of a stack, the lowest first."""
         names: dict[nn.Module, str] = {
             module: name for name, module in self._chatbot.named_modules()
         }
         return [self._blocks[names[block]][0].calls[0] for block in stack.blocks]
 
     def rows(self, owners: Mapping[str, Sequence[Tensor]]) -> Iterator[tuple[str, Rows]]:
-        """Every use of every weight but those of embeddings and of a pointer, by its name.
+        """List every use of every weight but those of embeddings and of a pointer, by its name.
 
         Args:
             owners: as `Unrolled` has them.
@@ -100,7 +100,7 @@ class WeightUses:
                     yield from self._of_map(name, _shown(name), call.gradient, call.x, owner)
 
     def pointer_rows(self, ends: Sequence[int], owner: Tensor) -> Iterator[tuple[str, Rows]]:
-        """Every use of a pointer's weights.
+        """List every use of a pointer's weights.
 
         Args:
             ends: the step before which each span ended. What keys are made of has a row for each
@@ -141,12 +141,12 @@ def _gradient(leaf: Tensor) -> Tensor:
 
 
 def _part(name: str) -> str:
-    """The part of the network that a module is in."""
+    """Name the part of the network that a module is in."""
     return name.partition(".")[0]
 
 
 def _shown(name: str) -> str:
-    """What a module is called."""
+    """Name a module."""
     return name.replace(".layers.", ".")
 
 

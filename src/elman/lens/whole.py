@@ -25,7 +25,6 @@ class Whole:
 
     Args:
         chain: the steps that carry its state.
-        layers: what the layers of the chain are called.
         nats: of each message, (M,) float64; 0 where it does not count.
         token_nats: of each message's tokens, its role first; 0 where one does not count.
         state: h after each message, (M, layers, H).
@@ -39,7 +38,6 @@ class Whole:
     """
 
     chain: Chain
-    layers: list[str]
     nats: Tensor
     token_nats: list[Tensor]
     state: Tensor
@@ -57,7 +55,7 @@ def differentiate(
     counted: Sequence[bool],
     start: State | None = None,
 ) -> Whole:
-    """One forward and one backward pass over a conversation.
+    """Run one forward and one backward pass over a conversation.
 
     Args:
         chatbot: of any memory.
@@ -67,63 +65,55 @@ def differentiate(
     """
     start = chatbot.initial_state(1) if start is None else start
     with frozen(chatbot), torch.enable_grad(), WeightUses(chatbot) as uses:
-        return _differentiated(chatbot, messages, counted, start, uses)
-
-
-def _differentiated(
-    chatbot: Chatbot,
-    messages: Sequence[np.ndarray],
-    counted: Sequence[bool],
-    start: State,
-    uses: WeightUses,
-) -> Whole:
-    stack, unrolled = chatbot.through_time, chatbot.unroll([messages], start)
-    ids, owner = token_ids(messages), owner_of_tokens(messages)
-    at = predicted_places(messages, counted)
-    (x,) = unrolled.x
-    outputs = stack(x.unsqueeze(1), stack.own_state(start))[0].squeeze(1)
-    # Cut in two: first from the losses to the outputs, then from the outputs to what was read.
-    leaf = outputs.detach().requires_grad_()
-    hidden = unrolled.predict([leaf], [counted])
-    shares, of_output = Shares(len(messages)), torch.zeros_like(chatbot.output_layer[0])
-    logit_inputs, vocabulary_share, recorded, parts = hidden.detach(), None, None, None
-    if chatbot.pointer is None:
-        nats, gradient = pulls(chatbot, logit_inputs, ids[at], None, of_output)
-    else:
-        keys = outputs if unrolled.keys is None else unrolled.keys[0]
-        read = PointedConversation.of(chatbot, ids, at, logit_inputs, keys, start)
-        parts = Parts(chatbot, read, [at[owner[at] == n] for n in range(len(messages))], of_output)
-        found = parts.together
-        nats, logit_inputs, vocabulary_share = found.nats, found.hidden, found.vocabulary_share
-        gradient = found.queries[at - 1]
-        shares.add(uses.pointer_rows(found.ends, owner))
-        recorded = _by_message(found.keys, owner, len(messages))
-    torch.autograd.backward(hidden, gradient)
-    assert leaf.grad is not None
-    pull, pulls_of = leaf.grad, at_own_steps(leaf.grad)
-    ways = [(outputs, pull)]
-    if parts is not None and unrolled.keys is None:
-        ways = [(outputs, pull + parts.together.keys)]
-        pulls_of = _with_record(pull, parts)
-    elif parts is not None:
-        ways.append((keys, parts.together.keys))
-    # What both ways lead to hears of both at once.
-    torch.autograd.backward([way for way, _ in ways], [gradient for _, gradient in ways])
-    shares.add(uses.rows(unrolled.owners))
-    output = Output(logit_inputs, ids[at], owner[at], vocabulary_share, of_output)
-    shares.add_output(chatbot, uses.embedded(unrolled.owners), output)
-    token_nats = torch.zeros(len(ids), dtype=torch.float64)
-    token_nats[at] = nats
-    by_message = list(token_nats.split([len(message) for message in messages]))
-    ends = np.cumsum([chatbot.steps_of(message) for message in messages]) - 1
-    return _whole(
-        chatbot, x.detach(), pulls_of, ends.tolist(), uses.layers(stack), by_message, shares,
-        recorded,
-    )  # fmt: skip
+        stack, unrolled = chatbot.through_time, chatbot.unroll([messages], start)
+        ids, owner = token_ids(messages), owner_of_tokens(messages)
+        at = predicted_places(messages, counted)
+        (x,) = unrolled.x
+        outputs = stack(x.unsqueeze(1), stack.own_state(start))[0].squeeze(1)
+        # Cut in two: first from the losses to the outputs, then from the outputs to what was read.
+        leaf = outputs.detach().requires_grad_()
+        hidden = unrolled.predict([leaf], [counted])
+        shares, of_output = Shares(len(messages)), torch.zeros_like(chatbot.output_layer[0])
+        logit_inputs, vocabulary_share, recorded, parts = hidden.detach(), None, None, None
+        if chatbot.pointer is None:
+            nats, gradient = pulls(chatbot, logit_inputs, ids[at], None, of_output)
+        else:
+            keys = outputs if unrolled.keys is None else unrolled.keys[0]
+            read = PointedConversation.of(chatbot, ids, at, logit_inputs, keys, start)
+            parts = Parts(
+                chatbot, read, [at[owner[at] == n] for n in range(len(messages))], of_output
+            )
+            found = parts.together
+            nats, logit_inputs, vocabulary_share = found.nats, found.hidden, found.vocabulary_share
+            gradient = found.queries[at - 1]
+            shares.add(uses.pointer_rows(found.ends, owner))
+            recorded = _by_message(found.keys, owner, len(messages))
+        torch.autograd.backward(hidden, gradient)
+        assert leaf.grad is not None
+        pull, pulls_of = leaf.grad, at_own_steps(leaf.grad)
+        ways = [(outputs, pull)]
+        if parts is not None and unrolled.keys is None:
+            ways = [(outputs, pull + parts.together.keys)]
+            pulls_of = _with_record(pull, parts)
+        elif parts is not None:
+            ways.append((keys, parts.together.keys))
+        # What both ways lead to hears of both at once.
+        torch.autograd.backward([way for way, _ in ways], [gradient for _, gradient in ways])
+        shares.add(uses.rows(unrolled.owners))
+        output = Output(logit_inputs, ids[at], owner[at], vocabulary_share, of_output)
+        shares.add_output(chatbot, uses.embedded(unrolled.owners), output)
+        token_nats = torch.zeros(len(ids), dtype=torch.float64)
+        token_nats[at] = nats
+        by_message = list(token_nats.split([len(message) for message in messages]))
+        ends = np.cumsum([chatbot.steps_of(message) for message in messages]) - 1
+        return _whole(
+            chatbot, x.detach(), pulls_of, ends.tolist(), uses.layers(stack), by_message, shares,
+            recorded,
+        )  # fmt: skip
 
 
 def _with_record(pull: Tensor, parts: Parts) -> Pulls:
-    """Of losses that pull at their own steps, and through a pointer at the steps it looked at."""
+    """Make `Chain.pulls` of losses that also pull through a pointer at the steps it looked at."""
 
     def pulls_of(begin: int, end: int, recorded: bool) -> Tensor:
         own = pull[begin:end]
@@ -133,7 +123,7 @@ def _with_record(pull: Tensor, parts: Parts) -> Pulls:
 
 
 def _by_message(gradient: Tensor, owner: Tensor, count: int) -> Tensor:
-    """The norm of the rows of each message, (count,)."""
+    """Measure the norm of each message's rows, (count,)."""
     squares = gradient.new_zeros(count).index_add_(0, owner, gradient.square().sum(1))
     return squares.sqrt()
 
@@ -161,7 +151,6 @@ def _whole(
     own_steps = chatbot.step_unit == "tokens"
     return Whole(
         chain=Chain(stack, x, pulls_of, ends, own_steps, before_ends, first),
-        layers=[f"layer {number + 1}" for number in range(len(calls))],
         nats=torch.stack([values.sum() for values in token_nats]),
         token_nats=token_nats,
         state=torch.stack([call.h.squeeze(1)[at] for call in calls], dim=1),

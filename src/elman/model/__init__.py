@@ -9,12 +9,12 @@ MEMORIES: dict[str, type[Chatbot]] = {"messages": MessagesChatbot, "tokens": Tok
 
 
 def step_unit(config: ModelConfig) -> str:
-    """What one step through time reads in a memory: tokens or messages."""
+    """Say what one step through time reads in a memory: tokens or messages."""
     return MEMORIES[config.memory].step_unit
 
 
 def build(config: ModelConfig, vocabulary_size: int) -> Chatbot:
-    """A new chatbot with random weights."""
+    """Make a new chatbot with random weights."""
     return MEMORIES[config.memory](config, vocabulary_size)
 
 

@@ -37,10 +37,10 @@ class Batches(Protocol):
         """How many times the corpus has been handed out."""
 
     def next(self) -> Batch:
-        """The next batch, to be given to `Chatbot.loss`."""
+        """Make the next batch, to be given to `Chatbot.loss`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, as plain JSON."""
+        """Return the position, as plain JSON."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a position."""
@@ -93,7 +93,7 @@ class Chatbot(nn.Module, ABC):
 
     @classmethod
     def longest_learned(cls, config: ModelConfig) -> int | None:
-        """How many tokens of a message are read in training; None: all."""
+        """Say how many tokens of a message are read in training; None: all."""
         return None
 
     def pack_weights(self, precision: Precision = "float32") -> Self:
@@ -116,11 +116,11 @@ class Chatbot(nn.Module, ABC):
         return super().train(mode)
 
     def _steps(self, name: str) -> "PackedStack | RecurrentStack":
-        """The stack of a name, packed if it is: for making replies."""
+        """Find the stack of a name, packed if it is: for making replies."""
         return self._packed.get(name) or cast(RecurrentStack, getattr(self, name))
 
     def _say(self, hidden: Tensor) -> Tensor:
-        """Logits of one step's hidden state, (batch, V) float32."""
+        """Make logits of one step's hidden state, (batch, V) float32."""
         return (self._packed_output or self.logits)(hidden).float()
 
     def _mixed(
@@ -136,12 +136,13 @@ class Chatbot(nn.Module, ABC):
     @property
     @abstractmethod
     def state_spec(self) -> list[StateSpec]:
-        """What the state is made of: first that of `through_time`, last the pointer's record. Files
-        and stores know only this.
+        """What the state is made of: first that of `through_time`, last the pointer's record.
+
+        Files and stores know only this.
         """
 
     def initial_state(self, batch: int) -> State:
-        """The state of `batch` conversations in which nothing was said."""
+        """Make the state of `batch` conversations in which nothing was said."""
         device = next(self.parameters()).device
         return tuple(
             torch.zeros(batch, spec.size, dtype=spec.dtype, device=device)
@@ -169,15 +170,15 @@ class Chatbot(nn.Module, ABC):
         return state[:own], state[own:]
 
     def begin_window(self, window: MessageWindow, state: State | None) -> State:
-        """The state that each row of a window begins with."""
+        """Make the state that each row of a window begins with."""
         if state is None:
             return self.initial_state(len(window.lanes))
-        goes_on = torch.tensor([not lane.fresh for lane in window.lanes]).unsqueeze(1)
+        goes_on = torch.tensor([not row.fresh for row in window.lanes]).unsqueeze(1)
         return tuple(tensor.where(goes_on, tensor.new_zeros(())) for tensor in state)
 
     @abstractmethod
     def batches(self, corpus: Corpus, layout: Layout) -> Batches:
-        """Training batches of a corpus, laid out for this memory."""
+        """Lay out training batches of a corpus for this memory."""
 
     @property
     @abstractmethod
@@ -185,7 +186,7 @@ class Chatbot(nn.Module, ABC):
         """The layers that carry the state from step to step."""
 
     def steps_of(self, message: Sequence[int] | np.ndarray) -> int:
-        """How many steps `through_time` takes for a message."""
+        """Count the steps that `through_time` takes for a message."""
         return len(message) if self.step_unit == "tokens" else 1
 
     @abstractmethod
@@ -216,7 +217,7 @@ class Chatbot(nn.Module, ABC):
         """The weight, (vocabulary_size, H), and bias that make logits of a hidden state."""
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(..., H) to (..., vocabulary_size)."""
+        """Make logits, (..., vocabulary_size), of hidden states, (..., H)."""
         return F.linear(hidden, *self.output_layer)
 
     def nats(self, hidden: Tensor, targets: Tensor, pointed: Pointed | None = None) -> Tensor:
@@ -243,7 +244,7 @@ class Chatbot(nn.Module, ABC):
         pointed: Pointed | None = None,
         logits: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """-log p in nats of each target, (N,) float64, without all logits at once.
+        """Compute -log p in nats of each target, (N,) float64, without all logits at once.
 
         Args:
             hidden: the state from which each is predicted, (N, H).
@@ -278,9 +279,7 @@ class Chatbot(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch, state: State | None, unfold: Unfold) -> Loss:
-        """The loss of one of its own `batches`, given the state after the one before it; None: the
-        first.
-        """
+        """Compute the loss of a batch from the state after the last one (None: the first batch)."""
 
     @abstractmethod
     def score(
@@ -298,8 +297,9 @@ class Chatbot(nn.Module, ABC):
         """
 
     def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
-        """Score one message for each row, (rows,), as `score` does, where no state is wanted. A
-        memory may take packed weights for it.
+        """Score one message for each row, (rows,), as `score` does, where no state is wanted.
+
+        A memory may take packed weights for it.
         """
         return torch.cat(self.score([[message] for message in messages], state)[0])
 
@@ -324,7 +324,7 @@ class Chatbot(nn.Module, ABC):
         return self.score(rows, state)[1]
 
     def begin_reply(self, state: State) -> tuple[Tensor, State]:
-        """Logits of the reply's first token, (batch, vocabulary_size), and the state."""
+        """Make logits of the reply's first token, (batch, vocabulary_size), and the state."""
         return self.step(torch.full((len(state[0]),), ROLES["bot"]), state)
 
     @abstractmethod
@@ -333,4 +333,4 @@ class Chatbot(nn.Module, ABC):
 
     @abstractmethod
     def end_message(self, state: State) -> State:
-        """The state after END has been said."""
+        """Return the state after END has been said."""

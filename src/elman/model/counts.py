@@ -100,7 +100,7 @@ class ContextCounts(nn.Module):
 
     @property
     def rare(self) -> np.ndarray:
-        """How many tokens were seen after each context in sequences that are not kept, (K,)."""
+        """Count the tokens seen after each context in sequences that are not kept, (K,)."""
         if self._rare is None:
             ends, totals = _array(self.begins).astype(np.int64), _array(self.totals)
             sums = np.append(0, _array(self.counts).cumsum(dtype=np.int64))
@@ -109,7 +109,7 @@ class ContextCounts(nn.Module):
 
     @property
     def left(self) -> np.ndarray:
-        """What each context leaves to the shorter one, (K,)."""
+        """Find what each context leaves to the shorter one, (K,)."""
         if self._left is None:
             kept = np.diff(_array(self.begins).astype(np.int64))
             self._left = self.rare + float(self.discount) * kept
@@ -195,7 +195,7 @@ class ContextCounts(nn.Module):
             errors.append(f"{prefix[:-1]} is no table of counts")
 
     def _holds(self) -> bool:
-        """Whether a table from outside is sound, so that looking up in it is safe."""
+        """Say whether a table from outside is sound, so that looking up in it is safe."""
         if any(each.dim() != 1 for each in self.buffers()) or not len(self.begins):
             return False
         small = (self.begins, self.totals, self.words, self.counts)
@@ -247,7 +247,7 @@ def occurrences(context: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _sequences(context: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """A key and the word below it in one number, uint64."""
+    """Put a key and the word below it in one number, uint64."""
     return (context.astype(np.uint64) << np.uint64(TOKEN_BITS)) | words.astype(np.uint64)
 
 

@@ -16,9 +16,9 @@ from elman.model.blocks import RecurrentStack, SlowLinear, StateSpec
 from elman.model.chatbot import Batches, Chatbot, Loss
 from elman.model.config import ModelConfig
 from elman.model.ngrams import NGrams
-from elman.model.packing import pack_sequences, predicted_places, token_ids
-from elman.model.pointer import Pointed, Pointer, TokenRecord
-from elman.model.ragged import point_ragged, ragged, record_ragged
+from elman.model.packing import pack_sequences, token_ids
+from elman.model.pointer import Pointer
+from elman.model.ragged import point_messages, ragged, record_messages
 from elman.model.unrolled import Unrolled
 
 SCORED_CHUNK_MESSAGES = 4096
@@ -158,47 +158,6 @@ class MessagesChatbot(Chatbot):
         zeros = (torch.zeros_like(tensor) for tensor in state[parts + 1 :])
         return contexts, (*after, last, *zeros, *record)
 
-    def _recorded(
-        self,
-        rows: Sequence[Sequence[np.ndarray]],
-        encoded: Sequence[Tensor],
-        record: State,
-        kept: Sequence[int],
-    ) -> tuple[TokenRecord, State]:
-        """Write down what each row has read.
-
-        Args:
-            rows: the messages of each.
-            encoded: the states of all their tokens, one row after another, as `encode` gives them.
-            record: the pointer's state before.
-            kept: after how many messages of each row to take its state.
-        """
-        assert self.pointer is not None
-        hidden = torch.cat(list(encoded)).split([sum(map(len, own)) for own in rows])
-        lengths = [sum(map(len, own[:count])) for own, count in zip(rows, kept, strict=True)]
-        return record_ragged(
-            self.pointer, [token_ids(own) for own in rows], hidden, record, lengths
-        )
-
-    def _pointed(
-        self,
-        rows: Sequence[Sequence[np.ndarray]],
-        said: Sequence[Sequence[bool]],
-        hidden: Tensor,
-        seen: TokenRecord,
-    ) -> tuple[Tensor, Pointed]:
-        """Let the messages that are said look at the record of all.
-
-        Args:
-            rows: the messages of each.
-            said: which of them are predicted.
-            hidden: what these are predicted from, as `decode` gives it.
-            seen: the record of all.
-        """
-        assert self.pointer is not None
-        steps = [predicted_places(own, which) - 1 for own, which in zip(rows, said, strict=True)]
-        return point_ragged(self.pointer, seen, hidden, steps)
-
     @property
     def through_time(self) -> RecurrentStack:
         return self.conversation
@@ -246,7 +205,7 @@ class MessagesChatbot(Chatbot):
             return after
         own, record = self.split(after)
         read = [[message]] * rows
-        return (*own, *self._recorded(read, encoded * rows, record, [1] * rows)[1])
+        return (*own, *record_messages(self.pointer, read, encoded * rows, record)[1])
 
     @property
     def output_layer(self) -> tuple[Tensor, Tensor]:
@@ -256,32 +215,31 @@ class MessagesChatbot(Chatbot):
         assert isinstance(batch, MessageWindow)
         window = batch
         state = self.begin_window(window, state)
-        lanes = window.lanes
+        rows = window.lanes
         # What is being said now is read only where it can be repeated.
         last = int(self.pointer is None)
-        counts = [len(lane.messages) - last for lane in lanes]
-        read = [m for lane, n in zip(lanes, counts, strict=True) for m in lane.messages[:n]]
+        counts = [len(row.messages) - last for row in rows]
+        read = [m for row, n in zip(rows, counts, strict=True) for m in row.messages[:n]]
         vectors = state[0].new_zeros(0, self.context.in_features)
         encoded: list[Tensor] = []
         if read:
             vectors, encoded = self.encode(read)
         own = [
-            v[: len(lane.messages) - 1]
-            for v, lane in zip(vectors.split(counts), lanes, strict=True)
+            v[: len(row.messages) - 1] for v, row in zip(vectors.split(counts), rows, strict=True)
         ]
         # In two parts: the next window begins with the state between them.
         first, carried = self.remember(
-            [v[: lane.carry] for v, lane in zip(own, lanes, strict=True)], state, unfold
+            [v[: row.carry] for v, row in zip(own, rows, strict=True)], state, unfold
         )
         second, _ = self.remember(
-            [v[lane.carry :] for v, lane in zip(own, lanes, strict=True)], carried, unfold
+            [v[row.carry :] for v, row in zip(own, rows, strict=True)], carried, unfold
         )
         contexts = [torch.cat([a, b[1:]]) for a, b in zip(first, second, strict=True)]
         said = [
             (message, context[number])
-            for lane, context in zip(lanes, contexts, strict=True)
-            for number, message in enumerate(lane.messages)
-            if lane.counted[number]
+            for row, context in zip(rows, contexts, strict=True)
+            for number, message in enumerate(row.messages)
+            if row.counted[number]
         ]
         if said:
             hidden, targets = self.decode([m for m, _ in said], torch.stack([c for _, c in said]))
@@ -289,14 +247,13 @@ class MessagesChatbot(Chatbot):
             hidden, targets = vectors[:0], torch.zeros(0, dtype=torch.long)
         pointed = None
         if self.pointer is not None:
-            messages = [lane.messages for lane in lanes]
+            messages, kept = [row.messages for row in rows], [row.carry for row in rows]
             carried, record = self.split(carried)
-            seen, record = self._recorded(messages, encoded, record, [each.carry for each in lanes])
+            seen, record = record_messages(self.pointer, messages, encoded, record, kept)
             carried = (*carried, *record)
             if said:
-                hidden, pointed = self._pointed(
-                    messages, [lane.counted for lane in lanes], hidden, seen
-                )
+                counted = [row.counted for row in rows]
+                hidden, pointed = point_messages(self.pointer, messages, counted, hidden, seen)
         nats = self.nats(hidden, targets, pointed)
         steps = sum(map(len, read)) + len(targets)
         after = tuple(tensor.detach() for tensor in carried)
@@ -316,9 +273,10 @@ class MessagesChatbot(Chatbot):
         pointed = None
         if self.pointer is not None:
             after, record = self.split(after)
-            seen, record = self._recorded(rows, encoded, record, sizes)
+            seen, record = record_messages(self.pointer, rows, encoded, record)
             after = (*after, *record)
-            hidden, pointed = self._pointed(rows, [[True] * n for n in sizes], hidden, seen)
+            every = [[True] * n for n in sizes]
+            hidden, pointed = point_messages(self.pointer, rows, every, hidden, seen)
         costs = self.costs(hidden, targets, pointed).split([len(each) - 1 for each in messages])
         return list(torch.stack([part.sum() for part in costs]).split(sizes)), after
 
@@ -335,7 +293,7 @@ class MessagesChatbot(Chatbot):
         if self.pointer is None:
             return after
         after, record = self.split(after)
-        return (*after, *self._recorded(rows, encoded, record, sizes)[1])
+        return (*after, *record_messages(self.pointer, rows, encoded, record)[1])
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         own, record = self.split(state)

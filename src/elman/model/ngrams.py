@@ -88,7 +88,7 @@ class NGrams(nn.Module):
         return p.mul_(torch.sigmoid(-score)).addcmul_(torch.sigmoid(score), counted)
 
     def _score(self, hidden: Tensor) -> Tensor:
-        """The logit of z, (M, 1)."""
+        """Make the logit of z, (M, 1)."""
         with torch.autocast(hidden.device.type, enabled=False):
             score: Tensor = self.gate(hidden.detach().to(self.gate.weight.dtype))
         return score

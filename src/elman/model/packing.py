@@ -56,18 +56,18 @@ def pack_sequences(sequences: Sequence[np.ndarray]) -> PackedSequences:
 
 
 def token_ids(messages: Sequence[np.ndarray]) -> Tensor:
-    """The tokens of messages, one after another, (T,) int64."""
+    """Join the tokens of messages, one after another, (T,) int64."""
     return torch.from_numpy(np.concatenate(messages).astype(np.int64))
 
 
 def owner_of_tokens(messages: Sequence[np.ndarray]) -> Tensor:
-    """Which message each token belongs to, (T,) int64."""
+    """Number the message that each token belongs to, (T,) int64."""
     lengths = torch.tensor([len(message) for message in messages])
     return torch.arange(len(messages)).repeat_interleave(lengths)
 
 
 def predicted_places(messages: Sequence[np.ndarray], wanted: Sequence[bool]) -> Tensor:
-    """Where the text and END of wanted messages lie among the tokens of all, (K,) int64."""
+    """Find where the text and END of wanted messages lie among all tokens, (K,) int64."""
     counts = [
         np.r_[False, np.full(len(m) - 1, own)] for m, own in zip(messages, wanted, strict=True)
     ]

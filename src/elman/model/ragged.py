@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elman.bptt import State, Unfold
 from elman.model.blocks import MAX_RUN_STEPS, RecurrentStack
+from elman.model.packing import predicted_places, token_ids
 from elman.model.pointer import Pointed, Pointer, TokenRecord
 
 
@@ -92,3 +94,45 @@ def point_ragged(
     queries = hidden.new_zeros(ids.numel(), hidden.shape[1]).index_copy(0, at, hidden)
     told, pointed = pointer.point(seen, queries.view(*ids.shape, -1)[:-1], ids[1:])
     return told.flatten(0, 1)[at], Pointed(*(each.flatten() for each in pointed)).at(at)
+
+
+def record_messages(
+    pointer: Pointer,
+    rows: Sequence[Sequence[np.ndarray]],
+    encoded: Sequence[Tensor],
+    state: State,
+    kept: Sequence[int] | None = None,
+) -> tuple[TokenRecord, State]:
+    """Write down the messages that each row has read, as `record_ragged` does tokens.
+
+    Args:
+        pointer: whose record it is.
+        rows: the messages of each.
+        encoded: what the keys of each message's tokens are made of, one row after another.
+        state: the pointer's, of each row before.
+        kept: after how many messages of each row to take the state; None: after all.
+    """
+    hidden = torch.cat(list(encoded)).split([sum(map(len, own)) for own in rows])
+    counts = [len(own) for own in rows] if kept is None else kept
+    lengths = [sum(map(len, own[:count])) for own, count in zip(rows, counts, strict=True)]
+    return record_ragged(pointer, [token_ids(own) for own in rows], hidden, state, lengths)
+
+
+def point_messages(
+    pointer: Pointer,
+    rows: Sequence[Sequence[np.ndarray]],
+    said: Sequence[Sequence[bool]],
+    hidden: Tensor,
+    seen: TokenRecord,
+) -> tuple[Tensor, Pointed]:
+    """Point from the messages that are said at what each row has read, as `point_ragged` does.
+
+    Args:
+        pointer: whose record it is.
+        rows: the messages of each.
+        said: which of them are predicted.
+        hidden: what their text and END are predicted from, one row after another, (K, H).
+        seen: as `record_messages` gives it.
+    """
+    steps = [predicted_places(own, which) - 1 for own, which in zip(rows, said, strict=True)]
+    return point_ragged(pointer, seen, hidden, steps)

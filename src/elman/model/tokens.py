@@ -139,8 +139,8 @@ class TokensChatbot(Chatbot):
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
         """Run each row in two parts: the next window begins with the state between them."""
         state = self.begin_window(window, state)
-        tokens = [token_ids(lane.messages) for lane in window.lanes]
-        read = [sum(map(len, lane.messages[: lane.carry])) for lane in window.lanes]
+        tokens = [token_ids(row.messages) for row in window.lanes]
+        read = [sum(map(len, row.messages[: row.carry])) for row in window.lanes]
         embedded = self._embed(tokens)
         layers, record = self.split(state)
         first, carried = ragged(
@@ -152,8 +152,8 @@ class TokensChatbot(Chatbot):
         hidden = [torch.cat(both) for both in zip(first, second, strict=True)]
         predictions, pointed, record = self._pointed(tokens, hidden, record, read)
         # The token that counts is predicted one step before it.
-        counts = torch.cat([torch.from_numpy(counted_tokens(lane)[1:]) for lane in window.lanes])
-        targets = torch.cat([lane[1:] for lane in tokens])[counts]
+        counts = torch.cat([torch.from_numpy(counted_tokens(row)[1:]) for row in window.lanes])
+        targets = torch.cat([own[1:] for own in tokens])[counts]
         pointed = None if pointed is None else pointed.at(counts)
         nats = self.nats(predictions[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*carried, *record))

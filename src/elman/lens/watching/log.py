@@ -12,7 +12,9 @@ from typing import Any
 from elman.data.files import CONFIG, LOG
 from elman.errors import ElmanError
 
-# As training writes them; imported from there they would bring torch with them.
+CLIPPED_STEPS = 100
+"""Steps, the last ones, among which clipped gradients are counted."""
+
 MAX_READ_BYTES = 1 << 20
 """Bytes that are read at once."""
 
@@ -65,7 +67,7 @@ def check(run: Path) -> None:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The settings of a run; nothing where they cannot be read (yet)."""
+    """Read the settings of a run; none where they cannot be read (yet)."""
     try:
         found = json.loads((run / CONFIG).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -74,7 +76,7 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def read_on(run: Path, place: LogPosition) -> LogLines:
-    """What was written after a place. There may be nothing, and no log yet."""
+    """Read what was written after a place. There may be nothing, and no log yet."""
     try:
         with (run / LOG).open("rb") as file:
             name = f"{os.fstat(file.fileno()).st_ino:x}-{zlib.crc32(file.readline()):x}"
@@ -101,7 +103,7 @@ def read_on(run: Path, place: LogPosition) -> LogLines:
 
 
 def follow(run: Path) -> Iterator[LogLines]:
-    """Every part of a log as it comes, until the run has ended and all is read.
+    """Yield every part of a log as it comes, until the run has ended and all is read.
 
     Between two parts it waits; it yields a part without events where nothing is new.
     """
@@ -162,15 +164,15 @@ class Summary:
                 case "warning" | "spike":
                     self.words.append(event)
 
-    def clipped(self, clip: float, last: int = 100) -> float | None:
-        """The share of the last steps whose gradient was clipped."""
-        recent = self.steps[-last:]
+    def clipped(self, clip: float) -> float | None:
+        """Count the share of the last `CLIPPED_STEPS` steps whose gradient was clipped."""
+        recent = self.steps[-CLIPPED_STEPS:]
         if not clip or not recent:
             return None
         return sum(float(event["grad_norm"]) > clip for event in recent) / len(recent)
 
     def to_json(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The moment, as JSON."""
+        """Write the moment as JSON."""
         train = config.get("train", {})
         return {
             "step": self.steps[-1] if self.steps else None,
@@ -189,7 +191,7 @@ STEP_NUMBERS = ("spent", "epochs", "bits_per_byte", "grad_norm", "tokens_per_sec
 
 
 def _is_whole(event: LogEvent) -> bool:
-    """Whether an event has what is shown of its kind. A log may come from anybody."""
+    """Check that an event has what is shown of its kind. A log may come from anybody."""
     match event:
         case {"kind": "step", "left": int()}:
             return all(_is_number(event.get(name)) for name in STEP_NUMBERS)

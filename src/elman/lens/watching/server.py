@@ -28,7 +28,7 @@ POLICY = (
 
 
 def make_server(run: Path, port: int = 0) -> ThreadingHTTPServer:
-    """A server of one run's page, bound to the loopback address.
+    """Make a server of one run's page, bound to the loopback address.
 
     Args:
         run: the run's folder.

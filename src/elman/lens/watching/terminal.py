@@ -22,7 +22,7 @@ SHOWN_WARNINGS = 3
 
 
 def view(name: str, config: dict[str, Any], seen: Summary) -> RenderableType:
-    """The run as it is.
+    """Show the run as it is.
 
     Args:
         name: of the run.
@@ -83,9 +83,9 @@ def _curves(seen: Summary) -> RenderableType:
     return table
 
 
-def spark(values: Sequence[float], width: int = CURVE_CHARS) -> str:
-    """A curve of blocks: the mean of each of up to `width` parts."""
-    count = min(width, len(values))
+def spark(values: Sequence[float]) -> str:
+    """Draw a curve of blocks: the mean of each of up to `CURVE_CHARS` parts."""
+    count = min(CURVE_CHARS, len(values))
     edges = [round(n * len(values) / count) for n in range(count + 1)] if count else [0]
     means = [sum(values[begin:end]) / (end - begin) for begin, end in pairwise(edges)]
     if not means:
@@ -104,7 +104,7 @@ def _lags(event: dict[str, Any]) -> RenderableType:
 
 
 def shades(layer: Sequence[float | None]) -> str:
-    """Three characters for each message back, the fuller the nearer to the first one's size."""
+    """Draw three characters for each message back: the fuller, the nearer to the first's size."""
     first = layer[0] or 1.0
     depths = [1 + log10(max(1e-9, (size or 0.0) / first)) / 2 for size in layer]
     return "".join(SHADES[round(4 * min(1.0, max(0.0, depth)))] * 3 for depth in depths)
