@@ -31,6 +31,7 @@ from elman.chat import MemoryStore
 from elman.data.characters import Characters
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
+from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
 from elman.serve.service import Service
@@ -104,7 +105,7 @@ class Served:
         bots = load(self._bots)
         self.script = Script(next(iter(bots.values())))
         self.store = MemoryStore(self._db)
-        app = self._breaking(create_app(Service(bots, self.store), self._host))
+        app = self._breaking(create_app(Service(bots, self.store), AccessPolicy(self._host)))
         self._socket = listen("127.0.0.1", self._port)
         self._port = self._socket.getsockname()[1]
         config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)

@@ -45,11 +45,9 @@ MAX_WAITING_QUESTIONS = 8
 
 
 class Attributions(NamedTuple):
-    """What there is to tell.
+    """What each message did that was looked at, by its number in the conversation.
 
-    Args:
-        messages: what each did that was looked at, by its number in the conversation.
-        cut: what was not looked at, and why; None: everything was.
+    `cut` says what was not looked at, and why; None: everything was.
     """
 
     messages: list[Attribution]
@@ -57,13 +55,7 @@ class Attributions(NamedTuple):
 
 
 class Attributor:
-    """Answers why, one question at a time.
-
-    Args:
-        max_waiting: questions that are answered or wait.
-        max_work: steps of all rows that one answer takes.
-        max_seconds: after which it is given up.
-    """
+    """Answers why, one question at a time, within the bounds above."""
 
     def __init__(
         self,
@@ -93,8 +85,7 @@ class Attributor:
 
         Args:
             model: that replied.
-            recall: of its owner's conversations.
-            response: to be explained.
+            recall: of the conversations of the response's owner.
             left: set when nobody waits for the answer any more.
 
         Returns:
@@ -106,16 +97,13 @@ class Attributor:
         """
         if response.fingerprint != model.fingerprint:
             return None
-        if self._stopped.is_set():
-            raise _stopping()
         if self._waiting >= self._max_waiting:
             raise ApiError(
                 429, "too many ask why at once: try again soon", "why", "overloaded", retry_after=5
             )
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
+            return await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._explained, model, recall, response, left
             )
         except asyncio.CancelledError:
@@ -144,7 +132,7 @@ class Attributor:
             if left.is_set():
                 raise _LeftError
             if self._stopped.is_set():
-                raise _stopping()
+                raise ApiError(503, "the server is being stopped", "why", "stopping")
             if time.monotonic() > end:
                 raise ApiError(503, f"this takes more than {self._max_seconds:g} seconds", "why")
 
@@ -215,10 +203,6 @@ class Attributor:
 
 class _LeftError(Exception):
     """Nobody waits for the answer any more."""
-
-
-def _stopping() -> ApiError:
-    return ApiError(503, "the server is being stopped", "why", "stopping")
 
 
 def _cut(messages: int, most: int, unread: int) -> str | None:

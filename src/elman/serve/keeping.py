@@ -1,10 +1,9 @@
 """What a reply leaves behind: its state at hand, and a response on disk."""
 
 import asyncio
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from sqlalchemy import Connection
 
@@ -14,13 +13,11 @@ from elman.chat.recall import pack
 from elman.errors import ElmanError
 from elman.serve.prompts import Prompt
 
+Write = tuple[Callable[[Connection], None], Future[None]]
+"""What writes, and what is told when that is on disk."""
+
 ROLE_AND_END_TOKENS = 2
 """Tokens of a message beside those of its text."""
-
-
-def remember_asked(prompt: Prompt, state: State) -> None:
-    """Have the state after the last message that was asked at hand."""
-    prompt.model.recent.put(prompt.asked.key, state, prompt.tokens)
 
 
 def remember_reply(prompt: Prompt, text: str, said: Sequence[int], state: State) -> Node:
@@ -63,16 +60,12 @@ class Keeper:
     """Writes to the store in a thread of its own, whatever waits in one transaction.
 
     A disk syncs as fast for one reply as for thirty.
-
-    Args:
-        store: where to.
     """
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._queue: queue.SimpleQueue[_Writing | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="elman keeper", daemon=True)
-        self._thread.start()
+        self._waiting: deque[Write] = deque()
+        self._thread = ThreadPoolExecutor(1, "elman keeper")
 
     async def write(self, write: Callable[[Connection], None]) -> None:
         """Wait until something is on disk.
@@ -81,36 +74,21 @@ class Keeper:
             ElmanError: where it could not be written.
         """
         done: Future[None] = Future()
-        self._queue.put((write, done))
+        self._waiting.append((write, done))
+        self._thread.submit(self._write_waiting)
         # What was begun is finished, even if whoever waits goes away.
         await asyncio.shield(asyncio.wrap_future(done))
 
     def close(self) -> None:
         """Write what waits, and end the thread."""
-        self._queue.put(None)
-        self._thread.join()
+        self._thread.shutdown()
 
-    def _run(self) -> None:
-        while True:
-            batch, closing = self._batch()
-            if batch:
-                self._write(batch)
-            if closing:
-                return
+    def _write_waiting(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if batch:
+            self._write(batch)
 
-    def _batch(self) -> "tuple[list[_Writing], bool]":
-        """Return all that waits, once something does, and whether it was the last."""
-        batch = []
-        item = self._queue.get()
-        while item is not None:
-            batch.append(item)
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
-
-    def _write(self, batch: "Sequence[_Writing]") -> None:
+    def _write(self, batch: Sequence[Write]) -> None:
         try:
             with self._store.writing() as connection:
                 for write, _ in batch:
@@ -125,6 +103,3 @@ class Keeper:
             return
         for _, done in batch:
             done.set_result(None)
-
-
-_Writing = tuple[Callable[[Connection], None], Future[None]]

@@ -13,11 +13,8 @@ class Model:
     """A bot that is served.
 
     Args:
-        name: under which it is asked.
-        bot: its weights and tokenizer.
         fingerprint: the digest of what makes its states.
         created: when its weights were written, in seconds since 1970.
-        batcher: makes its replies.
         recent: its states that were used last.
     """
 

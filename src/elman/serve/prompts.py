@@ -25,8 +25,6 @@ class Prompt:
     """All that a reply answers.
 
     Args:
-        model: who replies.
-        recall: of its owner's conversations.
         asked: the last message.
         new: the messages that the store may not have, the last of them `asked`.
         state: the nearest that is known.
@@ -54,11 +52,6 @@ class Prompt:
     def job(self, params: SamplingParams, choices: int, deliver: Callable[[Event], None]) -> Job:
         """Prepare replies for a batcher.
 
-        Args:
-            params: how to reply.
-            choices: how many replies.
-            deliver: takes their events.
-
         Raises:
             ApiError: where a message is too long for a bot that reads each in one piece.
         """
@@ -67,7 +60,7 @@ class Prompt:
             avoid=self._given_before(), owner=self.recall.owner,
         )  # fmt: skip
         job.cut(self.model.batcher.decoder)
-        longest = max(map(len, job.pieces or ()), default=0)
+        longest = max(map(len, job.parts or ()), default=0)
         if longest > MAX_UNCUT_TOKENS:
             raise ApiError(
                 400, f"a message has {longest:,} tokens, and this bot reads at most "
@@ -85,12 +78,7 @@ class Prompt:
 
 
 class Prompts:
-    """Finds what conversations have in common with those that are kept.
-
-    Args:
-        store: of all conversations.
-        responses: in the same store.
-    """
+    """Finds what conversations have in common with those that are kept."""
 
     def __init__(self, store: MemoryStore, responses: ResponseStore) -> None:
         self._store, self._responses = store, responses

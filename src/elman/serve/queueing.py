@@ -1,13 +1,21 @@
 """Who waits for a reply, and whose turn it is."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from elman.serve.jobs import Job
 
 
 class FullError(Exception):
     """So many replies wait that one more is refused."""
+
+
+def unfinished_of(jobs: Iterable[Job]) -> Counter[str]:
+    """Count the unfinished replies of each owner."""
+    taken: Counter[str] = Counter()
+    for job in jobs:
+        taken[job.owner] += job.unfinished
+    return +taken  # of nobody who has none
 
 
 def has_share(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
@@ -35,25 +43,29 @@ class FairQueue:
     """Jobs that wait, in the order in which they came for each owner, and round robin by owner.
 
     Args:
-        limit: replies that may be unfinished.
+        limit: replies that may be unfinished, also of jobs that were taken out.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._unfinished: Counter[str] = Counter()
+        self._admitted: list[Job] = []
         self._waiting: dict[str, deque[Job]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def _unfinished(self) -> Counter[str]:
+        self._admitted = [job for job in self._admitted if job.unfinished]
+        return unfinished_of(self._admitted)
+
     @property
     def unfinished(self) -> int:
         """Replies that wait, are read for, or are said."""
-        return self._unfinished.total()
+        return self._unfinished().total()
 
     def has_room(self, owner: str, replies: int) -> bool:
         """Whether an owner's replies would be admitted now."""
-        return has_room(self._unfinished, owner, replies, self._limit)
+        return has_room(self._unfinished(), owner, replies, self._limit)
 
     def put(self, job: Job) -> None:
         """Add a job.
@@ -63,20 +75,14 @@ class FairQueue:
         """
         if not job.is_continuation and not self.has_room(job.owner, job.choices):
             raise FullError
-        self._unfinished[job.owner] += job.choices
+        self._admitted.append(job)
         self._waiting.setdefault(job.owner, deque()).append(job)
-
-    def finish(self, owner: str, replies: int) -> None:
-        """Give places back."""
-        self._unfinished[owner] -= replies
-        if not self._unfinished[owner]:
-            del self._unfinished[owner]
 
     def take(self, fits: Callable[[Job, bool], bool]) -> Job | None:
         """Take the next job out, if any fits; its owner's next one comes after all others'.
 
         Args:
-            fits: whether there are lanes for a job, and whether one that waits longer is passed.
+            fits: whether there is room for a job, and whether one that waits longer is passed.
         """
         passes = False
         for owner, jobs in self._waiting.items():

@@ -21,21 +21,18 @@ class ErrorResponse(BaseModel):
     error: ErrorBody
 
 
-_SENTENCE = {"model": ErrorResponse}
-
-ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys(
-    (400, 401, 403, 404, 413, 429, 500, 507), _SENTENCE
-)
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse} for status in (400, 401, 403, 404, 413, 429, 500, 507)
+}
 """What the schema says of every route."""
 
 ERROR_TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    413: "invalid_request_error",
     429: "rate_limit_error",
 }
+"""By status; any other is "server_error" from 500 on, and "invalid_request_error" below."""
 
 
 class ApiError(ElmanError):
@@ -63,9 +60,8 @@ class ApiError(ElmanError):
 
     @property
     def body(self) -> ErrorResponse:
-        kind = ERROR_TYPES.get(
-            self.status, "server_error" if self.status >= 500 else "invalid_request_error"
-        )
+        other = "server_error" if self.status >= 500 else "invalid_request_error"
+        kind = ERROR_TYPES.get(self.status, other)
         return ErrorResponse(
             error=ErrorBody(message=self.message, type=kind, param=self.param, code=self.code)
         )
@@ -118,9 +114,5 @@ def no_such(what: str, name: str) -> ApiError:
 
 def full() -> ApiError:
     return ApiError(
-        429, "every lane is taken and the queue is full: try again soon", None, "overloaded", 1
+        429, "too many replies are said or wait already: try again soon", None, "overloaded", 1
     )
-
-
-def cannot_be_kept(error: Exception) -> ApiError:
-    return ApiError(507, f"the reply could not be kept: {error}", None, "not_stored")

@@ -14,23 +14,20 @@ MAX_BODY_BYTES = 1 << 20
 MAX_DISCARDED_BYTES = 1 << 26
 """Of a refused request, read and forgotten before the answer."""
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+}
 
 PREFLIGHT_SECONDS = 600
 """After which a browser asks again whether a page may ask."""
 
 
 class Guard:
-    """Checks every request, and adds headers to every answer and counts it.
-
-    Args:
-        app: what answers.
-        metrics: counts the answers.
-        policy: from where it may be asked.
-    """
+    """Checks every request, adds headers to every answer, and counts it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, policy: AccessPolicy) -> None:
         self._app, self._metrics, self._policy = app, metrics, policy
@@ -123,9 +120,7 @@ class Guard:
         """Add the headers that every answer has to its beginning, and count it."""
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-            headers["Referrer-Policy"] = "no-referrer"
+            headers.update(SECURITY_HEADERS)
             origin = Headers(scope=scope).get("origin", "")
             if self._policy.allow_origins:
                 headers.add_vary_header("Origin")
@@ -138,9 +133,7 @@ class Guard:
 
 
 async def _hear_out(receive: Receive) -> None:
-    """Read the rest of a request: a connection that is closed with something unread is reset, and
-    the answer may be lost with it (RFC 9112, 9.6).
-    """
+    """Read the rest of a request, so that the connection is not reset (RFC 9112, 9.6)."""
     size, more = 0, True
     while more and size <= MAX_DISCARDED_BYTES:
         message = await receive()

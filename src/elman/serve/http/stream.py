@@ -60,11 +60,7 @@ async def respond(request: Request, answer: Answer, stream: bool | None) -> Resp
 
 
 class EventStream(Response):
-    """Sends server-sent events; where the client goes away, the reply ends soon.
-
-    Args:
-        answer: makes the events.
-    """
+    """Sends an answer as server-sent events; where the client goes away, the reply ends soon."""
 
     media_type = "text/event-stream"
 

@@ -12,7 +12,7 @@ from elman.bptt import State
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended, Read, Said
-from elman.serve.keeping import remember_asked, remember_reply
+from elman.serve.keeping import remember_reply
 from elman.serve.models import Model
 from elman.serve.prompts import Prompt
 from elman.serve.service import Service
@@ -157,7 +157,8 @@ class ToldReplies:
         async for event in self._submission.events():
             if isinstance(event, Read):
                 self.asked = event.state
-                remember_asked(self._prompt, event.state)
+                prompt = self._prompt
+                prompt.model.recent.put(prompt.asked.key, event.state, prompt.tokens)
                 continue
             self.texts[event.choice] += event.text
             if isinstance(event, Ended):

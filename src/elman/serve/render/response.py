@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from elman.errors import ElmanError
-from elman.serve.http.errors import ApiError, cannot_be_kept
+from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended
 from elman.serve.keeping import kept_messages
@@ -153,5 +153,6 @@ class ResponseAnswer:
             try:
                 await self._service.keeper.write(write)
             except ElmanError as error:
-                raise cannot_be_kept(error) from None
+                why = f"the reply could not be kept: {error}"
+                raise ApiError(507, why, None, "not_stored") from None
         return response_of(response, prompt.known, replies.logprobs[0])

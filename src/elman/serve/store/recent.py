@@ -21,14 +21,10 @@ class RecentState(NamedTuple):
 
 
 class RecentStates:
-    """Keeps states by key, in the rows of a few tensors that are made once.
+    """Keeps a chatbot's states by key, in the rows of a few tensors that are made once.
 
     Thousands of small tensors that come and go would leave holes in the process's memory, which
     would then grow under load.
-
-    Args:
-        chatbot: whose states.
-        max_bytes: of the states.
     """
 
     def __init__(self, chatbot: Chatbot, max_bytes: int = MAX_RECENT_BYTES) -> None:

@@ -37,6 +37,7 @@ responses = Table(
     Column("chat", String, nullable=False),
     Column("previous", String),
     Column("model", String, nullable=False),
+    # Stores of earlier releases have a column of this name, and are opened as they are.
     Column("made_by", LargeBinary, key="fingerprint", nullable=False),
     Column("key", LargeBinary, nullable=False),
     Column("messages", Integer, nullable=False),
@@ -64,25 +65,20 @@ feedback = Table(
 
 
 class StoredResponse(NamedTuple):
-    """One response as the store has it.
+    """One response as the store has it. Times are in seconds since 1970.
 
     Args:
         id: begins with resp_.
         chat: the id of the first response of its conversation.
         previous: the response that it goes on from, if any.
-        model: the bot's name.
         fingerprint: the digest of what made its states.
         key: of its last message, in the store.
         messages: how many the bot had read and said with it.
         bytes: of the state.
-        input: what was said to the bot.
-        output: what it said.
         status: completed, incomplete (cut at the longest) or cancelled (the client went away).
         read: tokens of all that was said before the reply.
         said: tokens of the reply.
         asked_for: the request's settings, as its answer tells them.
-        created_at: seconds since 1970.
-        completed_at: seconds since 1970.
     """
 
     id: str
@@ -110,11 +106,7 @@ _RESPONSE = [responses.c[name] for name in StoredResponse._fields]
 
 
 class ResponseStore:
-    """Responses and feedback, in the store of the conversations. Every look-up names an owner.
-
-    Args:
-        store: where the messages are.
-    """
+    """Responses and feedback, in the store of the conversations. Every look-up names an owner."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
@@ -145,9 +137,8 @@ class ResponseStore:
 
     def find(self, connection: Connection, owner: str, response_id: str) -> StoredResponse | None:
         """Return a response, if this owner has it."""
-        found = connection.execute(
-            select(*_RESPONSE).where(responses.c.id == response_id, responses.c.owner == owner)
-        ).first()
+        mine = (responses.c.id == response_id) & (responses.c.owner == owner)
+        found = connection.execute(select(*_RESPONSE).where(mine)).first()
         return None if found is None else StoredResponse(*found)
 
     def chat(self, connection: Connection, owner: str, chat: str) -> list[StoredResponse]:
@@ -156,12 +147,9 @@ class ResponseStore:
         Raises:
             ApiError: where this owner has no such conversation.
         """
-        rows = connection.execute(
-            select(*_RESPONSE)
-            .where(responses.c.chat == chat, responses.c.owner == owner)
-            .order_by(_SEQUENCE)
-        )
-        found = [StoredResponse(*row) for row in rows]
+        mine = (responses.c.chat == chat) & (responses.c.owner == owner)
+        query = select(*_RESPONSE).where(mine).order_by(_SEQUENCE)
+        found = [StoredResponse(*row) for row in connection.execute(query)]
         if not found:
             raise no_such("chat", chat)
         return found
@@ -172,8 +160,6 @@ class ResponseStore:
         """Return the conversations, the latest first, and whether there are more.
 
         Args:
-            connection: of the store.
-            owner: whose.
             limit: how many at most; None: all.
             after: the chat before them in the list, if any.
         """
@@ -243,13 +229,10 @@ class ResponseStore:
 
     def feedback(self, connection: Connection, owner: str) -> Iterator[dict[str, Any]]:
         """Yield everything that was thought, each with the conversation that led to it."""
+        same = (responses.c.id == feedback.c.response_id) & (responses.c.owner == feedback.c.owner)
         query = (
             select(feedback, responses.c.key, responses.c.model, responses.c.output)
-            .join(
-                responses,
-                (responses.c.id == feedback.c.response_id)
-                & (responses.c.owner == feedback.c.owner),
-            )
+            .join(responses, same)
             .where(feedback.c.owner == owner)
             .order_by(literal_column("feedback.rowid"))
         )
