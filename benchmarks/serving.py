@@ -29,7 +29,6 @@ from machine import describe
 
 from elman.bptt import State
 from elman.chat import LOCAL, MemoryStore, Node, Recall
-from elman.chat.recall import pack
 from elman.data.tokenizer import END
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
@@ -234,8 +233,7 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
                     for turn in range(messages):
                         role = "user" if turn % 2 == 0 else "bot"
                         node = recall.after(node, role, f"{number} {turn}: {TEXT}")
-                        packed = pack(state, recall.fingerprint, node.key)
-                        store.put(connection, LOCAL, node, packed)
+                        recall.put(connection, node, state)
                     assert node is not None
                     ids.append(f"resp_{number:032x}")
                     record = StoredResponse(
@@ -248,7 +246,7 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
                         },
                         time.time(), time.time(),
                     )  # fmt: skip
-                    responses.add(connection, LOCAL, record, [])
+                    responses.add(connection, LOCAL, record)
     return ids
 
 

@@ -648,8 +648,8 @@ def test_on_a_phone(browser: Browser, served: Served) -> None:
 def test_why(page: Page) -> None:
     said(page, "what is 2 plus 1?")
     last(page, "Why this?").click()
-    expect(messages(page).nth(0).locator(".influence")).to_contain_text("nats")
-    expect(page.locator(".influence:visible")).to_have_count(1)
+    expect(messages(page).nth(0).locator(".attribution")).to_contain_text("nats")
+    expect(page.locator(".attribution:visible")).to_have_count(1)
 
 
 def test_why_where_another_bot_has_taken_the_name(page: Page) -> None:

@@ -104,28 +104,22 @@ class Attributor:
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._explained, model, recall, response, left
+                self._thread, self._answer, model, recall, response, left
             )
         except asyncio.CancelledError:
             left.set()
             raise
-        finally:
-            self._waiting -= 1
-
-    def _explained(
-        self, model: Model, recall: Recall, response: StoredResponse, left: Event
-    ) -> Attributions | None:
-        try:
-            return self._answer(model, recall, response, self._check(left))
         except _LeftError:
             return None
         except ApiError:
             raise
         except ElmanError as error:
             raise ApiError(400, str(error), "why") from None
+        finally:
+            self._waiting -= 1
 
     def _check(self, left: Event) -> Callable[[], None]:
-        """What is called again and again while an answer is made, and ends it."""
+        """Return what is called again and again while an answer is made, and ends it."""
         end = time.monotonic() + self._max_seconds
 
         def check() -> None:
@@ -139,8 +133,9 @@ class Attributor:
         return check
 
     def _answer(
-        self, model: Model, recall: Recall, response: StoredResponse, check: Callable[[], None]
+        self, model: Model, recall: Recall, response: StoredResponse, left: Event
     ) -> Attributions:
+        check = self._check(left)
         check()
         with recall.store.reading() as connection:
             path = recall.store.path(connection, recall.owner, response.key)
@@ -148,11 +143,9 @@ class Attributor:
         most = self._most(asked, reply)
         if not most:
             size = len(asked[-1]) + len(reply)
-            return Attributions(
-                [], f"the last message and the reply are too long ({size:,} tokens)"
-            )
-        first = max(0, len(asked) - most)
-        start, unread = self._before(recall, path, asked, first)
+            why = f"the last message and the reply are too long ({size:,} tokens)"
+            return Attributions([], why)
+        start, unread = self._before(recall, path, asked, len(asked) - most)
         chatbot = self._chatbot(model)
         found = attribute(chatbot, asked[unread:], reply, start, most, check=check)
         # Instructions are read as a message, and are none of the conversation's.
@@ -165,7 +158,7 @@ class Attributor:
         return Attributions(told, _cut(len(asked), most, unread if start is None else 0))
 
     def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
-        """How many of the last messages can be looked at."""
+        """Return how many of the last messages can be looked at."""
         for most in range(min(MAX_REQUEST_MESSAGES, len(asked)), 0, -1):
             last = asked[-most:]
             tokens = sum(map(len, last)) + len(reply)
@@ -176,8 +169,9 @@ class Attributor:
     def _before(
         self, recall: Recall, path: Sequence[Node], asked: Sequence[np.ndarray], first: int
     ) -> tuple[State | None, int]:
-        """The state that is known nearest before the first message that is looked at, and the
-        number of the first to be read after it; None where no state is near enough.
+        """Return the nearest state before the first message that is looked at, or None.
+
+        With it comes the number of the first message to be read after it.
         """
         begin = 0
         state: State | None = None
@@ -193,7 +187,7 @@ class Attributor:
         return state, begin
 
     def _chatbot(self, model: Model) -> Chatbot:
-        """The bot's weights in modules of their own."""
+        """Return the bot's weights in modules of their own."""
         fingerprint, found = self._apart.get(model.name, (b"", None))
         if found is None or fingerprint != model.fingerprint:
             found = apart(model.bot.chatbot)
@@ -206,7 +200,7 @@ class _LeftError(Exception):
 
 
 def _cut(messages: int, most: int, unread: int) -> str | None:
-    """What was not looked at, in words."""
+    """Say what was not looked at."""
     if most >= messages:
         return None
     said = f"looked at are the last {most} of {messages:,} messages"

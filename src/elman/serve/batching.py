@@ -76,7 +76,7 @@ class Batcher:
             return self._queue.unfinished
 
     def has_room(self, owner: str, replies: int) -> bool:
-        """Whether an owner's replies would be admitted now."""
+        """Return whether some replies to an owner would be admitted now."""
         with self._wake:
             return not self._closing and self._queue.has_room(owner, replies)
 

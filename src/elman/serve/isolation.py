@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-R = TypeVar("R")
+Row = TypeVar("Row")
 T = TypeVar("T")
 
 
 def step_rows(
-    step: Callable[[Sequence[R]], T], rows: Sequence[R], fail: Callable[[R, Exception], None]
-) -> list[tuple[Sequence[R], T]]:
+    step: Callable[[Sequence[Row]], T], rows: Sequence[Row], fail: Callable[[Row, Exception], None]
+) -> list[tuple[Sequence[Row], T]]:
     """Take a step of all rows together; where that fails, of each row alone.
 
     Args:

@@ -12,17 +12,19 @@ from elman.generate.sampling import SamplingParams
 from elman.serve.http.errors import ApiError, no_such
 from elman.serve.jobs import Event, Job
 from elman.serve.limits import MAX_UNCUT_TOKENS
-from elman.serve.models import Model
-from elman.serve.store.recent import RecentState
+from elman.serve.models import Model, RecentState
 from elman.serve.store.responses import ResponseStore, StoredResponse
 
 MAX_AVOIDED_REPLIES = 64
 """Earlier replies to a message that are given again only where no other is about as good."""
 
+ROLE_AND_END_TOKENS = 2
+"""Tokens of a message beside those of its text."""
+
 
 @dataclass
 class Prompt:
-    """All that a reply answers.
+    """All that a reply answers, and what it leaves behind.
 
     Args:
         asked: the last message.
@@ -75,6 +77,35 @@ class Prompt:
             others = store.answers(connection, owner, self.asked.key, MAX_AVOIDED_REPLIES)
         last = [tuple(self.recent)] if self.recent else []
         return last + [tuple(self.recall.tokens(each)) for each in others if each.role == "bot"]
+
+    def remember_reply(self, text: str, said: Sequence[int], state: State) -> Node:
+        """Have the state after a reply at hand. This tokenizes: not for the event loop.
+
+        Returns:
+            The reply; the last message that was asked, where nothing was said.
+        """
+        if not said:
+            return self.asked
+        node = self.recall.after(self.asked, "bot", text, said)
+        tokens = self.tokens + len(said) + ROLE_AND_END_TOKENS
+        self.model.recent.put(node.key, state, tokens)
+        return node
+
+    def kept_messages(
+        self, node: Node, asked: State | None, state: State
+    ) -> list[tuple[Node, State | None]]:
+        """Return the messages of a response, each with the state after it where that is known.
+
+        Args:
+            node: the reply; the last message, where it was left before it began.
+            asked: the state after the last message, if it was read.
+            state: the state after the reply.
+        """
+        nodes, states = list(self.new), {self.asked.key: asked}
+        if node.key not in states:
+            nodes.append(node)
+            states[node.key] = state
+        return [(each, states.get(each.key)) for each in nodes]
 
 
 class Prompts:

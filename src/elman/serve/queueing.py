@@ -19,23 +19,21 @@ def unfinished_of(jobs: Iterable[Job]) -> Counter[str]:
 
 
 def has_share(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
-    """Whether some more replies are still within an owner's fair share of the places.
+    """Return whether some more replies are still within an owner's fair share of the places.
 
-    Who comes later gets that also where all places are taken: up to twice as many are, until those
-    who had more have finished some.
+    An owner who comes later gets that share even when all places are taken. Up to twice as many
+    replies are then unfinished, until those who had more have finished some.
 
     Args:
         taken: how many replies each owner has.
-        owner: who asks.
-        replies: how many more.
-        limit: places.
+        limit: how many places there are.
     """
     owners = len(taken.keys() | {owner})
     return taken[owner] + replies <= limit // owners and taken.total() + replies <= 2 * limit
 
 
 def has_room(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
-    """Whether an owner may have some more replies: there is room, or they are within a share."""
+    """Return whether an owner may have some more replies: all fit, or they are within a share."""
     return taken.total() + replies <= limit or has_share(taken, owner, replies, limit)
 
 
@@ -64,7 +62,7 @@ class FairQueue:
         return self._unfinished().total()
 
     def has_room(self, owner: str, replies: int) -> bool:
-        """Whether an owner's replies would be admitted now."""
+        """Return whether some replies to an owner would be admitted now."""
         return has_room(self._unfinished(), owner, replies, self._limit)
 
     def put(self, job: Job) -> None:

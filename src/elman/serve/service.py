@@ -15,15 +15,13 @@ from elman.serve.attribution import Attributor
 from elman.serve.batching import MAX_WAITING_REPLIES, REPLY_BATCH_SIZE, Batcher
 from elman.serve.http.errors import full, no_such_model
 from elman.serve.jobs import Job
-from elman.serve.keeping import Keeper
 from elman.serve.metrics import Metrics
-from elman.serve.models import Model
+from elman.serve.models import Model, RecentStates
 from elman.serve.prompts import Prompts
 from elman.serve.store.keys import Keys
-from elman.serve.store.recent import RecentStates
 from elman.serve.store.responses import ResponseStore
 from elman.serve.submission import Deliver, Mailbox, Submission
-from elman.serve.workers import Workers
+from elman.serve.workers import Keeper, Workers
 
 T = TypeVar("T")
 

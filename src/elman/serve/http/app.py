@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import elman
@@ -91,29 +91,24 @@ def _make_keys_optional(app: FastAPI) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    def answer(error: ApiError) -> Response:
-        return JSONResponse(error.body.model_dump(), error.status, error.headers)
-
     @app.exception_handler(ApiError)
     async def api(_: Request, error: ApiError) -> Response:
-        return answer(error)
+        return error.response()
 
     @app.exception_handler(ElmanError)
     async def known(_: Request, error: ElmanError) -> Response:
-        return answer(ApiError(507, str(error), None, "not_stored"))
+        return ApiError(507, str(error), None, "not_stored").response()
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
-        return answer(invalid(error.errors()[0]))
+        return invalid(error.errors()[0]).response()
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
         if error.status_code == 400 and error.__cause__ is not None:
-            return answer(unreadable_body())
-        found = answer(ApiError(error.status_code, str(error.detail)))
-        found.headers.update(error.headers or {})
-        return found
+            return unreadable_body().response()
+        return ApiError(error.status_code, str(error.detail)).response(error.headers)
 
     @app.exception_handler(Exception)
     async def unknown(_: Request, error: Exception) -> Response:
-        return answer(ApiError(500, "something failed in the server; its log says what"))
+        return ApiError(500, "something failed in the server; its log says what").response()

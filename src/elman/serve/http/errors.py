@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
 
 from elman.errors import ElmanError
 
@@ -66,10 +67,12 @@ class ApiError(ElmanError):
             error=ErrorBody(message=self.message, type=kind, param=self.param, code=self.code)
         )
 
-    @property
-    def headers(self) -> dict[str, str]:
-        found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+    def response(self, headers: Mapping[str, str] | None = None) -> Response:
+        """Return it as an answer, with some more headers."""
+        own = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status == 401:
+            own["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(self.body.model_dump(), self.status, own | dict(headers or {}))
 
 
 def invalid(error: Mapping[str, Any]) -> ApiError:

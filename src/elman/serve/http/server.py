@@ -3,12 +3,10 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import cast
@@ -54,20 +52,8 @@ class Server(uvicorn.Server):
         self.on_exit: Callable[[], None] = lambda: None
         """Called when it is told to stop."""
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        handled = [signal.SIGINT, signal.SIGTERM]
-        before = [signal.signal(each, self.handle_exit) for each in handled]
-        try:
-            yield
-        finally:
-            for each, handler in zip(handled, before, strict=True):
-                signal.signal(each, handler)
-
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn's own would raise the signal again after a clean end, and the exit code tell it.
         if self.should_exit:
             self.force_exit = True
             return

@@ -11,7 +11,6 @@ from elman.errors import ElmanError
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended
-from elman.serve.keeping import kept_messages
 from elman.serve.prompts import Prompt
 from elman.serve.render.answers import ToldReplies
 from elman.serve.render.response_bodies import (
@@ -33,9 +32,6 @@ class ResponseAnswer:
     """A reply in a conversation that is kept, as it is told.
 
     Args:
-        service: what stands behind it.
-        prompt: what it answers.
-        submission: what was asked for.
         chat: the conversation that it belongs to; None: it begins one.
         said: what was said to the bot.
         settings: of the request, as its answer tells them.
@@ -146,8 +142,9 @@ class ResponseAnswer:
         )
 
         def write(connection: Connection) -> None:
-            messages = kept_messages(prompt, replies.node, replies.asked, end.state)
-            self._service.responses.add(connection, prompt.recall.owner, response, messages)
+            for node, state in prompt.kept_messages(replies.node, replies.asked, end.state):
+                prompt.recall.put(connection, node, state)
+            self._service.responses.add(connection, prompt.recall.owner, response)
 
         if self._settings["store"]:
             try:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert
 
 from elman.chat.database import TABLES
-from elman.chat.memory import MemoryStore, Node
+from elman.chat.memory import MemoryStore
 from elman.serve.http.errors import no_such
 
 MAX_TITLE_CHARACTERS = 80
@@ -111,16 +111,8 @@ class ResponseStore:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
 
-    def add(
-        self,
-        connection: Connection,
-        owner: str,
-        response: StoredResponse,
-        messages: Sequence[tuple[Node, bytes | None]],
-    ) -> None:
-        """Keep a response, and its messages with the states that are known."""
-        for node, state in messages:
-            self.store.put(connection, owner, node, state)
+    def add(self, connection: Connection, owner: str, response: StoredResponse) -> None:
+        """Keep a response, and the messages up to it, which are in the store already."""
         self.store.hold(connection, owner, response.id, response.key)
         connection.execute(insert(responses).values(owner=owner, **response._asdict()))
 
@@ -130,16 +122,11 @@ class ResponseStore:
         Raises:
             ApiError: where this owner has none of that id.
         """
-        found = self.find(connection, owner, response_id)
-        if found is None:
-            raise no_such("response", response_id)
-        return found
-
-    def find(self, connection: Connection, owner: str, response_id: str) -> StoredResponse | None:
-        """Return a response, if this owner has it."""
         mine = (responses.c.id == response_id) & (responses.c.owner == owner)
         found = connection.execute(select(*_RESPONSE).where(mine)).first()
-        return None if found is None else StoredResponse(*found)
+        if found is None:
+            raise no_such("response", response_id)
+        return StoredResponse(*found)
 
     def chat(self, connection: Connection, owner: str, chat: str) -> list[StoredResponse]:
         """Return all responses of a conversation, the first one first.
@@ -169,35 +156,34 @@ class ResponseStore:
                 func.min(responses.c.created_at).label("created_at"),
                 func.max(responses.c.completed_at).label("updated_at"),
                 func.max(responses.c.messages).label("messages"),
+                func.min(_SEQUENCE).label("first"),
                 func.max(_SEQUENCE).label("last"),
             )
             .where(responses.c.owner == owner)
             .group_by(responses.c.chat)
             .subquery()
         )
-        query = select(grouped).order_by(grouped.c.last.desc())
+        query = (
+            select(grouped, responses.c.input, responses.c.model)
+            .select_from(grouped)
+            .join(responses, grouped.c.first == _SEQUENCE)
+            .order_by(grouped.c.last.desc())
+        )
         if after is not None:
             at = select(grouped.c.last).where(grouped.c.chat == after).scalar_subquery()
             query = query.where(grouped.c.last < at)
         rows = list(connection.execute(query if limit is None else query.limit(limit + 1)))
-        found = []
-        for chat, created, latest, messages, _ in rows[:limit]:
-            first = connection.execute(
-                select(responses.c.input, responses.c.model)
-                .where(responses.c.owner == owner, responses.c.chat == chat)
-                .order_by(_SEQUENCE)
-                .limit(1)
-            ).one()
-            found.append(
-                {
-                    "id": chat,
-                    "title": title(first.input),
-                    "model": first.model,
-                    "created_at": int(created),
-                    "updated_at": int(latest),
-                    "messages": messages,
-                }
-            )
+        found = [
+            {
+                "id": row.chat,
+                "title": title(row.input),
+                "model": row.model,
+                "created_at": int(row.created_at),
+                "updated_at": int(row.updated_at),
+                "messages": row.messages,
+            }
+            for row in rows[:limit]
+        ]
         return found, limit is not None and len(rows) > limit
 
     def delete(self, connection: Connection, owner: str, ids: Sequence[str]) -> None:
