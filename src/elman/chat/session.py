@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection
 
 from elman.bptt import State
 from elman.chat.memory import LOCAL, MemoryStore, Node, next_key
@@ -66,24 +65,21 @@ class Session:
         self.replier = replier or Replier(bot, params)
         self._decoder = self.replier.decoder
         self._generator = self.replier.params.generator()
-        self.name = name
-        self.unread_tokens = 0
-        """Of the last message: how many at its beginning were passed over, for it is too long."""
         self._store = store or MemoryStore()
         self._recall = Recall(self._store, bot)
+        self.name = name
+        self._described = name, str(bot.path), self._recall.fingerprint
+        self.unread_tokens = 0
+        """Of the last message: how many at its beginning were passed over, for it is too long."""
         self._head: Node | None = None
-        self._state: State = self._decoder.initial_state(1)
+        self.state: State = self._decoder.initial_state(1)
+        """The memory of everything said so far, (1, size) tensors."""
         self.read_anew = False
         """Whether what was said before was read again, since other weights made its states."""
         with self._store.reading() as connection:
             kept = self._store.session(connection, LOCAL, name)
         if kept is not None and kept.head is not None:
             self._resume(kept.head, kept.fingerprint == self._recall.fingerprint)
-
-    @property
-    def state(self) -> State:
-        """The memory of everything said so far, (1, size) tensors."""
-        return self._state
 
     @property
     def start(self) -> State:
@@ -187,8 +183,7 @@ class Session:
             if self._store.session(connection, LOCAL, name) is not None:
                 raise ElmanError(f"there is a session {name!r} already")
             head = None if self._head is None else self._head.key
-            named = name, str(self._bot.path), self._recall.fingerprint
-            self._store.move(connection, LOCAL, named, head)
+            self._store.move(connection, LOCAL, (name, *self._described[1:]), head)
         return Session(self._bot, None, self._speaker, self._store, name, self.replier)
 
     def tree(self) -> list[Node]:
@@ -200,8 +195,8 @@ class Session:
         """Forget everything."""
         with self._store.writing() as connection:
             self._store.delete_session(connection, LOCAL, self.name)
-            self._move(connection, None)
-        self._head, self._state = None, self._decoder.initial_state(1)
+            self._store.move(connection, LOCAL, self._described, None)
+        self._head, self.state = None, self._decoder.initial_state(1)
 
     def save(self, path: Path) -> None:
         """Keep the state in a file.
@@ -240,7 +235,7 @@ class Session:
         node = self._recall.after(self._head, role, text)
         ids = self._recall.ids(node)
         self.unread_tokens = len(ids) - sum(map(len, self._decoder.parts(ids)))
-        self._keep(node, self._recall.read([node], self._state))
+        self._keep(node, self._recall.read([node], self.state))
 
     def _reply(self, last: Node | None = None) -> Iterator[str]:
         """Say a reply, and keep it; where it is left before it began, `last` stays said."""
@@ -249,7 +244,7 @@ class Session:
         if last is not None:
             avoid.add(tuple(self._recall.tokens(last)))
         recent = lately[0] if lately else ()
-        tokens = self.replier(self._state, self._generator, recent, avoid)
+        tokens = self.replier(self.state, self._generator, recent, avoid)
         text = self._bot.tokenizer.decode_stream()
         said: list[int] = []
         whole = 0
@@ -271,7 +266,7 @@ class Session:
             said = said[:whole]  # a reply that is left ends before a character that is not whole
             if said:
                 if state is None:  # left before the end of a reply that was chosen as a whole
-                    state = self._decoder.read([[as_message(said)]], self._state)
+                    state = self._decoder.read([[as_message(said)]], self.state)
                 elif not finished:
                     state = self._decoder.end_message(state)
                 text_said = self._bot.tokenizer.decode(said)
@@ -290,41 +285,35 @@ class Session:
                     found.append(tuple(self._recall.tokens(node)))
         return found
 
-    def _move(
-        self, connection: Connection, head: bytes | None, passed: bytes | None = None
-    ) -> None:
-        named = self.name, str(self._bot.path), self._recall.fingerprint
-        self._store.move(connection, LOCAL, named, head, passed)
-
     def _keep(self, node: Node, state: State) -> None:
         """Add a message after the last one; on disk when this returns."""
         passed = None if self._head is None else self._head.key
         with self._store.writing() as connection:
             self._recall.put(connection, node, state)
-            self._move(connection, node.key, passed)
-        self._head, self._state = node, state
+            self._store.move(connection, LOCAL, self._described, node.key, passed)
+        self._head, self.state = node, state
 
     def _go(self, key: bytes) -> None:
         """Go on from another message; none of what was said is lost."""
         state = self._recall.state(key)
         with self._store.writing() as connection:
             head = self._store.node(connection, LOCAL, key)
-            self._move(connection, None if head is None else key)
-        self._head, self._state = head, state
+            self._store.move(connection, LOCAL, self._described, None if head is None else key)
+        self._head, self.state = head, state
 
     def _resume(self, head: bytes, same_weights: bool) -> None:
         """Go on where the session was; read anew what was said to other weights."""
         if same_weights:
-            self._state = self._recall.state(head)
+            self.state = self._recall.state(head)
             with self._store.reading() as connection:
                 self._head = self._store.node(connection, LOCAL, head)
             return
         with self._store.reading() as connection:
             *path, last = self._recall.adopt(self._store.path(connection, LOCAL, head))
         self.read_anew = True
-        self._head, self._state = last, self._recall.read([*path, last], self._state)
+        self._head, self.state = last, self._recall.read([*path, last], self.state)
         with self._store.writing() as connection:
             for node in path:
                 self._recall.put(connection, node)
-            self._recall.put(connection, last, self._state)
-            self._move(connection, last.key)
+            self._recall.put(connection, last, self.state)
+            self._store.move(connection, LOCAL, self._described, last.key)

@@ -50,13 +50,18 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server(
-            (host, port), family=family, backlog=LISTEN_BACKLOG, dualstack_ipv6=both
-        )
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((host, port))
+            found.listen(LISTEN_BACKLOG)
+        except OSError:
+            found.close()
+            raise
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise ElmanError(f"{host} port {port}: {why}; choose another with --port") from None
+    return found
 
 
 def listen_unix(path: Path) -> socket.socket:
@@ -113,9 +118,12 @@ def check_policy(policy: AccessPolicy, keys: Keys) -> None:
     if "*" in policy.allow_origins and not policy.require_key:
         raise ElmanError("--allow-origin '*' lets every site's pages ask: add --require-key")
     if (policy.require_key or policy.is_published) and not keys.any():
-        asked = "--require-key" if policy.require_key else f"--host {policy.host}"
-        if policy.is_local and not policy.require_key:
+        if policy.require_key:
+            asked = "--require-key"
+        elif policy.is_local:
             asked = f"--allow-host {policy.allow_hosts[0]}"
+        else:
+            asked = f"--host {policy.host}"
         raise ElmanError(
             f"{asked}: others could reach this address, and there is no key yet; "
             "elman keys add NAME makes one"
