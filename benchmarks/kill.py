@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from elman.chat import LOCAL, MemoryStore, Recall
-from elman.chat.recall import unpack
+from elman.chat.recall import state_from_bytes
+from elman.errors import ElmanError
 from elman.model.checkpoint import load_bot
 from elman.serve.store.responses import ResponseStore
 
@@ -90,15 +91,17 @@ def main() -> None:
             [check] = connection.exec_driver_sql("pragma integrity_check").one()
             recall, responses = Recall(store, bot), ResponseStore(store)
             for id_, text in acknowledged.items():
-                record = responses.find(connection, LOCAL, id_)
-                lost += record is None or record.output != text
-                if record is None:
+                try:
+                    record = responses.get(connection, LOCAL, id_)
+                except ElmanError:
+                    lost += 1
                     continue
+                lost += record.output != text
                 for node, kept in store.to_a_state(connection, LOCAL, record.key):
                     if kept is not None:
                         states += 1
                         spec = bot.chatbot.state_spec
-                        torn += unpack(kept, spec, recall.fingerprint, node.key) is None
+                        torn += state_from_bytes(kept, spec, recall.fingerprint, node.key) is None
     print(
         f"killed {arguments.times} times; {len(acknowledged):,} turns acknowledged, {lost} lost; "
         f"{states:,} states looked at, {torn} torn; the database is {check}"

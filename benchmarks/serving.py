@@ -1,4 +1,4 @@
-"""The server's figures: time to the first token, lanes, idle chats. Loopback, one computer for all.
+"""The server's figures: the first token, replies side by side, idle chats. One computer for all.
 
     pip install 'elman[serve]' x-transformers
     python benchmarks/serving.py --json out.json        # about ten minutes
@@ -29,7 +29,6 @@ from machine import describe
 
 from elman.bptt import State
 from elman.chat import LOCAL, MemoryStore, Node, Recall
-from elman.chat.recall import pack
 from elman.data.tokenizer import END
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
@@ -170,10 +169,10 @@ def transformer(tokens: int) -> float | None:
     return min(times)
 
 
-def engine(bot: Bot, lanes: int, seconds: float) -> float:
-    """Tokens per second of replies that never end, said by so many lanes."""
-    batcher = Batcher(bot, lanes=lanes)
-    # END is never said, so that all lanes are busy all the time.
+def engine(bot: Bot, batch_size: int, seconds: float) -> float:
+    """Tokens per second of replies that never end, so many at once."""
+    batcher = Batcher(bot, batch_size=batch_size)
+    # END is never said, so that every row is busy all the time.
     wishes = SamplingParams(max_tokens=1 << 30, logit_bias={END: -1e9})
     done = threading.Semaphore(0)
 
@@ -181,7 +180,7 @@ def engine(bot: Bot, lanes: int, seconds: float) -> float:
         if isinstance(event, Ended | Failed):
             done.release()
 
-    jobs = [Job(bot.chatbot.initial_state(1), [], wishes, deliver) for _ in range(lanes)]
+    jobs = [Job(bot.chatbot.initial_state(1), [], wishes, deliver) for _ in range(batch_size)]
     for job in jobs:
         batcher.submit(job)
     time.sleep(0.5)
@@ -189,7 +188,7 @@ def engine(bot: Bot, lanes: int, seconds: float) -> float:
     time.sleep(seconds)
     speed = (batcher.tokens - count) / (time.perf_counter() - began)
     for job in jobs:
-        batcher.cancel(job)
+        job.cancelled = True
     for _ in jobs:
         done.acquire()
     batcher.close()
@@ -234,8 +233,7 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
                     for turn in range(messages):
                         role = "user" if turn % 2 == 0 else "bot"
                         node = recall.after(node, role, f"{number} {turn}: {TEXT}")
-                        packed = pack(state, recall.fingerprint, node.key)
-                        store.put(connection, LOCAL, node, packed)
+                        recall.put(connection, node, state)
                     assert node is not None
                     ids.append(f"resp_{number:032x}")
                     record = StoredResponse(
@@ -248,7 +246,7 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
                         },
                         time.time(), time.time(),
                     )  # fmt: skip
-                    responses.add(connection, LOCAL, record, [])
+                    responses.add(connection, LOCAL, record)
     return ids
 
 
@@ -321,9 +319,9 @@ def main() -> None:
         finally:
             server.stop()
         found["engine"] = {n: engine(bot, n, arguments.seconds / 2) for n in (1, 8, 32)}
-        print("\n| lanes | tokens per second in the engine |\n|---|---|")
-        for lanes, speed in found["engine"].items():
-            print(f"| {lanes} | {speed:,.0f} |", flush=True)
+        print("\n| replies at once | tokens per second in the engine |\n|---|---|")
+        for batch_size, speed in found["engine"].items():
+            print(f"| {batch_size} | {speed:,.0f} |", flush=True)
         server = Server(Path(folder) / "empty.db", arguments.threads)
         asyncio.run(server.client.post("/v1/responses", body()))
         empty = server.memory

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from elman.chat import MemoryStore
 from elman.model.checkpoint import BASE
+from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
 from elman.serve.service import Service
@@ -45,7 +46,7 @@ def main() -> None:
     chromium = shutil.which("chromium")
     assert chromium, "there is no chromium"
     listening = listen("127.0.0.1", 0)
-    app = create_app(Service(load([BASE]), MemoryStore()))
+    app = create_app(Service(load([BASE]), MemoryStore()), AccessPolicy())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from elman.bptt import State
 from elman.chat import MemoryStore, Node, Recall, Session
 from elman.chat.memory import MIN_KEPT_MESSAGES, expiring, states
-from elman.chat.recall import pack, unpack
+from elman.chat.recall import state_from_bytes, state_to_bytes
 from elman.errors import ElmanError
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
@@ -160,7 +160,7 @@ class Conversations(RuleBasedStateMachine):
             bad = {
                 "flip": found[:60] + bytes([found[60] ^ 1]) + found[61:],
                 "cut": found[:-7],
-                "foreign": pack(
+                "foreign": state_to_bytes(
                     self.bot.chatbot.initial_state(1), self.recalls["ann"].fingerprint, b"x" * 16
                 ),
             }[damage]
@@ -187,16 +187,16 @@ def test_the_store_is_as_plain_reading(bot: Bot) -> None:
 def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int, bit: int) -> None:
     spec = bot.chatbot.state_spec
     state = tuple(torch.randn(1, part.size, dtype=part.dtype) for part in spec)
-    kept = pack(state, b"m" * 16, b"k" * 16)
-    same = unpack(kept, spec, b"m" * 16, b"k" * 16)
+    kept = state_to_bytes(state, b"m" * 16, b"k" * 16)
+    same = state_from_bytes(kept, spec, b"m" * 16, b"k" * 16)
     assert same is not None
     assert all(torch.equal(a, b) for a, b in zip(state, same, strict=True))
     at = flip % len(kept)
     changed = kept[:at] + bytes([kept[at] ^ (1 << bit)]) + kept[at + 1 :]
     for bad in (changed, kept[:at], kept + data if data else b"", data):
-        assert unpack(bad, spec, b"m" * 16, b"k" * 16) is None
-    assert unpack(kept, spec, b"n" * 16, b"k" * 16) is None
-    assert unpack(kept, spec, b"m" * 16, b"l" * 16) is None
+        assert state_from_bytes(bad, spec, b"m" * 16, b"k" * 16) is None
+    assert state_from_bytes(kept, spec, b"n" * 16, b"k" * 16) is None
+    assert state_from_bytes(kept, spec, b"m" * 16, b"l" * 16) is None
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_state_is_what_reading_the_conversation_gives(bot: Bot) -> None:
     here = session(bot)
     say(here, "what is 1 plus 2?")
     asked = [ROLES["user"], *bot.tokenizer.encode("what is 1 plus 2?"), END]
-    replied = [ROLES["bot"], *here._memory.tokens(here.path[-1]), END]
+    replied = [ROLES["bot"], *here._recall.tokens(here.path[-1]), END]
     state = bot.chatbot.initial_state(1)
     for message in (asked, replied):
         state = bot.chatbot.read(message, state)
@@ -224,7 +224,7 @@ def test_other_weights_read_the_transcript(
         assert [node.text for node in there.path] == [node.text for node in here.path]
         state = other.chatbot.initial_state(1)
         for node in there.path:
-            state = other.chatbot.read(there._memory.ids(node), state)
+            state = other.chatbot.read(there._recall.ids(node), state)
         for ours, theirs in zip(there.state, state, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -267,7 +267,7 @@ def test_of_a_very_long_message_the_end_is_read(bot: Bot, monkeypatch: pytest.Mo
         [[np.array([ids[0], *ids[1 - MAX_READ_TOKENS :]])]], bot.chatbot.initial_state(1)
     )
     here.undo()
-    read = here._memory.read([here._memory.after(None, "user", text)], here.state)
+    read = here._recall.read([here._recall.after(None, "user", text)], here.state)
     for ours, theirs in zip(read, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 

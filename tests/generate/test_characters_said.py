@@ -87,7 +87,7 @@ def test_a_reply_that_is_left_ends_between_characters(bot: Bot) -> None:
         assert "\ufffd" not in node.text
         # A piece may end one character and begin another: it counts only as a whole.
         assert node.text.startswith(told) or told.startswith(node.text)
-        assert bot.tokenizer.decode(here._memory.tokens(node)) == node.text
+        assert bot.tokenizer.decode(here._recall.tokens(node)) == node.text
         # What was left between characters and begun anew is what the state has read.
         state = bot.chatbot.initial_state(1)
         for turn in here.turns:

@@ -47,14 +47,14 @@ def running(
     bots: dict[str, Bot],
     place: Path,
     host: str = "127.0.0.1",
-    lanes: int = 8,
-    waiting: int = 64,
+    batch_size: int = 8,
+    max_waiting: int = 64,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
     policy: AccessPolicy | None = None,
     limits: ConnectionLimits | None = None,
 ) -> Iterator[Served]:
     with MemoryStore(place) as store, listen("127.0.0.1", 0) as listening:
-        service = Service(bots, store, lanes, waiting, repliers)
+        service = Service(bots, store, batch_size, max_waiting, repliers)
         server = make_server(service, policy or AccessPolicy(host), limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

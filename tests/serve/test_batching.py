@@ -18,8 +18,9 @@ from elman.generate.replier import Chosen, Replier, ReplyFrom
 from elman.generate.rerank import Tokens
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
-from elman.serve.batching import MAX_RANKED_TOKENS, Batcher, FullError
+from elman.serve.batching import MAX_RANKED_TOKENS, Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job, Said
+from elman.serve.queueing import FullError
 from elman.train import Config, train
 
 
@@ -82,7 +83,7 @@ def test_batched_replies_are_solo_replies(bot: Bot) -> None:
             for n in range(draw.randint(1, 4))
         ]
         jobs.append((unread, SamplingParams(temperature=0, max_tokens=draw.randint(1, 30))))
-    batcher = Batcher(bot, lanes=7)
+    batcher = Batcher(bot, batch_size=7)
     listeners = []
     try:
         for unread, params in jobs:
@@ -108,8 +109,8 @@ def test_sampled_replies_do_not_depend_on_the_batch(bot: Bot) -> None:
     wishes = [SamplingParams(seed=n, temperature=1.2, max_tokens=20) for n in range(20)]
     unread = [message(bot, "what is 1 plus 2?")]
 
-    def replies(lanes: int) -> list[tuple[int, ...]]:
-        batcher = Batcher(bot, lanes=lanes)
+    def replies(batch_size: int) -> list[tuple[int, ...]]:
+        batcher = Batcher(bot, batch_size=batch_size)
         listeners = [Listener() for _ in wishes]
         for wish, listener in zip(wishes, listeners, strict=True):
             batcher.submit(Job(bot.chatbot.initial_state(1), unread, wish, listener))
@@ -210,7 +211,7 @@ def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:
     for listener in listeners:
         batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), listener))
     assert all(listener.end.said for listener in listeners)
-    batcher.cancel(first)
+    first.cancelled = True
     batcher.close()
     assert replier.asked == [0]
 
@@ -253,7 +254,7 @@ def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
 
 
 def test_several_replies_to_one_request(bot: Bot) -> None:
-    batcher = Batcher(bot, lanes=4)
+    batcher = Batcher(bot, batch_size=4)
     listener = Listener(3)
     wishes = SamplingParams(temperature=0, max_tokens=10)
     unread = [message(bot, "hello")]
@@ -265,7 +266,7 @@ def test_several_replies_to_one_request(bot: Bot) -> None:
 
 
 def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
-    batcher = Batcher(bot, lanes=1, waiting=2)
+    batcher = Batcher(bot, batch_size=1, max_waiting=2)
     wishes = SamplingParams(temperature=0, max_tokens=4000, logit_bias={END: -1000.0})
     listeners = [Listener() for _ in range(3)]
     jobs = [
@@ -277,7 +278,7 @@ def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
     with pytest.raises(FullError):
         batcher.submit(Job(bot.chatbot.initial_state(1), [], wishes, Listener()))
     for job in jobs:
-        batcher.cancel(job)
+        job.cancelled = True
     assert {listener.end.reason for listener in listeners} == {"cancelled"}
     last = Listener()
     batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(max_tokens=3), last))

@@ -84,7 +84,7 @@ def test_drawn_greedy_biased_and_stopped_replies_are_whole(bot: Bot) -> None:
         *(s.model_copy(update={"stop": ("😀", "é", "a", "b", "\u4f60")}) for s in seeded(8)),
         *(s for s in seeded(2, temperature=0)),
     ]
-    batcher = Batcher(bot, lanes=16, waiting=200)
+    batcher = Batcher(bot, batch_size=16, max_waiting=200)
     for wish, listener in zip(wishes, told(batcher, bot, wishes), strict=True):
         assert "\ufffd" not in text(listener)
         end = listener.end

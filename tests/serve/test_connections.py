@@ -99,7 +99,7 @@ def test_the_one_that_waits_longest_makes_room(serving: Serving) -> None:
 
 
 def test_where_all_are_busy_one_more_is_told(serving: Serving) -> None:
-    served = serving(limits=limits(max_connections=1), lanes=1)
+    served = serving(limits=limits(max_connections=1), batch_size=1)
     body = {"model": "ann", "prompt": [100] * 8000, "max_tokens": 4000, "stream": True}
     with served.client() as http, http.stream("POST", "/v1/completions", json=body):
         refused = rest(connect(served))

@@ -171,7 +171,7 @@ def flood(server: Served, key: str, count: int) -> Iterator[list[int]]:
 def test_who_floods_gets_429_while_others_are_answered(
     serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = serving(lanes=2, waiting=4)
+    server = serving(batch_size=2, max_waiting=4)
     monkeypatch.setattr("elman.generate.sampling.ReplySampler.change", never_ends)
     rude, polite = server.key("rude"), server.key("polite")
     with flood(server, rude, 12) as statuses:
@@ -193,7 +193,7 @@ def never_ends(chooser: Any, logits: Any) -> None:
 
 
 def test_many_prompts_of_one_request_leave_room_for_others(serving: Callable[..., Served]) -> None:
-    server = serving(lanes=2, waiting=4)
+    server = serving(batch_size=2, max_waiting=4)
     body = {"model": "ann", "prompt": [f"it is {n}" for n in range(40)], "max_tokens": 2}
     with server.client() as http:
         answer = http.post("/v1/completions", json=body)
@@ -205,7 +205,7 @@ def test_many_prompts_of_one_request_leave_room_for_others(serving: Callable[...
 def test_a_client_that_leaves_in_the_middle_of_many_prompts_frees_its_places(
     serving: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = serving(lanes=2, waiting=40)
+    server = serving(batch_size=2, max_waiting=40)
     monkeypatch.setattr("elman.generate.sampling.ReplySampler.change", never_ends)
     body = {"model": "ann", "prompt": ["it is"] * 40, "max_tokens": 4000, "stream": True}
     with server.client() as http:

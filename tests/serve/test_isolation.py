@@ -13,10 +13,11 @@ from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
 from elman.generate.sampling import ReplySampler, SamplingParams
 from elman.model.checkpoint import Bot
-from elman.serve.batching import Batcher, FullError
+from elman.serve.batching import Batcher
 from elman.serve.isolation import step_rows
-from elman.serve.jobs import Ended, Event, Failed, Job, Lane, Read, Said
-from elman.serve.queueing import FairQueue
+from elman.serve.jobs import Ended, Event, Failed, Job, Read, Said
+from elman.serve.queueing import FairQueue, FullError
+from elman.serve.speaking import Reply
 
 from .conftest import Served
 
@@ -136,17 +137,17 @@ def test_a_state_of_another_size_fails_alone(bot: Bot, said_alone: list[tuple[in
 
 
 @pytest.mark.parametrize("where", ["next", "say", "rest"])
-def test_a_lane_that_breaks_fails_alone(
+def test_a_reply_that_breaks_fails_alone(
     bot: Bot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    original, listener = getattr(Lane, where), Listener()
+    original, listener = getattr(Reply, where), Listener()
 
-    def breaking(lane: Lane, *args: Any) -> Any:
-        if lane.job.deliver is listener:
+    def breaking(reply: Reply, *args: Any) -> Any:
+        if reply.job.deliver is listener:
             raise RuntimeError
-        return original(lane, *args)
+        return original(reply, *args)
 
-    monkeypatch.setattr(Lane, where, breaking)
+    monkeypatch.setattr(Reply, where, breaking)
     with crowd(bot, said_alone) as batcher:
         batcher.submit(poisoned(bot, listener))
     assert isinstance(listener.wait()[-1], Failed)
@@ -200,19 +201,19 @@ def test_rows_that_fail_are_left_out() -> None:
             raise RuntimeError
         return [10 * row for row in rows]
 
-    def join(parts: list[list[int]]) -> list[int]:
-        return [each for part in parts for each in part]
-
-    stepped = step_rows(step, join, 4)
-    assert stepped.rows == [0, 1, 3]
-    assert stepped.result == [0, 10, 30]
-    assert list(stepped.failed) == [2]
-    assert step_rows(step, join, 2).failed == {}
+    failed: dict[int, Exception] = {}
+    stepped = step_rows(step, range(4), failed.__setitem__)
+    assert stepped == [([0], [0]), ([1], [10]), ([3], [30])]
+    assert list(failed) == [2]
+    failed.clear()
+    assert step_rows(step, [0, 1], failed.__setitem__) == [([0, 1], [0, 10])]
+    assert failed == {}
 
     def broken(rows: Sequence[int]) -> list[int]:
         raise RuntimeError
 
-    assert step_rows(broken, join, 2).rows == []
+    assert step_rows(broken, [0, 1], failed.__setitem__) == []
+    assert list(failed) == [0, 1]
 
 
 def test_a_wrong_bias_is_refused_and_ends_nobodys_reply(served: Served) -> None:
@@ -247,8 +248,9 @@ def test_owners_take_turns() -> None:
 
 def test_who_floods_is_refused_while_others_are_admitted() -> None:
     queue = FairQueue(10)
-    for _ in range(10):
-        queue.put(job_of("flood"))
+    flood = [job_of("flood") for _ in range(10)]
+    for job in flood:
+        queue.put(job)
     with pytest.raises(FullError):
         queue.put(job_of("flood"))
     for _ in range(5):
@@ -260,7 +262,9 @@ def test_who_floods_is_refused_while_others_are_admitted() -> None:
     with pytest.raises(FullError):
         queue.put(job_of("flood"))
     assert queue.unfinished == 18
-    queue.finish("flood", 10)
+    for job in flood:
+        job.finish(Ended(0, "stop", "", (), ()))
+    assert queue.unfinished == 8
     queue.put(job_of("ann"))
 
 
@@ -285,8 +289,8 @@ def test_a_big_request_is_not_passed_forever() -> None:
 
 
 def test_a_newcomer_does_not_wait_for_a_flood(bot: Bot) -> None:
-    """All lanes are taken by replies that never end; another owner's is said all the same."""
-    batcher = Batcher(bot, lanes=4, waiting=8)
+    """All places are taken by replies that never end; another owner's is said all the same."""
+    batcher = Batcher(bot, batch_size=4, max_waiting=8)
     endless = SamplingParams(temperature=0, max_tokens=10**6, logit_bias={END: -1000.0})
     flood = [
         Job(bot.chatbot.initial_state(1), [], endless, Listener(), owner="flood") for _ in range(12)
@@ -300,6 +304,6 @@ def test_a_newcomer_does_not_wait_for_a_flood(bot: Bot) -> None:
     batcher.submit(Job(bot.chatbot.initial_state(1), [], params, listener, owner="ann"))
     assert listener.said
     for job in flood:
-        batcher.cancel(job)
+        job.cancelled = True
     batcher.close()
     assert batcher.open == 0

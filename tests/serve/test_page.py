@@ -31,6 +31,7 @@ from elman.chat import MemoryStore
 from elman.data.characters import Characters
 from elman.data.tokenizer import END
 from elman.model.checkpoint import Bot
+from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
 from elman.serve.service import Service
@@ -104,7 +105,7 @@ class Served:
         bots = load(self._bots)
         self.script = Script(next(iter(bots.values())))
         self.store = MemoryStore(self._db)
-        app = self._breaking(create_app(Service(bots, self.store), self._host))
+        app = self._breaking(create_app(Service(bots, self.store), AccessPolicy(self._host)))
         self._socket = listen("127.0.0.1", self._port)
         self._port = self._socket.getsockname()[1]
         config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
@@ -647,8 +648,8 @@ def test_on_a_phone(browser: Browser, served: Served) -> None:
 def test_why(page: Page) -> None:
     said(page, "what is 2 plus 1?")
     last(page, "Why this?").click()
-    expect(messages(page).nth(0).locator(".influence")).to_contain_text("nats")
-    expect(page.locator(".influence:visible")).to_have_count(1)
+    expect(messages(page).nth(0).locator(".attribution")).to_contain_text("nats")
+    expect(page.locator(".attribution:visible")).to_have_count(1)
 
 
 def test_why_where_another_bot_has_taken_the_name(page: Page) -> None:

@@ -171,7 +171,7 @@ def test_addresses() -> None:
 
 
 def test_overload_is_answered_by_429(serving: Serving) -> None:
-    served = serving(lanes=1, waiting=1)
+    served = serving(batch_size=1, max_waiting=1)
     body = {"model": "ann", "prompt": [100] * 8000, "max_tokens": 4000, "stream": True}
     with served.client() as http:
         streams = [http.stream("POST", "/v1/completions", json=body) for _ in range(2)]
@@ -186,7 +186,7 @@ def test_overload_is_answered_by_429(serving: Serving) -> None:
 
 
 def test_a_client_that_leaves_frees_its_lane(serving: Serving) -> None:
-    served = serving(lanes=1, waiting=0)
+    served = serving(batch_size=1, max_waiting=0)
     # Endless, but for the most that a reply may have.
     body = {"model": "ann", "input": "hello", "max_output_tokens": 4096, "temperature": 2}
     with served.client() as http:

@@ -11,7 +11,6 @@ from elman.chat import LOCAL, MemoryStore, Node, Recall
 from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
 from elman.model.checkpoint import Bot
-from elman.serve.keeping import kept_messages, remember_reply
 from elman.serve.models import Model
 
 from .conftest import Served, forget_recent
@@ -118,9 +117,9 @@ def test_a_reply_that_never_began_leaves_the_state_of_the_question(served: Serve
     model = served.service.models["ann"]
     prompt = served.service.prompts.from_history(model, LOCAL, [Turn("user", "left")])
     half = model.bot.chatbot.read(np.array([ROLES["user"], END], np.uint16), prompt.state)
-    node = remember_reply(prompt, "", (), half)
+    node = prompt.remember_reply("", (), half)
     assert node is prompt.asked
-    messages = kept_messages(prompt, prompt.new[-1], None, half)
+    messages = prompt.kept_messages(prompt.new[-1], None, half)
     assert [(each.key, state) for each, state in messages] == [(prompt.new[-1].key, None)]
 
 

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -39,7 +39,6 @@ TABLES = MetaData()
 
 about = Table("about", TABLES, Column("name", String, primary_key=True), Column("value", String))
 
-
 NO_ROOM_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 """What SQLite may say on a full disk, or past a quota."""
 
@@ -52,7 +51,7 @@ class Database:
     """A database of SQLite, in a file or in memory.
 
     Args:
-        place: a path, a URL of SQLAlchemy's for SQLite, or nothing: in memory, until it is closed.
+        place: a path, or a URL of SQLAlchemy's for SQLite. By default, memory.
 
     Raises:
         ElmanError: where it cannot be opened, or another version of Elman made it.
@@ -86,21 +85,17 @@ class Database:
     def _where(self) -> str:
         return self.url.database or "the memory"
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """Open a view of the store that does not change while it is looked at."""
-        with self._connection(write=False) as connection:
-            yield connection
+        return self._connection(write=False)
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> AbstractContextManager[Connection]:
         """Open a transaction: when it is left, all of it is on disk, or none of it.
 
         Raises:
             ElmanError: where it cannot be written, such as on a full disk.
         """
-        with self._connection(write=True) as connection:
-            yield connection
+        return self._connection(write=True)
 
     def freeing(self, write: Callable[[Connection], T]) -> T:
         """Write what has to be possible on a full disk too: to delete, to revoke, to open.
@@ -131,11 +126,8 @@ class Database:
                 found = write(connection)
             finally:
                 connection.exec_driver_sql(f"PRAGMA secure_delete={before}")
-        raw = self._engine.raw_connection()
-        try:
+        with closing(self._engine.raw_connection()) as raw:
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            raw.close()
         return found
 
     @property

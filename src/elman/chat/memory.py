@@ -37,6 +37,9 @@ LOCAL = "local"
 MIN_KEPT_MESSAGES = 16
 """A state is kept until the conversation is at least so many messages longer."""
 
+MAX_QUERY_KEYS = 500
+"""Keys that are named in one query: SQLite bounds how many."""
+
 CLOCK_TICK_SECONDS = 1e-6
 """Between two answers to one message, at least, so that their order is that of their times."""
 
@@ -82,6 +85,7 @@ sessions = Table(
     Column("owner", String, primary_key=True),
     Column("name", String, primary_key=True),
     Column("bot", String, nullable=False),
+    # Stores of earlier releases have a column of this name, and are opened as they are.
     Column("made_by", LargeBinary, key="fingerprint", nullable=False),
     Column("head", LargeBinary),
     Column("created", Float, nullable=False),
@@ -97,10 +101,9 @@ class Node(NamedTuple):
         parent: the key before it.
         root: the key of the conversation's first message.
         depth: how many messages were read up to it.
-        role: whose; "state" stands for a conversation of which only the state is known.
-        text: as the bot read it.
+        role: "state" stands for a conversation of which only the state is known.
         tokens: ids as little-endian uint16, where the tokenizer would cut the text otherwise.
-        time: when, in seconds since 1970.
+        time: in seconds since 1970.
     """
 
     key: bytes
@@ -114,15 +117,12 @@ class Node(NamedTuple):
 
 
 class StoredSession(NamedTuple):
-    """A session as the store has it.
+    """A session as the store has it. Times are in seconds since 1970.
 
     Args:
-        name: of the session.
         bot: the path of its folder.
         fingerprint: the digest of what made its states.
         head: the key of its last message; None: nothing was said.
-        created: seconds since 1970.
-        updated: seconds since 1970.
     """
 
     name: str
@@ -196,20 +196,15 @@ class MemoryStore(Database):
         )
 
     def node(self, connection: Connection, owner: str, key: bytes) -> Node | None:
-        found = connection.execute(
-            select(*_NODE).where(nodes.c.key == key, nodes.c.owner == owner)
-        ).first()
+        mine = (nodes.c.key == key) & (nodes.c.owner == owner)
+        found = connection.execute(select(*_NODE).where(mine)).first()
         return None if found is None else Node(*found)
 
     def answers(self, connection: Connection, owner: str, key: bytes, limit: int) -> list[Node]:
         """Return what was said after a message, in all branches; of many, the last ones."""
-        found = connection.execute(
-            select(*_NODE)
-            .where(nodes.c.parent == key, nodes.c.owner == owner)
-            .order_by(nodes.c.time.desc())
-            .limit(limit)
-        )
-        return [Node(*row) for row in found]
+        after = select(*_NODE).where(nodes.c.parent == key, nodes.c.owner == owner)
+        last = after.order_by(nodes.c.time.desc()).limit(limit)
+        return [Node(*row) for row in connection.execute(last)]
 
     def to_a_state(
         self, connection: Connection, owner: str, key: bytes
@@ -244,14 +239,11 @@ class MemoryStore(Database):
     def known(self, connection: Connection, owner: str, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of some keys that have a state."""
         found: set[bytes] = set()
-        for begin in range(0, len(keys), 500):
-            found.update(
-                connection.scalars(
-                    select(nodes.c.key)
-                    .join(states, states.c.key == nodes.c.key)
-                    .where(nodes.c.owner == owner, nodes.c.key.in_(keys[begin : begin + 500]))
-                )
-            )
+        mine = select(nodes.c.key).join(states, states.c.key == nodes.c.key)
+        mine = mine.where(nodes.c.owner == owner)
+        for begin in range(0, len(keys), MAX_QUERY_KEYS):
+            some = nodes.c.key.in_(keys[begin : begin + MAX_QUERY_KEYS])
+            found.update(connection.scalars(mine.where(some)))
         return found
 
     def hold(self, connection: Connection, owner: str, holder: str, key: bytes) -> None:
@@ -268,9 +260,8 @@ class MemoryStore(Database):
     ) -> None:
         """Let go of one key or of all, and forget every message that nobody holds any more."""
         mine = (holds.c.owner == owner) & (holds.c.holder == holder)
-        keys = self.held(connection, owner, holder) if key is None else [key]
-        connection.execute(delete(holds).where(mine, holds.c.key.in_(keys)))
-        for each in keys:
+        for each in self.held(connection, owner, holder) if key is None else [key]:
+            connection.execute(delete(holds).where(mine, holds.c.key == each))
             self._forget(connection, each)
 
     def _forget(self, connection: Connection, key: bytes) -> None:
@@ -283,22 +274,20 @@ class MemoryStore(Database):
         up = free.where(nodes.c.key == key, children == 0).cte(recursive=True)
         up = up.union_all(free.join(up, nodes.c.key == up.c.parent).where(children == 1))
         keys = list(connection.scalars(select(up.c.key)))
-        for begin in range(0, len(keys), 500):
-            some = keys[begin : begin + 500]
-            connection.execute(delete(nodes).where(nodes.c.key.in_(some)))
-            connection.execute(delete(states).where(states.c.key.in_(some)))
+        for begin in range(0, len(keys), MAX_QUERY_KEYS):
+            for table in (nodes, states):
+                some = table.c.key.in_(keys[begin : begin + MAX_QUERY_KEYS])
+                connection.execute(delete(table).where(some))
 
     def session(self, connection: Connection, owner: str, name: str) -> StoredSession | None:
-        found = connection.execute(
-            select(*_SESSION).where(sessions.c.owner == owner, sessions.c.name == name)
-        ).first()
+        mine = (sessions.c.owner == owner) & (sessions.c.name == name)
+        found = connection.execute(select(*_SESSION).where(mine)).first()
         return None if found is None else StoredSession(*found)
 
     def sessions(self, connection: Connection, owner: str) -> list[StoredSession]:
         """Return all sessions of an owner, the latest first."""
-        found = connection.execute(
-            select(*_SESSION).where(sessions.c.owner == owner).order_by(sessions.c.updated.desc())
-        )
+        mine = select(*_SESSION).where(sessions.c.owner == owner)
+        found = connection.execute(mine.order_by(sessions.c.updated.desc()))
         return [StoredSession(*row) for row in found]
 
     def move(
@@ -312,8 +301,6 @@ class MemoryStore(Database):
         """Set where a session stands; make it, if need be.
 
         Args:
-            connection: of `writing`.
-            owner: whose.
             session: its name, its bot, and what made its states.
             head: the last message, None where nothing was said.
             passed: what was its end, and is now on the way to its head.

@@ -23,13 +23,13 @@ STATE_VERSION = 1
 STATE_HEAD = struct.Struct("<4sBB16s16s")
 """Magic, version, how many tensors, the digest of what made the state, the key of its message."""
 CHECKSUM_BYTES = 16
-"""At the end of a packed state."""
+"""At the end of a state's bytes."""
 
 MAX_PIECES_AT_ONCE = 64
 """Pieces of a transcript that are read in one call: bounds the memory that reading takes."""
 
 
-def pack(state: State, fingerprint: bytes, key: bytes) -> bytes:
+def state_to_bytes(state: State, fingerprint: bytes, key: bytes) -> bytes:
     """Write a state of one conversation as bytes: head, sizes, tensors (zlib), checksum.
 
     Args:
@@ -44,8 +44,10 @@ def pack(state: State, fingerprint: bytes, key: bytes) -> bytes:
     return content + _check(content)
 
 
-def unpack(kept: bytes, spec: Sequence[StateSpec], fingerprint: bytes, key: bytes) -> State | None:
-    """Read a packed state; None where it is damaged, of another message, or of other weights."""
+def state_from_bytes(
+    kept: bytes, spec: Sequence[StateSpec], fingerprint: bytes, key: bytes
+) -> State | None:
+    """Read such bytes; None where they are damaged, of another message, or of other weights."""
     content, check = kept[:-CHECKSUM_BYTES], kept[-CHECKSUM_BYTES:]
     head = STATE_HEAD.pack(STATE_MAGIC, STATE_VERSION, len(spec), fingerprint, key)
     head += struct.pack(f"<{len(spec)}I", *(part.size for part in spec))
@@ -70,9 +72,6 @@ class Recall:
     """Finds, reads and keeps what one owner and one bot said to each other.
 
     Args:
-        store: where they are kept.
-        bot: whose states they are.
-        owner: who may reach them.
         fingerprint: the bot's `state_digest`, where it is known already.
     """
 
@@ -94,9 +93,7 @@ class Recall:
 
         Args:
             parent: the message before it, None where it is the first.
-            role: whose.
-            text: what is said.
-            tokens: how the bot cut it, for what it said itself; None: as the tokenizer does.
+            tokens: how the bot cut the text, where it said it; None: as the tokenizer does.
         """
         text = text.encode(errors="replace").decode()
         before = self.start if parent is None else parent.key
@@ -156,7 +153,9 @@ class Recall:
             if not found:
                 raise ElmanError("there is no such message")
             for node, kept in found:
-                state = None if kept is None else unpack(kept, spec, self.fingerprint, node.key)
+                state = None
+                if kept is not None:
+                    state = state_from_bytes(kept, spec, self.fingerprint, node.key)
                 if state is not None:
                     return state, unread[::-1]
                 unread.append(node)
@@ -183,15 +182,19 @@ class Recall:
 
     def put(self, connection: Connection, node: Node, state: State | None = None) -> None:
         """Keep a message, and the state after it."""
-        packed = None if state is None else pack(state, self.fingerprint, node.key)
-        self.store.put(connection, self.owner, node, packed)
+        kept = None if state is None else state_to_bytes(state, self.fingerprint, node.key)
+        self.store.put(connection, self.owner, node, kept)
 
     def adopt(self, path: Sequence[Node]) -> list[Node]:
-        """Put a transcript of other weights under the keys of these."""
+        """Put a transcript of other weights under the keys of these.
+
+        Raises:
+            ElmanError: where it began with a state, which these cannot read.
+        """
         found: list[Node] = []
         for node in path:
-            last = found[-1] if found else None
             if node.role == "state":
-                self.ids(node)
+                self.ids(node)  # says why not
+            last = found[-1] if found else None
             found.append(self.after(last, node.role, node.text)._replace(time=node.time))
         return found

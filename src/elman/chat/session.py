@@ -1,13 +1,13 @@
 """A conversation with a bot, whose memory is a state that can be kept, undone and inspected."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from elman.bptt import State
-from elman.chat.memory import LOCAL, MemoryStore, Node, StoredSession, next_key
+from elman.chat.memory import LOCAL, MemoryStore, Node, next_key
 from elman.chat.recall import Recall
 from elman.data.conversation import named
 from elman.data.tokenizer import END
@@ -20,13 +20,12 @@ from elman.model.checkpoint import Bot, load_state, save_state
 MAX_MESSAGE_BYTES = 200_000
 """Bytes of a message, of which a bot may read less (`unread_tokens`)."""
 
-AVOID = 5
-"""Exchanges, whose replies are not given again where another is about as good."""
+AVOIDED_REPLIES = 5
+"""Last replies that are given again only where no other is about as good."""
 
 
-@dataclass(frozen=True)
-class StateFacts:
-    """Of a state: its size in bytes, the messages that it has read, its norm."""
+class StateFacts(NamedTuple):
+    """What is told of a state: its size, how many messages it has read, and its norm."""
 
     bytes: int
     messages: int
@@ -66,36 +65,34 @@ class Session:
         self.replier = replier or Replier(bot, params)
         self._decoder = self.replier.decoder
         self._generator = self.replier.params.generator()
+        self._store = store or MemoryStore()
+        self._recall = Recall(self._store, bot)
         self.name = name
+        self._described = name, str(bot.path), self._recall.fingerprint
         self.unread_tokens = 0
         """Of the last message: how many at its beginning were passed over, for it is too long."""
-        self._store = store or MemoryStore()
-        self._memory = Recall(self._store, bot)
         self._head: Node | None = None
-        self._state: State = self._decoder.initial_state(1)
+        self.state: State = self._decoder.initial_state(1)
+        """The memory of everything said so far, (1, size) tensors."""
+        self.read_anew = False
+        """Whether what was said before was read again, since other weights made its states."""
         with self._store.reading() as connection:
             kept = self._store.session(connection, LOCAL, name)
-        self.read_anew = False
-        if kept is not None:
-            self._resume(kept)
-
-    @property
-    def state(self) -> State:
-        """The memory of everything said so far, (1, size) tensors."""
-        return self._state
+        if kept is not None and kept.head is not None:
+            self._resume(kept.head, kept.fingerprint == self._recall.fingerprint)
 
     @property
     def start(self) -> State:
         """The memory before the first of the turns: of a loaded state, or none."""
         path = self.path
         if path and path[0].role == "state":
-            return self._memory.state(path[0].key)
+            return self._recall.state(path[0].key)
         return self._decoder.initial_state(1)
 
     @property
     def turns(self) -> list[np.ndarray]:
         """What was said here, both sides, each message from its role to its END."""
-        return [self._memory.ids(node) for node in self.path if node.role != "state"]
+        return [self._recall.ids(node) for node in self.path if node.role != "state"]
 
     @property
     def facts(self) -> StateFacts:
@@ -130,7 +127,7 @@ class Session:
         return self._reply()
 
     def again(self) -> Iterator[str]:
-        """Another reply to the last message.
+        """Give another reply to the last message.
 
         Raises:
             ElmanError: where nothing was said yet.
@@ -177,7 +174,7 @@ class Session:
         return self._reply() if node.role == "user" else iter(())
 
     def fork(self, name: str) -> "Session":
-        """Another session that begins with all that was said here, and goes its own way.
+        """Return another session that begins with all that was said here.
 
         Raises:
             ElmanError: where the store has a session of that name.
@@ -186,11 +183,11 @@ class Session:
             if self._store.session(connection, LOCAL, name) is not None:
                 raise ElmanError(f"there is a session {name!r} already")
             head = None if self._head is None else self._head.key
-            self._store.move(connection, LOCAL, self._names(name), head)
+            self._store.move(connection, LOCAL, (name, *self._described[1:]), head)
         return Session(self._bot, None, self._speaker, self._store, name, self.replier)
 
     def tree(self) -> list[Node]:
-        """The messages of all branches that were said here, parents before children."""
+        """Return the messages of all branches that were said here, parents before children."""
         with self._store.reading() as connection:
             return self._store.tree(connection, LOCAL, f"session {self.name}")
 
@@ -198,8 +195,8 @@ class Session:
         """Forget everything."""
         with self._store.writing() as connection:
             self._store.delete_session(connection, LOCAL, self.name)
-            self._store.move(connection, LOCAL, self._names(), None)
-        self._head, self._state = None, self._decoder.initial_state(1)
+            self._store.move(connection, LOCAL, self._described, None)
+        self._head, self.state = None, self._decoder.initial_state(1)
 
     def save(self, path: Path) -> None:
         """Keep the state in a file.
@@ -218,13 +215,13 @@ class Session:
         state, facts = load_state(path, self._bot)
         self.reset()
         numbers = b"".join(tensor.numpy().tobytes() for tensor in state)
-        key = next_key(self._memory.start, "state", numbers.hex())
-        first = self._memory.after(None, "state", path.name)
+        key = next_key(self._recall.start, "state", numbers.hex())
+        first = self._recall.after(None, "state", path.name)
         depth = int(facts.get("messages", 0))
         self._keep(first._replace(key=key, root=key, depth=depth), state)
 
     def _heard(self, text: str) -> str:
-        """A message of the user's as the bot reads it."""
+        """Return a message of the user's as the bot reads it."""
         if not text.strip():
             raise ElmanError("there is nothing in the message")
         if (size := len(text.encode(errors="replace"))) > MAX_MESSAGE_BYTES:
@@ -235,19 +232,19 @@ class Session:
         return text if self._speaker is None else named(self._speaker, text)
 
     def _read(self, role: str, text: str) -> None:
-        node = self._memory.after(self._head, role, text)
-        ids = self._memory.ids(node)
+        node = self._recall.after(self._head, role, text)
+        ids = self._recall.ids(node)
         self.unread_tokens = len(ids) - sum(map(len, self._decoder.parts(ids)))
-        self._keep(node, self._memory.read([node], self._state))
+        self._keep(node, self._recall.read([node], self.state))
 
     def _reply(self, last: Node | None = None) -> Iterator[str]:
         """Say a reply, and keep it; where it is left before it began, `last` stays said."""
         lately = self._said_lately()
         avoid = set(lately)
         if last is not None:
-            avoid.add(tuple(self._memory.tokens(last)))
+            avoid.add(tuple(self._recall.tokens(last)))
         recent = lately[0] if lately else ()
-        tokens = self.replier(self._state, self._generator, recent, avoid)
+        tokens = self.replier(self.state, self._generator, recent, avoid)
         text = self._bot.tokenizer.decode_stream()
         said: list[int] = []
         whole = 0
@@ -269,61 +266,54 @@ class Session:
             said = said[:whole]  # a reply that is left ends before a character that is not whole
             if said:
                 if state is None:  # left before the end of a reply that was chosen as a whole
-                    state = self._decoder.read([[as_message(said)]], self._state)
+                    state = self._decoder.read([[as_message(said)]], self.state)
                 elif not finished:
                     state = self._decoder.end_message(state)
                 text_said = self._bot.tokenizer.decode(said)
-                self._keep(self._memory.after(self._head, "bot", text_said, said), state)
+                self._keep(self._recall.after(self._head, "bot", text_said, said), state)
             elif last is not None:
                 self._go(last.key)
 
     def _said_lately(self) -> list[tuple[int, ...]]:
-        """The tokens of the bot's last replies, the newest first."""
+        """Return the tokens of the bot's last replies, the newest first."""
         found = []
         with self._store.reading() as connection:
             node = self._head
-            for _ in range(2 * AVOID):
+            for _ in range(2 * AVOIDED_REPLIES):
                 node = node and self._store.node(connection, LOCAL, node.parent)
                 if node is not None and node.role == "bot":
-                    found.append(tuple(self._memory.tokens(node)))
+                    found.append(tuple(self._recall.tokens(node)))
         return found
-
-    def _names(self, name: str | None = None) -> tuple[str, str, bytes]:
-        name = self.name if name is None else name
-        return name, str(self._bot.path), self._memory.fingerprint
 
     def _keep(self, node: Node, state: State) -> None:
         """Add a message after the last one; on disk when this returns."""
         passed = None if self._head is None else self._head.key
         with self._store.writing() as connection:
-            self._memory.put(connection, node, state)
-            self._store.move(connection, LOCAL, self._names(), node.key, passed)
-        self._head, self._state = node, state
+            self._recall.put(connection, node, state)
+            self._store.move(connection, LOCAL, self._described, node.key, passed)
+        self._head, self.state = node, state
 
     def _go(self, key: bytes) -> None:
-        """Stand after another message; none of what was said is lost."""
-        state = self._memory.state(key)
+        """Go on from another message; none of what was said is lost."""
+        state = self._recall.state(key)
         with self._store.writing() as connection:
             head = self._store.node(connection, LOCAL, key)
-            self._store.move(connection, LOCAL, self._names(), None if head is None else key)
-        self._head, self._state = head, state
+            self._store.move(connection, LOCAL, self._described, None if head is None else key)
+        self._head, self.state = head, state
 
-    def _resume(self, kept: StoredSession) -> None:
-        if kept.head is None:
-            return
-        if kept.fingerprint == self._memory.fingerprint:
-            self._state = self._memory.state(kept.head)
+    def _resume(self, head: bytes, same_weights: bool) -> None:
+        """Go on where the session was; read anew what was said to other weights."""
+        if same_weights:
+            self.state = self._recall.state(head)
             with self._store.reading() as connection:
-                self._head = self._store.node(connection, LOCAL, kept.head)
+                self._head = self._store.node(connection, LOCAL, head)
             return
-        # Another bot, or this one after more training: what was said is read anew.
         with self._store.reading() as connection:
-            path = self._memory.adopt(self._store.path(connection, LOCAL, kept.head))
+            *path, last = self._recall.adopt(self._store.path(connection, LOCAL, head))
         self.read_anew = True
-        self._state = self._memory.read(path, self._state)
-        self._head = path[-1]
+        self._head, self.state = last, self._recall.read([*path, last], self.state)
         with self._store.writing() as connection:
-            for node in path[:-1]:
-                self._memory.put(connection, node)
-            self._memory.put(connection, path[-1], self._state)
-            self._store.move(connection, LOCAL, self._names(), path[-1].key)
+            for node in path:
+                self._recall.put(connection, node)
+            self._recall.put(connection, last, self.state)
+            self._store.move(connection, LOCAL, self._described, last.key)

@@ -45,11 +45,9 @@ MAX_WAITING_QUESTIONS = 8
 
 
 class Attributions(NamedTuple):
-    """What there is to tell.
+    """What each message did that was looked at, by its number in the conversation.
 
-    Args:
-        messages: what each did that was looked at, by its number in the conversation.
-        cut: what was not looked at, and why; None: everything was.
+    `cut` says what was not looked at, and why; None: everything was.
     """
 
     messages: list[Attribution]
@@ -57,13 +55,7 @@ class Attributions(NamedTuple):
 
 
 class Attributor:
-    """Answers why, one question at a time.
-
-    Args:
-        max_waiting: questions that are answered or wait.
-        max_work: steps of all rows that one answer takes.
-        max_seconds: after which it is given up.
-    """
+    """Answers why, one question at a time, within the bounds above."""
 
     def __init__(
         self,
@@ -93,8 +85,7 @@ class Attributor:
 
         Args:
             model: that replied.
-            recall: of its owner's conversations.
-            response: to be explained.
+            recall: of the conversations of the response's owner.
             left: set when nobody waits for the answer any more.
 
         Returns:
@@ -106,53 +97,45 @@ class Attributor:
         """
         if response.fingerprint != model.fingerprint:
             return None
-        if self._stopped.is_set():
-            raise _stopping()
         if self._waiting >= self._max_waiting:
             raise ApiError(
                 429, "too many ask why at once: try again soon", "why", "overloaded", retry_after=5
             )
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._thread, self._explained, model, recall, response, left
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._answer, model, recall, response, left
             )
         except asyncio.CancelledError:
             left.set()
             raise
-        finally:
-            self._waiting -= 1
-
-    def _explained(
-        self, model: Model, recall: Recall, response: StoredResponse, left: Event
-    ) -> Attributions | None:
-        try:
-            return self._answer(model, recall, response, self._check(left))
         except _LeftError:
             return None
         except ApiError:
             raise
         except ElmanError as error:
             raise ApiError(400, str(error), "why") from None
+        finally:
+            self._waiting -= 1
 
     def _check(self, left: Event) -> Callable[[], None]:
-        """What is called again and again while an answer is made, and ends it."""
+        """Return what is called again and again while an answer is made, and ends it."""
         end = time.monotonic() + self._max_seconds
 
         def check() -> None:
             if left.is_set():
                 raise _LeftError
             if self._stopped.is_set():
-                raise _stopping()
+                raise ApiError(503, "the server is being stopped", "why", "stopping")
             if time.monotonic() > end:
                 raise ApiError(503, f"this takes more than {self._max_seconds:g} seconds", "why")
 
         return check
 
     def _answer(
-        self, model: Model, recall: Recall, response: StoredResponse, check: Callable[[], None]
+        self, model: Model, recall: Recall, response: StoredResponse, left: Event
     ) -> Attributions:
+        check = self._check(left)
         check()
         with recall.store.reading() as connection:
             path = recall.store.path(connection, recall.owner, response.key)
@@ -160,11 +143,9 @@ class Attributor:
         most = self._most(asked, reply)
         if not most:
             size = len(asked[-1]) + len(reply)
-            return Attributions(
-                [], f"the last message and the reply are too long ({size:,} tokens)"
-            )
-        first = max(0, len(asked) - most)
-        start, unread = self._before(recall, path, asked, first)
+            why = f"the last message and the reply are too long ({size:,} tokens)"
+            return Attributions([], why)
+        start, unread = self._before(recall, path, asked, len(asked) - most)
         chatbot = self._chatbot(model)
         found = attribute(chatbot, asked[unread:], reply, start, most, check=check)
         # Instructions are read as a message, and are none of the conversation's.
@@ -177,7 +158,7 @@ class Attributor:
         return Attributions(told, _cut(len(asked), most, unread if start is None else 0))
 
     def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
-        """How many of the last messages can be looked at."""
+        """Return how many of the last messages can be looked at."""
         for most in range(min(MAX_REQUEST_MESSAGES, len(asked)), 0, -1):
             last = asked[-most:]
             tokens = sum(map(len, last)) + len(reply)
@@ -188,8 +169,9 @@ class Attributor:
     def _before(
         self, recall: Recall, path: Sequence[Node], asked: Sequence[np.ndarray], first: int
     ) -> tuple[State | None, int]:
-        """The state that is known nearest before the first message that is looked at, and the
-        number of the first to be read after it; None where no state is near enough.
+        """Return the nearest state before the first message that is looked at, or None.
+
+        With it comes the number of the first message to be read after it.
         """
         begin = 0
         state: State | None = None
@@ -205,7 +187,7 @@ class Attributor:
         return state, begin
 
     def _chatbot(self, model: Model) -> Chatbot:
-        """The bot's weights in modules of their own."""
+        """Return the bot's weights in modules of their own."""
         fingerprint, found = self._apart.get(model.name, (b"", None))
         if found is None or fingerprint != model.fingerprint:
             found = apart(model.bot.chatbot)
@@ -217,12 +199,8 @@ class _LeftError(Exception):
     """Nobody waits for the answer any more."""
 
 
-def _stopping() -> ApiError:
-    return ApiError(503, "the server is being stopped", "why", "stopping")
-
-
 def _cut(messages: int, most: int, unread: int) -> str | None:
-    """What was not looked at, in words."""
+    """Say what was not looked at."""
     if most >= messages:
         return None
     said = f"looked at are the last {most} of {messages:,} messages"

@@ -12,21 +12,21 @@ from elman.generate.sampling import SamplingParams
 from elman.serve.http.errors import ApiError, no_such
 from elman.serve.jobs import Event, Job
 from elman.serve.limits import MAX_UNCUT_TOKENS
-from elman.serve.models import Model
-from elman.serve.store.recent import RecentState
+from elman.serve.models import Model, RecentState
 from elman.serve.store.responses import ResponseStore, StoredResponse
 
 MAX_AVOIDED_REPLIES = 64
 """Earlier replies to a message that are given again only where no other is about as good."""
 
+ROLE_AND_END_TOKENS = 2
+"""Tokens of a message beside those of its text."""
+
 
 @dataclass
 class Prompt:
-    """All that a reply answers.
+    """All that a reply answers, and what it leaves behind.
 
     Args:
-        model: who replies.
-        recall: of its owner's conversations.
         asked: the last message.
         new: the messages that the store may not have, the last of them `asked`.
         state: the nearest that is known.
@@ -54,11 +54,6 @@ class Prompt:
     def job(self, params: SamplingParams, choices: int, deliver: Callable[[Event], None]) -> Job:
         """Prepare replies for a batcher.
 
-        Args:
-            params: how to reply.
-            choices: how many replies.
-            deliver: takes their events.
-
         Raises:
             ApiError: where a message is too long for a bot that reads each in one piece.
         """
@@ -67,7 +62,7 @@ class Prompt:
             avoid=self._given_before(), owner=self.recall.owner,
         )  # fmt: skip
         job.cut(self.model.batcher.decoder)
-        longest = max(map(len, job.pieces or ()), default=0)
+        longest = max(map(len, job.parts or ()), default=0)
         if longest > MAX_UNCUT_TOKENS:
             raise ApiError(
                 400, f"a message has {longest:,} tokens, and this bot reads at most "
@@ -83,14 +78,38 @@ class Prompt:
         last = [tuple(self.recent)] if self.recent else []
         return last + [tuple(self.recall.tokens(each)) for each in others if each.role == "bot"]
 
+    def remember_reply(self, text: str, said: Sequence[int], state: State) -> Node:
+        """Have the state after a reply at hand. This tokenizes: not for the event loop.
+
+        Returns:
+            The reply; the last message that was asked, where nothing was said.
+        """
+        if not said:
+            return self.asked
+        node = self.recall.after(self.asked, "bot", text, said)
+        tokens = self.tokens + len(said) + ROLE_AND_END_TOKENS
+        self.model.recent.put(node.key, state, tokens)
+        return node
+
+    def kept_messages(
+        self, node: Node, asked: State | None, state: State
+    ) -> list[tuple[Node, State | None]]:
+        """Return the messages of a response, each with the state after it where that is known.
+
+        Args:
+            node: the reply; the last message, where it was left before it began.
+            asked: the state after the last message, if it was read.
+            state: the state after the reply.
+        """
+        nodes, states = list(self.new), {self.asked.key: asked}
+        if node.key not in states:
+            nodes.append(node)
+            states[node.key] = state
+        return [(each, states.get(each.key)) for each in nodes]
+
 
 class Prompts:
-    """Finds what conversations have in common with those that are kept.
-
-    Args:
-        store: of all conversations.
-        responses: in the same store.
-    """
+    """Finds what conversations have in common with those that are kept."""
 
     def __init__(self, store: MemoryStore, responses: ResponseStore) -> None:
         self._store, self._responses = store, responses

@@ -1,7 +1,7 @@
 """Who waits for a reply, and whose turn it is."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from elman.serve.jobs import Job
 
@@ -10,24 +10,30 @@ class FullError(Exception):
     """So many replies wait that one more is refused."""
 
 
-def has_share(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
-    """Whether some more replies are still within an owner's fair share of the places.
+def unfinished_of(jobs: Iterable[Job]) -> Counter[str]:
+    """Count the unfinished replies of each owner."""
+    taken: Counter[str] = Counter()
+    for job in jobs:
+        taken[job.owner] += job.unfinished
+    return +taken  # of nobody who has none
 
-    Who comes later gets that also where all places are taken: up to twice as many are, until those
-    who had more have finished some.
+
+def has_share(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
+    """Return whether some more replies are still within an owner's fair share of the places.
+
+    An owner who comes later gets that share even when all places are taken. Up to twice as many
+    replies are then unfinished, until those who had more have finished some.
 
     Args:
         taken: how many replies each owner has.
-        owner: who asks.
-        replies: how many more.
-        limit: places.
+        limit: how many places there are.
     """
     owners = len(taken.keys() | {owner})
     return taken[owner] + replies <= limit // owners and taken.total() + replies <= 2 * limit
 
 
 def has_room(taken: Counter[str], owner: str, replies: int, limit: int) -> bool:
-    """Whether an owner may have some more replies: there is room, or they are within a share."""
+    """Return whether an owner may have some more replies: all fit, or they are within a share."""
     return taken.total() + replies <= limit or has_share(taken, owner, replies, limit)
 
 
@@ -35,25 +41,29 @@ class FairQueue:
     """Jobs that wait, in the order in which they came for each owner, and round robin by owner.
 
     Args:
-        limit: replies that may be unfinished.
+        limit: replies that may be unfinished, also of jobs that were taken out.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._unfinished: Counter[str] = Counter()
+        self._admitted: list[Job] = []
         self._waiting: dict[str, deque[Job]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def _unfinished(self) -> Counter[str]:
+        self._admitted = [job for job in self._admitted if job.unfinished]
+        return unfinished_of(self._admitted)
+
     @property
     def unfinished(self) -> int:
         """Replies that wait, are read for, or are said."""
-        return self._unfinished.total()
+        return self._unfinished().total()
 
     def has_room(self, owner: str, replies: int) -> bool:
-        """Whether an owner's replies would be admitted now."""
-        return has_room(self._unfinished, owner, replies, self._limit)
+        """Return whether some replies to an owner would be admitted now."""
+        return has_room(self._unfinished(), owner, replies, self._limit)
 
     def put(self, job: Job) -> None:
         """Add a job.
@@ -63,20 +73,14 @@ class FairQueue:
         """
         if not job.is_continuation and not self.has_room(job.owner, job.choices):
             raise FullError
-        self._unfinished[job.owner] += job.choices
+        self._admitted.append(job)
         self._waiting.setdefault(job.owner, deque()).append(job)
-
-    def finish(self, owner: str, replies: int) -> None:
-        """Give places back."""
-        self._unfinished[owner] -= replies
-        if not self._unfinished[owner]:
-            del self._unfinished[owner]
 
     def take(self, fits: Callable[[Job, bool], bool]) -> Job | None:
         """Take the next job out, if any fits; its owner's next one comes after all others'.
 
         Args:
-            fits: whether there are lanes for a job, and whether one that waits longer is passed.
+            fits: whether there is room for a job, and whether one that waits longer is passed.
         """
         passes = False
         for owner, jobs in self._waiting.items():

@@ -13,7 +13,6 @@ from elman.chat import MemoryStore
 from elman.errors import ElmanError
 from elman.generate.replier import Replier
 from elman.model.checkpoint import Bot, load_bot
-from elman.serve.batching import LANES, WAITING
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.service import Service
@@ -23,10 +22,13 @@ from elman.serve.store.keys import Keys
 def load(
     folders: Sequence[Path], precision: str = "float32", trust: Collection[str] = ()
 ) -> dict[str, Bot]:
-    """Load bots, by the names of their folders; `trust` is that of `load_bot`.
+    """Load bots, and name each by its folder.
+
+    Args:
+        trust: as `load_bot` takes it.
 
     Raises:
-        ElmanError: where one cannot be loaded, or two have one name.
+        ElmanError: where a bot cannot be loaded, or two have one name.
     """
     if precision not in get_args(Precision):
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
@@ -41,7 +43,7 @@ def load(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Open a socket that listens at an address.
 
     Raises:
         ElmanError: where the port is in use, or the address is not this computer's.
@@ -63,10 +65,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def listen_unix(path: Path) -> socket.socket:
-    """Return a Unix socket that listens, which nobody else at this computer may open.
+    """Open a Unix socket that listens, and that only this user may connect to.
 
     Raises:
-        ElmanError: where something else is at the path, or it cannot be made.
+        ElmanError: where the path is taken, or the socket cannot be made.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise ElmanError("--uds: this system has no Unix sockets; use --host and --port")
@@ -83,20 +85,19 @@ def listen_unix(path: Path) -> socket.socket:
         finally:
             os.umask(before)
         found.listen(LISTEN_BACKLOG)
-    except OSError as error:
+        return found
+    except (OSError, ElmanError) as error:
         found.close()
+        if isinstance(error, ElmanError):
+            raise
         raise ElmanError(f"--uds {path}: {error.strerror or error}") from None
-    except ElmanError:
-        found.close()
-        raise
-    return found
 
 
 def check_policy(policy: AccessPolicy, keys: Keys) -> None:
-    """Refuse to serve where strangers could ask as the owner, or nobody could ask at all.
+    """Check that strangers could not ask as the owner, and that somebody could ask at all.
 
     Raises:
-        ElmanError: where that is so.
+        ElmanError: where it is not so, or a name is one that nobody could send.
     """
     for name in policy.allow_hosts:
         if name != "*" and re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", name) is None:
@@ -117,9 +118,12 @@ def check_policy(policy: AccessPolicy, keys: Keys) -> None:
     if "*" in policy.allow_origins and not policy.require_key:
         raise ElmanError("--allow-origin '*' lets every site's pages ask: add --require-key")
     if (policy.require_key or policy.is_published) and not keys.any():
-        asked = "--require-key" if policy.require_key else f"--host {policy.host}"
-        if policy.is_local and not policy.require_key:
+        if policy.require_key:
+            asked = "--require-key"
+        elif policy.is_local:
             asked = f"--allow-host {policy.allow_hosts[0]}"
+        else:
+            asked = f"--host {policy.host}"
         raise ElmanError(
             f"{asked}: others could reach this address, and there is no key yet; "
             "elman keys add NAME makes one"
@@ -133,30 +137,26 @@ def serve(
     port: int = 8000,
     uds: Path | None = None,
     tell: Callable[[str], None] = print,
-    lanes: int = LANES,
-    waiting: int = WAITING,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
 ) -> None:
-    """Serve until told to stop; then finish what is being said, for a few seconds.
+    """Serve until told to stop. Replies that are being said then have a few seconds to end.
 
     Args:
         bots: by the names under which they are served.
         store: of all conversations.
         policy: the address to listen at, and who may ask.
         port: 0 takes any.
-        uds: the path of a Unix socket to listen at, in the place of an address.
-        tell: is told where the server is, once it answers.
-        lanes: replies that each bot says at once.
-        waiting: replies that may wait for each bot.
-        repliers: by the bots' names, who chooses their replies; without one, they are drawn.
+        uds: a Unix socket to listen at instead of the address.
+        tell: is told the server's address, once it answers.
+        repliers: who chooses the replies, by the bots' names; without one, replies are drawn.
 
     Raises:
-        ElmanError: where it cannot listen there, or others could reach it without a key.
+        ElmanError: where the address cannot be listened at, or `check_policy` refuses.
     """
     policy = policy or AccessPolicy()
     check_policy(policy, Keys(store))
     with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
-        server = make_server(Service(bots, store, lanes, waiting, repliers), policy)
+        server = make_server(Service(bots, store, repliers=repliers), policy)
         if uds is None:
             name = f"[{policy.host}]" if ":" in policy.host else policy.host
             where = f"http://{name}:{listening.getsockname()[1]}"

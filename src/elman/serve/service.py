@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, TypeVar
 
@@ -13,18 +12,16 @@ from elman.chat import MemoryStore
 from elman.generate.replier import Replier
 from elman.model.checkpoint import WEIGHTS, Bot, state_digest
 from elman.serve.attribution import Attributor
-from elman.serve.batching import LANES, WAITING, Batcher
+from elman.serve.batching import MAX_WAITING_REPLIES, REPLY_BATCH_SIZE, Batcher
 from elman.serve.http.errors import full, no_such_model
 from elman.serve.jobs import Job
-from elman.serve.keeping import Keeper
 from elman.serve.metrics import Metrics
-from elman.serve.models import Model
+from elman.serve.models import Model, RecentStates
 from elman.serve.prompts import Prompts
 from elman.serve.store.keys import Keys
-from elman.serve.store.recent import RecentStates
 from elman.serve.store.responses import ResponseStore
 from elman.serve.submission import Deliver, Mailbox, Submission
-from elman.serve.workers import Workers
+from elman.serve.workers import Keeper, Workers
 
 T = TypeVar("T")
 
@@ -35,17 +32,17 @@ class Service:
     Args:
         bots: by the names under which they are served.
         store: of all conversations.
-        lanes: replies that each bot says at once.
-        waiting: replies that may wait for each bot.
-        repliers: by the same names, who chooses replies; without one, they are drawn.
+        batch_size: replies that each bot says at once.
+        max_waiting: replies that may wait for each bot.
+        repliers: by the bots' names, who chooses replies; without one, they are drawn.
     """
 
     def __init__(
         self,
         bots: dict[str, Bot],
         store: MemoryStore,
-        lanes: int = LANES,
-        waiting: int = WAITING,
+        batch_size: int = REPLY_BATCH_SIZE,
+        max_waiting: int = MAX_WAITING_REPLIES,
         repliers: Mapping[str, Replier] = MappingProxyType({}),
     ) -> None:
         self.store, self.responses, self.keys = store, ResponseStore(store), Keys(store)
@@ -56,8 +53,8 @@ class Service:
                 name,
                 bot,
                 state_digest(bot),
-                _seconds_written(bot.path),
-                Batcher(bot, lanes, waiting, repliers.get(name)),
+                int((bot.path / WEIGHTS).stat().st_mtime),
+                Batcher(bot, batch_size, max_waiting, repliers.get(name)),
                 RecentStates(bot.chatbot),
             )
             for name, bot in bots.items()
@@ -114,13 +111,8 @@ class Service:
         return await self.workers.do(owner, partial(self.store.freeing, write))
 
 
-def _seconds_written(folder: Path) -> int:
-    return int((folder / WEIGHTS).stat().st_mtime)
-
-
 async def _service(request: Request) -> Service:
-    found: Service = request.app.state.service
-    return found
+    return request.app.state.service  # type: ignore[no-any-return]
 
 
 Served = Annotated[Service, Depends(_service)]

@@ -1,157 +1,214 @@
 """The replies that are being said: their states are the rows of a few tensors."""
 
-from collections.abc import Sequence
-from itertools import chain
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.generate.decoder import Decoder
-from elman.generate.sampling import choose, token_logprobs
-from elman.serve.accounts import Accounts
+from elman.generate.sampling import ReplySampler, choose, token_logprobs
+from elman.generate.stopping import StopMatcher
+from elman.model.checkpoint import Bot
 from elman.serve.isolation import step_rows
-from elman.serve.jobs import Ended, Lane, Said
+from elman.serve.jobs import Ended, Job, Reason, Said
 
 Stated = tuple[np.ndarray, State]
 """Logits, (rows, vocabulary_size), and the state."""
 
 
-class Speakers:
-    """Says one token of every reply at a time.
+class Reply:
+    """One reply as it is said.
 
     Args:
-        decoder: who says them.
-        accounts: of their jobs.
+        job: what asked for it.
+        choice: which of the job's replies it is.
+        bot: who says it.
+        begins: its first tokens, where they were chosen; None: as the job says.
     """
 
-    def __init__(self, decoder: Decoder, accounts: Accounts) -> None:
-        self.lanes: list[Lane] = []
+    def __init__(
+        self, job: Job, choice: int, bot: Bot, begins: Sequence[int] | None = None
+    ) -> None:
+        self.job, self.choice = job, choice
+        self._characters = bot.tokenizer.characters
+        self.sampler = ReplySampler(job.params, job.recent, choice, self._characters)
+        self.sampler.left += len(job.begins)
+        self.token: int | None = None
+        """What is said in this round; None: it is drawn."""
+        self.reason: Reason | None = None if self.sampler.left else "length"
+        """Why it ends, where something else than the bot's END decides that."""
+        self._begins = deque(job.begins if begins is None else begins)
+        self._text = bot.tokenizer.decode_stream()
+        self._stop = StopMatcher(job.stop_texts)
+        self._end_likelihood: tuple[float, Sequence[tuple[int, float]]] | None = None
+
+    def next(self) -> int | None:
+        """Return the token that must be said, if any."""
+        if self.job.cancelled and self.reason is None:
+            self.reason = "cancelled"
+        if self.reason is not None:
+            begun = len(self.sampler.said) < len(self.job.begins)
+            if begun or self.reason == "length" or self.sampler.is_whole:
+                return END
+            self.sampler.left = 0  # but for what the last character lacks
+        return self._begins.popleft() if self._begins else None
+
+    def say(self, token: int) -> str:
+        """Take a token; return the text that can be told now, and never a stop text in part."""
+        self.sampler.say(token)
+        if self.sampler.left <= 0 and self.reason is None:
+            self.reason = "length"
+        text = self._text.say(token)
+        # What a reply was told to begin with does not end it.
+        if len(self.sampler.said) <= len(self.job.begins):
+            return text
+        if self._stop.found:
+            return ""
+        told = self._stop.feed(text)
+        if self._stop.found:
+            self.reason = "stop"
+        return told
+
+    def rest(self) -> str:
+        """Return the text that was held back; of a character that is not whole, nothing."""
+        return self._stop.rest()
+
+    def tell(self, token: int, logits: np.ndarray | None = None) -> None:
+        """Say a token to whoever listens.
+
+        Args:
+            logits: among which it was chosen, (vocabulary_size,); None: nobody asks how likely.
+        """
+        count = self.job.params.logprobs
+        likely = None
+        if count is not None and logits is not None:
+            likely = token_logprobs(logits, token, count)
+        if token == END:
+            self._end_likelihood = likely if self.reason is None else None
+            return
+        text, first = self.say(token), len(self.sampler.said) == 1
+        self.job.deliver(Said(self.choice, token, text, first, *likely or ()))
+
+    def tell_whole(
+        self, tokens: Sequence[int], state_after: Callable[[tuple[int, ...]], State]
+    ) -> None:
+        """Tell a reply that was chosen, as far as its request lets it be said.
+
+        Args:
+            tokens: of it, without END.
+            state_after: gives the state after what was said of them, and END.
+        """
+        told = self._characters.beginning(tokens, self.sampler.left)
+        if len(told) < len(tokens):
+            self.sampler.left = len(told)
+        if not told:
+            self.reason = "length"
+        for token in told:
+            if self.reason == "stop" and self.sampler.is_whole:
+                break
+            self.tell(token)
+        self.end(state_after(tuple(self.sampler.said)))
+
+    def end(self, state: State) -> None:
+        """Tell the end, and the state after it."""
+        text, said = self.rest(), tuple(self.sampler.said)
+        reason = self.reason or ("length" if self.sampler.cut else "stop")
+        likely = self._end_likelihood or ()
+        self.job.finish(Ended(self.choice, reason, text, said, state, *likely))
+
+
+class ReplyBatch:
+    """Says one token of every reply at a time."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.replies: list[Reply] = []
         self.tokens = 0
         """Said so far."""
-        self._decoder, self._accounts = decoder, accounts
-        self._state: State = decoder.initial_state(0)
-        self._logits = np.empty((0, decoder.vocabulary_size), np.float32)
+        self._decoder = decoder
+        nothing = np.empty((0, decoder.vocabulary_size), np.float32)
+        self._stated: Stated = nothing, decoder.initial_state(0)
 
-    def add(self, lanes: Sequence[Lane], logits: np.ndarray, state: State) -> None:
-        """Let some more lanes speak, each from its row."""
-        self.lanes += lanes
-        self._logits, self._state = self.join([(self._logits, self._state), (logits, state)])
+    def add(self, replies: Sequence[Reply], stated: Stated) -> None:
+        """Let some more replies be said, each from its row."""
+        self.replies += replies
+        self._stated = self._join([self._stated, stated])
 
-    def join(self, parts: Sequence[Stated]) -> Stated:
-        """Put the rows of several below one another."""
+    def select(self, stated: Stated, rows: Sequence[int]) -> Stated:
+        """Return some rows, in that order."""
+        return stated[0][list(rows)], self._decoder.select(stated[1], rows)
+
+    def _join(self, parts: Sequence[Stated]) -> Stated:
+        if len(parts) == 1:
+            return parts[0]
         logits, states = zip(*parts, strict=True)
         return np.concatenate(logits), self._decoder.join(states)
 
-    def _rows(self, stated: Stated, rows: Sequence[int]) -> Stated:
-        return stated[0][list(rows)], self._decoder.select(stated[1], rows)
-
     def say(self) -> None:
-        """One token of every lane."""
-        for lane in self.lanes:
-            lane.token = self._accounts.guarded(lane.job, lane.next)
+        """Say one token of every reply."""
+        for reply in self.replies:
+            reply.token = reply.job.guarded(reply.next)
         self._choose()
-        for lane, logits in zip(self.lanes, self._logits, strict=True):
-            self._accounts.guarded(lane.job, self._tell, lane, logits)
-        self.sweep()
-        if self.lanes:
+        for reply, logits in zip(self.replies, self._stated[0], strict=True):
+            reply.job.guarded(reply.tell, reply.token, logits)
+        self.drop_failed()
+        if self.replies:
             self._step()
 
+    def _fail(self, row: int, error: Exception) -> None:
+        self.replies[row].job.fail(error)
+
     def _choose(self) -> None:
-        """Draw the tokens of the lanes whose next one is not known."""
-        free = [row for row, lane in enumerate(self.lanes) if lane.token is None]
-        points = [self.lanes[row].sampler.point() for row in free]
+        """Draw the tokens of the replies whose next one is not known."""
+        free = [row for row, reply in enumerate(self.replies) if reply.token is None]
+        points = {row: self.replies[row].sampler.point() for row in free}
 
         def draw(rows: Sequence[int]) -> list[int]:
-            own = [free[row] for row in rows]
-            logits = self._logits if len(own) == len(self.lanes) else self._logits[own]
-            samplers = [self.lanes[row].sampler for row in own]
+            every = self._stated[0]
+            logits = every if len(rows) == len(every) else every[list(rows)]
+            samplers = [self.replies[row].sampler for row in rows]
             return choose(logits, samplers, [points[row] for row in rows])
 
-        stepped = step_rows(draw, lambda parts: list(chain(*parts)), len(free))
-        for row, error in stepped.failed.items():
-            self._accounts.fail(self.lanes[free[row]].job, error)
-        for row, token in zip(stepped.rows, stepped.result or (), strict=True):
-            self.lanes[free[row]].token = token
-
-    def _tell(self, lane: Lane, logits: np.ndarray) -> None:
-        """Tell a lane's token to whoever listens."""
-        token, count = lane.token, lane.job.params.logprobs
-        assert token is not None
-        if token == END:
-            if count is not None and lane.reason is None:
-                lane.end_likelihood = token_logprobs(logits, END, count)
-            return
-        text = lane.say(token)
-        likely = () if count is None else token_logprobs(logits, token, count)
-        lane.job.deliver(Said(lane.choice, token, text, len(lane.sampler.said) == 1, *likely))
+        for rows, tokens in step_rows(draw, free, self._fail):
+            for row, token in zip(rows, tokens, strict=True):
+                self.replies[row].token = token
 
     def _step(self) -> None:
-        """Take every lane's token in; those whose token is END have ended."""
-        tokens = np.array([lane.token for lane in self.lanes])
-        ended = {row for row, lane in enumerate(self.lanes) if lane.token == END}
+        """Take every reply's token in; those whose token is END have ended."""
+        replies, decoder, state = self.replies, self._decoder, self._stated[1]
+        tokens = np.array([reply.token for reply in replies])
+        ended = {row for row, reply in enumerate(replies) if reply.token == END}
         self.tokens += len(tokens) - len(ended)
-        apart = sorted(ended) if not self._decoder.ends_by_step else []
-        stepping = sorted(set(range(len(tokens))).difference(apart))
-
-        def step(rows: Sequence[int]) -> Stated:
-            own = [stepping[row] for row in rows]
-            every = len(own) == len(tokens)
-            state = self._state if every else self._decoder.select(self._state, own)
-            return self._decoder.step(tokens[own], state)
+        apart = set() if decoder.ends_by_step else ended
+        stepping = [row for row in range(len(replies)) if row not in apart]
 
         def end(rows: Sequence[int]) -> State:
-            own = [apart[row] for row in rows]
-            return self._decoder.end_message(self._decoder.select(self._state, own))
+            return decoder.end_message(decoder.select(state, rows))
 
-        last = step_rows(end, self._decoder.join, len(apart))
-        stepped = step_rows(step, self.join, len(stepping))
-        failed = {apart[row]: error for row, error in last.failed.items()}
-        failed |= {stepping[row]: error for row, error in stepped.failed.items()}
-        after: dict[int, State] = {}
-        if last.result is not None:
-            for number, row in enumerate(last.rows):
-                after[apart[row]] = self._decoder.select(last.result, [number])
-        there = [stepping[row] for row in stepped.rows]
-        if stepped.result is not None:
-            for number, row in enumerate(there):
-                if row in ended:
-                    after[row] = self._decoder.select(stepped.result[1], [number])
-        lanes = self.lanes
-        self._keep(there, ended, stepped.result)
-        for row, error in failed.items():
-            self._accounts.fail(lanes[row].job, error)
-        for row, state in after.items():
-            self._accounts.guarded(lanes[row].job, self._end, lanes[row], state)
-        self.sweep()
+        def step(rows: Sequence[int]) -> Stated:
+            own = state if len(rows) == len(replies) else decoder.select(state, rows)
+            return decoder.step(tokens[list(rows)], own)
 
-    def _keep(self, there: list[int], ended: set[int], stated: Stated | None) -> None:
-        """Go on with the lanes that go on, where the others' rows are left out.
+        last: dict[int, State] = {}
+        for rows, after in step_rows(end, sorted(apart), self._fail):
+            last |= {row: decoder.select(after, [at]) for at, row in enumerate(rows)}
+        going, parts = [], []
+        for rows, stated in step_rows(step, stepping, self._fail):
+            own = [at for at, row in enumerate(rows) if row not in ended]
+            for at in set(range(len(rows))).difference(own):
+                last[rows[at]] = decoder.select(stated[1], [at])
+            going += [replies[rows[at]] for at in own]
+            parts.append(stated if len(own) == len(rows) else self.select(stated, own))
+        self.replies = going
+        self._stated = self._join(parts) if parts else self.select(self._stated, [])
+        for row, after in last.items():
+            replies[row].job.guarded(replies[row].end, after)
+        self.drop_failed()
 
-        Args:
-            there: the lanes of the rows that were stepped.
-            ended: the lanes that have ended.
-            stated: of those rows; None: there are none.
-        """
-        own = [number for number, row in enumerate(there) if row not in ended]
-        self.lanes = [self.lanes[there[number]] for number in own]
-        if stated is None:
-            stated = self._rows((self._logits, self._state), [])
-        elif len(own) < len(there):
-            stated = self._rows(stated, own)
-        self._logits, self._state = stated
-
-    def _end(self, lane: Lane, state: State) -> None:
-        """Tell the end of a lane."""
-        text = lane.rest()
-        said, likely = tuple(lane.sampler.said), lane.end_likelihood or ()
-        self._accounts.finish(
-            lane.job, Ended(lane.choice, lane.ended_by, text, said, state, *likely)
-        )
-
-    def sweep(self) -> None:
-        """Let the lanes of failed jobs go."""
-        good = [row for row, lane in enumerate(self.lanes) if not lane.job.failed]
-        if len(good) < len(self.lanes):
-            self.lanes = [self.lanes[row] for row in good]
-            self._logits, self._state = self._rows((self._logits, self._state), good)
+    def drop_failed(self) -> None:
+        """Let the replies of failed jobs go."""
+        good = [row for row, reply in enumerate(self.replies) if not reply.job.failed]
+        if len(good) < len(self.replies):
+            self.replies = [self.replies[row] for row in good]
+            self._stated = self.select(self._stated, good)

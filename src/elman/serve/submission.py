@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from elman.serve.batching import FullError
 from elman.serve.http.errors import ApiError, full
 from elman.serve.jobs import Ended, Event, Failed, Job, Read, Said
 from elman.serve.metrics import Metrics
 from elman.serve.models import Model
+from elman.serve.queueing import FullError
 
 Deliver = Callable[[Event], None]
 
@@ -46,9 +46,6 @@ class Submission:
     """One or more replies to the same, from when they are asked for to their last event.
 
     Args:
-        model: who replies.
-        mailbox: brings the events.
-        metrics: counts what is read and what was known, and times the first token.
         ask: makes the job, which is to deliver its events to what it is given.
         known_tokens: that a kept state saves from being read again.
     """
@@ -106,12 +103,7 @@ class Submission:
 
 
 class Submissions:
-    """Replies to several prompts of one request, of which only some are asked for at once.
-
-    Args:
-        each: one for each prompt.
-        at_once: how many are open at the same time.
-    """
+    """Replies to the prompts of one request, of which only `at_once` are open at a time."""
 
     def __init__(self, each: Sequence[Submission], at_once: int) -> None:
         self._each, self._at_once = each, at_once

@@ -73,7 +73,7 @@ async def chat_completions(
 
 
 def parse(body: ChatRequest) -> None:
-    """Raises ApiError where this bot cannot do what is asked for."""
+    """Raise ApiError where this bot cannot do what is asked for."""
     refuse(body, "tools", "functions", "audio")
     refuse_formats(body.response_format, "response_format")
     if body.modalities not in (None, ["text"]):
@@ -96,8 +96,7 @@ def resolve(service: Service, owner: str, body: ChatRequest) -> tuple[Prompt, Su
         body.max_completion_tokens or body.max_tokens,
         (body.top_logprobs or 0) if body.logprobs else None,
     )
-    ask = partial(prompt.job, params, body.choices)
-    return prompt, service.prepare(model, ask, prompt.known)
+    return prompt, service.prepare(model, partial(prompt.job, params, body.choices), prompt.known)
 
 
 def turns_of(messages: Sequence[ChatMessage]) -> list[Turn]:

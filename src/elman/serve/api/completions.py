@@ -55,7 +55,7 @@ async def completions(
 
 
 def parse(body: CompletionRequest) -> None:
-    """Raises ApiError where this bot cannot do what is asked for."""
+    """Raise ApiError where this bot cannot do what is asked for."""
     refuse(body, "suffix")
     if body.best_of is not None and body.best_of != body.choices:
         raise ApiError(400, "best_of must be n", "best_of", "unsupported")

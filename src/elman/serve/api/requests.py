@@ -84,17 +84,9 @@ class ReplyRequest(Body):
         stop: Sequence[str] = (),
         logit_bias: Mapping[int, float] = MappingProxyType({}),
     ) -> SamplingParams:
-        """Return how the reply is to be drawn; what is not given is as in `elman chat`.
-
-        Args:
-            max_tokens: tokens; None: as in `elman chat`.
-            logprobs: how many of the likeliest tokens to tell with each; None: no likelihoods.
-            stop: texts that end the reply.
-            logit_bias: added to the logits of some tokens.
-        """
-        own = set(SamplingParams.model_fields) & set(type(self).model_fields)
-        given = self.model_dump(include=own - {"stop", "logit_bias", "logprobs"}, exclude_none=True)
-        given.pop("max_tokens", None)
+        """Return how the reply is to be drawn; what is not given is as in `elman chat`."""
+        own = ReplyRequest.model_fields.keys() & SamplingParams.model_fields.keys()
+        given = self.model_dump(include=set(own), exclude_none=True)
         if max_tokens is not None:
             given["max_tokens"] = min(max_tokens, LIMITS.max_reply_tokens)
         return SamplingParams(
@@ -159,7 +151,7 @@ class ChoicesRequest(ReplyRequest):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def check_stream(self) -> None:
-        """Raises ApiError where there are options of a stream, and none is asked for."""
+        """Raise ApiError where there are options of a stream, and no stream is asked for."""
         if self.stream_options is not None and not self.stream:
             raise ApiError(400, "stream_options only goes with stream", "stream_options")
 
@@ -229,14 +221,14 @@ def _biases(bias: Bias, model: Model) -> dict[int, float]:
 
 
 def refuse(body: BaseModel, *names: str) -> None:
-    """Raises ApiError for what this bot cannot do, where it was asked for."""
+    """Raise ApiError where something is asked for that this bot cannot do."""
     for name in names:
         if getattr(body, name):
             raise ApiError(400, f"this bot has no {name}: leave that out", name, "unsupported")
 
 
 def refuse_formats(given: Any, param: str) -> None:
-    """Raises ApiError where the format of a reply is to be another than text."""
+    """Raise ApiError where a reply is to be anything but text."""
     if given is not None and (not isinstance(given, dict) or given.get("type") != "text"):
         raise ApiError(
             400, f"this bot says what it says: of {param} only text", param, "unsupported"

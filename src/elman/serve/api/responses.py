@@ -33,7 +33,6 @@ from elman.serve.render.response_bodies import (
     response_of,
 )
 from elman.serve.service import Served, Service
-from elman.serve.store.responses import StoredResponse
 from elman.serve.submission import Submission
 
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
@@ -97,7 +96,7 @@ async def create_response(
 
 
 def parse(body: ResponsesRequest) -> None:
-    """Raises ApiError where this bot cannot do what is asked for."""
+    """Raise ApiError where this bot cannot do what is asked for."""
     refuse(body, "tools", "background", "conversation", "prompt")
     format_ = body.text.get("format") if isinstance(body.text, dict) else body.text
     refuse_formats(format_, "text.format")
@@ -123,16 +122,12 @@ def resolve(
         body.max_output_tokens, (body.top_logprobs or 0) if with_logprobs else None
     )
     reply = service.prepare(model, partial(prompt.job, params, 1), prompt.known)
+    drawn = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
     settings = {
-        "instructions": body.instructions,
-        "max_output_tokens": body.max_output_tokens,
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "presence_penalty": params.presence_penalty,
-        "frequency_penalty": params.frequency_penalty,
+        **body.model_dump(include={"instructions", "max_output_tokens", "user"}),
+        **params.model_dump(include=drawn),
         "top_logprobs": body.top_logprobs or 0,
         "store": body.store is not False,
-        "user": body.user,
         "metadata": body.metadata or {},
     }
     said = "\n".join(turn.text for turn in turns if turn.role == "user")
@@ -165,28 +160,20 @@ async def get_response(
     """A response that was kept; with `why`, what each earlier message did for it."""
     stored = await service.read(owner, lambda c: service.responses.get(c, owner, response_id))
     found = response_of(stored)
-    if why:
-        await _explain(request, service, owner, stored, found)
-    return found
-
-
-async def _explain(
-    request: Request, service: Service, owner: str, stored: StoredResponse, found: ResponseObject
-) -> None:
-    """Add what each earlier message did for a response."""
+    if not why:
+        return found
     model, left = service.model(stored.model), Event()
-    recall = model.recall(service.store, owner)
-    explaining = service.attributor.explain(model, recall, stored, left)
+    explaining = service.attributor.explain(model, model.recall(service.store, owner), stored, left)
     ending = request.app.state.ending
     explained = await unless_gone(explaining, request.receive, ending, left.set)
     if explained is not None:
-        found.elman.attribution = [
+        told = [
             MessageAttribution.model_validate(each, from_attributes=True)
             for each in explained.messages
         ]
-        found.elman.attribution_cut = explained.cut
-        found.elman.influence = found.elman.attribution
-        found.elman.influence_cut = explained.cut
+        found.elman.attribution, found.elman.attribution_cut = told, explained.cut
+        found.elman.influence, found.elman.influence_cut = told, explained.cut
+    return found
 
 
 @router.delete("/responses/{response_id}")

@@ -21,7 +21,7 @@ x_api_key = APIKeyHeader(name="x-api-key", scheme_name="x-api-key", auto_error=F
 api_key = APIKeyHeader(name="api-key", scheme_name="api-key", auto_error=False)
 
 PROXY_HEADERS = re.compile(r"forwarded|via|x-(forwarded|original).*|.*-ip")
-"""What proxies add to a request that they pass on: X-Real-IP, CF-Connecting-IP, X-Client-IP ..."""
+"""Headers that proxies add to a request: X-Real-IP, CF-Connecting-IP, X-Client-IP ..."""
 
 MAX_HOST_BYTES = 260
 """A name of 253 characters, a colon, and a port."""
@@ -44,7 +44,7 @@ def host_name(header: str) -> str:
     """Return the name in a Host header, in lower case and without its port.
 
     Raises:
-        ApiError: where it is none.
+        ApiError: where the header is malformed.
     """
     found = _HOST.fullmatch(header) if len(header) <= MAX_HOST_BYTES else None
     if found is None or int(found["port"] or 0) > 65535:
@@ -57,10 +57,10 @@ class AccessPolicy:
     """From where a server may be asked, and who needs a key.
 
     Args:
-        host: the address that it listens at; "localhost" for a Unix socket.
-        require_key: True: everybody needs one. False: nobody at this computer does, also once there
+        host: the address that the server listens at; "localhost" for a Unix socket.
+        require_key: True: everybody needs one. False: nobody at this computer does, even once there
             are keys. None: everybody does as soon as there is one.
-        allow_hosts: names by which it is reached beside this computer's own; "*": any.
+        allow_hosts: names that others reach the server by; "*": any.
         allow_origins: sites whose pages may ask, as browsers write them; "*": any.
     """
 
@@ -71,79 +71,72 @@ class AccessPolicy:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this computer reaches the address that is listened at."""
+        """Whether only this computer reaches the address that the server listens at."""
         return is_loopback(self.host)
 
     @property
     def is_published(self) -> bool:
-        """Whether somebody who is not at this computer is expected to ask."""
+        """Whether requests are expected from other computers."""
         return not self.is_local or bool(self.allow_hosts)
 
     def check(self, headers: Headers, http_version: str) -> None:
-        """Refuse requests to names, and of pages, that this server does not answer to.
+        """Refuse a request to a name, or from a site's page, that is not allowed.
 
         Raises:
-            ApiError: where a request is one.
+            ApiError: where a request is refused, or its Host or Origin is malformed.
         """
         host = headers.get("host")
-        if host is None:
-            if http_version != "1.0":
-                raise ApiError(400, "there is no Host header in the request")
-        else:
-            name = host_name(host)
-            if (self.is_local or self.allow_hosts) and not self._is_own(name):
-                # A name that another site points at this computer (DNS rebinding).
-                raise ApiError(
-                    403, "this server answers to localhost and 127.0.0.1 alone: start it with "
-                    "--allow-host NAME to have it answer to another name",
-                )  # fmt: skip
+        if host is None and http_version != "1.0":
+            raise ApiError(400, "there is no Host header in the request")
+        name = _name(headers)
+        allowed = {each.lower() for each in self.allow_hosts}
+        is_own = is_loopback(name) or name in allowed or "*" in allowed
+        if (self.is_local or self.allow_hosts) and not is_own:
+            # A name that another site points at this computer (DNS rebinding).
+            raise ApiError(
+                403, "this server answers to localhost and 127.0.0.1 alone: start it with "
+                "--allow-host NAME to have it answer to another name",
+            )  # fmt: skip
         origins = headers.getlist("origin")
         if len(origins) > 1 or any(_ORIGIN.fullmatch(each) is None for each in origins):
             raise ApiError(400, "the Origin header is malformed: expected SCHEME://HOST")
-        if origins and not self.is_own_origin(origins[0], host) and not self.allows(origins[0]):
+        if origins and not _is_own_origin(origins[0], host) and not self.allows(origins[0]):
             raise ApiError(
                 403, "this server answers no other site's pages: start it with "
                 "--allow-origin ORIGIN to have it answer those of one",
             )  # fmt: skip
-
-    def _is_own(self, name: str) -> bool:
-        allowed = [each.lower() for each in self.allow_hosts]
-        return is_loopback(name) or name in allowed or "*" in allowed
-
-    @staticmethod
-    def is_own_origin(origin: str, host: str | None) -> bool:
-        try:
-            return host is not None and urlsplit(origin).netloc.lower() == host.lower()
-        except ValueError:
-            return False
 
     def allows(self, origin: str) -> bool:
         """Return whether a page of another site may ask."""
         return "*" in self.allow_origins or origin in self.allow_origins
 
     def is_at_this_computer(self, request: Request) -> bool:
-        """Return whether a request comes straight from this computer, and not through a proxy."""
-        return self.is_local and not through_proxy(request) and is_loopback(_name(request))
+        """Return whether a request comes straight from this computer, not through a proxy.
+
+        HTTP/1.0 counts as a proxy's: nginx speaks it to what stands behind it unless it is told
+        otherwise (https://nginx.org/en/docs/http/ngx_http_proxy_module.html), and no browser or
+        client library does.
+        """
+        proxied = request.scope["http_version"] == "1.0" or any(
+            PROXY_HEADERS.fullmatch(name) is not None for name in request.headers
+        )
+        return self.is_local and not proxied and is_loopback(_name(request.headers))
 
 
-def _name(request: Request) -> str:
-    host = request.headers.get("host")
+def _name(headers: Headers) -> str:
+    host = headers.get("host")
     return "localhost" if host is None else host_name(host)
 
 
-def through_proxy(request: Request) -> bool:
-    """Return whether a proxy passed a request on, as far as that can be told.
-
-    HTTP/1.0 counts: nginx speaks it to what stands behind it unless it is told otherwise, and no
-    browser or client library does (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
-    """
-    return request.scope["http_version"] == "1.0" or any(
-        PROXY_HEADERS.fullmatch(name) is not None for name in request.headers
-    )
+def _is_own_origin(origin: str, host: str | None) -> bool:
+    try:
+        return host is not None and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 class KeyRates:
-    """Counts the requests of each key: a bucket that fills evenly, so many a minute."""
+    """Limits how often each key may ask. A key's bucket fills evenly, and a request takes one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -170,25 +163,19 @@ class KeyRates:
 
 
 class Access:
-    """Decides who owns what a request asks for.
-
-    Args:
-        keys: of the store.
-        policy: who needs one.
-    """
+    """Decides whose conversations a request may reach."""
 
     def __init__(self, keys: Keys, policy: AccessPolicy) -> None:
         self._keys, self._policy, self._rates = keys, policy, KeyRates()
 
     def owner(self, request: Request, secrets: Sequence[str]) -> str:
-        """Return the owner.
+        """Return the owner of what a request asks for.
 
         Args:
-            request: what is asked.
             secrets: the keys that were sent with it.
 
         Raises:
-            ApiError: where somebody must have a key and has none, or one that is not in use.
+            ApiError: where a key is needed and none that is in use was sent, or it asks too often.
         """
         found = [key for key in map(self._keys.find, secrets) if key is not None]
         for key in found:
@@ -198,13 +185,15 @@ class Access:
         if self._is_open(any_found=bool(found), any_given=bool(secrets)):
             if self._policy.is_at_this_computer(request):
                 return LOCAL
-            raise _unauthorized(
+            why = (
                 "this request came through a proxy without a key: make one with elman keys add "
                 "NAME, and send Authorization: Bearer KEY"
             )
-        if secrets:
-            raise _unauthorized("this key is not in use")
-        raise _unauthorized("there is no key in the request: send Authorization: Bearer KEY")
+        elif secrets:
+            why = "this key is not in use"
+        else:
+            why = "there is no key in the request: send Authorization: Bearer KEY"
+        raise ApiError(401, why, None, "invalid_api_key")
 
     def _is_open(self, any_found: bool, any_given: bool) -> bool:
         """Return whether somebody at this computer may ask without a key of their own."""
@@ -215,10 +204,6 @@ class Access:
             return True
         # Clients that must have a key send anything; and a revoked key does not open the door.
         return not self._keys.list()
-
-
-def _unauthorized(why: str) -> ApiError:
-    return ApiError(401, why, None, "invalid_api_key")
 
 
 def owner(

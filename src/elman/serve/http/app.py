@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import elman
@@ -29,18 +29,8 @@ class Health(BaseModel):
     version: str
 
 
-def create_app(
-    service: Service, host: str = "127.0.0.1", policy: AccessPolicy | None = None
-) -> FastAPI:
-    """Make the server as an ASGI application.
-
-    Args:
-        service: what it serves; closed with it.
-        host: the address that it will be reached at.
-        policy: who may ask; None: at this computer's own address anybody until there is a key, and
-            elsewhere those with one.
-    """
-    policy = policy or AccessPolicy(host)
+def create_app(service: Service, policy: AccessPolicy) -> FastAPI:
+    """Make the server as an ASGI application, which closes the service when it ends."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +55,7 @@ def create_app(
     _add_own_routes(app)
     _add_errors(app)
     if policy.is_local and not policy.require_key:
-        _keys_are_optional(app)
+        _make_keys_optional(app)
     app.add_middleware(Guard, metrics=service.metrics, policy=policy)
     return app
 
@@ -83,8 +73,7 @@ def _add_own_routes(app: FastAPI) -> None:
     )
     async def metrics(service: Served, owner: Owner) -> Response:
         """Numbers for Prometheus."""
-        text = service.metrics.text()
-        return Response(text, media_type="text/plain; version=0.0.4")
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
@@ -93,39 +82,33 @@ def _add_own_routes(app: FastAPI) -> None:
     app.mount("/page", StaticFiles(directory=CHAT_PAGE))
 
 
-def _keys_are_optional(app: FastAPI) -> None:
-    """Have the schema say so."""
-    whole = app.openapi()
-    for methods in whole["paths"].values():
+def _make_keys_optional(app: FastAPI) -> None:
+    """Have the schema say that a request may come without a key."""
+    for methods in app.openapi()["paths"].values():
         for operation in methods.values():
             if "security" in operation:
                 operation["security"] = [*operation["security"], {}]
 
 
 def _add_errors(app: FastAPI) -> None:
-    def answer(error: ApiError) -> Response:
-        return JSONResponse(error.body.model_dump(), error.status, error.headers)
-
     @app.exception_handler(ApiError)
     async def api(_: Request, error: ApiError) -> Response:
-        return answer(error)
+        return error.response()
 
     @app.exception_handler(ElmanError)
     async def known(_: Request, error: ElmanError) -> Response:
-        return answer(ApiError(507, str(error), None, "not_stored"))
+        return ApiError(507, str(error), None, "not_stored").response()
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
-        return answer(invalid(error.errors()[0]))
+        return invalid(error.errors()[0]).response()
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
         if error.status_code == 400 and error.__cause__ is not None:
-            return answer(unreadable_body())
-        found = answer(ApiError(error.status_code, str(error.detail)))
-        found.headers.update(error.headers or {})
-        return found
+            return unreadable_body().response()
+        return ApiError(error.status_code, str(error.detail)).response(error.headers)
 
     @app.exception_handler(Exception)
     async def unknown(_: Request, error: Exception) -> Response:
-        return answer(ApiError(500, "something failed in the server; its log says what"))
+        return ApiError(500, "something failed in the server; its log says what").response()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
 
 from elman.errors import ElmanError
 
@@ -21,21 +22,18 @@ class ErrorResponse(BaseModel):
     error: ErrorBody
 
 
-_SENTENCE = {"model": ErrorResponse}
-
-ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys(
-    (400, 401, 403, 404, 413, 429, 500, 507), _SENTENCE
-)
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse} for status in (400, 401, 403, 404, 413, 429, 500, 507)
+}
 """What the schema says of every route."""
 
 ERROR_TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    413: "invalid_request_error",
     429: "rate_limit_error",
 }
+"""By status; any other is "server_error" from 500 on, and "invalid_request_error" below."""
 
 
 class ApiError(ElmanError):
@@ -63,17 +61,18 @@ class ApiError(ElmanError):
 
     @property
     def body(self) -> ErrorResponse:
-        kind = ERROR_TYPES.get(
-            self.status, "server_error" if self.status >= 500 else "invalid_request_error"
-        )
+        other = "server_error" if self.status >= 500 else "invalid_request_error"
+        kind = ERROR_TYPES.get(self.status, other)
         return ErrorResponse(
             error=ErrorBody(message=self.message, type=kind, param=self.param, code=self.code)
         )
 
-    @property
-    def headers(self) -> dict[str, str]:
-        found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+    def response(self, headers: Mapping[str, str] | None = None) -> Response:
+        """Return it as an answer, with some more headers."""
+        own = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status == 401:
+            own["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(self.body.model_dump(), self.status, own | dict(headers or {}))
 
 
 def invalid(error: Mapping[str, Any]) -> ApiError:
@@ -118,9 +117,5 @@ def no_such(what: str, name: str) -> ApiError:
 
 def full() -> ApiError:
     return ApiError(
-        429, "every lane is taken and the queue is full: try again soon", None, "overloaded", 1
+        429, "too many replies are said or wait already: try again soon", None, "overloaded", 1
     )
-
-
-def cannot_be_kept(error: Exception) -> ApiError:
-    return ApiError(507, f"the reply could not be kept: {error}", None, "not_stored")

@@ -1,7 +1,7 @@
 """What is done around every request, before and after the application sees it."""
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elman.serve.http.access import AccessPolicy
@@ -14,23 +14,23 @@ MAX_BODY_BYTES = 1 << 20
 MAX_DISCARDED_BYTES = 1 << 26
 """Of a refused request, read and forgotten before the answer."""
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+}
+
+CLOSE = {"Connection": "close"}
+"""Of an answer to a request of which some may be unread."""
 
 PREFLIGHT_SECONDS = 600
 """After which a browser asks again whether a page may ask."""
 
 
 class Guard:
-    """Checks every request, and adds headers to every answer and counts it.
-
-    Args:
-        app: what answers.
-        metrics: counts the answers.
-        policy: from where it may be asked.
-    """
+    """Checks every request, adds headers to every answer, and counts it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, policy: AccessPolicy) -> None:
         self._app, self._metrics, self._policy = app, metrics, policy
@@ -42,15 +42,21 @@ class Guard:
         if scope["method"] == "HEAD":  # the server leaves the body out
             scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
+
+        async def send_dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._dress(message, scope)
+            await send(message)
+
         try:
             self._check(scope, headers)
         except ApiError as refused:
             if headers.get("expect", "").lower() != "100-continue":  # who waits has sent nothing
                 await _hear_out(receive)
-            await self._refuse(refused, scope, receive, send)
+            await refused.response(CLOSE)(scope, receive, send_dressed)
             return
         if (preflight := self._preflight(scope, headers)) is not None:
-            await self._answer(preflight, scope, receive, send)
+            await preflight(scope, receive, send_dressed)
             return
         size, more, begun, dropped = 0, True, False, False
 
@@ -68,10 +74,10 @@ class Guard:
                 dropped = True
                 if more:
                     await _hear_out(receive)
-                await self._refuse(_too_large(), scope, receive, send)
+                await _too_large().response(CLOSE)(scope, receive, send_dressed)
             begun = True
             if not dropped:
-                await send(self._dressed(message, scope))
+                await send_dressed(message)
 
         await self._app(scope, bounded, send_guarded)
 
@@ -108,39 +114,22 @@ class Guard:
             answer["Access-Control-Allow-Private-Network"] = "true"
         return Response(status_code=204, headers=answer)
 
-    async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = error.headers | {"Connection": "close"}
-        answer = JSONResponse(error.body.model_dump(), error.status, headers)
-        await self._answer(answer, scope, receive, send)
-
-    async def _answer(self, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_dressed(message: Message) -> None:
-            await send(self._dressed(message, scope))
-
-        await answer(scope, receive, send_dressed)
-
-    def _dressed(self, message: Message, scope: Scope) -> Message:
+    def _dress(self, start: Message, scope: Scope) -> None:
         """Add the headers that every answer has to its beginning, and count it."""
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-            headers["Referrer-Policy"] = "no-referrer"
-            origin = Headers(scope=scope).get("origin", "")
-            if self._policy.allow_origins:
-                headers.add_vary_header("Origin")
-            if origin and self._policy.allows(origin):
-                headers["Access-Control-Allow-Origin"] = origin
-                headers["Access-Control-Expose-Headers"] = "Retry-After"
-            path = getattr(scope.get("route"), "path", "other")
-            self._metrics.answers.labels(path, message["status"]).inc()
-        return message
+        headers = MutableHeaders(scope=start)
+        headers.update(SECURITY_HEADERS)
+        origin = Headers(scope=scope).get("origin", "")
+        if self._policy.allow_origins:
+            headers.add_vary_header("Origin")
+        if origin and self._policy.allows(origin):
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = "Retry-After"
+        path = getattr(scope.get("route"), "path", "other")
+        self._metrics.answers.labels(path, start["status"]).inc()
 
 
 async def _hear_out(receive: Receive) -> None:
-    """Read the rest of a request: a connection that is closed with something unread is reset, and
-    the answer may be lost with it (RFC 9112, 9.6).
-    """
+    """Read the rest of a request, so that the connection is not reset (RFC 9112, 9.6)."""
     size, more = 0, True
     while more and size <= MAX_DISCARDED_BYTES:
         message = await receive()

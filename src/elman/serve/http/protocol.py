@@ -1,9 +1,9 @@
-"""HTTP connections that are bounded: how many, and how long each may take to ask and to listen."""
+"""Bounds on HTTP connections: how many there are, and how long each may take."""
 
 import asyncio
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -12,14 +12,14 @@ from elman.serve.http.errors import ApiError
 from elman.serve.metrics import Metrics
 
 ACCEPT_BACKLOG = 128
-"""Connections that asyncio accepts before any of them is counted."""
+"""Connections that asyncio accepts at a time; they are counted only after that."""
 
 RESERVED_DESCRIPTORS = ACCEPT_BACKLOG + 128
-"""File descriptors that are kept for connections not yet counted, SQLite and files."""
+"""File descriptors that are left for connections not yet counted, for SQLite and for files."""
 
 
 def default_max_connections() -> int:
-    """Return how many connections fit below the limit of file descriptors, 1,024 at most."""
+    """Return how many connections the limit of file descriptors allows, 1,024 at most."""
     if sys.platform == "win32":
         return 256
     import resource
@@ -32,12 +32,13 @@ def default_max_connections() -> int:
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What one connection, and all of them, may take.
+    """How many connections there may be, and how long each may take.
 
     Args:
-        max_connections: that are open at once.
-        head_seconds: from a connection, or the first byte of a request, to the end of its head.
-        body_seconds: from the end of the head to the end of the body.
+        max_connections: open at the same time.
+        head_seconds: for the head of a request, from its first byte. For the first request, from
+            when the connection was made.
+        body_seconds: for the body, from the end of the head.
         idle_seconds: between two requests.
         write_seconds: for which a client may leave an answer unread.
     """
@@ -50,33 +51,29 @@ class ConnectionLimits:
 
 
 class Connections:
-    """What the connections of one server share.
-
-    Args:
-        limits: of each and of all.
-        metrics: counts those that were closed, by reason.
-    """
+    """The connections of one server: their limits, and which of them wait."""
 
     def __init__(self, limits: ConnectionLimits, metrics: Metrics) -> None:
         self.limits, self._metrics = limits, metrics
         self.waiting: dict[BoundedProtocol, None] = {}
-        """Connections without a whole request, the one that has waited longest first."""
+        """Connections without a whole request. The first one has waited longest."""
 
     def count(self, reason: str) -> None:
+        """Count a connection that the server closed."""
         self._metrics.closed_connections.labels(reason).inc()
-
-    def protocol(self, **given: Any) -> "BoundedProtocol":
-        """Return a protocol for a new connection, as uvicorn asks for it."""
-        return BoundedProtocol(self, **given)
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's protocol with deadlines and a cap on connections, and errors as JSON."""
+    """Add deadlines, a cap on connections, and errors as JSON to uvicorn's protocol.
+
+    uvicorn makes one for each connection, and itself closes those that are idle.
+    """
 
     def __init__(self, shared: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._shared, self._limits = shared, shared.limits
-        self._awaited: str | None = None  # "head", "body" or "end": what the deadline is for
+        self._awaited: Literal["head", "body", "end"] | None = None
+        """What `_deadline` is for. After "end", nothing that the client sends is looked at."""
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
@@ -109,11 +106,10 @@ class BoundedProtocol(H11Protocol):
         self._follow(fresh=False)
 
     def _follow(self, fresh: bool) -> None:
-        """Set the deadline that suits how much of a request has come.
+        """Set the deadline for the next part of a request.
 
         Args:
-            fresh: whether something came just now. A connection that is only idle is closed by
-                uvicorn.
+            fresh: whether some of it came just now.
         """
         if self._awaited == "end":
             return
@@ -128,8 +124,8 @@ class BoundedProtocol(H11Protocol):
         else:
             self._await(None)
 
-    def _await(self, what: str | None) -> None:
-        """Let the deadline be for a head, for a body, or for nothing."""
+    def _await(self, what: Literal["head", "body", "end"] | None) -> None:
+        """Set a new deadline where something else is awaited than before; None: set none."""
         if what is None:
             self._shared.waiting.pop(self, None)
         else:
@@ -178,22 +174,22 @@ class BoundedProtocol(H11Protocol):
         self.abort()
 
     def abort(self) -> None:
-        """Close at once, whatever was to be sent."""
+        """Close at once; what was not sent yet is lost."""
         self.connections.discard(self)
         self._shared.waiting.pop(self, None)
         self.transport.abort()
 
     def _close(self) -> None:
-        """Close when what was to be sent is sent, or was not read for too long."""
+        """Close after everything was sent, or when the client does not read for too long."""
         self._await(None)
         self.transport.close()
         self._start_write_deadline()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP.
+        """Answer a request that is not HTTP, and read the rest of it without looking.
 
-        The rest of it is read, and forgotten: a connection that is closed with something unread
-        is reset, and the answer may be lost with it (RFC 9112, 9.6).
+        If the connection were closed with something unread, it would be reset, and the answer could
+        be lost (RFC 9112, 9.6).
         """
         self._shared.count("malformed")
         self._answer(ApiError(400, "this is not HTTP, or its head is too long"))
@@ -209,7 +205,7 @@ class BoundedProtocol(H11Protocol):
         self._close()
 
     def _answer(self, error: ApiError) -> None:
-        """Answer with an error before, or instead of, the application."""
+        """Answer with an error, if the application has not begun to answer; stop it in any case."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
@@ -233,7 +229,7 @@ class BoundedProtocol(H11Protocol):
             self._close()
 
     def shutdown(self) -> None:
-        """Close at once where no whole request is in hand; else, after its answer."""
+        """Close: after the answer where there is a whole request, else at once."""
         if self._shared.waiting.get(self, 0) is None or self.cycle is None:
             self.abort()
         elif self.cycle.response_complete:
@@ -242,4 +238,4 @@ class BoundedProtocol(H11Protocol):
             self.cycle.keep_alive = False
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a request to speak WebSocket is answered as one of HTTP."""
+        """Write no warning: a request for WebSocket is answered as one of HTTP."""

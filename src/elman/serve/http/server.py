@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import cast
 
@@ -17,7 +16,12 @@ import uvicorn
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
 from elman.serve.http.logs import limit_logs
-from elman.serve.http.protocol import ACCEPT_BACKLOG, ConnectionLimits, Connections
+from elman.serve.http.protocol import (
+    ACCEPT_BACKLOG,
+    BoundedProtocol,
+    ConnectionLimits,
+    Connections,
+)
 from elman.serve.service import Service
 
 FINISH_SECONDS = 4
@@ -37,7 +41,6 @@ class Server(uvicorn.Server):
     """Serves an application until it is told to stop; a second time ends it at once.
 
     Args:
-        config: of uvicorn.
         ending: is set when replies are to end where they are.
     """
 
@@ -49,20 +52,8 @@ class Server(uvicorn.Server):
         self.on_exit: Callable[[], None] = lambda: None
         """Called when it is told to stop."""
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        handled = [signal.SIGINT, signal.SIGTERM]
-        before = [signal.signal(each, self.handle_exit) for each in handled]
-        try:
-            yield
-        finally:
-            for each, handler in zip(handled, before, strict=True):
-                signal.signal(each, handler)
-
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn's own would raise the signal again after a clean end, and the exit code tell it.
         if self.should_exit:
             self.force_exit = True
             return
@@ -85,23 +76,15 @@ class Server(uvicorn.Server):
 
 
 def make_server(
-    service: Service,
-    policy: AccessPolicy | None = None,
-    limits: ConnectionLimits | None = None,
+    service: Service, policy: AccessPolicy, limits: ConnectionLimits | None = None
 ) -> Server:
-    """Return a server that is ready to run.
-
-    Args:
-        service: what it serves; closed when the server ends.
-        policy: who may ask; None: whoever is at this computer, until there is a key.
-        limits: of connections.
-    """
+    """Return a server that is ready to run, and that closes the service when it ends."""
     limits = limits or ConnectionLimits()
-    app = create_app(service, policy=policy)
+    app = create_app(service, policy)
     connections = Connections(limits, service.metrics)
     config = uvicorn.Config(
         app,
-        http=cast(type[asyncio.Protocol], connections.protocol),
+        http=cast(type[asyncio.Protocol], partial(BoundedProtocol, connections)),
         ws="none",
         log_config=None,
         access_log=False,

@@ -22,7 +22,7 @@ STREAMS: dict[int | str, dict[str, Any]] = {
 
 
 async def gone(receive: Receive) -> None:
-    """Returns when the client is not there any more."""
+    """Wait until the client is not there any more."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -60,11 +60,7 @@ async def respond(request: Request, answer: Answer, stream: bool | None) -> Resp
 
 
 class EventStream(Response):
-    """Sends server-sent events; where the client goes away, the reply ends soon.
-
-    Args:
-        answer: makes the events.
-    """
+    """Sends an answer as server-sent events; where the client goes away, the reply ends soon."""
 
     media_type = "text/event-stream"
 
@@ -78,16 +74,10 @@ class EventStream(Response):
         await unless_gone(self._send(send), receive, ending, self._answer.cancel)
 
     async def _send(self, send: Send) -> None:
-        lost = False
-
         async def put(piece: bytes, more: bool = True) -> None:
-            nonlocal lost
-            if lost:
-                return
             try:
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
             except OSError:  # the client left just now: the reply still has to end
-                lost = True
                 self._answer.cancel()
 
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -11,7 +11,7 @@ import { announce, byId, h } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Feedback } from "./feedback.js";
 import { bytes, messages } from "./format.js";
-import { influenceBars } from "./influence.js";
+import { attributionBars } from "./attribution.js";
 import { icon, mark } from "./icons.js";
 import { listenToKeys } from "./keys.js";
 import { drawTheme, turnTheme } from "./look.js";
@@ -157,7 +157,7 @@ async function why(turn) {
     .flatMap((before) => [view.element(before, "said"), view.element(before, "reply")]);
   const cut = got.elman?.attribution_cut;
   if (!attribution?.length) say(`What made this reply is not available: ${cut ?? "another bot has taken its name since"}.`);
-  else if (influenceBars(attribution, elements))
+  else if (attributionBars(attribution, elements))
     say(`The bars show how much each message made this reply likelier${cut ? ` (${cut})` : ""}.`);
 }
 

@@ -24,7 +24,7 @@ export class MessageView {
     this.who = h("span", { class: "who" });
     this.memory = h("span", { class: "state" });
     this.note = h("p", { class: "note", hidden: true });
-    this.bar = h("div", { class: "influence", hidden: true });
+    this.bar = h("div", { class: "attribution", hidden: true });
     this.count = h("span", { class: "count" });
     const what = kind === "said" ? "words" : "reply";
     this.pager = h(

@@ -2,7 +2,7 @@
 
 import { announce, byId, h } from "./dom.js";
 import { icon } from "./icons.js";
-import { clearInfluence } from "./influence.js";
+import { clearAttribution } from "./attribution.js";
 import { MessageView, toolButton } from "./message.js";
 
 const NEAR = 64; // pixels from the end within which the page follows a reply
@@ -27,7 +27,7 @@ export class ConversationView {
 
   draw(name, rating) {
     const { conversation } = this;
-    clearInfluence(this.list);
+    clearAttribution(this.list);
     const path = conversation.path;
     const kept = new Map();
     path.forEach((turn, n) => {

@@ -12,7 +12,6 @@ from elman.bptt import State
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended, Read, Said
-from elman.serve.keeping import remember_asked, remember_reply
 from elman.serve.models import Model
 from elman.serve.prompts import Prompt
 from elman.serve.service import Service
@@ -89,8 +88,6 @@ class CompletionAnswer:
     """Renders what completions of chats and of texts have in common.
 
     Args:
-        model: who replies.
-        submission: what is asked of it.
         prefix: of the completion's id.
         chunk: the kind of a stream's events.
         with_usage: whether a stream ends with what it took.
@@ -131,13 +128,7 @@ class CompletionAnswer:
 
 
 class ToldReplies:
-    """Follows the replies of a conversation, and remembers what each leaves behind.
-
-    Args:
-        service: what stands behind it.
-        prompt: what they answer.
-        submission: what was asked for.
-    """
+    """Follows the replies of a conversation, and remembers what each leaves behind."""
 
     def __init__(self, service: Service, prompt: Prompt, submission: Submission) -> None:
         self._service, self._prompt, self._submission = service, prompt, submission
@@ -145,6 +136,8 @@ class ToldReplies:
         self.texts = [""] * choices
         self.logprobs: list[list[TokenLogprob]] = [[] for _ in range(choices)]
         """Of each reply's tokens, where they were asked for."""
+        self.reasons: list[Literal["stop", "length"]] = ["length"] * choices
+        """Why each reply has ended."""
         self.said = 0
         """Tokens of the replies that have ended."""
         self.asked: State | None = None
@@ -157,7 +150,8 @@ class ToldReplies:
         async for event in self._submission.events():
             if isinstance(event, Read):
                 self.asked = event.state
-                remember_asked(self._prompt, event.state)
+                prompt = self._prompt
+                prompt.model.recent.put(prompt.asked.key, event.state, prompt.tokens)
                 continue
             self.texts[event.choice] += event.text
             if isinstance(event, Ended):
@@ -168,8 +162,9 @@ class ToldReplies:
 
     async def _remember(self, event: Ended) -> None:
         self.said += len(event.said)
+        self.reasons[event.choice] = finish_reason(event)
         text = self.texts[event.choice]
-        remember = partial(remember_reply, self._prompt, text, event.said, event.state)
+        remember = partial(self._prompt.remember_reply, text, event.said, event.state)
         owner = self._prompt.recall.owner
         self.node = await self._service.workers.do(owner, remember, is_continuation=True)
 

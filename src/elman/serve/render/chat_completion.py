@@ -49,14 +49,7 @@ class ChatCompletion(BaseModel):
 
 
 class ChatAnswer(CompletionAnswer):
-    """Replies to a chat, as they are told.
-
-    Args:
-        service: what stands behind it.
-        prompt: what they answer.
-        submission: what was asked for.
-        with_usage: whether a stream ends with what it took.
-    """
+    """Replies to a chat, as they are told."""
 
     def __init__(
         self, service: Service, prompt: Prompt, submission: Submission, with_usage: bool
@@ -68,21 +61,16 @@ class ChatAnswer(CompletionAnswer):
     async def whole(self) -> ChatCompletion:
         """Tell all replies when the last one has ended."""
         replies = self._replies
-        reasons = {
-            event.choice: finish_reason(event)
-            async for event in replies.events()
-            if isinstance(event, Ended)
-        }
+        async for _ in replies.events():
+            pass
         choices = [
             ChatChoice(
                 index=number,
-                message=AssistantMessage(content=text),
+                message=AssistantMessage(content=replies.texts[number]),
                 logprobs=ChatLogprobs(content=logprobs) if self._with_logprobs else None,
-                finish_reason=reasons[number],
+                finish_reason=replies.reasons[number],
             )
-            for number, (text, logprobs) in enumerate(
-                zip(replies.texts, replies.logprobs, strict=True)
-            )
+            for number, logprobs in enumerate(replies.logprobs)
         ]
         return ChatCompletion(**self.head, choices=choices, usage=replies.usage)
 

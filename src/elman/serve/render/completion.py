@@ -22,7 +22,7 @@ from elman.serve.submission import Submissions
 class CompletionLogprobs(BaseModel):
     tokens: list[str] = []
     token_logprobs: list[float | None] = []
-    top_logprobs: list[dict[str, float] | None] | None = []
+    top_logprobs: list[dict[str, float] | None] | None = None
     text_offset: list[int] = []
 
 
@@ -47,10 +47,8 @@ class TextAnswer(CompletionAnswer):
     """Texts that go on from prompts, as they are told.
 
     Args:
-        model: who replies.
-        submissions: what was asked for: one for each prompt, of `choices` replies.
+        submissions: one for each prompt, of `choices` replies.
         prompts: the tokens of each.
-        choices: how many replies each has.
         echo: whether the prompts are told, too.
         logprobs: how many of the likeliest tokens to tell with each; None: no likelihoods.
         with_usage: whether a stream ends with what it took.
@@ -113,35 +111,24 @@ class TextAnswer(CompletionAnswer):
 
     def _logprobs(self, said: list[Said], end: Ended) -> CompletionLogprobs:
         """Return the likelihoods of a reply's tokens, and of its END where the bot chose it."""
-        found = CompletionLogprobs()
-        at = 0
-        for each in said:
-            self._add(found, each.token, each.logprob, each.likeliest, each.first, at)
-            at += len(each.text)
         if end.logprob is not None:
-            self._add(found, END, end.logprob, end.likeliest, False, at)
-        if not self._logprob_count:
-            found.top_logprobs = None
+            said = [*said, Said(end.choice, END, "", False, end.logprob, end.likeliest)]
+        found, at = CompletionLogprobs(), 0
+        tops: list[dict[str, float] | None] = []
+        for each in said:
+            own = (each.token, each.logprob or 0.0)
+            top: dict[str, float] = {}
+            for token, value in [*each.likeliest, own]:
+                # Of tokens that are written alike the likeliest comes first.
+                top.setdefault(self._written(token, each.first), max(value, MIN_LOGPROB))
+            tops.append(top)
+            found.tokens.append(self._written(each.token, each.first))
+            found.token_logprobs.append(max(own[1], MIN_LOGPROB))
+            found.text_offset.append(at)
+            at += len(each.text)
+        if self._logprob_count:
+            found.top_logprobs = tops
         return found
-
-    def _add(
-        self,
-        found: CompletionLogprobs,
-        token: int,
-        logprob: float | None,
-        likeliest: Sequence[tuple[int, float]],
-        is_first: bool,
-        at: int,
-    ) -> None:
-        top: dict[str, float] = {}
-        for each, value in [*likeliest, (token, logprob or 0.0)]:
-            # Of tokens that are written alike the likeliest comes first.
-            top.setdefault(self._written(each, is_first), max(value, MIN_LOGPROB))
-        found.tokens.append(self._written(token, is_first))
-        found.token_logprobs.append(max(logprob or 0.0, MIN_LOGPROB))
-        assert found.top_logprobs is not None
-        found.top_logprobs.append(top)
-        found.text_offset.append(at)
 
     def _written(self, token: int, is_first: bool) -> str:
         """Write a token as text; bytes that are no whole characters are escaped, as OpenAI does."""

@@ -8,10 +8,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from elman.errors import ElmanError
-from elman.serve.http.errors import ApiError, cannot_be_kept
+from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended
-from elman.serve.keeping import kept_messages
 from elman.serve.prompts import Prompt
 from elman.serve.render.answers import ToldReplies
 from elman.serve.render.response_bodies import (
@@ -33,9 +32,6 @@ class ResponseAnswer:
     """A reply in a conversation that is kept, as it is told.
 
     Args:
-        service: what stands behind it.
-        prompt: what it answers.
-        submission: what was asked for.
         chat: the conversation that it belongs to; None: it begins one.
         said: what was said to the bot.
         settings: of the request, as its answer tells them.
@@ -146,12 +142,14 @@ class ResponseAnswer:
         )
 
         def write(connection: Connection) -> None:
-            messages = kept_messages(prompt, replies.node, replies.asked, end.state)
-            self._service.responses.add(connection, prompt.recall.owner, response, messages)
+            for node, state in prompt.kept_messages(replies.node, replies.asked, end.state):
+                prompt.recall.put(connection, node, state)
+            self._service.responses.add(connection, prompt.recall.owner, response)
 
         if self._settings["store"]:
             try:
                 await self._service.keeper.write(write)
             except ElmanError as error:
-                raise cannot_be_kept(error) from None
+                why = f"the reply could not be kept: {error}"
+                raise ApiError(507, why, None, "not_stored") from None
         return response_of(response, prompt.known, replies.logprobs[0])

@@ -1,1 +1,1 @@
-"""What the server keeps beside messages, and states at hand."""
+"""What the server keeps in the store beside messages."""

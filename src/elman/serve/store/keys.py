@@ -87,7 +87,6 @@ class Keys:
         """Return the key of a name or an id.
 
         Args:
-            connection: of the store.
             name: or id; one name may stand for a key in use and for several revoked ones.
             in_use: whether it has to be in use, or revoked; None: either.
 

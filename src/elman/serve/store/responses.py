@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert
 
 from elman.chat.database import TABLES
-from elman.chat.memory import MemoryStore, Node
+from elman.chat.memory import MemoryStore
 from elman.serve.http.errors import no_such
 
 MAX_TITLE_CHARACTERS = 80
@@ -37,6 +37,7 @@ responses = Table(
     Column("chat", String, nullable=False),
     Column("previous", String),
     Column("model", String, nullable=False),
+    # Stores of earlier releases have a column of this name, and are opened as they are.
     Column("made_by", LargeBinary, key="fingerprint", nullable=False),
     Column("key", LargeBinary, nullable=False),
     Column("messages", Integer, nullable=False),
@@ -64,25 +65,20 @@ feedback = Table(
 
 
 class StoredResponse(NamedTuple):
-    """One response as the store has it.
+    """One response as the store has it. Times are in seconds since 1970.
 
     Args:
         id: begins with resp_.
         chat: the id of the first response of its conversation.
         previous: the response that it goes on from, if any.
-        model: the bot's name.
         fingerprint: the digest of what made its states.
         key: of its last message, in the store.
         messages: how many the bot had read and said with it.
         bytes: of the state.
-        input: what was said to the bot.
-        output: what it said.
         status: completed, incomplete (cut at the longest) or cancelled (the client went away).
         read: tokens of all that was said before the reply.
         said: tokens of the reply.
         asked_for: the request's settings, as its answer tells them.
-        created_at: seconds since 1970.
-        completed_at: seconds since 1970.
     """
 
     id: str
@@ -110,25 +106,13 @@ _RESPONSE = [responses.c[name] for name in StoredResponse._fields]
 
 
 class ResponseStore:
-    """Responses and feedback, in the store of the conversations. Every look-up names an owner.
-
-    Args:
-        store: where the messages are.
-    """
+    """Responses and feedback, in the store of the conversations. Every look-up names an owner."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
 
-    def add(
-        self,
-        connection: Connection,
-        owner: str,
-        response: StoredResponse,
-        messages: Sequence[tuple[Node, bytes | None]],
-    ) -> None:
-        """Keep a response, and its messages with the states that are known."""
-        for node, state in messages:
-            self.store.put(connection, owner, node, state)
+    def add(self, connection: Connection, owner: str, response: StoredResponse) -> None:
+        """Keep a response, and the messages up to it, which are in the store already."""
         self.store.hold(connection, owner, response.id, response.key)
         connection.execute(insert(responses).values(owner=owner, **response._asdict()))
 
@@ -138,17 +122,11 @@ class ResponseStore:
         Raises:
             ApiError: where this owner has none of that id.
         """
-        found = self.find(connection, owner, response_id)
+        mine = (responses.c.id == response_id) & (responses.c.owner == owner)
+        found = connection.execute(select(*_RESPONSE).where(mine)).first()
         if found is None:
             raise no_such("response", response_id)
-        return found
-
-    def find(self, connection: Connection, owner: str, response_id: str) -> StoredResponse | None:
-        """Return a response, if this owner has it."""
-        found = connection.execute(
-            select(*_RESPONSE).where(responses.c.id == response_id, responses.c.owner == owner)
-        ).first()
-        return None if found is None else StoredResponse(*found)
+        return StoredResponse(*found)
 
     def chat(self, connection: Connection, owner: str, chat: str) -> list[StoredResponse]:
         """Return all responses of a conversation, the first one first.
@@ -156,12 +134,9 @@ class ResponseStore:
         Raises:
             ApiError: where this owner has no such conversation.
         """
-        rows = connection.execute(
-            select(*_RESPONSE)
-            .where(responses.c.chat == chat, responses.c.owner == owner)
-            .order_by(_SEQUENCE)
-        )
-        found = [StoredResponse(*row) for row in rows]
+        mine = (responses.c.chat == chat) & (responses.c.owner == owner)
+        query = select(*_RESPONSE).where(mine).order_by(_SEQUENCE)
+        found = [StoredResponse(*row) for row in connection.execute(query)]
         if not found:
             raise no_such("chat", chat)
         return found
@@ -172,8 +147,6 @@ class ResponseStore:
         """Return the conversations, the latest first, and whether there are more.
 
         Args:
-            connection: of the store.
-            owner: whose.
             limit: how many at most; None: all.
             after: the chat before them in the list, if any.
         """
@@ -183,35 +156,34 @@ class ResponseStore:
                 func.min(responses.c.created_at).label("created_at"),
                 func.max(responses.c.completed_at).label("updated_at"),
                 func.max(responses.c.messages).label("messages"),
+                func.min(_SEQUENCE).label("first"),
                 func.max(_SEQUENCE).label("last"),
             )
             .where(responses.c.owner == owner)
             .group_by(responses.c.chat)
             .subquery()
         )
-        query = select(grouped).order_by(grouped.c.last.desc())
+        query = (
+            select(grouped, responses.c.input, responses.c.model)
+            .select_from(grouped)
+            .join(responses, grouped.c.first == _SEQUENCE)
+            .order_by(grouped.c.last.desc())
+        )
         if after is not None:
             at = select(grouped.c.last).where(grouped.c.chat == after).scalar_subquery()
             query = query.where(grouped.c.last < at)
         rows = list(connection.execute(query if limit is None else query.limit(limit + 1)))
-        found = []
-        for chat, created, latest, messages, _ in rows[:limit]:
-            first = connection.execute(
-                select(responses.c.input, responses.c.model)
-                .where(responses.c.owner == owner, responses.c.chat == chat)
-                .order_by(_SEQUENCE)
-                .limit(1)
-            ).one()
-            found.append(
-                {
-                    "id": chat,
-                    "title": title(first.input),
-                    "model": first.model,
-                    "created_at": int(created),
-                    "updated_at": int(latest),
-                    "messages": messages,
-                }
-            )
+        found = [
+            {
+                "id": row.chat,
+                "title": title(row.input),
+                "model": row.model,
+                "created_at": int(row.created_at),
+                "updated_at": int(row.updated_at),
+                "messages": row.messages,
+            }
+            for row in rows[:limit]
+        ]
         return found, limit is not None and len(rows) > limit
 
     def delete(self, connection: Connection, owner: str, ids: Sequence[str]) -> None:
@@ -243,13 +215,10 @@ class ResponseStore:
 
     def feedback(self, connection: Connection, owner: str) -> Iterator[dict[str, Any]]:
         """Yield everything that was thought, each with the conversation that led to it."""
+        same = (responses.c.id == feedback.c.response_id) & (responses.c.owner == feedback.c.owner)
         query = (
             select(feedback, responses.c.key, responses.c.model, responses.c.output)
-            .join(
-                responses,
-                (responses.c.id == feedback.c.response_id)
-                & (responses.c.owner == feedback.c.owner),
-            )
+            .join(responses, same)
             .where(feedback.c.owner == owner)
             .order_by(literal_column("feedback.rowid"))
         )

@@ -7,17 +7,17 @@ const LONG = 88; // pixels of the strongest
 /**
  * Draws a small bar at each message that has one.
  *
- * `influence` is [{message, nats}], `message` counting from 0 at the beginning of the conversation;
+ * `attribution` is [{message, nats}], `message` counting from 0 at the beginning of the conversation;
  * `elements` are the messages of the page in that order. Bars of what made the reply less likely go
  * by another colour. Gives back how many were drawn.
  */
-export function influenceBars(influence, elements) {
-  const known = influence.filter(
+export function attributionBars(attribution, elements) {
+  const known = attribution.filter(
     ({ message, nats }) => elements[message] && Number.isFinite(nats),
   );
   const most = Math.max(...known.map(({ nats }) => Math.abs(nats)), 1e-9);
   for (const { message, nats } of known) {
-    const place = elements[message].querySelector(".influence");
+    const place = elements[message].querySelector(".attribution");
     const width = Math.max(1.5, (LONG * Math.abs(nats)) / most);
     const kind = nats < 0 ? "against" : "towards";
     place.replaceChildren(
@@ -33,8 +33,8 @@ export function influenceBars(influence, elements) {
   return known.length;
 }
 
-export function clearInfluence(list) {
-  for (const place of list.querySelectorAll(".influence")) {
+export function clearAttribution(list) {
+  for (const place of list.querySelectorAll(".attribution")) {
     place.hidden = true;
     place.replaceChildren();
   }
