@@ -28,7 +28,7 @@ class Gradients:
         low: torch.dtype,
         needs: Sequence[bool],
     ) -> None:
-        self._x, self._low = x, low
+        self._x, self._low, self._dtype = x, low, weight_ih.dtype
         self._weight = weight_ih.to(low)
         self._dx = torch.empty_like(x) if needs[0] else None
         self._dw_ih = torch.zeros_like(weight_ih) if needs[1] else None
@@ -67,10 +67,10 @@ class Gradients:
             for part, h in h_prev:
                 self._accumulate(self._dw_hh, dgh[part], h)
         if any(sums is not None for sums in self._db):
-            total = dgx.sum(0)
+            total = dgx.sum(0, dtype=self._dtype)
             for sums, columns in zip(self._db, (dgx, dgh), strict=True):
                 if sums is not None:
-                    sums += total if columns is dgx else columns.sum(0)
+                    sums += total if columns is dgx else columns.sum(0, dtype=self._dtype)
 
     def _accumulate(self, total: Tensor, rows: Tensor, columns: Tensor) -> None:
         rows, columns = rows.to(self._low), columns.to(self._low)

@@ -116,7 +116,8 @@ class _Recurrence(torch.autograd.Function):
         device, dtype = x.device.type, weight_ih.dtype
         low = of_products(x.device, dtype)
         needs_grad = grad_enabled and any(ctx.needs_input_grad)
-        run = _Chunks(cell, x, weight_ih, bias_ih, weight_hh, bias_hh, Mask(keep), low)
+        biases = bias_ih, bias_hh
+        run = _Chunks(cell, x, weight_ih, weight_hh, biases, Mask(keep), low, trace is not None)
         steps, batch, _ = x.shape
         edges = [*range(0, steps, schedule.chunk(cell, batch)), steps]
         save = needs_grad and not schedule.recompute
@@ -243,18 +244,26 @@ class _Chunks:
         cell: Cell,
         x: Tensor,
         weight_ih: Tensor,
-        bias_ih: Tensor | None,
         weight_hh: Tensor | None,
-        bias_hh: Tensor | None,
+        biases: tuple[Tensor | None, Tensor | None],
         keep: Mask,
         low: torch.dtype,
+        traced: bool,
     ) -> None:
+        bias_ih, bias_hh = biases
         self.cell, self.low, self.dtype, self.keep = cell, low, weight_ih.dtype, keep
         self.has_bias = bias_ih is not None, bias_hh is not None
         self._x, self._weight, self._bias = x, weight_ih.to(low), bias_ih
-        some = x.shape[1] > 0
-        kind: type[Loop] = FusedLoop if some and fused(cell, len(x)) else ReferenceLoop
-        self.loop = kind(cell, weight_hh, bias_hh, low)
+        compiled = x.shape[1] > 0 and fused(cell, len(x))
+        # A trace is told of gradients as exact as they are.
+        self._narrow = compiled and cell.recurrent and low == torch.bfloat16 and not traced
+        self.loop: Loop = (
+            FusedLoop(
+                cell, weight_hh, bias_hh, low, self._narrow, bias_ih if self._narrow else None
+            )
+            if compiled
+            else ReferenceLoop(cell, weight_hh, bias_hh, low)
+        )
 
     def forward(
         self, begin: int, end: int, state: State, h: Tensor, save: bool
@@ -266,6 +275,8 @@ class _Chunks:
         x = x.to(self.low)
         if self.low == self.dtype:
             gx = F.linear(x, self._weight, self._bias)
+        elif self._narrow:
+            gx = F.linear(x, self._weight)
         else:
             gx = F.linear(x, self._weight).to(self.dtype)
             if self._bias is not None:

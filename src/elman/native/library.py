@@ -32,12 +32,12 @@ def _structure(name: str, integers: str, pointers: str) -> type[ctypes.Structure
 
 Forward = _structure(
     "Forward",
-    "cell T B H threads kind kept_every",
-    "gx kept packed scale bias_hh h_all h_first c_first keep scratch",
+    "cell T B H threads kind kept_every narrow",
+    "gx kept packed scale bias_ih bias_hh h_all h_first c_first keep scratch",
 )
 Backward = _structure(
     "Backward",
-    "cell T B H threads kind",
+    "cell T B H threads kind narrow",
     "gates kept packed h_all h_first c_first keep cut dh_all dgx dgh dh dc indirect",
 )
 Product = _structure("Product", "rows N K threads kind", "a packed scale bias out")

@@ -58,12 +58,24 @@ class _Saved:
 class FusedLoop(Loop):
     """Runs the cells that the library knows.
 
-    States, gates and sums are float32. Where `low` is bfloat16, the weights of the loop's products
-    are rounded to it; on processors that multiply pairs of bfloat16, so are the states.
+    States and sums are float32. Where `low` is bfloat16, the weights of the loop's products are
+    rounded to it; on processors that multiply pairs of bfloat16, so are the states.
+
+    Args:
+        cell, weight_hh, bias_hh: whose loop it is.
+        low: the precision of its products.
+        narrow: whether projections and their gradients are bfloat16, and gates are kept in 16 bits.
+        bias_ih: to be added to the projections; None: they have it.
     """
 
     def __init__(
-        self, cell: Cell, weight_hh: Tensor | None, bias_hh: Tensor | None, low: torch.dtype
+        self,
+        cell: Cell,
+        weight_hh: Tensor | None,
+        bias_hh: Tensor | None,
+        low: torch.dtype,
+        narrow: bool = False,
+        bias_ih: Tensor | None = None,
     ) -> None:
         native = load()[0]
         assert native is not None
@@ -73,7 +85,9 @@ class FusedLoop(Loop):
         low = low if low == torch.bfloat16 else torch.float32
         self._weight = None if weight_hh is None else weight_hh.to(low).resolve_neg()
         self._kind = BFLOAT16_PAIRS if low == torch.bfloat16 else WEIGHT_KINDS[low]
-        self._bias = None if bias_hh is None else in_memory(bias_hh)
+        self._narrow = int(narrow)
+        self._bias_hh = None if bias_hh is None else in_memory(bias_hh)
+        self._bias_ih = None if bias_ih is None else in_memory(bias_ih)
         self._forward_weight: Tensor | None = None
         self._backward_weight: Tensor | None = None
 
@@ -90,6 +104,7 @@ class FusedLoop(Loop):
             "H": size,
             "threads": threads,
             "kind": self._kind,
+            "narrow": self._narrow,
         }
 
     def forward(
@@ -115,7 +130,8 @@ class FusedLoop(Loop):
             gx=gx,
             kept=kept,
             packed=self._forward_weight,
-            bias_hh=self._bias,
+            bias_ih=self._bias_ih,
+            bias_hh=self._bias_hh,
             h_all=h,
             h_first=h_first,
             c_first=c_first,

@@ -182,17 +182,28 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
 }
 #endif
 
-// The rows of a product. They are read as they are, unless whole tiles of them are multiplied.
+// The rows of a product, from `begin` to `end`. Floats are read where they are, unless whole tiles
+// of them are multiplied.
 template <class T, bool TILES = in_tiles<T>()>
 struct Rows {
-  Rows(long, long, long) {}
-  void read(const float* a, long stride) { a_ = a, stride_ = stride; }
-  const float* at(long row) const { return a_ + row * stride_; }
-  long stride() const { return stride_; }
+  Rows(long begin, long end, long K) : begin_(begin), end_(end), K_(K) {}
+  void read(const float* a) { a_ = a; }
+  void read(const uint16_t* a) {
+    if (!widened_) widened_.reset(new float[(end_ - begin_) * K_]);
+    const long first = begin_ * K_, n = end_ * K_ - first;
+    for (long k = 0; k < n; k += W) {
+      const int some = int(n - k < W ? n - k : W);
+      store(widened_.get() + k, load(a + first + k, some), some);
+    }
+    a_ = widened_.get() - first;
+  }
+  const float* at(long row) const { return a_ + row * K_; }
+  long stride() const { return K_; }
 
  private:
+  const long begin_, end_, K_;
   const float* a_ = nullptr;
-  long stride_ = 0;
+  std::unique_ptr<float[]> widened_;
 };
 
 // out[(m * NV + v) * W + lane] for `rows` <= most_rows<NV, T>().
@@ -211,6 +222,16 @@ void tile_rows(int rows, long K, const float* a, long lda, const T* b, float* ou
 }
 
 #if defined(__AMX_BF16__)
+// Eight tiles of 16 rows, 64 bytes each. Not a local variable: the intrinsic tells the compiler of
+// its first 8 bytes only, so that the others might never be written.
+struct TileShapes {
+  uint8_t palette, start, reserved[14];
+  uint16_t bytes[16];
+  uint8_t rows[16];
+};
+alignas(64) const TileShapes TILE_SHAPES = {
+    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
 // Rows rounded once for all the panels they are multiplied with. There are always TILE_ROWS of them:
 // what a tile computes of rows that nobody asked for is left alone.
 template <class T>
@@ -219,25 +240,23 @@ struct Rows<T, true> {
       : begin_(begin), end_(end), K_(K), stride_(padded<T>(K)),
         bits_(static_cast<uint16_t*>(std::aligned_alloc(64, size())), std::free) {
     std::memset(bits_.get(), 0, size());
-    alignas(64) struct {
-      uint8_t palette = 1, start = 0, reserved[14] = {};
-      uint16_t bytes[16] = {};
-      uint8_t rows[16] = {};
-    } shapes;
-    for (int tile = 0; tile < 8; tile++) shapes.bytes[tile] = 64, shapes.rows[tile] = TILE_ROWS;
-    _tile_loadconfig(&shapes);
+    _tile_loadconfig(&TILE_SHAPES);
   }
   ~Rows() { _tile_release(); }
   Rows(const Rows&) = delete;
   Rows& operator=(const Rows&) = delete;
 
-  void read(const float* a, long stride) {
+  void read(const float* a) {
     for (long row = begin_; row < end_; row++)
       for (long k = 0; k < K_; k += W) {
-        V x = load(a + row * stride + k, int(K_ - k < W ? K_ - k : W));
+        V x = load(a + row * K_ + k, int(K_ - k < W ? K_ - k : W));
         _mm256_store_si256((__m256i*)(bits_.get() + (row - begin_) * stride_ + k),
                            (__m256i)_mm512_cvtneps_pbh((__m512)x));
       }
+  }
+  void read(const uint16_t* a) {
+    for (long row = begin_; row < end_; row++)
+      std::memcpy(bits_.get() + (row - begin_) * stride_, a + row * K_, K_ * sizeof(uint16_t));
   }
   const uint16_t* at(long row) const { return bits_.get() + (row - begin_) * stride_; }
   long stride() const { return stride_; }

@@ -10,10 +10,12 @@ struct ElmanForward {
   int64_t cell, T, B, H, threads;
   int64_t kind;         // of the packed weights: 0 float32, 1 bfloat16, 2 int8, 3 bfloat16 in pairs
   int64_t kept_every;   // B*H where every step's c or gh_n is kept, 0 where only the last
-  float* gx;            // (T, B, G*H); in: projections with bias_ih; out: for the backward pass
+  int64_t narrow;       // 1: gx is of 16 bits, bfloat16 going in and fractions coming out
+  void* gx;             // (T, B, G*H) float; in: projections; out: for the backward pass
   float* kept;          // c of an LSTM, gh_n of a GRU: (T, B, H), or (B, H) where kept_every is 0
   const void* packed;   // weight_hh by elman_pack; null for a cell without a product
   const float* scale;   // (G*H) for int8 weights, else null
+  const float* bias_ih; // (G*H), or null where it is in gx already
   const float* bias_hh; // (G*H) or null
   float* h_all;         // (T, B, H)
   const float* h_first; // (B, H)
@@ -24,7 +26,8 @@ struct ElmanForward {
 
 struct ElmanBackward {
   int64_t cell, T, B, H, threads, kind;
-  const float* gates;   // what the forward pass left in gx
+  int64_t narrow;       // 1: gates are fractions, dgx and dgh bfloat16, else all of them float
+  const void* gates;    // what the forward pass left in gx
   const float* kept;
   const void* packed;   // weight_hh by elman_pack, for the product with dgh
   const float* h_all;
@@ -33,8 +36,8 @@ struct ElmanBackward {
   const uint8_t* keep;
   const uint8_t* cut;   // (T, B) or null; 0: the gradient stops before this step
   const float* dh_all;  // (T, B, H)
-  float* dgx;           // (T, B, G*H)
-  float* dgh;           // (T, B, G*H); may be dgx
+  void* dgx;            // (T, B, G*H)
+  void* dgh;            // (T, B, G*H); may be dgx
   float* dh;            // (B, H); in: of the last state; out: of the first
   float* dc;            // the same of c, or null
   float* indirect;      // (T, B, H) or null; out: what of dLoss/dh_t comes through step t + 1

@@ -30,7 +30,7 @@ Share share(long B, long H, int gates, bool recurrent, long step, int thread, in
   return of_units(B, H, step, thread, threads);
 }
 
-template <class C, class T>
+template <class C, class T, class E>
 void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   constexpr int NV = panel_vectors<C::G>(), M = most_rows<NV, T>();
   constexpr long per_panel = NV / C::G * W;
@@ -38,6 +38,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   const Share own = share(B, H, C::G, C::recurrent, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
+  E* const gx = static_cast<E*>(f.gx);
   Rows<T> rows_of_h(own.row_begin, own.row_end, H);
 
   // With resets, h is read from a copy in which forgotten rows are 0.
@@ -54,7 +55,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
                           : t    ? f.h_all + (t - 1) * B * H
                                  : f.h_first;
     const float* c_prev = t ? f.kept + (t - 1) * f.kept_every : f.c_first;
-    if constexpr (C::recurrent) rows_of_h.read(h_prev, H);
+    if constexpr (C::recurrent) rows_of_h.read(h_prev);
     for (long u = own.begin; u < own.end; u += per_panel)
       for_row_blocks<NV, T>(own.row_begin, own.row_end, [&](long first, int rows) {
         if constexpr (C::recurrent)
@@ -63,10 +64,11 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
         for (int m = 0; m < rows; m++) {
           const long row = first + m, place = t * B + row;
           const bool kept = !f.keep || f.keep[place];
-          Forward step{};
+          Forward<E> step{};
           step.scale = f.scale;
+          step.bias_ih = f.bias_ih;
           step.bias = f.bias_hh;
-          step.gx = f.gx + place * GH;
+          step.gx = gx + place * GH;
           step.kept = f.kept ? f.kept + t * f.kept_every + row * H : nullptr;
           step.h_prev = h_prev + row * H;
           step.c_prev = kept && f.c_first ? c_prev + row * H : nullptr;
@@ -92,7 +94,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   }
 }
 
-template <class C, class T>
+template <class C, class T, class E>
 void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
   constexpr int NV = NV_PLAIN, M = most_rows<NV, T>();
   constexpr long per_panel = NV * W;
@@ -100,6 +102,7 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
   const Share own = share(B, H, C::G, C::recurrent, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
+  E *const dgx = static_cast<E*>(f.dgx), *const dgh = static_cast<E*>(f.dgh);
   Rows<T> rows_of_dgh(own.row_begin, own.row_end, GH);
 
   for (long t = f.T - 1; t >= 0; t--) {
@@ -111,14 +114,14 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
     for (long row = own.row_begin; row < own.row_end; row++) {
       const long place = t * B + row;
       const bool kept = !f.keep || f.keep[place];
-      Backward step{};
-      step.gates = f.gates + place * GH;
+      Backward<E> step{};
+      step.gates = static_cast<const E*>(f.gates) + place * GH;
       step.kept = f.kept ? f.kept + place * H : nullptr;
       step.h = f.h_all + place * H;
       step.h_prev = kept ? h_prev + row * H : nullptr;
       step.c_prev = kept && c_prev ? c_prev + row * H : nullptr;
-      step.dgx = f.dgx + place * GH;
-      step.dgh = f.dgh + place * GH;
+      step.dgx = dgx + place * GH;
+      step.dgh = dgh + place * GH;
       step.dc = f.dc + row * H;
       step.passes = passes(row);
       step.H = H;
@@ -133,7 +136,7 @@ void backward(const ElmanBackward& f, int thread, int threads, Barrier& barrier)
     }
     if constexpr (C::recurrent) {
       if (!own.alone) barrier.wait();
-      rows_of_dgh.read(f.dgh + t * B * GH, GH);
+      rows_of_dgh.read(dgh + t * B * GH);
       for (long u = own.begin; u < own.end; u += per_panel)
         for_row_blocks<NV, T>(own.row_begin, own.row_end, [&](long first, int rows) {
           tile_rows<NV>(rows, GH, rows_of_dgh.at(first), rows_of_dgh.stride(),
@@ -244,11 +247,12 @@ void pack_any(const void* weight, int64_t kind, int64_t rows, int64_t columns, i
 template <class C>
 void forward_kind(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
   if constexpr (C::recurrent) {
-    if (f.kind == 1) return forward<C, uint16_t>(f, thread, threads, barrier);
-    if (f.kind == 2) return forward<C, int8_t>(f, thread, threads, barrier);
-    if (f.kind == 3) return forward<C, Pair>(f, thread, threads, barrier);
+    if (f.kind == 1) return forward<C, uint16_t, float>(f, thread, threads, barrier);
+    if (f.kind == 2) return forward<C, int8_t, float>(f, thread, threads, barrier);
+    if (f.narrow) return forward<C, Pair, uint16_t>(f, thread, threads, barrier);
+    if (f.kind == 3) return forward<C, Pair, float>(f, thread, threads, barrier);
   }
-  forward<C, float>(f, thread, threads, barrier);
+  forward<C, float, float>(f, thread, threads, barrier);
 }
 
 void forward_any(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
@@ -261,9 +265,11 @@ void forward_any(const ElmanForward& f, int thread, int threads, Barrier& barrie
 
 template <class C>
 void backward_kind(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {
-  if constexpr (C::recurrent)
-    if (f.kind == 3) return backward<C, Pair>(f, thread, threads, barrier);
-  backward<C, float>(f, thread, threads, barrier);
+  if constexpr (C::recurrent) {
+    if (f.narrow) return backward<C, Pair, uint16_t>(f, thread, threads, barrier);
+    if (f.kind == 3) return backward<C, Pair, float>(f, thread, threads, barrier);
+  }
+  backward<C, float, float>(f, thread, threads, barrier);
 }
 
 void backward_any(const ElmanBackward& f, int thread, int threads, Barrier& barrier) {

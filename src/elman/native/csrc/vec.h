@@ -69,6 +69,46 @@ inline void store(uint16_t* p, V x, int n) {
   store(some, x);
   std::memcpy(p, some, 2 * n);
 }
+// A fraction is a number from -1 to 1 in steps of 2^-15, near enough: a gate that is nearly 1 keeps
+// its distance from it, which bfloat16 would lose.
+struct Fraction {
+  int16_t steps;
+};
+constexpr float STEPS = 32767;
+
+inline V load(const Fraction* p) {
+#if defined(__AVX512F__) && ELMAN_WIDTH == 16
+  return (V)_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i*)p))) *
+         (1 / STEPS);
+#else
+  typedef int16_t S __attribute__((vector_size(W * 2), aligned(2), may_alias));
+  I steps = __builtin_convertvector(*reinterpret_cast<const S*>(p), I);
+  return __builtin_convertvector(steps, V) * (1 / STEPS);
+#endif
+}
+inline void store(Fraction* p, V x) {
+#if defined(__AVX512F__) && ELMAN_WIDTH == 16
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32((__m512)(x * STEPS))));
+#else
+  typedef int16_t S __attribute__((vector_size(W * 2)));
+  const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  S steps = __builtin_convertvector(__builtin_convertvector(x * STEPS + shift - shift, I), S);
+  std::memcpy(p, &steps, sizeof steps);
+#endif
+}
+inline V load(const Fraction* p, int n) {
+  if (n >= W) return load(p);
+  Fraction some[W]{};
+  std::memcpy(some, p, 2 * n);
+  return load(some);
+}
+inline void store(Fraction* p, V x, int n) {
+  if (n >= W) return store(p, x);
+  Fraction some[W];
+  store(some, x);
+  std::memcpy(p, some, 2 * n);
+}
+
 inline V load(const int8_t* p) {
 #if defined(__AVX512F__) && ELMAN_WIDTH == 16
   return (V)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
