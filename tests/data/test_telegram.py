@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Message
 from elman.data.document import Document, Notes
-from elman.data.readers.telegram import READER, _Escapes, _Ids
+from elman.data.readers.telegram import READER, _Mended, _mended_escapes, _mended_ids
 from elman.errors import ElmanError
 
 Chats = list[tuple[str, list[Message]]]
@@ -232,7 +232,7 @@ def test_a_document_id_without_quotation_marks_is_mended(place: Path, file: str,
 @pytest.mark.parametrize("value", ["null", "5", "-12", '"a"', "{}", "[]", "true"])
 def test_a_document_id_that_is_json_is_left_as_it_is(value: str) -> None:
     for text in (f'{{"document_id": {value},\n"a": 1}}', f'{{\n"document_id": {value}\n}}'):
-        assert _Ids(io.BytesIO(text.encode())).read() == text.encode()
+        assert _mended_ids(io.BytesIO(text.encode())).read() == text.encode()
 
 
 @given(
@@ -242,10 +242,12 @@ def test_a_document_id_that_is_json_is_left_as_it_is(value: str) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_document_ids_are_mended_in_pieces_of_any_size(pieces: list[str], size: int) -> None:
     data = "".join(pieces).encode()
-    assert _all_of(_Ids(io.BytesIO(data)), size) == _all_of(_Ids(io.BytesIO(data)), len(data) + 1)
+    assert _all_of(_mended_ids(io.BytesIO(data)), size) == _all_of(
+        _mended_ids(io.BytesIO(data)), len(data) + 1
+    )
 
 
-def _all_of(stream: _Ids, size: int) -> bytes:
+def _all_of(stream: _Mended, size: int) -> bytes:
     found = b""
     while piece := stream.read(size):
         found += piece
@@ -299,7 +301,7 @@ def test_damage_is_located_in_spite_of_telegrams_escapes(place: Path) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_escapes_are_read_in_pieces_of_any_size(pieces: list[bytes], size: int) -> None:
     data = b"".join(pieces)
-    stream, found = _Escapes(io.BytesIO(data)), b""
+    stream, found = _mended_escapes(io.BytesIO(data)), b""
     while piece := stream.read(size):
         found += piece
     wanted, at = b"", 0

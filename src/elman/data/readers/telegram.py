@@ -12,7 +12,7 @@ their line.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
@@ -174,7 +174,7 @@ class _Lenient(Document):
     @contextmanager
     def stream(self) -> Iterator[IO[bytes]]:
         with super().stream() as stream:
-            yield cast(IO[bytes], _Escapes(_Ids(stream)))
+            yield cast(IO[bytes], _mended_escapes(_mended_ids(stream)))
 
 
 _ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|.)", re.DOTALL)
@@ -185,21 +185,44 @@ class _Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class _Escapes:
-    def __init__(self, stream: _Readable) -> None:
-        self._stream = stream
+class _Mended:
+    """Mends a stream, and holds back what is unfinished until more of it is read.
+
+    unfinished: returns where in the bytes that begins; None where there is none.
+    """
+
+    def __init__(
+        self,
+        stream: _Readable,
+        unfinished: Callable[[bytes], int | None],
+        mend: Callable[[bytes], bytes],
+    ) -> None:
+        self._stream, self._unfinished, self._mend = stream, unfinished, mend
         self._rest = b""
 
     def read(self, size: int = -1) -> bytes:
         new = self._stream.read(size)
         data, self._rest = self._rest + new, b""
-        if new and b"\\" in data[-3:] and (cut := _UNFINISHED.search(data)):
-            data, self._rest = data[: cut.start(1)], data[cut.start(1) :]
+        if new and (start := self._unfinished(data)) is not None:
+            data, self._rest = data[:start], data[start:]
             if not data:  # which would say that the file ends
                 return self.read(size)
-        if b"\\x" in data:
-            data = _ESCAPE.sub(lambda m: b"\\u00" + m[1] if m[1] else m[0], data)
+        return self._mend(data)
+
+
+def _mended_escapes(stream: _Readable) -> _Mended:
+    return _Mended(stream, _unfinished_escape, _mend_escapes)
+
+
+def _unfinished_escape(data: bytes) -> int | None:
+    cut = _UNFINISHED.search(data) if b"\\" in data[-3:] else None
+    return cut.start(1) if cut else None
+
+
+def _mend_escapes(data: bytes) -> bytes:
+    if b"\\x" not in data:
         return data
+    return _ESCAPE.sub(lambda m: b"\\u00" + m[1] if m[1] else m[0], data)
 
 
 _MENDED_ID = "document_id without quotation marks"
@@ -211,30 +234,22 @@ _BARE_ID = re.compile(
 _MAX_ID_BYTES = 1 << 14
 
 
-class _Ids:
-    """Puts quotation marks around a bare `document_id`, and marks it by another key."""
-
-    def __init__(self, stream: _Readable) -> None:
-        self._stream = stream
-        self._rest = b""
-
-    def read(self, size: int = -1) -> bytes:
-        new = self._stream.read(size)
-        data, self._rest = self._rest + new, b""
-        # What may be a key whose line has not ended is looked at again with what follows.
-        if new and (start := _unfinished_id(data)) is not None:
-            data, self._rest = data[:start], data[start:]
-            if not data:  # which would say that the file ends
-                return self.read(size)
-        return _BARE_ID.sub(_quoted, data) if _ID_KEY in data else data
+def _mended_ids(stream: _Readable) -> _Mended:
+    return _Mended(stream, _unfinished_id, _mend_ids)
 
 
 def _unfinished_id(data: bytes) -> int | None:
+    """Return where a key begins whose line may not have ended."""
     start = data.find(_ID_KEY, data.rfind(b"\n") + 1)
     if start >= 0 and len(data) - start < _MAX_ID_BYTES:
         return start
     quote = data.rfind(b'"', -len(_ID_KEY))
     return quote if quote >= 0 and _ID_KEY.startswith(data[quote:]) else None
+
+
+def _mend_ids(data: bytes) -> bytes:
+    """Put quotation marks around a bare `document_id`, and mark it by another key."""
+    return _BARE_ID.sub(_quoted, data) if _ID_KEY in data else data
 
 
 def _quoted(found: re.Match[bytes]) -> bytes:
