@@ -1,5 +1,6 @@
 """The public names of Elman, and where each is: the one list, which `__init__.py` reads."""
 
+from elman import functional as functional
 from elman.bptt import GRU as GRU
 from elman.bptt import LSTM as LSTM
 from elman.bptt import RNN as RNN
