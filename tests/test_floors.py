@@ -22,6 +22,8 @@ ALLOWED = {
     "chat": {"errors", "bptt", "data", "model", "generate"},
     "evaluate": {"errors", "bptt", "data", "model", "generate"},
     "lens": {"errors", "bptt", "data", "model"},
+    "referee": {"errors", "bptt", "functional"},
+    "pytest_plugin.py": {"referee"},
     "serve": {"errors", "bptt", "data", "model", "generate", "chat", "evaluate", "lens"},
     "cli": {
         "errors",
@@ -33,6 +35,7 @@ ALLOWED = {
         "chat",
         "evaluate",
         "lens",
+        "referee",
         "serve",
     },
     "__main__.py": {"cli"},

@@ -33,6 +33,7 @@ from elman.generate.replier import Replier as Replier
 from elman.generate.rerank import Ranking as Ranking
 from elman.generate.sampling import SamplingParams as SamplingParams
 from elman.model.checkpoint import load_bot as load_bot
+from elman.referee import check as check
 from elman.train import Config as Config
 
 __version__: str

@@ -63,9 +63,9 @@ class CellFunction:
         Raises:
             ValueError: where a number of weights, a shape, a dtype or a device does not fit.
         """
-        return (unfold or Full())(self._cell(weights), x, state, keep, cut)
+        return (unfold or Full())(self.cell(weights), x, state, keep, cut)
 
-    def _cell(self, weights: Sequence[Tensor]) -> Cell:
+    def cell(self, weights: Sequence[Tensor]) -> Cell:
         """Make a cell that has these weights."""
         kind = self.kind
         names = [name for name in WEIGHT_NAMES if kind.recurrent or not name.endswith("_hh")]
