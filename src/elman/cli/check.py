@@ -39,7 +39,7 @@ def check(
 ) -> None:
     """Tell what is wrong with a recurrent layer: its outputs, its gradients, its masks.
 
-    The layer's code is run. Exit code 0: nothing is wrong. 1: the layer is. 2: it cannot be checked.
+    The layer's code is run. Exit code 0: nothing is wrong; 1: it is wrong; 2: it cannot be checked.
 
     Example: `elman check torch.nn:LSTM`
     """

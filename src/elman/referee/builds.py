@@ -72,8 +72,9 @@ def builds_of(given: Any, source: Sequence[str] = ()) -> list[Build]:
         else:
             if number == 0:
                 why = in_one_line(said)[:200]
+                tried = f"{name}({INPUTS}, {HIDDEN}) or {name}()"
                 raise ElmanError(
-                    f"{name} cannot be made by {name}({INPUTS}, {HIDDEN}) or {name}() ({why}): name "
+                    f"{name} cannot be made by {tried} ({why}): name "
                     "a function without arguments that returns the layer"
                 )
     return builds

@@ -24,11 +24,11 @@ from elman.referee.checks import (
     training,
 )
 from elman.referee.report import Fault, NotChecked, Verdict, in_one_line
-from elman.referee.subject import Call, Subject, plain_call, subject_of
+from elman.referee.subject import LayerCall, Subject, plain_call, subject_of
 
 
 @dataclass(frozen=True)
-class Check:
+class RefereeCheck:
     """One check.
 
     Args:
@@ -48,36 +48,38 @@ OWN_FOLDER = str(Path(__file__).parent)
 BACKWARD = ("repeatable", "sizes", "reach", "gradients")
 
 CHECKS = (
-    Check("arguments", layout.arguments),
-    Check("repeatable", forward.repeatable, ("arguments",)),
-    Check("precision", layout.precision, ("repeatable",)),
-    Check("sizes", forward.sizes, ("repeatable",)),
-    Check("rows", forward.rows, ("repeatable", "sizes")),
-    Check("causality", forward.causality, ("repeatable", "sizes")),
-    Check("plain loop", forward.plain_loop, ("repeatable", "sizes", "causality")),
-    Check("pieces", forward.pieces, ("repeatable", "sizes", "causality", "plain loop")),
-    Check("layout", layout.memory_layout, ("repeatable",)),
-    Check("float32", layout.float32, ("repeatable", "precision")),
-    Check("reach", reach.reach, ("repeatable",), needs_gradient=True),
-    Check("gradients", gradients.gradients, ("repeatable", "reach"), needs_gradient=True),
-    Check("definition", definition.definition, BACKWARD),
-    Check(
+    RefereeCheck("arguments", layout.arguments),
+    RefereeCheck("repeatable", forward.repeatable, ("arguments",)),
+    RefereeCheck("precision", layout.precision, ("repeatable",)),
+    RefereeCheck("sizes", forward.sizes, ("repeatable",)),
+    RefereeCheck("rows", forward.rows, ("repeatable", "sizes")),
+    RefereeCheck("causality", forward.causality, ("repeatable", "sizes")),
+    RefereeCheck("plain loop", forward.plain_loop, ("repeatable", "sizes", "causality")),
+    RefereeCheck("pieces", forward.pieces, ("repeatable", "sizes", "causality", "plain loop")),
+    RefereeCheck("layout", layout.memory_layout, ("repeatable",)),
+    RefereeCheck("float32", layout.float32, ("repeatable", "precision")),
+    RefereeCheck("reach", reach.reach, ("repeatable",), needs_gradient=True),
+    RefereeCheck("gradients", gradients.gradients, ("repeatable", "reach"), needs_gradient=True),
+    RefereeCheck("definition", definition.definition, BACKWARD),
+    RefereeCheck(
         "initial state",
         initial_state.initial_state,
         (*BACKWARD, "plain loop", "pieces"),
         needs_gradient=True,
     ),
-    Check("resets", masks.resets, ("repeatable", "sizes", "rows", "causality")),
-    Check("ragged", masks.ragged, ("repeatable", "sizes", "rows")),
-    Check("dropout", training.dropout, BACKWARD, needs_gradient=True),
-    Check("checkpointing", training.checkpointing, ("repeatable", "reach"), needs_gradient=True),
+    RefereeCheck("resets", masks.resets, ("repeatable", "sizes", "rows", "causality")),
+    RefereeCheck("ragged", masks.ragged, ("repeatable", "sizes", "rows")),
+    RefereeCheck("dropout", training.dropout, BACKWARD, needs_gradient=True),
+    RefereeCheck(
+        "checkpointing", training.checkpointing, ("repeatable", "reach"), needs_gradient=True
+    ),
 )
 
 
 def check(
     layer: Any,
     *,
-    call: Call = plain_call,
+    call: LayerCall = plain_call,
     input_size: int | None = None,
     batch_first: bool | None = None,
     window: int | None = None,

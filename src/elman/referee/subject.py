@@ -17,12 +17,12 @@ from elman.referee.report import in_one_line
 
 PROBE_STEPS, PROBE_ROWS = 5, 4
 
-Call = Callable[..., Any]
+LayerCall = Callable[..., Any]
 """Calls a layer: `call(layer, x)` or `call(layer, x, state)`."""
 
 
 def plain_call(layer: Any, x: Any, *state: Any, **masks: Any) -> Any:
-    """Call a layer as torch's are called, or a cell step by step."""
+    """LayerCall a layer as torch's are called, or a cell step by step."""
     if isinstance(layer, Cell):
         return recurrence(layer, x, *state, **masks)
     if not isinstance(layer, nn.RNNCellBase):
@@ -35,7 +35,7 @@ def plain_call(layer: Any, x: Any, *state: Any, **masks: Any) -> Any:
     return torch.stack(outputs), hx
 
 
-def steps_first(layer: Any, batch_first: bool = False, call: Call = plain_call) -> Call:
+def steps_first(layer: Any, batch_first: bool = False, call: LayerCall = plain_call) -> LayerCall:
     """Make `run(x, *state)`: (T, B, I) in, outputs (T, B, H) and the state (or None) out."""
 
     def run(x: Any, *state: Any, **masks: Any) -> tuple[Tensor, Any]:
@@ -68,7 +68,7 @@ class Subject:
     """
 
     layer: Any
-    run: Call
+    run: LayerCall
     input_size: int
     batch_first: bool
     takes_state: bool
@@ -79,7 +79,7 @@ class Subject:
     tolerance: float = 1e-9
     difference: float = 1e-5
     slope_tolerance: float = 1e-5
-    call: Call = plain_call
+    call: LayerCall = plain_call
     state_has_gradient: bool = True
 
     def x(self, steps: int, rows: int = 2, seed: int = 0) -> Tensor:
@@ -92,7 +92,7 @@ class Subject:
         """Whether the layer is a function of arrays."""
         return isinstance(self.layer, ArrayLayer)
 
-    def remade(self, layer: nn.Module) -> Call:
+    def remade(self, layer: nn.Module) -> LayerCall:
         """Make `run` for another layer that is called in the same way."""
         return steps_first(layer, self.batch_first, self.call)
 
@@ -144,7 +144,7 @@ def distance(one: Any, other: Any) -> float:
 def subject_of(
     layer: Any,
     source: Sequence[str],
-    call: Call = plain_call,
+    call: LayerCall = plain_call,
     input_size: int | None = None,
     batch_first: bool | None = None,
     window: int | None = None,
@@ -196,7 +196,7 @@ def _named_arguments(layer: Any) -> list[str]:
         return []
 
 
-def _input_size(layer: Any, call: Call, given: int | None) -> int:
+def _input_size(layer: Any, call: LayerCall, given: int | None) -> int:
     """Find an input size with which the layer can be called.
 
     Raises:
@@ -254,7 +254,7 @@ def _check_shape(result: Any) -> None:
         )
 
 
-def _time_dim(layer: Any, call: Call, size: int) -> int | None:
+def _time_dim(layer: Any, call: LayerCall, size: int) -> int | None:
     """Find the dimension along which an input is felt later and not before; None: in both ways.
 
     Raises:

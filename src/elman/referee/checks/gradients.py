@@ -10,8 +10,8 @@ from elman.referee.numbers import error_of, generator_of, moved, slope_of, weigh
 from elman.referee.report import Fault, NotChecked
 from elman.referee.subject import Subject, leaves
 
-STEPS = 8
-DIRECTIONS = 2
+GRADIENT_STEPS = 8
+DIRECTIONS_PER_WEIGHT = 2
 """Random directions that each weight is differentiated along."""
 MAX_SEARCHED_STEPS = 4
 MAX_NUMERIC_ELEMENTS = 1000
@@ -32,7 +32,7 @@ def slopes_differ(subject: Subject, found: float, right: float, scale: float) ->
 
 def gradients(subject: Subject) -> list[Fault]:
     """Check the gradients of x, step by step, and of each weight."""
-    steps = min(STEPS, subject.window or STEPS, subject.reach or STEPS)
+    steps = min(GRADIENT_STEPS, subject.window or GRADIENT_STEPS, subject.reach or GRADIENT_STEPS)
     if steps < 2:
         raise NotChecked("every step is a window of its own")
     x = subject.x(steps).requires_grad_()
@@ -85,7 +85,7 @@ def _wrong_along(
 
 def _weight_is_wrong(subject: Subject, x: Tensor, p: Tensor, gradient: Tensor) -> bool:
     scale = float(gradient.norm())
-    for number in range(DIRECTIONS):
+    for number in range(DIRECTIONS_PER_WEIGHT):
         direction = torch.randn(p.shape, generator=generator_of(number), dtype=torch.float64)
         direction = direction.to(p.dtype)
         if _wrong_along(subject, lambda: loss_of(subject, x), p, gradient, direction, scale):
@@ -219,7 +219,7 @@ def _why(subject: Subject, x: Tensor, name: str, given: dict[str, Tensor], right
         return ""
     directions = [
         torch.randn(found.shape, generator=generator_of(20 + n), dtype=found.dtype)
-        for n in range(DIRECTIONS)
+        for n in range(DIRECTIONS_PER_WEIGHT)
     ]
     shares = torch.tensor([_shares(subject, x, name, along) for along in directions])
     sums = torch.tensor([float((found * along).sum()) for along in directions]).unsqueeze(1)

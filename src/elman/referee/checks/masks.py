@@ -14,7 +14,7 @@ KEEP_NAMES = ("keep", "not_done", "continues")
 """Arguments that are 0 where a row starts again."""
 RESET_NAMES = ("reset", "resets", "done", "dones", "is_init", "is_first", "starts", "start")
 """Arguments that are 1 where a row starts again."""
-STEPS, AT = 12, 5
+MASK_STEPS, AT = 12, 5
 
 
 def resets(subject: Subject) -> list[Fault]:
@@ -22,8 +22,8 @@ def resets(subject: Subject) -> list[Fault]:
     name = next((n for n in subject.masks if n in KEEP_NAMES + RESET_NAMES), None)
     if name is None:
         raise NotChecked(f"no argument is called {', '.join(KEEP_NAMES[:1] + RESET_NAMES[:4])} ...")
-    x = subject.x(STEPS).requires_grad_()
-    mask = torch.zeros(STEPS, 2, dtype=torch.float64)
+    x = subject.x(MASK_STEPS).requires_grad_()
+    mask = torch.zeros(MASK_STEPS, 2, dtype=torch.float64)
     mask[AT, 0] = 1
     mask = 1 - mask if name in KEEP_NAMES else mask
     made = mask.transpose(0, 1) if subject.batch_first else mask

@@ -9,7 +9,7 @@ from elman.referee.numbers import error_of, moved, weighted_sum
 from elman.referee.report import Fault, NotChecked
 from elman.referee.subject import Subject, map_state
 
-STEPS = (40, 12)
+REACH_STEPS = (40, 12)
 """Steps of the sequence; the second where the layer takes no such long one."""
 MIN_INFLUENCE = 1e-12
 """A change of an output that cannot be rounding, where an input moved by `MOVE`."""
@@ -21,8 +21,8 @@ def reach(subject: Subject) -> list[Fault]:
     x, outputs = _run(subject)
     if not outputs.requires_grad:
         words = "the outputs have no gradient: they are cut off from the input and the weights"
-        lines = ("print(float(not run(x)[0].requires_grad))",)
-        return [Fault("reach", words, 1.0, subject.reproduction(*lines))]
+        line = "print(float(not run(x)[0].requires_grad))"
+        return [Fault("reach", words, 1.0, subject.reproduction(line))]
     wanted = [_wanted(subject, t) for t in range(len(x))]
     found = []
     grads = []
@@ -42,7 +42,7 @@ def reach(subject: Subject) -> list[Fault]:
         t = (short or far)[0]
         words = _in_words(found, wanted, short, far)
         s = found[t] - 1 if short else found[t]
-        lines: tuple[str, ...] = (
+        lines = (
             f"run(x)[0][{t}].exp().sum().backward()",
             f"print(float(x.grad[{s}].abs().max() {'==' if short else '!='} 0))",
         )
@@ -51,12 +51,12 @@ def reach(subject: Subject) -> list[Fault]:
 
 
 def _run(subject: Subject) -> tuple[Tensor, Tensor]:
-    for steps in STEPS:
+    for steps in REACH_STEPS:
         x = subject.x(steps).requires_grad_()
         try:
             return x, subject.run(x)[0]
         except Exception:  # a layer may have a longest sequence
-            if steps == STEPS[-1]:
+            if steps == REACH_STEPS[-1]:
                 raise
     raise AssertionError
 
@@ -93,7 +93,7 @@ def _in_words(found: list[int], wanted: list[int], short: list[int], far: list[i
             "it is cut off from the graph"
         )
     lags = {t - found[t] for t in range(len(found)) if found[t] > 0}
-    edges = sorted({found[t] for t in short})
+    edges = sorted({first for first in found if first > 0})
     if lags == {0}:
         return (
             "no gradient passes from a step to the one before: the state is detached at every "

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from elman.referee.checks.gradients import loss_of, slopes_differ
 from elman.referee.numbers import error_of, generator_of, slope_of, weighted_sum
 from elman.referee.report import Fault, NotChecked
-from elman.referee.subject import Call, Subject
+from elman.referee.subject import LayerCall, Subject
 
 SEED = 3
 
@@ -122,7 +122,7 @@ def checkpointing(subject: Subject) -> list[Fault]:
     return [Fault("checkpointing", words, error, subject.reproduction(*lines))]
 
 
-def _gradients(subject: Subject, x: Tensor, run: Call) -> list[Tensor]:
+def _gradients(subject: Subject, x: Tensor, run: LayerCall) -> list[Tensor]:
     """Return the gradients of x and the weights, as `backward` leaves them."""
     wanted = [x, *subject.parameters.values()]
     torch.manual_seed(SEED)
