@@ -476,3 +476,19 @@ def by_function(x: Tensor, h: H = None) -> Any:
 
 
 NUMBER = 3
+
+
+class TakesNoLayers(Plain):
+    """Its constructor names an argument, and refuses it."""
+
+    def __init__(self, inputs: int = 3, size: int = 4, num_layers: int = 1) -> None:
+        if num_layers > 1:
+            raise NotImplementedError("one layer only")
+        super().__init__(inputs, size)
+
+
+class RefusesItsState(Plain):
+    def enter(self, x: Tensor, h: H) -> Tensor:
+        if h is not None:
+            raise KeyError("h0")
+        return super().enter(x, h)

@@ -66,6 +66,18 @@ def test_a_layer_that_raises_in_one_check_is_wrong_and_the_line_is_named() -> No
     assert "it raises IndexError: position 10 is out of range (broken.py, line" in fault.words
 
 
+def test_what_is_left_out_is_said() -> None:
+    layer, source = load(f"{HERE / 'broken.py'}:TakesNoLayers")
+    verdict = elman.check(layer, source=source)
+    assert verdict.right
+    assert verdict.left_out["TakesNoLayers(num_layers=3)"] == (
+        "it raised NotImplementedError: one layer only"
+    )
+    layer, source = load(f"{HERE / 'broken.py'}:RefusesItsState")
+    left_out = elman.check(layer, source=source).left_out
+    assert left_out["pieces"].endswith("the state that it returns: it raised KeyError: 'h0'")
+
+
 def test_the_layer_and_the_random_numbers_are_as_they_were() -> None:
     layer = nn.LSTM(3, 4, num_layers=2, dropout=0.5)
     before = {name: p.clone() for name, p in layer.named_parameters()}

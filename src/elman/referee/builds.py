@@ -27,11 +27,13 @@ class Build:
         layer: it.
         source: lines of Python that make `layer`.
         name: how it was made, in short; empty where there is one way.
+        failed: what was raised instead, and `layer` is None.
     """
 
     layer: Any
     source: tuple[str, ...]
     name: str = ""
+    failed: str = ""
 
 
 def builds_of(given: Any, source: Sequence[str] = ()) -> list[Build]:
@@ -54,15 +56,15 @@ def builds_of(given: Any, source: Sequence[str] = ()) -> list[Build]:
     options = [{}, *_options(given)]
     builds = []
     for number, option in enumerate(options):
-        arguments = [str(INPUTS), str(HIDDEN), *(f"{k}={v}" for k, v in option.items())]
-        for words, positional in ((arguments, (INPUTS, HIDDEN)), ([], ())):
+        named = [f"{key}={value}" for key, value in option.items()]
+        for positional in ((INPUTS, HIDDEN), ()):
             torch.manual_seed(0)
             try:
-                layer = given(*positional, **(option if positional else {}))
+                layer = given(*positional, **option)
             except Exception as error:  # whatever a stranger's code raises
                 said = error
                 continue
-            code = f"{name}({', '.join(words)})"
+            code = f"{name}({', '.join([*map(str, positional), *named])})"
             lines = (
                 "; ".join(["import torch", *imports]),
                 (f"torch.manual_seed(0); layer = {code}.double().eval()"),
@@ -70,13 +72,14 @@ def builds_of(given: Any, source: Sequence[str] = ()) -> list[Build]:
             builds.append(Build(layer, lines, code if len(options) > 1 else ""))
             break
         else:
+            why = in_one_line(said)[:200]
             if number == 0:
-                why = in_one_line(said)[:200]
                 tried = f"{name}({INPUTS}, {HIDDEN}) or {name}()"
                 raise ElmanError(
-                    f"{name} cannot be made by {tried} ({why}): name "
-                    "a function without arguments that returns the layer"
+                    f"{name} cannot be made by {tried} ({why}): name a function without arguments "
+                    "that returns the layer"
                 )
+            builds.append(Build(None, (), f"{name}({', '.join(named)})", why))
     return builds
 
 

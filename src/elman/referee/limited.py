@@ -1,7 +1,6 @@
 """The checks in a process of their own, which is ended when its time is up."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -103,6 +102,4 @@ def _work(path: Path, asked: Asked) -> None:
 
 
 if __name__ == "__main__":
-    # What the layer prints is quoted if it fails; its own processes end with this one.
-    os.setpgid(0, 0) if hasattr(os, "setpgid") else None
     _work(Path(sys.argv[1]), Asked(**json.loads(sys.argv[2])))

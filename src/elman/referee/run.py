@@ -111,6 +111,9 @@ def check(
     state = torch.get_rng_state()
     try:
         for build in builds_of(layer, source):
+            if build.failed:
+                verdict.left_out[build.name] = f"it raised {build.failed}"
+                continue
             made = _prepared(build)
             subject = subject_of(
                 made.layer, made.source, call, input_size, batch_first, window, reach
@@ -127,8 +130,8 @@ def _prepared(build: Build) -> Build:
         return build
     try:
         layer = copy.deepcopy(build.layer)
-    except RuntimeError as error:
-        raise ElmanError(f"the layer cannot be copied: {error}") from error
+    except Exception as error:  # whatever a stranger's code raises
+        raise ElmanError(f"the layer cannot be copied: {in_one_line(error)}") from error
     return replace(build, layer=layer.cpu().double().eval())
 
 

@@ -58,7 +58,7 @@ class Subject:
         run: calls it, steps first: see `steps_first`.
         input_size: I.
         batch_first: whether the layer itself takes (B, T, I).
-        takes_state: whether it returns a state and takes that as its second argument.
+        refused: why no state can be handed on; empty where it takes what it returns.
         masks: the names of its arguments beyond x and the state.
         source: lines of Python that make `layer` and `run`.
         tolerance: the largest relative error of two ways to compute the same.
@@ -71,7 +71,7 @@ class Subject:
     run: LayerCall
     input_size: int
     batch_first: bool
-    takes_state: bool
+    refused: str
     masks: Sequence[str] = ()
     source: Sequence[str] = ()
     window: int | None = None
@@ -91,6 +91,11 @@ class Subject:
     def of_arrays(self) -> bool:
         """Whether the layer is a function of arrays."""
         return isinstance(self.layer, ArrayLayer)
+
+    @property
+    def takes_state(self) -> bool:
+        """Whether it returns a state and takes that as its second argument."""
+        return not self.refused
 
     def remade(self, layer: nn.Module) -> LayerCall:
         """Make `run` for another layer that is called in the same way."""
@@ -165,13 +170,13 @@ def subject_of(
     named = _named_arguments(layer if call is plain_call else call)
     run = steps_first(layer, batch_first, call)
     after = run(torch.zeros(3, 2, size, dtype=torch.float64))[1]
-    takes_state = False
+    refused = "" if leaves(after) else "the layer returns no state"
     if leaves(after):
         try:
             run(torch.zeros(3, 2, size, dtype=torch.float64), after)
-            takes_state = True
-        except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError):
-            takes_state = False
+        except Exception as error:  # whatever a stranger's code raises
+            said = in_one_line(error)[:120]
+            refused = f"the layer does not take the state that it returns: it raised {said}"
     plain = not batch_first and call is plain_call and after is not None
     plain = plain and not isinstance(layer, nn.RNNCellBase | Cell)
     if plain:
@@ -181,9 +186,7 @@ def subject_of(
             "layer" + ", batch_first=True" * batch_first + ", call=call" * (call is not plain_call)
         )
         source = [*source, f"from elman.referee import steps_first; run = steps_first({arguments})"]
-    return Subject(
-        layer, run, size, batch_first, takes_state, named, source, window, reach, call=call
-    )
+    return Subject(layer, run, size, batch_first, refused, named, source, window, reach, call=call)
 
 
 def _named_arguments(layer: Any) -> list[str]:

@@ -16,7 +16,12 @@ from elman.referee.report import Fault, NotChecked
 from elman.referee.subject import Subject
 
 BY_GATES = {1: functional.rnn, 3: functional.gru, 4: functional.lstm}
-TORCH_NAMES = {1: "RNN", 3: "GRU", 4: "LSTM"}
+TORCH_NAMES = {
+    functional.rnn: "torch.nn.RNN",
+    functional.rnn_relu: "torch.nn.RNN",
+    functional.gru: "torch.nn.GRU",
+    functional.lstm: "torch.nn.LSTM",
+}
 GATE_NAMES = {3: "rzn", 4: "ifgo"}
 Weights = Sequence[Sequence[Tensor]]
 
@@ -27,8 +32,7 @@ def definition(subject: Subject) -> list[Fault]:
     x = subject.x(12).requires_grad_()
     found = subject.run(x)[0]
     right = reference(function, weights, x)
-    gates = function.kind.gates
-    named = f"torch.nn.{TORCH_NAMES.get(gates, function.kind.__name__)}"
+    named = TORCH_NAMES.get(function, function.kind.__name__)
     attributes = _code(subject.layer, function)
     lines = (attributes, "print(float((run(x)[0] - h).abs().max()))")
     error = error_of(found.detach(), right.detach())

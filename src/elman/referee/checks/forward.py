@@ -138,7 +138,7 @@ def _needs_a_state(subject: Subject) -> None:
     if subject.looks_ahead:
         raise NotChecked("the layer says that it is bidirectional")
     if not subject.takes_state:
-        raise NotChecked("the layer returns no state that it also takes")
+        raise NotChecked(subject.refused)
 
 
 def _in_pieces(subject: Subject, x: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Any]:

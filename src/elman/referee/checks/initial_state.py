@@ -12,7 +12,7 @@ from elman.referee.subject import Subject, leaves, map_state
 def initial_state(subject: Subject) -> list[Fault]:
     """Check that a state that is given is gone on from, forward and backward."""
     if not subject.takes_state:
-        raise NotChecked("the layer returns no state that it also takes")
+        raise NotChecked(subject.refused)
     steps = min(6, subject.window or 6, subject.reach or 6)
     x, reached = subject.x(steps), subject.reached_state()
     with torch.no_grad():
