@@ -79,7 +79,7 @@ class CutOff(Plain):
 
 
 class LastStepOnly(Plain):
-    """As pytorch#184528: gradients of weights that a scan closes over are incomplete."""
+    """As pytorch#184528, where gradients of weights that a scan closes over are wrong."""
 
     def weights(self, t: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         last = t == steps - 1
@@ -142,10 +142,33 @@ class _Scaled(torch.autograd.Function):
 
 
 class TwiceAsLarge(Plain):
-    """As mxnet#21143: a gradient is added to what is there already."""
+    """As mxnet#21143, where the gradient of the input is wrong."""
 
     def forward(self, x: Tensor, h: H = None) -> Any:
         return super().forward(_Scaled.apply(x), h)
+
+
+class _WrongInput(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return x @ w
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        return grad @ w.t(), torch.einsum("tbi,tbj->ij", x.roll(1, 0), grad)
+
+
+class InputOverwritten(Plain):
+    """As mxnet#17898: a weight's gradient is made of the wrong input."""
+
+    def forward(self, x: Tensor, h: H = None) -> Any:
+        state, outputs = self.enter(x, h), []
+        for row in _WrongInput.apply(x, self.w):
+            state = torch.tanh(row + state @ self.u + self.b)
+            outputs.append(state)
+        return torch.stack(outputs), state
 
 
 class BiasTwice(Plain):
