@@ -30,7 +30,8 @@ def __getattr__(name: str) -> Any:
         name = _RENAMED[name]
     if name not in _HOMES:
         raise AttributeError(f"module 'elman' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = _HOMES[name]
+    return import_module(f"elman.{name}") if home == "elman" else getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

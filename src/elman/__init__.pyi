@@ -1,5 +1,6 @@
 """The public names of Elman, and where each is: the one list, which `__init__.py` reads."""
 
+from elman import functional as functional
 from elman.bptt import GRU as GRU
 from elman.bptt import LSTM as LSTM
 from elman.bptt import RNN as RNN
@@ -32,6 +33,7 @@ from elman.generate.replier import Replier as Replier
 from elman.generate.rerank import Ranking as Ranking
 from elman.generate.sampling import SamplingParams as SamplingParams
 from elman.model.checkpoint import load_bot as load_bot
+from elman.referee import check as check
 from elman.train import Config as Config
 
 __version__: str

@@ -11,6 +11,7 @@ from elman.cli import (
     ab,
     bench,
     chat,
+    check,
     data,
     demo,
     evaluate,
@@ -60,6 +61,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
 app.command("lens")(lens.lens)
 app.command("watch")(watch.watch)
+app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.add_typer(sessions.app)
 app.command("serve")(serve.serve)
