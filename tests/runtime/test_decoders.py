@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,8 @@ from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder
 from elman.model import Chatbot, ModelConfig, build
+from elman.native.library import KERNELS_VARIABLE, load
+from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.decoder import ArrayDecoder, ArrayState
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import Weights, load_weights
@@ -24,6 +26,14 @@ VOCABULARY = 270
 WORDS = 16  # so few that a pointer and counts find most of what comes next
 LIMIT = 2e-5
 """How far logits may be apart: both sum in float32, in another order."""
+
+
+def sets_here() -> list[str]:
+    library = load()[0]
+    names: list[str] = []
+    while library is not None and (name := library.functions.elman_isa(len(names))):
+        names.append(name.decode())
+    return names
 
 
 def config(memory: str = "tokens", cell: str = "lstm", **sizes: object) -> ModelConfig:
@@ -55,7 +65,10 @@ def weights_of(config: ModelConfig, chatbot: Chatbot) -> Weights:
     return Weights(config, VOCABULARY, arrays).checked("here")
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Weights], ArrayDecoder]] = {"numpy": ReferenceDecoder}
+IMPLEMENTATIONS: dict[str, Callable[[Weights], ArrayDecoder]] = {
+    "numpy": ReferenceDecoder,
+    **dict.fromkeys(sets_here(), CompiledDecoder),
+}
 
 CONFIGS = {
     **{f"{m}-{c}": config(m, c) for m in ("tokens", "messages") for c in CELLS},
@@ -75,8 +88,17 @@ class Pair:
 
 
 @pytest.fixture(scope="module", params=IMPLEMENTATIONS)
-def implementation(request: pytest.FixtureRequest) -> Callable[[Weights], ArrayDecoder]:
-    return IMPLEMENTATIONS[request.param]
+def implementation(
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[Weights], ArrayDecoder]]:
+    """Numpy, and the library with each instruction set: weights are packed for one of them."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param != "numpy":
+            patched.setenv(KERNELS_VARIABLE, request.param)
+            load.cache_clear()
+        yield IMPLEMENTATIONS[request.param]
+    load.cache_clear()
+    load()
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

@@ -102,7 +102,9 @@ class Counts:
             ids: the last tokens, the present one last, (B, L); 0: none, or no text.
         """
         score = linear(self._arrays, "ngrams.gate", heard)
-        return p * sigmoid(-score) + sigmoid(score) * np.stack([self._after(own) for own in ids])
+        counted = np.stack([self._after(own) for own in ids])
+        mixed: np.ndarray = p * sigmoid(-score) + sigmoid(score) * counted
+        return mixed
 
     def _after(self, ids: np.ndarray) -> np.ndarray:
         """Return p of every token after some others, (V,)."""
@@ -115,8 +117,8 @@ class Counts:
             span = slice(table.begins[at], table.begins[at + 1])
             p[table.words[span]] += share / table.totals[at] * table.counts[span]
             share *= table.left[at] / table.totals[at]
-        found: np.ndarray = p + share * self.alone
-        return found
+        p += share * self.alone
+        return p
 
 
 def context_key(ids: np.ndarray, length: int) -> int:
