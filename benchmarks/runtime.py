@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/runtime.py --bits
 
-Each figure is the median of several rounds, in which every implementation has its turn; on a busy
-machine only the ratios mean something. `--bits` scores held-out talk as well: what rounding the
+Each figure is the median processor time of several rounds, in which every implementation has its
+turn: on one thread, and on an idle machine, it is the time that passes. `--bits` scores held-out talk as well: what rounding the
 weights costs. Memory is what a fresh process has taken after its first reply.
 """
 
@@ -128,9 +128,9 @@ def main() -> None:
         found: dict[str, list[float]] = {each: [] for each in runs}
         for _ in range(arguments.rounds):
             for each, run in runs.items():
-                begin = time.perf_counter()
+                begin = time.process_time()
                 run()
-                found[each].append(1000 * (time.perf_counter() - begin))
+                found[each].append(1000 * (time.process_time() - begin))
         today = median(found["torch"])
         cells = [
             f"{median(found[each]):.1f} ({today / median(found[each]):.2f} x)"

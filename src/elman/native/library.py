@@ -44,23 +44,23 @@ Product = _structure("Product", "rows N K threads kind", "a packed scale bias ou
 Softmax = _structure(
     "Softmax", "rows N threads kind gradient", "logits bias beside targets nats dbias scratch"
 )
-Read = _structure("Read", "rows wanted", "bot tokens begins state logits nats")
-JOB_STRUCTURES = (Forward, Backward, Product, Softmax, Read)
+ReadStruct = _structure("Read", "rows wanted", "bot tokens begins state logits nats")
+JOB_STRUCTURES = (Forward, Backward, Product, Softmax, ReadStruct)
 
-Bot = _structure(
+BotStruct = _structure(
     "Bot",
     "V H pointer key orders longest",
     "embedding output recorded looking tell gate context stack encoder decoder tables alone",
 )
-Matrix = _structure("Matrix", "N K kind", "packed scale bias")
-Layer = _structure(
+MatrixStruct = _structure("Matrix", "N K kind", "packed scale bias")
+LayerStruct = _structure(
     "Layer",
     "cell states",
     "norm_weight norm_bias ih hh mlp_norm_weight mlp_norm_bias up down",
 )
-Stack = _structure("Stack", "count", "layers norm_weight norm_bias")
-Table = _structure("Table", "size", "contexts begins totals left words counts")
-STRUCTURES = (*JOB_STRUCTURES, Bot, Matrix, Layer, Stack, Table)
+StackStruct = _structure("Stack", "count", "layers norm_weight norm_bias")
+TableStruct = _structure("Table", "size", "contexts begins totals left words counts")
+STRUCTURES = (*JOB_STRUCTURES, BotStruct, MatrixStruct, LayerStruct, StackStruct, TableStruct)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "elman_backward": (None, [ctypes.POINTER(Backward)]),
         "elman_product": (None, [ctypes.POINTER(Product)]),
         "elman_softmax": (None, [ctypes.POINTER(Softmax)]),
-        "elman_read": (ctypes.c_int, [ctypes.POINTER(Read)]),
+        "elman_read": (ctypes.c_int, [ctypes.POINTER(ReadStruct)]),
     }
     for name, (result, arguments) in signatures.items():
         function: Callable[..., Any] = getattr(library, name)

@@ -16,13 +16,13 @@ from elman.native.library import (
     CELL_NAMES,
     FLOAT32,
     INT8,
-    Bot,
-    Layer,
+    BotStruct,
+    LayerStruct,
     Library,
-    Matrix,
-    Read,
-    Stack,
-    Table,
+    MatrixStruct,
+    ReadStruct,
+    StackStruct,
+    TableStruct,
     load,
 )
 from elman.runtime.counts import Counts
@@ -69,7 +69,7 @@ class CompiledDecoder(ArrayDecoder):
         logits = np.empty((wants_logits, self.vocabulary_size), np.float32)
         nats = np.zeros(len(tokens) if wanted == "nats" else 0)
         self._library.run(
-            Read(
+            ReadStruct(
                 rows=len(rows),
                 wanted=WANTED.index(wanted),
                 bot=self._bot.address,
@@ -91,7 +91,7 @@ class _Builder:
         self._kept: list[object] = []
         self._arrays = arrays = weights.arrays
         config, size = weights.config, weights.config.hidden_size
-        bot = Bot(V=weights.vocabulary_size, H=size, pointer=config.pointer, key=KEY_SIZE)
+        bot = BotStruct(V=weights.vocabulary_size, H=size, pointer=config.pointer, key=KEY_SIZE)
         bot.embedding = self._floats(arrays["embedding.weight"])
         bot.output = self._matrix(arrays["embedding.weight"], arrays["output_bias"])
         if config.pointer:
@@ -112,10 +112,10 @@ class _Builder:
             bot.gate = self._exact(arrays["ngrams.gate.weight"], bias=arrays["ngrams.gate.bias"])
             bot.alone = self._floats(counts.alone)
             tables = [
-                Table(len(table.contexts), *(self._kept_array(part) for part in table))
+                TableStruct(len(table.contexts), *(self._kept_array(part) for part in table))
                 for table in counts.tables
             ]
-            bot.tables = self._address((Table * len(tables))(*tables))
+            bot.tables = self._address((TableStruct * len(tables))(*tables))
         stacks = {name: self._stack(name, shape) for name, shape in weights.stacks.items()}
         if config.memory == "messages":
             bot.longest = config.max_message_tokens
@@ -131,9 +131,9 @@ class _Builder:
             self._layer(f"{name}.layers.{number}", shape.cell) for number in range(shape.layers)
         ]
         return self._address(
-            Stack(
+            StackStruct(
                 len(layers),
-                self._address((Layer * len(layers))(*layers)),
+                self._address((LayerStruct * len(layers))(*layers)),
                 self._floats(self._arrays[f"{name}.norm.weight"]),
                 self._floats(self._arrays[f"{name}.norm.bias"]),
             )
@@ -146,7 +146,7 @@ class _Builder:
             if part.startswith(f"{name}.")
         }
         kind = CELL_KINDS[cell]
-        layer = Layer(cell=CELL_NAMES.index(cell), states=kind.states)
+        layer = LayerStruct(cell=CELL_NAMES.index(cell), states=kind.states)
         layer.norm_weight = self._floats(own["norm.weight"])
         layer.norm_bias = self._floats(own["norm.bias"])
         layer.ih = self._matrix(own["cell.weight_ih"], own["cell.bias_ih"])
@@ -179,7 +179,7 @@ class _Builder:
             values.ctypes.data, kind, (columns, 1), rows // gates, gates, columns,
             packed.ctypes.data,
         )  # fmt: skip
-        matrix = Matrix(N=rows, K=columns, kind=kind, packed=self._kept_array(packed))
+        matrix = MatrixStruct(N=rows, K=columns, kind=kind, packed=self._kept_array(packed))
         matrix.scale = None if scale is None else self._floats(scale)
         matrix.bias = None if bias is None else self._floats(bias)
         return self._address(matrix)
