@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/runtime.py --bits
 
 Each figure is the median processor time of several rounds, in which every implementation has its
-turn: on one thread, and on an idle machine, it is the time that passes. `--bits` scores held-out talk as well: what rounding the
-weights costs. Memory is what a fresh process has taken after its first reply.
+turn: on one thread, and on an idle machine, it is the time that passes. `--bits` scores held-out
+talk as well: what rounding the weights costs. Memory is what a fresh process has taken when it
+begins a reply.
 """
 
 import argparse
