@@ -19,6 +19,7 @@ ALLOWED = {
     "data": {"errors"},
     "model": {"errors", "bptt", "data"},
     "generate": {"errors", "bptt", "data", "model"},
+    "runtime": {"errors", "native", "data", "model", "generate"},
     "train": {"errors", "bptt", "data", "model", "generate"},
     "chat": {"errors", "bptt", "data", "model", "generate"},
     "evaluate": {"errors", "bptt", "data", "model", "generate"},

@@ -14,7 +14,7 @@ from elman.errors import ElmanError
 from elman.generate.replier import Replier
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import Bot, load_bot
-from elman.model.tokens import MAX_READ_TOKENS
+from elman.model.reading import MAX_READ_TOKENS
 from elman.train import Config, train
 
 

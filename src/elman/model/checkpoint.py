@@ -9,32 +9,27 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-import elman
 from elman.bptt import State
 from elman.bptt.decode import Precision
 from elman.data.config import DataConfig
-from elman.data.files import CONFIG as CONFIG
 from elman.data.tokenizer import Tokenizer
-from elman.data.untrusted import parse_json, read_text, validated
+from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model import build
 from elman.model.chatbot import Chatbot
-from elman.model.config import ModelConfig, ReplyConfig
+from elman.model.config import ModelConfig
+from elman.model.folder import BASE as BASE
+from elman.model.folder import CONFIG as CONFIG
+from elman.model.folder import FORMAT as FORMAT
+from elman.model.folder import TOKENIZER as TOKENIZER
+from elman.model.folder import WEIGHTS as WEIGHTS
+from elman.model.folder import folder_of
+from elman.model.folder import read_config as read_config
+from elman.model.folder import read_tokenizer as read_tokenizer
+from elman.model.folder import require_trust as require_trust
 from elman.model.tensor_files import TensorHeader, TensorSpec, check_finite, check_header
 from elman.model.tensor_files import read_tensors as read_tensors
 from elman.model.tensor_files import write_tensors as write_tensors
-
-FORMAT = 1
-"""Raised whenever a run directory written before can no longer be read."""
-
-WEIGHTS = "model.safetensors"
-TOKENIZER = "tokenizer.json"
-
-MAX_JSON_BYTES = 1 << 25
-"""Of a configuration or a tokenizer: 65,000 pieces, or as many names, are a few megabytes."""
-
-BASE = Path(elman.__file__).parent / "bots" / "base"
-"""The bot that comes with Elman."""
 
 
 @dataclass(frozen=True)
@@ -70,69 +65,6 @@ class Bot:
         return bool(self.config["data"].get("others") == "names")
 
 
-def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
-    """Read the configuration of a run directory.
-
-    Args:
-        folder: the run directory.
-        trust: cells (`my.module:Name`) from outside Elman that it may name.
-
-    Raises:
-        ElmanError: where there is none, another version of Elman wrote it, a value is wrong, or it
-            names code that is not trusted.
-    """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise ElmanError(f"{folder}: no bot here ({CONFIG} is missing); elman train makes one")
-    config = parse_json(read_text(path, MAX_JSON_BYTES), path)
-    if not isinstance(config, dict):
-        raise ElmanError(f"{path}: not a configuration of Elman's")
-    made = str(config.get("elman", "of unknown version"))[:20]
-    if config.get("format") != FORMAT:
-        raise ElmanError(
-            f"{path}: of format {str(config.get('format'))[:20]}, made by Elman {made}; this Elman "
-            f"reads format {FORMAT}: train it again, or use that version"
-        )
-    where = path if made == elman.__version__ else f"{path} (made by Elman {made})"
-    model = validated(ModelConfig, config.get("model"), where, "model")
-    require_trust(model, trust, path)
-    sections = {
-        "model": model,
-        "reply": validated(ReplyConfig, config.get("reply", {}), where, "reply"),
-    }
-    if config.setdefault("data", {}) != {}:  # a bot that was made by hand may say nothing of it
-        sections["data"] = validated(DataConfig, config["data"], where, "data")
-    given = {
-        name: each.model_dump(mode="json", exclude_unset=True) for name, each in sections.items()
-    }
-    return config | given
-
-
-def require_trust(model: ModelConfig, trust: Collection[str], where: object) -> None:
-    """Refuse to import code that a file names and nobody trusts.
-
-    Raises:
-        ElmanError: where a cell comes from outside Elman and is not in `trust`.
-    """
-    trusted = {trust} if isinstance(trust, str) else set(trust)
-    for name in model.outside_cells:
-        if name not in trusted:
-            raise ElmanError(
-                f"{where}: its cell {name!r} is code from outside Elman, which would be run; if "
-                f"you trust that code, say so: --trust {name}"
-            )
-
-
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer of a run directory."""
-    path = folder / TOKENIZER
-    text = read_text(path, MAX_JSON_BYTES)
-    try:
-        return Tokenizer.from_json(text)
-    except ElmanError as error:
-        raise ElmanError(f"{path}: {error}") from None
-
-
 def save_weights(folder: Path, chatbot: Chatbot, tokenizer: Tokenizer) -> None:
     """Write the weights that the bot talks with."""
     write_tensors(folder / WEIGHTS, chatbot.state_dict(), {"tokenizer": tokenizer.digest})
@@ -153,9 +85,7 @@ def load_bot(
         ElmanError: where something of it is missing, damaged, does not belong together, or would
             run code that is not trusted.
     """
-    folder = Path(folder)
-    if folder == Path("base") and not (folder / CONFIG).exists():
-        folder = BASE
+    folder = folder_of(folder)
     config = read_config(folder, trust)
     path = folder / WEIGHTS
     if not path.exists():

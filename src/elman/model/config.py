@@ -10,6 +10,14 @@ from elman.data.config import Section, chosen
 LONGEST_NGRAM = 4
 """Tokens of a sequence that can be counted: 16 bits of each make one key."""
 
+TOKEN_BITS = 16
+"""Bits that a token takes in the key of a counted sequence."""
+
+KEY_SIZE = 16
+"""Size of the key of each token that a pointer records, whatever the hidden size."""
+
+BUILT_IN_MEMORIES = ("messages", "tokens")
+
 
 class ModelConfig(Section):
     """Sizes and kinds; saved with the weights."""
@@ -79,10 +87,16 @@ class ModelConfig(Section):
     @field_validator("memory")
     @classmethod
     def _listed(cls, memory: str) -> str:
-        from elman.model import MEMORIES  # which are made of this
-
-        if memory not in MEMORIES:
-            raise ValueError(f"expected {' or '.join(sorted(MEMORIES))}")
+        if memory in BUILT_IN_MEMORIES:
+            return memory
+        try:
+            from elman.model.memories import MEMORIES  # which are made of this
+        except ImportError:  # without torch there are no others
+            known = list(BUILT_IN_MEMORIES)
+        else:
+            known = sorted(MEMORIES)
+        if memory not in known:
+            raise ValueError(f"expected {' or '.join(known)}")
         return memory
 
     @model_validator(mode="after")

@@ -11,10 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.tokenizer import SPECIALS
-from elman.model.config import LONGEST_NGRAM
-
-TOKEN_BITS = 16
-"""Bits that a token takes in a key."""
+from elman.model.config import LONGEST_NGRAM, TOKEN_BITS
 
 
 class ContextCounts(nn.Module):

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.model.counts import TOKEN_BITS, ContextCounts, context_keys, occurrences
+from elman.model.config import TOKEN_BITS
+from elman.model.counts import ContextCounts, context_keys, occurrences
 
 INITIAL_COUNTED_SHARE = 0.3
 """z, the share of the counts in the mixture, at first."""

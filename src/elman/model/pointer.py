@@ -12,11 +12,8 @@ from torch.nn import functional as F
 from elman.bptt import State
 from elman.data.tokenizer import SPECIALS
 from elman.model.blocks import StateSpec
-from elman.model.config import LONGEST_NGRAM
+from elman.model.config import KEY_SIZE, LONGEST_NGRAM
 from elman.model.counts import context_keys
-
-KEY_SIZE = 16
-"""Size of each recorded token's key, whatever the hidden size."""
 
 INITIAL_RECORD_SHARE = 0.03
 """What a full record gets at first, as a share, where no earlier state is like the present one."""

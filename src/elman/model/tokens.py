@@ -19,15 +19,8 @@ from elman.model.ngrams import NGrams
 from elman.model.packing import owner_of_tokens, predicted_places, token_ids
 from elman.model.pointer import Pointed, Pointer
 from elman.model.ragged import point_ragged, ragged, record_ragged
+from elman.model.reading import parts
 from elman.model.unrolled import Unrolled
-
-PIECE_TOKENS = 64
-"""Tokens of a message that are read at once."""
-
-MAX_READ_TOKENS = 8192
-"""Tokens of a message that are read in a conversation; of a longer one, its role and its end.
-Reading a token takes about a quarter of a millisecond with the base on two cores.
-"""
 
 
 class TokensChatbot(Chatbot):
@@ -223,9 +216,7 @@ class TokensChatbot(Chatbot):
         return nats.split([len(own) - 1 for own in tokens]), record
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:
-        if len(message) > MAX_READ_TOKENS:
-            message = np.concatenate([message[:1], message[1 - MAX_READ_TOKENS :]])
-        return np.split(message, range(PIECE_TOKENS, len(message), PIECE_TOKENS))
+        return parts(message)
 
     @torch.no_grad()
     def absorb(self, rows: Sequence[Sequence[np.ndarray]], state: State) -> State:

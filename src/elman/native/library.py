@@ -22,7 +22,7 @@ KERNELS_VARIABLE = "ELMAN_KERNELS"
 
 
 def _structure(name: str, integers: str, pointers: str) -> type[ctypes.Structure]:
-    """Make a C struct of loops.h: int64 first, then pointers, in that order; unset fields are 0."""
+    """Make a C struct of loops.h or bot.h: int64 first, then pointers; unset fields are 0."""
     fields = [
         *((field, ctypes.c_int64) for field in integers.split()),
         *((field, ctypes.c_void_p) for field in pointers.split()),
@@ -44,7 +44,23 @@ Product = _structure("Product", "rows N K threads kind", "a packed scale bias ou
 Softmax = _structure(
     "Softmax", "rows N threads kind gradient", "logits bias beside targets nats dbias scratch"
 )
-JOB_STRUCTURES = (Forward, Backward, Product, Softmax)
+ReadStruct = _structure("Read", "rows wanted", "bot tokens begins state logits nats")
+JOB_STRUCTURES = (Forward, Backward, Product, Softmax, ReadStruct)
+
+BotStruct = _structure(
+    "Bot",
+    "V H pointer key orders longest",
+    "embedding output recorded looking tell gate context stack encoder decoder tables alone",
+)
+MatrixStruct = _structure("Matrix", "N K kind", "packed scale bias")
+LayerStruct = _structure(
+    "Layer",
+    "cell states",
+    "norm_weight norm_bias ih hh mlp_norm_weight mlp_norm_bias up down",
+)
+StackStruct = _structure("Stack", "count", "layers norm_weight norm_bias")
+TableStruct = _structure("Table", "size", "contexts begins totals left words counts")
+STRUCTURES = (*JOB_STRUCTURES, BotStruct, MatrixStruct, LayerStruct, StackStruct, TableStruct)
 
 
 @dataclass(frozen=True)
@@ -81,8 +97,14 @@ class Library:
         self.functions.elman_pack(weight, kind, *strides, units, gates, columns, packed)
 
     def run(self, job: ctypes.Structure) -> None:
-        """Run what one of JOB_STRUCTURES describes; other threads of Python go on meanwhile."""
-        getattr(self.functions, f"elman_{type(job).__name__.lower()}")(ctypes.byref(job))
+        """Run what one of JOB_STRUCTURES describes; other threads of Python go on meanwhile.
+
+        Raises:
+            MemoryError: where there is too little to read with a bot.
+        """
+        done = getattr(self.functions, f"elman_{type(job).__name__.lower()}")(ctypes.byref(job))
+        if done == 0:
+            raise MemoryError("too little memory to read with this bot")
 
 
 @cache
@@ -128,8 +150,8 @@ def _fits(library: ctypes.CDLL) -> bool:
     if not hasattr(library, "elman_struct_size"):
         return False
     library.elman_struct_size.restype = ctypes.c_int64
-    sizes = [library.elman_struct_size(n) for n in range(len(JOB_STRUCTURES))]
-    return sizes == [ctypes.sizeof(struct) for struct in JOB_STRUCTURES]
+    sizes = [library.elman_struct_size(n) for n in range(len(STRUCTURES))]
+    return sizes == [ctypes.sizeof(struct) for struct in STRUCTURES]
 
 
 def _declare(library: ctypes.CDLL) -> None:
@@ -144,6 +166,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "elman_backward": (None, [ctypes.POINTER(Backward)]),
         "elman_product": (None, [ctypes.POINTER(Product)]),
         "elman_softmax": (None, [ctypes.POINTER(Softmax)]),
+        "elman_read": (ctypes.c_int, [ctypes.POINTER(ReadStruct)]),
     }
     for name, (result, arguments) in signatures.items():
         function: Callable[..., Any] = getattr(library, name)

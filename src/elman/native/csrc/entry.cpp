@@ -143,8 +143,10 @@ ELMAN_API const char* elman_isa(int n) {
 // Sizes of the structs, by which Python sees whether it was built with this library.
 ELMAN_API int64_t elman_struct_size(int n) {
   const int64_t sizes[] = {sizeof(ElmanForward), sizeof(ElmanBackward), sizeof(ElmanProduct),
-                           sizeof(ElmanSoftmax)};
-  return n < 4 ? sizes[n] : 0;
+                           sizeof(ElmanSoftmax), sizeof(ElmanRead),     sizeof(ElmanBot),
+                           sizeof(ElmanMatrix),  sizeof(ElmanLayer),    sizeof(ElmanStack),
+                           sizeof(ElmanTable)};
+  return n < int64_t(sizeof sizes / sizeof *sizes) ? sizes[n] : 0;
 }
 
 ELMAN_API int elman_use(const char* name) {
@@ -177,5 +179,6 @@ ELMAN_API void elman_backward(const ElmanBackward* job) {
   elman::run(*job, elman::active->backward);
 }
 ELMAN_API void elman_product(const ElmanProduct* job) { elman::run(*job, elman::active->product); }
+ELMAN_API int elman_read(const ElmanRead* job) { return elman::active->read(*job); }
 ELMAN_API void elman_softmax(const ElmanSoftmax* job) { elman::run(*job, elman::active->softmax); }
 }

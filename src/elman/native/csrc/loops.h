@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "bot.h"
+
 extern "C" {
 
 struct ElmanForward {
@@ -90,6 +92,7 @@ struct Variant {
   void (*backward)(const ElmanBackward&, int thread, int threads, Barrier&);
   void (*product)(const ElmanProduct&, int thread, int threads, Barrier&);
   void (*softmax)(const ElmanSoftmax&, int thread, int threads, Barrier&);
+  bool (*read)(const ElmanRead&);
 };
 
 }  // namespace elman

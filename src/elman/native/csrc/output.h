@@ -1,0 +1,203 @@
+// From a hidden state to the next token's distribution: pointer, vocabulary and counts, mixed.
+#pragma once
+#include <cmath>
+
+#include "stack.h"
+
+namespace elman::ELMAN_ISA {
+
+constexpr int END = 0, SPECIALS = 4, TOKEN_BITS = 16;
+constexpr float TINY = 1.17549435e-38f;  // the least p whose logarithm is taken
+
+// Natural logarithm of normal numbers, within 2 units in the last place (Cephes' logf).
+inline V log(V x) {
+  I bits = reinterpret_cast<I>(x);
+  I e = (bits - 0x3f3504f3) >> 23;
+  V f = reinterpret_cast<V>(bits - (e << 23)) - 1, exponent = __builtin_convertvector(e, V);
+  V z = f * f;
+  V p = f * 7.0376836292e-2f - 1.1514610310e-1f;
+  p = p * f + 1.1676998740e-1f;
+  p = p * f - 1.2420140846e-1f;
+  p = p * f + 1.4249322787e-1f;
+  p = p * f - 1.6668057665e-1f;
+  p = p * f + 2.0000714765e-1f;
+  p = p * f - 2.4999993993e-1f;
+  p = p * f + 3.3333331174e-1f;
+  p = p * f * z - exponent * 2.12194440e-4f - z * 0.5f;
+  return f + p + exponent * 0.693359375f;
+}
+
+// x becomes e^(x - the largest); returns the sum.
+inline float exponentials(float* x, long size, float* largest) {
+  *largest = *std::max_element(x, x + size);
+  V sums{};
+  float rest = 0;
+  each(size, [&](long at, int n) {
+    V e = exp(load(x + at, n) - *largest);
+    store(x + at, e, n);
+    if (n == W) sums += e;
+    else for (int lane = 0; lane < n; lane++) rest += e[lane];
+  });
+  return sum(sums) + rest;
+}
+
+// What one row has read: the L tokens before some steps and those of the steps, oldest first.
+struct Record {
+  long length, key;                  // L, D
+  std::vector<float> ids, keys;
+
+  // The last L tokens, the step's own the last of them, begin at `step + 1`.
+  const float* last(long step) const { return ids.data() + step + 1; }
+};
+
+// Calls give(words, counts, n, rate) for what is known after the last tokens, the longest context
+// first; returns the share that is left to tokens after nothing.
+template <class F>
+inline float counted(const ElmanBot& bot, const float* now, F&& give) {
+  int64_t keys[8] = {};
+  long known = 0;
+  for (; known + 1 < bot.orders && known < bot.pointer && now[-known] >= SPECIALS; known++)
+    keys[known + 1] = keys[known] | int64_t(now[-known]) << (TOKEN_BITS * known);
+  for (long n = known + 1; n < bot.orders; n++) keys[n] = keys[known];
+  float share = 1;
+  for (long n = bot.orders - 1; n > 0; n--) {
+    const ElmanTable& t = bot.tables[n];
+    const int64_t* found = std::lower_bound(t.contexts, t.contexts + t.size, keys[n]);
+    if (found == t.contexts + t.size || *found != keys[n]) continue;
+    const long at = found - t.contexts, begin = t.begins[at];
+    give(t.words + begin, t.counts + begin, t.begins[at + 1] - begin, share / t.totals[at]);
+    share *= t.left[at] / t.totals[at];
+  }
+  return share;
+}
+
+// Attention over the record from one step: shares (L), and what was looked at, (D). Returns the
+// sentinel's share. `looking`: query, follow, sentinel of this step.
+inline float look(const Record& record, long step, const float* looking, float* shares,
+                  float* looked) {
+  const long L = record.length, D = record.key;
+  const float *ids = record.last(step), *earlier = ids - 1;
+  const float* keys = record.keys.data() + (step + 1) * D;
+  const float *follow = looking + D, sentinel = looking[D + 2];
+  float most = sentinel;
+  for (long p = 0; p < L; p++) {
+    if (ids[p] == 0) continue;
+    V products{};
+    each(D, [&](long at, int n) { products += load(looking + at, n) * load(keys + p * D + at, n); });
+    float score = sum(products);
+    const float now = ids[L - 1], before = L > 1 ? ids[L - 2] : 0;
+    if (now != 0 && earlier[p] == now) {
+      score += follow[0];
+      if (p > 0 && before != 0 && earlier[p - 1] == before) score += follow[1];
+    }
+    shares[p] = score;
+    most = std::max(most, score);
+  }
+  float total = std::exp(sentinel - most);
+  const float gate = total;
+  each(L, [&](long at, int n) {
+    V e = exp(load(shares + at, n) - most);
+    for (int lane = 0; lane < n; lane++) {
+      shares[at + lane] = ids[at + lane] == 0 ? 0 : e[lane];
+      total += shares[at + lane];
+    }
+  });
+  std::fill_n(looked, D, 0.0f);
+  for (long p = 0; p < L; p++) {
+    if (shares[p] == 0) continue;
+    shares[p] /= total;
+    for (long d = 0; d < D; d++) looked[d] += shares[p] * keys[p * D + d];
+  }
+  return gate / total;
+}
+
+// A step from which the next token is predicted.
+struct Query {
+  const Record* record;  // of its row; null without a pointer
+  long step;             // among those of the record
+  const float* hidden;   // (H)
+  float* logits;         // out, (V); or null:
+  double* nats;          // out, of `target`
+  long target;
+};
+
+// Turns a row of logits into what a query wants: log p of all where there is a pointer.
+inline void finish(const ElmanBot& bot, const Query& q, const float* shares, float gate,
+                   const float* counts_gate, float* row) {
+  const long V_ = bot.V, L = bot.pointer;
+  if (!L && q.logits) {
+    std::copy_n(row, V_, q.logits);
+    return;
+  }
+  const float of_target = q.logits ? 0 : row[q.target];
+  float largest;
+  const float total = exponentials(row, V_, &largest);
+  if (!L) {
+    *q.nats = double(std::log(total)) + (largest - of_target);
+    return;
+  }
+  const float* ids = q.record->last(q.step);
+  // z and 1 - z, the shares of the counts and of the net.
+  const float z = counts_gate ? 1 / (1 + std::exp(-*counts_gate)) : 0;
+  const float rest = counts_gate ? 1 / (1 + std::exp(*counts_gate)) : 1;
+  if (!q.logits) {
+    float p = row[q.target] * (gate / total);
+    for (long at = 0; at < L; at++) p += ids[at] == q.target ? shares[at] : 0;
+    if (counts_gate) {
+      float found = 0;
+      const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, long n, float rate) {
+        const auto word = std::lower_bound(words, words + n, q.target);
+        if (word != words + n && *word == q.target) found += rate * counts[word - words];
+      });
+      p = rest * p + z * (found + left * bot.alone[q.target]);
+    }
+    *q.nats = -std::log(double(std::max(p, TINY)));
+    return;
+  }
+  each(V_, [&](long at, int n) { store(row + at, load(row + at, n) * (gate / total * rest), n); });
+  for (long at = 0; at < L; at++)
+    if (ids[at] != 0) row[long(ids[at])] += shares[at] * rest;
+  if (counts_gate) {
+    const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, long n, float rate) {
+      for (long at = 0; at < n; at++) row[words[at]] += z * rate * counts[at];
+    });
+    each(V_, [&](long at, int n) {
+      store(row + at, load(row + at, n) + load(bot.alone + at, n) * (z * left), n);
+    });
+  }
+  each(V_, [&](long at, int n) {
+    V p = load(row + at, n);
+    store(q.logits + at, log(p > TINY ? p : splat(TINY)), n);
+  });
+}
+
+inline void predict(const ElmanBot& bot, const std::vector<Query>& queries) {
+  constexpr long BLOCK = 32;  // rows of logits that exist at once
+  const long H = bot.H, L = bot.pointer, D = bot.key, count = long(queries.size());
+  const long block = std::min(BLOCK, count);
+  auto heard = floats(block * H), told = floats(block * H), rows = floats(block * bot.V);
+  auto looking = floats(block * (D + 3)), looked = floats(block * D), shares = floats(block * (L + 1));
+  auto gates = floats(block), counts = floats(block);
+  for (long begin = 0; begin < count; begin += BLOCK) {
+    const long n = std::min(BLOCK, count - begin);
+    const Query* query = queries.data() + begin;
+    for (long i = 0; i < n; i++) std::copy_n(query[i].hidden, H, heard.get() + i * H);
+    if (L) {
+      multiply(*bot.looking, heard.get(), n, looking.get());
+      for (long i = 0; i < n; i++)
+        gates[i] = look(*query[i].record, query[i].step, looking.get() + i * (D + 3),
+                        shares.get() + i * L, looked.get() + i * D);
+      multiply(*bot.tell, looked.get(), n, told.get());
+      each(n * H, [&](long at, int some) {
+        store(heard.get() + at, load(heard.get() + at, some) + load(told.get() + at, some), some);
+      });
+    }
+    multiply(*bot.output, heard.get(), n, rows.get());
+    if (bot.orders) multiply(*bot.gate, heard.get(), n, counts.get());
+    for (long i = 0; i < n; i++)
+      finish(bot, query[i], shares.get() + i * L, gates[i],
+             bot.orders ? counts.get() + i : nullptr, rows.get() + i * bot.V);
+  }
+}
+
+}  // namespace elman::ELMAN_ISA

@@ -1,0 +1,212 @@
+"""A bot's forward pass in the compiled library: one call reads all tokens of all rows.
+
+The weights are packed once. The library computes what reference.py says, on one thread; the
+interpreter's lock is free meanwhile.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from elman.model.config import KEY_SIZE
+from elman.native.library import (
+    BFLOAT16,
+    CELL_NAMES,
+    FLOAT32,
+    INT8,
+    BotStruct,
+    LayerStruct,
+    Library,
+    MatrixStruct,
+    ReadStruct,
+    StackStruct,
+    TableStruct,
+    load,
+)
+from elman.runtime.counts import Counts
+from elman.runtime.decoder import ArrayDecoder, ArrayState, Found, Wanted
+from elman.runtime.layers import CELL_KINDS, StackShape
+from elman.runtime.weights import Weights
+
+WeightPrecision = Literal["float32", "bfloat16", "int8"]
+
+WANTED = get_args(Wanted)
+
+
+class CompiledDecoder(ArrayDecoder):
+    """Let a bot read and reply by the compiled library.
+
+    Args:
+        weights: of the bot; what is needed of them is copied.
+        precision: what the weights of the layers and of the output are rounded to.
+
+    Raises:
+        RuntimeError: where the library does not run here.
+    """
+
+    def __init__(self, weights: Weights, precision: WeightPrecision = "float32") -> None:
+        super().__init__(weights)
+        library, why = load()
+        if library is None:
+            raise RuntimeError(why)
+        self._library = library
+        self._bot = _Builder(library, weights, precision)
+
+    def run(self, rows: Sequence[np.ndarray], state: ArrayState, wanted: Wanted) -> Found:
+        lengths = [len(own) for own in rows]
+        tokens = np.concatenate(rows).astype(np.int64)
+        if min(lengths) < 1 or tokens.min() < 0 or tokens.max() >= self.vocabulary_size:
+            raise ValueError("every row needs at least one token, within the vocabulary")
+        sizes = [(len(rows), size) for _, size in self.state_spec]
+        if [array.shape for array in state] != sizes:
+            raise ValueError(f"a state of {len(rows)} rows has the shapes {sizes}")
+        begins = np.cumsum([0, *lengths])
+        after = tuple(np.array(array, np.float32, order="C") for array in state)
+        wants_logits = len(rows) if wanted == "logits" else 0
+        addresses = (ctypes.c_void_p * len(after))(*(each.ctypes.data for each in after))
+        logits = np.empty((wants_logits, self.vocabulary_size), np.float32)
+        nats = np.zeros(len(tokens) if wanted == "nats" else 0)
+        self._library.run(
+            ReadStruct(
+                rows=len(rows),
+                wanted=WANTED.index(wanted),
+                bot=self._bot.address,
+                tokens=tokens.ctypes.data,
+                begins=begins.ctypes.data,
+                state=ctypes.addressof(addresses),
+                logits=logits.ctypes.data,
+                nats=nats.ctypes.data,
+            )
+        )
+        return Found(logits, np.split(nats, begins[1:-1]) if wanted == "nats" else [], after)
+
+
+class _Builder:
+    """Packs a bot's weights, and keeps alive what its structs point to."""
+
+    def __init__(self, library: Library, weights: Weights, precision: WeightPrecision) -> None:
+        self._library, self._precision = library, precision
+        self._kept: list[object] = []
+        self._arrays = arrays = weights.arrays
+        config, size = weights.config, weights.config.hidden_size
+        bot = BotStruct(V=weights.vocabulary_size, H=size, pointer=config.pointer, key=KEY_SIZE)
+        bot.embedding = self._floats(arrays["embedding.weight"])
+        bot.output = self._matrix(arrays["embedding.weight"], arrays["output_bias"])
+        if config.pointer:
+            part = {name.removeprefix("pointer."): array for name, array in arrays.items()}
+            bot.recorded = self._exact(part["before.weight"], part["itself.weight"])
+            bot.looking = self._exact(
+                part["query.weight"] / np.float32(KEY_SIZE**0.5),
+                part["follow.weight"],
+                part["sentinel.weight"],
+                bias=np.concatenate(
+                    [np.zeros(KEY_SIZE), part["follow.bias"], part["sentinel.bias"]]
+                ),
+            )
+            bot.tell = self._exact(part["tell.weight"])
+        if config.ngrams:
+            counts = Counts(arrays, weights.vocabulary_size, config.ngrams)
+            bot.orders = config.ngrams
+            bot.gate = self._exact(arrays["ngrams.gate.weight"], bias=arrays["ngrams.gate.bias"])
+            bot.alone = self._floats(counts.alone)
+            tables = [
+                TableStruct(len(table.contexts), *(self._kept_array(part) for part in table))
+                for table in counts.tables
+            ]
+            bot.tables = self._address((TableStruct * len(tables))(*tables))
+        stacks = {name: self._stack(name, shape) for name, shape in weights.stacks.items()}
+        if config.memory == "messages":
+            bot.longest = config.max_message_tokens
+            bot.context = self._exact(arrays["context.weight"] / np.float32(size))
+            bot.encoder, bot.decoder = stacks["encoder"], stacks["decoder"]
+            bot.stack = stacks["conversation"]
+        else:
+            bot.stack = stacks["stack"]
+        self.address = self._address(bot)
+
+    def _stack(self, name: str, shape: StackShape) -> int:
+        layers = [
+            self._layer(f"{name}.layers.{number}", shape.cell) for number in range(shape.layers)
+        ]
+        return self._address(
+            StackStruct(
+                len(layers),
+                self._address((LayerStruct * len(layers))(*layers)),
+                self._floats(self._arrays[f"{name}.norm.weight"]),
+                self._floats(self._arrays[f"{name}.norm.bias"]),
+            )
+        )
+
+    def _layer(self, name: str, cell: str) -> ctypes.Structure:
+        own = {
+            part.removeprefix(f"{name}."): array
+            for part, array in self._arrays.items()
+            if part.startswith(f"{name}.")
+        }
+        kind = CELL_KINDS[cell]
+        layer = LayerStruct(cell=CELL_NAMES.index(cell), states=kind.states)
+        layer.norm_weight = self._floats(own["norm.weight"])
+        layer.norm_bias = self._floats(own["norm.bias"])
+        layer.ih = self._matrix(own["cell.weight_ih"], own["cell.bias_ih"])
+        if kind.recurrent:
+            layer.hh = self._matrix(own["cell.weight_hh"], own["cell.bias_hh"], kind.gates)
+        if "mlp.up.weight" in own:
+            layer.mlp_norm_weight = self._floats(own["mlp.norm.weight"])
+            layer.mlp_norm_bias = self._floats(own["mlp.norm.bias"])
+            layer.up = self._matrix(own["mlp.up.weight"])
+            layer.down = self._matrix(own["mlp.down.weight"])
+        return layer
+
+    def _exact(self, *parts: np.ndarray, bias: np.ndarray | None = None) -> int:
+        """Pack small matrices as one, in float32."""
+        return self._matrix(np.concatenate(parts), bias, precision="float32")
+
+    def _matrix(
+        self,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        gates: int = 1,
+        precision: WeightPrecision | None = None,
+    ) -> int:
+        weight = np.ascontiguousarray(weight, np.float32)
+        kind, values, scale = _rounded(weight, precision or self._precision)
+        rows, columns = weight.shape
+        size = self._library.packed_size(kind, rows // gates, gates, columns)
+        packed = np.empty(size, values.dtype)
+        self._library.pack(
+            values.ctypes.data, kind, (columns, 1), rows // gates, gates, columns,
+            packed.ctypes.data,
+        )  # fmt: skip
+        matrix = MatrixStruct(N=rows, K=columns, kind=kind, packed=self._kept_array(packed))
+        matrix.scale = None if scale is None else self._floats(scale)
+        matrix.bias = None if bias is None else self._floats(bias)
+        return self._address(matrix)
+
+    def _floats(self, array: np.ndarray) -> int:
+        return self._kept_array(np.array(array, np.float32, order="C"))
+
+    def _kept_array(self, array: np.ndarray) -> int:
+        self._kept.append(array)
+        return int(array.ctypes.data)
+
+    def _address(self, made: ctypes.Structure | ctypes.Array) -> int:
+        self._kept.append(made)
+        return ctypes.addressof(made)
+
+
+def _rounded(
+    weight: np.ndarray, precision: WeightPrecision
+) -> tuple[int, np.ndarray, np.ndarray | None]:
+    """Round a weight, (N, K): the library's number for its kind, the numbers, int8's scales."""
+    if precision == "float32":
+        return FLOAT32, weight, None
+    if precision == "bfloat16":
+        bits = weight.view(np.uint32)
+        return BFLOAT16, ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16), None
+    if precision == "int8":
+        least = np.finfo(np.float32).tiny
+        scale = np.maximum(np.abs(weight).max(1), least) / np.float32(127)
+        return INT8, np.rint(weight / scale[:, None]).astype(np.int8), scale
+    raise ValueError(f"precision must be {' or '.join(get_args(WeightPrecision))}")

@@ -1,0 +1,59 @@
+"""The fastest implementation that can compute a bot is taken, and it is said which."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elman.model.checkpoint import BASE
+from elman.native import library
+from elman.runtime.choose import INT8_LOSS, MAX_INT8_LOSS, int8_loss, load_decoder
+from elman.runtime.compiled import CompiledDecoder
+from elman.runtime.reference import ReferenceDecoder
+from elman.runtime.weights import load_weights
+
+compiled = pytest.mark.skipif(library.load()[0] is None, reason=library.load()[1])
+
+
+def bot(folder: Path, loss: object) -> Path:
+    copy = folder / "bot"
+    shutil.copytree(BASE, copy)
+    config = json.loads((BASE / "config.json").read_text("utf-8"))
+    (copy / "config.json").write_text(json.dumps({**config, INT8_LOSS: loss}), "utf-8")
+    return copy
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("loss", "weights"),
+    [(0.001, "int8"), (-0.001, "int8"), (0.003, "float32"), ("0", "float32"), (None, "float32")],
+)
+def test_int8_is_taken_where_it_costs_next_to_nothing(
+    tmp_path: Path, loss: object, weights: str
+) -> None:
+    decoder, why = load_decoder(bot(tmp_path, loss))
+    assert isinstance(decoder, CompiledDecoder)
+    assert why.endswith(f"kernels, {weights} weights")
+
+
+def test_numpy_takes_over_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elman.runtime.choose.load", lambda: (None, "there is none"))
+    decoder, why = load_decoder("base")
+    assert isinstance(decoder, ReferenceDecoder)
+    assert why == "numpy: there is none"
+
+
+@compiled
+def test_what_int8_costs_the_base_is_next_to_nothing() -> None:
+    weights = load_weights("base")
+    decoder = CompiledDecoder(weights)
+    logits, state = decoder.begin_reply(decoder.initial_state(4))
+    said = []
+    for _ in range(40):  # what it says itself: it knows how to go on
+        said.append(logits[:, 4:].argmax(1) + 4)
+        logits, state = decoder.step(said[-1], state)
+    loss = int8_loss(weights, list(np.stack(said, 1)))
+    assert loss != 0
+    assert abs(loss) < 20 * MAX_INT8_LOSS  # of so few and such likely tokens
