@@ -131,7 +131,7 @@ class Fixed(Replier):
     def choose(
         self,
         state: State,
-        generator: torch.Generator,
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[Tokens] = (),
         keep_states: bool = False,

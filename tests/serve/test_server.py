@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
-import torch
 from sqlalchemy import select
 
 from elman.bptt import State
@@ -369,7 +369,7 @@ class Noting(Replier):
     def choose(
         self,
         state: State,
-        generator: torch.Generator,
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[tuple[int, ...]] = (),
         keep_states: bool = False,

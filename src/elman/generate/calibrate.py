@@ -9,8 +9,7 @@ import numpy as np
 
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
-from elman.generate.index_files import in_common
-from elman.generate.positions import HeldOut
+from elman.generate.positions import HeldOut, in_common
 from elman.generate.rerank import Ranking, as_drawn, draw, ranked
 from elman.generate.sampling import SamplingParams
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from elman.bptt import State
 from elman.data.corpus import Corpus
+from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
 from elman.generate.rerank import Tokens
 from elman.generate.scoring import is_scored, walk
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 MAX_REPLY_TOKENS = 200
 """Tokens of a reply; longer ones are not kept."""
@@ -43,7 +46,7 @@ def draw_positions(corpus: Corpus, learn_from: str, number: int, seed: int) -> l
     return [every[index] for index in sorted(drawn)]
 
 
-def states_at(decoder: Decoder, corpus: Corpus, positions: Sequence[ReplyPosition]) -> State:
+def states_at(decoder: Decoder, corpus: Corpus, positions: Sequence[ReplyPosition]) -> "State":
     """Return the state before each position, a row for each."""
     last: dict[int, int] = {}
     for each in positions:
@@ -70,7 +73,7 @@ class HeldOut(NamedTuple):
         replies: without END.
     """
 
-    state: State
+    state: "State"
     replies: list[Tokens]
 
     @classmethod
@@ -95,3 +98,20 @@ class HeldOut(NamedTuple):
 def is_reply(message: np.ndarray) -> bool:
     """Whether a message is neither empty nor too long to be a reply that is said again."""
     return 2 < len(message) <= MAX_REPLY_TOKENS + 2
+
+
+def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
+    """Return F1 of what two sequences have in common, counted as often as it occurs in both."""
+    rest = list(other)
+    common = 0
+    for each in one:
+        if each in rest:
+            rest.remove(each)
+            common += 1
+    return 2 * common / max(1, len(one) + len(other))
+
+
+def in_common(tokenizer: Tokenizer, one: Tokens, other: Tokens) -> float:
+    """Return the `overlap` of the words of two replies."""
+    said, heard = (tokenizer.decode(tokens).lower().split() for tokens in (one, other))
+    return overlap(said, heard)

@@ -4,19 +4,20 @@ from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
+import numpy as np
 
-from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
-from elman.generate.network import decoder_of
 from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot
+
+if TYPE_CHECKING:
+    from elman.bptt import State
+    from elman.model.checkpoint import Bot
 
 ReplyFrom = Literal["generate", "data", "best"]
 Origin = Literal["generate", "data", "unsure"]
@@ -39,7 +40,7 @@ class Chosen:
     origin: Origin
     score: float
     certain: bool = False
-    state: State | None = None
+    state: "State | None" = None
 
 
 class Replier:
@@ -61,7 +62,7 @@ class Replier:
 
     def __init__(
         self,
-        bot: Bot,
+        bot: "Bot",
         params: SamplingParams | None = None,
         ranking: Ranking | None = None,
         reply_from: ReplyFrom = "generate",
@@ -75,6 +76,8 @@ class Replier:
             raise ElmanError(f"{bot.path}: has no replies of people to choose from")
         if unsure is not None and not unsure.strip():
             raise ElmanError("what is said where the bot is unsure cannot be empty")
+        from elman.generate.network import decoder_of  # which needs torch
+
         self.decoder, self._index = decoder_of(bot), index
         self.params, self.ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
@@ -93,11 +96,11 @@ class Replier:
 
     def __call__(
         self,
-        state: State,
-        generator: torch.Generator,
+        state: "State",
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[Tokens] = (),
-    ) -> Iterator[tuple[int, State | None]]:
+    ) -> "Iterator[tuple[int, State | None]]":
         """Reply in one conversation.
 
         Args:
@@ -119,8 +122,8 @@ class Replier:
 
     def choose(
         self,
-        state: State,
-        generator: torch.Generator,
+        state: "State",
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
         avoid: Collection[Tokens] = (),
         keep_states: bool = False,
@@ -149,7 +152,7 @@ class Replier:
             for own, other, score in zip(made, given, again, strict=True)
         ]
 
-    def ended(self, chosen: Chosen, state: State) -> State:
+    def ended(self, chosen: Chosen, state: "State") -> "State":
         """Return the state after a chosen reply and its END.
 
         Args:
@@ -160,11 +163,11 @@ class Replier:
             return self.decoder.end_message(chosen.state)
         return self.decoder.read([[as_message(chosen.tokens)]], state)
 
-    def replies(self, state: State, generator: torch.Generator) -> list[Tokens]:
+    def replies(self, state: "State", generator: np.random.Generator) -> list[Tokens]:
         """Return the tokens of what is answered in each row of a state, without END."""
         return [each.tokens for each in self.choose(state, generator)]
 
-    def _said(self, chosen: Chosen, state: State) -> Iterator[tuple[int, State | None]]:
+    def _said(self, chosen: Chosen, state: "State") -> "Iterator[tuple[int, State | None]]":
         for token in chosen.tokens:
             yield token, None
         yield END, self.ended(chosen, state)

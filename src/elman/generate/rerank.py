@@ -10,21 +10,21 @@ Dividing by the length would prefer short replies, not dividing at all long ones
 that is likelier than all others together is right, and is not outdone by a rarer one.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
-from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
 from elman.generate.decoder import Decoder
 from elman.generate.drawing import Drawn, reply_batch
 from elman.generate.sampling import SamplingParams
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 CANDIDATES_AT_ONCE = 128
 """Candidates that are drawn or scored side by side."""
@@ -77,7 +77,7 @@ class Candidate:
     tokens: Tokens
     score: float
     certain: bool = False
-    state: State | None = None
+    state: "State | None" = None
 
     def rank(self, avoid: Collection[Tokens] = ()) -> tuple[bool, float]:
         """Return what the best has most of; a reply that is to be avoided is worth less."""
@@ -93,17 +93,18 @@ class Likelihoods(NamedTuple):
         lengths: tokens of each, END being one.
     """
 
-    given: Tensor
-    alone: Tensor
-    lengths: Tensor
+    given: np.ndarray
+    alone: np.ndarray
+    lengths: np.ndarray
 
-    def scores(self, mmi_weight: float) -> Tensor:
+    def scores(self, mmi_weight: float) -> np.ndarray:
         """Score each, in nats per square root of a token; higher is better."""
-        return (self.given - mmi_weight * self.alone) / self.lengths.sqrt()
+        found: np.ndarray = (self.given - mmi_weight * self.alone) / np.sqrt(self.lengths)
+        return found
 
 
 def likelihoods(
-    decoder: Decoder, state: State, candidates: Sequence[Sequence[Tokens]]
+    decoder: Decoder, state: "State", candidates: Sequence[Sequence[Tokens]]
 ) -> list[Likelihoods]:
     """Tell how likely some replies are.
 
@@ -114,18 +115,20 @@ def likelihoods(
     """
     rows = [row for row, own in enumerate(candidates) for _ in own]
     every = [tokens for own in candidates for tokens in own]
-    lengths = torch.tensor([len(tokens) + 1 for tokens in every])
-    parts = (log_likelihoods(decoder, every, state, rows), log_likelihoods(decoder, every), lengths)
-    sizes = [len(own) for own in candidates]
-    return list(map(Likelihoods, *(part.split(sizes) for part in parts)))
+    parts = (
+        log_likelihoods(decoder, every, state, rows),
+        log_likelihoods(decoder, every),
+        lengths_with_end(every),
+    )
+    return list(map(Likelihoods, *(split(part, map(len, candidates)) for part in parts)))
 
 
 def log_likelihoods(
     decoder: Decoder,
     replies: Sequence[Tokens],
-    state: State | None = None,
+    state: "State | None" = None,
     rows: Sequence[int] = (),
-) -> Tensor:
+) -> np.ndarray:
     """Return log p of each reply and its END in nats, (replies,) float64.
 
     Args:
@@ -134,7 +137,7 @@ def log_likelihoods(
         state: of some conversations; None: nothing was said before.
         rows: for each reply the row of its conversation in `state`.
     """
-    found = torch.zeros(len(replies), dtype=torch.float64)
+    found = np.zeros(len(replies))
     for group in _alike([len(tokens) for tokens in replies]):
         own = (
             decoder.initial_state(len(group))
@@ -142,8 +145,18 @@ def log_likelihoods(
             else decoder.select(state, [rows[n] for n in group])
         )
         costs = decoder.costs([as_message(replies[n]) for n in group], own)
-        found[group] = -torch.from_numpy(costs)
+        found[group] = -costs
     return found
+
+
+def lengths_with_end(replies: Sequence[Tokens]) -> np.ndarray:
+    """Return the tokens of each reply, END being one, (replies,)."""
+    return np.array([len(tokens) + 1 for tokens in replies], np.int64)
+
+
+def split(array: np.ndarray, sizes: Iterable[int]) -> list[np.ndarray]:
+    """Split an array into parts of these sizes, which are all of it."""
+    return np.split(array, np.cumsum(list(sizes))[:-1])
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -165,8 +178,8 @@ def ranked(
     replies: Sequence[Tokens],
     likelihoods: Likelihoods,
     mmi_weight: float,
-    lost: Tensor | float = 0.0,
-    states: Sequence[State | None] | None = None,
+    lost: np.ndarray | float = 0.0,
+    states: "Sequence[State | None] | None" = None,
 ) -> list[Candidate]:
     """Rank the replies of one conversation, the best first.
 
@@ -194,10 +207,10 @@ def ranked(
 
 def draw(
     decoder: Decoder,
-    state: State,
+    state: "State",
     params: SamplingParams,
     samples: int,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     recent: Sequence[int] = (),
     keep_states: bool = False,
 ) -> list[list[Drawn]]:
@@ -221,10 +234,10 @@ def draw(
 
 def best_drawn(
     decoder: Decoder,
-    state: State,
+    state: "State",
     params: SamplingParams,
     ranking: Ranking,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     recent: Sequence[int] = (),
     avoid: Collection[Tokens] = (),
     keep_states: bool = False,
@@ -261,13 +274,10 @@ def as_drawn(
         alone: whether their likelihood without history is wanted; else it is 0.
     """
     every = [each.tokens for own in rows for each in own]
-    nothing = torch.zeros(len(every), dtype=torch.float64)
-    if alone:
-        nothing = log_likelihoods(decoder, every)
-    for own, without in zip(rows, nothing.split([len(own) for own in rows]), strict=True):
-        given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
-        lengths = torch.tensor([len(each.tokens) + 1 for each in own])
-        yield Likelihoods(given, without, lengths)
+    nothing = log_likelihoods(decoder, every) if alone else np.zeros(len(every))
+    for own, without in zip(rows, split(nothing, map(len, rows)), strict=True):
+        given = -np.array([each.nats for each in own])
+        yield Likelihoods(given, without, lengths_with_end([each.tokens for each in own]))
 
 
 def best(candidates: Sequence[Candidate], avoid: Collection[Tokens]) -> Candidate:

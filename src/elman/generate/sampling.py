@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -76,14 +75,10 @@ class SamplingParams(BaseModel):
         tokens = np.fromiter(self.logit_bias.keys(), np.int64)
         return tokens, np.fromiter(self.logit_bias.values(), np.float32)
 
-    def generator(self) -> torch.Generator:
+    def generator(self) -> np.random.Generator:
         """Return a source of randomness of its own, so that the global one is left alone."""
-        generator = torch.Generator()
-        if self.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(self.seed)
-        return generator
+        # A client's seed may be negative, which numpy refuses.
+        return np.random.default_rng(None if self.seed is None else self.seed % 2**64)
 
 
 class ReplySampler:
@@ -287,11 +282,21 @@ def draw_tokens(
     return found
 
 
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log p of every token, float64, of the same shape.
+
+    Args:
+        logits: (..., vocabulary_size).
+    """
+    shifted = logits - logits.max(-1, keepdims=True)
+    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(-1, dtype=np.float64, keepdims=True))
+    return found
+
+
 def token_logprobs(
     logits: np.ndarray, token: int, count: int
 ) -> tuple[float, list[tuple[int, float]]]:
     """Return log p of a token, and of the `count` likeliest, by one row's logits, (V,)."""
-    logs = logits.astype(np.float64) - logits.max()
-    logs -= np.log(np.exp(logs).sum())
+    logs = log_softmax(logits)
     order = np.argsort(-logs, kind="stable")[:count]
     return float(logs[token]), list(zip(order.tolist(), logs[order].tolist(), strict=True))
