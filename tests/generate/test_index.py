@@ -117,7 +117,7 @@ def test_the_bound_keeps_wrong_answers_as_rare_as_stated() -> None:
 
 def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
     corpus = Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
-    heldout = HeldOut.of(decoder_of(bot), corpus, "bot")
+    heldout = HeldOut.of(decoder_of(bot), bot.tokenizer, corpus, "bot")
     index = build(decoder_of(bot), bot.tokenizer, corpus, "bot", 1000, heldout)
     assert index is not None
     index_files.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))

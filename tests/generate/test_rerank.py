@@ -95,7 +95,9 @@ def test_what_is_said_is_the_best_of_what_is_drawn(decoder: Decoder, mmi_weight:
     found = best_drawn(decoder, state, params, ranking, np.random.default_rng(2))
     drawn = draw(decoder, state, params, 6, np.random.default_rng(2))
     replies = [[each.tokens for each in own] for own in drawn]
-    for said, own, read in zip(found, replies, likelihoods(decoder, state, replies), strict=True):
+    for said, own, read in zip(
+        found, replies, likelihoods(decoder, state, replies, decoder.copies), strict=True
+    ):
         first = ranked(own, read, mmi_weight)[0]
         assert said.tokens == first.tokens
         # Likelihoods of what is drawn and of what is read are summed in another order.
@@ -106,8 +108,8 @@ def test_what_was_said_lately_gives_way_to_what_is_about_as_good() -> None:
     near = [Candidate((5,), -1.0), Candidate((6,), -1.0 - REPEATED_SCORE_LOSS / 2)]
     far = [Candidate((5,), -1.0), Candidate((6,), -1.0 - 2 * REPEATED_SCORE_LOSS)]
     assert best(near, ()) == near[0]
-    assert best(near, {(5,)}) == near[1]
-    assert best(far, {(5,)}) == far[0]
+    assert best(near, [(5,)]) == near[1]
+    assert best(far, [(5,)]) == far[0]
 
 
 def test_what_is_likelier_than_all_others_together_is_said() -> None:
@@ -117,7 +119,7 @@ def test_what_is_likelier_than_all_others_together_is_said() -> None:
     lengths = np.array([2, 2, 2])
     found = ranked(own, Likelihoods(given, alone, lengths), 1.0)
     assert [each.tokens for each in found] == [(5,), (7,), (6,)]
-    assert best(found, {(5,)}).tokens == (5,), "what is right is said again"
+    assert best(found, [(5,)]).tokens == (5,), "what is right is said again"
 
 
 def test_a_reply_that_was_read_ends_where_making_it_does(decoder: Decoder) -> None:

@@ -20,9 +20,6 @@ from elman.model.checkpoint import Bot, load_state, save_state
 MAX_MESSAGE_BYTES = 200_000
 """Bytes of a message, of which a bot may read less (`unread_tokens`)."""
 
-AVOID = 5
-"""Exchanges, whose replies are not given again where another is about as good."""
-
 
 @dataclass(frozen=True)
 class StateFacts:
@@ -242,12 +239,13 @@ class Session:
 
     def _reply(self, last: Node | None = None) -> Iterator[str]:
         """Say a reply, and keep it; where it is left before it began, `last` stays said."""
-        lately = self._said_lately()
-        avoid = set(lately)
+        assert self._head is not None
+        with self._store.reading() as connection:
+            history = self._memory.history(connection, [self._head])
+        recent = history.said[0] if history.said else ()
         if last is not None:
-            avoid.add(tuple(self._memory.tokens(last)))
-        recent = lately[0] if lately else ()
-        tokens = self.replier(self._state, self._generator, recent, avoid)
+            history = history.also(tuple(self._memory.tokens(last)))
+        tokens = self.replier(self._state, self._generator, recent, history)
         text = self._bot.tokenizer.decode_stream()
         said: list[int] = []
         whole = 0
@@ -276,17 +274,6 @@ class Session:
                 self._keep(self._memory.after(self._head, "bot", text_said, said), state)
             elif last is not None:
                 self._go(last.key)
-
-    def _said_lately(self) -> list[tuple[int, ...]]:
-        """The tokens of the bot's last replies, the newest first."""
-        found = []
-        with self._store.reading() as connection:
-            node = self._head
-            for _ in range(2 * AVOID):
-                node = node and self._store.node(connection, LOCAL, node.parent)
-                if node is not None and node.role == "bot":
-                    found.append(tuple(self._memory.tokens(node)))
-        return found
 
     def _names(self, name: str | None = None) -> tuple[str, str, bytes]:
         name = self.name if name is None else name

@@ -15,7 +15,12 @@ from elman.cli.evaluate import (
     read_for,
     responder,
 )
-from elman.cli.reply_options import SAMPLES, MmiWeightOption, ReplyFromOption, SamplesOption
+from elman.cli.reply_options import (
+    MmiWeightOption,
+    ReplyFromOption,
+    SamplesOption,
+    TemperatureOption,
+)
 from elman.cli.text import plain
 from elman.cli.trust import Trust
 from elman.errors import ElmanError
@@ -36,10 +41,8 @@ def ab(
     part: PartOption = "all",
     name: NameThereOption = None,
     encoding: OwnEncodingOption = None,
-    temperature: Annotated[
-        float, typer.Option(help="Of the replies: 0 takes the likeliest.")
-    ] = 1.0,
-    samples: SamplesOption = SAMPLES,
+    temperature: TemperatureOption = None,
+    samples: SamplesOption = None,
     mmi_weight: MmiWeightOption = None,
     reply_from: ReplyFromOption = "generate",
     seed: SeedOption = 0,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from elman.cli.reply_options import (
-    SAMPLES,
     MmiWeightOption,
     ReplyFromOption,
     SamplesOption,
+    TemperatureOption,
     UnsureOption,
     WrongOption,
     make_params,
@@ -51,18 +51,20 @@ def chat(
         str | None,
         typer.Option("--as", help="Who you are, for a bot that knows people by name."),
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(help="0 takes the likeliest; higher is more surprising.")
-    ] = 1.0,
+    temperature: TemperatureOption = None,
     top_p: Annotated[float, typer.Option(help="Choose among this share of probability.")] = 0.95,
     min_p: Annotated[
-        float, typer.Option(help="Leave out what is less likely than this share of the likeliest.")
-    ] = 0.02,
+        float | None,
+        typer.Option(
+            help="Leave out what is less likely than this share of the likeliest.  "
+            "[default: as training found it best]"
+        ),
+    ] = None,
     repetition_penalty: Annotated[
         float, typer.Option(help="Above 1: say the same less often.")
     ] = 1.1,
     max_tokens: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200,
-    samples: SamplesOption = SAMPLES,
+    samples: SamplesOption = None,
     mmi_weight: MmiWeightOption = None,
     reply_from: ReplyFromOption = "generate",
     unsure: UnsureOption = None,
@@ -94,7 +96,11 @@ def chat(
     from elman.cli.attribution import AttributionLines
     from elman.model.checkpoint import BASE, load_bot
 
+    if precision not in get_args(Precision):
+        raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
+    loaded = load_bot(bot, cast(Precision, precision), trust or ())
     params = make_params(
+        loaded,
         temperature=temperature,
         top_p=top_p,
         min_p=min_p,
@@ -102,9 +108,6 @@ def chat(
         max_tokens=max_tokens,
         seed=seed,
     )
-    if precision not in get_args(Precision):
-        raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
-    loaded = load_bot(bot, cast(Precision, precision), trust or ())
     if loaded.path == BASE:
         print(
             "This is the base bot, which knows nobody; elman train CHATS makes one of yours.",

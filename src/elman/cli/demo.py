@@ -80,7 +80,7 @@ def demo(
         f"\n[bold]{found:.3f} bits per byte[/bold] on {len(corpus):,} held-out conversations\n"
     )
     _show_samples(console, before, _replies(folder, seed))
-    session = Session(bot, SamplingParams(seed=seed))
+    session = Session(bot, SamplingParams.of(bot.config, seed=seed))
     if is_interactive():
         talk(session, "bot")
     else:
@@ -98,7 +98,7 @@ def _replies(folder: Path, seed: int) -> list[str]:
     from elman.model.checkpoint import load_bot
 
     bot = load_bot(folder)
-    params = SamplingParams(seed=seed, max_tokens=30)
+    params = SamplingParams.of(bot.config, seed=seed, max_tokens=30)
     return [plain("".join(Session(bot, params).say(prompt))) for prompt in DEMO_PROMPTS]
 
 

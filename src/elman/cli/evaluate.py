@@ -11,10 +11,10 @@ import typer
 
 from elman.cli.learned import has_learned_from
 from elman.cli.reply_options import (
-    SAMPLES,
     MmiWeightOption,
     ReplyFromOption,
     SamplesOption,
+    TemperatureOption,
     make_params,
     make_replier,
 )
@@ -49,10 +49,8 @@ def evaluate(
     part: PartOption = "all",
     name: NameThereOption = None,
     encoding: OwnEncodingOption = None,
-    temperature: Annotated[
-        float, typer.Option(help="Of its replies: 0 takes the likeliest.")
-    ] = 1.0,
-    samples: SamplesOption = SAMPLES,
+    temperature: TemperatureOption = None,
+    samples: SamplesOption = None,
     mmi_weight: MmiWeightOption = None,
     reply_from: ReplyFromOption = "generate",
     seed: SeedOption = 0,
@@ -70,6 +68,7 @@ def evaluate(
     from elman.data.files import write_file
     from elman.evaluate import evaluate as measure
     from elman.evaluate.card import card
+    from elman.generate.rerank import Ranking
     from elman.model.checkpoint import load_bot
 
     loaded = load_bot(bot, trust=trust or ())
@@ -78,7 +77,8 @@ def evaluate(
     learned, missing = learned_texts(loaded, heldout)
     measured = measure(loaded, corpus, loaded.data.learn_from, seed, respond, learned)
     notes += missing
-    facts = {"data": heldout, "split": part, "reply_from": reply_from, "samples": samples}
+    ranking = Ranking.of(loaded.config, samples=samples)
+    facts = {"data": heldout, "split": part, "reply_from": reply_from, "samples": ranking.samples}
     if card_path is not None:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", card_path.stem)
         text, pictures = card(str(bot), stem, measured, corpus, loaded.tokenizer, facts)
@@ -96,14 +96,14 @@ def evaluate(
 
 def responder(
     bot: "Bot",
-    temperature: float,
-    samples: int,
+    temperature: float | None,
+    samples: int | None,
     mmi_weight: float | None,
     reply_from: str,
     seed: int,
 ) -> "Responder":
     """How a bot replies in many places at once."""
-    params = make_params(temperature=temperature, seed=seed)
+    params = make_params(bot, temperature=temperature, seed=seed)
     replier = make_replier(
         bot, params, samples=samples, mmi_weight=mmi_weight, reply_from=reply_from
     )

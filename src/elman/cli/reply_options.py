@@ -14,8 +14,19 @@ if TYPE_CHECKING:
     from elman.generate.sampling import SamplingParams
     from elman.model.checkpoint import Bot
 
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Of the replies: 0 takes the likeliest; higher is more surprising.  "
+        "[default: as training found it best]"
+    ),
+]
 SamplesOption = Annotated[
-    int, typer.Option(help="Replies that are drawn, of which the best is said; 1: the first.")
+    int | None,
+    typer.Option(
+        help="Replies that are drawn, of which the best is said; 1: the first.  "
+        "[default: as training found it best]"
+    ),
 ]
 MmiWeightOption = Annotated[
     float | None,
@@ -40,11 +51,11 @@ WrongOption = Annotated[
     ),
 ]
 
-SAMPLES, WRONG = 8, 0.1
+WRONG = 0.1
 
 
-def make_params(**values: Any) -> "SamplingParams":
-    """Return how replies are drawn.
+def make_params(bot: "Bot", **values: Any) -> "SamplingParams":
+    """Return how a bot's replies are drawn, where None is as training found it best.
 
     Raises:
         ElmanError: where a value is out of range; it names the option.
@@ -53,14 +64,14 @@ def make_params(**values: Any) -> "SamplingParams":
 
     if (max_tokens := values.get("max_tokens", 1)) < 1:
         raise ElmanError(f"--max-tokens {max_tokens}: a reply has at least one token")
-    return cast("SamplingParams", _valid(SamplingParams, values))
+    return cast("SamplingParams", _valid(partial(SamplingParams.of, bot.config), values))
 
 
 def make_replier(
     bot: "Bot",
     params: "SamplingParams",
     *,
-    samples: int,
+    samples: int | None,
     mmi_weight: float | None,
     reply_from: str,
     unsure: str | None = None,

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from elman.cli.reply_options import (
-    SAMPLES,
     MmiWeightOption,
     ReplyFromOption,
     SamplesOption,
@@ -56,7 +55,7 @@ def serve(
     precision: Annotated[
         str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
     ] = "float32",
-    samples: SamplesOption = SAMPLES,
+    samples: SamplesOption = None,
     mmi_weight: MmiWeightOption = None,
     reply_from: ReplyFromOption = "generate",
     unsure: UnsureOption = None,
@@ -76,7 +75,7 @@ def serve(
     repliers = {
         name: make_replier(
             bot,
-            make_params(),
+            make_params(bot),
             samples=samples,
             mmi_weight=mmi_weight,
             reply_from=reply_from,

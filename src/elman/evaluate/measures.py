@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import exp, log
 from typing import Any
 
@@ -24,7 +25,8 @@ from elman.evaluate.texts import (
 )
 from elman.generate.network import decoder_of
 from elman.generate.positions import ReplyPosition, draw_positions, states_at
-from elman.generate.rerank import Ranking, best_drawn, likelihoods
+from elman.generate.replier import Replier
+from elman.generate.rerank import Ranking, likelihoods
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import is_scored, message_nats, subset
 from elman.model.checkpoint import Bot
@@ -120,7 +122,7 @@ def evaluate(
         corpus: conversations that it has not learned from.
         learn_from: whose messages count, "bot" or "all".
         seed: of everything that is drawn.
-        respond: makes the replies; None: by the defaults of `SamplingParams` and `Ranking`.
+        respond: makes the replies; None: as the bot does by itself.
         training: every message that it learned from, to tell what is copied; None: not known.
 
     Raises:
@@ -198,16 +200,9 @@ def responder(
     bot: Bot, seed: int, params: SamplingParams | None = None, ranking: Ranking | None = None
 ) -> Responder:
     """Make replies as the bot does by default, from a seed."""
-    params, ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
-    generator = params.model_copy(update={"seed": seed}).generator()
-
-    decoder = decoder_of(bot)
-
-    def respond(state: Any) -> list[Sequence[int]]:
-        found = best_drawn(decoder, state, params, ranking, generator)
-        return [candidate.tokens for candidate in found]
-
-    return respond
+    replier = Replier(bot, params, ranking)
+    generator = replier.params.model_copy(update={"seed": seed}).generator()
+    return partial(replier.replies, generator=generator)
 
 
 def _costs(bot: Bot, corpus: Corpus, learn_from: str) -> tuple[np.ndarray, np.ndarray, int]:

@@ -20,6 +20,9 @@ class Decoder(ABC):
     joins several by `join`, and hands it back. A message is its tokens from its role to its END.
     """
 
+    copies: bool = False
+    """Whether it can copy from what was said."""
+
     ends_by_step: bool
     """Whether saying END by `step` is what `end_message` does."""
 
@@ -83,6 +86,10 @@ class Decoder(ABC):
     @abstractmethod
     def costs(self, messages: Sequence[np.ndarray], state: "State") -> np.ndarray:
         """Return what `score` says of one message for each row, (rows,), without the states."""
+
+    def costs_without_copies(self, messages: Sequence[np.ndarray], state: "State") -> np.ndarray:
+        """Return `costs` where nothing is copied. A decoder that `copies` has its own."""
+        return self.costs(messages, state)
 
     @abstractmethod
     def begin_reply(self, state: "State") -> "tuple[np.ndarray, State]":

@@ -151,7 +151,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     dataset = Dataset.again(bot.config["data"])
     parts, _ = dataset.encode(bot.tokenizer, saved.test)
     decoder = decoder_of(bot)
-    heldout = HeldOut.of(decoder, parts.get("dev"), saved.learn_from)
+    heldout = HeldOut.of(decoder, bot.tokenizer, parts.get("dev"), saved.learn_from)
     found = build(
         decoder,
         bot.tokenizer,

@@ -9,7 +9,7 @@ import numpy as np
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
-from elman.generate.rerank import Tokens
+from elman.generate.penalties import History, Tokens, history_before
 from elman.generate.scoring import is_scored, walk
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class ReplyPosition:
     def message(self, corpus: Corpus) -> np.ndarray:
         """What was really said there, from its role to its END."""
         return corpus.messages(self.conversation)[self.position]
+
+    def history(self, corpus: Corpus, tokenizer: Tokenizer) -> History:
+        """Return what was said before it."""
+        messages = corpus.messages(self.conversation)[: self.position + 1]
+        return history_before(messages, tokenizer)
 
 
 def draw_positions(corpus: Corpus, learn_from: str, number: int, seed: int) -> list[ReplyPosition]:
@@ -71,17 +76,22 @@ class HeldOut(NamedTuple):
     Args:
         state: before each of them, (replies, size) arrays.
         replies: without END.
+        histories: what was said before each.
     """
 
     state: "State"
     replies: list[Tokens]
+    histories: list[History]
 
     @classmethod
-    def of(cls, decoder: Decoder, corpus: Corpus | None, learn_from: str) -> "HeldOut | None":
+    def of(
+        cls, decoder: Decoder, tokenizer: Tokenizer, corpus: Corpus | None, learn_from: str
+    ) -> "HeldOut | None":
         """Draw some replies of a corpus by a fixed seed; None where it has none.
 
         Args:
             decoder: of the bot.
+            tokenizer: its own.
             corpus: conversations that it has not learned from, if there are any.
             learn_from: whose messages are replies, "bot" or "all".
         """
@@ -92,7 +102,16 @@ class HeldOut(NamedTuple):
         if not positions:
             return None
         replies = [tuple(each.message(corpus)[1:-1].tolist()) for each in positions]
-        return cls(states_at(decoder, corpus, positions), replies)
+        histories = [each.history(corpus, tokenizer) for each in positions]
+        return cls(states_at(decoder, corpus, positions), replies, histories)
+
+    def select(self, decoder: Decoder, rows: Sequence[int]) -> "HeldOut":
+        """Return some of them."""
+        return HeldOut(
+            decoder.select(self.state, rows),
+            [self.replies[row] for row in rows],
+            [self.histories[row] for row in rows],
+        )
 
 
 def is_reply(message: np.ndarray) -> bool:

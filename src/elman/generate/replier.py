@@ -1,6 +1,6 @@
 """Where a reply comes from: made by the net, or given by somebody before."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from math import inf
@@ -12,6 +12,7 @@ from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
+from elman.generate.penalties import History
 from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
 from elman.generate.sampling import SamplingParams
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 ReplyFrom = Literal["generate", "data", "best"]
 Origin = Literal["generate", "data", "unsure"]
+
+NOTHING_SAID = History()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ class Replier:
         from elman.generate.network import decoder_of  # which needs torch
 
         self.decoder, self._index = decoder_of(bot), index
-        self.params, self.ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
+        self._tokenizer = bot.tokenizer
+        self.params = params or SamplingParams.of(bot.config)
+        self.ranking = ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None
@@ -99,7 +104,7 @@ class Replier:
         state: "State",
         generator: np.random.Generator,
         recent: Sequence[int] = (),
-        avoid: Collection[Tokens] = (),
+        history: History = NOTHING_SAID,
     ) -> "Iterator[tuple[int, State | None]]":
         """Reply in one conversation.
 
@@ -107,7 +112,8 @@ class Replier:
             state: after the message to be answered, (1, size) arrays.
             generator: where the randomness comes from.
             recent: tokens under the repetition penalty.
-            avoid: what was said lately; said again where no other reply is about as good.
+            history: what was said lately. A reply that was given is said again where no other is
+                about as good.
 
         Yields:
             Each token, and the state in which the reply could be ended after it: None where the
@@ -117,7 +123,7 @@ class Replier:
         single = self.ranking.samples == 1 or self.params.temperature == 0
         if self.reply_from == "generate" and single and self._unsure is None:
             return reply(self.decoder, state, self.params, generator, recent)
-        self.last = self.choose(state, generator, recent, avoid, keep_states=True)[0]
+        self.last = self.choose(state, generator, recent, [history], keep_states=True)[0]
         return self._said(self.last, state)
 
     def choose(
@@ -125,27 +131,31 @@ class Replier:
         state: "State",
         generator: np.random.Generator,
         recent: Sequence[int] = (),
-        avoid: Collection[Tokens] = (),
+        histories: Sequence[History] = (),
         keep_states: bool = False,
     ) -> list[Chosen]:
-        """Choose what is answered in each row of a state."""
+        """Choose what is answered in each row of a state; each has its history, if it is known."""
+        histories = histories or [NOTHING_SAID] * len(state[0])
         made: list[Chosen] = []
         if self.reply_from != "data":
             made = [
                 Chosen(each.tokens, "generate", each.score, each.certain, each.state)
                 for each in best_drawn(
-                    self.decoder, state, self.params, self.ranking, generator, recent, avoid,
-                    keep_states,
+                    self.decoder, state, self.params, self.ranking, generator, recent, histories,
+                    self._tokenizer, keep_states,
                 )
             ]  # fmt: skip
         if self.reply_from == "generate":
             return made
         assert self._index is not None
-        given = [self._given(each, avoid) for each in self._index.best(self.decoder, state)]
+        known = self._index.best(self.decoder, state)
+        given = [self._given(*each) for each in zip(known, histories, strict=True)]
         if not made:
             return given
         # One measure for both.
-        likely = likelihoods(self.decoder, state, [[each.tokens] for each in given])
+        likely = likelihoods(
+            self.decoder, state, [[each.tokens] for each in given], self.decoder.copies
+        )
         again = [float(own.scores(self.ranking.mmi_weight)[0]) for own in likely]
         return [
             _better(own, replace(other, score=score))
@@ -163,18 +173,24 @@ class Replier:
             return self.decoder.end_message(chosen.state)
         return self.decoder.read([[as_message(chosen.tokens)]], state)
 
-    def replies(self, state: "State", generator: np.random.Generator) -> list[Tokens]:
+    def replies(
+        self,
+        state: "State",
+        histories: Sequence[History] = (),
+        *,
+        generator: np.random.Generator,
+    ) -> list[Tokens]:
         """Return the tokens of what is answered in each row of a state, without END."""
-        return [each.tokens for each in self.choose(state, generator)]
+        return [each.tokens for each in self.choose(state, generator, (), histories)]
 
     def _said(self, chosen: Chosen, state: "State") -> "Iterator[tuple[int, State | None]]":
         for token in chosen.tokens:
             yield token, None
         yield END, self.ended(chosen, state)
 
-    def _given(self, known: Known, avoid: Collection[Tokens]) -> Chosen:
+    def _given(self, known: Known, history: History) -> Chosen:
         """Return what somebody answered before, or that the bot is unsure."""
-        found = best(known.candidates, avoid)
+        found = best(known.candidates, history.said)
         if self._unsure is not None and not self._bound.reached(found.score, known.alike):
             return Chosen(self._unsure, "unsure", found.score)
         return Chosen(found.tokens, "data", found.score, found.certain)

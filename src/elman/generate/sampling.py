@@ -5,7 +5,7 @@ import warnings
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,9 +42,9 @@ class SamplingParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(1.0, ge=0, le=100)
+    temperature: float = Field(0.7, ge=0, le=100)
     top_p: float = Field(0.95, gt=0, le=1)
-    min_p: float = Field(0.02, ge=0, le=1)
+    min_p: float = Field(0.1, ge=0, le=1)
     repetition_penalty: float = Field(1.1, ge=1, le=10)
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
@@ -62,6 +62,14 @@ class SamplingParams(BaseModel):
             values = {**values, "max_tokens": values["longest"]}
             del values["longest"]
         return values
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], **given: Any) -> Self:
+        """Take what a bot's configuration says, but for what is given and not None."""
+        reply = config.get("reply", {})
+        found = {name: reply.get(name) for name in ("temperature", "min_p")}
+        values = found | {name: value for name, value in given.items() if value is not None}
+        return cls(**{name: value for name, value in values.items() if value is not None})
 
     @property
     def is_open(self) -> bool:

@@ -287,4 +287,4 @@ class Batcher:
         most = min(params.max_tokens, MAX_RANKED_TOKENS)
         replier = self._replier.with_params(params.model_copy(update={"max_tokens": most}))
         generator = params.generator()
-        return replier.choose(job.state, generator, job.recent, job.avoid, keep_states=True)[0]
+        return replier.choose(job.state, generator, job.recent, [job.history], keep_states=True)[0]

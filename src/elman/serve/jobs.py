@@ -11,6 +11,7 @@ import numpy as np
 from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.generate.decoder import Decoder
+from elman.generate.penalties import History
 from elman.generate.sampling import ReplySampler, SamplingParams
 from elman.generate.stopping import StopMatcher, StopTexts
 from elman.model.checkpoint import Bot
@@ -91,7 +92,7 @@ class Job:
         recent: tokens under the repetition penalty.
         choices: how many replies.
         begins: tokens with which each reply begins, and which are told like its own.
-        avoid: replies that are chosen only where no other is about as good.
+        history: what was said before, with which replies are compared.
         owner: who asks.
         is_continuation: whether it goes on with a request that was admitted already.
     """
@@ -103,7 +104,7 @@ class Job:
     recent: Sequence[int] = ()
     choices: int = 1
     begins: Sequence[int] = ()
-    avoid: Sequence[tuple[int, ...]] = ()
+    history: History = field(default_factory=History)
     owner: str = ""
     is_continuation: bool = False
     cancelled: bool = field(default=False, init=False)

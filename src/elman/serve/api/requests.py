@@ -79,6 +79,7 @@ class ReplyRequest(Body):
 
     def sampling_params(
         self,
+        model: Model,
         max_tokens: int | None,
         logprobs: int | None,
         stop: Sequence[str] = (),
@@ -87,6 +88,7 @@ class ReplyRequest(Body):
         """Return how the reply is to be drawn; what is not given is as in `elman chat`.
 
         Args:
+            model: who replies.
             max_tokens: tokens; None: as in `elman chat`.
             logprobs: how many of the likeliest tokens to tell with each; None: no likelihoods.
             stop: texts that end the reply.
@@ -97,8 +99,12 @@ class ReplyRequest(Body):
         given.pop("max_tokens", None)
         if max_tokens is not None:
             given["max_tokens"] = min(max_tokens, LIMITS.max_reply_tokens)
-        return SamplingParams(
-            **given, logit_bias=dict(logit_bias), stop=tuple(stop), logprobs=logprobs
+        return SamplingParams.of(
+            model.bot.config,
+            **given,
+            logit_bias=dict(logit_bias),
+            stop=tuple(stop),
+            logprobs=logprobs,
         )
 
 
@@ -173,7 +179,7 @@ class ChoicesRequest(ReplyRequest):
         """
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         biases = _biases(self.logit_bias or {}, model)
-        return self.sampling_params(max_tokens, logprobs, stop, biases)
+        return self.sampling_params(model, max_tokens, logprobs, stop, biases)
 
 
 def text_of(content: Content | None, param: str) -> str:
