@@ -160,6 +160,7 @@ class Recall:
         return History(
             [node.text for node in reversed(nodes) if node.role == "user"],
             [tuple(self.tokens(node)) for node in reversed(nodes) if node.role == "bot"],
+            nodes[-1].text if nodes[-1].role == "user" else None,
         )
 
     def find(self, connection: Connection, key: bytes) -> tuple[State, list[Node]]:

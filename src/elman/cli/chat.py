@@ -284,7 +284,11 @@ class Talk:
             pieces += 1
             yield piece
         last = self.session.replier.last
-        if pieces and last is not None and self.session.replier.reply_from == "best":
+        if not pieces or last is None:
+            return
+        if last.origin in ("rule", "small talk"):
+            yield f"  [{last.origin}]"
+        elif self.session.replier.reply_from == "best":
             yield "  [said by somebody]" if last.origin == "data" else "  [made]"
 
     def _obey(self, command: str, rest: str) -> Iterator[str]:

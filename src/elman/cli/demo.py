@@ -86,7 +86,15 @@ def demo(
     else:
         _hold_scripted(console, session)
     console.print(
-        f"\nthe bot is kept in {folder}; talk with it: elman chat '{folder}'", soft_wrap=True
+        f"\nThe bot is kept in {folder}. What to do next:\n"
+        f"  elman chat '{folder}'            talk with it\n"
+        "  elman chat                       talk with the base, which learned for longer\n"
+        "  elman data inspect CHATS         look at your own export: what is in it, and what is "
+        "private\n"
+        "  elman train CHATS --bot NAME     make a bot of it\n"
+        "  elman lens --tiny                see one step of its learning, number by number",
+        soft_wrap=True,
+        markup=False,
     )
 
 

@@ -40,10 +40,12 @@ class History(NamedTuple):
         heard: messages of the other side, the last one first.
         said: own replies, the last one first; and others to the same message, where another one is
             wanted.
+        asked: the message that is to be answered; None: it is not known, or nobody asked.
     """
 
     heard: Sequence[str] = ()
     said: Sequence[Tokens] = ()
+    asked: str | None = None
 
     def also(self, *replies: Tokens) -> "History":
         """Return a history in which these are said, too."""
@@ -130,9 +132,11 @@ def history_before(messages: Sequence[np.ndarray], tokenizer: Tokenizer) -> Hist
     """Return what was said before the last of some messages of a conversation."""
     before = messages[-2 : -2 - HISTORY_MESSAGES : -1]
     own = [message[0] == messages[-1][0] for message in before]
+    heard = [tokenizer.decode(each) for each, mine in zip(before, own, strict=True) if not mine]
     return History(
-        [tokenizer.decode(each) for each, mine in zip(before, own, strict=True) if not mine],
+        heard,
         [tuple(each[1:-1].tolist()) for each, mine in zip(before, own, strict=True) if mine],
+        heard[0] if own and not own[0] else None,
     )
 
 

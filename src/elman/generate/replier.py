@@ -10,18 +10,20 @@ import numpy as np
 
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
+from elman.generate.care import care, cares
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
 from elman.generate.penalties import History
 from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
 from elman.generate.sampling import SamplingParams
+from elman.generate.smalltalk import SmallTalk
 
 if TYPE_CHECKING:
     from elman.bptt import State
     from elman.model.checkpoint import Bot
 
 ReplyFrom = Literal["generate", "data", "best"]
-Origin = Literal["generate", "data", "unsure"]
+Origin = Literal["generate", "data", "unsure", "rule", "small talk"]
 
 NOTHING_SAID = History()
 
@@ -33,7 +35,8 @@ class Chosen:
     Args:
         tokens: without END.
         origin: "generate": the net made it; "data": somebody gave it; "unsure": neither was good
-            enough.
+            enough; "rule": fixed for insults, despair and danger; "small talk": written for
+            what was asked.
         score: of the best reply there was (`elman.generate.rerank`).
         certain: whether it was likelier than all others together.
         state: in which END is yet to be said; None: it was not kept.
@@ -86,6 +89,8 @@ class Replier:
         self.params = params or SamplingParams.of(bot.config)
         self.ranking = ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
+        self._cares = cares(bot.config)
+        self._small_talk = None if reply_from == "data" else SmallTalk.read(bot.path)
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None
         if unsure is not None:
@@ -119,7 +124,9 @@ class Replier:
             Each token, and the state in which the reply could be ended after it: None where the
             reply was chosen as a whole. The last is END, with the state after it.
         """
-        self.last = None
+        self.last = self.fixed(history)
+        if self.last is not None:
+            return self._said(self.last, state)
         single = self.ranking.samples == 1 or self.params.temperature == 0
         if self.reply_from == "generate" and single and self._unsure is None:
             return reply(self.decoder, state, self.params, generator, recent)
@@ -136,6 +143,34 @@ class Replier:
     ) -> list[Chosen]:
         """Choose what is answered in each row of a state; each has its history, if it is known."""
         histories = histories or [NOTHING_SAID] * len(state[0])
+        fixed = [self.fixed(history) for history in histories]
+        if all(fixed):
+            return [each for each in fixed if each is not None]
+        made = self._chosen(state, generator, recent, histories, keep_states)
+        return [own or other for own, other in zip(fixed, made, strict=True)]
+
+    def fixed(self, history: History) -> Chosen | None:
+        """Return what is answered without the net, by rule or as small talk; None: nothing is."""
+        if history.asked is None:
+            return None
+        said = [self._tokenizer.decode(tokens) for tokens in history.said]
+        if self._cares and (text := care(history.asked, said)) is not None:
+            return Chosen(tuple(self._tokenizer.encode(text)), "rule", 0.0)
+        if self._small_talk is not None:
+            text = self._small_talk.answer(history.asked, said)
+            if text is not None:
+                return Chosen(tuple(self._tokenizer.encode(text)), "small talk", 0.0)
+        return None
+
+    def _chosen(
+        self,
+        state: "State",
+        generator: np.random.Generator,
+        recent: Sequence[int],
+        histories: Sequence[History],
+        keep_states: bool,
+    ) -> list[Chosen]:
+        """Choose what the net or somebody of the data answers in each row of a state."""
         made: list[Chosen] = []
         if self.reply_from != "data":
             made = [

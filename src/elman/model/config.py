@@ -156,6 +156,11 @@ class ReplyConfig(Section):
         description="words in a row that whoever replies has said before, likewise",
         json_schema_extra=chosen("when training ends, by people's replies"),
     )
+    care: bool | None = Field(
+        None,
+        description="whether insults, despair and danger get a kind, fixed answer by rule",
+        json_schema_extra=chosen("yes for the base and the built-in conversations"),
+    )
     fitted: list[str] | bool = Field(
         False,
         description="which of these were found when training ended",
@@ -167,5 +172,5 @@ class ReplyConfig(Section):
         """The settings that are to be found when training ends: nobody has given them."""
         # Until 0.1 it was a bool, and of mmi_weight alone.
         found = {"mmi_weight"} if self.fitted is True else set(self.fitted or ())
-        every = set(type(self).model_fields) - {"fitted"}
+        every = set(type(self).model_fields) - {"care", "fitted"}
         return {name for name in every if getattr(self, name) is None or name in found}

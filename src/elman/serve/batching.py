@@ -268,7 +268,9 @@ class Batcher:
             text = lane.say(token)
             job.deliver(Said(lane.choice, token, text, len(sampler.said) == 1))
         said = tuple(sampler.said)
-        told_end = Ended(lane.choice, lane.ended_by, lane.rest(), said, ended(said))
+        told_end = Ended(
+            lane.choice, lane.ended_by, lane.rest(), said, ended(said), origin=chosen.origin
+        )
         self._accounts.finish(job, told_end)
 
     def _chosen(self, job: Job, alone: bool) -> Chosen | None:
@@ -280,6 +282,8 @@ class Batcher:
         params = job.params
         if self._replier is None or job.begins or job.cancelled or not params.max_tokens:
             return None
+        if (fixed := self._replier.fixed(job.history)) is not None:
+            return fixed
         if self._replier.reply_from == "generate":
             several = self._replier.ranking.samples > 1 and job.choices == 1
             if not (alone and several and params.is_open):

@@ -12,6 +12,7 @@ from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.generate.decoder import Decoder
 from elman.generate.penalties import History
+from elman.generate.replier import Origin
 from elman.generate.sampling import ReplySampler, SamplingParams
 from elman.generate.stopping import StopMatcher, StopTexts
 from elman.model.checkpoint import Bot
@@ -59,6 +60,7 @@ class Ended:
         state: after it, and END.
         logprob: of END, where the bot chose it and it was asked for.
         likeliest: the likeliest tokens there and theirs.
+        origin: where the reply came from.
     """
 
     choice: int
@@ -68,6 +70,7 @@ class Ended:
     state: State
     logprob: float | None = None
     likeliest: Sequence[tuple[int, float]] = ()
+    origin: Origin = "generate"
 
 
 @dataclass(frozen=True)

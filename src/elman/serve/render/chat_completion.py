@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from elman.generate.replier import Origin
 from elman.serve.jobs import Ended
 from elman.serve.prompts import Prompt
 from elman.serve.render.answers import (
@@ -35,6 +36,7 @@ class ChatChoice(BaseModel):
     message: AssistantMessage
     logprobs: ChatLogprobs | None
     finish_reason: Literal["stop", "length"]
+    origin: Origin
 
 
 class ChatCompletion(BaseModel):
@@ -68,17 +70,14 @@ class ChatAnswer(CompletionAnswer):
     async def whole(self) -> ChatCompletion:
         """Tell all replies when the last one has ended."""
         replies = self._replies
-        reasons = {
-            event.choice: finish_reason(event)
-            async for event in replies.events()
-            if isinstance(event, Ended)
-        }
+        ends = {event.choice: event async for event in replies.events() if isinstance(event, Ended)}
         choices = [
             ChatChoice(
                 index=number,
                 message=AssistantMessage(content=text),
                 logprobs=ChatLogprobs(content=logprobs) if self._with_logprobs else None,
-                finish_reason=reasons[number],
+                finish_reason=finish_reason(ends[number]),
+                origin=ends[number].origin,
             )
             for number, (text, logprobs) in enumerate(
                 zip(replies.texts, replies.logprobs, strict=True)
@@ -98,7 +97,7 @@ class ChatAnswer(CompletionAnswer):
             if event.text or likely:
                 yield self._delta(event.choice, {"content": event.text}, likely)
             if isinstance(event, Ended):
-                yield self._delta(event.choice, {}, None, finish_reason(event))
+                yield self._delta(event.choice, {}, None, finish_reason(event), event.origin)
         yield self.end(replies.usage)
 
     def _delta(
@@ -107,7 +106,7 @@ class ChatAnswer(CompletionAnswer):
         delta: dict[str, Any],
         logprobs: dict[str, Any] | None = None,
         reason: str | None = None,
+        origin: Origin | None = None,
     ) -> bytes:
-        return self.event(
-            {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        )
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        return self.event(choice | ({} if origin is None else {"origin": origin}))

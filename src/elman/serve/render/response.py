@@ -154,4 +154,6 @@ class ResponseAnswer:
                 await self._service.keeper.write(write)
             except ElmanError as error:
                 raise cannot_be_kept(error) from None
-        return response_of(response, prompt.known, replies.logprobs[0])
+        found = response_of(response, prompt.known, replies.logprobs[0])
+        found.elman.origin = end.origin
+        return found
