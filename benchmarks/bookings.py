@@ -27,7 +27,7 @@ from elman.evaluate.texts import reply_in
 from elman.generate.network import decoder_of
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
-from elman.generate.rerank import Ranking, Tokens
+from elman.generate.rerank import Ranking
 from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import load_bot
 from elman.train import Config, train
@@ -162,11 +162,7 @@ def measured(full: bool, base: str | None, pointer: int, minutes: float) -> dict
         ranking = Ranking.of(bot.config, samples=samples)
         replier, generator = Replier(bot, sampling, ranking), sampling.generator()
 
-        def respond(
-            state: Any, replier: Replier = replier, generator: Any = generator
-        ) -> list[Tokens]:
-            return replier.replies(state, generator)
-
+        respond = partial(replier.replies, generator=generator)
         pairs = reply_in(places, state, corpus, bot.tokenizer, respond)
         found[way] = sum(pair.exact for pair in pairs) / len(pairs)
     return found

@@ -47,6 +47,7 @@ from elman.evaluate.texts import (
 )
 from elman.generate import index_files
 from elman.generate.network import decoder_of
+from elman.generate.penalties import History
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier, ReplyFrom
 from elman.generate.rerank import Ranking, Tokens, likelihoods, log_likelihoods
@@ -165,8 +166,13 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
         replier = Replier(bot, sampling, ranking, reply_from, index)
         respond = partial(replier.replies, generator=sampling.generator())
 
-        def priced(state: State, respond: Any = respond, nats: list[float] = nats) -> list[Tokens]:
-            said: list[Tokens] = respond(state)
+        def priced(
+            state: State,
+            histories: Sequence[History],
+            respond: Any = respond,
+            nats: list[float] = nats,
+        ) -> list[Tokens]:
+            said: list[Tokens] = respond(state, histories)
             nats += (-log_likelihoods(decoder_of(bot), said, state, range(len(said)))).tolist()
             return said
 
@@ -200,7 +206,7 @@ def peer_run(data: Path, name: str, minutes: float) -> dict[str, Any]:
     # What is answered is known by place: a state that only counts lanes is all that is needed.
     at = iter(places)
 
-    def respond(state: State) -> list[list[int]]:
+    def respond(state: State, histories: Sequence[History]) -> list[list[int]]:
         return [likeliest(model, corpus, next(at)) for _ in state[0]]
 
     pairs = reply_in(places, (torch.zeros(len(places), 1),), corpus, tokenizer, respond)

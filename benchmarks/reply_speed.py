@@ -21,7 +21,7 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, SPECIALS
-from elman.generate.index import ReplyIndex
+from elman.generate.index import ReplyIndex, unit
 from elman.generate.index_files import DIRECTIONS
 from elman.generate.network import decoder_of
 from elman.generate.rerank import Ranking, best_drawn
@@ -35,16 +35,16 @@ MESSAGES = 20
 def index_of(number: int, size: int, vocabulary: int) -> ReplyIndex:
     """Places by chance, in states of that size, each with a reply of about 12 tokens by chance."""
     draw = np.random.default_rng(0)
-    places = torch.nn.functional.normalize(torch.randn(number, DIRECTIONS), dim=1).half()
+    places = unit(draw.normal(size=(number, DIRECTIONS))).astype(np.float32)
     replies = [
         tuple(draw.integers(SPECIALS, vocabulary, draw.integers(4, 20)).tolist())
         for _ in range(number)
     ]
-    directions = torch.randn(size, DIRECTIONS)
-    nothing = torch.zeros(3, 0)
-    alone = -3.0 * torch.rand(number, dtype=torch.float64)
-    numbers = torch.arange(number)
-    return ReplyIndex(torch.zeros(size), directions, places, numbers, replies, alone, nothing)
+    directions = draw.normal(size=(size, DIRECTIONS)).astype(np.float32)
+    centre = np.zeros(size, np.float32)
+    alone = -3.0 * draw.random(number)
+    numbers = np.arange(number, dtype=np.int32)
+    return ReplyIndex(centre, directions, places, numbers, replies, alone, np.zeros((3, 0)))
 
 
 def milliseconds(action: Callable[[], object], times: int) -> float:

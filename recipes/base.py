@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import smalltalk
 import torch
 from faker.providers.person.en_GB import Provider as British
 from faker.providers.person.en_US import Provider as American
@@ -29,6 +30,7 @@ from elman.data.files import write_file
 from elman.data.redact import Redactor
 from elman.data.rename import NAMES, Pseudonyms, is_word
 from elman.data.source import BUILT_IN
+from elman.generate.smalltalk import SMALL_TALK
 from elman.model.checkpoint import (
     BASE,
     CONFIG,
@@ -164,8 +166,8 @@ def gather(data: Path, out: Path) -> None:
     print(dict(counts))
 
 
-def pack(run: Path) -> None:
-    """Put the trained bot into the package: half precision, nothing of this machine."""
+def pack(run: Path, data: Path) -> None:
+    """Put the trained bot into the package: half precision, nothing of this machine; small talk."""
     BASE.mkdir(parents=True, exist_ok=True)
     tensors, facts = read_tensors(run / WEIGHTS)
     write_tensors(BASE / WEIGHTS, {n: t.to(torch.float16) for n, t in tensors.items()}, facts)
@@ -174,6 +176,7 @@ def pack(run: Path) -> None:
     config["train"] |= {"base": None}
     write_file(BASE / CONFIG, json.dumps(config, indent=2) + "\n")
     shutil.copy(run / TOKENIZER, BASE / TOKENIZER)
+    smalltalk.write(data, run.parent / "base.jsonl", BASE / SMALL_TALK)
     print(f"{BASE}: {sum(f.stat().st_size for f in BASE.iterdir()) / 1e6:.1f} MB")
 
 
@@ -194,7 +197,7 @@ def main() -> None:
             gather(arguments.data, chats)
         learn(RUN, chats, without, arguments.minutes, None)
         learn(POINTING, chats, run, SHARE * arguments.minutes, str(without))
-    pack(run)
+    pack(run, arguments.data)
 
 
 def learn(

@@ -1,6 +1,7 @@
 """Imports only go down the floors of the house, and siblings never import each other."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,3 +89,17 @@ def test_the_compiled_library_is_found_by_python_alone() -> None:
 def test_readers_know_no_torch() -> None:
     for file in (ROOT / "data" / "readers").rglob("*.py"):
         assert not any(name.split(".")[0] == "torch" for name in imports(file)), file
+
+
+WITH_TORCH = {"network.py", "index_files.py"}
+"""Of generate/: what asks the network, and what reads a bot's folder."""
+
+
+def test_replies_come_to_be_without_torch() -> None:
+    """A decoder that needs no torch can stand behind everything else."""
+    files = sorted((ROOT / "generate").glob("*.py"))
+    names = [f"elman.generate.{f.stem}" for f in files if f.name not in WITH_TORCH]
+    blocked = "import sys; sys.modules['torch'] = None\n"
+    code = blocked + "\n".join(f"import {name}" for name in names)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elman.cli.options import SAMPLES
 from elman.cli.text import plain
-from elman.generate.rerank import Ranking
 
 Run = Callable[..., Any]
 
@@ -237,8 +235,3 @@ def test_why_without_the_training_data_says_what_is_gone(elman: Run, trained: Pa
     ran = elman("chat", "base", "--seed", 1, "--why", given="hello\n")
     assert ran.code == 0
     assert "none, for the conversations that the base learned from do not come" in ran.out
-
-
-def test_the_options_defaults_are_those_of_the_ranking() -> None:
-    """They are written out, so that asking for help imports nothing heavy."""
-    assert Ranking().samples == SAMPLES

@@ -50,9 +50,9 @@ def test_the_real_reply_is_there_once_and_the_others_differ(
 
 
 def test_a_hit_is_the_real_reply_ranked_first() -> None:
-    given_ = torch.tensor([-3.0, -4.0, -1.0]).double()
-    alone = torch.tensor([-8.0, -4.0, -1.0]).double()
-    found = [Likelihoods(given_, alone, torch.tensor([1, 1, 1]))]
+    given_ = np.array([-3.0, -4.0, -1.0])
+    alone = np.array([-8.0, -4.0, -1.0])
+    found = [Likelihoods(given_, alone, np.array([1, 1, 1]))]
     assert hits_by_likelihood(found, 3).tolist() == [False]
     assert hits(found, 3).tolist() == [True]
     assert hits_by_likelihood(found, 2).tolist() == [True], "only the first two compete"

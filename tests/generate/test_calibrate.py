@@ -1,4 +1,4 @@
-"""How much is taken off a reply for fitting everywhere, by a bot's own held-out conversations."""
+"""How a bot replies best, by its own held-out conversations."""
 
 import json
 import shutil
@@ -10,11 +10,22 @@ import pytest
 
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
-from elman.generate.calibrate import MMI_WEIGHTS, first_as_good, fit_mmi_weight
+from elman.generate.calibrate import (
+    MMI_WEIGHTS,
+    WARMTHS,
+    Choice,
+    choices,
+    first_as_good,
+    fit_replies,
+    variety,
+)
 from elman.generate.network import decoder_of
+from elman.generate.penalties import PEOPLE, Habits
 from elman.generate.positions import HeldOut
 from elman.generate.rerank import Ranking
+from elman.generate.sampling import SamplingParams
 from elman.model.checkpoint import load_bot
+from elman.model.config import ReplyConfig
 from elman.train import Config, finishing, resume, train
 
 
@@ -45,11 +56,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., 
 
 def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
     bot = load_bot(folder)
-    found = json.loads((folder / "config.json").read_text())["reply"]["mmi_weight"]
-    assert found in MMI_WEIGHTS
-    assert Ranking.of(bot.config).mmi_weight == found
-    assert Ranking.of(bot.config, mmi_weight=0.3, samples=None) == Ranking(mmi_weight=0.3)
-    assert Ranking.of({}) == Ranking()
+    found = json.loads((folder / "config.json").read_text())["reply"]
+    assert found["mmi_weight"] in MMI_WEIGHTS
+    assert (found["temperature"], found["min_p"]) in WARMTHS
+    assert set(found["fitted"]) == set(found) - {"fitted"}
+    ranking = Ranking.of(bot.config)
+    assert (ranking.mmi_weight, ranking.samples) == (found["mmi_weight"], found["samples"])
+    assert ranking.limits == Habits(*(found[f"people_{name}"] for name in Habits._fields))
+    given = Ranking.of(bot.config, mmi_weight=0.3, samples=None)
+    assert given == ranking.model_copy(update={"mmi_weight": 0.3})
+    params = SamplingParams.of(bot.config, temperature=None, min_p=0.3)
+    assert (params.temperature, params.min_p) == (found["temperature"], 0.3)
+
+
+def test_a_bot_that_keeps_nothing_replies_by_the_defaults() -> None:
+    configs: list[dict[str, object]] = [
+        {},
+        {"reply": {}},
+        {"reply": {"mmi_weight": None, "fitted": False}},
+    ]
+    for config in configs:
+        assert Ranking.of(config) == Ranking()
+        assert SamplingParams.of(config) == SamplingParams()
+    older = ReplyConfig.model_validate({"mmi_weight": 0.5, "fitted": True})
+    assert "mmi_weight" in older.open
+    assert Ranking.of({"reply": older.model_dump()}).mmi_weight == 0.5
 
 
 def test_it_is_found_again_when_a_run_that_goes_on_ends(
@@ -57,24 +88,42 @@ def test_it_is_found_again_when_a_run_that_goes_on_ends(
 ) -> None:
     out = tmp_path / "ann"
     shutil.copytree(folder, out)
-    monkeypatch.setattr(finishing, "fit_mmi_weight", lambda *given: 0.125)
+    monkeypatch.setattr(finishing, "fit_replies", lambda *given: Choice(0.6, 0.3, 5, 0.125))
     resume(out, budget={"steps": 21})
-    assert Ranking.of(load_bot(out).config).mmi_weight == 0.125
+    config = load_bot(out).config
+    assert Ranking.of(config).mmi_weight == 0.125
+    assert SamplingParams.of(config).min_p == 0.3
 
 
 def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) -> None:
     bot = load_bot(folder)
-    corpus = Corpus.encode(Dataset.read(str(chats)).conversations(), bot.tokenizer)
-    heldout = HeldOut.of(decoder_of(bot), corpus, "all")
+    decoder, tokenizer = decoder_of(bot), bot.tokenizer
+    corpus = Corpus.encode(Dataset.read(str(chats)).conversations(), tokenizer)
+    heldout = HeldOut.of(decoder, tokenizer, corpus, "all")
     assert heldout is not None
-    found = [fit_mmi_weight(decoder_of(bot), bot.tokenizer, heldout) for _ in range(2)]
+    given = {"samples": 4, "temperature": 0.7, "min_p": 0.1}
+    found = [fit_replies(decoder, tokenizer, heldout, PEOPLE, given) for _ in range(2)]
     assert found[0] == found[1]
+    assert found[0][:3] == (0.7, 0.1, 4), "what was given stays"
     empty = Corpus(corpus.ids[:0], corpus.starts[:1])
-    assert HeldOut.of(decoder_of(bot), empty, "all") is None
+    assert HeldOut.of(decoder, tokenizer, empty, "all") is None
 
 
 def test_what_was_given_stays(tmp_path: Path, make_config: Callable[..., Config]) -> None:
     out = tmp_path / "ann"
-    train(make_config(**{"train.steps": 2, "reply.mmi_weight": 0.1}), out)
+    given = {"reply.mmi_weight": 0.1, "reply.people_echo": 9}
+    train(make_config(**{"train.steps": 2, **given}), out)
     resume(out, budget={"steps": 3})
-    assert Ranking.of(load_bot(out).config).mmi_weight == 0.1
+    ranking = Ranking.of(load_bot(out).config)
+    assert (ranking.mmi_weight, ranking.limits.echo) == (0.1, 9)
+
+
+def test_every_way_is_tried_once() -> None:
+    every = choices({})
+    assert len(set(every)) == len(every)
+    assert {each.samples for each in choices({"samples": 3})} == {3}
+
+
+def test_variety_is_that_of_pairs_of_words() -> None:
+    assert variety(["a b c", "a b"]) == pytest.approx(2 / 3)
+    assert variety([]) == 0

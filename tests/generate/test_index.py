@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,9 +18,9 @@ from elman.errors import ElmanError
 from elman.generate import index as reply_index
 from elman.generate import index_files
 from elman.generate.index import Bound, ReplyIndex
-from elman.generate.index_files import REPLIES, build, known, overlap
+from elman.generate.index_files import REPLIES, build, known
 from elman.generate.network import decoder_of
-from elman.generate.positions import HeldOut
+from elman.generate.positions import HeldOut, overlap
 from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
@@ -97,8 +98,8 @@ def test_what_was_never_asked_is_unlike_what_was(bot: Bot, told: list[str]) -> N
 
 
 def index_of(scores: list[float], right: list[float]) -> ReplyIndex:
-    calibration = torch.tensor([scores, right, [1.0] * len(scores)], dtype=torch.float64)
-    nothing = torch.zeros(0)
+    calibration = np.array([scores, right, [1.0] * len(scores)])
+    nothing = np.zeros(0)
     return ReplyIndex(nothing, nothing, nothing, nothing, [], nothing, calibration)
 
 
@@ -116,7 +117,7 @@ def test_the_bound_keeps_wrong_answers_as_rare_as_stated() -> None:
 
 def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
     corpus = Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
-    heldout = HeldOut.of(decoder_of(bot), corpus, "bot")
+    heldout = HeldOut.of(decoder_of(bot), bot.tokenizer, corpus, "bot")
     index = build(decoder_of(bot), bot.tokenizer, corpus, "bot", 1000, heldout)
     assert index is not None
     index_files.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))
@@ -124,7 +125,7 @@ def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
     again = known(Bot(bot.chatbot, bot.tokenizer, config, tmp_path), pytest.fail)
     assert again.replies == index.replies
     for name in ("centre", "directions", "places", "reply", "alone", "calibration"):
-        assert torch.equal(getattr(again, name), getattr(index, name)), name
+        assert np.array_equal(getattr(again, name), getattr(index, name)), name
 
 
 def test_of_many_replies_some_conversations_are_kept(bot: Bot, chats: Path) -> None:

@@ -22,14 +22,14 @@ SAID = [ROLES["bot"]]
 """Something, so that a reply may end, under no penalty."""
 
 
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 def choose(
     logits: torch.Tensor,
     params: SamplingParams,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     said: Sequence[int] = (),
     recent: Sequence[int] = (),
 ) -> int:
@@ -37,7 +37,7 @@ def choose(
     sampler = ReplySampler(params.model_copy(update={"max_tokens": 200 + len(said)}), recent)
     for token in said:
         sampler.say(token)
-    point = float(torch.rand(1, generator=generator))
+    point = generator.random()
     return sampling.choose(logits.unsqueeze(0).numpy(), [sampler], [point])[0]
 
 
@@ -77,7 +77,7 @@ def test_what_is_next_to_greedy_is_greedy(temperature: float, top_p: float) -> N
 @settings(deadline=None, max_examples=60)
 def test_roles_are_never_said(temperature: float, top_p: float, min_p: float, seed: int) -> None:
     params = SamplingParams(temperature=temperature, top_p=top_p, min_p=min_p)
-    token = choose(logits(1, 1, 2, 0), params, torch.Generator().manual_seed(seed), SAID)
+    token = choose(logits(1, 1, 2, 0), params, np.random.default_rng(seed), SAID)
     assert token == END or token >= SPECIALS
     assert choose(logits(9, 1), params, generator()) == SPECIALS
 
@@ -200,3 +200,14 @@ def test_a_batch_of_greedy_replies_equals_single_ones() -> None:
         read, _ = chatbot.score([[np.array([ROLES["bot"], *tokens, END])]], own)
         # Lanes side by side sum in another order, in float32.
         assert nats == pytest.approx(float(read[0][0]), rel=1e-5)
+
+
+def test_log_softmax_is_as_exact_as_float32_allows() -> None:
+    scores = np.random.default_rng(0).normal(scale=9, size=(5, 300)).astype(np.float32)
+    scores[0, 7] = -np.inf
+    exact = torch.from_numpy(scores).double().log_softmax(1).numpy()
+    np.testing.assert_allclose(sampling.log_softmax(scores), exact, rtol=0, atol=3e-6)
+    token, count = 11, 4
+    logp, best = sampling.token_logprobs(scores[2], token, count)
+    assert logp == pytest.approx(exact[2, token], abs=3e-6)
+    assert [each for each, _ in best] == np.argsort(-exact[2])[:count].tolist()

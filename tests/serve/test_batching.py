@@ -3,7 +3,7 @@
 import logging
 import random
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
 from elman.generate.drawing import reply
 from elman.generate.network import decoder_of
+from elman.generate.penalties import History
 from elman.generate.replier import Chosen, Replier, ReplyFrom
 from elman.generate.rerank import Tokens
 from elman.generate.sampling import SamplingParams
@@ -132,9 +133,9 @@ class Fixed(Replier):
     def choose(
         self,
         state: State,
-        generator: torch.Generator,
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
-        avoid: Collection[Tokens] = (),
+        histories: Sequence[History] = (),
         keep_states: bool = False,
     ) -> list[Chosen]:
         self.asked[0] += 1

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
-import torch
 from sqlalchemy import select
 
 from elman.bptt import State
@@ -24,6 +24,7 @@ from elman.chat.memory import states
 from elman.cli import main
 from elman.errors import ElmanError
 from elman.generate import index_files
+from elman.generate.penalties import History
 from elman.generate.replier import Chosen, Replier
 from elman.generate.rerank import Ranking
 from elman.model.checkpoint import Bot
@@ -369,13 +370,13 @@ class Noting(Replier):
     def choose(
         self,
         state: State,
-        generator: torch.Generator,
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
-        avoid: Collection[tuple[int, ...]] = (),
+        histories: Sequence[History] = (),
         keep_states: bool = False,
     ) -> list[Chosen]:
-        self.avoided.append({self._tokenizer.decode(tokens) for tokens in avoid})
-        return super().choose(state, generator, recent, avoid, keep_states)
+        self.avoided.append({self._tokenizer.decode(tokens) for tokens in histories[0].said})
+        return super().choose(state, generator, recent, histories, keep_states)
 
 
 def test_another_reply_avoids_those_that_were_given(serving: Serving, bot: Bot) -> None:

@@ -15,6 +15,7 @@ from elman.chat.memory import LOCAL, MemoryStore, Node, next_key, start_key
 from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
+from elman.generate.penalties import HISTORY_MESSAGES, History
 from elman.model.blocks import StateSpec
 from elman.model.checkpoint import Bot, state_digest
 
@@ -139,6 +140,25 @@ class Recall:
                 "by other weights; without it, what was said later cannot be understood"
             )
         return np.array([ROLES[node.role], *self.tokens(node), END], np.uint16)
+
+    def history(self, connection: Connection, path: Sequence[Node]) -> History:
+        """Return what was said last in a conversation, up to a message that is to be answered.
+
+        Args:
+            connection: to the store, which is asked for what came before.
+            path: the last messages that are known, at least the one to be answered.
+        """
+        nodes = list(path[-HISTORY_MESSAGES:])
+        while len(nodes) < HISTORY_MESSAGES and nodes[0].parent != self.start:
+            before = self.store.node(connection, self.owner, nodes[0].parent)
+            if before is None:
+                break
+            nodes.insert(0, before)
+        return History(
+            [node.text for node in reversed(nodes) if node.role == "user"],
+            [tuple(self.tokens(node)) for node in reversed(nodes) if node.role == "bot"],
+            nodes[-1].text if nodes[-1].role == "user" else None,
+        )
 
     def find(self, connection: Connection, key: bytes) -> tuple[State, list[Node]]:
         """Return the nearest state that can be trusted, and the messages to be read after it.

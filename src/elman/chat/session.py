@@ -20,9 +20,6 @@ from elman.model.checkpoint import Bot, load_state, save_state
 MAX_MESSAGE_BYTES = 200_000
 """Bytes of a message, of which a bot may read less (`unread_tokens`)."""
 
-AVOIDED_REPLIES = 5
-"""Last replies that are given again only where no other is about as good."""
-
 
 class StateFacts(NamedTuple):
     """What is told of a state: its size, how many messages it has read, and its norm."""
@@ -239,12 +236,13 @@ class Session:
 
     def _reply(self, last: Node | None = None) -> Iterator[str]:
         """Say a reply, and keep it; where it is left before it began, `last` stays said."""
-        lately = self._said_lately()
-        avoid = set(lately)
+        assert self._head is not None
+        with self._store.reading() as connection:
+            history = self._recall.history(connection, [self._head])
+        recent = history.said[0] if history.said else ()
         if last is not None:
-            avoid.add(tuple(self._recall.tokens(last)))
-        recent = lately[0] if lately else ()
-        tokens = self.replier(self.state, self._generator, recent, avoid)
+            history = history.also(tuple(self._recall.tokens(last)))
+        tokens = self.replier(self.state, self._generator, recent, history)
         text = self._bot.tokenizer.decode_stream()
         said: list[int] = []
         whole = 0
@@ -273,17 +271,6 @@ class Session:
                 self._keep(self._recall.after(self._head, "bot", text_said, said), state)
             elif last is not None:
                 self._go(last.key)
-
-    def _said_lately(self) -> list[tuple[int, ...]]:
-        """Return the tokens of the bot's last replies, the newest first."""
-        found = []
-        with self._store.reading() as connection:
-            node = self._head
-            for _ in range(2 * AVOIDED_REPLIES):
-                node = node and self._store.node(connection, LOCAL, node.parent)
-                if node is not None and node.role == "bot":
-                    found.append(tuple(self._recall.tokens(node)))
-        return found
 
     def _keep(self, node: Node, state: State) -> None:
         """Add a message after the last one; on disk when this returns."""

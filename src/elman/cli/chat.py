@@ -79,8 +79,8 @@ def chat(
     from elman.cli.attribution import AttributionLines
     from elman.model.checkpoint import BASE, load_bot
 
-    params = sampling.params()
     loaded = load_bot(bot, as_precision(precision), trust or ())
+    params = sampling.params(loaded)
     if loaded.path == BASE:
         tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
     data = loaded.config["data"]
@@ -232,7 +232,11 @@ class Talk:
         for piece in reply:
             yield piece
         last = self.session.replier.last
-        if piece is not None and last is not None and self.session.replier.reply_from == "best":
+        if piece is None or last is None:
+            return
+        if last.origin in ("rule", "small talk"):
+            yield f"  [{last.origin}]"
+        elif self.session.replier.reply_from == "best":
             yield "  [said by somebody]" if last.origin == "data" else "  [made]"
 
     def _obey(self, command: str, rest: str) -> Iterator[str]:

@@ -87,12 +87,22 @@ def demo(
     for prompt, old, new in zip(DEMO_PROMPTS, before, _replies(folder, seed), strict=True):
         table.add_row(prompt, f"[dim]{escape(old)}[/dim]", escape(new))
     out.print(table)
-    session = Session(bot, SamplingParams(seed=seed))
+    session = Session(bot, SamplingParams.of(bot.config, seed=seed))
     if is_interactive():
         talk(session, "bot")
     else:
         _hold_scripted(out, session)
-    out.print(f"\nthe bot is kept in {folder}; talk with it: elman chat '{folder}'", soft_wrap=True)
+    out.print(
+        f"\nThe bot is kept in {folder}. What to do next:\n"
+        f"  elman chat '{folder}'            talk with it\n"
+        "  elman chat                       talk with the base, which learned for longer\n"
+        "  elman data inspect CHATS         look at your own export: what is in it, and what is "
+        "private\n"
+        "  elman train CHATS --bot NAME     make a bot of it\n"
+        "  elman lens --tiny                see one step of its learning, number by number",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def _replies(folder: Path, seed: int) -> list[str]:
@@ -102,7 +112,7 @@ def _replies(folder: Path, seed: int) -> list[str]:
     from elman.model.checkpoint import load_bot
 
     bot = load_bot(folder)
-    params = SamplingParams(seed=seed, max_tokens=30)
+    params = SamplingParams.of(bot.config, seed=seed, max_tokens=30)
     return [plain("".join(Session(bot, params).say(prompt))) for prompt in DEMO_PROMPTS]
 
 

@@ -16,6 +16,7 @@ from elman.cli.options import (
     NameThereOption,
     OwnEncodingOption,
     RankingOptions,
+    TemperatureOption,
     TrustOption,
     make_params,
     with_groups,
@@ -39,12 +40,12 @@ class MeasuringOptions:
     ] = "all"
     name: NameThereOption = None
     encoding: OwnEncodingOption = None
-    temperature: Annotated[float, typer.Option(help="Of replies: 0 takes the likeliest.")] = 1.0
+    temperature: TemperatureOption = None
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0
 
     def responder(self, bot: "Bot", ranking: RankingOptions) -> "Responder":
         """Make what replies at many positions at once."""
-        params = make_params(temperature=self.temperature, seed=self.seed)
+        params = make_params(bot, temperature=self.temperature, seed=self.seed)
         return partial(ranking.replier(bot, params).replies, generator=params.generator())
 
     def read(self, bot: "Bot", heldout: str) -> tuple["Corpus", list[str]]:
@@ -101,6 +102,7 @@ def evaluate(
     from elman.data.files import write_file
     from elman.evaluate import evaluate as measure
     from elman.evaluate.card import card
+    from elman.generate.rerank import Ranking
     from elman.model.checkpoint import load_bot
 
     loaded = load_bot(bot, trust=trust or ())
@@ -110,9 +112,10 @@ def evaluate(
     measured = measure(loaded, corpus, loaded.data.learn_from, measuring.seed, respond, learned)
     notes += missing
     facts = {"split": measuring.part, "reply_from": ranking.reply_from}
+    samples = Ranking.of(loaded.config, samples=ranking.samples).samples
     if card_path is not None:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", card_path.stem)
-        shown = {"data": heldout, **facts, "samples": ranking.samples}
+        shown = {"data": heldout, **facts, "samples": samples}
         text, pictures = card(str(bot), stem, measured, corpus, loaded.tokenizer, shown)
         for name, content in {**pictures, card_path.name: text}.items():
             write_file(card_path.with_name(name), content, parents=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SAMPLES, MAX_WRONG_SHARE = 8, 0.1
+MAX_WRONG_SHARE = 0.1
 
 DatabaseOption = Annotated[
     str | None,
@@ -41,6 +41,13 @@ OwnEncodingOption = Annotated[
 ]
 PrecisionOption = Annotated[
     str, typer.Option(help="Of the weights: float32, bfloat16 or int8 (least to read).")
+]
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Of replies: 0 takes the likeliest; higher is more surprising.  "
+        "[default: as training found it best]"
+    ),
 ]
 TrustOption = Annotated[
     list[str] | None,
@@ -83,23 +90,25 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 class SamplingOptions:
     """How the tokens of a reply are drawn."""
 
-    temperature: Annotated[
-        float, typer.Option(help="0 takes the likeliest; higher is more surprising.")
-    ] = 1.0
+    temperature: TemperatureOption = None
     top_p: Annotated[float, typer.Option(help="Choose among this share of probability.")] = 0.95
     min_p: Annotated[
-        float, typer.Option(help="Leave out what is less likely than this share of the likeliest.")
-    ] = 0.02
+        float | None,
+        typer.Option(
+            help="Leave out what is less likely than this share of the likeliest.  "
+            "[default: as training found it best]"
+        ),
+    ] = None
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: say the same less often.")] = (
         1.1
     )
     max_tokens: Annotated[int, typer.Option(help="Tokens of a reply, at most.")] = 200
     seed: Annotated[int | None, typer.Option(help="The same seed, the same replies.")] = None
 
-    def params(self) -> "SamplingParams":
+    def params(self, bot: "Bot") -> "SamplingParams":
         if self.max_tokens < 1:
             raise ElmanError(f"--max-tokens {self.max_tokens}: a reply has at least one token")
-        return make_params(**asdict(self))
+        return make_params(bot, **asdict(self))
 
 
 @dataclass(frozen=True)
@@ -122,8 +131,12 @@ class RankingOptions:
     """How many replies are drawn, from where, and which is best."""
 
     samples: Annotated[
-        int, typer.Option(help="Replies that are drawn, of which the best is said; 1: the first.")
-    ] = SAMPLES
+        int | None,
+        typer.Option(
+            help="Replies that are drawn, of which the best is said; 1: the first.  "
+            "[default: as training found it best]"
+        ),
+    ] = None
     mmi_weight: Annotated[
         float | None,
         typer.Option(
@@ -182,11 +195,15 @@ class RankingOptions:
         return Replier(bot, params, ranking, source, index, doubt.unsure, bound)
 
 
-def make_params(**values: Any) -> "SamplingParams":
-    """Make what says how replies are drawn; raise ElmanError where a value is out of range."""
+def make_params(bot: "Bot", **values: Any) -> "SamplingParams":
+    """Say how a bot's replies are drawn, where None is as training found it best.
+
+    Raises:
+        ElmanError: where a value is out of range; it names the option.
+    """
     from elman.generate.sampling import SamplingParams
 
-    return _checked(partial(SamplingParams, **values))
+    return _checked(partial(SamplingParams.of, bot.config, **values))
 
 
 def _checked(make: Callable[[], T]) -> T:

@@ -68,8 +68,7 @@ def serve(
     from elman.serve.store.keys import Keys
 
     loaded = load(bots or [Path("base")], precision, trust or ())
-    params = make_params()
-    repliers = {name: ranking.replier(bot, params, doubt) for name, bot in loaded.items()}
+    repliers = {name: ranking.replier(bot, make_params(bot), doubt) for name, bot in loaded.items()}
     policy = AccessPolicy(
         "localhost" if uds is not None else host, require_key, allow_host or (), allow_origin or ()
     )

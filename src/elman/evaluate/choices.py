@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
-from torch import Tensor
 
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
@@ -60,7 +59,7 @@ def hits_by_likelihood(found: Sequence[Likelihoods], of: int) -> np.ndarray:
     return _first([(each.given / each.lengths)[:of] for each in found])
 
 
-def _first(scores: list[Tensor]) -> np.ndarray:
+def _first(scores: list[np.ndarray]) -> np.ndarray:
     return np.array([int(own.argmax()) == 0 for own in scores], dtype=bool)
 
 

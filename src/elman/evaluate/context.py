@@ -1,5 +1,6 @@
 """How much the history of a conversation helps a bot."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from math import log
 
@@ -9,7 +10,7 @@ from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
-from elman.generate.scoring import SCORED_ROWS, is_scored, walk
+from elman.generate.scoring import SCORED_ROWS, ReadStep, by_length, is_scored
 
 GAIN_RESAMPLES = 2000
 """Bootstrap samples for an interval."""
@@ -55,17 +56,16 @@ def context_gain(
     # For each conversation: nats with the true, no, and another's history; and bytes.
     sums = np.zeros((len(corpus), 4))
     replies = 0
-    for step in walk(decoder, corpus, rows=SCORED_ROWS, scored=True, in_step=True):
+    for step, nats in _side_by_side(decoder, corpus):
         rows = [n for n, message in enumerate(step.messages) if is_scored(message, learn_from)]
         if step.numbers[0] == 0 or len(step.messages) < 2 or not rows:
             continue
-        assert step.nats is not None
         said = [step.messages[row] for row in rows]
         none = _nats(decoder, said, decoder.initial_state(len(said)))
         others = [(row - 1) % len(step.messages) for row in rows]
         other = _nats(decoder, said, decoder.select(step.before, others))
         text_bytes = [int(tokenizer.piece_bytes[message].sum()) for message in said]
-        for row, *costs in zip(rows, step.nats[rows], none, other, text_bytes, strict=True):
+        for row, *costs in zip(rows, nats[rows], none, other, text_bytes, strict=True):
             sums[step.conversations[row]] += costs
         replies += len(rows)
     sums = sums[sums[:, 3] > 0]
@@ -73,6 +73,23 @@ def context_gain(
         return None
     costs_true, costs_none, costs_other, sizes = sums.T
     return Gain(costs_true, costs_none, sizes), Gain(costs_true, costs_other, sizes), replies
+
+
+def _side_by_side(decoder: Decoder, corpus: Corpus) -> Iterator[tuple[ReadStep, np.ndarray]]:
+    """Read conversations of similar length side by side, all at the same message at a time.
+
+    Yields:
+        The messages of one number, and -log p of each in nats, (conversations,).
+    """
+    for group in by_length(np.array([len(corpus[n]) for n in range(len(corpus))])):
+        messages = {index: corpus.messages(index) for index in group}
+        going, state = group, decoder.initial_state(len(group))
+        for number in range(max(map(len, messages.values()))):
+            rows = [row for row, index in enumerate(going) if number < len(messages[index])]
+            going, before = [going[row] for row in rows], decoder.select(state, rows)
+            said = [messages[index][number] for index in going]
+            nats, state = decoder.score([[message] for message in said], before)
+            yield ReadStep(going, [number] * len(going), said, before), np.concatenate(nats)
 
 
 def gain_by_lag(

@@ -122,7 +122,7 @@ def evaluate(
         corpus: conversations that it has not learned from.
         learn_from: whose messages count, "bot" or "all".
         seed: of everything that is drawn.
-        respond: makes the replies; None: by the defaults of `SamplingParams` and `Ranking`.
+        respond: makes the replies; None: as the bot does by itself.
         training: every message that it learned from, to tell what is copied; None: not known.
 
     Raises:

@@ -10,10 +10,11 @@ from statistics import median
 from elman.bptt import State
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
+from elman.generate.penalties import History
 from elman.generate.positions import ReplyPosition
 
-Responder = Callable[[State], Sequence[Sequence[int]]]
-"""A reply's tokens, without END, for each lane of a state."""
+Responder = Callable[[State, Sequence[History]], Sequence[Sequence[int]]]
+"""A reply's tokens, without END, for each row of a state, given what was said before."""
 
 REPLIES_AT_ONCE = 64
 
@@ -47,7 +48,8 @@ def reply_in(
     pairs = []
     for begin in range(0, len(positions), REPLIES_AT_ONCE):
         some = positions[begin : begin + REPLIES_AT_ONCE]
-        said = respond(tuple(tensor[begin : begin + REPLIES_AT_ONCE] for tensor in state))
+        rows = tuple(tensor[begin : begin + REPLIES_AT_ONCE] for tensor in state)
+        said = respond(rows, [each.history(corpus, tokenizer) for each in some])
         for position, own in zip(some, said, strict=True):
             pairs.append(Pair(tokenizer.decode(own), tokenizer.decode(position.message(corpus))))
     return pairs

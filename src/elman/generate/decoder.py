@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from elman.bptt import State
 from elman.data.characters import Characters
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 
 class Decoder(ABC):
@@ -16,6 +19,9 @@ class Decoder(ABC):
     (rows, size) arrays of the decoder's own kind: whoever holds one takes rows of it by `select`,
     joins several by `join`, and hands it back. A message is its tokens from its role to its END.
     """
+
+    copies: bool = False
+    """Whether it can copy from what was said."""
 
     ends_by_step: bool
     """Whether saying END by `step` is what `end_message` does."""
@@ -31,19 +37,19 @@ class Decoder(ABC):
         """Which tokens keep a reply whole; None: any token may follow any other."""
 
     @abstractmethod
-    def initial_state(self, rows: int) -> State:
+    def initial_state(self, rows: int) -> "State":
         """Return the state of conversations in which nothing was said."""
 
     @abstractmethod
-    def select(self, state: State, rows: Sequence[int]) -> State:
+    def select(self, state: "State", rows: Sequence[int]) -> "State":
         """Return some rows of a state, in that order."""
 
     @abstractmethod
-    def join(self, states: Sequence[State]) -> State:
+    def join(self, states: "Sequence[State]") -> "State":
         """Return the rows of several states, at least one, below one another."""
 
     @abstractmethod
-    def vectors(self, state: State) -> np.ndarray:
+    def vectors(self, state: "State") -> np.ndarray:
         """Return the layers' numbers side by side, (rows, S) float32, by which states compare."""
 
     @abstractmethod
@@ -54,7 +60,7 @@ class Decoder(ABC):
         """
 
     @abstractmethod
-    def read(self, rows: Sequence[Sequence[np.ndarray]], state: State) -> State:
+    def read(self, rows: Sequence[Sequence[np.ndarray]], state: "State") -> "State":
         """Return the state after some more messages.
 
         Args:
@@ -64,8 +70,8 @@ class Decoder(ABC):
 
     @abstractmethod
     def score(
-        self, rows: Sequence[Sequence[np.ndarray]], state: State
-    ) -> tuple[list[np.ndarray], State]:
+        self, rows: Sequence[Sequence[np.ndarray]], state: "State"
+    ) -> "tuple[list[np.ndarray], State]":
         """Read some more messages and tell how likely each was.
 
         Args:
@@ -78,17 +84,21 @@ class Decoder(ABC):
         """
 
     @abstractmethod
-    def costs(self, messages: Sequence[np.ndarray], state: State) -> np.ndarray:
+    def costs(self, messages: Sequence[np.ndarray], state: "State") -> np.ndarray:
         """Return what `score` says of one message for each row, (rows,), without the states."""
 
+    def costs_without_copies(self, messages: Sequence[np.ndarray], state: "State") -> np.ndarray:
+        """Return `costs` where nothing is copied. A decoder that `copies` has its own."""
+        return self.costs(messages, state)
+
     @abstractmethod
-    def begin_reply(self, state: State) -> tuple[np.ndarray, State]:
+    def begin_reply(self, state: "State") -> "tuple[np.ndarray, State]":
         """Return the logits of a reply's first token, (rows, vocabulary_size), and the state."""
 
     @abstractmethod
-    def step(self, tokens: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    def step(self, tokens: np.ndarray, state: "State") -> "tuple[np.ndarray, State]":
         """Say a token in each row, (rows,) int64; return the next one's logits, and the state."""
 
     @abstractmethod
-    def end_message(self, state: State) -> State:
+    def end_message(self, state: "State") -> "State":
         """Return the state after END was said."""

@@ -1,12 +1,10 @@
 """Saying replies from a state: one as it grows, or many side by side."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
-from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.generate.decoder import Decoder
 from elman.generate.sampling import (
@@ -14,16 +12,20 @@ from elman.generate.sampling import (
     ReplySampler,
     SamplingParams,
     choose,
+    log_softmax,
 )
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 
 def reply(
     decoder: Decoder,
-    state: State,
+    state: "State",
     params: SamplingParams,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     recent: Sequence[int] = (),
-) -> Iterator[tuple[int, State]]:
+) -> "Iterator[tuple[int, State]]":
     """Make one reply, token by token.
 
     Args:
@@ -60,14 +62,14 @@ class Drawn(NamedTuple):
 
     tokens: tuple[int, ...]
     nats: float
-    state: State | None = None
+    state: "State | None" = None
 
 
 def reply_batch(
     decoder: Decoder,
-    state: State,
+    state: "State",
     params: SamplingParams,
-    generator: torch.Generator | None = None,
+    generator: np.random.Generator | None = None,
     recent: Sequence[int] = (),
     likeliest: Sequence[bool] | None = None,
     keep_states: bool = False,
@@ -97,7 +99,7 @@ def reply_batch(
         tokens = [
             token if each.left > 0 else END for token, each in zip(tokens, speaking, strict=True)
         ]
-        nats[rows] += _costs(logits, tokens)
+        nats[rows] -= log_softmax(logits)[np.arange(len(rows)), tokens]
         going = [at for at, token in enumerate(tokens) if token != END]
         for at in set(range(len(rows))).difference(going) if keep_states else ():
             states[rows[at]] = decoder.select(state, [at])
@@ -112,17 +114,9 @@ def reply_batch(
     return list(map(Drawn, said, nats.tolist(), states))
 
 
-def _points(rows: int, params: SamplingParams, generator: torch.Generator) -> list[float]:
+def _points(rows: int, params: SamplingParams, generator: np.random.Generator) -> list[float]:
     """Draw what decides each row's next token, from 0 to 1."""
     if params.temperature == 0:
         return [0.0] * rows
-    found: list[float] = torch.rand(rows, generator=generator).tolist()
-    return found
-
-
-def _costs(logits: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
-    """Return -log p of one token of each row, (rows,) float64."""
-    shifted = logits - logits.max(1, keepdims=True)
-    logs = np.log(np.exp(shifted).sum(1, dtype=np.float64))
-    found: np.ndarray = logs - shifted[np.arange(len(tokens)), tokens]
+    found: list[float] = generator.random(rows).tolist()
     return found

@@ -7,14 +7,23 @@ it ranks its own (`elman.generate.rerank`).
 
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from elman.bptt import State
 from elman.generate.decoder import Decoder
-from elman.generate.rerank import Candidate, Likelihoods, Tokens, log_likelihoods, ranked
+from elman.generate.rerank import (
+    Candidate,
+    Likelihoods,
+    Tokens,
+    lengths_with_end,
+    log_likelihoods,
+    ranked,
+    split,
+)
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 NEAREST_REPLIES = 16
 """Different replies that the net ranks."""
@@ -36,7 +45,7 @@ class NearReplies(NamedTuple):
     """
 
     replies: list[int]
-    alike: Tensor
+    alike: np.ndarray
 
 
 class Known(NamedTuple):
@@ -63,7 +72,7 @@ class ReplyIndex:
     Args:
         centre: of the states, (S,), which are all the numbers of a state side by side.
         directions: (S, D) of the centred states, what is kept of them.
-        places: (N, D) float16, of length 1: where replies were given.
+        places: (N, D), of length 1, as float16 holds them: where replies were given.
         reply: (N,) int32, which of the different replies was given there.
         replies: different replies, R of them, without END.
         alone: (R,) float64, log p of each where nothing was said before, in nats.
@@ -71,33 +80,31 @@ class ReplyIndex:
             it was right; and how much the nearest place is like it.
     """
 
-    centre: Tensor
-    directions: Tensor
-    places: Tensor
-    reply: Tensor
+    centre: np.ndarray
+    directions: np.ndarray
+    places: np.ndarray
+    reply: np.ndarray
     replies: list[Tokens]
-    alone: Tensor
-    calibration: Tensor
+    alone: np.ndarray
+    calibration: np.ndarray
 
     def nearest(
-        self, decoder: Decoder, state: State, number: int = NEAREST_REPLIES
+        self, decoder: Decoder, state: "State", number: int = NEAREST_REPLIES
     ) -> list[NearReplies]:
         """Find the different replies of the positions nearest to each row of a state."""
-        vectors = (torch.from_numpy(decoder.vectors(state)) - self.centre) @ self.directions
-        wanted = unit(vectors).to(self.places.dtype)
+        wanted = unit((decoder.vectors(state) - self.centre) @ self.directions)
         found = []
-        for alike in (self.places @ wanted.T).T:
-            best = alike.topk(min(8 * number, len(alike)))
+        for alike in wanted @ self.places.T:
+            few = np.argpartition(-alike, min(8 * number, len(alike)) - 1)[: 8 * number]
+            best = few[np.argsort(-alike[few], kind="stable")]
             first: dict[int, float] = {}
-            for reply, like in zip(
-                self.reply[best.indices].tolist(), best.values.tolist(), strict=True
-            ):
+            for reply, like in zip(self.reply[best].tolist(), alike[best].tolist(), strict=True):
                 first.setdefault(reply, like)
-            likes = torch.tensor(list(first.values())[:number], dtype=torch.float64)
+            likes = np.array(list(first.values())[:number])
             found.append(NearReplies(list(first)[:number], likes))
         return found
 
-    def best(self, decoder: Decoder, state: State) -> list[Known]:
+    def best(self, decoder: Decoder, state: "State") -> list[Known]:
         """Tell for each row of a state what could be answered.
 
         All of a reply's likelihood without history is taken off: what counts among replies that
@@ -108,12 +115,10 @@ class ReplyIndex:
         replies = [self.replies[n] for own in near for n in own.replies]
         given = log_likelihoods(decoder, replies, state, rows)
         found = []
-        for (numbers, alike), own in zip(
-            near, given.split([len(each.replies) for each in near]), strict=True
-        ):
+        sizes = [len(each.replies) for each in near]
+        for (numbers, alike), own in zip(near, split(given, sizes), strict=True):
             said = [self.replies[n] for n in numbers]
-            lengths = torch.tensor([len(tokens) + 1 for tokens in said])
-            likely = Likelihoods(own, self.alone[numbers], lengths)
+            likely = Likelihoods(own, self.alone[numbers], lengths_with_end(said))
             lost = SCORE_LOSS_PER_COSINE * (alike[0] - alike)
             found.append(Known(ranked(said, likely, 1.0, lost), float(alike[0])))
         return found
@@ -125,19 +130,19 @@ class ReplyIndex:
         """
         scores, right, alike = self.calibration
         # Share of right ones among those from each score on.
-        above = right.flip(0).cumsum(0).flip(0) / torch.arange(len(right), 0, -1)
-        enough = (above >= 1 - wrong).nonzero()
+        above = right[::-1].cumsum()[::-1] / np.arange(len(right), 0, -1)
+        enough = np.flatnonzero(above >= 1 - wrong)
         if not len(enough):
             return None
-        first = int(enough[0, 0])
-        farthest = 1 - float(alike.quantile(UNLIKE_SHARE))
+        first = int(enough[0])
+        farthest = 1 - float(np.quantile(alike, UNLIKE_SHARE))
         # Where all of them will do, the lowest is no bound: the next may be lower and as right.
         return Bound(float(scores[first]) if first else -inf, 1 - FARTHER_TIMES * farthest)
 
     def answered(self, bound: Bound) -> float:
         """Return the share of held-out positions at which an answer reaches a bound."""
         scores, _, alike = self.calibration
-        return float(((scores >= bound.score) & (alike >= bound.alike)).double().mean())
+        return float(((scores >= bound.score) & (alike >= bound.alike)).mean())
 
     def doubts(self) -> str:
         """Say how often answers are wrong."""
@@ -151,5 +156,7 @@ class ReplyIndex:
         )
 
 
-def unit(vectors: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(vectors, dim=1)
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors, (N, D), divided by their lengths; one of no length stays."""
+    found: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    return found

@@ -1,13 +1,10 @@
 """The replies of people that a bot keeps: read, written, and made again where they do not fit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from elman.data.config import KEPT_REPLIES
 from elman.data.corpus import Corpus
@@ -18,12 +15,12 @@ from elman.errors import ElmanError
 from elman.generate.decoder import Decoder
 from elman.generate.index import ReplyIndex, unit
 from elman.generate.network import decoder_of
-from elman.generate.positions import HeldOut, is_reply
-from elman.generate.rerank import Tokens, log_likelihoods
+from elman.generate.positions import HeldOut, in_common, is_reply
+from elman.generate.rerank import Tokens, log_likelihoods, split
 from elman.generate.scoring import is_scored, walk
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import BASE, Bot, made_by
-from elman.model.tensor_files import check_finite, read_tensors, write_tensors
+from elman.model.tensor_files import read_arrays, write_arrays
 
 REPLIES = "replies.safetensors"
 INDEX_FORMAT = 2
@@ -60,31 +57,34 @@ def build(
         None where nobody replies.
     """
     corpus = _drawn(corpus, learn_from, most)
-    states: list[Tensor] = []
+    states: list[np.ndarray] = []
     numbers: list[int] = []
     known: dict[Tokens, int] = {}
     for step in walk(decoder, corpus):
         rows, said = _replies_among(step.messages, step.numbers, learn_from)
         if rows:
             before = decoder.select(step.before, rows)
-            states.append(torch.from_numpy(decoder.vectors(before)).half())
+            states.append(decoder.vectors(before).astype(np.float16))
             numbers += [known.setdefault(tokens, len(known)) for tokens in said]
     if not known:
         return None
-    found = torch.cat(states)
+    found = np.concatenate(states)
     centre, directions = _directions(found)
-    places = torch.cat(
-        [unit((s.float() - centre) @ directions).half() for s in found.split(FITTED_STATES)]
+    places = np.concatenate(
+        [
+            unit((found[n : n + FITTED_STATES] - centre) @ directions).astype(np.float16)
+            for n in range(0, len(found), FITTED_STATES)
+        ]
     )
     replies = list(known)
     index = ReplyIndex(
         centre,
         directions,
-        places,
-        torch.tensor(numbers),
+        places.astype(np.float32),
+        np.array(numbers, np.int32),
         replies,
         log_likelihoods(decoder, replies),
-        torch.zeros(3, 0),
+        np.zeros((3, 0)),
     )
     if heldout is None:
         return index
@@ -99,19 +99,18 @@ def save(
     Args:
         data: the path of what it was made of.
     """
-    lengths = [len(tokens) for tokens in index.replies]
     tensors = {
         "centre": index.centre,
         "directions": index.directions,
-        "places": index.places,
-        "reply": index.reply.int(),
-        "lengths": torch.tensor(lengths, dtype=torch.int32),
-        "tokens": torch.tensor([t for own in index.replies for t in own], dtype=torch.int32),
+        "places": index.places.astype(np.float16),
+        "reply": index.reply,
+        "lengths": np.array([len(tokens) for tokens in index.replies], np.int32),
+        "tokens": np.array([t for own in index.replies for t in own], np.int32),
         "alone": index.alone,
         "calibration": index.calibration,
     }
     facts = {"replies": INDEX_FORMAT, "data": fingerprint(data), **made_by(chatbot, tokenizer)}
-    write_tensors(folder / REPLIES, tensors, facts)
+    write_arrays(folder / REPLIES, tensors, facts)
 
 
 def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
@@ -132,7 +131,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         )
     source = fingerprint(saved.path)
     if path.exists():
-        tensors, facts = read_tensors(path)
+        tensors, facts = read_arrays(path)
         expected = {"replies": INDEX_FORMAT, **made_by(bot.chatbot, bot.tokenizer)}
         same = all(facts.get(name) == value for name, value in expected.items())
         if same and source in (None, facts.get("data")):
@@ -152,7 +151,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     dataset = Dataset.again(bot.config["data"])
     parts, _ = dataset.encode(bot.tokenizer, saved.test)
     decoder = decoder_of(bot)
-    heldout = HeldOut.of(decoder, parts.get("dev"), saved.learn_from)
+    heldout = HeldOut.of(decoder, bot.tokenizer, parts.get("dev"), saved.learn_from)
     found = build(
         decoder,
         bot.tokenizer,
@@ -167,22 +166,22 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     return found
 
 
-def _of(path: Path, tensors: dict[str, Tensor], bot: Bot) -> ReplyIndex:
+def _of(path: Path, tensors: dict[str, np.ndarray], bot: Bot) -> ReplyIndex:
     """The index that `save` wrote.
 
     Raises:
         ElmanError: where the tensors do not belong together, or to that bot.
     """
-    check_finite(path, tensors)
     decoder = decoder_of(bot)
     size = decoder.vectors(decoder.initial_state(1)).shape[1]
     if not _is_index(tensors, size, bot.tokenizer.vocabulary_size):
         raise ElmanError(f"{path}: damaged: its parts do not belong together, or to {bot.path}")
-    replies = tensors.pop("tokens").split(tensors.pop("lengths").tolist())
+    replies = split(tensors.pop("tokens"), tensors.pop("lengths").tolist())
+    tensors["places"] = tensors["places"].astype(np.float32)
     return ReplyIndex(replies=[tuple(own.tolist()) for own in replies], **tensors)
 
 
-def _is_index(tensors: Mapping[str, Tensor], size: int, vocabulary_size: int) -> bool:
+def _is_index(tensors: Mapping[str, np.ndarray], size: int, vocabulary_size: int) -> bool:
     """Whether tensors from outside are an index of replies by states of that size."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     try:
@@ -200,9 +199,11 @@ def _is_index(tensors: Mapping[str, Tensor], size: int, vocabulary_size: int) ->
     integers = {"reply": (places,), "lengths": (replies,), "tokens": (said,)}
     if shapes != reals | integers or not (places and replies):
         return False
-    if {name for name, tensor in tensors.items() if tensor.is_floating_point()} != set(reals):
+    if {name for name, array in tensors.items() if array.dtype.kind == "f"} != set(reals):
         return False
-    lengths, tokens, reply = (tensors[name].long() for name in ("lengths", "tokens", "reply"))
+    lengths, tokens, reply = (
+        tensors[name].astype(np.int64) for name in ("lengths", "tokens", "reply")
+    )
     return (
         int(lengths.min()) > 0
         and int(lengths.sum()) == said
@@ -211,23 +212,6 @@ def _is_index(tensors: Mapping[str, Tensor], size: int, vocabulary_size: int) ->
         and int(reply.min()) >= 0
         and int(reply.max()) < replies
     )
-
-
-def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
-    """F1 of what two sequences have in common, counted as often as it occurs in both."""
-    rest = list(other)
-    common = 0
-    for each in one:
-        if each in rest:
-            rest.remove(each)
-            common += 1
-    return 2 * common / max(1, len(one) + len(other))
-
-
-def in_common(tokenizer: Tokenizer, one: Tokens, other: Tokens) -> float:
-    """`overlap` of the words of two replies."""
-    said, heard = (tokenizer.decode(tokens).lower().split() for tokens in (one, other))
-    return overlap(said, heard)
 
 
 def _replies_among(
@@ -261,18 +245,18 @@ def _drawn(corpus: Corpus, learn_from: str, most: int) -> Corpus:
     return Corpus(np.concatenate(parts), starts)
 
 
-def _directions(states: Tensor) -> tuple[Tensor, Tensor]:
+def _directions(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean of states, and their main directions by principal component analysis, each number
     first divided by its spread, so that large ones do not drown the others.
     """
-    drawn = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))[:FITTED_STATES]
-    some = states[drawn].float()
+    drawn = np.random.default_rng(0).permutation(len(states))[:FITTED_STATES]
+    some = states[drawn].astype(np.float32)
     centre = some.mean(0)
-    spread = some.std(0, correction=0).clamp(min=1e-6)
+    spread = some.std(0).clip(1e-6)
     scaled = (some - centre) / spread
-    values, vectors = torch.linalg.eigh(scaled.T @ scaled)
-    kept = vectors[:, values.argsort(descending=True)[:DIRECTIONS]]
-    return centre, (kept / spread.unsqueeze(1)).contiguous()
+    values, vectors = np.linalg.eigh(scaled.T @ scaled)
+    kept = vectors[:, np.argsort(-values)[:DIRECTIONS]]
+    return centre, np.ascontiguousarray(kept / spread[:, None])
 
 
 def _calibrate(
@@ -280,7 +264,7 @@ def _calibrate(
     decoder: Decoder,
     tokenizer: Tokenizer,
     heldout: HeldOut,
-) -> Tensor:
+) -> np.ndarray:
     known = index.best(decoder, heldout.state)
     found = [
         (
@@ -290,4 +274,4 @@ def _calibrate(
         )
         for own, real in zip(known, heldout.replies, strict=True)
     ]
-    return torch.tensor(sorted(found), dtype=torch.float64).reshape(-1, 3).T.contiguous()
+    return np.ascontiguousarray(np.array(sorted(found), np.float64).reshape(-1, 3).T)

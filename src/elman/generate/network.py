@@ -22,6 +22,7 @@ class NetworkDecoder(Decoder):
     def __init__(self, chatbot: Chatbot) -> None:
         self._chatbot = chatbot.eval()
         self.ends_by_step = chatbot.ends_by_step
+        self.copies = chatbot.pointer is not None
 
     @property
     def vocabulary_size(self) -> int:
@@ -62,6 +63,10 @@ class NetworkDecoder(Decoder):
     @torch.no_grad()
     def costs(self, messages: Sequence[np.ndarray], state: State) -> np.ndarray:
         return self._chatbot.costs_of(messages, state).numpy()
+
+    @torch.no_grad()
+    def costs_without_copies(self, messages: Sequence[np.ndarray], state: State) -> np.ndarray:
+        return self._chatbot.costs_of(messages, state, copied=False).numpy()
 
     @torch.no_grad()
     def begin_reply(self, state: State) -> tuple[np.ndarray, State]:

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from elman.bptt import State
 from elman.data.corpus import Corpus
+from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
-from elman.generate.rerank import Tokens
+from elman.generate.penalties import History, Tokens, history_before
 from elman.generate.scoring import is_scored, walk
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 MAX_REPLY_TOKENS = 200
 """Tokens of a reply; longer ones are not kept."""
@@ -30,6 +33,11 @@ class ReplyPosition:
         """What was really said there, from its role to its END."""
         return corpus.messages(self.conversation)[self.position]
 
+    def history(self, corpus: Corpus, tokenizer: Tokenizer) -> History:
+        """Return what was said before it."""
+        messages = corpus.messages(self.conversation)[: self.position + 1]
+        return history_before(messages, tokenizer)
+
 
 def draw_positions(corpus: Corpus, learn_from: str, number: int, seed: int) -> list[ReplyPosition]:
     """Draw positions at which the bot could reply, by seed; they stay in the corpus's order."""
@@ -43,7 +51,7 @@ def draw_positions(corpus: Corpus, learn_from: str, number: int, seed: int) -> l
     return [every[index] for index in sorted(drawn)]
 
 
-def states_at(decoder: Decoder, corpus: Corpus, positions: Sequence[ReplyPosition]) -> State:
+def states_at(decoder: Decoder, corpus: Corpus, positions: Sequence[ReplyPosition]) -> "State":
     """Return the state before each position, a row for each."""
     last: dict[int, int] = {}
     for each in positions:
@@ -68,17 +76,22 @@ class HeldOut(NamedTuple):
     Args:
         state: before each of them, (replies, size) arrays.
         replies: without END.
+        histories: what was said before each.
     """
 
-    state: State
+    state: "State"
     replies: list[Tokens]
+    histories: list[History]
 
     @classmethod
-    def of(cls, decoder: Decoder, corpus: Corpus | None, learn_from: str) -> "HeldOut | None":
+    def of(
+        cls, decoder: Decoder, tokenizer: Tokenizer, corpus: Corpus | None, learn_from: str
+    ) -> "HeldOut | None":
         """Draw some replies of a corpus by a fixed seed; None where it has none.
 
         Args:
             decoder: of the bot.
+            tokenizer: its own.
             corpus: conversations that it has not learned from, if there are any.
             learn_from: whose messages are replies, "bot" or "all".
         """
@@ -89,9 +102,35 @@ class HeldOut(NamedTuple):
         if not positions:
             return None
         replies = [tuple(each.message(corpus)[1:-1].tolist()) for each in positions]
-        return cls(states_at(decoder, corpus, positions), replies)
+        histories = [each.history(corpus, tokenizer) for each in positions]
+        return cls(states_at(decoder, corpus, positions), replies, histories)
+
+    def select(self, decoder: Decoder, rows: Sequence[int]) -> "HeldOut":
+        """Return some of them."""
+        return HeldOut(
+            decoder.select(self.state, rows),
+            [self.replies[row] for row in rows],
+            [self.histories[row] for row in rows],
+        )
 
 
 def is_reply(message: np.ndarray) -> bool:
     """Whether a message is neither empty nor too long to be a reply that is said again."""
     return 2 < len(message) <= MAX_REPLY_TOKENS + 2
+
+
+def overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
+    """Return F1 of what two sequences have in common, counted as often as it occurs in both."""
+    rest = list(other)
+    common = 0
+    for each in one:
+        if each in rest:
+            rest.remove(each)
+            common += 1
+    return 2 * common / max(1, len(one) + len(other))
+
+
+def in_common(tokenizer: Tokenizer, one: Tokens, other: Tokens) -> float:
+    """Return the `overlap` of the words of two replies."""
+    said, heard = (tokenizer.decode(tokens).lower().split() for tokens in (one, other))
+    return overlap(said, heard)

@@ -1,25 +1,31 @@
 """Where a reply comes from: made by the net, or given by somebody before."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
+import numpy as np
 
-from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
+from elman.generate.care import care, cares
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
-from elman.generate.network import decoder_of
+from elman.generate.penalties import History
 from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot
+from elman.generate.smalltalk import SmallTalk
+
+if TYPE_CHECKING:
+    from elman.bptt import State
+    from elman.model.checkpoint import Bot
 
 ReplyFrom = Literal["generate", "data", "best"]
-Origin = Literal["generate", "data", "unsure"]
+Origin = Literal["generate", "data", "unsure", "rule", "small talk"]
+
+NOTHING_SAID = History()
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Chosen:
     Args:
         tokens: without END.
         origin: "generate": the net made it; "data": somebody gave it; "unsure": neither was good
-            enough.
+            enough; "rule": fixed for insults, despair and danger; "small talk": written for
+            what was asked.
         score: of the best reply there was (`elman.generate.rerank`).
         certain: whether it was likelier than all others together.
         state: in which END is yet to be said; None: it was not kept.
@@ -39,7 +46,7 @@ class Chosen:
     origin: Origin
     score: float
     certain: bool = False
-    state: State | None = None
+    state: "State | None" = None
 
 
 class Replier:
@@ -61,7 +68,7 @@ class Replier:
 
     def __init__(
         self,
-        bot: Bot,
+        bot: "Bot",
         params: SamplingParams | None = None,
         ranking: Ranking | None = None,
         reply_from: ReplyFrom = "generate",
@@ -75,9 +82,15 @@ class Replier:
             raise ElmanError(f"{bot.path}: has no replies of people to choose from")
         if unsure is not None and not unsure.strip():
             raise ElmanError("what is said where the bot is unsure cannot be empty")
+        from elman.generate.network import decoder_of  # which needs torch
+
         self.decoder, self._index = decoder_of(bot), index
-        self.params, self.ranking = params or SamplingParams(), ranking or Ranking.of(bot.config)
+        self._tokenizer = bot.tokenizer
+        self.params = params or SamplingParams.of(bot.config)
+        self.ranking = ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
+        self._cares = cares(bot.config)
+        self._small_talk = None if reply_from == "data" else SmallTalk.read(bot.path)
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None
         if unsure is not None:
@@ -93,63 +106,98 @@ class Replier:
 
     def __call__(
         self,
-        state: State,
-        generator: torch.Generator,
+        state: "State",
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
-        avoid: Collection[Tokens] = (),
-    ) -> Iterator[tuple[int, State | None]]:
+        history: History = NOTHING_SAID,
+    ) -> "Iterator[tuple[int, State | None]]":
         """Reply in one conversation.
 
         Args:
             state: after the message to be answered, (1, size) arrays.
             generator: where the randomness comes from.
             recent: tokens under the repetition penalty.
-            avoid: what was said lately; said again where no other reply is about as good.
+            history: what was said lately. A reply that was given is said again where no other is
+                about as good.
 
         Yields:
             Each token, and the state in which the reply could be ended after it: None where the
             reply was chosen as a whole. The last is END, with the state after it.
         """
-        self.last = None
+        self.last = self.fixed(history)
+        if self.last is not None:
+            return self._said(self.last, state)
         single = self.ranking.samples == 1 or self.params.temperature == 0
         if self.reply_from == "generate" and single and self._unsure is None:
             return reply(self.decoder, state, self.params, generator, recent)
-        self.last = self.choose(state, generator, recent, avoid, keep_states=True)[0]
+        self.last = self.choose(state, generator, recent, [history], keep_states=True)[0]
         return self._said(self.last, state)
 
     def choose(
         self,
-        state: State,
-        generator: torch.Generator,
+        state: "State",
+        generator: np.random.Generator,
         recent: Sequence[int] = (),
-        avoid: Collection[Tokens] = (),
+        histories: Sequence[History] = (),
         keep_states: bool = False,
     ) -> list[Chosen]:
-        """Choose what is answered in each row of a state."""
+        """Choose what is answered in each row of a state; each has its history, if it is known."""
+        histories = histories or [NOTHING_SAID] * len(state[0])
+        fixed = [self.fixed(history) for history in histories]
+        if all(fixed):
+            return [each for each in fixed if each is not None]
+        made = self._chosen(state, generator, recent, histories, keep_states)
+        return [own or other for own, other in zip(fixed, made, strict=True)]
+
+    def fixed(self, history: History) -> Chosen | None:
+        """Return what is answered without the net, by rule or as small talk; None: nothing is."""
+        if history.asked is None:
+            return None
+        said = [self._tokenizer.decode(tokens) for tokens in history.said]
+        if self._cares and (text := care(history.asked, said)) is not None:
+            return Chosen(tuple(self._tokenizer.encode(text)), "rule", 0.0)
+        if self._small_talk is not None:
+            text = self._small_talk.answer(history.asked, said)
+            if text is not None:
+                return Chosen(tuple(self._tokenizer.encode(text)), "small talk", 0.0)
+        return None
+
+    def _chosen(
+        self,
+        state: "State",
+        generator: np.random.Generator,
+        recent: Sequence[int],
+        histories: Sequence[History],
+        keep_states: bool,
+    ) -> list[Chosen]:
+        """Choose what the net or somebody of the data answers in each row of a state."""
         made: list[Chosen] = []
         if self.reply_from != "data":
             made = [
                 Chosen(each.tokens, "generate", each.score, each.certain, each.state)
                 for each in best_drawn(
-                    self.decoder, state, self.params, self.ranking, generator, recent, avoid,
-                    keep_states,
+                    self.decoder, state, self.params, self.ranking, generator, recent, histories,
+                    self._tokenizer, keep_states,
                 )
             ]  # fmt: skip
         if self.reply_from == "generate":
             return made
         assert self._index is not None
-        given = [self._given(each, avoid) for each in self._index.best(self.decoder, state)]
+        known = self._index.best(self.decoder, state)
+        given = [self._given(*each) for each in zip(known, histories, strict=True)]
         if not made:
             return given
         # One measure for both.
-        likely = likelihoods(self.decoder, state, [[each.tokens] for each in given])
+        likely = likelihoods(
+            self.decoder, state, [[each.tokens] for each in given], self.decoder.copies
+        )
         again = [float(own.scores(self.ranking.mmi_weight)[0]) for own in likely]
         return [
             _better(own, replace(other, score=score))
             for own, other, score in zip(made, given, again, strict=True)
         ]
 
-    def ended(self, chosen: Chosen, state: State) -> State:
+    def ended(self, chosen: Chosen, state: "State") -> "State":
         """Return the state after a chosen reply and its END.
 
         Args:
@@ -160,18 +208,24 @@ class Replier:
             return self.decoder.end_message(chosen.state)
         return self.decoder.read([[as_message(chosen.tokens)]], state)
 
-    def replies(self, state: State, generator: torch.Generator) -> list[Tokens]:
+    def replies(
+        self,
+        state: "State",
+        histories: Sequence[History] = (),
+        *,
+        generator: np.random.Generator,
+    ) -> list[Tokens]:
         """Return the tokens of what is answered in each row of a state, without END."""
-        return [each.tokens for each in self.choose(state, generator)]
+        return [each.tokens for each in self.choose(state, generator, (), histories)]
 
-    def _said(self, chosen: Chosen, state: State) -> Iterator[tuple[int, State | None]]:
+    def _said(self, chosen: Chosen, state: "State") -> "Iterator[tuple[int, State | None]]":
         for token in chosen.tokens:
             yield token, None
         yield END, self.ended(chosen, state)
 
-    def _given(self, known: Known, avoid: Collection[Tokens]) -> Chosen:
+    def _given(self, known: Known, history: History) -> Chosen:
         """Return what somebody answered before, or that the bot is unsure."""
-        found = best(known.candidates, avoid)
+        found = best(known.candidates, history.said)
         if self._unsure is not None and not self._bound.reached(found.score, known.alike):
             return Chosen(self._unsure, "unsure", found.score)
         return Chosen(found.tokens, "data", found.score, found.certain)

@@ -4,40 +4,46 @@ A bot's likeliest replies fit everywhere ("I don't know"). Mutual information ta
 would be worth with no history at all (Li et al. 2016, "A Diversity-Promoting Objective Function for
 Neural Conversation Models", eq. 9, MMI-antiLM):
 
-    score(r | h) = (log p(r | h) - mmi_weight * log p(r)) / sqrt(len(r))
+    score(r | h) = ((1 - w) * log p(r | h) + w * (log q(r | h) - log q(r))) / sqrt(len(r))
 
-Dividing by the length would prefer short replies, not dividing at all long ones (LOG.md). A reply
-that is likelier than all others together is right, and is not outdone by a rarer one.
+w is `mmi_weight`, and q is p without the share of what a pointer copies: copied words depend most
+on history, and would win whether they make sense or not. Dividing by the length would prefer short
+replies, not dividing at all long ones (LOG.md). A reply that is likelier than all others together
+is right, and is not outdone by a rarer one. Else those come first that go beyond no habit of people
+(`elman.generate.penalties`).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
-from elman.bptt import State
-from elman.data.tokenizer import END, ROLES
+from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.generate.decoder import Decoder
 from elman.generate.drawing import Drawn, reply_batch
+from elman.generate.penalties import PEOPLE, Habits, History, beyond
+from elman.generate.penalties import Tokens as Tokens
 from elman.generate.sampling import SamplingParams
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 CANDIDATES_AT_ONCE = 128
 """Candidates that are drawn or scored side by side."""
 
+MAX_DRAWS = 3
+"""How often replies are drawn where each goes beyond what people do."""
+
 REPEATED_SCORE_LOSS = 1.5
-"""What a reply loses of its score for having been given lately: what is right is said again, what
-is only likely is not.
+"""What a reply loses of its score each time that it was given lately: what is right is said again,
+what is only likely is not.
 """
 
 CERTAIN_LOG_P = -log(2)
 """log p from which a reply is likelier than all others together."""
-
-Tokens = tuple[int, ...]
 
 
 class Ranking(BaseModel):
@@ -47,19 +53,24 @@ class Ranking(BaseModel):
         samples: how many replies are drawn; of several, the first takes the likeliest token each
             time.
         mmi_weight: how much of a reply's likelihood without history is taken off.
+        limits: how far people go in each habit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int = Field(8, ge=1, le=256)
     mmi_weight: float = Field(1.0, ge=0, le=1)
+    limits: Habits = PEOPLE
 
     @classmethod
     def of(cls, config: Mapping[str, Any], **given: Any) -> Self:
         """Take what a bot's configuration says, but for what is given and not None."""
         reply = config.get("reply", {})
         found = reply.get("mmi_weight", reply.get("mutual"))  # as it was called until 0.1
-        values = [("mmi_weight", found), *given.items()]
+        limits = [reply.get(f"people_{name}") for name in Habits._fields]
+        habits = [each if own is None else own for own, each in zip(limits, PEOPLE, strict=True)]
+        values = [("mmi_weight", found), ("samples", reply.get("samples"))]
+        values += [("limits", Habits(*habits)), *given.items()]
         return cls(**{name: value for name, value in values if value is not None})
 
 
@@ -72,16 +83,19 @@ class Candidate:
         score: of `Likelihoods`; higher is better.
         certain: whether it is likelier than all others together.
         state: in which END is yet to be said; None: it was not kept.
+        beyond: by how many words it goes beyond what people do.
     """
 
     tokens: Tokens
     score: float
     certain: bool = False
-    state: State | None = None
+    state: "State | None" = None
+    beyond: int = 0
 
-    def rank(self, avoid: Collection[Tokens] = ()) -> tuple[bool, float]:
+    def rank(self, avoid: Sequence[Tokens] = ()) -> tuple[bool, int, float]:
         """Return what the best has most of; a reply that is to be avoided is worth less."""
-        return self.certain, self.score - REPEATED_SCORE_LOSS * (self.tokens in avoid)
+        again = sum(self.tokens == tokens for tokens in avoid)
+        return self.certain, -self.beyond, self.score - REPEATED_SCORE_LOSS * again
 
 
 class Likelihoods(NamedTuple):
@@ -91,19 +105,27 @@ class Likelihoods(NamedTuple):
         given: log p of each given the history, in nats.
         alone: log p given none.
         lengths: tokens of each, END being one.
+        uncopied: as `given`, where nothing is copied; None: as `given`. `alone` is then so too.
     """
 
-    given: Tensor
-    alone: Tensor
-    lengths: Tensor
+    given: np.ndarray
+    alone: np.ndarray
+    lengths: np.ndarray
+    uncopied: np.ndarray | None = None
 
-    def scores(self, mmi_weight: float) -> Tensor:
+    def scores(self, mmi_weight: float) -> np.ndarray:
         """Score each, in nats per square root of a token; higher is better."""
-        return (self.given - mmi_weight * self.alone) / self.lengths.sqrt()
+        uncopied = self.given if self.uncopied is None else self.uncopied
+        found = (1 - mmi_weight) * self.given + mmi_weight * (uncopied - self.alone)
+        scores: np.ndarray = found / np.sqrt(self.lengths)
+        return scores
 
 
 def likelihoods(
-    decoder: Decoder, state: State, candidates: Sequence[Sequence[Tokens]]
+    decoder: Decoder,
+    state: "State",
+    candidates: Sequence[Sequence[Tokens]],
+    uncopied: bool = False,
 ) -> list[Likelihoods]:
     """Tell how likely some replies are.
 
@@ -111,21 +133,27 @@ def likelihoods(
         decoder: who would give them.
         state: (rows, size) arrays, of each conversation after the message to be answered.
         candidates: for each conversation its replies, without END.
+        uncopied: whether `Likelihoods.uncopied` is wanted.
     """
     rows = [row for row, own in enumerate(candidates) for _ in own]
     every = [tokens for own in candidates for tokens in own]
-    lengths = torch.tensor([len(tokens) + 1 for tokens in every])
-    parts = (log_likelihoods(decoder, every, state, rows), log_likelihoods(decoder, every), lengths)
-    sizes = [len(own) for own in candidates]
-    return list(map(Likelihoods, *(part.split(sizes) for part in parts)))
+    parts = [
+        log_likelihoods(decoder, every, state, rows),
+        log_likelihoods(decoder, every, copied=not uncopied),
+        lengths_with_end(every),
+    ]
+    if uncopied:
+        parts.append(log_likelihoods(decoder, every, state, rows, copied=False))
+    return list(map(Likelihoods, *(split(part, map(len, candidates)) for part in parts)))
 
 
 def log_likelihoods(
     decoder: Decoder,
     replies: Sequence[Tokens],
-    state: State | None = None,
+    state: "State | None" = None,
     rows: Sequence[int] = (),
-) -> Tensor:
+    copied: bool = True,
+) -> np.ndarray:
     """Return log p of each reply and its END in nats, (replies,) float64.
 
     Args:
@@ -133,17 +161,28 @@ def log_likelihoods(
         replies: without END.
         state: of some conversations; None: nothing was said before.
         rows: for each reply the row of its conversation in `state`.
+        copied: whether what is copied counts.
     """
-    found = torch.zeros(len(replies), dtype=torch.float64)
+    costs_of = decoder.costs if copied else decoder.costs_without_copies
+    found = np.zeros(len(replies))
     for group in _alike([len(tokens) for tokens in replies]):
         own = (
             decoder.initial_state(len(group))
             if state is None
             else decoder.select(state, [rows[n] for n in group])
         )
-        costs = decoder.costs([as_message(replies[n]) for n in group], own)
-        found[group] = -torch.from_numpy(costs)
+        found[group] = -costs_of([as_message(replies[n]) for n in group], own)
     return found
+
+
+def lengths_with_end(replies: Sequence[Tokens]) -> np.ndarray:
+    """Return the tokens of each reply, END being one, (replies,)."""
+    return np.array([len(tokens) + 1 for tokens in replies], np.int64)
+
+
+def split(array: np.ndarray, sizes: Iterable[int]) -> list[np.ndarray]:
+    """Split an array into parts of these sizes, which are all of it."""
+    return np.split(array, np.cumsum(list(sizes))[:-1])
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -165,8 +204,9 @@ def ranked(
     replies: Sequence[Tokens],
     likelihoods: Likelihoods,
     mmi_weight: float,
-    lost: Tensor | float = 0.0,
-    states: Sequence[State | None] | None = None,
+    lost: np.ndarray | float = 0.0,
+    states: "Sequence[State | None] | None" = None,
+    beyond: Sequence[int] | None = None,
 ) -> list[Candidate]:
     """Rank the replies of one conversation, the best first.
 
@@ -176,6 +216,7 @@ def ranked(
         mmi_weight: how much of a reply's likelihood without history is taken off.
         lost: what else each loses of its score.
         states: of each, in which END is yet to be said; None: not kept.
+        beyond: by how many words each goes beyond what people do; None: not counted.
     """
     certain = likelihoods.given > CERTAIN_LOG_P
     scores = likelihoods.scores(mmi_weight) - lost
@@ -186,6 +227,7 @@ def ranked(
             scores.tolist(),
             certain.tolist(),
             states or [None] * len(replies),
+            beyond or [0] * len(replies),
             strict=True,
         )
     ]
@@ -194,10 +236,10 @@ def ranked(
 
 def draw(
     decoder: Decoder,
-    state: State,
+    state: "State",
     params: SamplingParams,
     samples: int,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     recent: Sequence[int] = (),
     keep_states: bool = False,
 ) -> list[list[Drawn]]:
@@ -221,15 +263,18 @@ def draw(
 
 def best_drawn(
     decoder: Decoder,
-    state: State,
+    state: "State",
     params: SamplingParams,
     ranking: Ranking,
-    generator: torch.Generator,
+    generator: np.random.Generator,
     recent: Sequence[int] = (),
-    avoid: Collection[Tokens] = (),
+    histories: Sequence[History] = (),
+    tokenizer: Tokenizer | None = None,
     keep_states: bool = False,
 ) -> list[Candidate]:
     """Draw replies for each row of a state, and return the best of each.
+
+    Where each reply of a row goes beyond what people do, more are drawn for it.
 
     Args:
         decoder: who replies.
@@ -238,39 +283,58 @@ def best_drawn(
         ranking: how many, and what is best.
         generator: where the randomness comes from.
         recent: tokens under the repetition penalty.
-        avoid: replies that are taken only where no other is about as good.
+        histories: what was said before, one for each row; none: it is not known.
+        tokenizer: makes words of tokens; None: no habit is counted.
         keep_states: whether their states are wanted.
     """
-    rows = draw(decoder, state, params, ranking.samples, generator, recent, keep_states)
-    found = []
-    every = as_drawn(decoder, rows, alone=ranking.mmi_weight > 0)
-    for own, likely in zip(rows, every, strict=True):
-        replies, states = [each.tokens for each in own], [each.state for each in own]
-        found.append(best(ranked(replies, likely, ranking.mmi_weight, states=states), avoid))
-    return found
+    histories = histories or [History()] * len(state[0])
+    found: dict[int, list[Candidate]] = {row: [] for row in range(len(histories))}
+    rows = list(found)
+    for _ in range(MAX_DRAWS if params.temperature else 1):
+        own_state = state if len(rows) == len(histories) else decoder.select(state, rows)
+        drawn = draw(decoder, own_state, params, ranking.samples, generator, recent, keep_states)
+        likely = as_drawn(decoder, own_state, drawn, mmi=ranking.mmi_weight > 0)
+        for row, own, likelihood in zip(rows, drawn, likely, strict=True):
+            replies, states = [each.tokens for each in own], [each.state for each in own]
+            far = [
+                beyond(reply, histories[row], ranking.limits, tokenizer) if tokenizer else 0
+                for reply in replies
+            ]
+            found[row] += ranked(replies, likelihood, ranking.mmi_weight, states=states, beyond=far)
+        rows = [row for row in rows if all(each.beyond and not each.certain for each in found[row])]
+        if not rows:
+            break
+    return [best(found[row], histories[row].said) for row in sorted(found)]
 
 
 def as_drawn(
-    decoder: Decoder, rows: Sequence[Sequence[Drawn]], alone: bool = True
+    decoder: Decoder, state: "State", rows: Sequence[Sequence[Drawn]], mmi: bool = True
 ) -> Iterator[Likelihoods]:
     """Tell how likely the replies are that `draw` gave to each row.
 
     Args:
         decoder: who drew them.
+        state: from which they were drawn.
         rows: the replies.
-        alone: whether their likelihood without history is wanted; else it is 0.
+        mmi: whether what `mmi_weight` weighs is wanted; else it is 0.
     """
     every = [each.tokens for own in rows for each in own]
-    nothing = torch.zeros(len(every), dtype=torch.float64)
-    if alone:
-        nothing = log_likelihoods(decoder, every)
-    for own, without in zip(rows, nothing.split([len(own) for own in rows]), strict=True):
-        given = torch.tensor([-each.nats for each in own], dtype=torch.float64)
-        lengths = torch.tensor([len(each.tokens) + 1 for each in own])
-        yield Likelihoods(given, without, lengths)
+    numbers = [row for row, own in enumerate(rows) for _ in own]
+    alone, uncopied = np.zeros(len(every)), None
+    if mmi:
+        alone = log_likelihoods(decoder, every, copied=False)
+    if mmi and decoder.copies:
+        uncopied = log_likelihoods(decoder, every, state, numbers, copied=False)
+    end = 0
+    for own in rows:
+        begin, end = end, end + len(own)
+        span = slice(begin, end)
+        given = -np.array([each.nats for each in own])
+        lengths = lengths_with_end([each.tokens for each in own])
+        yield Likelihoods(given, alone[span], lengths, None if uncopied is None else uncopied[span])
 
 
-def best(candidates: Sequence[Candidate], avoid: Collection[Tokens]) -> Candidate:
+def best(candidates: Sequence[Candidate], avoid: Sequence[Tokens]) -> Candidate:
     """Return the best of some candidates, one that is to be avoided being worth less."""
     return max(candidates, key=lambda each: each.rank(avoid))
 

@@ -5,10 +5,9 @@ import warnings
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -43,9 +42,9 @@ class SamplingParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(1.0, ge=0, le=100)
+    temperature: float = Field(0.7, ge=0, le=100)
     top_p: float = Field(0.95, gt=0, le=1)
-    min_p: float = Field(0.02, ge=0, le=1)
+    min_p: float = Field(0.1, ge=0, le=1)
     repetition_penalty: float = Field(1.1, ge=1, le=10)
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
@@ -64,6 +63,14 @@ class SamplingParams(BaseModel):
             del values["longest"]
         return values
 
+    @classmethod
+    def of(cls, config: Mapping[str, Any], **given: Any) -> Self:
+        """Take what a bot's configuration says, but for what is given and not None."""
+        reply = config.get("reply", {})
+        found = {name: reply.get(name) for name in ("temperature", "min_p")}
+        values = found | {name: value for name, value in given.items() if value is not None}
+        return cls(**{name: value for name, value in values.items() if value is not None})
+
     @property
     def is_open(self) -> bool:
         """Whether it is left open how, token by token, one reply is drawn."""
@@ -76,14 +83,10 @@ class SamplingParams(BaseModel):
         tokens = np.fromiter(self.logit_bias.keys(), np.int64)
         return tokens, np.fromiter(self.logit_bias.values(), np.float32)
 
-    def generator(self) -> torch.Generator:
+    def generator(self) -> np.random.Generator:
         """Return a source of randomness of its own, so that the global one is left alone."""
-        generator = torch.Generator()
-        if self.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(self.seed)
-        return generator
+        # A client's seed may be negative, which numpy refuses.
+        return np.random.default_rng(None if self.seed is None else self.seed % 2**64)
 
 
 class ReplySampler:
@@ -287,11 +290,21 @@ def draw_tokens(
     return found
 
 
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log p of every token, float64, of the same shape.
+
+    Args:
+        logits: (..., vocabulary_size).
+    """
+    shifted = logits - logits.max(-1, keepdims=True)
+    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(-1, dtype=np.float64, keepdims=True))
+    return found
+
+
 def token_logprobs(
     logits: np.ndarray, token: int, count: int
 ) -> tuple[float, list[tuple[int, float]]]:
     """Return log p of a token, and of the `count` likeliest, by one row's logits, (V,)."""
-    logs = logits.astype(np.float64) - logits.max()
-    logs -= np.log(np.exp(logs).sum())
+    logs = log_softmax(logits)
     order = np.argsort(-logs, kind="stable")[:count]
     return float(logs[token]), list(zip(order.tolist(), logs[order].tolist(), strict=True))

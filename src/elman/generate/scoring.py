@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from math import log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from elman.bptt import State
 from elman.data.corpus import Corpus, learned_roles
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
+
+if TYPE_CHECKING:
+    from elman.bptt import State
 
 SCORED_ROWS = 64
 """Conversations that are scored side by side."""
@@ -62,14 +64,12 @@ class ReadStep(NamedTuple):
         numbers: of the message in each of them.
         messages: what is said there, one of each.
         before: the state before it, a row for each.
-        nats: -log p of each message, given all before it, (conversations,); None: not scored.
     """
 
     conversations: list[int]
     numbers: list[int]
     messages: list[np.ndarray]
-    before: State
-    nats: np.ndarray | None
+    before: "State"
 
 
 @dataclass
@@ -85,8 +85,6 @@ def walk(
     *,
     rows: int = READ_ROWS,
     upto: Mapping[int, int] | None = None,
-    scored: bool = False,
-    in_step: bool = False,
 ) -> Iterator[ReadStep]:
     """Read a corpus message by message, with the state before each.
 
@@ -98,58 +96,41 @@ def walk(
         corpus: what.
         rows: conversations side by side.
         upto: the number of the last message that is wanted of some conversations; None: all of all.
-        scored: whether the messages are scored.
-        in_step: whether all messages of a step must have one number. Then conversations of similar
-            length begin together, and the next ones when all of these have ended.
     """
-    wanted = list(range(len(corpus)) if upto is None else sorted(upto))
-    groups = by_length(np.array([len(corpus[n]) for n in wanted]), rows)
-    waiting = iter(wanted)
+    waiting = iter(range(len(corpus)) if upto is None else sorted(upto))
     reading: list[_Reading] = []
     state = decoder.initial_state(0)
     while True:
-        if in_step:
-            taken = [] if reading else [wanted[n] for n in next(groups, [])]
-        else:
-            taken = list(islice(waiting, rows - len(reading)))
         new = [
-            _Reading(n, corpus.messages(n)[: None if upto is None else upto[n] + 1]) for n in taken
+            _Reading(n, corpus.messages(n)[: None if upto is None else upto[n] + 1])
+            for n in islice(waiting, rows - len(reading))
         ]
         reading += new
         if not reading:
             return
         state = decoder.join([state, decoder.initial_state(len(new))])
         left: list[_Reading] = []
-        states: list[State] = []
+        states = [decoder.initial_state(0)]
         lengths = [len(each.messages[each.number]) for each in reading]
-        for group in [list(range(len(reading)))] if in_step else by_length(np.array(lengths), rows):
+        for group in by_length(np.array(lengths), rows):
             some = [reading[row] for row in group]
             before = decoder.select(state, group)
             messages = [each.messages[each.number] for each in some]
-            going = [n for n, each in enumerate(some) if each.number + 1 < len(each.messages)]
-            nats = None
-            if scored:
-                each_nats, after = decoder.score([[message] for message in messages], before)
-                nats = np.concatenate(each_nats)
             yield ReadStep(
                 [each.conversation for each in some],
                 [each.number for each in some],
                 messages,
                 before,
-                nats,
             )
-            if going and not scored:
-                own = decoder.select(before, going)
-                after = decoder.read([[messages[n]] for n in going], own)
-            elif going:
-                after = decoder.select(after, going)
+            going = [n for n, each in enumerate(some) if each.number + 1 < len(each.messages)]
             if going:
-                states.append(after)
+                own = decoder.select(before, going)
+                states.append(decoder.read([[messages[n]] for n in going], own))
             for n in going:
                 some[n].number += 1
                 left.append(some[n])
         reading = left
-        state = decoder.join(states) if states else decoder.initial_state(0)
+        state = decoder.join(states)
 
 
 def is_scored(message: np.ndarray, learn_from: str) -> bool:

@@ -296,12 +296,17 @@ class Chatbot(nn.Module, ABC):
             before it, (messages,); and the state of each row after its last message.
         """
 
-    def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
+    @abstractmethod
+    def costs_of(self, messages: Sequence[np.ndarray], state: State, copied: bool = True) -> Tensor:
         """Score one message for each row, (rows,), as `score` does, where no state is wanted.
 
         A memory may take packed weights for it.
+
+        Args:
+            messages: one for each row.
+            state: of each row before it.
+            copied: whether the pointer's share counts; else the vocabulary's alone is told.
         """
-        return torch.cat(self.score([[message] for message in messages], state)[0])
 
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
         """Read one whole message, for one row: the state after it."""

@@ -125,13 +125,66 @@ class ReplyConfig(Section):
         description="how much less a reply is worth for fitting everywhere",
         json_schema_extra=chosen("when training ends, by replies to held-out conversations"),
     )
-    fitted: bool = Field(
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="divides the logits of what is drawn",
+        json_schema_extra=chosen("when training ends, by replies to held-out conversations"),
+    )
+    min_p: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="leaves out tokens less likely than this share of the likeliest",
+        json_schema_extra=chosen("when training ends, by replies to held-out conversations"),
+    )
+    samples: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="replies that are drawn, of which the best is said",
+        json_schema_extra=chosen("when training ends, by replies to held-out conversations"),
+    )
+    people_words: int | None = Field(
+        None,
+        ge=0,
+        description="words of a reply, of which 99 in 100 of people's have no more",
+        json_schema_extra=chosen("when training ends, by people's replies"),
+    )
+    people_repeats: int | None = Field(
+        None,
+        ge=0,
+        description="sequences of three words that stand in a reply before, likewise",
+        json_schema_extra=chosen("when training ends, by people's replies"),
+    )
+    people_echo: int | None = Field(
+        None,
+        ge=0,
+        description="words in a row that the other side has said, likewise",
+        json_schema_extra=chosen("when training ends, by people's replies"),
+    )
+    people_again: int | None = Field(
+        None,
+        ge=0,
+        description="words in a row that whoever replies has said before, likewise",
+        json_schema_extra=chosen("when training ends, by people's replies"),
+    )
+    care: bool | None = Field(
+        None,
+        description="whether insults, despair and danger get a kind, fixed answer by rule",
+        json_schema_extra=chosen("yes for the base and the built-in conversations"),
+    )
+    fitted: list[str] | bool = Field(
         False,
-        description="whether mmi_weight was found when training ended",
+        description="which of these were found when training ended",
         json_schema_extra=chosen("when training ends"),
     )
 
     @property
-    def fits(self) -> bool:
-        """Whether it is to be found when training ends: nobody has given it."""
-        return self.mmi_weight is None or self.fitted
+    def open(self) -> set[str]:
+        """The settings that are to be found when training ends: nobody has given them."""
+        # Until 0.1 it was a bool, and of mmi_weight alone.
+        found = {"mmi_weight"} if self.fitted is True else set(self.fitted or ())
+        every = set(type(self).model_fields) - {"care", "fitted"}
+        return {name for name in every if getattr(self, name) is None or name in found}

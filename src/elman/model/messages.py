@@ -261,7 +261,7 @@ class MessagesChatbot(Chatbot):
 
     @torch.no_grad()
     def score(
-        self, rows: Sequence[Sequence[np.ndarray]], state: State
+        self, rows: Sequence[Sequence[np.ndarray]], state: State, copied: bool = True
     ) -> tuple[list[Tensor], State]:
         messages = [message for own in rows for message in own]
         sizes = [len(own) for own in rows]
@@ -277,8 +277,12 @@ class MessagesChatbot(Chatbot):
             after = (*after, *record)
             every = [[True] * n for n in sizes]
             hidden, pointed = point_messages(self.pointer, rows, every, hidden, seen)
-        costs = self.costs(hidden, targets, pointed).split([len(each) - 1 for each in messages])
-        return list(torch.stack([part.sum() for part in costs]).split(sizes)), after
+        costs = self.costs(hidden, targets, pointed if copied else None)
+        sums = [part.sum() for part in costs.split([len(each) - 1 for each in messages])]
+        return list(torch.stack(sums).split(sizes)), after
+
+    def costs_of(self, messages: Sequence[np.ndarray], state: State, copied: bool = True) -> Tensor:
+        return torch.cat(self.score([[message] for message in messages], state, copied)[0])
 
     def _encode_all(self, messages: Sequence[np.ndarray]) -> tuple[Tensor, list[Tensor]]:
         """Encode in parts: bounds memory."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import save
@@ -52,6 +53,22 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write tensors and JSON metadata as one safetensors file. A link is replaced, not followed."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     write_file(path, save(contiguous, {"elman": json.dumps(metadata)}), follow_link=False)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write numpy arrays as `write_tensors` writes tensors."""
+    write_tensors(path, {name: torch.from_numpy(each) for name, each in arrays.items()}, metadata)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `write_arrays` wrote.
+
+    Raises:
+        ElmanError: where the file is missing, damaged or not Elman's, or a number is none.
+    """
+    tensors, facts = read_tensors(path)
+    check_finite(path, tensors)
+    return {name: tensor.numpy() for name, tensor in tensors.items()}, facts
 
 
 def read_tensors(

@@ -190,7 +190,7 @@ class TokensChatbot(Chatbot):
         return nats, (*layers, *record)
 
     @torch.no_grad()
-    def costs_of(self, messages: Sequence[np.ndarray], state: State) -> Tensor:
+    def costs_of(self, messages: Sequence[np.ndarray], state: State, copied: bool = True) -> Tensor:
         # All in one run: what is computed after the end of a row is not looked at.
         tokens = [torch.from_numpy(message.astype(np.int64)) for message in messages]
         layers, record = self.split(state)
@@ -198,7 +198,7 @@ class TokensChatbot(Chatbot):
         together, _ = self._steps("stack")(embedded, layers)
         hidden = [together[: len(own), row] for row, own in enumerate(tokens)]
         output = self._packed_output or self.logits
-        per_row, _ = self._token_costs(tokens, hidden, record, output)
+        per_row, _ = self._token_costs(tokens, hidden, record, output, copied)
         return torch.stack([costs.sum() for costs in per_row])
 
     def _token_costs(
@@ -207,12 +207,14 @@ class TokensChatbot(Chatbot):
         hidden: Sequence[Tensor],
         record: State,
         logits: Callable[[Tensor], Tensor] | None = None,
+        copied: bool = True,
     ) -> tuple[Sequence[Tensor], State]:
         """-log p of each row's tokens but its first, and the pointer's state after them."""
         predictions, pointed, record = self._pointed(
             tokens, hidden, record, [len(own) for own in tokens]
         )
-        nats = self.costs(predictions, torch.cat([own[1:] for own in tokens]), pointed, logits)
+        targets = torch.cat([own[1:] for own in tokens])
+        nats = self.costs(predictions, targets, pointed if copied else None, logits)
         return nats.split([len(own) - 1 for own in tokens]), record
 
     def pieces(self, message: np.ndarray) -> list[np.ndarray]:

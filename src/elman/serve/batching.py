@@ -225,7 +225,7 @@ class Batcher:
             return self.decoder.read([[as_message(said)]], job.state)
 
         for choice in range(job.choices):
-            Reply(job, choice, self._bot).tell_whole(tokens, state_after)
+            Reply(job, choice, self._bot).tell_whole(chosen, state_after)
         return []
 
     def _chosen(self, job: Job, alone: bool) -> Chosen | None:
@@ -237,6 +237,8 @@ class Batcher:
         params = job.params
         if self._replier is None or job.begins or job.cancelled or not params.max_tokens:
             return None
+        if (fixed := self._replier.fixed(job.history)) is not None:
+            return fixed
         if self._replier.reply_from == "generate":
             several = self._replier.ranking.samples > 1 and job.choices == 1
             if not (alone and several and params.is_open):
@@ -244,4 +246,4 @@ class Batcher:
         most = min(params.max_tokens, MAX_RANKED_TOKENS)
         replier = self._replier.with_params(params.model_copy(update={"max_tokens": most}))
         generator = params.generator()
-        return replier.choose(job.state, generator, job.recent, job.avoid, keep_states=True)[0]
+        return replier.choose(job.state, generator, job.recent, [job.history], keep_states=True)[0]

@@ -11,6 +11,8 @@ import numpy as np
 
 from elman.bptt import State
 from elman.generate.decoder import Decoder
+from elman.generate.penalties import History
+from elman.generate.replier import Origin
 from elman.generate.sampling import SamplingParams
 from elman.generate.stopping import StopTexts
 
@@ -55,6 +57,7 @@ class Ended:
         state: after it, and END.
         logprob: of END, where the bot chose it and it was asked for.
         likeliest: the likeliest tokens there, each with its log p.
+        origin: where the reply came from.
     """
 
     choice: int
@@ -64,6 +67,7 @@ class Ended:
     state: State
     logprob: float | None = None
     likeliest: Sequence[tuple[int, float]] = ()
+    origin: Origin = "generate"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Job:
         recent: tokens under the repetition penalty.
         choices: how many replies.
         begins: tokens with which each reply begins, and which are told like its own.
-        avoid: replies that are chosen only where no other is about as good.
+        history: what was said before, with which replies are compared.
         is_continuation: whether it goes on with a request that was admitted already.
     """
 
@@ -98,7 +102,7 @@ class Job:
     recent: Sequence[int] = ()
     choices: int = 1
     begins: Sequence[int] = ()
-    avoid: Sequence[tuple[int, ...]] = ()
+    history: History = field(default_factory=History)
     owner: str = ""
     is_continuation: bool = False
     cancelled: bool = field(default=False, init=False)

@@ -8,6 +8,7 @@ import numpy as np
 from elman.bptt import State
 from elman.chat import MemoryStore, Node, Recall
 from elman.data.conversation import Turn
+from elman.generate.penalties import History
 from elman.generate.sampling import SamplingParams
 from elman.serve.http.errors import ApiError, no_such
 from elman.serve.jobs import Event, Job
@@ -32,7 +33,7 @@ class Prompt:
         state: the nearest that is known.
         unread: the messages after it, as tokens.
         known: tokens before those.
-        recent: the tokens of the bot's last reply.
+        path: the last messages, as far as they had to be looked at, the last of them `asked`.
         before: the response that this goes on from, if any.
     """
 
@@ -43,7 +44,7 @@ class Prompt:
     state: State
     unread: list[np.ndarray]
     known: int
-    recent: Sequence[int]
+    path: Sequence[Node]
     before: StoredResponse | None = None
 
     @property
@@ -57,9 +58,11 @@ class Prompt:
         Raises:
             ApiError: where a message is too long for a bot that reads each in one piece.
         """
+        history = self._history()
+        recent = history.said[0] if history.said else ()
         job = Job(
-            self.state, self.unread, params, deliver, self.recent, choices,
-            avoid=self._given_before(), owner=self.recall.owner,
+            self.state, self.unread, params, deliver, recent, choices,
+            history=history.also(*self._given_before()), owner=self.recall.owner,
         )  # fmt: skip
         job.cut(self.model.batcher.decoder)
         longest = max(map(len, job.parts or ()), default=0)
@@ -70,13 +73,16 @@ class Prompt:
             )  # fmt: skip
         return job
 
+    def _history(self) -> History:
+        with self.recall.store.reading() as connection:
+            return self.recall.history(connection, self.path)
+
     def _given_before(self) -> list[tuple[int, ...]]:
-        """Return the bot's last reply, and those to the same message: another one is wanted."""
+        """Return the bot's replies to the same message: another one is wanted."""
         store, owner = self.recall.store, self.recall.owner
         with store.reading() as connection:
             others = store.answers(connection, owner, self.asked.key, MAX_AVOIDED_REPLIES)
-        last = [tuple(self.recent)] if self.recent else []
-        return last + [tuple(self.recall.tokens(each)) for each in others if each.role == "bot"]
+        return [tuple(self.recall.tokens(each)) for each in others if each.role == "bot"]
 
     def remember_reply(self, text: str, said: Sequence[int], state: State) -> Node:
         """Have the state after a reply at hand. This tokenizes: not for the event loop.
@@ -165,10 +171,9 @@ class Prompts:
         found: RecentState,
         unread: Sequence[Node],
     ) -> Prompt:
-        said = next((node for node in reversed(path[-3:]) if node.role == "bot"), None)
         return Prompt(
             model, recall, new[-1], new, found.state, [recall.ids(node) for node in unread],
-            found.tokens, () if said is None else recall.tokens(said),
+            found.tokens, path,
         )  # fmt: skip
 
     def _longest_known(

@@ -8,6 +8,7 @@ import numpy as np
 from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.generate.decoder import Decoder
+from elman.generate.replier import Chosen, Origin
 from elman.generate.sampling import ReplySampler, choose, token_logprobs
 from elman.generate.stopping import StopMatcher
 from elman.model.checkpoint import Bot
@@ -39,6 +40,7 @@ class Reply:
         """What is said in this round; None: it is drawn."""
         self.reason: Reason | None = None if self.sampler.left else "length"
         """Why it ends, where something else than the bot's END decides that."""
+        self.origin: Origin = "generate"
         self._begins = deque(job.begins if begins is None else begins)
         self._text = bot.tokenizer.decode_stream()
         self._stop = StopMatcher(job.stop_texts)
@@ -91,17 +93,16 @@ class Reply:
         text, first = self.say(token), len(self.sampler.said) == 1
         self.job.deliver(Said(self.choice, token, text, first, *likely or ()))
 
-    def tell_whole(
-        self, tokens: Sequence[int], state_after: Callable[[tuple[int, ...]], State]
-    ) -> None:
+    def tell_whole(self, chosen: Chosen, state_after: Callable[[tuple[int, ...]], State]) -> None:
         """Tell a reply that was chosen, as far as its request lets it be said.
 
         Args:
-            tokens: of it, without END.
+            chosen: what is said in it.
             state_after: gives the state after what was said of them, and END.
         """
-        told = self._characters.beginning(tokens, self.sampler.left)
-        if len(told) < len(tokens):
+        self.origin = chosen.origin
+        told = self._characters.beginning(chosen.tokens, self.sampler.left)
+        if len(told) < len(chosen.tokens):
             self.sampler.left = len(told)
         if not told:
             self.reason = "length"
@@ -116,7 +117,8 @@ class Reply:
         text, said = self.rest(), tuple(self.sampler.said)
         reason = self.reason or ("length" if self.sampler.cut else "stop")
         likely = self._end_likelihood or ()
-        self.job.finish(Ended(self.choice, reason, text, said, state, *likely))
+        ended = Ended(self.choice, reason, text, said, state, *likely, origin=self.origin)
+        self.job.finish(ended)
 
 
 class ReplyBatch:

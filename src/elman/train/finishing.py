@@ -4,18 +4,18 @@ from pathlib import Path
 
 from elman.data.tokenizer import END
 from elman.generate import index_files
-from elman.generate.calibrate import fit_mmi_weight
+from elman.generate.calibrate import Choice, fit_replies
 from elman.generate.network import decoder_of
+from elman.generate.penalties import PEOPLE, people_habits
 from elman.generate.positions import HeldOut
-from elman.model.checkpoint import load_bot
+from elman.model.checkpoint import Bot, load_bot
+from elman.model.config import ReplyConfig
 from elman.train.config import Config, write_config
 from elman.train.prepare import Data
 from elman.train.runlog import Tell
 
-COMPARED = 50_000
-"""Tokens that are read to find out how much of a reply's likelihood is taken off, and as many to
-count wrong answers.
-"""
+FITTING_TOKENS, COMPARED_TOKENS = 130_000, 50_000
+"""Tokens that are read to find out how a bot replies best; and to count wrong answers."""
 
 
 def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
@@ -24,15 +24,14 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     The folder already holds the best weights. What is given in the configuration stays.
     """
     reply, saved = config.reply, config.data
-    if not (reply.fits or saved.replies):
+    if not (reply.open or saved.replies):
         return
     bot = load_bot(out, trust=config.model.outside_cells)
     tell("stage", text="comparing replies with people's")
     decoder = decoder_of(bot)
-    heldout = HeldOut.of(decoder, data.dev, saved.learn_from)
-    if reply.fits and heldout is not None:
-        found = {"mmi_weight": fit_mmi_weight(decoder, bot.tokenizer, heldout), "fitted": True}
-        config = config.changed(reply=found)
+    heldout = HeldOut.of(decoder, bot.tokenizer, data.dev, saved.learn_from)
+    if reply.open:
+        config = config.model_copy(update={"reply": fitted(reply, bot, data, heldout)})
         write_config(out, config)
     if not saved.replies:
         return
@@ -44,6 +43,27 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         index_files.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
 
 
+def fitted(reply: ReplyConfig, bot: Bot, data: Data, heldout: HeldOut | None) -> ReplyConfig:
+    """Find what is open of how a bot replies, by people's replies and held-out conversations.
+
+    Args:
+        reply: what is given in it stays.
+        bot: with the best weights.
+        data: what was learned.
+        heldout: replies to compare with, if there are any.
+    """
+    found: dict[str, float] = {}
+    habits = people_habits(data.train, bot.tokenizer, data.config.data.learn_from)
+    if habits is not None:
+        found |= {f"people_{name}": value for name, value in habits._asdict().items()}
+    if heldout is not None:
+        given = {name: getattr(reply, name) for name in set(Choice._fields) - reply.open}
+        limits = habits or PEOPLE
+        found |= fit_replies(decoder_of(bot), bot.tokenizer, heldout, limits, given)._asdict()
+    found = {name: value for name, value in found.items() if name in reply.open}
+    return reply.model_copy(update=found | {"fitted": sorted(found)})
+
+
 def tokens_read(config: Config, data: Data) -> int:
     """Estimate the tokens that `learn_to_reply` reads.
 
@@ -51,6 +71,6 @@ def tokens_read(config: Config, data: Data) -> int:
     compared.
     """
     replies = config.data.replies
-    compared = ((replies > 0) + config.reply.fits) * COMPARED
+    compared = (replies > 0) * COMPARED_TOKENS + bool(config.reply.open) * FITTING_TOKENS
     messages = int((data.train.ids == END).sum())
     return compared + 2 * len(data.train.ids) * min(replies, messages) // max(1, messages)

@@ -79,6 +79,7 @@ class ReplyRequest(Body):
 
     def sampling_params(
         self,
+        model: Model,
         max_tokens: int | None,
         logprobs: int | None,
         stop: Sequence[str] = (),
@@ -89,8 +90,12 @@ class ReplyRequest(Body):
         given = self.model_dump(include=set(own), exclude_none=True)
         if max_tokens is not None:
             given["max_tokens"] = min(max_tokens, LIMITS.max_reply_tokens)
-        return SamplingParams(
-            **given, logit_bias=dict(logit_bias), stop=tuple(stop), logprobs=logprobs
+        return SamplingParams.of(
+            model.bot.config,
+            **given,
+            logit_bias=dict(logit_bias),
+            stop=tuple(stop),
+            logprobs=logprobs,
         )
 
 
@@ -165,7 +170,7 @@ class ChoicesRequest(ReplyRequest):
         """
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         biases = _biases(self.logit_bias or {}, model)
-        return self.sampling_params(max_tokens, logprobs, stop, biases)
+        return self.sampling_params(model, max_tokens, logprobs, stop, biases)
 
 
 def text_of(content: Content | None, param: str) -> str:

@@ -119,7 +119,7 @@ def resolve(
             before = service.responses.get(connection, owner, body.elman.beside)
     with_logprobs = INCLUDE_LOGPROBS in (body.include or ()) or bool(body.top_logprobs)
     params = body.sampling_params(
-        body.max_output_tokens, (body.top_logprobs or 0) if with_logprobs else None
+        model, body.max_output_tokens, (body.top_logprobs or 0) if with_logprobs else None
     )
     reply = service.prepare(model, partial(prompt.job, params, 1), prompt.known)
     drawn = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from elman.bptt import State
+from elman.generate.replier import Origin
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended, Read, Said
@@ -138,6 +139,8 @@ class ToldReplies:
         """Of each reply's tokens, where they were asked for."""
         self.reasons: list[Literal["stop", "length"]] = ["length"] * choices
         """Why each reply has ended."""
+        self.origins: list[Origin] = ["generate"] * choices
+        """Where each reply came from."""
         self.said = 0
         """Tokens of the replies that have ended."""
         self.asked: State | None = None
@@ -163,6 +166,7 @@ class ToldReplies:
     async def _remember(self, event: Ended) -> None:
         self.said += len(event.said)
         self.reasons[event.choice] = finish_reason(event)
+        self.origins[event.choice] = event.origin
         text = self.texts[event.choice]
         remember = partial(self._prompt.remember_reply, text, event.said, event.state)
         owner = self._prompt.recall.owner

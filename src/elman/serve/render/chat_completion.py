@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from elman.generate.replier import Origin
 from elman.serve.jobs import Ended
 from elman.serve.prompts import Prompt
 from elman.serve.render.answers import (
@@ -35,6 +36,7 @@ class ChatChoice(BaseModel):
     message: AssistantMessage
     logprobs: ChatLogprobs | None
     finish_reason: Literal["stop", "length"]
+    origin: Origin
 
 
 class ChatCompletion(BaseModel):
@@ -69,6 +71,7 @@ class ChatAnswer(CompletionAnswer):
                 message=AssistantMessage(content=replies.texts[number]),
                 logprobs=ChatLogprobs(content=logprobs) if self._with_logprobs else None,
                 finish_reason=replies.reasons[number],
+                origin=replies.origins[number],
             )
             for number, logprobs in enumerate(replies.logprobs)
         ]
@@ -86,7 +89,7 @@ class ChatAnswer(CompletionAnswer):
             if event.text or likely:
                 yield self._delta(event.choice, {"content": event.text}, likely)
             if isinstance(event, Ended):
-                yield self._delta(event.choice, {}, None, finish_reason(event))
+                yield self._delta(event.choice, {}, None, finish_reason(event), event.origin)
         yield self.end(replies.usage)
 
     def _delta(
@@ -95,7 +98,7 @@ class ChatAnswer(CompletionAnswer):
         delta: dict[str, Any],
         logprobs: dict[str, Any] | None = None,
         reason: str | None = None,
+        origin: Origin | None = None,
     ) -> bytes:
-        return self.event(
-            {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        )
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        return self.event(choice | ({} if origin is None else {"origin": origin}))

@@ -152,4 +152,6 @@ class ResponseAnswer:
             except ElmanError as error:
                 why = f"the reply could not be kept: {error}"
                 raise ApiError(507, why, None, "not_stored") from None
-        return response_of(response, prompt.known, replies.logprobs[0])
+        found = response_of(response, prompt.known, replies.logprobs[0])
+        found.elman.origin = replies.origins[0]
+        return found

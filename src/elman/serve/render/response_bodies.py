@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from elman.generate.replier import Origin
 from elman.serve.render.answers import TokenLogprob
 from elman.serve.store.responses import StoredResponse
 
@@ -33,6 +34,9 @@ class ElmanFacts(BaseModel):
     """What only this server tells."""
 
     state: StateSummary
+    origin: Origin | None = Field(
+        None, description="Where the reply came from; it is told once and not kept."
+    )
     attribution: list[MessageAttribution] | None = Field(
         None, description="Where it was asked for, and the bot is still the one that replied."
     )

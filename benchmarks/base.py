@@ -1,0 +1,238 @@
+"""Two bases side by side: what they know, whether they remember, and how they talk.
+
+    python benchmarks/base.py OLD NEW --held FILE --json base.json
+    python benchmarks/base.py OLD NEW --held FILE --talk FILE --reading DIR
+
+FILE of --held has conversations that neither has learned from, as JSON Lines of turns (or any other
+format); --bot says who in them is the bot. Bits per byte are told with counts and pointer, and by
+the vocabulary alone. An echo is a reply with four words in a row of the user's, or more, where 99
+of 100 replies of people have fewer. --talk is read as conversations with a blank line between them,
+each line something that a person says whatever is answered; --reading writes what both bots say to
+it, in an order by chance, and beside it the key: judge first, then open key.json.
+"""
+
+import argparse
+import json
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe
+
+from elman.chat import Session
+from elman.data.corpus import Corpus
+from elman.data.dataset import Dataset
+from elman.evaluate.choices import candidates, hits
+from elman.evaluate.texts import distinct, repeated, reply_in
+from elman.generate.decoder import Decoder
+from elman.generate.network import decoder_of
+from elman.generate.penalties import Habits, habits_of, people_habits
+from elman.generate.positions import draw_positions, states_at
+from elman.generate.replier import Replier
+from elman.generate.rerank import likelihoods
+from elman.generate.sampling import SamplingParams
+from elman.generate.scoring import is_scored, walk
+from elman.model.checkpoint import Bot, load_bot
+
+ECHO_WORDS = 4
+RIVALS = 10
+"""Replies among which the real one is to be found."""
+
+TOLD = [
+    ("My name is Peter.", "What is my name?", "peter"),
+    ("I live in Lisbon.", "Where do I live?", "lisbon"),
+    ("My dog is called Max.", "What is my dog called?", "max"),
+    ("I have a cat named Luna.", "What is my cat called?", "luna"),
+    ("My sister is called Anna.", "What is my sister called?", "anna"),
+    ("My brother's name is Paul.", "What is my brother's name?", "paul"),
+    ("My best friend is Tom.", "Who is my best friend?", "tom"),
+    ("My favorite color is green.", "What is my favorite color?", "green"),
+    ("My favorite food is sushi.", "What is my favorite food?", "sushi"),
+    ("I work as a nurse.", "What is my job?", "nurse"),
+    ("My hobby is chess.", "What is my hobby?", "chess"),
+    ("I play the violin.", "Which instrument do I play?", "violin"),
+    ("I always drink tea in the morning.", "What do I drink in the morning?", "tea"),
+    ("I am 34 years old.", "How old am I?", "34"),
+    ("I have a parrot.", "What pet do I have?", "parrot"),
+    ("My favorite sport is tennis.", "What is my favorite sport?", "tennis"),
+    ("My birthday is in May.", "When is my birthday?", "may"),
+    ("My exam is on Friday.", "On which day is my exam?", "friday"),
+    ("I am learning Spanish.", "Which language am I learning?", "spanish"),
+    ("I am reading Dracula.", "Which book am I reading?", "dracula"),
+    ("I drive a Volvo.", "What car do I drive?", "volvo"),
+]
+BETWEEN = ("It is a nice day.", "I slept well.", "I had pasta for lunch.", "It rained a little.")
+OWN = {
+    "name": ("What is your name?", "What are you called?", "Tell me your name again."),
+    "home": ("Where do you live?", "Where is your home?", "Which place do you live in?"),
+    "job": ("What is your job?", "What do you do for a living?", "What is your work?"),
+}
+_COMMON = {"what", "your", "name", "called", "live", "living", "work", "home", "place", "this"}
+
+
+def bits(decoder: Decoder, corpus: Corpus, bot: Bot, learn_from: str) -> tuple[float, float]:
+    """Return bits per byte as the bot predicts, and by its vocabulary alone."""
+    nats, size = np.zeros(2), 0
+    for step in walk(decoder, corpus):
+        rows = [n for n, message in enumerate(step.messages) if is_scored(message, learn_from)]
+        if rows:
+            said, before = [step.messages[n] for n in rows], decoder.select(step.before, rows)
+            nats[0] += decoder.costs(said, before).sum()
+            nats[1] += decoder.costs_without_copies(said, before).sum()
+            size += sum(int(bot.tokenizer.piece_bytes[message].sum()) for message in said)
+    whole, alone = nats / log(2) / max(1, size)
+    return float(whole), float(alone)
+
+
+def replies(
+    bot: Bot, decoder: Decoder, corpus: Corpus, learn_from: str, number: int
+) -> dict[str, Any]:
+    """Measure replies beside people's, at positions drawn by a seed."""
+    tokenizer = bot.tokenizer
+    positions = draw_positions(corpus, learn_from, number, 0)
+    state = states_at(decoder, corpus, positions)
+    choices = candidates(corpus, positions, learn_from, RIVALS, 0)
+    generator = np.random.default_rng(0)
+    replier = Replier(bot)
+    pairs = reply_in(
+        positions,
+        state,
+        corpus,
+        tokenizer,
+        lambda rows, histories: replier.replies(rows, histories, generator=generator),
+    )
+    limits = people_habits(corpus, tokenizer, learn_from) or Habits(0, 0, 0, 0)
+    found = [
+        habits_of(tuple(tokenizer.encode(pair.bot)), each.history(corpus, tokenizer), tokenizer)
+        for pair, each in zip(pairs, positions, strict=True)
+    ]
+    ours, theirs = [pair.bot for pair in pairs], [pair.person for pair in pairs]
+    return {
+        "hits@1 of 10": float(hits(likelihoods(decoder, state, choices), RIVALS).mean()),
+        "echo": share(each.echo >= max(ECHO_WORDS, limits.echo + 1) for each in found),
+        "repeats itself": share(each.repeats > limits.repeats for each in found),
+        "longer than people": share(each.words > limits.words for each in found),
+        "distinct-2": distinct(ours, 2),
+        "distinct-2 of people": distinct(theirs, 2),
+        "given more than once": repeated(ours),
+        "given more than once by people": repeated(theirs),
+        "replies": len(pairs),
+    }
+
+
+def told_and_asked(bot: Bot) -> dict[str, Any]:
+    """Measure whether what was told 1 to 10 messages before is known when it is asked."""
+    right = []
+    for number, (told, asked, value) in enumerate(TOLD):
+        session = Session(bot, SamplingParams.of(bot.config, seed=number))
+        for line in (told, *(BETWEEN[n % len(BETWEEN)] for n in range(number % 5))):
+            say(session, line)
+        right.append(re.search(rf"\b{value}\b", say(session, asked).lower()) is not None)
+    return {"told things known": share(right)}
+
+
+def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
+    """Measure whether own facts stay the same over 20 turns, each asked three times."""
+    kept = []
+    for seed in range(talks):
+        session = Session(bot, SamplingParams.of(bot.config, seed=seed))
+        answers: dict[str, list[set[str]]] = {name: [] for name in OWN}
+        for turn in range(20):
+            asked = [(n, q[turn // 7]) for k, (n, q) in enumerate(OWN.items()) if turn % 7 == 2 * k]
+            line = asked[0][1] if asked else BETWEEN[turn % len(BETWEEN)]
+            said = set(re.findall(r"\w{4,}", say(session, line).lower()))
+            if asked:
+                answers[asked[0][0]].append(said - _COMMON)
+        kept += [bool(set.intersection(*three)) for three in answers.values()]
+    return {"own facts kept": share(kept)}
+
+
+def say(session: Session, line: str) -> str:
+    return "".join(session.say(line))
+
+
+def share(found: Any) -> float:
+    found = list(found)
+    return float(sum(found)) / max(1, len(found))
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure one bot."""
+    bot = load_bot(folder)
+    decoder, learn_from = decoder_of(bot), "bot" if arguments.bot else "all"
+    dataset = Dataset.read(str(arguments.held), bot=arguments.bot, lenient=True)
+    some = [
+        c for _, c in zip(range(arguments.conversations), dataset.conversations(), strict=False)
+    ]
+    corpus = Corpus.encode(some, bot.tokenizer, dataset.bot, dataset.others)
+    whole, alone = bits(decoder, corpus, bot, learn_from)
+    found = {"bits per byte": whole, "bits per byte, vocabulary alone": alone}
+    found |= replies(bot, decoder, corpus, learn_from, arguments.replies)
+    return found | told_and_asked(bot) | own_facts(bot, arguments.talks)
+
+
+def conversations(path: Path) -> Iterator[list[str]]:
+    """Read what a person says, conversation by conversation."""
+    for block in path.read_text("utf-8").split("\n\n"):
+        if lines := [line for line in block.splitlines() if line and not line.startswith("#")]:
+            yield lines
+
+
+def write_reading(folders: Sequence[Path], talk: Path, out: Path) -> None:
+    """Write what each bot says to a script, without names, and the key to that."""
+    draw = random.Random(0)
+    texts, key = [], []
+    bots = [load_bot(folder) for folder in folders]
+    for number, lines in enumerate(conversations(talk)):
+        order = draw.sample(range(len(bots)), len(bots))
+        for letter, which in zip("AB", order, strict=False):
+            session = Session(bots[which], SamplingParams.of(bots[which].config, seed=number))
+            told = [f"- {line}\n  - [ ] {say(session, line)}" for line in lines]
+            texts.append(f"## {number + 1} {letter}\n\n" + "\n".join(told) + "\n")
+            key.append({"conversation": f"{number + 1} {letter}", "bot": str(folders[which])})
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "reading.md").write_text("\n".join(texts), "utf-8")
+    (out / "key.json").write_text(json.dumps(key, indent=1) + "\n", "utf-8")
+
+
+def show(
+    names: Sequence[str], found: Sequence[dict[str, Any]], tell: Callable[[str], None]
+) -> None:
+    """Tell a Markdown table."""
+    tell(f"| what | {' | '.join(names)} |")
+    tell("|---|" + "---|" * len(names))
+    for what in found[0]:
+        tell(f"| {what} | {' | '.join(f'{each[what]:.4g}' for each in found)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("bots", type=Path, nargs="+", help="folders, or base")
+    parser.add_argument("--held", type=Path, help="conversations that none has learned from")
+    parser.add_argument("--bot", help="who in them is the bot; everybody, if left out")
+    parser.add_argument("--conversations", type=int, default=400, help="how many of them")
+    parser.add_argument("--replies", type=int, default=1000)
+    parser.add_argument("--talks", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="where the figures are written")
+    parser.add_argument("--talk", type=Path, help="what a person says, for reading")
+    parser.add_argument("--reading", type=Path, help="the folder of a blind reading")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.held is not None:
+        found = [measure(folder, arguments) for folder in arguments.bots]
+        show([str(folder) for folder in arguments.bots], found, print)
+        if arguments.json is not None:
+            facts = {"machine": describe(), "bots": list(map(str, arguments.bots)), "found": found}
+            arguments.json.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    if arguments.talk is not None and arguments.reading is not None:
+        write_reading(arguments.bots, arguments.talk, arguments.reading)
+
+
+if __name__ == "__main__":
+    main()

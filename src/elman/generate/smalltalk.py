@@ -1,0 +1,151 @@
+"""Small talk whose answer somebody wrote: the nearest known phrasing, where it is near enough.
+
+"How are you?" is asked in a hundred ways, and a small net answers some of them well. Phrasings and
+answers lie in a bot's folder. A message is compared with all of them by the runs of 2 to 4 bytes
+that it is written with, a rare run being worth more than a common one (tf-idf, cosine).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from elman.data.untrusted import parse_json, read_text, validated
+from elman.generate.penalties import words_of
+
+SMALL_TALK = "smalltalk.json"
+
+MAX_SMALL_TALK_BYTES = 1 << 22
+
+MAX_SMALL_TALK_WORDS = 14
+"""Words of a message; a longer one is more than small talk."""
+
+RUN_BYTES = (2, 3, 4)
+
+BUCKETS = 1 << 18
+"""Runs are told apart by a hash of so many values."""
+
+Text = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Intent(BaseModel):
+    """One thing that people say, in several ways.
+
+    Args:
+        phrasings: the ways.
+        answers: each fits; none: it is left to the net.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    phrasings: list[Text] = Field(min_length=1)
+    answers: list[Text] = []
+
+
+class SmallTalkFile(BaseModel):
+    """What a bot's folder holds of small talk.
+
+    Args:
+        threshold: how alike a message and a phrasing must be, from 0 to 1.
+        intents: what can be answered.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    threshold: float = Field(ge=0, le=1)
+    intents: list[Intent]
+
+
+@dataclass
+class SmallTalk:
+    """Answers to what is asked in known ways.
+
+    Args:
+        content: phrasings, answers, and how near is near enough.
+    """
+
+    content: SmallTalkFile
+    _intent: np.ndarray = field(init=False, repr=False)
+    _row: np.ndarray = field(init=False, repr=False)
+    _begin: np.ndarray = field(init=False, repr=False)
+    _weight: np.ndarray = field(init=False, repr=False)
+    _rarity: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        intents = self.content.intents
+        phrasings = [text for each in intents for text in each.phrasings]
+        self._intent = np.repeat(np.arange(len(intents)), [len(i.phrasings) for i in intents])
+        row, bucket = _runs(phrasings)
+        order = np.argsort(bucket, kind="stable")
+        self._row, bucket = row[order], bucket[order]
+        often = np.bincount(bucket, minlength=BUCKETS)
+        self._begin = np.concatenate([[0], often.cumsum()])
+        self._rarity = np.log((1 + len(phrasings)) / (1 + often))
+        weight = self._rarity[bucket]
+        lengths = np.sqrt(np.bincount(self._row, weight**2, len(phrasings)))
+        self._weight = weight / np.maximum(lengths, 1e-9)[self._row]
+
+    @classmethod
+    def read(cls, folder: Path) -> "SmallTalk | None":
+        """Read what a bot's folder holds; None where there is none.
+
+        Raises:
+            ElmanError: where it is damaged.
+        """
+        path = folder / SMALL_TALK
+        if not path.exists():
+            return None
+        given = parse_json(read_text(path, MAX_SMALL_TALK_BYTES), path)
+        return cls(validated(SmallTalkFile, given, path))
+
+    def nearest(self, text: str) -> tuple[int, float]:
+        """Return the intent of the nearest phrasing, and how alike they are, from 0 to 1."""
+        _, buckets = _runs([text])
+        rarity = self._rarity[buckets]
+        alike = np.zeros(len(self._intent))
+        for bucket, weight in zip(buckets.tolist(), rarity.tolist(), strict=True):
+            there = slice(self._begin[bucket], self._begin[bucket + 1])
+            alike[self._row[there]] += weight * self._weight[there]
+        best = int(alike.argmax())
+        return int(self._intent[best]), float(alike[best]) / max(
+            float(np.linalg.norm(rarity)), 1e-9
+        )
+
+    def answer(self, text: str, said: Iterable[str] = ()) -> str | None:
+        """Return an answer that was not given lately; None: the net is to reply.
+
+        Args:
+            text: the message.
+            said: what the bot said lately.
+        """
+        if not 0 < len(words_of(text)) <= MAX_SMALL_TALK_WORDS:
+            return None
+        intent, alike = self.nearest(text)
+        if alike < self.content.threshold:
+            return None
+        before = set(said)
+        return next((a for a in self.content.intents[intent].answers if a not in before), None)
+
+
+def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return each run of bytes of some texts once, as the text's number and a bucket."""
+    plain = [f" {' '.join(words_of(text)).replace(chr(39), '')} " for text in texts]
+    data = np.frombuffer("\n".join(plain).encode(), np.uint8).astype(np.uint64)
+    row = np.cumsum(data == ord("\n"))
+    found = []
+    for length in RUN_BYTES:
+        count = len(data) - length + 1
+        if count <= 0:
+            continue
+        code = np.full(count, length, np.uint64)
+        within = np.ones(count, bool)
+        for n in range(length):
+            code = code * np.uint64(1_000_003) + data[n : n + count]
+            within &= data[n : n + count] != ord("\n")
+        bucket = (code ^ (code >> np.uint64(29))) % np.uint64(BUCKETS)
+        found.append((row[:count][within].astype(np.int64) << 32) | bucket[within].astype(np.int64))
+    keys = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+    return keys >> 32, keys & (2**32 - 1)
