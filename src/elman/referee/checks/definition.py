@@ -23,7 +23,7 @@ TORCH_NAMES = {
     functional.lstm: "torch.nn.LSTM",
 }
 GATE_NAMES = {3: "rzn", 4: "ifgo"}
-Weights = Sequence[Sequence[Tensor]]
+LayerWeights = Sequence[Sequence[Tensor]]
 
 
 def definition(subject: Subject) -> list[Fault]:
@@ -73,7 +73,7 @@ def definition(subject: Subject) -> list[Fault]:
     return [Fault("definition", words, max(errors.values()), subject.reproduction(*grown))]
 
 
-def known(layer: object) -> tuple[CellFunction, Weights]:
+def known(layer: object) -> tuple[CellFunction, LayerWeights]:
     """Return the cell that a layer's weights belong to, and those of each layer, the lowest first.
 
     Raises:
@@ -111,7 +111,7 @@ def known(layer: object) -> tuple[CellFunction, Weights]:
     return functional.rnn_relu if relu else BY_GATES[gates], weights
 
 
-def reference(function: CellFunction, weights: Weights, x: Tensor) -> Tensor:
+def reference(function: CellFunction, weights: LayerWeights, x: Tensor) -> Tensor:
     """Run layers of a cell from zeros, one step after the other, by torch's own operators."""
     for own in weights:
         cell = function.cell(own)
@@ -121,7 +121,7 @@ def reference(function: CellFunction, weights: Weights, x: Tensor) -> Tensor:
 
 
 def _order_of_gates(
-    subject: Subject, function: CellFunction, x: Tensor, weights: Weights, found: Tensor
+    subject: Subject, function: CellFunction, x: Tensor, weights: LayerWeights, found: Tensor
 ) -> str:
     names = GATE_NAMES.get(function.kind.gates)
     if names is None:

@@ -49,7 +49,7 @@ def gradients(subject: Subject) -> list[Fault]:
         faults.append(_of_x(subject, x, found[0], wrong))
     given = dict(zip(parameters, found[1:], strict=True))
     bad = [name for name, p in parameters.items() if _weight_is_wrong(subject, x, p, given[name])]
-    # Weights whose gradient is made of a wrong gradient of x are wrong with it.
+    # LayerWeights whose gradient is made of a wrong gradient of x are wrong with it.
     if bad and not wrong:
         faults.append(_of_weights(subject, x, given, bad))
     return faults
