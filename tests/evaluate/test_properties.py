@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from elman.data.conversation import Role
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.tokenizer import END, ROLES, SPECIALS
@@ -36,7 +37,7 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
     return NetworkDecoder(chatbot)
 
 
-def message(*tokens: int, role: str = "user") -> np.ndarray:
+def message(*tokens: int, role: Role = "user") -> np.ndarray:
     return np.array([ROLES[role], *(SPECIALS + token for token in tokens), END])
 
 

@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
+from elman.generate.care import INSULT
 from elman.generate.drawing import reply
 from elman.generate.network import decoder_of
 from elman.generate.penalties import History
@@ -307,3 +309,21 @@ def test_a_round_that_fails_is_told_and_the_next_one_goes_on(
     assert after.end.said
     batcher.close()
     assert "a round of the batcher failed" in caplog.text
+
+
+def test_a_rule_answers_everybody_and_says_so(bot: Bot) -> None:
+    own = replace(bot, config=bot.config | {"reply": {"care": True}})
+    batcher = Batcher(own, replier=Replier(own))
+    asked = "you are stupid"
+    listener = Listener(2)
+    start = bot.chatbot.initial_state(1)
+    history = History([asked], (), asked)
+    wishes = SamplingParams(seed=1)
+    batcher.submit(Job(start, [message(bot, asked)], wishes, listener, choices=2, history=history))
+    ends = [event for event in listener.wait() if isinstance(event, Ended)]
+    assert {bot.tokenizer.decode(end.said) for end in ends} == {INSULT["en"].answers[0]}
+    assert [end.origin for end in ends] == ["rule", "rule"]
+    listener = Listener()
+    batcher.submit(Job(start, [message(bot, "hi")], wishes, listener))
+    assert listener.end.origin == "generate"
+    batcher.close()

@@ -123,8 +123,8 @@ def test_choices_seeds_and_likelihoods(client: openai.OpenAI) -> None:
 def test_stop_is_never_told(client: openai.OpenAI) -> None:
     whole = client.chat.completions.create(model="ann", messages=HELLO, seed=1)
     text = whole.choices[0].message.content or ""
-    assert len(text) > 3
-    stop = text[2:4]
+    assert len(text) > 1
+    stop = text[-1]
     cut = client.chat.completions.create(model="ann", messages=HELLO, seed=1, stop=stop)
     assert cut.choices[0].message.content == text[: text.index(stop)]
     assert cut.choices[0].finish_reason == "stop"

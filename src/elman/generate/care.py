@@ -365,12 +365,13 @@ def care(text: str, said: Iterable[str] = ()) -> str | None:
 
     Args:
         text: the message.
-        said: what the bot said lately, so that answers take turns.
+        said: what the bot said lately, the last first, so that answers take turns.
     """
     plain = " ".join(text.lower().replace("\u2019", "'").split())
     if plain.count(" ") >= MAX_CARED_WORDS:
         return None
     for pattern, answers in _COMPILED:
         if pattern.search(plain):
-            return answers[sum(each in answers for each in said) % len(answers)]
+            last = next((answers.index(each) for each in said if each in answers), -1)
+            return answers[(last + 1) % len(answers)]
     return None

@@ -296,7 +296,6 @@ class Chatbot(nn.Module, ABC):
             before it, (messages,); and the state of each row after its last message.
         """
 
-    @abstractmethod
     def costs_of(self, messages: Sequence[np.ndarray], state: State, copied: bool = True) -> Tensor:
         """Score one message for each row, (rows,), as `score` does, where no state is wanted.
 
@@ -307,6 +306,9 @@ class Chatbot(nn.Module, ABC):
             state: of each row before it.
             copied: whether the pointer's share counts; else the vocabulary's alone is told.
         """
+        if not copied and self.pointer is not None:
+            raise NotImplementedError("a memory with a pointer has its own costs_of")
+        return torch.cat(self.score([[message] for message in messages], state)[0])
 
     def read(self, message: Sequence[int] | np.ndarray, state: State) -> State:
         """Read one whole message, for one row: the state after it."""
