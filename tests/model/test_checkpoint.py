@@ -12,7 +12,16 @@ from safetensors.torch import save_file
 
 from elman.errors import ElmanError
 from elman.model import checkpoint
-from elman.model.checkpoint import load_bot, load_state, save_state, weights_digest
+from elman.model.checkpoint import (
+    load_bot,
+    load_state,
+    read_tensors,
+    save_state,
+    save_weights,
+    weights_digest,
+    write_tensors,
+)
+from elman.runtime.weights import load_weights
 
 
 @pytest.fixture
@@ -122,3 +131,50 @@ def test_loading_a_bot_imports_no_compiler() -> None:
         "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def in_int8(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Rewrite a bot's weights in int8; return what its file holds."""
+    bot = load_bot(folder)
+    save_weights(folder, bot.chatbot, bot.tokenizer, "int8")
+    return read_tensors(folder / "model.safetensors")
+
+
+def test_int8_weights_come_back_as_they_were_rounded(folder: Path) -> None:
+    before = load_bot(folder).chatbot.state_dict()
+    size = (folder / "model.safetensors").stat().st_size
+    stored, _ = in_int8(folder)
+    assert (folder / "model.safetensors").stat().st_size < size / 2
+    after = load_bot(folder)
+    for name, tensor in after.chatbot.state_dict().items():
+        if stored[name].dtype != torch.int8:
+            assert torch.equal(tensor, before[name])
+            continue
+        # Half a step of each row's own scale, and the rounding of the product.
+        step = before[name].abs().amax(1, keepdim=True) / 127
+        assert ((tensor - before[name]).abs() <= 0.5001 * step).all()
+    assert {t.dtype for t in stored.values()} >= {torch.int8, torch.float32}
+    digest = weights_digest(after.chatbot)
+    in_int8(folder)  # what was rounded once stays as it is
+    assert weights_digest(load_bot(folder).chatbot) == digest
+    for name, array in load_weights(folder).arrays.items():
+        assert torch.equal(torch.from_numpy(array), after.chatbot.state_dict()[name])
+
+
+@pytest.mark.parametrize("change", ["missing", "short", "nan", "no matrix"])
+def test_int8_weights_that_do_not_fit_are_refused(folder: Path, change: str) -> None:
+    tensors, facts = in_int8(folder)
+    name = next(name for name in tensors if name.endswith(".int8_scale"))
+    if change == "missing":
+        del tensors[name]
+    elif change == "short":
+        tensors[name] = tensors[name][1:]
+    elif change == "nan":
+        tensors[name] = tensors[name] * torch.nan
+    else:
+        del tensors[name.removesuffix(".int8_scale")]
+    write_tensors(folder / "model.safetensors", tensors, facts)
+    with pytest.raises(ElmanError, match=r"model\.safetensors"):
+        load_bot(folder)
+    with pytest.raises(ElmanError, match=r"model\.safetensors"):
+        load_weights(folder)

@@ -16,6 +16,9 @@ FORMAT = 1
 """Raised whenever a run directory written before can no longer be read."""
 
 WEIGHTS = "model.safetensors"
+INT8_SCALE = ".int8_scale"
+"""What the name of an int8 matrix ends in for the factor of each of its rows, float32."""
+
 TOKENIZER = "tokenizer.json"
 
 MAX_JSON_BYTES = 1 << 25

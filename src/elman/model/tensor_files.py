@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from elman.bptt.decode import Rounded
 from elman.data.files import write_file
 from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
+from elman.model.folder import INT8_SCALE
 
 MAX_HEADER_BYTES = 1 << 24
 """Bytes of a header, which names tensors and a few facts; safetensors itself would take 100 MB."""
@@ -114,7 +116,45 @@ def _spec(path: Path, name: str, stored: Any) -> TensorSpec:
     return TensorSpec(tuple(stored.get_shape()), DTYPES[kind])
 
 
-def check_header(path: Path, header: TensorHeader, expected: TensorHeader, of: str) -> None:
+def to_int8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Round float32 matrices to int8, with a scale for each row; leave all else as it is."""
+    rounded: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2 and tensor.dtype == torch.float32:
+            matrix = Rounded.of(tensor, "int8")
+            assert matrix.scale is not None
+            rounded |= {name: matrix.weight, name + INT8_SCALE: matrix.scale}
+        else:
+            rounded[name] = tensor
+    return rounded
+
+
+def from_int8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the float32 matrices that `to_int8` stands for."""
+    return {
+        name: Rounded(tensor, tensors[name + INT8_SCALE]).restored()
+        if name + INT8_SCALE in tensors
+        else tensor
+        for name, tensor in tensors.items()
+        if not name.endswith(INT8_SCALE)
+    }
+
+
+def _restored(header: TensorHeader) -> dict[str, TensorSpec]:
+    """Say of a header what `from_int8` makes of the tensors."""
+    found = dict(header)
+    for name, spec in header.items():
+        scale = TensorSpec(spec.shape[:1], torch.float32)
+        is_matrix = spec.dtype == torch.int8 and len(spec.shape) == 2
+        if is_matrix and header.get(name + INT8_SCALE) == scale:
+            found[name] = TensorSpec(spec.shape, torch.float32)
+            del found[name + INT8_SCALE]
+    return found
+
+
+def check_header(
+    path: Path, header: TensorHeader, expected: TensorHeader, of: str, int8: bool = False
+) -> None:
     """Compare a header with what is expected.
 
     Args:
@@ -122,10 +162,12 @@ def check_header(path: Path, header: TensorHeader, expected: TensorHeader, of: s
         header: what it says.
         expected: every tensor; where a float32 one is, fewer bits will do.
         of: what decides what is expected.
+        int8: whether matrices may be as `to_int8` makes them.
 
     Raises:
         ElmanError: naming the first tensor that is missing, too many, or another.
     """
+    header = _restored(header) if int8 else header
     wrong = [f"{name!r} is missing" for name in expected if name not in header]
     wrong += [f"{name!r} has no place" for name in header if name not in expected]
     wrong += [

@@ -11,12 +11,12 @@ from elman.data.characters import Characters
 from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
 from elman.model.config import KEY_SIZE, ModelConfig
-from elman.model.folder import WEIGHTS, folder_of, read_config, read_tokenizer
+from elman.model.folder import INT8_SCALE, WEIGHTS, folder_of, read_config, read_tokenizer
 from elman.runtime.counts import TABLE_PARTS
 from elman.runtime.layers import CELL_KINDS, Arrays, StackShape
 
 FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
-INTEGERS = {"I16": np.int16, "I32": np.int32, "I64": np.int64}
+INTEGERS = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,8 @@ class Weights:
                     f"{where}: {name!r} has the shape {array.shape}, "
                     f"expected {expected.get(name, 'no such array')}"
                 )
+            elif array.dtype != np.float32:
+                raise ElmanError(f"{where}: {name!r} is of {array.dtype}, expected floats")
             elif not np.isfinite(array).all():
                 raise ElmanError(f"{where}: {name!r} holds numbers that are none (NaN or infinity)")
         return self
@@ -149,6 +151,8 @@ def load_weights(folder: Path | str, trust: Collection[str] = ()) -> Weights:
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, object]]:
     """Read a safetensors file of Elman's: arrays, floats as float32, and facts.
 
+    Matrices of int8 with a scale for each row are float32, too.
+
     Raises:
         ElmanError: where the file is missing, damaged or not Elman's.
     """
@@ -160,7 +164,19 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, object]
         raise ElmanError(f"{path}: damaged or truncated: {error}") from None
     if not isinstance(facts, dict):
         raise ElmanError(f"{path}: not written by Elman")
-    return {name: _array(path, name, each) for name, each in stored}, facts
+    return _from_int8(path, {name: _array(path, name, each) for name, each in stored}), facts
+
+
+def _from_int8(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found = {name: array for name, array in arrays.items() if not name.endswith(INT8_SCALE)}
+    for name, scale in arrays.items():
+        if not name.endswith(INT8_SCALE):
+            continue
+        matrix = found.get(name.removesuffix(INT8_SCALE))
+        if matrix is None or matrix.dtype != np.int8 or scale.shape != matrix.shape[:1]:
+            raise ElmanError(f"{path}: {name!r} has no int8 matrix of as many rows")
+        found[name.removesuffix(INT8_SCALE)] = matrix * scale[:, None]
+    return found
 
 
 def _array(path: Path, name: str, stored: Mapping[str, object]) -> np.ndarray:
