@@ -23,7 +23,7 @@ from minutes import elman_trained
 
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
-from elman.data.tokenizer import SMALLEST
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE
 from elman.generate.network import decoder_of
 from elman.generate.scoring import bits_per_byte
 from elman.native.library import KERNELS_VARIABLE, load
@@ -56,7 +56,7 @@ INGREDIENTS = {
         "pointer taught beside the loss", {"train": {"pointer_loss_weight": 0.0}}
     ),
     "counted": Ingredient("counted embeddings (random)", {}, counted=False),
-    "pieces": Ingredient("4,096 pieces (bytes)", {"data": {"vocabulary": SMALLEST}}),
+    "pieces": Ingredient("4,096 pieces (bytes)", {"data": {"vocabulary": MIN_VOCABULARY_SIZE}}),
     "bfloat16": Ingredient("bfloat16 (float32)", {"train": {"precision": "float32"}}),
     "compiled": Ingredient("compiled loops and loss (Python)", {}, compiled=False),
     "small": Ingredient("hidden size 256 (384)", {"model": {"hidden_size": 384}}),

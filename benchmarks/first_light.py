@@ -27,7 +27,7 @@ from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey
 from elman.data.stream import Stream
-from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.generate.network import decoder_of
 from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import load_bot
@@ -63,7 +63,7 @@ def plain(minutes: float, seed: int) -> tuple[float, int]:
     """Bits per byte of the plain model, and how many steps it made."""
     started = time.monotonic()
     torch.manual_seed(seed)
-    tokenizer = Tokenizer.train([], SMALLEST)
+    tokenizer = Tokenizer.train([], MIN_VOCABULARY_SIZE)
     corpora = parts(tokenizer)
     model = PlainLSTM(tokenizer.vocabulary_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)

@@ -32,7 +32,7 @@ from elman.data.dataset import Dataset
 from elman.data.layout import Layout
 from elman.data.source import BUILT_IN
 from elman.data.stream import Stream
-from elman.data.tokenizer import LEARNED, Tokenizer
+from elman.data.tokenizer import MAX_LEARNED_BYTES, Tokenizer
 from elman.generate.network import decoder_of
 from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import Bot, load_bot
@@ -56,7 +56,7 @@ def parts(
     vocabulary: int, source: str = BUILT_IN, bot: str | None = None
 ) -> tuple[Tokenizer, dict[str, Corpus]]:
     dataset = Dataset.read(source, bot=bot, keep=True)
-    tokenizer = Tokenizer.train(dataset.texts(True, LEARNED), vocabulary)
+    tokenizer = Tokenizer.train(dataset.texts(True, MAX_LEARNED_BYTES), vocabulary)
     return tokenizer, dataset.encode(tokenizer, True)[0]
 
 

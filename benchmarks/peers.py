@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elman.data.tokenizer import SMALLEST
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE
 
 State = Any
 
@@ -177,7 +177,7 @@ PEERS = {
     "lstm-bytes": Peer(
         "torch.nn.LSTM + AdamW on bytes",
         PlainLSTM,
-        SMALLEST,
+        MIN_VOCABULARY_SIZE,
         False,
         (_trial(384, 3e-3), _trial(384, 6e-3), _trial(256, 6e-3)),
     ),

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.characters import Characters
-from elman.data.tokenizer import END, SMALLEST, SPECIALS, Tokenizer
+from elman.data.tokenizer import END, MIN_VOCABULARY_SIZE, SPECIALS, Tokenizer
 
 TEXTS = ["zażółć gęślą jaźń " * 3, "😀😁😂 " * 9, "مرحبا " * 9, "你好吗 " * 9, "Привет " * 9] * 3
-BYTES = Tokenizer.train([], SMALLEST)
-PIECES = Tokenizer.train(TEXTS, SMALLEST + 60)
+BYTES = Tokenizer.train([], MIN_VOCABULARY_SIZE)
+PIECES = Tokenizer.train(TEXTS, MIN_VOCABULARY_SIZE + 60)
 
 UNSHOWN = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFFFD}
 

@@ -12,7 +12,7 @@ from elman.data.dataset import Dataset
 from elman.data.document import Document
 from elman.data.segmentation import DEFAULT_GAP_SECONDS
 from elman.data.source import documents
-from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.errors import ElmanError
 
 START = datetime(2024, 3, 1, 8, tzinfo=UTC)
@@ -149,7 +149,7 @@ def test_what_is_private_is_replaced_and_people_renamed_in_what_they_say_too(mak
     assert make(bot=tobin, redact=True, rename=True).bot == tobin
 
 
-@pytest.mark.parametrize("vocabulary", [SMALLEST, 300])
+@pytest.mark.parametrize("vocabulary", [MIN_VOCABULARY_SIZE, 300])
 def test_the_newest_are_held_out_and_near_duplicates_of_what_is_learned_with_them(
     make: Make, vocabulary: int
 ) -> None:
@@ -224,10 +224,10 @@ def test_a_file_is_read_once_to_survey_and_once_to_encode(
     once = len(read)  # the reader of WhatsApp's exports looks at their dates first
     seen = Dataset.read(path, **options)
     assert len(read) == once * (1 + passes)
-    seen.encode(Tokenizer.train([], SMALLEST))
+    seen.encode(Tokenizer.train([], MIN_VOCABULARY_SIZE))
     assert len(read) == once * (2 + passes)
     kept = Dataset.read(path, keep=True, **options)
-    kept.encode(Tokenizer.train([], SMALLEST))
+    kept.encode(Tokenizer.train([], MIN_VOCABULARY_SIZE))
     assert len(read) == once * (2 + 2 * passes)
     assert list(kept.conversations()) == list(seen.conversations())
     assert kept.survey == seen.survey

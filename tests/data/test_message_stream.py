@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from elman.data.corpus import Corpus
 from elman.data.layout import Layout
-from elman.data.message_stream import LaneWindow, MessageStream, counted_tokens
+from elman.data.message_stream import MessageStream, RowWindow, token_loss_mask
 from elman.data.tokenizer import END, ROLES
 
 
@@ -26,21 +26,21 @@ def corpus(lengths: list[int]) -> Corpus:
     return Corpus(np.concatenate(whole), np.cumsum([0, *map(len, whole)]))
 
 
-def names(window: LaneWindow) -> list[int]:
+def names(window: RowWindow) -> list[int]:
     return [int(message[1]) for message in window.messages]
 
 
-def counted(window: LaneWindow) -> list[int]:
-    return [n for n, counts in zip(names(window), window.counted, strict=True) if counts]
+def learned(window: RowWindow) -> list[int]:
+    return [n for n, counts in zip(names(window), window.loss_mask, strict=True) if counts]
 
 
-def epoch(stream: MessageStream, lengths: list[int]) -> list[LaneWindow]:
-    """The windows of one lane over exactly one epoch."""
+def epoch(stream: MessageStream, lengths: list[int]) -> list[RowWindow]:
+    """The windows of one row over exactly one epoch."""
     windows, messages = [], 0
     while messages < sum(lengths):
-        (lane,) = stream.next().lanes
-        windows.append(lane)
-        messages += len(counted(lane))
+        (row,) = stream.next().rows
+        windows.append(row)
+        messages += len(learned(row))
     return windows
 
 
@@ -52,7 +52,7 @@ lengths_strategy = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 def test_each_loss_counts_once_an_epoch(lengths: list[int], unfold: int, slide: bool) -> None:
     data = corpus(lengths)
     stream = MessageStream(data, Layout(1, unfold, "messages", slide, seed=1))
-    said = [name for window in epoch(stream, lengths) for name in counted(window)]
+    said = [name for window in epoch(stream, lengths) for name in learned(window)]
     assert sorted(said) == list(range(10, 10 + sum(lengths)))
 
 
@@ -81,39 +81,39 @@ def test_a_window_begins_with_the_state_that_was_carried(
 def test_how_far_back_a_reply_is_learned(unfold: int) -> None:
     stream = MessageStream(corpus([12]), Layout(1, unfold, "messages"))
     for window in epoch(stream, [12]):
-        reach = [position for position, counts in enumerate(window.counted) if counts]
+        reach = [position for position, counts in enumerate(window.loss_mask) if counts]
         first = 0 if window.fresh else 1
         assert reach == list(range(first, len(window.messages)))
         assert max(reach) <= unfold
 
     stream = MessageStream(corpus([12]), Layout(1, unfold, "messages", slide=True))
     for number, window in enumerate(epoch(stream, [12])):
-        assert window.counted == [False] * min(number, unfold) + [True]
+        assert window.loss_mask == [False] * min(number, unfold) + [True]
 
 
 def test_only_what_the_bot_says_counts() -> None:
     data = corpus([6])
     for slide in (False, True):
         stream = MessageStream(data, Layout(1, 2, "messages", slide, "bot"))
-        said = [name for _ in range(6) for name in counted(stream.next().lanes[0])]
+        said = [name for _ in range(6) for name in learned(stream.next().rows[0])]
         assert set(said) == {11, 13, 15}
 
 
 def test_tokens_that_count() -> None:
     messages = [np.array([1, 20, 21, END]), np.array([2, 22, END])]
-    lane = LaneWindow(messages, [False, True], 1, fresh=True)
-    assert counted_tokens(lane).tolist() == [False] * 4 + [False, True, True]
+    row = RowWindow(messages, [False, True], 1, fresh=True)
+    assert token_loss_mask(row).tolist() == [False] * 4 + [False, True, True]
 
 
 @given(lengths_strategy, st.integers(1, 4), st.integers(1, 4), st.booleans(), st.integers(0, 12))
 @settings(deadline=None, max_examples=50)
 def test_resumes_exactly(
-    lengths: list[int], lanes: int, unfold: int, slide: bool, steps: int
+    lengths: list[int], batch_size: int, unfold: int, slide: bool, steps: int
 ) -> None:
     data = corpus(lengths)
 
     def make() -> MessageStream:
-        return MessageStream(data, Layout(lanes, unfold, "messages", slide, seed=7))
+        return MessageStream(data, Layout(batch_size, unfold, "messages", slide, seed=7))
 
     one, other = make(), make()
     for _ in range(steps):
@@ -121,9 +121,9 @@ def test_resumes_exactly(
     other.load_state_dict(json.loads(json.dumps(one.state_dict())))
     for _ in range(4):
         left, right = one.next(), other.next()
-        assert [names(lane) for lane in left.lanes] == [names(lane) for lane in right.lanes]
-        assert [(a.counted, a.carry, a.fresh) for a in left.lanes] == [
-            (b.counted, b.carry, b.fresh) for b in right.lanes
+        assert [names(row) for row in left.rows] == [names(row) for row in right.rows]
+        assert [(a.loss_mask, a.carry, a.fresh) for a in left.rows] == [
+            (b.loss_mask, b.carry, b.fresh) for b in right.rows
         ]
     assert one.epochs == other.epochs
 

@@ -13,23 +13,13 @@ from hypothesis import strategies as st
 from elman.data.conversation import SYSTEM, Conversation
 from elman.data.document import Document, Notes
 from elman.data.readers import read
-from elman.data.readers.registry import READERS, find_reader
 
 Load = Callable[..., tuple[list[Conversation], Notes]]
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("messages") / "talk"
-
-    def load(*items: Any) -> tuple[list[Conversation], Notes]:
-        path.write_text("\n".join(map(json.dumps, items)), "utf-8")
-        notes = Notes()
-        document = Document("talk", path)
-        assert find_reader(document) in (READERS["messages"], READERS["turns"])
-        return list(read([document], notes)), notes
-
-    return load
+def load(load_conversations: Callable[..., tuple[list[Conversation], Notes]]) -> Load:
+    return lambda *items: load_conversations("\n".join(map(json.dumps, items)), "messages", "turns")
 
 
 USER = {"role": "user", "content": "Hi"}

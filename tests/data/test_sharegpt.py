@@ -7,25 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation
-from elman.data.document import Document, Notes
-from elman.data.readers import read
-from elman.data.readers.registry import READERS, find_reader
+from elman.data.document import Notes
+from elman.data.readers.registry import READERS
 
 Load = Callable[[str], tuple[list[Conversation], Notes]]
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("sharegpt") / "talk"
-
-    def load(content: str) -> tuple[list[Conversation], Notes]:
-        path.write_text(content, "utf-8")
-        notes = Notes()
-        document = Document("talk", path)
-        assert find_reader(document) is READERS["sharegpt"]
-        return list(read([document], notes)), notes
-
-    return load
+def load(load_conversations: Callable[..., tuple[list[Conversation], Notes]]) -> Load:
+    return lambda content: load_conversations(content, "sharegpt")
 
 
 def talk(*said: tuple[str, Any], **more: Any) -> str:

@@ -11,9 +11,9 @@ from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus, scored
 from elman.data.layout import Layout
 from elman.data.stream import Stream, Window
-from elman.data.tokenizer import SMALLEST, SPECIALS, Tokenizer
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE, SPECIALS, Tokenizer
 
-BYTES = Tokenizer.train([], SMALLEST)
+BYTES = Tokenizer.train([], MIN_VOCABULARY_SIZE)
 
 
 @dataclass(frozen=True)

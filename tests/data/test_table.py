@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Conversation, Message
 from elman.data.document import Document, Notes
-from elman.data.readers import MAX_MESSAGE_CHARS, Reading, read
+from elman.data.readers import MAX_MESSAGE_CHARS
 from elman.data.readers.reader import Reader
-from elman.data.readers.registry import READERS, find_reader
+from elman.data.readers.registry import READERS
 from elman.errors import ElmanError
 
 Load = Callable[[str | bytes], tuple[list[Conversation], Notes]]
@@ -22,17 +22,8 @@ TABLE = READERS["csv"]
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("table") / "talk"
-
-    def load(content: str | bytes) -> tuple[list[Conversation], Notes]:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        notes = Notes()
-        document = Document("talk", path)
-        assert find_reader(document) is TABLE
-        return list(read([document], notes, Reading(gap=3600))), notes
-
-    return load
+def load(load_conversations: Callable[..., tuple[list[Conversation], Notes]]) -> Load:
+    return lambda content: load_conversations(content, "csv", gap=3600)
 
 
 def said(conversations: list[Conversation]) -> list[list[tuple[str, str]]]:

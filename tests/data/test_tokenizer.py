@@ -9,7 +9,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers
 
-from elman.data.tokenizer import END, LARGEST, ROLES, SMALLEST, SPECIALS, Tokenizer
+from elman.data.tokenizer import (
+    END,
+    MAX_VOCABULARY_SIZE,
+    MIN_VOCABULARY_SIZE,
+    ROLES,
+    SPECIALS,
+    Tokenizer,
+)
 from elman.errors import ElmanError
 
 TEXTS = [
@@ -23,7 +30,7 @@ texts = st.one_of(st.text(), looks_special, st.sampled_from(TEXTS))
 mixed_bytes = st.lists(st.one_of(st.binary(), texts.map(str.encode))).map(b"".join)
 
 
-@pytest.fixture(scope="module", params=[SMALLEST, 275, 5000])
+@pytest.fixture(scope="module", params=[MIN_VOCABULARY_SIZE, 275, 5000])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return Tokenizer.train(TEXTS, request.param)
 
@@ -91,20 +98,22 @@ def test_special_ids_stand_for_no_text(tokenizer: Tokenizer) -> None:
 @given(texts)
 @some
 def test_the_smallest_vocabulary_is_plain_bytes(text: str) -> None:
-    tokenizer = Tokenizer.train(TEXTS, SMALLEST)
+    tokenizer = Tokenizer.train(TEXTS, MIN_VOCABULARY_SIZE)
     assert tokenizer.vocabulary_size == 260
     assert len(tokenizer.encode(text)) == len(text.encode())
     assert tokenizer.encode_batch([text, text]) == [tokenizer.encode(text)] * 2
 
 
 def test_a_vocabulary_grows_as_far_as_the_texts_go() -> None:
-    sizes = [Tokenizer.train(TEXTS, size).vocabulary_size for size in (270, 280, LARGEST)]
+    sizes = [
+        Tokenizer.train(TEXTS, size).vocabulary_size for size in (270, 280, MAX_VOCABULARY_SIZE)
+    ]
     assert sizes[:2] == [270, 280]
     assert 280 < sizes[2] < 400
-    assert Tokenizer.train([], 300).vocabulary_size == SMALLEST
+    assert Tokenizer.train([], 300).vocabulary_size == MIN_VOCABULARY_SIZE
 
 
-@pytest.mark.parametrize("size", [-1, SMALLEST - 1, LARGEST + 1])
+@pytest.mark.parametrize("size", [-1, MIN_VOCABULARY_SIZE - 1, MAX_VOCABULARY_SIZE + 1])
 def test_a_size_out_of_range_is_refused(size: int) -> None:
     with pytest.raises(ElmanError, match=f"vocabulary {size}: must be from 260"):
         Tokenizer.train(TEXTS, size)
@@ -143,7 +152,7 @@ def of_model(model: models.Model) -> str:
 
 
 ALPHABET = {piece: i for i, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-TOO_MANY = {f"{i:05}": i for i in range(256, LARGEST)}
+TOO_MANY = {f"{i:05}": i for i in range(256, MAX_VOCABULARY_SIZE)}
 PADDING = {
     "strategy": {"Fixed": 9},
     "direction": "Right",

@@ -11,7 +11,6 @@ from elman.data.conversation import Message
 from elman.data.document import Document, Notes
 from elman.data.readers import Reading, read
 from elman.data.readers.registry import READERS, find_reader
-from elman.data.source import documents
 
 MEDIA = "a photo, voice message or other media without text"
 DELETED = "deleted by its author"
@@ -21,20 +20,6 @@ EDITED = "what says that they were edited taken out"
 DAY = Reading(gap=86_400.0)
 
 Load = Callable[[str], tuple[list[Message], Notes]]
-
-
-@pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("whatsapp") / "talk"
-
-    def load(text: str) -> tuple[list[Message], Notes]:
-        path.write_bytes(text.encode())
-        notes = Notes()
-        found = list(read(documents(path), notes, DAY))
-        assert set(notes.formats) == {"whatsapp"}
-        return [message for each in found for message in each.messages], notes
-
-    return load
 
 
 @pytest.mark.parametrize(
@@ -58,8 +43,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         "[31/12/2023, 11:59:58\u00a0p.\u00a0m.] ",
     ],
 )
-def test_stamps_of_iphones(load: Load, stamp: str) -> None:
-    messages, notes = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
+def test_stamps_of_iphones(load_whatsapp: Load, stamp: str) -> None:
+    messages, notes = load_whatsapp(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
     at = datetime(2023, 12, 31, 23, 59, 58)
     assert messages == [Message("Mira", "Hi", at), Message("Tobin", "Hello", at)]
     assert not notes.lines()
@@ -92,8 +77,8 @@ def test_stamps_of_iphones(load: Load, stamp: str) -> None:
         "۱۴۰۲/۱۰/۱۱،\u200f ۱۱:۵۹ ب.ظ. - ",  # noqa: RUF001
     ],
 )
-def test_stamps_of_android(load: Load, stamp: str) -> None:
-    messages, notes = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
+def test_stamps_of_android(load_whatsapp: Load, stamp: str) -> None:
+    messages, notes = load_whatsapp(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
     at = datetime(2023, 12, 31, 23, 59)
     if "۱۴۰۲" in stamp:  # the first of January in Persian years, which are right to a day
         at += timedelta(days=1)
@@ -115,23 +100,23 @@ def test_stamps_of_android(load: Load, stamp: str) -> None:
     ],
 )
 def test_the_whole_file_says_how_its_dates_are_meant(
-    load: Load, dates: list[str], first: tuple[int, int, int]
+    load_whatsapp: Load, dates: list[str], first: tuple[int, int, int]
 ) -> None:
     lines = [f"{date}, 10:00 - {name}: Hi\n" for date in dates for name in ("Mira", "Tobin")]
-    messages, _ = load("".join(lines))
+    messages, _ = load_whatsapp("".join(lines))
     assert len(messages) == len(lines)
     assert messages[0].time == datetime(*first, 10)
 
 
-def test_a_late_date_decides_about_an_early_one(load: Load) -> None:
+def test_a_late_date_decides_about_an_early_one(load_whatsapp: Load) -> None:
     many = "".join(f"3/4/23, 10:00 - {name}: {'x' * 99}\n" for name in ("Mira", "Tobin") * 12_000)
-    messages, _ = load(f"{many}4/13/23, 10:00 - Mira: Hi\n")
+    messages, _ = load_whatsapp(f"{many}4/13/23, 10:00 - Mira: Hi\n")
     assert len(many) > 1 << 21
     assert messages[0].time == datetime(2023, 3, 4, 10)
 
 
-def test_in_america_months_come_first(load: Load) -> None:
-    messages, _ = load("2/3/23, 10:00 PM - Mira: Hi\n2/3/23, 12:00 AM - Tobin: Hello\n")
+def test_in_america_months_come_first(load_whatsapp: Load) -> None:
+    messages, _ = load_whatsapp("2/3/23, 10:00 PM - Mira: Hi\n2/3/23, 12:00 AM - Tobin: Hello\n")
     assert [m.time for m in messages] == [datetime(2023, 2, 3, 22), datetime(2023, 2, 3)]
 
 
@@ -159,9 +144,9 @@ def test_in_america_months_come_first(load: Load) -> None:
         ("Waiting for this message", SYSTEM_LINE),
     ],
 )
-def test_what_is_no_text_on_android(load: Load, text: str, reason: str) -> None:
+def test_what_is_no_text_on_android(load_whatsapp: Load, text: str, reason: str) -> None:
     lines = ["Mira: Hi", "Tobin: Hello", f"Mira: {text}"]
-    messages, notes = load("".join(f"31/12/2023, 23:59 - {line}\n" for line in lines))
+    messages, notes = load_whatsapp("".join(f"31/12/2023, 23:59 - {line}\n" for line in lines))
     assert [m.text for m in messages] == ["Hi", "Hello"]
     assert notes.left_out == {reason: 1}
     assert notes.first[reason].endswith("talk: line 3")
@@ -180,9 +165,9 @@ def test_what_is_no_text_on_android(load: Load, text: str, reason: str) -> None:
         ("\u200eSomething in a language that nobody foresaw", SYSTEM_LINE),
     ],
 )
-def test_what_is_no_text_on_an_iphone(load: Load, text: str, reason: str) -> None:
+def test_what_is_no_text_on_an_iphone(load_whatsapp: Load, text: str, reason: str) -> None:
     lines = ["Mira: Hi", "Tobin: Hello", f"Mira: {text}"]
-    messages, notes = load("".join(f"[31/12/2023, 23:59:58] {line}\r\n" for line in lines))
+    messages, notes = load_whatsapp("".join(f"[31/12/2023, 23:59:58] {line}\r\n" for line in lines))
     assert [m.text for m in messages] == ["Hi", "Hello"]
     assert notes.left_out == {reason: 1}
 
@@ -205,8 +190,8 @@ def test_what_is_no_text_on_an_iphone(load: Load, text: str, reason: str) -> Non
     ],
 )
 @pytest.mark.parametrize("stamp", ["31/12/2023, 23:59 - ", "[31/12/2023, 23:59:58] "])
-def test_what_people_write_is_kept(load: Load, text: str, stamp: str) -> None:
-    messages, notes = load(f"{stamp}Mira: {text}\n{stamp}Tobin: Hello\n")
+def test_what_people_write_is_kept(load_whatsapp: Load, text: str, stamp: str) -> None:
+    messages, notes = load_whatsapp(f"{stamp}Mira: {text}\n{stamp}Tobin: Hello\n")
     assert messages[0].text == text
     assert not notes.lines()
 
@@ -221,24 +206,28 @@ def test_what_people_write_is_kept(load: Load, text: str, stamp: str) -> None:
         ("Привет <Сообщение изменено>", "Привет", EDITED),
     ],
 )
-def test_what_is_taken_out_is_counted(load: Load, text: str, kept: str, change: str) -> None:
-    messages, notes = load(f"31/12/2023, 23:59 - Mira: {text}\n31/12/2023, 23:59 - Tobin: Hello\n")
+def test_what_is_taken_out_is_counted(
+    load_whatsapp: Load, text: str, kept: str, change: str
+) -> None:
+    messages, notes = load_whatsapp(
+        f"31/12/2023, 23:59 - Mira: {text}\n31/12/2023, 23:59 - Tobin: Hello\n"
+    )
     assert messages[0].text == kept
     assert (notes.changed, notes.left_out) == ({change: 1}, {})
 
 
-def test_lines_before_the_first_message_are_counted(load: Load) -> None:
+def test_lines_before_the_first_message_are_counted(load_whatsapp: Load) -> None:
     stamp = "31/12/2023, 23:59 - "
-    messages, notes = load(f"\n\n{stamp}Mira: Hi\n{stamp}left: right\n{stamp}gone\n")
+    messages, notes = load_whatsapp(f"\n\n{stamp}Mira: Hi\n{stamp}left: right\n{stamp}gone\n")
     assert [m.author for m in messages] == ["Mira", "left"]
     assert notes.left_out == {SYSTEM_LINE: 1}
     assert notes.first[SYSTEM_LINE].endswith("talk: line 5")
 
 
-def test_lines_are_counted_to_the_end_of_a_large_file(load: Load) -> None:
+def test_lines_are_counted_to_the_end_of_a_large_file(load_whatsapp: Load) -> None:
     stamp = "31/12/2023, 23:59 - "
     many = "".join(f"{stamp}{name}: {'x' * 99}\r\nand\r\n" for name in ("Mira", "Tobin") * 2_000)
-    messages, notes = load(f"{many}{stamp}gone\n{stamp}Mira: <Media omitted>\n")
+    messages, notes = load_whatsapp(f"{many}{stamp}gone\n{stamp}Mira: <Media omitted>\n")
     assert {m.text for m in messages} == {f"{'x' * 99}\nand"}
     assert len(messages) == 4_000
     assert notes.first[SYSTEM_LINE].endswith("talk: line 8001")
@@ -282,18 +271,18 @@ def test_what_only_looks_like_it(tmp_path: Path, text: str) -> None:
     assert find_reader(Document("talk", path)) is not READERS["whatsapp"]
 
 
-def test_a_line_that_was_quoted_belongs_to_the_message(load: Load) -> None:
+def test_a_line_that_was_quoted_belongs_to_the_message(load_whatsapp: Load) -> None:
     stamp = "31/12/2023, 23:59 - "
     quoted = "31/31/2023, 23:59 - Ann: lost"
     text = f"{stamp}Mira: Look:\n{quoted}\n{quoted}\nso\n{stamp}Tobin: Oh\n{quoted}\n"
-    messages, _ = load(text)
+    messages, _ = load_whatsapp(text)
     assert [m.text for m in messages] == [f"Look:\n{quoted}\n{quoted}\nso", f"Oh\n{quoted}"]
 
 
-def test_a_message_may_be_longer_than_what_is_read_at_once(load: Load) -> None:
+def test_a_message_may_be_longer_than_what_is_read_at_once(load_whatsapp: Load) -> None:
     stamp = "31/12/2023, 23:59 - "
     long = "\n".join(["a line of the poem"] * 200_000)
-    messages, notes = load(f"{stamp}Mira: {long}\n{stamp}Tobin: Hello\n{stamp}gone")
+    messages, notes = load_whatsapp(f"{stamp}Mira: {long}\n{stamp}Tobin: Hello\n{stamp}gone")
     assert [(m.author, len(m.text)) for m in messages] == [("Mira", 20_000), ("Tobin", 5)]
     assert sum(notes.changed.values()) == 1
     assert notes.left_out == {SYSTEM_LINE: 1}
@@ -337,7 +326,7 @@ formats = st.sampled_from(
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_every_message_is_kept_or_counted(
-    load: Load, pair: list[str], said: list[str | tuple[str, str]], form: str, end: str
+    load_whatsapp: Load, pair: list[str], said: list[str | tuple[str, str]], form: str, end: str
 ) -> None:
     time = datetime(2023, 11, 25, 13, 0)
     kept, left = [], []
@@ -352,7 +341,7 @@ def test_every_message_is_kept_or_counted(
             left.append(what[1])
             what = what[0].format(a=author)
         lines.append(time.strftime(form) + what.replace("\n", end) + end)
-    messages, notes = load("".join(lines))
+    messages, notes = load_whatsapp("".join(lines))
     assert messages == kept
     assert notes.left_out.total() == len(left)
     assert notes.left_out == {reason: left.count(reason) for reason in left}

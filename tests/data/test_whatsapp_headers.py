@@ -24,20 +24,6 @@ QUOTED = "kept with a line in them that looks like the beginning of another mess
 Load = Callable[[str], tuple[list[Message], Notes]]
 
 
-@pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("headers") / "talk"
-
-    def load(text: str) -> tuple[list[Message], Notes]:
-        path.write_bytes(text.encode())
-        notes = Notes()
-        found = list(read(documents(path), notes, DAY))
-        assert set(notes.formats) == {"whatsapp"}
-        return [message for each in found for message in each.messages], notes
-
-    return load
-
-
 @pytest.mark.parametrize(
     "stamp",
     [
@@ -71,8 +57,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         "31/12/2023, 11:59 de la noche - ",
     ],
 )
-def test_forms_of_headers(load: Load, stamp: str) -> None:
-    messages, notes = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
+def test_forms_of_headers(load_whatsapp: Load, stamp: str) -> None:
+    messages, notes = load_whatsapp(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
     at = datetime(2023, 12, 31, 23, 59)
     assert messages == [Message("Mira", "Hi", at), Message("Tobin", "Hello", at)]
     assert not notes.lines()
@@ -157,18 +143,20 @@ def test_every_language_of_cldr_reads_back() -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "de", "es", "fr", "ru", "pt", "it", "nl", "pl", "tr"])
-def test_months_of_every_name(load: Load, language: str) -> None:
+def test_months_of_every_name(load_whatsapp: Load, language: str) -> None:
     days = [datetime(2023, month, 20, 10) for month in range(1, 13)]
     lines = [
         f"{format_date(day, 'd MMMM y', locale=language)}, 10:00 - {name}: Hi\n"
         for day in days
         for name in ("Mira", "Tobin")
     ]
-    messages, _ = load("".join(lines))
+    messages, _ = load_whatsapp("".join(lines))
     assert [message.time for message in messages[::2]] == days
 
 
-def test_dates_without_a_year_end_before_the_file_was_written(load: Load, tmp_path: Path) -> None:
+def test_dates_without_a_year_end_before_the_file_was_written(
+    load_whatsapp: Load, tmp_path: Path
+) -> None:
     path = tmp_path / "talk"
     path.write_text(
         "30 Dec, 10:00 - Mira: Hi\n2 Jan, 10:00 - Tobin: Hello\n2 Jan, 10:01 - Mira: So\n"
@@ -203,7 +191,7 @@ FORMS = [
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_exports_of_two_phones_joined(
-    load: Load, forms: list[str], counts: list[int], ends: list[str]
+    load_whatsapp: Load, forms: list[str], counts: list[int], ends: list[str]
 ) -> None:
     if ends[0] != ends[1] and "[" in forms[0] and "[" in forms[1]:
         ends[1] = ends[0]
@@ -215,20 +203,20 @@ def test_exports_of_two_phones_joined(
             author = ("Mira", "Tobin")[number % 2]
             kept.append(Message(author, f"line {number}", at))
             text += f"{at.strftime(form)}{author}: line {number}{end}"
-    messages, notes = load(text)
+    messages, notes = load_whatsapp(text)
     assert messages == kept
     assert not notes.lines()
 
 
-def test_an_older_export_joined_behind_a_newer_one(load: Load) -> None:
+def test_an_older_export_joined_behind_a_newer_one(load_whatsapp: Load) -> None:
     new = "".join(f"[14.03.25, 09:1{n}:11] {'Mira' if n % 2 else 'Tobin'}: new\n" for n in range(4))
     old = "".join(f"12.03.25, 18:0{n} - {'Mira' if n % 2 else 'Tobin'}: old\n" for n in range(4))
-    messages, _ = load(new + old)
+    messages, _ = load_whatsapp(new + old)
     assert [m.text for m in messages] == ["new"] * 4 + ["old"] * 4
 
 
-def test_dates_of_this_year_follow_those_of_years_before(load: Load) -> None:
-    messages, _ = load(
+def test_dates_of_this_year_follow_those_of_years_before(load_whatsapp: Load) -> None:
+    messages, _ = load_whatsapp(
         "19:23, 28 Aug 2013 - Mira: Hi\n19:24, 28 Aug 2013 - Tobin: Hello\n"
         "08:02, 5 Jan - Mira: Back\n08:03, 5 Jan - Tobin: Good\n"
     )
@@ -238,9 +226,11 @@ def test_dates_of_this_year_follow_those_of_years_before(load: Load) -> None:
     ]
 
 
-def test_the_second_form_may_begin_anywhere(load: Load) -> None:
+def test_the_second_form_may_begin_anywhere(load_whatsapp: Load) -> None:
     many = "".join(f"12.03.25, 18:05 - {name}: {'x' * 99}\n" for name in ("Mira", "Tobin") * 2_000)
-    messages, _ = load(f"{many}3/14/25, 9:10 PM - Mira: Hi\n3/14/25, 9:11 PM - Tobin: Hello\n")
+    messages, _ = load_whatsapp(
+        f"{many}3/14/25, 9:10 PM - Mira: Hi\n3/14/25, 9:11 PM - Tobin: Hello\n"
+    )
     assert [m.time for m in messages[-2:]] == [
         datetime(2025, 3, 14, 21, 10),
         datetime(2025, 3, 14, 21, 11),
@@ -250,9 +240,9 @@ def test_the_second_form_may_begin_anywhere(load: Load) -> None:
 @pytest.mark.parametrize(
     "stray", ["2605\n", "nd of a message\n", "\n\nPage 1\n", "7/23, 10:03 PM\n"]
 )
-def test_a_stray_first_line_is_counted(load: Load, stray: str) -> None:
+def test_a_stray_first_line_is_counted(load_whatsapp: Load, stray: str) -> None:
     stamp = "11/21/19, 10:03 PM - "
-    messages, notes = load(f"{stray}{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
+    messages, notes = load_whatsapp(f"{stray}{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
     assert [m.text for m in messages] == ["Hi", "Hello"]
     assert notes.left_out == {BEFORE: 1}
 
@@ -267,30 +257,30 @@ def test_a_stray_first_line_is_counted(load: Load, stray: str) -> None:
         "21:15, 3 Jun 2020 - Ann: I am not coming",
     ],
 )
-def test_what_looks_like_a_header_is_kept_and_counted(load: Load, quoted: str) -> None:
+def test_what_looks_like_a_header_is_kept_and_counted(load_whatsapp: Load, quoted: str) -> None:
     stamp = "31.12.2023, 23:59 - "
-    messages, notes = load(f"{stamp}Mira: She wrote:\n{quoted}\nand\n{stamp}Tobin: Oh\n")
+    messages, notes = load_whatsapp(f"{stamp}Mira: She wrote:\n{quoted}\nand\n{stamp}Tobin: Oh\n")
     assert [m.text for m in messages] == [f"She wrote:\n{quoted}\nand", "Oh"]
     assert notes.changed == {QUOTED: 1}
     assert notes.first[QUOTED].endswith("talk: line 2")
 
 
-def test_on_an_iphone_a_newline_alone_ends_no_message(load: Load) -> None:
+def test_on_an_iphone_a_newline_alone_ends_no_message(load_whatsapp: Load) -> None:
     text = (
         "[04/06/2024, 10:00:00] Mira: Read this\r\n"
         "[04/06/2024, 10:01:00] Tobin: He wrote:\n[03/06/2024, 21:15:00] Ann: No\n"
         "[04/06/2024, 10:01:00] Ann: Sorry\r\n"
         "[04/06/2024, 10:02:00] Mira: Pity\r\n"
     )
-    messages, notes = load(text)
+    messages, notes = load_whatsapp(text)
     assert [m.author for m in messages] == ["Mira", "Tobin", "Mira"]
     assert messages[1].text.count("\n") == 2
     assert notes.changed == {QUOTED: 1}
 
 
-def test_a_file_with_crlf_throughout_stays_what_it_is(load: Load) -> None:
+def test_a_file_with_crlf_throughout_stays_what_it_is(load_whatsapp: Load) -> None:
     text = "[04/06/2024, 10:00:00] Mira: Hi\r\nthere\r\n[04/06/2024, 10:01:00] Tobin: Hello\r\n"
-    messages, notes = load(text)
+    messages, notes = load_whatsapp(text)
     assert [m.text for m in messages] == ["Hi\nthere", "Hello"]
     assert not notes.lines()
 
@@ -300,27 +290,29 @@ def test_a_file_with_crlf_throughout_stays_what_it_is(load: Load) -> None:
     "plan",
     ["31/12/2023, 10:00 - 11:00: the dentist", "31/12/2023, 10:00 dentist - bring: the card"],
 )
-def test_a_plan_begins_no_message(load: Load, stamp: str, plan: str) -> None:
-    messages, _ = load(f"{stamp}Mira: plans\n{plan}\nfine?\n{stamp}Tobin: yes\n")
+def test_a_plan_begins_no_message(load_whatsapp: Load, stamp: str, plan: str) -> None:
+    messages, _ = load_whatsapp(f"{stamp}Mira: plans\n{plan}\nfine?\n{stamp}Tobin: yes\n")
     assert [m.author for m in messages] == ["Mira", "Tobin"]
     assert messages[0].text == f"plans\n{plan}\nfine?"
 
 
-def test_a_joined_export_may_have_an_unknown_word_after_its_clock(load: Load) -> None:
+def test_a_joined_export_may_have_an_unknown_word_after_its_clock(load_whatsapp: Load) -> None:
     first = "30/12/2023, 9:01 - Mira: Hi\n30/12/2023, 9:02 - Tobin: Hello\n"
-    messages, _ = load(f"{first}\n\n[31.12.23, 9:03 xyz] Mira: a\n[31.12.23, 9:04 xyz] Tobin: b\n")
+    messages, _ = load_whatsapp(
+        f"{first}\n\n[31.12.23, 9:03 xyz] Mira: a\n[31.12.23, 9:04 xyz] Tobin: b\n"
+    )
     assert [m.text for m in messages] == ["Hi", "Hello", "a", "b"]
 
 
-def test_dates_do_not_lie_in_the_future(load: Load) -> None:
+def test_dates_do_not_lie_in_the_future(load_whatsapp: Load) -> None:
     stamp = "23. 8. 28. PM 3:40 - "  # as in Korea
-    messages, _ = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
+    messages, _ = load_whatsapp(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n")
     assert messages[0].time == datetime(2023, 8, 28, 15, 40)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("stamp", ["[31/12/2023, 23:59:58] ", "31/12/2023, 23:59 - "])
-def test_ends_of_lines_change_nothing(load: Load, stamp: str, end: str) -> None:
+def test_ends_of_lines_change_nothing(load_whatsapp: Load, stamp: str, end: str) -> None:
     lines = [f"{stamp}Mira: one{end}two{end}{end}three", f"{stamp}Tobin: four", ""]
-    messages, _ = load(end.join(lines))
+    messages, _ = load_whatsapp(end.join(lines))
     assert [m.text for m in messages] == ["one\ntwo\n\nthree", "four"]

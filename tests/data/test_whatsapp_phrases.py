@@ -8,26 +8,11 @@ import pytest
 
 from elman.data.conversation import Message
 from elman.data.document import Notes
-from elman.data.readers import Reading, read
 from elman.data.readers.whatsapp.phrases import own_words, phrases
-from elman.data.source import documents
 
 ANDROID, IPHONE = "31/12/2023, 23:59 - ", "[31/12/2023, 23:59:58] "
 
 Load = Callable[[str], tuple[list[Message], Notes]]
-
-
-@pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    path = tmp_path_factory.mktemp("phrases") / "talk"
-
-    def load(text: str) -> tuple[list[Message], Notes]:
-        path.write_bytes(text.encode())
-        notes = Notes()
-        found = list(read(documents(path), notes, Reading(gap=86_400.0)))
-        return [message for each in found for message in each.messages], notes
-
-    return load
 
 
 @pytest.mark.parametrize("stamp", [ANDROID, IPHONE])
@@ -76,10 +61,10 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
     ],
 )
 def test_what_whatsapp_writes(
-    load: Load, text: str, mark: str, form: Literal["NFC", "NFD"], stamp: str
+    load_whatsapp: Load, text: str, mark: str, form: Literal["NFC", "NFD"], stamp: str
 ) -> None:
     lines = ["Mira: Hi", "Tobin: Hello", f"Mira: {mark}{unicodedata.normalize(form, text)}"]
-    messages, notes = load("".join(f"{stamp}{line}\n" for line in lines))
+    messages, notes = load_whatsapp("".join(f"{stamp}{line}\n" for line in lines))
     assert [m.text for m in messages] == ["Hi", "Hello"]
     assert notes.left_out.total() == 1
 
@@ -111,8 +96,8 @@ def test_what_whatsapp_writes(
         "<censored>",
     ],
 )
-def test_what_people_write_about_it_is_kept(load: Load, text: str, stamp: str) -> None:
-    messages, notes = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n{stamp}Mira: {text}\n")
+def test_what_people_write_about_it_is_kept(load_whatsapp: Load, text: str, stamp: str) -> None:
+    messages, notes = load_whatsapp(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n{stamp}Mira: {text}\n")
     assert messages[-1].text == text
     assert not notes.lines()
 
@@ -124,7 +109,7 @@ def test_every_phrase_is_found_by_its_start() -> None:
 
 
 @pytest.mark.parametrize("mark", ["", "\u200e"])
-def test_a_group_is_no_speaker(load: Load, mark: str) -> None:
+def test_a_group_is_no_speaker(load_whatsapp: Load, mark: str) -> None:
     lines = [
         f"Rust Club: {mark}Messages and calls are end-to-end encrypted.",
         f"Mira: {mark}Mira created group “Rust Club”",
@@ -133,7 +118,7 @@ def test_a_group_is_no_speaker(load: Load, mark: str) -> None:
         "Tobin: Hello",
         f"Tobin: {mark}Tobin changed this group's icon",
     ]
-    messages, notes = load("".join(f"{IPHONE}{line}\n" for line in lines))
+    messages, notes = load_whatsapp("".join(f"{IPHONE}{line}\n" for line in lines))
     assert [m.author for m in messages] == ["Mira", "Tobin"]
     assert notes.left_out.total() == 4
 
@@ -142,15 +127,17 @@ def test_a_group_is_no_speaker(load: Load, mark: str) -> None:
     "text", ["list.docx {}document omitted", "Plan.pdf • {}2 pages {}document omitted"]
 )
 @pytest.mark.parametrize("mark", ["", "\u200e"])
-def test_a_document_is_no_text(load: Load, text: str, mark: str) -> None:
+def test_a_document_is_no_text(load_whatsapp: Load, text: str, mark: str) -> None:
     said = text.replace("{}", mark)
-    messages, notes = load(f"{IPHONE}Mira: Hi\n{IPHONE}Tobin: Hello\n{IPHONE}Mira: {said}\n")
+    messages, notes = load_whatsapp(
+        f"{IPHONE}Mira: Hi\n{IPHONE}Tobin: Hello\n{IPHONE}Mira: {said}\n"
+    )
     assert len(messages) == 2
     assert notes.left_out.total() == 1
 
 
-def test_a_text_of_one_mark_is_kept(load: Load) -> None:
-    messages, _ = load(f"{ANDROID}Mira: Hi\n{ANDROID}Tobin: Hello\n{ANDROID}Mira:.\n")
+def test_a_text_of_one_mark_is_kept(load_whatsapp: Load) -> None:
+    messages, _ = load_whatsapp(f"{ANDROID}Mira: Hi\n{ANDROID}Tobin: Hello\n{ANDROID}Mira:.\n")
     assert messages[-1] == Message("Mira", ".", messages[0].time)
 
 
@@ -163,12 +150,14 @@ def test_a_text_of_one_mark_is_kept(load: Load) -> None:
         "Mira added Tobin: captain",
     ],
 )
-def test_a_colon_makes_no_speaker_of_a_system_line(load: Load, line: str, stamp: str) -> None:
-    messages, notes = load(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n{stamp}{line}\n")
+def test_a_colon_makes_no_speaker_of_a_system_line(
+    load_whatsapp: Load, line: str, stamp: str
+) -> None:
+    messages, notes = load_whatsapp(f"{stamp}Mira: Hi\n{stamp}Tobin: Hello\n{stamp}{line}\n")
     assert [m.author for m in messages] == ["Mira", "Tobin"]
     assert notes.left_out.total() == 1
 
 
-def test_a_person_may_say_that_somebody_added_somebody(load: Load) -> None:
-    messages, _ = load(f"{ANDROID}Mira: Hi\n{ANDROID}Tobin: Mira added Ann\n")
+def test_a_person_may_say_that_somebody_added_somebody(load_whatsapp: Load) -> None:
+    messages, _ = load_whatsapp(f"{ANDROID}Mira: Hi\n{ANDROID}Tobin: Mira added Ann\n")
     assert messages[-1].text == "Mira added Ann"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus
-from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.evaluate import choices
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
 from elman.generate.network import NetworkDecoder
@@ -20,7 +20,7 @@ from elman.model import ModelConfig, build
 from elman.model.chatbot import Chatbot
 from elman.model.tokens import TokensChatbot
 
-TOKENIZER = Tokenizer.train([], SMALLEST)
+TOKENIZER = Tokenizer.train([], MIN_VOCABULARY_SIZE)
 
 
 def corpus_of(conversations: Sequence[Sequence[str]]) -> Corpus:

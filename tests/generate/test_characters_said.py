@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from elman.chat import Session
-from elman.data.tokenizer import END, SMALLEST, Tokenizer
+from elman.data.tokenizer import END, MIN_VOCABULARY_SIZE, Tokenizer
 from elman.generate.drawing import reply, reply_batch
 from elman.generate.network import decoder_of
 from elman.generate.replier import Replier
@@ -21,7 +21,8 @@ TEXTS = ["zażółć gęślą jaźń", "😀😁😂", "مرحبا", "你好吗"
 @pytest.fixture(params=["bytes", "pieces"])
 def bot(request: pytest.FixtureRequest) -> Bot:
     """Of random weights, to which bytes that begin long characters look likely."""
-    tokenizer = Tokenizer.train(TEXTS, SMALLEST + (60 if request.param == "pieces" else 0))
+    more = 60 if request.param == "pieces" else 0
+    tokenizer = Tokenizer.train(TEXTS, MIN_VOCABULARY_SIZE + more)
     torch.manual_seed(0)
     chatbot = build(ModelConfig(hidden_size=8, layers=1), tokenizer.vocabulary_size).eval()
     chatbot.characters = tokenizer.characters

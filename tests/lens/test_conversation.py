@@ -249,9 +249,9 @@ def test_what_all_messages_give_to_a_weight_is_its_gradient(
 def _losses(chatbot: Chatbot, messages: list[np.ndarray], counted: list[bool]) -> Tensor:
     """The trainer's own way to the same loss."""
     from elman.bptt import Full
-    from elman.data.message_stream import LaneWindow, MessageWindow
+    from elman.data.message_stream import MessageWindow, RowWindow
 
-    window = MessageWindow([LaneWindow(messages, counted, len(messages) - 1, True)])
+    window = MessageWindow([RowWindow(messages, counted, len(messages) - 1, True)])
     return chatbot.eval().loss(window, None, Full()).nats
 
 

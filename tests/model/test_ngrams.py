@@ -17,7 +17,7 @@ from torch import Tensor
 from elman.bptt import Full
 from elman.data.conversation import Role
 from elman.data.corpus import scored
-from elman.data.message_stream import LaneWindow, MessageWindow
+from elman.data.message_stream import MessageWindow, RowWindow
 from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
 from elman.errors import ElmanError
 from elman.model import Chatbot, ModelConfig, build
@@ -190,7 +190,7 @@ def test_what_is_said_is_what_is_scored(memory: str) -> None:
 @pytest.mark.parametrize("memory", ["tokens", "messages"])
 def test_the_loss_is_of_the_mixture_and_the_net_learns_as_if_alone(memory: str) -> None:
     made = chatbot(memory)
-    window = MessageWindow([LaneWindow(talk(), [True] * len(talk()), carry=4, fresh=True)])
+    window = MessageWindow([RowWindow(talk(), [True] * len(talk()), carry=4, fresh=True)])
     mixed = made.loss(window, None, Full()).nats
     score = made.score([talk()], made.initial_state(1))[0][0].sum()
     torch.testing.assert_close(mixed.detach(), score, rtol=1e-12, atol=0)

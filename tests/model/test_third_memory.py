@@ -19,7 +19,7 @@ from elman.cli.looking import look_at
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.layout import Layout
-from elman.data.message_stream import LaneWindow, MessageStream, MessageWindow
+from elman.data.message_stream import MessageStream, MessageWindow, RowWindow
 from elman.data.tokenizer import END, ROLES
 from elman.evaluate.measures import evaluate
 from elman.lens.chain import frozen, unfolded
@@ -120,7 +120,7 @@ class BagChatbot(Chatbot):
         return found, (*after, torch.stack([own[-1] for own in found]), *nothing_said)
 
     def loss(self, batch: Any, state: State | None, unfold: Unfold) -> Loss:
-        rows = batch.lanes
+        rows = batch.rows
         # In two parts: the next window begins with the state between them.
         state = self.begin_window(batch, state)
         first, carried = self.remember([own.messages[: own.carry] for own in rows], state, unfold)
@@ -129,7 +129,7 @@ class BagChatbot(Chatbot):
             (message, remembered)
             for own, *parts in zip(rows, first, second, strict=True)
             for message, counts, remembered in zip(
-                own.messages, own.counted, torch.cat([parts[0], parts[1][1:]]), strict=False
+                own.messages, own.loss_mask, torch.cat([parts[0], parts[1][1:]]), strict=False
             )
             if counts
         ]
@@ -225,8 +225,8 @@ def test_its_loss_has_the_gradient_that_finite_differences_have() -> None:
     losing = Losing(made("gru", 3))
     batch = MessageWindow(
         [
-            LaneWindow(conversation(5), [False, True, True, False, True], 3, True),
-            LaneWindow(conversation(3, 1), [False, True, True], 0, True),
+            RowWindow(conversation(5), [False, True, True, False, True], 3, True),
+            RowWindow(conversation(3, 1), [False, True, True], 0, True),
         ]
     )
     names, weights = zip(*losing.named_parameters(), strict=True)
@@ -252,7 +252,7 @@ def test_saying_is_reading_is_learning(cell: str) -> None:
         assert float(said) == pytest.approx(float(cost), rel=1e-5)  # it speaks in float32
     for one, other in zip(read, state, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
-    window = MessageWindow([LaneWindow(messages, [True] * 6, 6, True)])
+    window = MessageWindow([RowWindow(messages, [True] * 6, 6, True)])
     loss = chatbot.loss(window, None, Full())
     assert float(loss.nats.detach()) == pytest.approx(float(nats[0].sum()), rel=1e-12)
     for one, other in zip(read, loss.state, strict=True):
@@ -264,7 +264,7 @@ def test_the_lens_sees_what_autograd_does(cell: str) -> None:
     chatbot, messages = made(cell), conversation(6)
     counted = [False, True, False, True, True, True]
     whole = differentiate(chatbot, messages, counted)
-    window = MessageWindow([LaneWindow(messages, counted, 6, True)])
+    window = MessageWindow([RowWindow(messages, counted, 6, True)])
     chatbot.zero_grad()
     loss = chatbot.loss(window, None, Full()).nats
     loss.backward()

@@ -64,7 +64,7 @@ def windows(chatbot: Chatbot, unfold: int, slide: bool) -> list[tuple[MessageWin
         window = batches.next()
         found.append((window, state))
         state = chatbot.loss(window, state, Full()).state
-        said += sum(window.lanes[0].counted)
+        said += sum(window.rows[0].loss_mask)
     return found
 
 
@@ -74,8 +74,8 @@ def number_of(message: np.ndarray) -> int:
 
 def reached(chatbot: Any, window: MessageWindow, state: State | None, position: int) -> set[int]:
     """Which earlier messages get any gradient from the loss of one message of a window."""
-    (row,) = window.lanes
-    alone = replace(row, counted=[n == position for n in range(len(row.messages))])
+    (row,) = window.rows
+    alone = replace(row, loss_mask=[n == position for n in range(len(row.messages))])
     chatbot.zero_grad()
     chatbot.loss(MessageWindow([alone]), state, Full()).nats.backward()
     rows = chatbot.embedding.weight.grad.abs().sum(1).nonzero().flatten().tolist()
@@ -91,9 +91,9 @@ def test_reach(memory: str, unfold: int, slide: bool, monkeypatch: pytest.Monkey
     untie(chatbot, monkeypatch)
     lengths = []
     for window, state in windows(chatbot, unfold, slide):
-        (row,) = window.lanes
+        (row,) = window.rows
         start = number_of(row.messages[0])
-        for position, counts in enumerate(row.counted):
+        for position, counts in enumerate(row.loss_mask):
             if counts:
                 number = number_of(row.messages[position])
                 found = reached(chatbot, window, state, position)

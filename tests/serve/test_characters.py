@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from elman.data.tokenizer import END, SMALLEST, Tokenizer
+from elman.data.tokenizer import END, MIN_VOCABULARY_SIZE, Tokenizer
 from elman.generate.sampling import SamplingParams
 from elman.model import ModelConfig, build
 from elman.model.checkpoint import Bot
@@ -21,7 +21,8 @@ SHARP = SamplingParams(temperature=2, top_p=1, min_p=0, max_tokens=25)
 def bot(request: pytest.FixtureRequest) -> Bot:
     """Of random weights, to which bytes of long characters look likely."""
     texts = ["zażółć gęślą jaźń", "😀😁😂", "مرحبا", "你好吗"] * 3
-    tokenizer = Tokenizer.train(texts, SMALLEST + (60 if request.param == "pieces" else 0))
+    more = 60 if request.param == "pieces" else 0
+    tokenizer = Tokenizer.train(texts, MIN_VOCABULARY_SIZE + more)
     torch.manual_seed(0)
     chatbot = build(ModelConfig(hidden_size=8, layers=1), tokenizer.vocabulary_size).eval()
     with torch.no_grad():

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.config import KEPT_REPLIES
-from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.errors import ElmanError
 from elman.model.checkpoint import BASE as BASE_FOLDER
 from elman.model.checkpoint import load_bot, read_config, read_tokenizer
@@ -86,7 +86,7 @@ def describe(asked: Config, text_bytes: int, rate: float = 2e11) -> tuple[str, .
 
 def test_little_text_is_learned_byte_by_byte_and_more_in_a_larger_vocabulary() -> None:
     found = [choose(config(), 10**power).data.vocabulary for power in range(3, 8)]
-    assert found == [SMALLEST, SMALLEST, 1024, 4096, 4096]
+    assert found == [MIN_VOCABULARY_SIZE, MIN_VOCABULARY_SIZE, 1024, 4096, 4096]
     for least, vocabulary in VOCABULARY_BY_BYTES.items():
         assert choose(config(), least).data.vocabulary == vocabulary
         assert choose(config(), max(0, least - 1)).data.vocabulary <= vocabulary
@@ -531,7 +531,7 @@ def test_tokens_are_compared_on_text_that_the_new_ones_have_not_seen() -> None:
     tokenizer = Tokenizer.train(texts, 320)
     own, fresh = measure_token_bytes(tokenizer, texts)
     assert own == pytest.approx(fresh, rel=0.1)
-    plain, fresh = measure_token_bytes(Tokenizer.train([], SMALLEST), texts)
+    plain, fresh = measure_token_bytes(Tokenizer.train([], MIN_VOCABULARY_SIZE), texts)
     assert plain == 1
     assert fresh == 1, "as large as the other: bytes too"
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from elman.data.dataset import VIEW
-from elman.data.tokenizer import SMALLEST
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE
 
 KEPT_REPLIES = 20_000
 """Replies of people that a bot keeps at most, where nothing else is given."""
@@ -110,7 +110,7 @@ class DataConfig(Section):
     @classmethod
     def _read_bytes(cls, value: Any) -> Any:
         if value == "bytes":
-            return SMALLEST
+            return MIN_VOCABULARY_SIZE
         if isinstance(value, str) and not value.isdecimal():
             raise ValueError("expected a number, or bytes")
         return value

@@ -16,7 +16,7 @@ from elman.data.people import People, dropped, known
 from elman.data.readers import Reading, first_reading, read
 from elman.data.source import BUILT_IN, Source
 from elman.data.split import Part, Survey
-from elman.data.tokenizer import SMALLEST, Tokenizer
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.data.view import OLD_VIEW_NAMES, Change, View, composed
 from elman.errors import ElmanError
 
@@ -214,7 +214,7 @@ class Dataset:
         with _uncollected():
             parts = encode_parts(wanted, tokenizer, self.bot, self.others)
         repeated = 0
-        width = SHINGLE_TOKENS if tokenizer.vocabulary_size > SMALLEST else SHINGLE_BYTES
+        width = SHINGLE_TOKENS if tokenizer.vocabulary_size > MIN_VOCABULARY_SIZE else SHINGLE_BYTES
         for part in ("dev", "test"):
             if part in parts and "train" in parts:
                 near = near_duplicates(parts["train"], parts[part], width)

@@ -11,12 +11,12 @@ from elman.data.shuffle import ShuffledRows
 
 
 @dataclass(frozen=True)
-class LaneWindow:
+class RowWindow:
     """The next messages of one row, all of one conversation.
 
     Args:
         messages: each from its role to its END.
-        counted: which of them count in the loss.
+        loss_mask: which of them count in the loss.
         carry: after how many of them the state is the one that the next window begins with.
         fresh: whether a conversation begins here, so that the state before is forgotten.
         conversation: its number in the corpus.
@@ -24,19 +24,19 @@ class LaneWindow:
     """
 
     messages: list[np.ndarray]
-    counted: list[bool]
+    loss_mask: list[bool]
     carry: int
     fresh: bool
     conversation: int = 0
     first: int = 0
 
 
-def counted_tokens(lane: LaneWindow) -> np.ndarray:
-    """Which tokens of a row's window count: text and END of counted messages, (T,) bool."""
+def token_loss_mask(row: RowWindow) -> np.ndarray:
+    """Return which tokens count in the loss: text and END of messages that do, (T,) bool."""
     return np.concatenate(
         [
             np.r_[False, np.full(len(message) - 1, counts)]
-            for message, counts in zip(lane.messages, lane.counted, strict=True)
+            for message, counts in zip(row.messages, row.loss_mask, strict=True)
         ]
     )
 
@@ -45,20 +45,22 @@ def counted_tokens(lane: LaneWindow) -> np.ndarray:
 class MessageWindow:
     """The next messages of every row."""
 
-    lanes: list[LaneWindow]
+    rows: list[RowWindow]
 
     def apart(self) -> list["MessageWindow"]:
-        """Each row by itself."""
-        return [MessageWindow([lane]) for lane in self.lanes]
+        """Return each row by itself."""
+        return [MessageWindow([row]) for row in self.rows]
 
     def by_message(self) -> Iterator[tuple[MessageOrigin, "MessageWindow"]]:
-        """Each message that counts, and the window in which it alone does."""
-        for number, lane in enumerate(self.lanes):
-            for n in (n for n, counts in enumerate(lane.counted) if counts):
-                lanes = [replace(each, counted=[False] * len(each.counted)) for each in self.lanes]
-                lanes[number].counted[n] = True
-                origin = MessageOrigin(lane.conversation, lane.first + n, lane.messages[n])
-                yield origin, MessageWindow(lanes)
+        """Yield each message that counts, and the window in which it alone does."""
+        for number, row in enumerate(self.rows):
+            for n in (n for n, counts in enumerate(row.loss_mask) if counts):
+                rows = [
+                    replace(each, loss_mask=[False] * len(each.loss_mask)) for each in self.rows
+                ]
+                rows[number].loss_mask[n] = True
+                origin = MessageOrigin(row.conversation, row.first + n, row.messages[n])
+                yield origin, MessageWindow(rows)
 
 
 class MessageStream(ShuffledRows[list[np.ndarray], MessageWindow]):
@@ -83,7 +85,7 @@ class MessageStream(ShuffledRows[list[np.ndarray], MessageWindow]):
         """Cut the next window."""
         return MessageWindow([self._advance(row) for row in range(self._layout.batch_size)])
 
-    def _advance(self, row: int) -> LaneWindow:
+    def _advance(self, row: int) -> RowWindow:
         unfold = self._layout.unfold
         conversation, messages, done = self._at(row)
         if self._layout.slide:
@@ -96,7 +98,7 @@ class MessageStream(ShuffledRows[list[np.ndarray], MessageWindow]):
             last = min(first + unfold, len(messages) - 1)
             due = set(range(done + 1, last + 1))
             carry = last - first
-        window = LaneWindow(
+        window = RowWindow(
             messages[first : last + 1],
             [n in due and self._learns(messages[n]) for n in range(first, last + 1)],
             carry,

@@ -24,11 +24,14 @@ ROLES: Final[dict[Role, int]] = {"user": 1, "bot": 2, "system": 3}
 SPECIALS: Final = 4
 """Ids below this are not text. They stand outside the pieces' vocabulary, so no text makes them."""
 
-SMALLEST: Final = SPECIALS + 256
-LARGEST: Final = 65_535
+MIN_VOCABULARY_SIZE: Final = SPECIALS + 256
+"""Plain bytes, with the special ids."""
+MAX_VOCABULARY_SIZE: Final = 65_535
+"""Ids are kept as uint16."""
+_MAX_TEXT_TOKENS: Final = MAX_VOCABULARY_SIZE - SPECIALS
 
-LEARNED: Final = 1 << 22
-"""Bytes of text from which pieces are learned: more takes longer, and finds pieces that are longer
+MAX_LEARNED_BYTES: Final = 1 << 22
+"""Text from which pieces are learned: more takes longer, and finds pieces that are longer
 by a tenth of a percent.
 """
 
@@ -85,11 +88,12 @@ class Tokenizer:
         Raises:
             ElmanError: where the size is not from 260 to 65,535.
         """
-        if not SMALLEST <= vocabulary <= LARGEST:
+        if not MIN_VOCABULARY_SIZE <= vocabulary <= MAX_VOCABULARY_SIZE:
             raise ElmanError(
-                f"vocabulary {vocabulary}: must be from {SMALLEST} (plain bytes) to {LARGEST:,}"
+                f"vocabulary {vocabulary}: must be from {MIN_VOCABULARY_SIZE} (plain bytes) to "
+                f"{MAX_VOCABULARY_SIZE:,}"
             )
-        bpe = _untrained(BEGIN if vocabulary > SMALLEST else "")
+        bpe = _untrained(BEGIN if vocabulary > MIN_VOCABULARY_SIZE else "")
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary - SPECIALS,
             min_frequency=2,
@@ -139,7 +143,7 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts, on all cores."""
-        if self.vocabulary_size == SMALLEST:
+        if self.vocabulary_size == MIN_VOCABULARY_SIZE:
             return [self._ids[np.frombuffer(text.encode(), np.uint8)].tolist() for text in texts]
         begun = [self._begin + text for text in texts]
         found = self._bpe.encode_batch_fast(begun, add_special_tokens=False)
@@ -223,10 +227,12 @@ def _check_exact(bpe: tokenizers.Tokenizer) -> None:
             "the tokenizer does not keep text exactly, or not always alike; it was not made by "
             "Elman"
         )
-    if bpe.get_vocab_size() > LARGEST - SPECIALS:
-        raise ElmanError(
-            f"the tokenizer has {bpe.get_vocab_size():,} pieces; at most {LARGEST - SPECIALS:,} fit"
-        )
+    if bpe.get_vocab_size() > _MAX_TEXT_TOKENS:
+        raise _too_many_pieces(bpe.get_vocab_size())
+
+
+def _too_many_pieces(count: int) -> ElmanError:
+    return ElmanError(f"the tokenizer has {count:,} pieces; at most {_MAX_TEXT_TOKENS:,} fit")
 
 
 def _without_pieces(bpe: tokenizers.Tokenizer) -> dict[str, Any]:
@@ -246,10 +252,8 @@ def _check_pieces(found: Any) -> None:
     )
     if not (isinstance(vocabulary, dict) and isinstance(merges, list)):
         raise ElmanError("not a tokenizer: it has no pieces, or no merges")
-    if len(vocabulary) > LARGEST - SPECIALS:
-        raise ElmanError(
-            f"the tokenizer has {len(vocabulary):,} pieces; at most {LARGEST - SPECIALS:,} fit"
-        )
+    if len(vocabulary) > _MAX_TEXT_TOKENS:
+        raise _too_many_pieces(len(vocabulary))
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not (

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.bptt import Full, State
-from elman.data.message_stream import LaneWindow, MessageWindow
+from elman.data.message_stream import MessageWindow, RowWindow
 from elman.lens.chain import frozen
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import Bot
@@ -170,7 +170,7 @@ def by_gradient(
     vector that is made of the turn.
     """
     counted = [False] * len(turns) + [True]
-    window = LaneWindow([*turns, reply], counted, carry=len(turns), fresh=False)
+    window = RowWindow([*turns, reply], counted, carry=len(turns), fresh=False)
     with frozen(chatbot), torch.enable_grad(), inputs_of(chatbot.through_time) as given:
         nats = chatbot.loss(MessageWindow([window]), state, Full()).nats
     gradients = torch.autograd.grad(nats, given)
@@ -191,7 +191,7 @@ def by_state(
     with frozen(chatbot), torch.enable_grad():
         for turn in turns:
             states.append(chatbot.carry(turn, states[-1]))
-        window = LaneWindow([reply], [True], carry=0, fresh=False)
+        window = RowWindow([reply], [True], carry=0, fresh=False)
         nats = chatbot.loss(MessageWindow([window]), states[-1], Full()).nats
     # Of the layers alone: a pointer's record moves on with every token, and is no sum of changes.
     layers = [chatbot.split(each)[0] for each in states]

@@ -172,8 +172,8 @@ class Chatbot(nn.Module, ABC):
     def begin_window(self, window: MessageWindow, state: State | None) -> State:
         """Make the state that each row of a window begins with."""
         if state is None:
-            return self.initial_state(len(window.lanes))
-        goes_on = torch.tensor([not row.fresh for row in window.lanes]).unsqueeze(1)
+            return self.initial_state(len(window.rows))
+        goes_on = torch.tensor([not row.fresh for row in window.rows]).unsqueeze(1)
         return tuple(tensor.where(goes_on, tensor.new_zeros(())) for tensor in state)
 
     @abstractmethod

@@ -215,7 +215,7 @@ class MessagesChatbot(Chatbot):
         assert isinstance(batch, MessageWindow)
         window = batch
         state = self.begin_window(window, state)
-        rows = window.lanes
+        rows = window.rows
         # What is being said now is read only where it can be repeated.
         last = int(self.pointer is None)
         counts = [len(row.messages) - last for row in rows]
@@ -239,7 +239,7 @@ class MessagesChatbot(Chatbot):
             (message, context[number])
             for row, context in zip(rows, contexts, strict=True)
             for number, message in enumerate(row.messages)
-            if row.counted[number]
+            if row.loss_mask[number]
         ]
         if said:
             hidden, targets = self.decode([m for m, _ in said], torch.stack([c for _, c in said]))
@@ -252,7 +252,7 @@ class MessagesChatbot(Chatbot):
             seen, record = record_messages(self.pointer, messages, encoded, record, kept)
             carried = (*carried, *record)
             if said:
-                counted = [row.counted for row in rows]
+                counted = [row.loss_mask for row in rows]
                 hidden, pointed = point_messages(self.pointer, messages, counted, hidden, seen)
         nats = self.nats(hidden, targets, pointed)
         steps = sum(map(len, read)) + len(targets)

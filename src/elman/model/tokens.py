@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from elman.bptt import State, Stepper, Unfold
 from elman.data.corpus import Corpus
 from elman.data.layout import Batch, Layout
-from elman.data.message_stream import MessageStream, MessageWindow, counted_tokens
+from elman.data.message_stream import MessageStream, MessageWindow, token_loss_mask
 from elman.data.stream import Stream, Window
 from elman.data.tokenizer import END
 from elman.model.blocks import RecurrentStack, StateSpec
@@ -132,8 +132,8 @@ class TokensChatbot(Chatbot):
     def _loss_of_messages(self, window: MessageWindow, state: State | None, unfold: Unfold) -> Loss:
         """Run each row in two parts: the next window begins with the state between them."""
         state = self.begin_window(window, state)
-        tokens = [token_ids(row.messages) for row in window.lanes]
-        read = [sum(map(len, row.messages[: row.carry])) for row in window.lanes]
+        tokens = [token_ids(row.messages) for row in window.rows]
+        read = [sum(map(len, row.messages[: row.carry])) for row in window.rows]
         embedded = self._embed(tokens)
         layers, record = self.split(state)
         first, carried = ragged(
@@ -145,7 +145,7 @@ class TokensChatbot(Chatbot):
         hidden = [torch.cat(both) for both in zip(first, second, strict=True)]
         predictions, pointed, record = self._pointed(tokens, hidden, record, read)
         # The token that counts is predicted one step before it.
-        counts = torch.cat([torch.from_numpy(counted_tokens(row)[1:]) for row in window.lanes])
+        counts = torch.cat([torch.from_numpy(token_loss_mask(row)[1:]) for row in window.rows])
         targets = torch.cat([own[1:] for own in tokens])[counts]
         pointed = None if pointed is None else pointed.at(counts)
         nats = self.nats(predictions[counts], targets, pointed)

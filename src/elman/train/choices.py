@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from elman.data.config import KEPT_REPLIES
-from elman.data.tokenizer import SMALLEST
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE
 from elman.errors import ElmanError
 from elman.model import step_unit
 from elman.model.config import LONGEST_NGRAM, ModelConfig
 from elman.train.config import AUTO, Config
 from elman.train.machine import Machine
 
-VOCABULARY_BY_BYTES = {0: SMALLEST, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
+VOCABULARY_BY_BYTES = {0: MIN_VOCABULARY_SIZE, 100_000: 1024, 300_000: 2048, 1_000_000: 4096}
 """Vocabulary by the bytes of text that it takes: each token must be seen often enough."""
 
 SMALL_DATA_BYTES = 1_000_000
@@ -153,7 +153,7 @@ def from_scratch(config: Config, text_bytes: int, machine: Machine) -> Config:
     in_minutes = config.train.minutes is not None
     model: dict[str, Any] = {"pointer": POINTER_TOKENS, "ngrams": ngrams(config, POINTER_TOKENS)}
     train: dict[str, Any] = {"cycle_epochs": CYCLE_EPOCHS if in_minutes else None}
-    if vocabulary > SMALLEST:
+    if vocabulary > MIN_VOCABULARY_SIZE:
         model |= {"hidden_size": hidden_size(config, text_bytes, machine), "mlp": 1.0}
     elif step_unit(config.model) == "tokens" and config.train.unit == "steps":
         train["unfold"] = BYTES_UNFOLD

@@ -9,7 +9,7 @@ from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.expectation import basis, hope
 from elman.data.source import BUILT_IN
-from elman.data.tokenizer import END, LEARNED, Tokenizer
+from elman.data.tokenizer import END, MAX_LEARNED_BYTES, Tokenizer
 from elman.errors import ElmanError
 from elman.generate.scoring import subset
 from elman.model import MEMORIES
@@ -78,7 +78,7 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     if base is not None and plan.config.train.base is not None:
         return _encode(plan.config, dataset, base.tokenizer, tell, base)
     tell("stage", text=f"learning a vocabulary of {data.vocabulary:,}")
-    tokenizer = Tokenizer.train(dataset.texts(data.test, LEARNED), data.vocabulary)
+    tokenizer = Tokenizer.train(dataset.texts(data.test, MAX_LEARNED_BYTES), data.vocabulary)
     return _encode(plan.config, dataset, tokenizer, tell)
 
 

@@ -17,7 +17,7 @@ from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, one_or_many
-from elman.data.readers.records import OddRecordError, expect, kept, texts_of
+from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, texts_of
 from elman.data.readers.timestamps import time_or_note
 
 _BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
@@ -69,7 +69,7 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
     said = tuple(kept(records, lambda record, where: _message(record, where, notes), notes))
     others = len(spoken.keys() - set(branch))
     if others:
-        notes.leave_out("on a branch that was not kept", where, others)
+        notes.leave_out(NoteReason.OTHER_BRANCH, where, others)
     title, time = id_of(item, "title"), id_of(item, "create_time")
     names = (id_of(item, "conversation_id"), id_of(item), f"{title} {time}".strip())
     return Conversation(said, id=next(filter(None, names), ""))
@@ -136,11 +136,11 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
     texts, media = texts_of([part for part in parts if part is not None], _text, where)
     text = "\n".join(texts)
     if not text.strip():
-        reason = "a photo, voice message or other media without text" if media else "empty"
+        reason = NoteReason.VOICE_ALONE if media else "empty"
         notes.leave_out(reason, where)
         return None
     if media:
-        notes.change("parts that are not text taken out", where)
+        notes.change(NoteReason.PARTS_TAKEN_OUT, where)
     unmarked, marks = _MARK.subn(lambda mark: mark["link"] or mark["thing"] or "", text)
     if marks:
         notes.change("marks of footnotes taken out", where)

@@ -17,13 +17,12 @@ from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, one_or_many
-from elman.data.readers.records import expect, kept
+from elman.data.readers.records import NoteReason, expect, kept
 from elman.data.readers.timestamps import time_or_note
 
 _BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
 _AUTHORS = {"human": "user", "user": "user", "assistant": "assistant"}
 _SPOKEN = ("text", "voice_note")
-_FILES = "a photo, file or other media without text"
 
 
 def _matches(head: str) -> bool:
@@ -49,7 +48,7 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
     )
     branch = _branch(records, id_of(item, "current_leaf_message_uuid"))
     if len(branch) < len(records):
-        notes.leave_out("on a branch that was not kept", where, len(records) - len(branch))
+        notes.leave_out(NoteReason.OTHER_BRANCH, where, len(records) - len(branch))
     messages = kept(
         ((where, each) for each in branch), lambda each, where: _message(each, where, notes), notes
     )
@@ -82,13 +81,19 @@ def _message(record: dict[str, Any], where: str, notes: Notes) -> Message | None
     text, others = _text(record)
     media = any(record.get(key) for key in ("attachments", "files", "files_v2"))
     if not text.strip():
-        reason = _FILES if media else "thoughts and tools without text" if others else "empty"
+        reason = (
+            NoteReason.FILE_ALONE
+            if media
+            else "thoughts and tools without text"
+            if others
+            else "empty"
+        )
         notes.leave_out(reason, where)
         return None
     if others:
         notes.change("thoughts and uses of tools taken out", where)
     if media:
-        notes.change("the text kept of a message with a photo, file or other media", where)
+        notes.change(NoteReason.CAPTION_KEPT, where)
     return Message(author, text, time_or_note(record.get("created_at"), where, notes))
 
 

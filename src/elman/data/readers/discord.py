@@ -20,7 +20,7 @@ from typing import Any
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader, items, json_start
-from elman.data.readers.records import expect, kept, texts_of
+from elman.data.readers.records import NoteReason, expect, kept, texts_of
 from elman.data.readers.timestamps import TAKEN_OFF, oldest_first, time_or_note, timestamp
 from elman.errors import ElmanError
 
@@ -49,10 +49,7 @@ NUMBER = re.compile(r"(?<=.)#\d{4}$")
 
 _MAX_FIELD_CHARACTERS = 1 << 17
 
-NOTICE = "a system line"
 MEDIA_ALONE = "a photo, file, sticker or other media without text"
-CAPTION_KEPT = "the text kept of a message with a photo, file or other media"
-FORWARDED = "forwarded, so written by somebody else"
 EMBEDDED = "the text taken from the box (embed) that a bot wrote it in"
 
 
@@ -91,10 +88,10 @@ def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
 def _message(record: Any, where: str, people: dict[str, str], notes: Notes) -> Message | None:
     record = expect(record, dict, where, "each message")
     if expect(record.get("type", "Default"), str, where, "'type'") not in _SAID:
-        notes.leave_out(NOTICE, where)
+        notes.leave_out(NoteReason.SYSTEM_LINE, where)
         return None
     if record.get("forwardedMessage") is not None:
-        notes.leave_out(FORWARDED, where)
+        notes.leave_out(NoteReason.FORWARDED, where)
         return None
     text, embeds = record.get("content"), record.get("embeds")
     media = any(record.get(key) for key in ("attachments", "stickers"))
@@ -104,14 +101,14 @@ def _message(record: Any, where: str, people: dict[str, str], notes: Notes) -> M
         embedded = bool(boxes.strip())
         text = boxes if embedded or media or record.get("poll") else text
     if not expect(text, str, where, "'content'").strip():
-        poll = "a poll" if record.get("poll") else "without text"
+        poll = "a poll" if record.get("poll") else NoteReason.NO_TEXT
         notes.leave_out(MEDIA_ALONE if media or embeds else poll, where)
         return None
     author = _author(record, where, people)
     if embedded:
         notes.change(EMBEDDED, where)
     elif media:
-        notes.change(CAPTION_KEPT, where)
+        notes.change(NoteReason.CAPTION_KEPT, where)
     return Message(author, text, time_or_note(record.get("timestamp"), where, notes))
 
 
@@ -155,16 +152,16 @@ def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Mess
     for where, row in _rows(document, delimiter, notes):
         text = row["Content"]
         if SYSTEM_TEXT.fullmatch(text):
-            notes.leave_out(NOTICE, where)
+            notes.leave_out(NoteReason.SYSTEM_LINE, where)
             continue
         if not text.strip():
-            notes.leave_out(MEDIA_ALONE if row["Attachments"] else "without text", where)
+            notes.leave_out(MEDIA_ALONE if row["Attachments"] else NoteReason.NO_TEXT, where)
             continue
         if not row["Author"].strip():
-            notes.leave_out("without an author", where)
+            notes.leave_out(NoteReason.NO_AUTHOR, where)
             continue
         if row["Attachments"]:
-            notes.change(CAPTION_KEPT, where)
+            notes.change(NoteReason.CAPTION_KEPT, where)
         account = row["Author"].removesuffix("#0000")
         name = NUMBER.sub("", account)
         person = row.get("AuthorID", account)

@@ -19,17 +19,10 @@ from itertools import chain, pairwise
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.dates import Dates
-from elman.data.readers.discord import (
-    CAPTION_KEPT,
-    EMBEDDED,
-    FORWARDED,
-    MEDIA_ALONE,
-    NOTICE,
-    NUMBER,
-    SYSTEM_TEXT,
-)
+from elman.data.readers.discord import EMBEDDED, MEDIA_ALONE, NUMBER, SYSTEM_TEXT
 from elman.data.readers.reader import Reader
-from elman.data.readers.timestamps import oldest_first
+from elman.data.readers.records import NoteReason
+from elman.data.readers.timestamps import TAKEN_OFF, oldest_first
 
 _RULE = "=" * 62
 _BEGINNING = re.compile(rf"\ufeff?\s*{_RULE}\r?\nGuild: +(?P<guild>[^\r\n]*)\r?\nChannel: +")
@@ -82,26 +75,26 @@ def _messages(document: Document, notes: Notes) -> Iterator[Message]:
         record.set_files_apart()
         text = "\n".join(record.text).strip("\n")
         if SYSTEM_TEXT.fullmatch(text):
-            notes.leave_out(NOTICE, record.where)
+            notes.leave_out(NoteReason.SYSTEM_LINE, record.where)
             continue
         if "Forwarded Message" in record.kinds:
-            notes.leave_out(FORWARDED, record.where)
+            notes.leave_out(NoteReason.FORWARDED, record.where)
             continue
         if not text.strip():
             text = _embedded(record)
             if not text:
-                reason = MEDIA_ALONE if record.kinds - {"Reactions"} else "without text"
+                reason = MEDIA_ALONE if record.kinds - {"Reactions"} else NoteReason.NO_TEXT
                 notes.leave_out(reason, record.where)
                 continue
             notes.change(EMBEDDED, record.where)
         elif record.kinds - {"Embed", "Reactions"}:
-            notes.change(CAPTION_KEPT, record.where)
+            notes.change(NoteReason.CAPTION_KEPT, record.where)
         name = NUMBER.sub("", record.name).rstrip()
         if people.setdefault(name, record.name) != record.name:
             name = record.name
         time = dates.time(record.date)
         if time is None:
-            notes.change("a time of no known form taken off", record.where)
+            notes.change(TAKEN_OFF, record.where)
         yield Message(name, text, time)
 
 

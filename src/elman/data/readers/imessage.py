@@ -21,6 +21,7 @@ from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.dates import Dates
 from elman.data.readers.reader import Reader
+from elman.data.readers.records import NoteReason
 
 _TIME = (
     r"(?P<time>(?:[A-Z][a-z]{2,8}\.? \d{1,2},? \d{4}|\d{1,2}\.? [A-Z][a-z]{2,8}\.? \d{4}"
@@ -60,10 +61,6 @@ _MEDIA_LINE = re.compile(
 _PLACEHOLDER = "\ufffc"
 """Stands in a text where a picture was."""
 
-_SYSTEM_LINE = "a system line"
-_TAKEN_BACK = "deleted by its author"
-_MEDIA = "a photo, voice message or other media without text"
-_CAPTION = "the text kept of a message with a photo, file or other media"
 _EDITED_NOTE = "edited: only what they said last kept"
 _EXTRAS = "reactions, effects and other remarks taken out"
 
@@ -128,7 +125,7 @@ def _records(document: Document, notes: Notes) -> Iterator[_Record]:
             record = unnamed = _Record(where, found["time"])
             answer = None
         elif after_blank and not below.strip() and _is_announcement(line):
-            notes.leave_out(_SYSTEM_LINE, where)
+            notes.leave_out(NoteReason.SYSTEM_LINE, where)
             if record:
                 yield record
             record = answer = None
@@ -161,7 +158,7 @@ class _Text:
 
     def __init__(self, lines: list[str]) -> None:
         self.changes: list[str] = []
-        self.instead = "without text"
+        self.instead = NoteReason.NO_TEXT
         self._kept: list[str] = []
         self._edits_from: int | None = None
         rest = iter(lines)
@@ -172,24 +169,24 @@ class _Text:
                 self._add(line.replace(_PLACEHOLDER, ""))
         if _DELETED in lines:
             self._kept.clear()
-            self.instead = _TAKEN_BACK
+            self.instead = NoteReason.DELETED
         self.text = "\n".join(self._kept).strip()
-        if self.instead == _MEDIA:
-            self._change(_CAPTION)
+        if self.instead == NoteReason.VOICE_ALONE:
+            self._change(NoteReason.CAPTION_KEPT)
 
     def _add(self, line: str) -> None:
         if line == _REPLIED or _EFFECT.fullmatch(line):
             self._change(_EXTRAS)
         elif _UNSENT.fullmatch(line):
             self._change(_EXTRAS)
-            self.instead = _TAKEN_BACK
+            self.instead = NoteReason.DELETED
         elif line in _SHARED:
-            self.instead = _SYSTEM_LINE
-        elif line == "Ended" and self.instead == _SYSTEM_LINE:
+            self.instead = NoteReason.SYSTEM_LINE
+        elif line == "Ended" and self.instead == NoteReason.SYSTEM_LINE:
             return
         elif _MEDIA_LINE.fullmatch(line):
-            self.instead = _MEDIA
-        elif self.instead == _MEDIA and line.startswith(_SPOKEN):
+            self.instead = NoteReason.VOICE_ALONE
+        elif self.instead == NoteReason.VOICE_ALONE and line.startswith(_SPOKEN):
             self._kept.append(line.removeprefix(_SPOKEN))
         elif line == _TRANSLATED and self._kept:
             self._kept.clear()

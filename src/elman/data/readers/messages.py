@@ -13,7 +13,7 @@ from typing import Any
 from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader, objects, starts_with_object
-from elman.data.readers.records import OddRecordError, expect, kept, listed, texts_of
+from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, listed, texts_of
 
 INSTRUCTIONS = {"system", "developer"}
 MACHINERY = {"tool", "function"}
@@ -28,7 +28,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             key = "non_preferred_output"
             others = listed(item.get(key, []), where, repr(key), notes)
             if others:
-                notes.leave_out("an answer that was not preferred", where, len(others))
+                notes.leave_out(NoteReason.NOT_PREFERRED, where, len(others))
         records = listed(said, where, "'messages'", notes) + answer
         messages = kept(records, lambda record, where: _message(record, where, notes), notes)
         yield Conversation(tuple(messages), id=id_of(item))
@@ -71,7 +71,7 @@ def text_of(content: Any, where: str, notes: Notes) -> str:
         return content
     texts, others = texts_of(expect(content, list, where, "'content'"), _part, where)
     if others:
-        notes.change("parts that are not text taken out", where)
+        notes.change(NoteReason.PARTS_TAKEN_OUT, where)
     return "\n".join(texts)
 
 

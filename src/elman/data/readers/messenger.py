@@ -31,15 +31,10 @@ from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.meta_lines import is_by_meta, without_edit_mark
 from elman.data.readers.reader import FolderReader, items, json_start
-from elman.data.readers.records import expect, kept
+from elman.data.readers.records import NoteReason, expect, kept
 from elman.data.readers.timestamps import time_or_note, timestamp
 
-_MEDIA = "a photo, file or other media without text"
-_CAPTION = "the text kept of a message with a photo, file or other media"
 _SHARE = "a shared link or post without text"
-_SYSTEM_LINE = "a system line"
-_DELETED = "deleted by its author"
-_NO_AUTHOR, _NO_TEXT = "without an author", "without text"
 
 _MEDIA_KEYS = ("photos", "videos", "audio_files", "gifs", "files", "sticker")
 _SAID = (None, "Generic", "Share")
@@ -202,23 +197,23 @@ def _plain(item: dict[str, Any], where: str, people: set[str], notes: Notes) -> 
     about = author != "" and text.startswith(author) and (media or bool(share))
     reason = ""
     if item.get("is_unsent"):
-        reason = _DELETED
+        reason = NoteReason.DELETED
     elif item.get("is_taken_down"):
         reason = "taken down by Meta"
     elif kind == "Call" or "call_duration" in item:
         reason = "a call"
     elif kind not in _SAID or item.get("users"):
-        reason = _SYSTEM_LINE
+        reason = NoteReason.SYSTEM_LINE
     elif about or not text.strip() or _is_by_meta(text, author, people):
-        words = _SYSTEM_LINE if text.strip() else _NO_TEXT
-        reason = _MEDIA if media else (_SHARE if share else words)
+        words = NoteReason.SYSTEM_LINE if text.strip() else NoteReason.NO_TEXT
+        reason = NoteReason.FILE_ALONE if media else (_SHARE if share else words)
     elif not author.strip():
-        reason = _NO_AUTHOR
+        reason = NoteReason.NO_AUTHOR
     if reason:
         notes.leave_out(reason, where)
         return None
     if media:
-        notes.change(_CAPTION, where)
+        notes.change(NoteReason.CAPTION_KEPT, where)
     if doubtful or garbled:
         notes.change("kept though its letters may be garbled", where)
     return author, text
@@ -237,18 +232,22 @@ def _encrypted(item: dict[str, Any], where: str, notes: Notes) -> _Said | None:
     kind, media = item.get("type"), item.get("media")
     reason = ""
     if item.get("isUnsent"):
-        reason = _DELETED
+        reason = NoteReason.DELETED
     elif kind not in _SAID_ENCRYPTED:
-        reason = _SYSTEM_LINE
+        reason = NoteReason.SYSTEM_LINE
     elif not text.strip():
-        reason = _MEDIA if media or kind == "media" else (_SHARE if kind == "link" else _NO_TEXT)
+        reason = (
+            NoteReason.FILE_ALONE
+            if media or kind == "media"
+            else (_SHARE if kind == "link" else NoteReason.NO_TEXT)
+        )
     elif not author.strip():
-        reason = _NO_AUTHOR
+        reason = NoteReason.NO_AUTHOR
     if reason:
         notes.leave_out(reason, where)
         return None
     if media:
-        notes.change(_CAPTION, where)
+        notes.change(NoteReason.CAPTION_KEPT, where)
     return author, text
 
 

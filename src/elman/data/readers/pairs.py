@@ -18,6 +18,7 @@ from elman.data.document import Document, Notes
 from elman.data.readers import table
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader, json_start, objects
+from elman.data.readers.records import NoteReason
 from elman.data.readers.rows import (
     PROMPT_FIELDS,
     field_of,
@@ -81,7 +82,7 @@ def _rows(document: Document, notes: Notes) -> Iterator[tuple[str, dict[str, Any
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
     for where, row in _rows(document, notes):
         if row.get("label") is False:
-            notes.leave_out("an answer that was not preferred", where)
+            notes.leave_out(NoteReason.NOT_PREFERRED, where)
             continue
         name = field_of(row, ANSWER_FIELDS)
         if name is None:

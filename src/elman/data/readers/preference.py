@@ -14,6 +14,7 @@ from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader, objects
+from elman.data.readers.records import NoteReason
 from elman.data.readers.rows import dialogue_of, fields_of, joined, messages_of, prompt_of
 
 
@@ -28,7 +29,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
         if prompt is None or answer is None:
             continue
         if rejected is not None:
-            notes.leave_out("an answer that was not preferred", where)
+            notes.leave_out(NoteReason.NOT_PREFERRED, where)
         if isinstance(chosen, str) and not any(message.author == "user" for message in prompt):
             answer = dialogue_of(chosen) or _parted(chosen, rejected)
         yield Conversation(joined(prompt, answer), id=id_of(row))

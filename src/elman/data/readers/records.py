@@ -13,6 +13,21 @@ from elman.errors import ElmanError
 T = TypeVar("T")
 
 
+class NoteReason:
+    """Why messages are left out or changed, where several formats have the same reason."""
+
+    SYSTEM_LINE = "a system line"
+    DELETED = "deleted by its author"
+    FORWARDED = "forwarded, so written by somebody else"
+    NO_TEXT, NO_AUTHOR = "without text", "without an author"
+    FILE_ALONE = "a photo, file or other media without text"
+    VOICE_ALONE = "a photo, voice message or other media without text"
+    CAPTION_KEPT = "the text kept of a message with a photo, file or other media"
+    PARTS_TAKEN_OUT = "parts that are not text taken out"
+    NOT_PREFERRED = "an answer that was not preferred"
+    OTHER_BRANCH = "on a branch that was not kept"
+
+
 class OddRecordError(ElmanError):
     """A record that is not as its format has it: to be left out and counted, not to stop a file."""
 

@@ -16,7 +16,7 @@ from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
 from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, objects
-from elman.data.readers.records import OddRecordError, expect, kept, listed, shown
+from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, listed, shown
 
 _NAMES = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -60,7 +60,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
         if item.get("chosen") is not None:
             records.append((where, item["chosen"]))
         if item.get("rejected") is not None:
-            notes.leave_out("an answer that was not preferred", where)
+            notes.leave_out(NoteReason.NOT_PREFERRED, where)
         messages = kept(records, lambda record, where: message_of(record, where, notes), notes)
         yield Conversation(tuple(messages), id=id_of(item))
 

@@ -18,7 +18,7 @@ from typing import Any
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import FolderReader, objects
-from elman.data.readers.records import expect, kept
+from elman.data.readers.records import NoteReason, expect, kept
 from elman.data.readers.rows import fields_of
 from elman.data.readers.timestamps import time_or_note
 
@@ -40,10 +40,7 @@ _CALL = re.compile(
 )
 _KEYS = {"date", "sender", "body"}
 
-_TAKEN_BACK = "deleted by its author"
-_SYSTEM_LINE = "a system line"
 _MEDIA = "a photo, voice message, sticker or other media without text"
-_CAPTION = "the text kept of a message with a photo, file or other media"
 _EXTRAS = "quotes and reactions taken out"
 
 
@@ -108,9 +105,9 @@ def _of_row(row: dict[str, Any], where: str, notes: Notes) -> Message | None:
     call = row.get("call")
     reason = ""
     if row.get("deleted") is True:
-        reason = _TAKEN_BACK
+        reason = NoteReason.DELETED
     elif call is True or (call is None and _CALL.fullmatch(text)):
-        reason = _SYSTEM_LINE
+        reason = NoteReason.SYSTEM_LINE
     if reason:
         notes.leave_out(reason, where)
         return None
@@ -134,9 +131,9 @@ def _from_markdown(document: Document, notes: Notes) -> Iterator[Message]:
         if header:
             text, beside = _parted([header["text"] or "", *lines])
             if text == _DELETED:
-                notes.leave_out(_TAKEN_BACK, begun)
+                notes.leave_out(NoteReason.DELETED, begun)
             elif _CALL.fullmatch(text):
-                notes.leave_out(_SYSTEM_LINE, begun)
+                notes.leave_out(NoteReason.SYSTEM_LINE, begun)
             elif message := _message(header["name"], text, header["date"], beside, begun, notes):
                 yield message
         header, begun, lines = found, f"{document.name}: line {number}", []
@@ -189,10 +186,10 @@ def _message(
     """The message, if it is one; `beside` says whether there are media, and quotes or reactions."""
     media, extras = beside
     if not text:
-        notes.leave_out(_MEDIA if media else "without text", where)
+        notes.leave_out(_MEDIA if media else NoteReason.NO_TEXT, where)
         return None
     if media:
-        notes.change(_CAPTION, where)
+        notes.change(NoteReason.CAPTION_KEPT, where)
     if extras:
         notes.change(_EXTRAS, where)
     # Of the clock where it was exported, if the source says no zone.

@@ -26,7 +26,7 @@ from typing import Any
 from elman.data.conversation import Chat, Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import FolderReader, json_start, parse
-from elman.data.readers.records import expect, kept, listed
+from elman.data.readers.records import NoteReason, expect, kept, listed
 from elman.data.readers.slack_names import Workspace, first_name, name_in
 from elman.data.readers.slack_text import said
 from elman.data.readers.timestamps import TAKEN_OFF, timestamp
@@ -52,9 +52,6 @@ _SAID = {
     *("thread_broadcast", "file_share", "file_comment"),
 }
 _GONE = {"tombstone", "message_deleted"}
-
-_MEDIA = "a photo, file or other media without text"
-_CAPTION = "the text kept of a message with a photo, file or other media"
 
 
 def _kind(head: str) -> str | None:
@@ -186,9 +183,9 @@ class _Channel:
         subtype = expect(record.get("subtype") or "", str, where, "'subtype'")
         reason = ""
         if subtype in _GONE:
-            reason = "deleted by its author"
+            reason = NoteReason.DELETED
         elif subtype not in _SAID or record.get("type") not in (None, "message"):
-            reason = "a system line"
+            reason = NoteReason.SYSTEM_LINE
         if reason:
             self.notes.leave_out(reason, where)
             return None
@@ -197,14 +194,14 @@ class _Channel:
         files = record.get("files") or record.get("file")
         if not text.strip():
             expect(record.get("text") or "", str, where, "'text'")
-            self.notes.leave_out(_MEDIA if files else "without text", where)
+            self.notes.leave_out(NoteReason.FILE_ALONE if files else NoteReason.NO_TEXT, where)
             return None
         author = self._author(record, subtype)
         if not author:
-            self.notes.leave_out("without an author", where)
+            self.notes.leave_out(NoteReason.NO_AUTHOR, where)
             return None
         if files:
-            self.notes.change(_CAPTION, where)
+            self.notes.change(NoteReason.CAPTION_KEPT, where)
         if found.time is None and record.get("ts") is not None:
             self.notes.change(TAKEN_OFF, where)
         return Message(author, text, found.time)

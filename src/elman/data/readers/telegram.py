@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol, cast
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.reader import Reader, items, json_start
-from elman.data.readers.records import expect, kept, texts_of
+from elman.data.readers.records import NoteReason, expect, kept, texts_of
 from elman.data.readers.timestamps import TAKEN_OFF, timestamp
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -36,12 +36,11 @@ _PART = re.compile(r'"(?:personal_information|contacts|sessions|chats|left_chats
 
 _KEYS = ("name", "type", "id")
 
-_MEDIA = "a photo, voice message or other media without text"
 _INSTEAD_OF_TEXT = {
-    "photo": _MEDIA,
-    "file": _MEDIA,
-    "media_type": _MEDIA,
-    "paid_stars_amount": _MEDIA,
+    "photo": NoteReason.VOICE_ALONE,
+    "file": NoteReason.VOICE_ALONE,
+    "media_type": NoteReason.VOICE_ALONE,
+    "paid_stars_amount": NoteReason.VOICE_ALONE,
     "location_information": "a place on the map",
     "place_name": "a place on the map",
     "contact_information": "somebody's contact",
@@ -97,11 +96,11 @@ def _message(
     kind = expect(record.get("type", "message"), str, where, "'type'")
     reason = None
     if kind == "service":
-        reason = "a system line"
+        reason = NoteReason.SYSTEM_LINE
     elif kind != "message":
         reason = f"of type {kind[:40]!r}"
     elif "forwarded_from" in record:
-        reason = "forwarded, so written by somebody else"
+        reason = NoteReason.FORWARDED
     if reason is not None:
         notes.leave_out(reason, where)
         return None
@@ -113,13 +112,13 @@ def _message(
     if mended and all(map(_is_custom_emoji, parts)):
         other, text = other or "nothing but a custom emoji whose 'document_id' is broken", ""
     if not text.strip():
-        notes.leave_out(other or "without text", where)
+        notes.leave_out(other or NoteReason.NO_TEXT, where)
         return None
     author = _author(record, where, chat, people)
     if other:
         notes.change("the caption kept of a photo, file or other media", where)
     if odd:
-        notes.change("parts that are not text taken out", where)
+        notes.change(NoteReason.PARTS_TAKEN_OUT, where)
     if mended:
         notes.change("a 'document_id' without quotation marks mended", where)
     return Message(author, text, _time(record, where, notes))

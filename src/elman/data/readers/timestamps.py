@@ -42,9 +42,9 @@ def timestamp(value: Any, in_utc: bool = True) -> datetime | None:
     return None
 
 
-def time_or_note(value: Any, where: str, notes: Notes) -> datetime | None:
-    """The time of a message; what is no time is taken off, and counted."""
-    time = None if value is None else timestamp(value)
+def time_or_note(value: Any, where: str, notes: Notes, in_utc: bool = True) -> datetime | None:
+    """Return the time of a message; what is no time is taken off, and counted."""
+    time = timestamp(value, in_utc)
     if value is not None and time is None:
         notes.change(TAKEN_OFF, where)
     return time

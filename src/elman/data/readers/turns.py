@@ -11,7 +11,7 @@ from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader, objects, starts_with_object
 from elman.data.readers.records import expect, kept, listed
-from elman.data.readers.timestamps import TAKEN_OFF, timestamp
+from elman.data.readers.timestamps import time_or_note
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
@@ -25,9 +25,7 @@ def _message(turn: Any, where: str, notes: Notes) -> Message:
     turn = expect(turn, dict, where, "each of 'turns'")
     speaker, text = (expect(turn.get(key), str, where, repr(key)) for key in ("speaker", "text"))
     # In its own zone, so that what Elman has written comes back as it was.
-    time = timestamp(turn.get("time"), in_utc=False)
-    if time is None and turn.get("time") is not None:
-        notes.change(TAKEN_OFF, where)
+    time = time_or_note(turn.get("time"), where, notes, in_utc=False)
     return Message(speaker, text, time)
 
 

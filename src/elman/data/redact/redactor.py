@@ -22,6 +22,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from elman.data.conversation import Message
 from elman.data.redact.credentials import LONG, credentials
@@ -51,22 +52,16 @@ class Redactor:
         if not (_MARK.search(text) or LONG.search(text) or "PRIVATE KEY" in text):
             return []
         found: list[Span] = []
-        gaps = _between(text, 0, len(text), _PLACEHOLDER.finditer(text)) if "[" in text else None
-        waiting = [(0, len(text))] if gaps is None else gaps
+        waiting = _outside((match.span() for match in _PLACEHOLDER.finditer(text)), len(text))
         # What is left between finds is looked at by itself once more, so that a redacted text
         # has nothing in it that would be found in another round.
         while waiting:
             start, end = waiting.pop()
-            piece = text if end - start == len(text) else text[start:end]
-            spans = _merged(_spans(piece))
+            spans = _merged(_spans(text[start:end]))
+            found += [Span(kind, start + a, start + b) for kind, a, b in spans]
             if spans:
-                found += [Span(kind, start + a, start + b) for kind, a, b in spans]
-                edges = [0, *(edge for _, a, b in spans for edge in (a, b)), len(piece)]
-                waiting += [
-                    (start + a, start + b)
-                    for a, b in zip(edges[::2], edges[1::2], strict=True)
-                    if a < b
-                ]
+                left = _outside(((a, b) for _, a, b in spans), end - start)
+                waiting += [(start + a, start + b) for a, b in left]
         return sorted(found, key=lambda span: span.start)
 
     def redact(self, text: str) -> str:
@@ -99,11 +94,9 @@ class Redactor:
         return counts
 
 
-def _between(
-    text: str, start: int, end: int, matches: Iterable[re.Match[str]]
-) -> list[tuple[int, int]]:
-    """The parts of a text outside of the matches."""
-    edges = [start, *(edge for match in matches for edge in match.span()), end]
+def _outside(spans: Iterable[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """Return the parts of a text outside of some spans of it."""
+    edges = [0, *chain.from_iterable(spans), length]
     return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
 
 
