@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from elman.bptt.kernels import native
+from elman.native import library
 
 Elman = Callable[..., Any]
 SMALL = ["--hidden-size", "8", "--batch-size", "2", "--steps", "5", "--runs", "1"]
@@ -23,9 +24,9 @@ def test_it_says_which_path_is_active_and_why(elman: Elman) -> None:
 
 def test_the_reference_can_be_asked_for(elman: Elman, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELMAN_KERNELS", "reference")
-    native.load.cache_clear()
+    library.load.cache_clear()
     facts = json.loads(elman("bench", *SMALL, "--json").out)
-    native.load.cache_clear()
+    library.load.cache_clear()
     assert facts["path"] == "reference"
     assert "ELMAN_KERNELS=reference" in facts["why"]
 

@@ -193,7 +193,7 @@ FORMS = [
 def test_exports_of_two_phones_joined(
     load_whatsapp: Load, forms: list[str], counts: list[int], ends: list[str]
 ) -> None:
-    if ends[0] != ends[1] and "[" in forms[0] and "[" in forms[1]:
+    if "[" in forms[1]:  # behind CRLF, an iPhone's LF is a line break inside a message
         ends[1] = ends[0]
     at = datetime(2023, 11, 25, 13)
     text, kept = "", []
