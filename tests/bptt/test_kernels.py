@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import elman
 from elman.bptt import Cell, GRUCell, LSTMCell, MinGRUCell, State
 from elman.bptt.kernels import fused, native
 from elman.bptt.kernels.fused import CELL_NUMBERS, FusedLoop
@@ -226,8 +227,43 @@ def test_under_autocast_it_is_as_exact_as_the_reference(kind: type[Cell]) -> Non
             torch.autocast("cpu", torch.bfloat16),
         ):
             ours, reference = results(given), results(given, reference=True)
-        assert_about_as_exact(ours, reference, exact)
+        # A bias sums gradients that were rounded to bfloat16: the next test holds that.
+        kept = [name for name in exact if not (kind.recurrent and "bias" in name)]
+        assert_about_as_exact(
+            {name: ours[name] for name in kept}, reference, {name: exact[name] for name in kept}
+        )
         assert not torch.equal(ours["h"], results(given)["h"])
+
+
+@compiled
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("forget_bias", [0, 4])  # 4: gates that are nearly open
+def test_under_autocast_gradients_err_at_most_twice_as_much_as_torchs_own(
+    kind: str, forget_bias: int
+) -> None:
+    torch.manual_seed(0)
+    theirs, size = getattr(torch.nn, kind)(33, 33), 33
+    with torch.no_grad():
+        theirs.bias_ih_l0[size : 2 * size] += forget_bias
+    ours = getattr(elman, kind)(33, 33)
+    ours.load_state_dict(theirs.state_dict())
+    x, weights = torch.randn(2, 40, 9, 33)
+
+    def gradients(layer: torch.nn.Module, dtype: torch.dtype, low: bool) -> list[Tensor]:
+        given = x.to(dtype).requires_grad_()
+        with (
+            patch("elman.bptt.precision.bfloat16_speed", return_value=2.0),
+            torch.autocast("cpu", torch.bfloat16, enabled=low),
+        ):
+            h, _ = layer(given)
+        return list(torch.autograd.grad((h * weights).sum(), [given, *layer.parameters()]))
+
+    own = gradients(ours, torch.float32, low=True)
+    low = gradients(theirs, torch.float32, low=True)
+    for one, other, exact in zip(
+        own, low, gradients(theirs.double(), torch.float64, low=False), strict=True
+    ):
+        assert (one - exact).norm() <= 2 * (other - exact).norm()
 
 
 @compiled
