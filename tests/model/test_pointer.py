@@ -13,8 +13,8 @@ from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.model import ModelConfig, build, pointer
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import load_bot
-from elman.model.config import LONGEST_NGRAM
-from elman.model.pointer import KEY_SIZE, Pointer
+from elman.model.config import KEY_SIZE, LONGEST_NGRAM
+from elman.model.pointer import Pointer
 
 V, H, T, B = 9, 5, 12, 3
 # Sums of these sizes differ by some 1e-15 where they are taken in another order.

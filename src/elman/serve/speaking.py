@@ -116,8 +116,10 @@ class Reply:
         """Tell the end, and the state after it."""
         text, said = self.rest(), tuple(self.sampler.said)
         reason = self.reason or ("length" if self.sampler.cut else "stop")
-        likely = self._end_likelihood or (None, ())
-        self.job.finish(Ended(self.choice, reason, text, said, state, *likely, self.origin))
+        logprob, likeliest = self._end_likelihood or (None, ())
+        self.job.finish(
+            Ended(self.choice, reason, text, said, state, logprob, likeliest, self.origin)
+        )
 
 
 class ReplyBatch:
