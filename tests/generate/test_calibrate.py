@@ -59,7 +59,7 @@ def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
     found = json.loads((folder / "config.json").read_text())["reply"]
     assert found["mmi_weight"] in MMI_WEIGHTS
     assert (found["temperature"], found["min_p"]) in WARMTHS
-    assert set(found["fitted"]) == set(found) - {"fitted"}
+    assert set(found["fitted"]) == set(found) - {"fitted", "care"}
     ranking = Ranking.of(bot.config)
     assert (ranking.mmi_weight, ranking.samples) == (found["mmi_weight"], found["samples"])
     assert ranking.limits == Habits(*(found[f"people_{name}"] for name in Habits._fields))

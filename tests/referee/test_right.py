@@ -56,7 +56,9 @@ def test_our_cells(kind: type[nn.Module]) -> None:
 
 
 def test_a_relu_layer_whose_gradient_is_rightly_zero_in_places() -> None:
-    assert_right(nn.RNN(3, 2, nonlinearity="relu"), "resets", "dropout")
+    for seed in range(4):  # of the second, one of the units is closed nearly everywhere
+        torch.manual_seed(seed)
+        assert_right(nn.RNN(3, 2, nonlinearity="relu"), "resets", "dropout")
 
 
 def test_a_bidirectional_layer() -> None:

@@ -263,7 +263,7 @@ def _time_dim(layer: Any, call: LayerCall, size: int) -> int | None:
     Raises:
         ElmanError: where an input is felt in its own place alone.
     """
-    x = torch.randn(PROBE_STEPS, PROBE_ROWS, size, generator=generator_of(3), dtype=torch.float64)
+    drawn = generator_of(3)
 
     def outputs(x: Tensor) -> Tensor:
         torch.manual_seed(0)
@@ -272,9 +272,12 @@ def _time_dim(layer: Any, call: LayerCall, size: int) -> int | None:
         first: Tensor = result if isinstance(result, Tensor) else result[0]
         return first
 
-    before = outputs(x)
-    x[1, 1] += 1
-    changed = (outputs(x) - before).abs().amax(2) > 0
+    changed = torch.zeros(PROBE_STEPS, PROBE_ROWS, dtype=torch.bool)
+    for push in (1, 3, -3) * 4:  # a ReLU may be closed for one input, and open for another
+        x = torch.randn(PROBE_STEPS, PROBE_ROWS, size, generator=drawn, dtype=torch.float64)
+        before = outputs(x)
+        x[1, 1] += push
+        changed |= (outputs(x) - before).abs().amax(2) > 0
     ways = {
         dim: (bool(along[2:].any()), bool(along[:1].any()))
         for dim, along in enumerate((changed[:, 1], changed[1]))
