@@ -1,5 +1,7 @@
 """The state before the first step: it must be used, and its gradient must be right."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ def initial_state(subject: Subject) -> list[Fault]:
     with torch.no_grad():
         without = subject.run(x)[0]
         # A ReLU may be closed for one state, and rightly so: it is opened by one of these.
-        others = [map_state(lambda leaf, by=by: leaf + by, reached) for by in (0, 3, -3)]
+        others = [map_state(partial(torch.add, other=by), reached) for by in (0, 3, -3)]
         if all(error_of(subject.run(x, other)[0], without) == 0 for other in others):
             words = "the state that it is given is ignored: the outputs are those of no state"
             lines = (
