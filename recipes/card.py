@@ -24,7 +24,7 @@ ABOUT = {
     BUILT_IN: {
         "what": "[chitchat-dataset](https://pypi.org/project/chitchat-dataset/)",
         "who": "Will Myers and others",
-        "how": "the three quarters with most known words, capitals and end marks",
+        "how": "the three quarters with most known words, capitals and end marks, of what two wrote",
     },
     "synthetic_persona_chat_validtest": {
         "what": "[Synthetic-Persona-Chat]"
@@ -92,7 +92,7 @@ A small recurrent language model of conversations, from which new bots start and
 broad part one of the two people is the bot, in the cleaner one the other; names that this person
 goes by became "Elman". In the built-in conversations, placeholders stand in the place of e-mail
 addresses, phone numbers, cards, IBANs, IP addresses, keys and passwords (`--redact`), by rules that
-miss some. Names of people who were written about are as they were.
+miss some. Other names of people are as they were.
 
 ## What was left out
 
@@ -100,7 +100,8 @@ miss some. Names of people who were written about are as they were.
   `elman eval base chitchat --split test` measures what it has not learned from.
 - Of self_dialogue, Synthetic-Persona-Chat and Persona-Chat, one conversation in ten, by a hash of
   its id. No run has read them; the figures below are measured on them.
-- Conversations of fewer than four turns, or with a link or an "@" in them.
+- Of talk between two people, conversations of fewer than four turns. Outside of the built-in ones,
+  conversations with a link or an "@" too.
 - Sets whose license asks that what is made of them has the same license, and support channels.
 - Questions about suicide: their answer names a telephone number. A rule answers such messages.
 
@@ -137,8 +138,8 @@ def describe_model(bot: Path) -> str:
     model = config["model"]
     return (
         f"It has {model['layers']} residual LSTM layers of {model['hidden_size']} with gated MLPs, "
-        f"a pointer over the last {model['pointer']} tokens and a vocabulary of "
-        f"{config['data']['vocabulary']:,}, kept as 8-bit integers. `recipes/base.py` makes it."
+        f"a pointer over the last {model['pointer']} tokens and a vocabulary\n"
+        f"of {config['data']['vocabulary']:,}, kept as 8-bit integers. `recipes/base.py` makes it."
     )
 
 
