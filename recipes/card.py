@@ -24,7 +24,7 @@ ABOUT = {
     BUILT_IN: {
         "what": "[chitchat-dataset](https://pypi.org/project/chitchat-dataset/)",
         "who": "Will Myers and others",
-        "how": "the three quarters with most known words, capitals and end marks, of what two wrote",
+        "how": "the three quarters with most known words, capitals and end marks",
     },
     "synthetic_persona_chat_validtest": {
         "what": "[Synthetic-Persona-Chat]"
@@ -138,8 +138,9 @@ def describe_model(bot: Path) -> str:
     model = config["model"]
     return (
         f"It has {model['layers']} residual LSTM layers of {model['hidden_size']} with gated MLPs, "
-        f"a pointer over the last {model['pointer']} tokens and a vocabulary\n"
-        f"of {config['data']['vocabulary']:,}, kept as 8-bit integers. `recipes/base.py` makes it."
+        f"a pointer over the last {model['pointer']} tokens\n"
+        f"and a vocabulary of {config['data']['vocabulary']:,}, "
+        "kept as 8-bit integers. `recipes/base.py` makes it."
     )
 
 
