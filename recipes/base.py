@@ -1,217 +1,223 @@
-"""Make the base bot that comes with Elman: gather, redact, train, pack.
+"""Make the base bot that comes with Elman: mix, train broadly, train on the clean part, pack.
 
-    python recipes/base.py --data DIR --work DIR               # up to 60 minutes on two cores
-    python recipes/base.py --data DIR --work DIR --pack-only   # again from the trained weights
+    python recipes/base.py --data DIR --work DIR               # about 10 hours of one core
+    python recipes/base.py --data DIR --work DIR --pack-only --out FOLDER    # a quarter of an hour
 
-Interrupted, the same command goes on where it stopped. DIR holds the sets of `SETS`, each a folder
-of gzipped JSON Lines of turns; the built-in conversations come with Elman. Held out are one
-conversation in twenty to validate on and one in twenty that is never seen, by a hash of the id.
+Interrupted, the same command goes on where it stopped. DIR of --data holds the sets that
+`mixture.LICENSES` names. In DIR of --work lie the mixture (broad.jsonl, clean.jsonl, held.jsonl)
+and the two runs (run1, run2). Without --out the bot in the package is replaced.
+
+What the second run validates on, the first has read with the sides changed: its held-out bits per
+byte choose a checkpoint and are no measure. The measure is held.jsonl, which neither has read:
+
+    python benchmarks/base.py OLD FOLDER --held DIR/held.jsonl --bot Elman --json base.json
+    python recipes/card.py --work DIR --bot FOLDER --figures base.json
 """
 
 import argparse
 import json
-import re
 import shutil
-from collections import Counter
-from collections.abc import Iterator
-from hashlib import sha256
+import signal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import card
+import mixture
 import smalltalk
 import torch
-from faker.providers.person.en_GB import Provider as British
-from faker.providers.person.en_US import Provider as American
 
+import elman
 from elman.cli.progress import shown
-from elman.data.conversation import Conversation, Message
+from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.files import write_file
-from elman.data.redact import Redactor
-from elman.data.rename import NAMES, Pseudonyms, is_word
-from elman.data.source import BUILT_IN
+from elman.generate.network import decoder_of
+from elman.generate.positions import HeldOut
+from elman.generate.scoring import subset
 from elman.generate.smalltalk import SMALL_TALK
 from elman.model.checkpoint import (
     BASE,
     CONFIG,
     TOKENIZER,
-    WEIGHTS,
+    load_bot,
     read_config,
     read_tensors,
-    write_tensors,
+    save_weights,
 )
+from elman.runtime.choose import INT8_LOSS, int8_loss
+from elman.runtime.weights import load_weights
 from elman.train import Config, resume, train
-from elman.train.choices import POINTER_TOKENS
+from elman.train.config import write_config
+from elman.train.finishing import fitted
 from elman.train.loop import RESUME
+from elman.train.prepare import Data
 
-SETS = ("taskmaster4_coffee", "synthetic_persona_chat_validtest", "ubuntu_irc_disentangled")
-"""Under CC BY 4.0; the built-in conversations are under MIT."""
-
-NICKNAMED = ("ubuntu_irc_disentangled",)
-
-RUN: dict[str, dict[str, Any]] = {
-    "data": {"split": "id", "test": True, "vocabulary": 4096, "replies": 0},
-    "model": {"layers": 2, "hidden_size": 512, "mlp": 1.0, "dropout": 0.1},
+BOTH_RUNS: dict[str, dict[str, Any]] = {
+    "data": {
+        "bot": mixture.BOT,
+        "others": "user",
+        "learn_from": "all",
+        "split": "id",
+        "replies": 0,
+    },
+    "model": {"dropout": 0.05, "ngrams": 0},
     "train": {
-        "batch_size": 24,
+        "batch_size": 32,
         "unfold": 96,
-        "lr": 2e-3,
-        "validations": 20,
-        "patience": 20,
         "validation_tokens": 60_000,
+        "precision": "bfloat16",
     },
 }
 
-POINTING: dict[str, dict[str, Any]] = {
-    "data": {"split": "id", "test": True, "replies": 0},
-    "model": {"pointer": POINTER_TOKENS, "dropout": 0.1},
-    "train": RUN["train"] | {"lr": 1e-3, "validations": 5, "patience": 5},
+BROAD_RUN: dict[str, dict[str, Any]] = {
+    "data": {"vocabulary": 4096},
+    "model": {"layers": 2, "hidden_size": 768, "mlp": 1.0, "pointer": 0},
+    "train": {"base": None, "steps": 9000, "lr": 1.5e-3, "validations": 30, "patience": 30},
 }
-"""A second run, from what the first one learned: a pointer learns in a fraction of the time."""
+"""The broad part, without a pointer."""
 
-SHARE = 0.15
-"""Of the minutes, how many the second run gets beside the first."""
+BROAD_RUN_STOPS_AFTER = 6000
+"""Steps. The rate falls as if it were to go on to 9,000, but the cleaner part is where it ends.
 
-PLACEHOLDER = re.compile(r"\[(?:user ?[12]|name|your name|my name)[^\]]*\](?:'s)?", re.IGNORECASE)
-INTRODUCES = re.compile(
-    r"\b((?:my|the|her|his|their|your) name(?: is|'s|s)|i am|i'm|im|call me|called|named|this is)"
-    r"\s+"
-    r"([a-z]+)\b",
-    re.IGNORECASE,
-)
-WORD = re.compile(r"\b[A-Za-z]{3,}\b")
-ADDRESSES = re.compile(r"^<?[^\s:,<>]{2,30}>?(?=[:,]\s)", re.MULTILINE)
+The run behind the base was interrupted at step 6,038. Its weights are those of the validation at
+step 6,000, the best until then; the 38 steps after that are in nothing.
+"""
+
+CLEAN_RUN: dict[str, dict[str, Any]] = {
+    "data": {},
+    "model": {"pointer": 256},
+    "train": {
+        "steps": 3500,
+        "lr": 5e-4,
+        "pointer_loss_weight": 0.03,
+        "warmup": 0.02,
+        "validations": 14,
+        "patience": 14,
+    },
+}
+"""The cleaner part, from where the first run stopped, with a pointer."""
+
+MEASURED_CONVERSATIONS = 400
+"""Of held.jsonl, the first, which benchmarks/base.py reads; replies are fitted on later ones."""
+
+FITTING_TOKENS, INT8_TOKENS = 60_000, 20_000
+"""Held-out tokens on which replies are fitted, and on which int8 weights are compared."""
 
 
-class Nameless:
-    """Neutral names in the place of people's, the same one within a conversation.
+class Stop:
+    """Stops a run after a step, or when Ctrl-C asks for it; both save it.
 
     Args:
-        nicknamed: whether authors have names, and begin messages with the name of whom they answer.
+        last: the step.
     """
 
-    def __init__(self, nicknamed: bool) -> None:
-        self._nicknamed = nicknamed
-        first = {*American.first_names, *British.first_names}
-        self._names = {name.lower() for name in first if len(name) > 2}
-        self.replaced = 0
+    def __init__(self, last: int) -> None:
+        self._last, self._done = last, 0
+        self.interrupted = False
+        signal.signal(signal.SIGINT, self._interrupt)
 
-    def conversation(self, conversation: Conversation) -> Conversation:
-        if self._nicknamed:
-            conversation = self._without_nicknames(conversation)
-        text = " \n ".join(message.text for message in conversation.messages)
-        found = {w.lower() for w in WORD.findall(text) if self._is_name(w)}
-        found |= {w.lower() for _, w in INTRODUCES.findall(text) if w.lower() in self._names}
-        if not found and "[" not in text:
-            return conversation
-        start = int(sha256(conversation.id.encode()).hexdigest(), 16)
-        given = {name: NAMES[(start + n) % len(NAMES)] for n, name in enumerate(sorted(found))}
-        stood = {"": NAMES[start % len(NAMES)]}
+    def __call__(self) -> bool:
+        return self.interrupted or self._done >= self._last
 
-        def rename(match: re.Match[str]) -> str:
-            name = given.get(match[0].lower())
-            if name is None or (is_word(match[0]) and not match[0][0].isupper()):
-                return match[0]
-            self.replaced += 1
-            return name if match[0][0].isupper() else name.lower()
+    def observe(self, kind: str, facts: dict[str, Any]) -> None:
+        """Count the steps, as an `Observer`."""
+        if kind == "step":
+            self._done = facts["step"]
 
-        def fill(match: re.Match[str]) -> str:
-            digits = re.sub(r"\D", "", match[0])[:1]
-            self.replaced += 1
-            return stood.setdefault(digits, NAMES[(start + 7 * int(digits or 0)) % len(NAMES)])
-
-        messages = tuple(
-            Message(m.author, WORD.sub(rename, PLACEHOLDER.sub(fill, m.text)), m.time)
-            for m in conversation.messages
-        )
-        return Conversation(messages, conversation.id)
-
-    def _without_nicknames(self, conversation: Conversation) -> Conversation:
-        """Only those who are in it are looked for: nicknames of thousands are words as well."""
-        people = Pseudonyms(Counter(m.author for m in conversation.messages))
-        bystander = NAMES[int(sha256(conversation.id.encode()).hexdigest(), 16) % len(NAMES)]
-
-        def address(match: re.Match[str]) -> str:
-            return match[0] if match[0] in NAMES else bystander
-
-        messages = map(people.message, conversation.messages)
-        return Conversation(
-            tuple(m._replace(text=ADDRESSES.sub(address, m.text)) for m in messages),
-            conversation.id,
-        )
-
-    def _is_name(self, word: str) -> bool:
-        return word.lower() in self._names and not is_word(word)
+    def _interrupt(self, *_: object) -> None:
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second one ends at once
 
 
-def gather(data: Path, out: Path) -> None:
-    """Write every conversation, without private data and names, into one file."""
-    counts = Counter[str]()
+def learn(
+    settings: dict[str, dict[str, Any]], chats: Path, out: Path, base: Path | None, last: int
+) -> None:
+    """Begin one of the two runs, or go on with it, unless it is done.
 
-    def lines() -> Iterator[str]:
-        for source in (BUILT_IN, *(str(data / name) for name in SETS)):
-            # Not by Dataset: its redaction hides ids, and they decide what is held out.
-            dataset, name, redactor = Dataset.read(source), Path(source).name, Redactor()
-            nameless = Nameless(name in NICKNAMED)
-            for conversation in dataset.conversations():
-                counts[name] += 1
-                messages = tuple(map(redactor.message, conversation.messages))
-                hidden = Conversation(messages, conversation.id)
-                yield json.dumps(nameless.conversation(hidden).to_json())
-            print(f"{name}: {nameless.replaced:,} names replaced")
-            for line in dataset.notes.lines():
-                print(f"{name}: {line}")
+    Args:
+        settings: what it has beside `BOTH_RUNS`.
+        chats: what it learns from.
+        out: the run's folder.
+        base: the run that it starts from.
+        last: the step after which it is done.
+    """
+    stop = Stop(last)
+    with shown(as_json=False) as observer:
+        if not (out / RESUME).exists():
+            values = {name: BOTH_RUNS[name] | settings[name] for name in settings}
+            values["data"]["path"] = str(chats.resolve())
+            if base is not None:
+                values["train"]["base"] = str(base.resolve())
+            train(Config.make(values), out, observers=(observer, stop.observe), stop=stop)
+        elif read_tensors(out / RESUME)[1]["trainer"]["steps"] < last:
+            resume(out, observers=(observer, stop.observe), stop=stop)
+    if stop.interrupted:
+        raise SystemExit(f"{out}: saved; the same command goes on")
 
-    write_file(out, "\n".join(lines()) + "\n")
-    print(dict(counts))
+
+def read_held_out(path: Path, run: Path) -> Corpus:
+    """Encode held-out conversations as the bot of a run sees them, without those measured on."""
+    bot = load_bot(run)
+    dataset = Dataset.read(str(path), bot=mixture.BOT, others=bot.data.others)
+    some = islice(dataset.conversations(), MEASURED_CONVERSATIONS, None)
+    corpus = Corpus.encode(some, bot.tokenizer, dataset.bot, dataset.others)
+    return subset(corpus, FITTING_TOKENS)
 
 
-def pack(run: Path, data: Path) -> None:
-    """Put the trained bot into the package: half precision, nothing of this machine; small talk."""
-    BASE.mkdir(parents=True, exist_ok=True)
-    tensors, facts = read_tensors(run / WEIGHTS)
-    write_tensors(BASE / WEIGHTS, {n: t.to(torch.float16) for n, t in tensors.items()}, facts)
-    config = read_config(run)
-    config["data"] |= {"path": "base"}
-    config["train"] |= {"base": None}
-    write_file(BASE / CONFIG, json.dumps(config, indent=2) + "\n")
-    shutil.copy(run / TOKENIZER, BASE / TOKENIZER)
-    smalltalk.write(data, run.parent / "base.jsonl", BASE / SMALL_TALK)
-    print(f"{BASE}: {sum(f.stat().st_size for f in BASE.iterdir()) / 1e6:.1f} MB")
+def pack(run: Path, work: Path, data: Path, out: Path) -> None:
+    """Write the bot that is given away: int8 weights, how it replies, small talk, a card.
+
+    Nothing in it names the machine that made it.
+
+    Args:
+        run: the last run's folder.
+        work: where the mixture is.
+        data: where the sets are.
+        out: the bot's folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    trained = load_bot(run)
+    save_weights(out, trained.chatbot, trained.tokenizer, "int8")
+    shutil.copy(run / TOKENIZER, out / TOKENIZER)
+    config = Config.make(read_config(run) | {"elman": elman.__version__})
+    config = config.changed(data={"path": "base"}, train={"base": None})
+    write_config(out, config)
+
+    held = read_held_out(work / "held.jsonl", run)
+    bot, learn_from = load_bot(out), config.data.learn_from
+    found = Data(bot.tokenizer, train=held, dev=held, config=config)
+    replies = HeldOut.of(decoder_of(bot), bot.tokenizer, held, learn_from)
+    reply = fitted(config.reply, bot, found, replies)
+    print(f"replies: {reply.model_dump(mode='json')}")
+    few = subset(held, INT8_TOKENS)
+    loss = int8_loss(load_weights(run), [few[index] for index in range(len(few))])
+    print(f"int8 weights: {loss:+.3%} bits")
+    content = config.model_copy(update={"reply": reply}).model_dump(mode="json")
+    write_file(out / CONFIG, json.dumps(content | {INT8_LOSS: round(loss, 6)}, indent=2) + "\n")
+
+    smalltalk.write(data, work / "held.jsonl", out / SMALL_TALK)
+    card.write(work, out)
+    print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()):,} bytes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="where the run is kept")
-    parser.add_argument("--minutes", type=float, default=50)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pack-only", action="store_true")
+    parser.add_argument("--data", type=Path, required=True, help="where the sets are")
+    parser.add_argument("--work", type=Path, required=True, help="where mixture and runs are kept")
+    parser.add_argument("--out", type=Path, default=BASE, help="where the bot is written")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pack-only", action="store_true", help="from the run2 that is there")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    chats = arguments.work / "base.jsonl"
-    without, run = arguments.work / "run", arguments.work / "pointing"
+    data, work = arguments.data, arguments.work
+    broad, clean, held = (work / f"{part}.jsonl" for part in ("broad", "clean", "held"))
+    if not all(path.exists() for path in (broad, clean, held)):
+        mixture.mix(data, work)
     if not arguments.pack_only:
-        arguments.work.mkdir(parents=True, exist_ok=True)
-        if not chats.exists():
-            gather(arguments.data, chats)
-        learn(RUN, chats, without, arguments.minutes, None)
-        learn(POINTING, chats, run, SHARE * arguments.minutes, str(without))
-    pack(run, arguments.data)
-
-
-def learn(
-    settings: dict[str, Any], chats: Path, out: Path, minutes: float, base: str | None
-) -> None:
-    """Begin one of the two runs, or go on with it, unless it is finished."""
-    with shown(as_json=False) as observer:
-        if not (out / CONFIG).exists():
-            values = {name: dict(section) for name, section in settings.items()}
-            values["data"]["path"] = str(chats.resolve())
-            values["train"] |= {"minutes": minutes, "base": base}
-            train(Config.make(values), out, observers=(observer,))
-        elif not (out / RESUME).exists() or not read_tensors(out / RESUME)[1]["finished"]:
-            resume(out, observers=(observer,))
+        learn(BROAD_RUN, broad, work / "run1", None, BROAD_RUN_STOPS_AFTER)
+        learn(CLEAN_RUN, clean, work / "run2", work / "run1", CLEAN_RUN["train"]["steps"])
+    pack(work / "run2", work, data, arguments.out)
 
 
 if __name__ == "__main__":
