@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from elman.data.tokenizer import END, SPECIALS
+from elman.generate.sampling import log_softmax
 from elman.runtime.counts import Counts
 from elman.runtime.decoder import ArrayDecoder, ArrayState, Found, Wanted
 from elman.runtime.layers import Stack
@@ -45,7 +46,7 @@ class ReferenceDecoder(ArrayDecoder):
             elif wanted == "nats":
                 says = np.array([self._is_priced(own, t + 1) for own in going])
                 if says.any():
-                    log_p = _log_softmax(self._memory.logits(heard.rows(says)))
+                    log_p = log_softmax(self._memory.logits(heard.rows(says)))
                     for row, own in zip(active[says].tolist(), log_p, strict=True):
                         nats[row][t + 1] = -own[rows[row][t + 1]]
         return Found(logits, nats, state)
@@ -53,12 +54,6 @@ class ReferenceDecoder(ArrayDecoder):
     @staticmethod
     def _is_priced(tokens: np.ndarray, place: int) -> bool:
         return place < len(tokens) and bool(tokens[place] == END or tokens[place] >= SPECIALS)
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(1, keepdims=True)
-    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(1, keepdims=True, dtype=np.float64))
-    return found
 
 
 class Heard:

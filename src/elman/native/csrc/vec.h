@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -57,18 +58,7 @@ inline void store(uint16_t* p, V x) {
   std::memcpy(p, &half, sizeof half);
 #endif
 }
-inline V load(const uint16_t* p, int n) {
-  if (n >= W) return load(p);
-  uint16_t some[W]{};
-  std::memcpy(some, p, 2 * n);
-  return load(some);
-}
-inline void store(uint16_t* p, V x, int n) {
-  if (n >= W) return store(p, x);
-  uint16_t some[W];
-  store(some, x);
-  std::memcpy(p, some, 2 * n);
-}
+
 // A fraction is a number from -1 to 1 in steps of 2^-15, near enough: a gate that is nearly 1 keeps
 // its distance from it, which bfloat16 would lose.
 struct Fraction {
@@ -96,15 +86,19 @@ inline void store(Fraction* p, V x) {
   std::memcpy(p, &steps, sizeof steps);
 #endif
 }
-inline V load(const Fraction* p, int n) {
+
+// The first n of W numbers of 16 bits.
+template <class T, std::enable_if_t<sizeof(T) == 2, int> = 0>
+inline V load(const T* p, int n) {
   if (n >= W) return load(p);
-  Fraction some[W]{};
+  T some[W]{};
   std::memcpy(some, p, 2 * n);
   return load(some);
 }
-inline void store(Fraction* p, V x, int n) {
+template <class T, std::enable_if_t<sizeof(T) == 2, int> = 0>
+inline void store(T* p, V x, int n) {
   if (n >= W) return store(p, x);
-  Fraction some[W];
+  T some[W];
   store(some, x);
   std::memcpy(p, some, 2 * n);
 }
