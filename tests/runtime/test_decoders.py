@@ -155,6 +155,11 @@ def test_ragged_rows_are_read_and_scored_alike(
         np.testing.assert_array_equal(array, copy)
     costs = pair.ours.costs([own[0] for own in rows], read)
     np.testing.assert_allclose(costs, [own[0] for own in expected], rtol=2e-5, atol=LIMIT)
+    assert pair.ours.copies == pair.theirs.copies
+    messages = [own[0] for own in rows]
+    costs = pair.ours.costs_without_copies(messages, read)
+    plain = pair.theirs.costs_without_copies(messages, to_torch(read))
+    np.testing.assert_allclose(costs, plain, rtol=2e-5, atol=LIMIT)
 
 
 def test_a_reply_is_said_alike(pair: Pair) -> None:

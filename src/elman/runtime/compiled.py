@@ -67,7 +67,8 @@ class CompiledDecoder(ArrayDecoder):
         wants_logits = len(rows) if wanted == "logits" else 0
         addresses = (ctypes.c_void_p * len(after))(*(each.ctypes.data for each in after))
         logits = np.empty((wants_logits, self.vocabulary_size), np.float32)
-        nats = np.zeros(len(tokens) if wanted == "nats" else 0)
+        wants_nats = wanted in ("nats", "nats without copies")
+        nats = np.zeros(len(tokens) if wants_nats else 0)
         self._library.run(
             ReadStruct(
                 rows=len(rows),
@@ -80,7 +81,7 @@ class CompiledDecoder(ArrayDecoder):
                 nats=nats.ctypes.data,
             )
         )
-        return Found(logits, np.split(nats, begins[1:-1]) if wanted == "nats" else [], after)
+        return Found(logits, np.split(nats, begins[1:-1]) if wants_nats else [], after)
 
 
 class _Builder:

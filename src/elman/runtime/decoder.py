@@ -17,7 +17,7 @@ ArrayState = tuple[Any, ...]
 is left open because the contract leaves it to each decoder.
 """
 
-Wanted = Literal["state", "logits", "nats"]
+Wanted = Literal["state", "logits", "nats", "nats without copies"]
 
 
 class Found(NamedTuple):
@@ -26,6 +26,7 @@ class Found(NamedTuple):
     Args:
         logits: of the token after the last of each row, (rows, V) float32.
         nats: for each row -log p of its tokens, (T_i,) float64; 0 of the first and of roles.
+            Without copies p is the vocabulary's share alone: no pointer's, and no counts'.
         state: after the last.
     """
 
@@ -44,6 +45,7 @@ class ArrayDecoder(Decoder):
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self.state_spec = weights.state_spec()
+        self.copies = weights.config.pointer > 0
         self.ends_by_step = weights.config.memory == "tokens"
 
     @abstractmethod
@@ -91,6 +93,10 @@ class ArrayDecoder(Decoder):
 
     def costs(self, messages: Sequence[np.ndarray], state: ArrayState) -> np.ndarray:
         return np.array([each.sum() for each in self.run(messages, state, "nats").nats])
+
+    def costs_without_copies(self, messages: Sequence[np.ndarray], state: ArrayState) -> np.ndarray:
+        found = self.run(messages, state, "nats without copies").nats
+        return np.array([each.sum() for each in found])
 
     def begin_reply(self, state: ArrayState) -> tuple[np.ndarray, ArrayState]:
         return self.step(np.full(len(state[0]), ROLES["bot"]), state)

@@ -43,10 +43,11 @@ class ReferenceDecoder(ArrayDecoder):
                 last = lengths[active] == t + 1
                 if last.any():
                     logits[active[last]] = self._memory.logits(heard.rows(last))
-            elif wanted == "nats":
+            elif wanted != "state":
                 says = np.array([self._is_priced(own, t + 1) for own in going])
                 if says.any():
-                    log_p = log_softmax(self._memory.logits(heard.rows(says)))
+                    said = self._memory.logits(heard.rows(says), wanted == "nats")
+                    log_p = log_softmax(said)
                     for row, own in zip(active[says].tolist(), log_p, strict=True):
                         nats[row][t + 1] = -own[rows[row][t + 1]]
         return Found(logits, nats, state)
@@ -103,14 +104,22 @@ class Memory(ABC):
         after = record(self.arrays, tokens, read, before)
         return Heard(hidden, after, before[0][:, 0]), after
 
-    def logits(self, heard: Heard) -> np.ndarray:
-        """Return the logits of the next token, (B, V); with a pointer they are log p."""
+    def logits(self, heard: Heard, mixed: bool = True) -> np.ndarray:
+        """Return the logits of the next token, (B, V).
+
+        Args:
+            heard: what it is predicted from.
+            mixed: whether the pointer's shares and the counts are mixed in, where there are some;
+                then they are log p.
+        """
         embedding, bias = self.arrays["embedding.weight"], self.arrays["output_bias"]
         if not self.pointer:
             plain: np.ndarray = heard.hidden @ embedding.T + bias
             return plain
         shares, gate, hidden = point(self.arrays, heard.hidden, heard.record, heard.oldest)
-        logits = hidden @ embedding.T + bias
+        logits: np.ndarray = hidden @ embedding.T + bias
+        if not mixed:
+            return logits
         p = np.exp(logits - logits.max(1, keepdims=True))
         p *= gate / p.sum(1, keepdims=True)
         ids = heard.record[0].astype(np.int64)

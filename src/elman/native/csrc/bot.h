@@ -58,7 +58,8 @@ struct ElmanBot {
 
 struct ElmanRead {      // reads tokens in some rows; the state changes in place
   int64_t rows;
-  int64_t wanted;         // 0: the state alone; 1: logits after each row's last token; 2: nats
+  int64_t wanted;         // 0: the state alone; 1: logits after each row's last token; 2: nats;
+                          // 3: nats of the vocabulary alone, without pointer and counts
   const ElmanBot* bot;
   const int64_t* tokens;  // row after row
   const int64_t* begins;  // (rows + 1), where each row begins

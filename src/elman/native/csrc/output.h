@@ -121,18 +121,18 @@ struct Query {
   long target;
 };
 
-// Turns a row of logits into what a query wants: log p of all where there is a pointer.
-inline void finish(const ElmanBot& bot, const Query& q, const float* shares, float gate,
+// Turns a row of logits into what a query wants: log p of all where a pointer is mixed in.
+inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float* shares, float gate,
                    const float* counts_gate, float* row) {
   const long V_ = bot.V, L = bot.pointer;
-  if (!L && q.logits) {
+  if (!mixed && q.logits) {
     std::copy_n(row, V_, q.logits);
     return;
   }
   const float of_target = q.logits ? 0 : row[q.target];
   float largest;
   const float total = exponentials(row, V_, &largest);
-  if (!L) {
+  if (!mixed) {
     *q.nats = double(std::log(total)) + (largest - of_target);
     return;
   }
@@ -171,7 +171,8 @@ inline void finish(const ElmanBot& bot, const Query& q, const float* shares, flo
   });
 }
 
-inline void predict(const ElmanBot& bot, const std::vector<Query>& queries) {
+// mixed: with the shares of the pointer and of the counts, where there are some
+inline void predict(const ElmanBot& bot, const std::vector<Query>& queries, bool mixed) {
   constexpr long BLOCK = 32;  // rows of logits that exist at once
   const long H = bot.H, L = bot.pointer, D = bot.key, count = long(queries.size());
   const long block = std::min(BLOCK, count);
@@ -195,7 +196,7 @@ inline void predict(const ElmanBot& bot, const std::vector<Query>& queries) {
     multiply(*bot.output, heard.get(), n, rows.get());
     if (bot.orders) multiply(*bot.gate, heard.get(), n, counts.get());
     for (long i = 0; i < n; i++)
-      finish(bot, query[i], shares.get() + i * L, gates[i],
+      finish(bot, query[i], mixed && L, shares.get() + i * L, gates[i],
              bot.orders ? counts.get() + i : nullptr, rows.get() + i * bot.V);
   }
 }

@@ -23,6 +23,7 @@ struct Reader {
   explicit Reader(const ElmanRead& given)
       : job(given), bot(*given.bot), rows(given.rows), H(given.bot->H) {}
 
+  bool prices() const { return job.wanted >= 2; }
   const int64_t* tokens(const Chunk& c, long row) const { return job.tokens + c.from[row]; }
   bool ends(const Chunk& c, long row) const {
     return c.length(row) && tokens(c, row)[c.length(row) - 1] == END;
@@ -73,13 +74,13 @@ struct Reader {
         Query q{bot.pointer ? &records[row] : nullptr, t, hidden + (c.begins[row] + t) * H,
                 nullptr, nullptr, 0};
         if (job.wanted == 1 && is_last) q.logits = job.logits + row * bot.V;
-        if (job.wanted == 2 && !is_last) {
+        if (prices() && !is_last) {
           q.target = job.tokens[place + 1];
           if (q.target == END || q.target >= SPECIALS) q.nats = job.nats + place + 1;
         }
         if (q.logits || q.nats) queries.push_back(q);
       }
-    if (!queries.empty()) predict(bot, queries);
+    if (!queries.empty()) predict(bot, queries, job.wanted != 3);
   }
 
   void tokens_memory(const Chunk& c) const {
@@ -126,7 +127,7 @@ struct Reader {
     std::vector<long> said{0};
     long n = 0;
     for (long row = 0; row < rows; row++) {
-      const long length = ends(c, row) && job.wanted != 2 ? 0 : c.length(row);
+      const long length = ends(c, row) && !prices() ? 0 : c.length(row);
       for (long t = 0; t < length; t++, n++)
         each(H, [&](long at, int some) {
           V sum = load(x.get() + (c.begins[row] + t) * H + at, some) + load(told.get() + row * H + at, some);
