@@ -30,8 +30,8 @@ from machine import describe
 from elman.bptt import State
 from elman.chat import LOCAL, MemoryStore, Node, Recall
 from elman.data.tokenizer import END
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job
 from elman.serve.store.responses import ResponseStore, StoredResponse
@@ -169,7 +169,7 @@ def transformer(tokens: int) -> float | None:
     return min(times)
 
 
-def engine(bot: Bot, batch_size: int, seconds: float) -> float:
+def engine(bot: NetworkBot, batch_size: int, seconds: float) -> float:
     """Tokens per second of replies that never end, so many at once."""
     batcher = Batcher(bot, batch_size=batch_size)
     # END is never said, so that every row is busy all the time.
@@ -217,7 +217,7 @@ async def over_http(server: Server, clients: int, seconds: float) -> tuple[float
     return tokens / (time.perf_counter() - began), firsts
 
 
-def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
+def fill(bot: NetworkBot, place: Path, chats: int, messages: int) -> list[str]:
     """Write so many chats as the server would have, with every state that it would keep."""
     torch.manual_seed(0)
     state: State = tuple(
@@ -250,7 +250,7 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
     return ids
 
 
-def resume(bot: Bot, place: Path, ids: list[str], count: int) -> list[float]:
+def resume(bot: NetworkBot, place: Path, ids: list[str], count: int) -> list[float]:
     """Seconds in which chats are found again, in a process that has not seen them."""
     draw = np.random.default_rng(0)
     times = []
@@ -290,7 +290,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(describe(), "\n", flush=True)
-    bot = load_bot("base")
+    bot = load_network_bot("base")
     found: dict[str, Any] = {"machine": describe()}
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "talk.db", arguments.threads)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from elman.data.tokenizer import END, ROLES
+from elman.generate.network import NetworkBot
 from elman.lens.attribution import attribute, attribution_steps, inputs_of
 from elman.lens.chain import apart, frozen
 from elman.model import ModelConfig, build
-from elman.model.checkpoint import Bot
 from elman.serve import attribution
 from elman.serve.attribution import Attributor
 
@@ -23,7 +23,7 @@ from .test_server import Serving, ask
 CHATTERS = 8
 
 
-def turn(bot: Bot, role: str, text: str) -> np.ndarray:
+def turn(bot: NetworkBot, role: str, text: str) -> np.ndarray:
     return np.array([ROLES[role], *bot.tokenizer.encode(text), END], np.uint16)  # type: ignore[index]
 
 
@@ -42,7 +42,7 @@ def conversation(http: Any, turns: int) -> dict[str, Any]:
     return last
 
 
-def test_modules_apart_share_tensors_and_nothing_else(bot: Bot) -> None:
+def test_modules_apart_share_tensors_and_nothing_else(bot: NetworkBot) -> None:
     chatbot = bot.chatbot
     own = apart(chatbot)
     for mine, theirs in zip(own.parameters(), chatbot.parameters(), strict=True):
@@ -207,7 +207,7 @@ def test_what_takes_too_long_is_given_up(serving: Serving) -> None:
     assert "takes more than" in answer.json()["error"]["message"]
 
 
-def test_checks_come_between_all_parts(bot: Bot) -> None:
+def test_checks_come_between_all_parts(bot: NetworkBot) -> None:
     """Before each piece of what is only read, each message that is left out, and each pass."""
     turns = [turn(bot, "user" if n % 2 else "bot", f"what is {n}?") for n in range(6)]
     reply = turn(bot, "bot", "it is 3, Bob.")

@@ -15,12 +15,11 @@ from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
 from elman.generate.care import INSULT
 from elman.generate.drawing import reply
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import History
 from elman.generate.replier import Chosen, Replier, ReplyFrom
 from elman.generate.rerank import Tokens
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
 from elman.serve.batching import MAX_RANKED_TOKENS, Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job, Said
 from elman.serve.queueing import FullError
@@ -56,28 +55,28 @@ def bot(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     make_config: Callable[..., Config],
-) -> Bot:
+) -> NetworkBot:
     config = make_config(model__memory=request.param)
     folder = tmp_path_factory.mktemp("bots") / request.param
     train(config, folder)
-    return load_bot(folder)
+    return load_network_bot(folder)
 
 
-def message(bot: Bot, text: str) -> np.ndarray:
+def message(bot: NetworkBot, text: str) -> np.ndarray:
     return np.array([ROLES["user"], *bot.tokenizer.encode(text), END], np.uint16)
 
 
 def alone(
-    bot: Bot, unread: Sequence[np.ndarray], params: SamplingParams
+    bot: NetworkBot, unread: Sequence[np.ndarray], params: SamplingParams
 ) -> tuple[list[int], State]:
     state = bot.chatbot.initial_state(1)
     for each in unread:
         state = bot.chatbot.read(each, state)
-    said = list(reply(decoder_of(bot), state, params, params.generator()))
+    said = list(reply(bot.decoder, state, params, params.generator()))
     return [token for token, _ in said[:-1]], said[-1][1]
 
 
-def test_batched_replies_are_solo_replies(bot: Bot) -> None:
+def test_batched_replies_are_solo_replies(bot: NetworkBot) -> None:
     draw = random.Random(0)
     jobs = []
     for _ in range(40):
@@ -108,7 +107,7 @@ def test_batched_replies_are_solo_replies(bot: Bot) -> None:
     assert batcher.open == batcher.speaking == 0
 
 
-def test_sampled_replies_do_not_depend_on_the_batch(bot: Bot) -> None:
+def test_sampled_replies_do_not_depend_on_the_batch(bot: NetworkBot) -> None:
     wishes = [SamplingParams(seed=n, temperature=1.2, max_tokens=20) for n in range(20)]
     unread = [message(bot, "what is 1 plus 2?")]
 
@@ -128,7 +127,7 @@ def test_sampled_replies_do_not_depend_on_the_batch(bot: Bot) -> None:
 class Fixed(Replier):
     """Chooses one reply, and counts how often."""
 
-    def __init__(self, bot: Bot, tokens: Tokens, reply_from: ReplyFrom = "generate") -> None:
+    def __init__(self, bot: NetworkBot, tokens: Tokens, reply_from: ReplyFrom = "generate") -> None:
         super().__init__(bot)
         self.reply_from, self.asked, self._tokens = reply_from, [0], tokens
 
@@ -144,7 +143,7 @@ class Fixed(Replier):
         return [Chosen(self._tokens, "generate", 0.0)] * len(state[0])
 
 
-def test_whoever_is_alone_gets_the_chosen_reply(bot: Bot) -> None:
+def test_whoever_is_alone_gets_the_chosen_reply(bot: NetworkBot) -> None:
     chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3."))
     replier = Fixed(bot, chosen)
     batcher = Batcher(bot, replier=replier)
@@ -178,7 +177,7 @@ def test_whoever_is_alone_gets_the_chosen_reply(bot: Bot) -> None:
     batcher.close()
 
 
-def test_of_a_long_reply_only_the_beginning_is_chosen_as_a_whole(bot: Bot) -> None:
+def test_of_a_long_reply_only_the_beginning_is_chosen_as_a_whole(bot: NetworkBot) -> None:
     """What one request asks for does not say for how long everybody else waits."""
     longest = []
 
@@ -198,7 +197,7 @@ def test_of_a_long_reply_only_the_beginning_is_chosen_as_a_whole(bot: Bot) -> No
     assert said[:MAX_RANKED_TOKENS] == chosen
 
 
-def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:
+def test_in_a_crowd_replies_are_drawn(bot: NetworkBot) -> None:
     replier = Fixed(bot, tuple(bot.tokenizer.encode("1 plus 2 is 3.")))
     batcher = Batcher(bot, replier=replier)
     speaks = threading.Event()
@@ -219,7 +218,7 @@ def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:
     assert replier.asked == [0]
 
 
-def test_a_choice_that_fails_is_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_that_fails_is_told(bot: NetworkBot, monkeypatch: pytest.MonkeyPatch) -> None:
     replier = Fixed(bot, (5,))
 
     def broken(*_: object) -> None:
@@ -237,7 +236,7 @@ def test_a_choice_that_fails_is_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) 
     batcher.close()
 
 
-def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
+def test_what_people_said_is_said_to_everybody(bot: NetworkBot) -> None:
     chosen = tuple(bot.tokenizer.encode("1 plus 2 is 3."))
     replier = Fixed(bot, chosen, "data")
     batcher = Batcher(bot, replier=replier)
@@ -256,7 +255,7 @@ def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
     assert replier.asked == [4]
 
 
-def test_several_replies_to_one_request(bot: Bot) -> None:
+def test_several_replies_to_one_request(bot: NetworkBot) -> None:
     batcher = Batcher(bot, batch_size=4)
     listener = Listener(3)
     wishes = SamplingParams(temperature=0, max_tokens=10)
@@ -268,7 +267,7 @@ def test_several_replies_to_one_request(bot: Bot) -> None:
     assert len({end.said for end in ends}) == 1
 
 
-def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
+def test_a_full_queue_refuses_and_goes_on(bot: NetworkBot) -> None:
     batcher = Batcher(bot, batch_size=1, max_waiting=2)
     wishes = SamplingParams(temperature=0, max_tokens=4000, logit_bias={END: -1000.0})
     listeners = [Listener() for _ in range(3)]
@@ -290,7 +289,7 @@ def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
 
 
 def test_a_round_that_fails_is_told_and_the_next_one_goes_on(
-    bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bot: NetworkBot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     batcher = Batcher(bot)
     listener = Listener()
@@ -311,7 +310,7 @@ def test_a_round_that_fails_is_told_and_the_next_one_goes_on(
     assert "a round of the batcher failed" in caplog.text
 
 
-def test_a_rule_answers_everybody_and_says_so(bot: Bot) -> None:
+def test_a_rule_answers_everybody_and_says_so(bot: NetworkBot) -> None:
     own = replace(bot, config=bot.config | {"reply": {"care": True}})
     batcher = Batcher(own, replier=Replier(own))
     asked = "you are stupid"

@@ -11,8 +11,8 @@ import torch
 
 from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
+from elman.generate.network import NetworkBot
 from elman.generate.sampling import ReplySampler, SamplingParams
-from elman.model.checkpoint import Bot
 from elman.serve.batching import Batcher
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Ended, Event, Failed, Job, Read, Said
@@ -50,11 +50,11 @@ class Listener:
         return last.said
 
 
-def message(bot: Bot, text: str) -> np.ndarray:
+def message(bot: NetworkBot, text: str) -> np.ndarray:
     return np.array([ROLES["user"], *bot.tokenizer.encode(text), END], np.uint16)
 
 
-def good_jobs(bot: Bot) -> list[tuple[Job, Listener]]:
+def good_jobs(bot: NetworkBot) -> list[tuple[Job, Listener]]:
     """Three replies that are long enough to be said beside whatever breaks."""
     found = []
     for seed in range(3):
@@ -66,7 +66,7 @@ def good_jobs(bot: Bot) -> list[tuple[Job, Listener]]:
 
 
 @pytest.fixture(scope="module")
-def said_alone(bot: Bot) -> list[tuple[int, ...]]:
+def said_alone(bot: NetworkBot) -> list[tuple[int, ...]]:
     found = []
     for job, listener in good_jobs(bot):
         batcher = Batcher(bot)
@@ -77,7 +77,7 @@ def said_alone(bot: Bot) -> list[tuple[int, ...]]:
 
 
 @contextlib.contextmanager
-def crowd(bot: Bot, said_alone: list[tuple[int, ...]]) -> Iterator[Batcher]:
+def crowd(bot: NetworkBot, said_alone: list[tuple[int, ...]]) -> Iterator[Batcher]:
     """Three good replies; whatever is submitted beside them must leave them as they are alone."""
     batcher = Batcher(bot)
     jobs = good_jobs(bot)
@@ -90,7 +90,7 @@ def crowd(bot: Bot, said_alone: list[tuple[int, ...]]) -> Iterator[Batcher]:
     assert batcher.open == batcher.speaking == 0
 
 
-def poisoned(bot: Bot, listener: Listener, **options: Any) -> Job:
+def poisoned(bot: NetworkBot, listener: Listener, **options: Any) -> Job:
     params = options.pop("params", SamplingParams(seed=5, max_tokens=30))
     unread = options.pop("unread", [message(bot, "hello")])
     return Job(bot.chatbot.initial_state(1), unread, params, listener, **options)
@@ -98,7 +98,7 @@ def poisoned(bot: Bot, listener: Listener, **options: Any) -> Job:
 
 @pytest.mark.parametrize("at", [Read, Said, Ended])
 def test_whoever_cannot_be_told_fails_alone(
-    bot: Bot, said_alone: list[tuple[int, ...]], at: type
+    bot: NetworkBot, said_alone: list[tuple[int, ...]], at: type
 ) -> None:
     listener = Listener(at)
     with crowd(bot, said_alone) as batcher:
@@ -107,7 +107,7 @@ def test_whoever_cannot_be_told_fails_alone(
 
 
 def test_a_bias_outside_the_vocabulary_fails_alone(
-    bot: Bot, said_alone: list[tuple[int, ...]]
+    bot: NetworkBot, said_alone: list[tuple[int, ...]]
 ) -> None:
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
@@ -118,7 +118,7 @@ def test_a_bias_outside_the_vocabulary_fails_alone(
 
 
 def test_a_message_that_cannot_be_read_fails_alone(
-    bot: Bot, said_alone: list[tuple[int, ...]]
+    bot: NetworkBot, said_alone: list[tuple[int, ...]]
 ) -> None:
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
@@ -127,7 +127,9 @@ def test_a_message_that_cannot_be_read_fails_alone(
     assert isinstance(listener.wait()[-1], Failed)
 
 
-def test_a_state_of_another_size_fails_alone(bot: Bot, said_alone: list[tuple[int, ...]]) -> None:
+def test_a_state_of_another_size_fails_alone(
+    bot: NetworkBot, said_alone: list[tuple[int, ...]]
+) -> None:
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
         job = poisoned(bot, listener)
@@ -138,7 +140,7 @@ def test_a_state_of_another_size_fails_alone(bot: Bot, said_alone: list[tuple[in
 
 @pytest.mark.parametrize("where", ["next", "say", "rest"])
 def test_a_reply_that_breaks_fails_alone(
-    bot: Bot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, where: str
+    bot: NetworkBot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     original, listener = getattr(Reply, where), Listener()
 
@@ -154,7 +156,7 @@ def test_a_reply_that_breaks_fails_alone(
 
 
 def test_a_choice_of_tokens_that_breaks_fails_alone(
-    bot: Bot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+    bot: NetworkBot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, listener = ReplySampler.change, Listener()
 
@@ -171,7 +173,7 @@ def test_a_choice_of_tokens_that_breaks_fails_alone(
 
 @pytest.mark.parametrize("step", ["step", "begin_reply", "end_message"])
 def test_a_step_of_the_network_that_one_row_breaks_is_taken_again_without_it(
-    bot: Bot,
+    bot: NetworkBot,
     said_alone: list[tuple[int, ...]],
     monkeypatch: pytest.MonkeyPatch,
     step: str,
@@ -288,7 +290,7 @@ def test_a_big_request_is_not_passed_forever() -> None:
     assert queue.take(fits) is None
 
 
-def test_a_newcomer_does_not_wait_for_a_flood(bot: Bot) -> None:
+def test_a_newcomer_does_not_wait_for_a_flood(bot: NetworkBot) -> None:
     """All places are taken by replies that never end; another owner's is said all the same."""
     batcher = Batcher(bot, batch_size=4, max_waiting=8)
     endless = SamplingParams(temperature=0, max_tokens=10**6, logit_bias={END: -1000.0})

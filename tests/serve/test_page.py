@@ -30,7 +30,7 @@ from elman.bptt import State
 from elman.chat import MemoryStore
 from elman.data.characters import Characters
 from elman.data.tokenizer import END
-from elman.model.checkpoint import Bot
+from elman.generate.network import NetworkBot
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
@@ -46,7 +46,7 @@ expect.set_options(timeout=15_000)
 class Script:
     """What the bot says next, whatever it was asked; and a gate at which it pauses."""
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, bot: NetworkBot) -> None:
         self.text = "it is 4, Bob."
         self.pause_at: int | None = None  # tokens that are said before the gate
         self.gate = threading.Event()

@@ -10,7 +10,7 @@ import torch
 from elman.chat import LOCAL, MemoryStore, Node, Recall
 from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
-from elman.model.checkpoint import Bot
+from elman.generate.network import NetworkBot
 from elman.serve.models import Model
 
 from .conftest import Served, forget_recent
@@ -93,7 +93,7 @@ def test_a_reply_that_is_told_whole_is_found_again(
         assert [message[0] for message in prompt.unread] == [ROLES["user"]]
 
 
-def test_bytes_that_are_no_text_have_a_key_of_their_own(bot: Bot) -> None:
+def test_bytes_that_are_no_text_have_a_key_of_their_own(bot: NetworkBot) -> None:
     recall = Recall(MemoryStore(), bot)
     tokenizer = bot.tokenizer
     half, other = (tokenizer.encode(raw) for raw in (b"caf\xc3", b"caf\xe2"))
@@ -123,7 +123,9 @@ def test_a_reply_that_never_began_leaves_the_state_of_the_question(served: Serve
     assert [(each.key, state) for each, state in messages] == [(prompt.new[-1].key, None)]
 
 
-def test_sessions_of_the_terminal_and_the_server_share_states(served: Served, bot: Bot) -> None:
+def test_sessions_of_the_terminal_and_the_server_share_states(
+    served: Served, bot: NetworkBot
+) -> None:
     from elman.chat import Session
 
     session = Session(bot, store=served.service.store, name="shared")

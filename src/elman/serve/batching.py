@@ -13,10 +13,9 @@ from functools import cache
 import numpy as np
 
 from elman.bptt import State
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot
 from elman.generate.replier import Chosen, Replier
 from elman.generate.rerank import as_message
-from elman.model.checkpoint import Bot
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Job, Read
 from elman.serve.queueing import FairQueue, FullError, has_room, has_share, unfinished_of
@@ -44,13 +43,13 @@ class Batcher:
 
     def __init__(
         self,
-        bot: Bot,
+        bot: NetworkBot,
         batch_size: int = REPLY_BATCH_SIZE,
         max_waiting: int = MAX_WAITING_REPLIES,
         replier: Replier | None = None,
     ) -> None:
         self._bot, self._replier, self._batch_size = bot, replier, batch_size
-        self.decoder = decoder_of(bot)
+        self.decoder = bot.decoder
         self._wake = threading.Condition()
         self._queue = FairQueue(batch_size + max_waiting)
         self._closing = False

@@ -9,8 +9,8 @@ import torch
 
 from elman.bptt import State
 from elman.chat import MemoryStore, Recall
+from elman.generate.network import NetworkBot
 from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import Bot
 from elman.serve.batching import Batcher
 
 MAX_RECENT_BYTES = 32 << 20
@@ -73,7 +73,7 @@ class Model:
     """
 
     name: str
-    bot: Bot
+    bot: NetworkBot
     fingerprint: bytes
     created: int
     batcher: Batcher

@@ -11,8 +11,8 @@ from typing import cast, get_args
 from elman.bptt.decode import Precision
 from elman.chat import MemoryStore
 from elman.errors import ElmanError
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.replier import Replier
-from elman.model.checkpoint import Bot, load_bot
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.service import Service
@@ -21,20 +21,20 @@ from elman.serve.store.keys import Keys
 
 def load(
     folders: Sequence[Path], precision: str = "float32", trust: Collection[str] = ()
-) -> dict[str, Bot]:
+) -> dict[str, NetworkBot]:
     """Load bots, and name each by its folder.
 
     Args:
-        trust: as `load_bot` takes it.
+        trust: as `load_network_bot` takes it.
 
     Raises:
         ElmanError: where a bot cannot be loaded, or two have one name.
     """
     if precision not in get_args(Precision):
         raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
-    bots: dict[str, Bot] = {}
+    bots: dict[str, NetworkBot] = {}
     for folder in folders:
-        bot = load_bot(folder, cast(Precision, precision), trust)
+        bot = load_network_bot(folder, cast(Precision, precision), trust)
         name = bot.path.resolve().name
         if name in bots:
             raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")
@@ -131,7 +131,7 @@ def check_policy(policy: AccessPolicy, keys: Keys) -> None:
 
 
 def serve(
-    bots: dict[str, Bot],
+    bots: dict[str, NetworkBot],
     store: MemoryStore,
     policy: AccessPolicy | None = None,
     port: int = 8000,

@@ -9,8 +9,9 @@ from fastapi import Depends, Request
 from sqlalchemy import Connection
 
 from elman.chat import MemoryStore
+from elman.generate.network import NetworkBot
 from elman.generate.replier import Replier
-from elman.model.checkpoint import WEIGHTS, Bot, state_digest
+from elman.model.folder import WEIGHTS
 from elman.serve.attribution import Attributor
 from elman.serve.batching import MAX_WAITING_REPLIES, REPLY_BATCH_SIZE, Batcher
 from elman.serve.http.errors import full, no_such_model
@@ -39,7 +40,7 @@ class Service:
 
     def __init__(
         self,
-        bots: dict[str, Bot],
+        bots: dict[str, NetworkBot],
         store: MemoryStore,
         batch_size: int = REPLY_BATCH_SIZE,
         max_waiting: int = MAX_WAITING_REPLIES,
@@ -52,7 +53,7 @@ class Service:
             name: Model(
                 name,
                 bot,
-                state_digest(bot),
+                bot.state_digest,
                 int((bot.path / WEIGHTS).stat().st_mtime),
                 Batcher(bot, batch_size, max_waiting, repliers.get(name)),
                 RecentStates(bot.chatbot),

@@ -8,10 +8,10 @@ import numpy as np
 from elman.bptt import State
 from elman.data.tokenizer import END
 from elman.generate.decoder import Decoder
+from elman.generate.network import NetworkBot
 from elman.generate.replier import Chosen, Origin
 from elman.generate.sampling import ReplySampler, choose, token_logprobs
 from elman.generate.stopping import StopMatcher
-from elman.model.checkpoint import Bot
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Ended, Job, Reason, Said
 
@@ -30,7 +30,7 @@ class Reply:
     """
 
     def __init__(
-        self, job: Job, choice: int, bot: Bot, begins: Sequence[int] | None = None
+        self, job: Job, choice: int, bot: NetworkBot, begins: Sequence[int] | None = None
     ) -> None:
         self.job, self.choice = job, choice
         self._characters = bot.tokenizer.characters
