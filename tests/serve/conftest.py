@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from elman.chat import MemoryStore
+from elman.generate.bot import Bot
 from elman.generate.replier import Replier
-from elman.model.checkpoint import Bot, load_bot
+from elman.runtime.choose import load_bot
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.protocol import ConnectionLimits
 from elman.serve.http.server import make_server

@@ -49,6 +49,14 @@ TemperatureOption = Annotated[
         "[default: as training found it best]"
     ),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Precision of the weights: float32, bfloat16 or int8 (least to read).  "
+        "[default: int8 where that costs the bot next to nothing, else float32]",
+        show_default=False,
+    ),
+]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
 
-import torch
-
-from elman.bptt import State
 from elman.chat import MemoryStore, Recall
-from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import Bot
+from elman.generate.bot import Bot
+from elman.generate.decoder import Decoder, State
 from elman.serve.batching import Batcher
 
 MAX_RECENT_BYTES = 32 << 20
@@ -24,16 +21,22 @@ class RecentState(NamedTuple):
     tokens: int
 
 
-class RecentStates:
-    """Keeps a chatbot's states by key, in the rows of a few tensors that are made once.
+def state_bytes(decoder: Decoder) -> int:
+    """Return how many bytes the state of a conversation has."""
+    return sum(part.nbytes for part in decoder.initial_state(1))
 
-    Thousands of small tensors that come and go would leave holes in the process's memory, which
+
+class RecentStates:
+    """Keeps a bot's states by key, in the rows of a few arrays that are made once.
+
+    Thousands of small arrays that come and go would leave holes in the process's memory, which
     would then grow under load.
     """
 
-    def __init__(self, chatbot: Chatbot, max_bytes: int = MAX_RECENT_BYTES) -> None:
-        size = sum(part.size * part.dtype.itemsize for part in chatbot.state_spec)
-        self._rows: State = chatbot.initial_state(max(1, max_bytes // size))
+    def __init__(self, decoder: Decoder, max_bytes: int = MAX_RECENT_BYTES) -> None:
+        self._decoder = decoder
+        size = state_bytes(decoder)
+        self._rows: State = decoder.initial_state(max(1, max_bytes // size))
         self._kept: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self._free = list(range(len(self._rows[0])))
         self._lock = Lock()
@@ -46,19 +49,17 @@ class RecentStates:
                 return None
             self._kept.move_to_end(key)
             row, tokens = found
-            return RecentState(
-                tuple(tensor[row : row + 1].clone() for tensor in self._rows), tokens
-            )
+            return RecentState(self._decoder.select(self._rows, [row]), tokens)
 
     def put(self, key: bytes, state: State, tokens: int) -> None:
         """Keep a state in the place of the one that was not used for longest."""
-        with self._lock, torch.no_grad():
+        with self._lock:
             if key in self._kept:
                 row, _ = self._kept.pop(key)
             else:
                 row = self._free.pop() if self._free else self._kept.popitem(last=False)[1][0]
-            for kept, tensor in zip(self._rows, state, strict=True):
-                kept[row] = tensor[0]
+            for kept, own in zip(self._rows, state, strict=True):
+                kept[row] = own[0]
             self._kept[key] = (row, tokens)
 
 

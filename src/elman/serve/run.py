@@ -8,11 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast, get_args
 
-from elman.bptt.decode import Precision
 from elman.chat import MemoryStore
 from elman.errors import ElmanError
+from elman.generate.bot import Bot
 from elman.generate.replier import Replier
-from elman.model.checkpoint import Bot, load_bot
+from elman.runtime.choose import load_bot
+from elman.runtime.compiled import WeightPrecision
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.service import Service
@@ -20,21 +21,21 @@ from elman.serve.store.keys import Keys
 
 
 def load(
-    folders: Sequence[Path], precision: str = "float32", trust: Collection[str] = ()
+    folders: Sequence[Path], precision: str | None = None, trust: Collection[str] = ()
 ) -> dict[str, Bot]:
     """Load bots, and name each by its folder.
 
     Args:
-        trust: as `load_bot` takes it.
+        precision, trust: as `load_bot` takes them.
 
     Raises:
         ElmanError: where a bot cannot be loaded, or two have one name.
     """
-    if precision not in get_args(Precision):
-        raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
+    if precision not in (None, *get_args(WeightPrecision)):
+        raise ElmanError(f"--weights {precision}: {', '.join(get_args(WeightPrecision))}")
     bots: dict[str, Bot] = {}
     for folder in folders:
-        bot = load_bot(folder, cast(Precision, precision), trust)
+        bot = load_bot(folder, cast(WeightPrecision | None, precision), trust)
         name = bot.path.resolve().name
         if name in bots:
             raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")
