@@ -70,7 +70,7 @@ def forget_recent(model: Model) -> None:
     """Have no state of a bot at hand, so that each is looked up on disk."""
     recent = model.recent
     while recent._kept:
-        recent._free.append(recent._kept.popitem()[1][0])
+        recent._free.append(recent._kept.popitem()[1][:2])
 
 
 @pytest.fixture(scope="session")

@@ -168,7 +168,6 @@ class RankingOptions:
             ElmanError: where a value is out of range, there are no replies of people, or no score
                 keeps wrong answers as rare as wanted.
         """
-        from elman.generate import index_files
         from elman.generate.replier import Replier, ReplyFrom
         from elman.generate.rerank import Ranking
 
@@ -187,6 +186,8 @@ class RankingOptions:
         )
         if source == "generate":
             return Replier(bot, params, ranking)
+        from elman.generate import index_files  # which imports the readers of every format
+
         index = index_files.known(bot, tell)
         if doubt.unsure is None:
             return Replier(bot, params, ranking, source, index)

@@ -13,6 +13,9 @@ from elman.serve.batching import Batcher
 MAX_RECENT_BYTES = 32 << 20
 """Of states, for each bot: a conversation that goes on is not looked up on disk."""
 
+BLOCK_STATES = 64
+"""States for which memory is taken at once."""
+
 
 class RecentState(NamedTuple):
     """The state after a message, and how many tokens were read up to it."""
@@ -27,7 +30,7 @@ def state_bytes(decoder: Decoder) -> int:
 
 
 class RecentStates:
-    """Keeps a bot's states by key, in the rows of a few arrays that are made once.
+    """Keeps a bot's states by key, in the rows of arrays that are made once, a block at a time.
 
     Thousands of small arrays that come and go would leave holes in the process's memory, which
     would then grow under load.
@@ -35,10 +38,10 @@ class RecentStates:
 
     def __init__(self, decoder: Decoder, max_bytes: int = MAX_RECENT_BYTES) -> None:
         self._decoder = decoder
-        size = state_bytes(decoder)
-        self._rows: State = decoder.initial_state(max(1, max_bytes // size))
-        self._kept: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
-        self._free = list(range(len(self._rows[0])))
+        self._max_blocks = max(1, max_bytes // (state_bytes(decoder) * BLOCK_STATES))
+        self._blocks = 0
+        self._kept: OrderedDict[bytes, tuple[State, int, int]] = OrderedDict()
+        self._free: list[tuple[State, int]] = []
         self._lock = Lock()
 
     def get(self, key: bytes) -> RecentState | None:
@@ -48,19 +51,25 @@ class RecentStates:
             if found is None:
                 return None
             self._kept.move_to_end(key)
-            row, tokens = found
-            return RecentState(self._decoder.select(self._rows, [row]), tokens)
+            block, row, tokens = found
+            return RecentState(self._decoder.select(block, [row]), tokens)
 
     def put(self, key: bytes, state: State, tokens: int) -> None:
         """Keep a state in the place of the one that was not used for longest."""
         with self._lock:
-            if key in self._kept:
-                row, _ = self._kept.pop(key)
-            else:
-                row = self._free.pop() if self._free else self._kept.popitem(last=False)[1][0]
-            for kept, own in zip(self._rows, state, strict=True):
+            block, row = self._place(key)
+            for kept, own in zip(block, state, strict=True):
                 kept[row] = own[0]
-            self._kept[key] = (row, tokens)
+            self._kept[key] = (block, row, tokens)
+
+    def _place(self, key: bytes) -> tuple[State, int]:
+        if key in self._kept:
+            return self._kept.pop(key)[:2]
+        if not self._free and self._blocks < self._max_blocks:
+            block = self._decoder.initial_state(BLOCK_STATES)
+            self._free += [(block, row) for row in range(BLOCK_STATES)]
+            self._blocks += 1
+        return self._free.pop() if self._free else self._kept.popitem(last=False)[1][:2]
 
 
 @dataclass(frozen=True)

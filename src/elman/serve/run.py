@@ -1,8 +1,10 @@
 """From bots and a store to a server that runs."""
 
+import ctypes
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +43,14 @@ def load(
             raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")
         bots[name] = bot
     return bots
+
+
+def release_memory() -> None:
+    """Give the system back what was needed only to load bots; glibc keeps it otherwise."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # other C libraries have none
+            trim(0)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -158,6 +168,7 @@ def serve(
     check_policy(policy, Keys(store))
     with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
         server = make_server(Service(bots, store, repliers=repliers), policy)
+        release_memory()
         if uds is None:
             name = f"[{policy.host}]" if ":" in policy.host else policy.host
             where = f"http://{name}:{listening.getsockname()[1]}"
