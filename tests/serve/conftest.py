@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from elman.chat import MemoryStore
-from elman.generate.network import NetworkBot, load_network_bot
+from elman.generate.bot import Bot
 from elman.generate.replier import Replier
+from elman.runtime.choose import load_bot
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.protocol import ConnectionLimits
 from elman.serve.http.server import make_server
@@ -44,7 +45,7 @@ class Served:
 
 @contextmanager
 def running(
-    bots: dict[str, NetworkBot],
+    bots: dict[str, Bot],
     place: Path,
     host: str = "127.0.0.1",
     batch_size: int = 8,
@@ -69,16 +70,16 @@ def forget_recent(model: Model) -> None:
     """Have no state of a bot at hand, so that each is looked up on disk."""
     recent = model.recent
     while recent._kept:
-        recent._free.append(recent._kept.popitem()[1][0])
+        recent._free.append(recent._kept.popitem()[1][:2])
 
 
 @pytest.fixture(scope="session")
-def bot(trained: Path) -> NetworkBot:
-    return load_network_bot(trained)
+def bot(trained: Path) -> Bot:
+    return load_bot(trained)
 
 
 @pytest.fixture
-def serving(bot: NetworkBot, tmp_path: Path) -> Iterator[Callable[..., Served]]:
+def serving(bot: Bot, tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Starts servers; the tiny bot is called ann."""
     with ExitStack() as stack:
 
@@ -90,7 +91,7 @@ def serving(bot: NetworkBot, tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 
 @pytest.fixture(scope="module")
-def served(bot: NetworkBot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(bot: Bot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for the tests of a file; the tiny bot is called ann."""
     with running({"ann": bot}, tmp_path_factory.mktemp("served") / "memory.db") as server:
         yield server

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from elman.data.tokenizer import END, MIN_VOCABULARY_SIZE, Tokenizer
+from elman.generate.bot import Bot
 from elman.generate.network import NetworkBot
 from elman.generate.sampling import SamplingParams
 from elman.model import ModelConfig, build
@@ -18,7 +19,7 @@ SHARP = SamplingParams(temperature=2, top_p=1, min_p=0, max_tokens=25)
 
 
 @pytest.fixture(params=["bytes", "pieces"])
-def bot(request: pytest.FixtureRequest) -> NetworkBot:
+def bot(request: pytest.FixtureRequest) -> Bot:
     """Of random weights, to which bytes of long characters look likely."""
     texts = ["zażółć gęślą jaźń", "😀😁😂", "مرحبا", "你好吗"] * 3
     more = 60 if request.param == "pieces" else 0
@@ -47,11 +48,11 @@ class Leaving(Listener):
 
 
 def told(
-    batcher: Batcher, bot: NetworkBot, wishes: Sequence[SamplingParams], **given: object
+    batcher: Batcher, bot: Bot, wishes: Sequence[SamplingParams], **given: object
 ) -> list[Listener]:
     listeners = [Listener() for _ in wishes]
     for wish, listener in zip(wishes, listeners, strict=True):
-        job = Job(bot.chatbot.initial_state(1), [], wish, listener, **given)  # type: ignore[arg-type]
+        job = Job(bot.decoder.initial_state(1), [], wish, listener, **given)  # type: ignore[arg-type]
         batcher.submit(job)
     for listener in listeners:
         listener.wait()
@@ -66,7 +67,7 @@ def seeded(count: int = 24, **changes: object) -> list[SamplingParams]:
     return [SHARP.model_copy(update={"seed": seed} | changes) for seed in range(count)]
 
 
-def test_drawn_greedy_biased_and_stopped_replies_are_whole(bot: NetworkBot) -> None:
+def test_drawn_greedy_biased_and_stopped_replies_are_whole(bot: Bot) -> None:
     broken = {bot.tokenizer._id_of_byte[byte]: 100.0 for byte in (0x80, 0xC0, 0xE2, 0xF0, 0xFF)}
     wishes = [
         *(sampling for sampling in seeded()),
@@ -97,9 +98,7 @@ def test_drawn_greedy_biased_and_stopped_replies_are_whole(bot: NetworkBot) -> N
     batcher.close()
 
 
-def test_what_ends_before_a_character_that_does_not_fit_ended_by_its_length(
-    bot: NetworkBot,
-) -> None:
+def test_what_ends_before_a_character_that_does_not_fit_ended_by_its_length(bot: Bot) -> None:
     """A second character of three bytes in four tokens."""
     wide = {bot.tokenizer._id_of_byte[byte]: 100.0 for byte in (0xE3, 0xE4)}
     batcher = Batcher(bot)
@@ -114,9 +113,7 @@ def test_what_ends_before_a_character_that_does_not_fit_ended_by_its_length(
 
 
 @pytest.mark.parametrize("at_most", [0, 1, 2, 9])
-def test_a_prompt_that_ends_inside_a_character_is_gone_on_with(
-    bot: NetworkBot, at_most: int
-) -> None:
+def test_a_prompt_that_ends_inside_a_character_is_gone_on_with(bot: Bot, at_most: int) -> None:
     begins = [bot.tokenizer._id_of_byte[byte] for byte in b"x\xf0\x9f"]
     batcher = Batcher(bot)
     wishes = [sampling.model_copy(update={"max_tokens": at_most}) for sampling in seeded(12)]
@@ -129,7 +126,7 @@ def test_a_prompt_that_ends_inside_a_character_is_gone_on_with(
     batcher.close()
 
 
-def test_a_reply_that_is_given_up_ends_between_characters(bot: NetworkBot) -> None:
+def test_a_reply_that_is_given_up_ends_between_characters(bot: Bot) -> None:
     endless = [
         sampling.model_copy(update={"max_tokens": 10**6, "logit_bias": {END: -1000.0}})
         for sampling in seeded(6)
@@ -137,7 +134,7 @@ def test_a_reply_that_is_given_up_ends_between_characters(bot: NetworkBot) -> No
     batcher = Batcher(bot)
     for number, wish in enumerate(endless):
         listener = Leaving(5 + number)
-        listener.job = Job(bot.chatbot.initial_state(1), [], wish, listener)
+        listener.job = Job(bot.decoder.initial_state(1), [], wish, listener)
         batcher.submit(listener.job)
         assert listener.end.reason == "cancelled"
         assert text(listener) == bot.tokenizer.decode_bytes(listener.end.said).decode()
@@ -145,7 +142,7 @@ def test_a_reply_that_is_given_up_ends_between_characters(bot: NetworkBot) -> No
 
 
 @pytest.mark.parametrize("at_most", range(12))
-def test_what_people_said_is_cut_between_characters(bot: NetworkBot, at_most: int) -> None:
+def test_what_people_said_is_cut_between_characters(bot: Bot, at_most: int) -> None:
     script = tuple(bot.tokenizer.encode("😀 你好"))
     batcher = Batcher(bot, replier=Fixed(bot, script, "data"))
     [listener] = told(batcher, bot, [SamplingParams(max_tokens=at_most)])

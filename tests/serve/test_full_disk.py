@@ -14,7 +14,7 @@ import pytest
 from elman.chat import LOCAL, MemoryStore, Recall
 from elman.chat.database import RESERVE_BYTES
 from elman.errors import ElmanError
-from elman.generate.network import NetworkBot
+from elman.generate.bot import Bot
 
 from .conftest import Served
 from .test_server import ask
@@ -74,7 +74,7 @@ def test_deleting_works_on_a_full_disk(
 
 
 def test_a_session_is_deleted_on_a_full_disk(
-    bot: NetworkBot, small_disk: Path, elman: Callable[..., Any]
+    bot: Bot, small_disk: Path, elman: Callable[..., Any]
 ) -> None:
     """The database is opened there anew, which needs room, too."""
     database = small_disk / "memory.db"
@@ -122,7 +122,7 @@ def test_a_clock_that_goes_back_reorders_no_chat(
         assert [each["id"] for each in rest] == [first["id"]]
 
 
-def test_branches_stay_in_order_where_the_clock_goes_back(bot: NetworkBot) -> None:
+def test_branches_stay_in_order_where_the_clock_goes_back(bot: Bot) -> None:
     with MemoryStore() as store, store.writing() as connection:
         recall = Recall(store, bot, LOCAL)
         asked = recall.after(None, "user", "tea?")._replace(time=100.0)

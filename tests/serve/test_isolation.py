@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
-from elman.generate.network import NetworkBot
+from elman.generate.bot import Bot
+from elman.generate.decoder import State
 from elman.generate.sampling import ReplySampler, SamplingParams
 from elman.serve.batching import Batcher
 from elman.serve.isolation import step_rows
@@ -50,23 +49,23 @@ class Listener:
         return last.said
 
 
-def message(bot: NetworkBot, text: str) -> np.ndarray:
+def message(bot: Bot, text: str) -> np.ndarray:
     return np.array([ROLES["user"], *bot.tokenizer.encode(text), END], np.uint16)
 
 
-def good_jobs(bot: NetworkBot) -> list[tuple[Job, Listener]]:
+def good_jobs(bot: Bot) -> list[tuple[Job, Listener]]:
     """Three replies that are long enough to be said beside whatever breaks."""
     found = []
     for seed in range(3):
         listener = Listener()
         params = SamplingParams(seed=seed, temperature=1.1, max_tokens=40, logit_bias={END: -2.0})
         unread = [message(bot, f"what is {seed} plus 2?")]
-        found.append((Job(bot.chatbot.initial_state(1), unread, params, listener), listener))
+        found.append((Job(bot.decoder.initial_state(1), unread, params, listener), listener))
     return found
 
 
 @pytest.fixture(scope="module")
-def said_alone(bot: NetworkBot) -> list[tuple[int, ...]]:
+def said_alone(bot: Bot) -> list[tuple[int, ...]]:
     found = []
     for job, listener in good_jobs(bot):
         batcher = Batcher(bot)
@@ -77,7 +76,7 @@ def said_alone(bot: NetworkBot) -> list[tuple[int, ...]]:
 
 
 @contextlib.contextmanager
-def crowd(bot: NetworkBot, said_alone: list[tuple[int, ...]]) -> Iterator[Batcher]:
+def crowd(bot: Bot, said_alone: list[tuple[int, ...]]) -> Iterator[Batcher]:
     """Three good replies; whatever is submitted beside them must leave them as they are alone."""
     batcher = Batcher(bot)
     jobs = good_jobs(bot)
@@ -90,15 +89,15 @@ def crowd(bot: NetworkBot, said_alone: list[tuple[int, ...]]) -> Iterator[Batche
     assert batcher.open == batcher.speaking == 0
 
 
-def poisoned(bot: NetworkBot, listener: Listener, **options: Any) -> Job:
+def poisoned(bot: Bot, listener: Listener, **options: Any) -> Job:
     params = options.pop("params", SamplingParams(seed=5, max_tokens=30))
     unread = options.pop("unread", [message(bot, "hello")])
-    return Job(bot.chatbot.initial_state(1), unread, params, listener, **options)
+    return Job(bot.decoder.initial_state(1), unread, params, listener, **options)
 
 
 @pytest.mark.parametrize("at", [Read, Said, Ended])
 def test_whoever_cannot_be_told_fails_alone(
-    bot: NetworkBot, said_alone: list[tuple[int, ...]], at: type
+    bot: Bot, said_alone: list[tuple[int, ...]], at: type
 ) -> None:
     listener = Listener(at)
     with crowd(bot, said_alone) as batcher:
@@ -107,7 +106,7 @@ def test_whoever_cannot_be_told_fails_alone(
 
 
 def test_a_bias_outside_the_vocabulary_fails_alone(
-    bot: NetworkBot, said_alone: list[tuple[int, ...]]
+    bot: Bot, said_alone: list[tuple[int, ...]]
 ) -> None:
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
@@ -118,7 +117,7 @@ def test_a_bias_outside_the_vocabulary_fails_alone(
 
 
 def test_a_message_that_cannot_be_read_fails_alone(
-    bot: NetworkBot, said_alone: list[tuple[int, ...]]
+    bot: Bot, said_alone: list[tuple[int, ...]]
 ) -> None:
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
@@ -127,20 +126,18 @@ def test_a_message_that_cannot_be_read_fails_alone(
     assert isinstance(listener.wait()[-1], Failed)
 
 
-def test_a_state_of_another_size_fails_alone(
-    bot: NetworkBot, said_alone: list[tuple[int, ...]]
-) -> None:
+def test_a_state_of_another_size_fails_alone(bot: Bot, said_alone: list[tuple[int, ...]]) -> None:
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
         job = poisoned(bot, listener)
-        job.state = tuple(tensor[:, :-1] for tensor in job.state)
+        job.state = tuple(part[:, :-1] for part in job.state)
         batcher.submit(job)
     assert isinstance(listener.wait()[-1], Failed)
 
 
 @pytest.mark.parametrize("where", ["next", "say", "rest"])
 def test_a_reply_that_breaks_fails_alone(
-    bot: NetworkBot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, where: str
+    bot: Bot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     original, listener = getattr(Reply, where), Listener()
 
@@ -156,7 +153,7 @@ def test_a_reply_that_breaks_fails_alone(
 
 
 def test_a_choice_of_tokens_that_breaks_fails_alone(
-    bot: NetworkBot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+    bot: Bot, said_alone: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, listener = ReplySampler.change, Listener()
 
@@ -172,29 +169,29 @@ def test_a_choice_of_tokens_that_breaks_fails_alone(
 
 
 @pytest.mark.parametrize("step", ["step", "begin_reply", "end_message"])
-def test_a_step_of_the_network_that_one_row_breaks_is_taken_again_without_it(
-    bot: NetworkBot,
+def test_a_step_of_the_decoder_that_one_row_breaks_is_taken_again_without_it(
+    bot: Bot,
     said_alone: list[tuple[int, ...]],
     monkeypatch: pytest.MonkeyPatch,
     step: str,
 ) -> None:
-    original: Callable[..., Any] = getattr(bot.chatbot, step)
+    original: Callable[..., Any] = getattr(bot.decoder, step)
 
     def breaking(*args: Any) -> Any:
         state: State = args[-1]
-        if state[0].flatten(1).isnan().any():
+        if np.isnan(state[0]).any():
             raise RuntimeError
         return original(*args)
 
-    monkeypatch.setattr(bot.chatbot, step, breaking)
+    monkeypatch.setattr(bot.decoder, step, breaking)
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
         job = poisoned(bot, listener, unread=[], params=SamplingParams(max_tokens=3))
-        job.state = tuple(torch.full_like(tensor, torch.nan) for tensor in job.state)
+        job.state = tuple(np.full_like(part, np.nan) for part in job.state)
         batcher.submit(job)
     last = listener.wait()[-1]
     # A bot whose END is a step like any other never calls `end_message`.
-    assert isinstance(last, Failed) or (step == "end_message" and bot.chatbot.ends_by_step)
+    assert isinstance(last, Failed) or (step == "end_message" and bot.decoder.ends_by_step)
 
 
 def test_rows_that_fail_are_left_out() -> None:
@@ -290,20 +287,20 @@ def test_a_big_request_is_not_passed_forever() -> None:
     assert queue.take(fits) is None
 
 
-def test_a_newcomer_does_not_wait_for_a_flood(bot: NetworkBot) -> None:
+def test_a_newcomer_does_not_wait_for_a_flood(bot: Bot) -> None:
     """All places are taken by replies that never end; another owner's is said all the same."""
     batcher = Batcher(bot, batch_size=4, max_waiting=8)
     endless = SamplingParams(temperature=0, max_tokens=10**6, logit_bias={END: -1000.0})
     flood = [
-        Job(bot.chatbot.initial_state(1), [], endless, Listener(), owner="flood") for _ in range(12)
+        Job(bot.decoder.initial_state(1), [], endless, Listener(), owner="flood") for _ in range(12)
     ]
     for job in flood:
         batcher.submit(job)
     with pytest.raises(FullError):
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], endless, Listener(), owner="flood"))
+        batcher.submit(Job(bot.decoder.initial_state(1), [], endless, Listener(), owner="flood"))
     listener = Listener()
     params = SamplingParams(max_tokens=3)
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], params, listener, owner="ann"))
+    batcher.submit(Job(bot.decoder.initial_state(1), [], params, listener, owner="ann"))
     assert listener.said
     for job in flood:
         job.cancelled = True

@@ -24,7 +24,7 @@ from elman.chat.memory import states
 from elman.cli import main
 from elman.errors import ElmanError
 from elman.generate import index_files
-from elman.generate.network import NetworkBot
+from elman.generate.bot import Bot
 from elman.generate.penalties import History
 from elman.generate.replier import Chosen, Replier
 from elman.generate.rerank import Ranking
@@ -350,7 +350,7 @@ def test_what_cannot_be_served(elman: Callable[..., Any], trained: Path, tmp_pat
     assert "--reply-from data" in ran.err
 
 
-def test_a_bot_that_must_not_invent(serving: Serving, bot: NetworkBot) -> None:
+def test_a_bot_that_must_not_invent(serving: Serving, bot: Bot) -> None:
     index = index_files.known(bot, print)
     people = {bot.tokenizer.decode(tokens) for tokens in index.replies}
     served = serving(repliers={"ann": Replier(bot, reply_from="data", index=index)})
@@ -362,7 +362,7 @@ def test_a_bot_that_must_not_invent(serving: Serving, bot: NetworkBot) -> None:
 class Noting(Replier):
     """Notes what is to be avoided."""
 
-    def __init__(self, bot: NetworkBot) -> None:
+    def __init__(self, bot: Bot) -> None:
         super().__init__(bot, ranking=Ranking(samples=2))
         self.avoided: list[set[str]] = []
         self._tokenizer = bot.tokenizer
@@ -379,7 +379,7 @@ class Noting(Replier):
         return super().choose(state, generator, recent, histories, keep_states)
 
 
-def test_another_reply_avoids_those_that_were_given(serving: Serving, bot: NetworkBot) -> None:
+def test_another_reply_avoids_those_that_were_given(serving: Serving, bot: Bot) -> None:
     replier = Noting(bot)
     with serving(repliers={"ann": replier}).client() as http:
         first = ask(http, "What is 1 plus 2?")
@@ -389,7 +389,7 @@ def test_another_reply_avoids_those_that_were_given(serving: Serving, bot: Netwo
     assert replier.avoided == [set(), {before}, {before, second}, {before, second, third}]
 
 
-def test_somebody_alone_gets_the_best_of_several(serving: Serving, bot: NetworkBot) -> None:
+def test_somebody_alone_gets_the_best_of_several(serving: Serving, bot: Bot) -> None:
     served = serving(repliers={"ann": Replier(bot, ranking=Ranking(samples=4))})
     with served.client() as http:
         reply = ask(http, "What is 1 plus 2?")

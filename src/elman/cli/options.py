@@ -49,6 +49,14 @@ TemperatureOption = Annotated[
         "[default: as training found it best]"
     ),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Precision of the weights: float32, bfloat16 or int8 (least to read).  "
+        "[default: int8 where that costs the bot next to nothing, else float32]",
+        show_default=False,
+    ),
+]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -160,7 +168,6 @@ class RankingOptions:
             ElmanError: where a value is out of range, there are no replies of people, or no score
                 keeps wrong answers as rare as wanted.
         """
-        from elman.generate import index_files
         from elman.generate.replier import Replier, ReplyFrom
         from elman.generate.rerank import Ranking
 
@@ -179,6 +186,8 @@ class RankingOptions:
         )
         if source == "generate":
             return Replier(bot, params, ranking)
+        from elman.generate import index_files  # which imports the readers of every format
+
         index = index_files.known(bot, tell)
         if doubt.unsure is None:
             return Replier(bot, params, ranking, source, index)

@@ -18,7 +18,7 @@ RENAMED_FLAGS = {
     "bench": {"--lanes": "--batch-size"},
     "chat": {"--longest": "--max-tokens", **MMI_WEIGHT},
     "eval": MMI_WEIGHT,
-    "serve": MMI_WEIGHT,
+    "serve": {"--precision": "--weights", **MMI_WEIGHT},
     "train": {
         "--lanes": "--set train.batch_size",
         "--no-slide": "--set train.slide=false",

@@ -80,13 +80,13 @@ class SmallTalk:
         self._intent = np.repeat(np.arange(len(intents)), [len(i.phrasings) for i in intents])
         row, bucket = _runs(phrasings)
         order = np.argsort(bucket, kind="stable")
-        self._row, bucket = row[order], bucket[order]
+        self._row, bucket = row[order].astype(np.int32), bucket[order]
         often = np.bincount(bucket, minlength=BUCKETS)
         self._begin = np.concatenate([[0], often.cumsum()])
         self._rarity = np.log((1 + len(phrasings)) / (1 + often))
         weight = self._rarity[bucket]
         lengths = np.sqrt(np.bincount(self._row, weight**2, len(phrasings)))
-        self._weight = weight / np.maximum(lengths, 1e-9)[self._row]
+        self._weight = (weight / np.maximum(lengths, 1e-9)[self._row]).astype(np.float32)
 
     @classmethod
     def read(cls, folder: Path) -> "SmallTalk | None":

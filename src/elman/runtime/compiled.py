@@ -6,6 +6,7 @@ interpreter's lock is free meanwhile.
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -53,6 +54,7 @@ class CompiledDecoder(ArrayDecoder):
             raise RuntimeError(why)
         self._library = library
         self._bot = _Builder(library, weights, precision)
+        self._weights = replace(weights, arrays={})  # which are packed now
 
     def run(self, rows: Sequence[np.ndarray], state: ArrayState, wanted: Wanted) -> Found:
         lengths = [len(own) for own in rows]
@@ -125,6 +127,7 @@ class _Builder:
         else:
             bot.stack = stacks["stack"]
         self.address = self._address(bot)
+        del self._arrays
 
     def _stack(self, name: str, shape: StackShape) -> int:
         layers = [

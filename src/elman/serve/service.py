@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Connection
 
 from elman.chat import MemoryStore
-from elman.generate.network import NetworkBot
+from elman.generate.bot import Bot
 from elman.generate.replier import Replier
 from elman.model.folder import WEIGHTS
 from elman.serve.attribution import Attributor
@@ -40,7 +40,7 @@ class Service:
 
     def __init__(
         self,
-        bots: dict[str, NetworkBot],
+        bots: dict[str, Bot],
         store: MemoryStore,
         batch_size: int = REPLY_BATCH_SIZE,
         max_waiting: int = MAX_WAITING_REPLIES,
@@ -56,7 +56,7 @@ class Service:
                 bot.state_digest,
                 int((bot.path / WEIGHTS).stat().st_mtime),
                 Batcher(bot, batch_size, max_waiting, repliers.get(name)),
-                RecentStates(bot.chatbot),
+                RecentStates(bot.decoder),
             )
             for name, bot in bots.items()
         }

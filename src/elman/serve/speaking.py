@@ -1,14 +1,13 @@
-"""The replies that are being said: their states are the rows of a few tensors."""
+"""The replies that are being said: their states are the rows of a few arrays."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elman.bptt import State
 from elman.data.tokenizer import END
-from elman.generate.decoder import Decoder
-from elman.generate.network import NetworkBot
+from elman.generate.bot import Bot
+from elman.generate.decoder import Decoder, State
 from elman.generate.replier import Chosen, Origin
 from elman.generate.sampling import ReplySampler, choose, token_logprobs
 from elman.generate.stopping import StopMatcher
@@ -30,7 +29,7 @@ class Reply:
     """
 
     def __init__(
-        self, job: Job, choice: int, bot: NetworkBot, begins: Sequence[int] | None = None
+        self, job: Job, choice: int, bot: Bot, begins: Sequence[int] | None = None
     ) -> None:
         self.job, self.choice = job, choice
         self._characters = bot.tokenizer.characters
