@@ -100,7 +100,7 @@ def main() -> None:
                 for node, kept in store.to_a_state(connection, LOCAL, record.key):
                     if kept is not None:
                         states += 1
-                        spec = bot.chatbot.state_spec
+                        spec = bot.decoder.state_spec
                         torn += state_from_bytes(kept, spec, recall.fingerprint, node.key) is None
     print(
         f"killed {arguments.times} times; {len(acknowledged):,} turns acknowledged, {lost} lost; "

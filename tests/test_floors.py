@@ -21,7 +21,7 @@ ALLOWED = {
     "model": {"errors", "bptt", "data"},
     "generate": {"errors", "bptt", "data", "model"},
     "runtime": {"errors", "native", "data", "model", "generate"},
-    "train": {"errors", "bptt", "data", "model", "generate"},
+    "train": {"errors", "native", "bptt", "data", "model", "generate", "runtime"},
     "chat": {"errors", "bptt", "data", "model", "generate"},
     "evaluate": {"errors", "bptt", "data", "model", "generate"},
     "lens": {"errors", "bptt", "data", "model", "generate"},

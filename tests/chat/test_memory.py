@@ -187,7 +187,7 @@ def test_the_store_is_as_plain_reading(bot: Bot) -> None:
 @given(data=st.binary(max_size=200), flip=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int, bit: int) -> None:
     spec, rng = bot.decoder.state_spec, np.random.default_rng(0)
-    state = [rng.standard_normal((1, part.size), part.dtype) for part in spec]
+    state = [rng.standard_normal((1, part.size), np.float32) for part in spec]
     kept = state_to_bytes(state, b"m" * 16, b"k" * 16)
     same = state_from_bytes(kept, spec, b"m" * 16, b"k" * 16)
     assert same is not None
@@ -206,7 +206,7 @@ def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     with MemoryStore(tmp_path / "memory.db") as store:
         recall = Recall(store, bot)
         spec, rng = bot.decoder.state_spec, np.random.default_rng(0)
-        big = tuple(rng.standard_normal((1, part.size), part.dtype) for part in spec)
+        big = tuple(rng.standard_normal((1, part.size), np.float32) for part in spec)
         sizes: dict[int, int] = {}
         node: Node | None = None
         with store.writing() as connection:

@@ -67,7 +67,7 @@ def test_a_drawn_reply_is_that_of_torch_token_by_token(trained: Path) -> None:
 def test_a_session_goes_on_from_the_states_of_the_other(trained: Path, tmp_path: Path) -> None:
     loaders = [lambda: load_bot(trained, "float32"), lambda: load_network_bot(trained)]
     for number, order in enumerate((loaders, loaders[::-1])):
-        place, states = tmp_path / f"{number}.db", []
+        place, states = tmp_path / f"{number}.db", list[list[np.ndarray]]()
         for bot in (load() for load in order):
             with MemoryStore(place) as store:
                 session = Session(bot, SamplingParams(seed=1), store=store, name="tea")

@@ -121,7 +121,7 @@ def test_read_back_as_written(bot: NetworkBot, tmp_path: Path, chats: Path) -> N
     heldout = HeldOut.of(bot.decoder, bot.tokenizer, corpus, "bot")
     index = build(bot.decoder, bot.tokenizer, corpus, "bot", 1000, heldout)
     assert index is not None
-    index_files.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))
+    index_files.save(tmp_path, index, bot, str(chats))
     config = bot.config
     again = known(NetworkBot.of(bot.chatbot, bot.tokenizer, config, tmp_path), pytest.fail)
     assert again.replies == index.replies

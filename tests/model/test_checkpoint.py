@@ -24,7 +24,7 @@ from elman.runtime.weights import load_weights
 LOADERS = pytest.mark.parametrize("load", [load_bot, load_network_bot])
 """Into the runtime, and into torch."""
 
-Load = Callable[[Path], Bot]
+Load = Callable[..., Bot]
 
 
 @pytest.fixture
@@ -137,9 +137,8 @@ def test_a_damaged_state_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_state_goes_from_one_decoder_to_the_other(
     made_with: Load, trained: Path, tmp_path: Path
 ) -> None:
-    one, other = made_with(trained), load_network_bot(trained)
-    if made_with is load_network_bot:
-        other = load_bot(trained)
+    one = made_with(trained, "float32")
+    other = (load_bot if made_with is load_network_bot else load_network_bot)(trained, "float32")
     assert (one.made_by, one.state_digest) == (other.made_by, other.state_digest)
     message = [np.array([ROLES["user"], *one.tokenizer.encode("hello there"), END])]
     state = one.decoder.read([message], one.decoder.initial_state(1))

@@ -123,7 +123,7 @@ def assert_same(ours: ArrayState, theirs: tuple[torch.Tensor, ...]) -> None:
 
 def test_a_state_is_torch_s_number_by_number(pair: Pair) -> None:
     spec = pair.chatbot.state_spec
-    assert [(part.name, part.size) for part in spec] == pair.ours.state_spec
+    assert [(part.name, part.size, "float32") for part in spec] == pair.ours.state_spec
     assert all(part.dtype == torch.float32 for part in spec)
     draw = np.random.default_rng(1)
     state = pair.ours.read([[message(draw)] for _ in range(3)], pair.ours.initial_state(3))

@@ -75,7 +75,7 @@ def forget_recent(model: Model) -> None:
 
 @pytest.fixture(scope="session")
 def bot(trained: Path) -> Bot:
-    return load_bot(trained)
+    return load_bot(trained, "float32")
 
 
 @pytest.fixture

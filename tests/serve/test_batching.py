@@ -62,7 +62,7 @@ def bot(
     config = make_config(model__memory=request.param)
     folder = tmp_path_factory.mktemp("bots") / request.param
     train(config, folder)
-    return load_bot(folder)
+    return load_bot(folder, "float32")
 
 
 def message(bot: Bot, text: str) -> np.ndarray:

@@ -94,7 +94,7 @@ class AttributionLines:
 
     @cached_property
     def _network(self) -> "NetworkBot":
-        """The bot in torch, with the weights that training left."""
+        """The bot in torch, whose gradient is looked at, in the precision that it speaks in."""
         from elman.generate.network import NetworkBot, load_network_bot
 
         if isinstance(self._bot, NetworkBot):

@@ -105,7 +105,7 @@ class Weights:
         digest = hashlib.sha256()
         for name, array in sorted(self.arrays.items()):
             digest.update(f"{name} torch.{array.dtype} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def expected(self, header: ArrayHeader) -> dict[str, ArraySpec]:
