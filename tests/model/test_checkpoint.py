@@ -152,6 +152,17 @@ def test_a_state_goes_from_one_decoder_to_the_other(
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves_are_read_alike(folder: Path, dtype: torch.dtype) -> None:
+    path = folder / "model.safetensors"
+    tensors, facts = read_tensors(path)
+    halves = {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+    write_tensors(path, halves, facts)
+    ours, theirs = load_bot(folder, "float32"), load_network_bot(folder)
+    assert ours.made_by == theirs.made_by
+    assert path.stat().st_size < sum(tensor.nbytes for tensor in tensors.values())
+
+
 def test_loading_a_bot_imports_no_compiler() -> None:
     """Filling weights on the meta device did, which doubled the time that a chat takes to begin."""
     code = (

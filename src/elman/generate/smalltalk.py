@@ -147,5 +147,7 @@ def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
             within &= data[n : n + count] != ord("\n")
         bucket = (code ^ (code >> np.uint64(29))) % np.uint64(BUCKETS)
         found.append((row[:count][within].astype(np.int64) << 32) | bucket[within].astype(np.int64))
-    keys = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+    keys = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+    # What `np.unique` gives, which took ten times as long.
+    keys = keys[np.diff(keys, prepend=-1) > 0]
     return keys >> 32, keys & (2**32 - 1)

@@ -1,10 +1,11 @@
 """Arrays and JSON facts in one safetensors file, whose header is checked before they are read."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import safetensors
@@ -17,6 +18,9 @@ from elman.model.folder import INT8_SCALE
 
 MAX_HEADER_BYTES = 1 << 24
 """Bytes of a header, which names arrays and a few facts; safetensors itself would take 100 MB."""
+
+METADATA = "__metadata__"
+"""Where a header of safetensors has what is no array."""
 
 HALVES = ("float16", "bfloat16")
 
@@ -74,9 +78,11 @@ def read_arrays(
     Raises:
         ElmanError: where the file is missing, damaged or not Elman's, or a number is none.
     """
-    with opened(path, "np", check) as (_, facts):
-        stored = safetensors.deserialize(path.read_bytes())
-    arrays = {name: _array(each) for name, each in stored}
+    # Each is read where it will lie: safetensors' own reading would hold the file three times.
+    with opened(path, "np", check) as (_, facts), path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        begin = file.tell()
+        arrays = {n: _array(file, begin, each) for n, each in header.items() if n != METADATA}
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise not_finite(path, name)
@@ -128,12 +134,13 @@ def _spec(path: Path, name: str, stored: Any) -> ArraySpec:
     return ArraySpec(tuple(stored.get_shape()), DTYPES[kind])
 
 
-def _array(stored: Mapping[str, Any]) -> np.ndarray:
-    kind, data, shape = DTYPES[stored["dtype"]], stored["data"], stored["shape"]
+def _array(file: BinaryIO, begin: int, stored: Mapping[str, Any]) -> np.ndarray:
+    kind, shape = DTYPES[stored["dtype"]], stored["shape"]
+    file.seek(begin + stored["data_offsets"][0])
     if kind == "bfloat16":  # the upper half of a float32
-        halves = np.frombuffer(data, np.uint16).astype(np.uint32)
+        halves = np.fromfile(file, np.uint16, math.prod(shape)).astype(np.uint32)
         return (halves << 16).view(np.float32).reshape(shape)
-    return np.frombuffer(data, kind).reshape(shape)
+    return np.fromfile(file, kind, math.prod(shape)).reshape(shape)
 
 
 def check_header(
