@@ -34,11 +34,11 @@ def choose(
     recent: Sequence[int] = (),
 ) -> int:
     """One token after what was said."""
-    sampler = ReplySampler(params.model_copy(update={"max_tokens": 200 + len(said)}), recent)
+    own = params.model_copy(update={"max_tokens": 200 + len(said)})
+    sampler = ReplySampler(own, recent, seed=int(generator.integers(2**32)))
     for token in said:
         sampler.say(token)
-    point = generator.random()
-    return sampling.choose(logits.unsqueeze(0).numpy(), [sampler], [point])[0]
+    return sampling.choose(logits.unsqueeze(0).numpy(), [sampler])[0]
 
 
 def looping(said: Sequence[int]) -> list[int]:

@@ -29,17 +29,18 @@ def reply(
         decoder: who replies.
         state: of one conversation, after the message to be answered.
         params: how to choose each token.
-        generator: where the randomness comes from.
+        generator: where its seed comes from.
         recent: earlier tokens that fall under the repetition penalty, beside the reply's own.
 
     Yields:
         Each token, and the state in which the reply could be ended after it. The last is END, with
         the state after it.
     """
-    sampler = ReplySampler(params, recent, characters=decoder.characters)
+    [seed] = _seeds(1, generator)
+    sampler = ReplySampler(params, recent, characters=decoder.characters, seed=seed)
     logits, state = decoder.begin_reply(state)
     while sampler.left > 0:
-        [token] = choose(logits, [sampler], _points(1, params, generator))
+        [token] = choose(logits, [sampler])
         if token == END:
             break
         sampler.say(token)
@@ -77,7 +78,7 @@ def reply_batch(
         decoder: who replies.
         state: (rows, size) arrays, after the messages to be answered.
         params: how to choose each token.
-        generator: where the randomness comes from; None: the seed of `params`.
+        generator: where their seeds come from; None: the seed of `params`.
         recent: tokens under the repetition penalty, beside each reply's own.
         likeliest: rows that take the likeliest token each time; None: none do.
         keep_states: whether the state of each is wanted: a megabyte or so with a long pointer.
@@ -86,13 +87,16 @@ def reply_batch(
     logits, state = decoder.begin_reply(state)
     greedy = params.model_copy(update={"top_p": LIKELIEST_TOP_P})
     own_params = [greedy if first else params for first in likeliest or [False] * len(logits)]
-    samplers = [ReplySampler(own, recent, characters=decoder.characters) for own in own_params]
+    samplers = [
+        ReplySampler(own, recent, characters=decoder.characters, seed=seed)
+        for own, seed in zip(own_params, _seeds(len(logits), generator), strict=True)
+    ]
     nats = np.zeros(len(logits))
     states: list[State | None] = [None] * len(logits)
     rows = list(range(len(logits)))
     while rows:
         speaking = [samplers[row] for row in rows]
-        tokens = choose(logits, speaking, _points(len(rows), params, generator))
+        tokens = choose(logits, speaking)
         tokens = [
             token if each.left > 0 else END for token, each in zip(tokens, speaking, strict=True)
         ]
@@ -111,9 +115,7 @@ def reply_batch(
     return list(map(Drawn, said, nats.tolist(), states))
 
 
-def _points(rows: int, params: SamplingParams, generator: np.random.Generator) -> list[float]:
-    """Draw what decides each row's next token, from 0 to 1."""
-    if params.temperature == 0:
-        return [0.0] * rows
-    found: list[float] = generator.random(rows).tolist()
+def _seeds(rows: int, generator: np.random.Generator) -> list[int]:
+    """Draw a seed for each reply."""
+    found: list[int] = generator.integers(2**64, size=rows, dtype=np.uint64).tolist()
     return found

@@ -1,6 +1,5 @@
 """Choosing tokens: the one sampler of chat, server, training and evaluation."""
 
-import random
 import warnings
 from array import array
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from elman.data.characters import Characters
 from elman.data.tokenizer import END, SPECIALS
 from elman.generate.loops import LoopDetector
+from elman.generate.points import Points
 
 LIKELIEST_TOP_P = 1e-9
 """A `top_p` that only the likeliest token is within."""
@@ -84,7 +84,7 @@ class SamplingParams(BaseModel):
         return tokens, np.fromiter(self.logit_bias.values(), np.float32)
 
     def generator(self) -> np.random.Generator:
-        """Return a source of randomness of its own, so that the global one is left alone."""
+        """Return a source of the seeds of many replies, one after the other."""
         # A client's seed may be negative, which numpy refuses.
         return np.random.default_rng(None if self.seed is None else self.seed % 2**64)
 
@@ -97,6 +97,7 @@ class ReplySampler:
         recent: tokens that fall under the repetition penalty from the beginning.
         choice: which of the replies to one request it is; each has randomness of its own.
         characters: of the vocabulary; None: any token may follow any other.
+        seed: of this reply alone; None: that of `params`.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class ReplySampler:
         recent: Sequence[int] = (),
         choice: int = 0,
         characters: Characters | None = None,
+        seed: int | None = None,
     ) -> None:
         self.params = params
         self.characters = characters
@@ -120,8 +122,7 @@ class ReplySampler:
         self._seen = {token for token in recent[-MAX_RECENT_TOKENS:] if token >= SPECIALS}
         # As an array too: those of all rows become one by joining bytes.
         self._repeated = array("q", sorted(self._seen))
-        seed = None if params.seed is None else f"{params.seed} {choice}"
-        self._random = random.Random(seed)  # noqa: S311
+        self._points = Points(params.seed if seed is None else seed, choice)
 
     def say(self, token: int) -> None:
         """Take the next token of the reply."""
@@ -155,8 +156,8 @@ class ReplySampler:
         return [t for t in self._loops.next_copies() if self.params.logit_bias.get(t, 0.0) <= 0]
 
     def point(self) -> float:
-        """Draw what decides the next token, evenly from 0 to 1; nothing at a temperature of 0."""
-        return self._random.random() if self.params.temperature > 0 else 0.0
+        """Return what decides the next token, from 0 to 1; 0 at a temperature of 0."""
+        return self._points.at(len(self.said)) if self.params.temperature > 0 else 0.0
 
     def change(self, logits: np.ndarray) -> None:
         """Apply the penalties and biases that were asked for in place, (vocabulary_size,)."""
@@ -170,9 +171,7 @@ class ReplySampler:
             logits[tokens] += added
 
 
-def choose(
-    logits: np.ndarray, samplers: Sequence[ReplySampler], points: Sequence[float] | None = None
-) -> list[int]:
+def choose(logits: np.ndarray, samplers: Sequence[ReplySampler]) -> list[int]:
     """Choose one token for each row.
 
     Never chosen are a role, END as the first token of a reply, what goes on with a loop, and what
@@ -181,10 +180,7 @@ def choose(
     Args:
         logits: (rows, vocabulary_size).
         samplers: one for each row, all of one vocabulary.
-        points: what decides each, from 0 to 1; None: each sampler draws its own.
     """
-    if points is None:
-        points = [each.point() for each in samplers]
     changed = logits.copy()
     said, left = [each.said for each in samplers], [each.left for each in samplers]
     forbid(changed, said, left, [each.loops for each in samplers], samplers[0].characters)
@@ -202,7 +198,7 @@ def choose(
             [params[row].temperature for row in drawing],
             [params[row].top_p for row in drawing],
             [params[row].min_p for row in drawing],
-            [points[row] for row in drawing],
+            [samplers[row].point() for row in drawing],
         )
     return [each.fitting(token) for each, token in zip(samplers, tokens.tolist(), strict=True)]
 

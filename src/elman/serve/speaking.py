@@ -164,13 +164,11 @@ class ReplyBatch:
     def _choose(self) -> None:
         """Draw the tokens of the replies whose next one is not known."""
         free = [row for row, reply in enumerate(self.replies) if reply.token is None]
-        points = {row: self.replies[row].sampler.point() for row in free}
 
         def draw(rows: Sequence[int]) -> list[int]:
             every = self._stated[0]
             logits = every if len(rows) == len(every) else every[list(rows)]
-            samplers = [self.replies[row].sampler for row in rows]
-            return choose(logits, samplers, [points[row] for row in rows])
+            return choose(logits, [self.replies[row].sampler for row in rows])
 
         for rows, tokens in step_rows(draw, free, self._fail):
             for row, token in zip(rows, tokens, strict=True):
