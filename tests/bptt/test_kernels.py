@@ -24,14 +24,31 @@ from elman.bptt.kernels.fused import CELL_NUMBERS, FusedLoop
 from elman.bptt.kernels.native import WEIGHT_KINDS, Native, load
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
-from elman.native.library import BFLOAT16_PAIRS, KERNELS_VARIABLE, Backward, Forward, Product
+from elman.native.library import (
+    BFLOAT16_PAIRS,
+    INT8_QUADS,
+    KERNELS_VARIABLE,
+    Backward,
+    Forward,
+    Product,
+)
 from elman.native.library import load as load_library
 
 CELLS: list[type[Cell]] = list(CELL_NUMBERS)
 EVERY_CELL = pytest.mark.parametrize("kind", CELLS)
 HIDDEN = [1, 5, 16, 17, 63, 64, 65, 100]
 LANES = [1, 5, 6, 7, 17]
-WIDTHS = {"amx": 16, "avx512bf16": 16, "avx512": 16, "avx2": 8, "neon": 4}
+WIDTHS = {
+    "amx": 16,
+    "avx512bf16": 16,
+    "avx512vnni": 16,
+    "avx512": 16,
+    "avxvnni": 8,
+    "avx2": 8,
+    "neon": 4,
+}
+PAIRED = ("amx", "avx512bf16")
+QUADRUPLED = (*PAIRED, "avx512vnni", "avxvnni")
 # A package's name hides this module behind the function of that name.
 ENGINE = sys.modules["elman.bptt.recurrence"]
 
@@ -600,24 +617,30 @@ def test_a_chunk_touches_no_step_of_another(kind: type[Cell]) -> None:
 
 
 @compiled
-@pytest.mark.parametrize("kind", [*WEIGHT_KINDS.values(), BFLOAT16_PAIRS])
+@pytest.mark.parametrize("kind", [*WEIGHT_KINDS.values(), BFLOAT16_PAIRS, INT8_QUADS])
 @pytest.mark.parametrize(("units", "gates", "k"), [(1, 1, 1), (65, 1, 3), (17, 3, 5), (33, 4, 2)])
 def test_a_packed_matrix_holds_every_weight_in_its_place(
     isa: str, kind: int, units: int, gates: int, k: int
 ) -> None:
     """[panel][k][vector][gate][lane], zeros behind the last unit; of pairs of bfloat16, where the
-    processor multiplies them, two k lie side by side. Where it multiplies tiles, k fills them.
+    processor multiplies them, two k lie side by side, and of int8 four, each 128 higher. Where it
+    multiplies tiles of pairs, k fills them.
     """
     dtypes = {number: dtype for dtype, number in WEIGHT_KINDS.items()}
-    dtype = dtypes.get(kind, torch.bfloat16)
+    dtype = dtypes.get(kind, torch.int8 if kind == INT8_QUADS else torch.bfloat16)
     weight = (torch.arange(1, gates * units * k + 1) % 127 + 1).to(dtype).view(gates * units, k)
     vectors, width = 4 if gates == 1 else 1, WIDTHS[isa]
     panels = -(-units // (vectors * width))
-    pair = 2 if isa in ("amx", "avx512bf16") and kind == BFLOAT16_PAIRS else 1
-    pairs = -(-k // 32) * 16 if isa == "amx" and pair == 2 else -(-k // pair)
-    whole = torch.zeros(gates, panels * vectors * width, pairs * pair, dtype=dtype)
-    whole[:, :units, :k] = weight.view(gates, units, k)
-    apart = whole.view(gates, panels, vectors, width, pairs, pair)
+    side = 1
+    if isa in PAIRED and kind == BFLOAT16_PAIRS:
+        side = 2
+    elif isa in QUADRUPLED and kind == INT8_QUADS:
+        side = 4
+    groups = -(-k // (16 * side)) * 16 if isa == "amx" and side == 2 else -(-k // side)
+    whole = torch.zeros(gates, panels * vectors * width, groups * side, dtype=dtype)
+    stored = (weight.int() + 128).to(torch.uint8).view(torch.int8) if side == 4 else weight
+    whole[:, :units, :k] = stored.view(gates, units, k)
+    apart = whole.view(gates, panels, vectors, width, groups, side)
     expected = apart.permute(1, 4, 2, 0, 3, 5).flatten()
     assert torch.equal(here().packed(weight, units, gates, kind), expected)
     assert torch.equal(here().packed(weight.t().contiguous().t(), units, gates, kind), expected)
@@ -657,6 +680,40 @@ def test_a_product_with_a_packed_matrix_is_that_of_torch(
         # Each of k + 2 roundings is off by at most 2**-24 of what was summed so far.
         summed = left.abs() @ weight.double().abs().t() * factor.abs() + offset.abs()
         assert ((out - exact).abs() <= (k + 2) * 2**-24 * summed).all()
+        tensor.assert_untouched()
+
+
+@compiled
+def test_a_product_of_rounded_rows_is_off_by_half_a_step_of_each(isa: str) -> None:
+    torch.manual_seed(0)
+    for rows, (n, k) in product(
+        [1, 2, 4, 5, 7, 16, 17, 33], [(1, 1), (63, 5), (64, 64), (65, 133)]
+    ):
+        tensor = Guarded()
+        weight = torch.randint(-127, 128, (n, k), dtype=torch.int8)
+        a, scale, bias, out = tensor(rows, k), tensor(n), tensor(n), tensor.empty(rows, n)
+        a[0] = 0
+        here().run(
+            Product,
+            rows=rows,
+            N=n,
+            K=k,
+            threads=1,
+            kind=INT8_QUADS,
+            a=a,
+            packed=here().packed(weight, n, 1, INT8_QUADS),
+            scale=scale,
+            bias=bias,
+            out=out,
+        )
+        exact = a.double() @ weight.double().t() * scale + bias
+        step = a.abs().amax(1, keepdim=True) / 127
+        most = 0.501 * step * weight.double().abs().sum(1) * scale.abs() + 1e-4
+        assert ((out - exact).abs() <= most).all()
+        if isa in QUADRUPLED:
+            rounded = (a / step.clamp(min=1e-30)).round() * step
+            near = rounded.double() @ weight.double().t() * scale + bias
+            assert ((out - near).abs() <= 1e-3 * (1 + near.abs())).float().mean() > 0.9
         tensor.assert_untouched()
 
 

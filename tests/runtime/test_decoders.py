@@ -204,6 +204,27 @@ def test_rows_are_independent_of_one_another(pair: Pair) -> None:
             np.testing.assert_allclose(one, other, rtol=0, atol=LIMIT)
 
 
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.split("-")[1] in CELLS])
+def test_int8_says_about_the_same(
+    implementation: Callable[[Weights], ArrayDecoder], name: str
+) -> None:
+    """Half a step of 1 in 127 is lost of weights, and of what they are multiplied with."""
+    if implementation is ReferenceDecoder:
+        pytest.skip("numpy has no rounded weights")
+    chatbot = made(CONFIGS[name])
+    weights = weights_of(CONFIGS[name], chatbot)
+    exact, rounded = ReferenceDecoder(weights), CompiledDecoder(weights, "int8")
+    draw = np.random.default_rng(5)
+    rows = [[message(draw, longest)] for longest in (3, 9, 30, 6, 12, 2)]
+    nats, _ = exact.score(rows, exact.initial_state(len(rows)))
+    ours, state = rounded.score(rows, rounded.initial_state(len(rows)))
+    assert all(np.isfinite(array).all() for array in state)
+    # In nats; of other weights the messages' costs are apart by several.
+    apart = np.abs(np.concatenate(nats) - np.concatenate(ours))
+    lengths = np.array([len(own[0]) for own in rows])
+    assert (apart < 0.06 * lengths).all()
+
+
 def test_weights_that_do_not_fit_are_refused() -> None:
     own = config()
     weights = weights_of(own, made(own))

@@ -12,9 +12,9 @@ from typing import Any
 CELL_NAMES = ("rnn", "relu", "gru", "lstm", "mingru", "minlstm")
 """The cells that the library knows; a cell's number there is its place in this list."""
 
-FLOAT32, BFLOAT16, INT8, BFLOAT16_PAIRS = range(4)
-"""The library's numbers for what a packed matrix may hold. Weights in pairs are multiplied so where
-the processor can; then the other factor is rounded, too.
+FLOAT32, BFLOAT16, INT8, BFLOAT16_PAIRS, INT8_QUADS = range(5)
+"""The library's numbers for what a packed matrix may hold. Weights in pairs, or in fours, are
+multiplied so where the processor can; then the other factor is rounded, too.
 """
 
 KERNELS_VARIABLE = "ELMAN_KERNELS"
@@ -88,7 +88,7 @@ class Library:
 
         Args:
             weight: the address of (gates * units, columns) numbers.
-            kind: of the numbers, FLOAT32 to BFLOAT16_PAIRS.
+            kind: of the numbers, FLOAT32 to INT8_QUADS.
             strides: how many numbers lie between two rows, and between two columns.
             units, gates: how the rows are grouped.
             columns: how many there are.

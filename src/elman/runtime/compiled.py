@@ -16,7 +16,7 @@ from elman.native.library import (
     BFLOAT16,
     CELL_NAMES,
     FLOAT32,
-    INT8,
+    INT8_QUADS,
     BotStruct,
     LayerStruct,
     Library,
@@ -212,5 +212,5 @@ def _rounded(
     if precision == "int8":
         least = np.finfo(np.float32).tiny
         scale = np.maximum(np.abs(weight).max(1), least) / np.float32(127)
-        return INT8, np.rint(weight / scale[:, None]).astype(np.int8), scale
+        return INT8_QUADS, np.rint(weight / scale[:, None]).astype(np.int8), scale
     raise ValueError(f"precision must be {' or '.join(get_args(WeightPrecision))}")

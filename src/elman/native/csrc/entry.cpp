@@ -3,11 +3,11 @@
 
 #include "loops.h"
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 #include <sched.h>
 #if defined(ELMAN_AMX)
-#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -36,6 +36,10 @@ void Barrier::wait() {
 #if defined(__x86_64__)
 ELMAN_DECLARE(avx2)
 ELMAN_DECLARE(avx512)
+ELMAN_DECLARE(avx512vnni)
+#if defined(ELMAN_AVXVNNI)
+ELMAN_DECLARE(avxvnni)
+#endif
 #if defined(ELMAN_BF16)
 ELMAN_DECLARE(avx512bf16)
 #endif
@@ -56,7 +60,11 @@ const Variant* const variants[] = {
     &avx512bf16::variant,
 #endif
 #if defined(__x86_64__)
-    &avx512::variant, &avx2::variant
+    &avx512vnni::variant, &avx512::variant,
+#if defined(ELMAN_AVXVNNI)
+    &avxvnni::variant,
+#endif
+    &avx2::variant
 #else
     &neon::variant
 #endif
@@ -87,6 +95,13 @@ bool runs_here(const Variant* v) {
 #if defined(ELMAN_BF16)
   if (v == &avx512bf16::variant && !__builtin_cpu_supports("avx512bf16")) return false;
 #endif
+#if defined(ELMAN_AVXVNNI)
+  unsigned a = 0, b, c, d;
+  constexpr unsigned AVX_VNNI = 1u << 4;
+  if (v == &avxvnni::variant) return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & AVX_VNNI;
+#endif
+  if (v != &avx2::variant && v != &avx512::variant && !__builtin_cpu_supports("avx512vnni"))
+    return false;
   if (v != &avx2::variant)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");

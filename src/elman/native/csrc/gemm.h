@@ -34,22 +34,46 @@ struct Pair {
 using Pair = uint16_t;
 #endif
 
-template <class T>
-constexpr bool in_pairs() { return std::is_same_v<T, Pair> && !std::is_same_v<T, uint16_t>; }
-
-#if defined(__AMX_BF16__)
-template <class T>
-constexpr bool in_tiles() { return in_pairs<T>(); }
+// int8 to be multiplied in fours in the same way: quads.h. Elsewhere only the weights are rounded.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define ELMAN_QUADS
+struct Quad {
+  uint8_t above_least;  // 128 more than the weight
+  Quad& operator=(int8_t weight) { return above_least = uint8_t(weight + 128), *this; }
+};
 #else
-template <class T>
-constexpr bool in_tiles() { return false; }
+using Quad = int8_t;
 #endif
+
+enum class Factor { FLOATS, PAIRS, QUADS };
+
+template <class T>
+constexpr Factor factor() {
+  if (std::is_same_v<T, Pair> && !std::is_same_v<T, uint16_t>) return Factor::PAIRS;
+  if (std::is_same_v<T, Quad> && !std::is_same_v<T, int8_t>) return Factor::QUADS;
+  return Factor::FLOATS;
+}
+
+template <class T>
+constexpr bool in_tiles() {
+#if defined(__AMX_BF16__)
+  return factor<T>() == Factor::PAIRS;
+#else
+  return false;
+#endif
+}
+
+// How many k of a lane lie side by side.
+template <class T>
+constexpr long side_by_side() {
+  return factor<T>() == Factor::QUADS ? 4 : factor<T>() == Factor::PAIRS ? 2 : 1;
+}
 
 constexpr int TILE_ROWS = 16, TILE_K = 32;
 
 template <class T>
 constexpr long padded(long K) {
-  const long step = in_tiles<T>() ? TILE_K : in_pairs<T>() ? 2 : 1;
+  const long step = in_tiles<T>() ? TILE_K : side_by_side<T>();
   return (K + step - 1) / step * step;
 }
 
@@ -58,24 +82,24 @@ long packed_size(long units, int gates, long K) {
   return panels(units, gates) * (gates == 1 ? NV_PLAIN : gates) * W * padded<T>(K);
 }
 
-// weight[(g * units + u) * row_stride + k * column_stride]; T is float, uint16_t (bfloat16), Pair
-// or int8_t.
-template <class T>
-void pack(const T* weight, long row_stride, long column_stride, long units, int gates, long K,
+// weight[(g * units + u) * row_stride + k * column_stride]; T is float, uint16_t (bfloat16), Pair,
+// int8_t or Quad; of a Quad the weights come as int8_t.
+template <class T, class Given>
+void pack(const Given* weight, long row_stride, long column_stride, long units, int gates, long K,
           T* packed) {
+  constexpr long side = side_by_side<T>();
   const int nv = gates == 1 ? NV_PLAIN : gates;
   const long n = panels(units, gates), step = nv * W;
   for (long p = 0; p < n; p++, packed += step * padded<T>(K)) {
-    std::memset(packed, 0, sizeof(T) * step * padded<T>(K));
+    std::memset(static_cast<void*>(packed), 0, sizeof(T) * step * padded<T>(K));
     for (int v = 0; v < nv; v++)
       for (int lane = 0; lane < W; lane++) {
         const long unit = (p * (nv / gates) + v / gates) * W + lane;
         if (unit >= units) break;
-        const T* from = weight + ((v % gates) * units + unit) * row_stride;
+        const Given* from = weight + ((v % gates) * units + unit) * row_stride;
         const long at = v * W + lane;
         for (long k = 0; k < K; k++)
-          packed[in_pairs<T>() ? k / 2 * step * 2 + at * 2 + k % 2 : k * step + at] =
-              from[k * column_stride];
+          packed[k / side * step * side + at * side + k % side] = from[k * column_stride];
       }
   }
 }
@@ -182,9 +206,9 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
 }
 #endif
 
-// The rows of a product, from `begin` to `end`. Floats are read where they are, unless whole tiles
-// of them are multiplied.
-template <class T, bool TILES = in_tiles<T>()>
+// The rows of a product, from `begin` to `end`. Floats are read where they are, unless they are to
+// be rounded before.
+template <class T, Factor = in_tiles<T>() || factor<T>() == Factor::QUADS ? factor<T>() : Factor::FLOATS>
 struct Rows {
   Rows(long begin, long end, long K) : begin_(begin), end_(end), K_(K) {}
   void read(const float* a) { a_ = a; }
@@ -207,8 +231,8 @@ struct Rows {
 };
 
 // out[(m * NV + v) * W + lane] for `rows` <= most_rows<NV, T>().
-template <int NV, class T>
-void tile_rows(int rows, long K, const float* a, long lda, const T* b, float* out) {
+template <int NV, class T, class Row>
+void tile_rows(int rows, long K, const Row* a, long lda, const T* b, float* out) {
   constexpr int M = most_rows<NV, T>();
   switch (rows) {
 #define ELMAN_CASE(R) \
@@ -235,7 +259,7 @@ alignas(64) const TileShapes TILE_SHAPES = {
 // Rows rounded once for all the panels they are multiplied with. There are always TILE_ROWS of them:
 // what a tile computes of rows that nobody asked for is left alone.
 template <class T>
-struct Rows<T, true> {
+struct Rows<T, Factor::PAIRS> {
   Rows(long begin, long end, long K)
       : begin_(begin), end_(end), K_(K), stride_(padded<T>(K)),
         bits_(static_cast<uint16_t*>(std::aligned_alloc(64, size())), std::free) {

@@ -10,7 +10,8 @@ extern "C" {
 
 struct ElmanForward {
   int64_t cell, T, B, H, threads;
-  int64_t kind;         // of the packed weights: 0 float32, 1 bfloat16, 2 int8, 3 bfloat16 in pairs
+  int64_t kind;         // of the packed weights: 0 float32, 1 bfloat16, 2 int8, 3 bfloat16 in pairs,
+                        // 4 int8 in fours
   int64_t kept_every;   // B*H where every step's c or gh_n is kept, 0 where only the last
   int64_t narrow;       // 1: gx is of 16 bits, bfloat16 going in and fractions coming out
   void* gx;             // (T, B, G*H) float; in: projections; out: for the backward pass
@@ -46,7 +47,7 @@ struct ElmanBackward {
 };
 
 struct ElmanProduct {   // out = a @ weight.T (+ bias), for a few rows
-  int64_t rows, N, K, threads, kind;  // kind: 0 float32, 1 bfloat16, 2 int8
+  int64_t rows, N, K, threads, kind;  // kind: as above, but 3
   const float* a;       // (rows, K)
   const void* packed;
   const float* scale;   // (N) for int8, else null

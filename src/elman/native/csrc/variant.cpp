@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cells.h"
+#include "quads.h"
 
 namespace elman::ELMAN_ISA {
 namespace {
@@ -161,9 +162,12 @@ void product(const ElmanProduct& f, int thread, int threads) {
   const Share own = of_units(f.rows, f.N, per_panel, thread, threads);
   alignas(64) float out[M * NV * W];
   const T* packed = static_cast<const T*>(f.packed);
+  Rows<T> rows_of_a(0, f.rows, f.K);
+  rows_of_a.read(f.a);
   for (long u = own.begin; u < own.end; u += per_panel)
     for_row_blocks<NV, T>(0, f.rows, [&](long first, int rows) {
-      tile_rows<NV>(rows, f.K, f.a + first * f.K, f.K, packed + u / per_panel * NV * W * padded<T>(f.K), out);
+      tile_rows<NV>(rows, f.K, rows_of_a.at(first), rows_of_a.stride(),
+                    packed + u / per_panel * NV * W * padded<T>(f.K), out);
       for (int m = 0; m < rows; m++)
         for (int v = 0; v < NV && u + v * W < f.N; v++) {
           const long at = u + v * W;
@@ -237,8 +241,10 @@ void pack_any(const void* weight, int64_t kind, int64_t rows, int64_t columns, i
     pack((const uint16_t*)weight, rows, columns, units, int(gates), k, (uint16_t*)packed);
   else if (kind == 2)
     pack((const int8_t*)weight, rows, columns, units, int(gates), k, (int8_t*)packed);
-  else
+  else if (kind == 3)
     pack((const Pair*)weight, rows, columns, units, int(gates), k, (Pair*)packed);
+  else
+    pack((const int8_t*)weight, rows, columns, units, int(gates), k, (Quad*)packed);
 }
 
 // In the order of CELL_NAMES in native/library.py.
@@ -251,6 +257,7 @@ void forward_kind(const ElmanForward& f, int thread, int threads, Barrier& barri
     if (f.kind == 2) return forward<C, int8_t, float>(f, thread, threads, barrier);
     if (f.narrow) return forward<C, Pair, uint16_t>(f, thread, threads, barrier);
     if (f.kind == 3) return forward<C, Pair, float>(f, thread, threads, barrier);
+    if (f.kind == 4) return forward<C, Quad, float>(f, thread, threads, barrier);
   }
   forward<C, float, float>(f, thread, threads, barrier);
 }
@@ -283,14 +290,16 @@ void backward_any(const ElmanBackward& f, int thread, int threads, Barrier& barr
 void product_any(const ElmanProduct& f, int thread, int threads, Barrier&) {
   if (f.kind == 0) return product<float>(f, thread, threads);
   if (f.kind == 1) return product<uint16_t>(f, thread, threads);
-  return product<int8_t>(f, thread, threads);
+  if (f.kind == 2) return product<int8_t>(f, thread, threads);
+  return product<Quad>(f, thread, threads);
 }
 
 int64_t size_any(int64_t kind, int64_t units, int64_t gates, int64_t k) {
   if (kind == 0) return packed_size<float>(units, int(gates), k);
   if (kind == 1) return packed_size<uint16_t>(units, int(gates), k);
   if (kind == 2) return packed_size<int8_t>(units, int(gates), k);
-  return packed_size<Pair>(units, int(gates), k);
+  if (kind == 3) return packed_size<Pair>(units, int(gates), k);
+  return packed_size<Quad>(units, int(gates), k);
 }
 
 }  // namespace
