@@ -62,7 +62,7 @@ def results(module: Any, name: str, data: Any) -> list[torch.Tensor]:
         (each * torch.randn(each.shape, generator=drawn, dtype=torch.float64)).sum()
         for each in outputs
     )
-    gradients = torch.autograd.grad(loss, [*given, *module.parameters()])  # type: ignore[arg-type]
+    gradients = torch.autograd.grad(loss, [*given, *module.parameters()])
     firsts = [g[..., 0, :, :] for g in gradients[1 : len(given)]]
     return [*outputs, gradients[0], *firsts, *gradients[len(given) :]]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from elman.bptt import CELLS, Cell
+from elman.bptt import CELLS
 from elman.errors import ElmanError
 from elman.referee.builds import load
 from elman.referee.report import in_one_line

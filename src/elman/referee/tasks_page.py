@@ -85,8 +85,8 @@ def _chart(task: dict[str, Any]) -> str:
         _line([place(0, 0), place(last, 0)], "#333"),
         _line([place(0, 0), place(0, most)], "#333"),
         _line([place(0, base), place(last, base)], "#777", 'stroke-dasharray="2 4"'),
-        _text(*place(0, base).split(","), f"{base:.3g}", "end"),
-        _text(*place(0, 0).split(","), "0", "end"),
+        _text(place(0, base), f"{base:.3g}"),
+        _text(place(0, 0), "0"),
         f'<text x="{WIDTH - 10}" y="{HEIGHT - 8}" text-anchor="end">{last:,} steps</text>',
     ]
     for number, (cell, attempts) in enumerate(cells_of(task).items()):
@@ -107,5 +107,6 @@ def _line(points: Sequence[str], colour: str, more: str = "") -> str:
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6" {more}/>'
 
 
-def _text(x: str, y: str, words: str, anchor: str) -> str:
-    return f'<text x="{float(x) - 6:g}" y="{float(y) + 4:g}" text-anchor="{anchor}">{words}</text>'
+def _text(at: str, words: str) -> str:
+    x, y = map(float, at.split(","))
+    return f'<text x="{x - 6:g}" y="{y + 4:g}" text-anchor="end">{words}</text>'
