@@ -31,7 +31,7 @@ class TorchNet(nn.Module):
         w = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in weights.items()}
         vocabulary_size, hidden_size = w["W_xh"].shape
         self.embedding = nn.Parameter(w["W_xh"])
-        self.rnn = nn.RNN(hidden_size, hidden_size, dtype=torch.float64)
+        self.rnn: Any = nn.RNN(hidden_size, hidden_size, dtype=torch.float64)
         self.readout = nn.Linear(hidden_size, vocabulary_size, dtype=torch.float64)
         with torch.no_grad():
             # The characters' rows are what is added up inside tanh: nothing multiplies them.

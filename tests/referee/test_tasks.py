@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from elman.errors import ElmanError
 from elman.referee.solving import TaskSettings, check_cell, layer_class, solve
@@ -122,14 +122,14 @@ def test_a_layer_that_takes_rows_first_learns_as_one_that_takes_steps_first() ->
 
 
 class Raises(nn.GRU):
-    def forward(self, x: Any, hx: Any = None) -> Any:  # type: ignore[override]
+    def forward(self, x: Any, hx: Any = None) -> Any:
         if len(x) == QUICK.length:
             raise KeyError("a gate")
         return super().forward(x, hx)
 
 
 class Diverges(nn.GRU):
-    def forward(self, x: Any, hx: Any = None) -> Any:  # type: ignore[override]
+    def forward(self, x: Any, hx: Any = None) -> Any:
         outputs, hx = super().forward(x, hx)
         return (outputs / 0 if x.dtype == torch.float32 else outputs), hx
 
