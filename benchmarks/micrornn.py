@@ -31,18 +31,15 @@ class TorchNet(nn.Module):
         w = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in weights.items()}
         vocabulary_size, hidden_size = w["W_xh"].shape
         self.embedding = nn.Parameter(w["W_xh"])
-        self.rnn: Any = nn.RNN(hidden_size, hidden_size, dtype=torch.float64)
+        self.rnn = nn.RNN(hidden_size, hidden_size, dtype=torch.float64)
         self.readout = nn.Linear(hidden_size, vocabulary_size, dtype=torch.float64)
-        with torch.no_grad():
-            # The characters' rows are what is added up inside tanh: nothing multiplies them.
-            self.rnn.weight_ih_l0.copy_(torch.eye(hidden_size))
-            self.rnn.weight_hh_l0.copy_(w["W_hh"])
-            self.rnn.bias_ih_l0.copy_(w["b_h"][0])
-            self.rnn.bias_hh_l0.zero_()
-            self.readout.weight.copy_(w["W_hy"])
-            self.readout.bias.copy_(w["b_y"][0])
-        self.rnn.weight_ih_l0.requires_grad_(False)
-        self.rnn.bias_hh_l0.requires_grad_(False)
+        # The characters' rows are what is added up inside tanh: nothing multiplies them.
+        fixed = {"weight_ih_l0": torch.eye(hidden_size), "bias_hh_l0": torch.zeros(hidden_size)}
+        taught = {"weight_hh_l0": w["W_hh"], "bias_ih_l0": w["b_h"][0]}
+        self.rnn.load_state_dict(fixed | taught)
+        self.readout.load_state_dict({"weight": w["W_hy"], "bias": w["b_y"][0]})
+        for name, parameter in self.rnn.named_parameters():
+            parameter.requires_grad_(name in taught)
 
     def loss(self, ids: torch.Tensor, said_by_bot: torch.Tensor) -> torch.Tensor:
         """Return the sum over the characters that the bot should say."""
