@@ -88,15 +88,16 @@ function tables(seen, settings) {
   const counted = (t) => settings.losses === "all" || t === seen.steps.length - 1;
   const vector = (values) => values.map((value) => number(value)).join(" ");
   const gradients = table("Lengths of the parts of each state's gradient",
-    ["", "direct", "indirect", "sum", "cut off"],
+    ["step", "direct", "indirect", "sum", "cut off"],
     seen.parts.map(({ direct, indirect, lost }, t) => [t + 1, digits(norm(direct)),
       digits(norm(indirect[0])), digits(norm(plus(direct, indirect[0]))), digits(norm(lost[0]))]));
   const made = [gradients];
   if (CELLS[settings.cell].states === 2)
-    made.push(table("Of the LSTM's cell c, which no loss reads itself", ["", "indirect", "cut off"],
+    made.push(table("Of the LSTM's cell c, which no loss reads itself",
+      ["step", "indirect", "cut off"],
       seen.parts.map(({ indirect, lost }, t) =>
         [t + 1, digits(norm(indirect[1])), digits(norm(lost[1]))])));
-  made.push(table("Forward", ["", "loss", "p(next)", "h"], seen.steps.map((step, t) =>
+  made.push(table("Forward", ["step", "loss", "p(next)", "h"], seen.steps.map((step, t) =>
     [t + 1, counted(t) ? digits(step.loss) : "–", digits(step.p[settings.targets[t]]),
       vector(step.after[0])])));
   return made;

@@ -38,7 +38,7 @@ function predict() {
   const right = Math.abs(grown[guess] - most) <= 1e-9 * most || grown[guess] === most;
   tell(`${right ? "Yes." : `Not message ${guess + 1}: ${by(guess)}.`} ${verdict}`, "verdict");
   byId("result").replaceChildren(table("Length of each state's gradient",
-    ["", "before", "after", "grew"],
+    ["step", "before", "after", "grew"],
     before.map((value, t) => [t + 1, digits(value), digits(after[t]), by(t)])));
 }
 
