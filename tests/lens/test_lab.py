@@ -144,7 +144,7 @@ def close(actual: Any, expected: Tensor) -> None:
 
 
 RESETS = [False, False, False, True, False, False, False]
-CASES = [
+CASES: list[dict[str, Any]] = [
     {},
     {"unfold": 1},
     {"unfold": 3},

@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from elman.lens.lab import GATE_BIASES
 from elman.lens.tiny import tiny_step
 from elman.lens.tiny_page import page as tiny_page
 from elman.lens.tiny_text import number
@@ -123,10 +126,10 @@ def test_messages_are_edited_added_and_taken_away(lab: Lab) -> None:
 def test_the_examples_vanish_and_explode(lab: Lab) -> None:
     lab.press("A vanishing gradient")
     lengths = [float(v) for v in lab.parts("sum")]
-    assert all(b / a == pytest.approx(2.5, rel=0.05) for a, b in zip(lengths, lengths[1:]))  # noqa: B905, RUF007
+    assert all(b / a == pytest.approx(2.5, rel=0.05) for a, b in pairwise(lengths))
     lab.press("An exploding gradient")
     lengths = [float(v) for v in lab.parts("sum")]
-    assert all(a > b for a, b in zip(lengths, lengths[1:]))  # noqa: B905, RUF007
+    assert all(a > b for a, b in pairwise(lengths))
     assert lengths[0] / lengths[3] == pytest.approx(8, rel=0.01)
 
 
@@ -260,7 +263,8 @@ def test_answers_7_to_8(lab: Lab) -> None:
     lab.choose("cell", "lstm")
     in_c = [row[0] for row in lab.table(1)]
     assert f"hands back {in_c[6]} to message 7 and still {in_c[0]} to message 1" in answer
-    assert 1 / (1 + 2.718281828**-3) == pytest.approx(0.95, abs=0.005)  # its bias is 3
+    forget_bias = GATE_BIASES["lstm"][1]
+    assert f"forget gate alone, here {1 / (1 + exp(-forget_bias)):.2f}" in answer
 
 
 def test_answers_9_to_10(lab: Lab) -> None:

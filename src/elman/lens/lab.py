@@ -10,7 +10,7 @@ from elman.lens.html import beside, data, fill
 from elman.lens.tiny import MESSAGES, TINY_CELLS, TINY_HIDDEN_SIZE, TinyStep, draw_weights
 
 MAX_MESSAGES = 8
-SCRIPTS = (
+LAB_SCRIPTS = (
     "page_draw.js",
     "lab_cells.js",
     "lab_learning.js",
@@ -25,7 +25,7 @@ GATE_BIASES = {"rnn": (0.0,), "gru": (4.0, 2.0, 0.0), "lstm": (0.0, 3.0, 0.0, 1.
 """Of the examples, a number for each gate: a GRU and an LSTM keep most of what they hold."""
 NEW_CONTENT_GATE = {"rnn": 0, "gru": 2, "lstm": 2}
 
-Weights = dict[str, list]
+WeightLists = dict[str, list]
 
 
 def lab(step: TinyStep) -> str:
@@ -48,10 +48,10 @@ def lab(step: TinyStep) -> str:
 
 def script() -> str:
     """Join the scripts of the section; they share one scope, and leave nothing outside of it."""
-    return "(() => {" + "\n".join(beside(name) for name in SCRIPTS) + "})();"
+    return "(() => {" + "\n".join(beside(name) for name in LAB_SCRIPTS) + "})();"
 
 
-def start_weights(cell: str, seed: int) -> Weights:
+def start_weights(cell: str, seed: int) -> WeightLists:
     """Give the weights of the tiny step room for more messages, whose columns are drawn anew.
 
     Returns:
@@ -65,13 +65,13 @@ def start_weights(cell: str, seed: int) -> Weights:
         wide: list = torch.cat([own, more[name].narrow(dim, 0, missing), end], dim).tolist()
         return wide
 
-    weights: Weights = {name: w.tolist() for name, w in given.items()}
+    weights: WeightLists = {name: w.tolist() for name, w in given.items()}
     weights["weight_ih"] = widened("weight_ih", 1)
     weights |= {name: widened(name, 0) for name in ("weight_out", "bias_out")}
     return weights
 
 
-def example_weights(cell: str, gain: float) -> Weights:
+def example_weights(cell: str, gain: float) -> WeightLists:
     """Make weights with which new content is `gain` times the state before, turned around.
 
     Inputs are so small that tanh is nearly straight, and gates open as `GATE_BIASES` says.

@@ -137,7 +137,7 @@ function wire() {
   for (const button of box.querySelectorAll("[data-setup]"))
     button.addEventListener("click", () => {
       setUp(JSON.parse(button.dataset.setup));
-      tell(`Set up: ${lab.wish.cell}, the loss is ${byId("loss").textContent}.`);
+      tell(`Set up: ${lab.wish.cell.toUpperCase()}, the loss is ${byId("loss").textContent}.`);
       if (button.closest("#lab-exercises"))
         byId("desk").scrollIntoView({ behavior: quiet.matches ? "auto" : "smooth" });
     });
