@@ -92,6 +92,11 @@ def learned_roles(learn_from: str) -> tuple[int, ...]:
     return (ROLES["bot"], ROLES["user"]) if learn_from == "all" else (ROLES["bot"],)
 
 
+def is_scored(message: np.ndarray, learn_from: str) -> bool:
+    """Return whether a message is one that the bot learns to say."""
+    return int(message[0]) in learned_roles(learn_from)
+
+
 def scored(tokens: np.ndarray, learn_from: str) -> np.ndarray:
     """Which tokens count in the loss: text and END of the messages that are learned, (T,) bool.
 
