@@ -16,11 +16,10 @@ from typing import Any
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, one_or_many
+from elman.data.readers.reader import OBJECT_START, Reader, json_start, one_or_many
 from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, texts_of
 from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
 _SPOKEN = {"text", "multimodal_text"}
 
 # What the app shows as footnotes: between U+E200 and U+E201, or in the brackets of older models.
@@ -34,16 +33,14 @@ _MARK = re.compile(
 
 def _matches(head: str) -> bool:
     head = json_start(head)
-    return _BEGINNING.match(head) is not None and all(
+    return OBJECT_START.match(head) is not None and all(
         re.search(rf'"{key}"\s*:\s*{begin}', head)
         for key, begin in (("mapping", r"\{"), ("message", r"(?:null|\{)"), ("children", r"\["))
     )
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    yield from kept(
-        one_or_many(document), lambda item, where: _conversation(item, where, notes), notes
-    )
+    yield from kept(one_or_many(document), _conversation, notes)
 
 
 def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
@@ -52,7 +49,10 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
     tree = dict(
         kept(
             ((where, pair) for pair in mapping.items()),
-            lambda pair, where: (pair[0], expect(pair[1], dict, where, "each value of 'mapping'")),
+            lambda pair, where, _: (
+                pair[0],
+                expect(pair[1], dict, where, "each value of 'mapping'"),
+            ),
             notes,
         )
     )
@@ -66,7 +66,7 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
         odd.count(notes, max(len(spoken), 1))
         branch, spoken = [], {}
     records = ((where, spoken[name]) for name in branch if name in spoken)
-    said = tuple(kept(records, lambda record, where: _message(record, where, notes), notes))
+    said = tuple(kept(records, _message, notes))
     others = len(spoken.keys() - set(branch))
     if others:
         notes.leave_out(NoteReason.OTHER_BRANCH, where, others)

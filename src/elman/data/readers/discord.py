@@ -12,6 +12,7 @@ Shape: `JsonMessageWriter.cs`, `CsvMessageWriter.cs` and their older versions, `
 import csv
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from elman.data.conversation import Chat, Message
@@ -76,14 +77,12 @@ def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
     empty = True
     for where, _, record in items(document, "messages.item"):
         empty = False
-        yield from kept(
-            [(where, record)], lambda each, where: _message(each, where, people, notes), notes
-        )
+        yield from kept([(where, record)], partial(_message, people), notes)
     if empty:
         notes.leave_out_file("a Discord channel without messages", document.name)
 
 
-def _message(record: Any, where: str, people: dict[str, str], notes: Notes) -> Message | None:
+def _message(people: dict[str, str], record: Any, where: str, notes: Notes) -> Message | None:
     record = expect(record, dict, where, "each message")
     if expect(record.get("type", "Default"), str, where, "'type'") not in _SAID:
         notes.leave_out(NoteReason.SYSTEM_LINE, where)
