@@ -46,16 +46,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
 def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
     item = expect(item, dict, where, "each conversation")
     mapping = expect(item.get("mapping"), dict, where, "'mapping'")
-    tree = dict(
-        kept(
-            ((where, pair) for pair in mapping.items()),
-            lambda pair, where, _: (
-                pair[0],
-                expect(pair[1], dict, where, "each value of 'mapping'"),
-            ),
-            notes,
-        )
-    )
+    tree = dict(kept(((where, pair) for pair in mapping.items()), _node, notes))
     # A node that is none still holds the others together: who answered it, and what it answered.
     nodes = {name: tree.get(name, {}) for name in mapping}
     messages = {name: node.get("message") for name, node in tree.items()}
@@ -73,6 +64,10 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
     title, time = id_of(item, "title"), id_of(item, "create_time")
     names = (id_of(item, "conversation_id"), id_of(item), f"{title} {time}".strip())
     return Conversation(said, id=next(filter(None, names), ""))
+
+
+def _node(pair: tuple[str, Any], where: str, _: Notes) -> tuple[str, dict[str, Any]]:
+    return pair[0], expect(pair[1], dict, where, "each value of 'mapping'")
 
 
 def _branch(nodes: dict[str, dict[str, Any]], end: Any, where: str) -> list[str]:
