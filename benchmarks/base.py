@@ -25,7 +25,7 @@ import torch
 from machine import describe
 
 from elman.chat import Session
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.evaluate.choices import candidates, hits
 from elman.evaluate.texts import distinct, repeated, reply_in
@@ -36,7 +36,7 @@ from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import likelihoods
 from elman.generate.sampling import SamplingParams
-from elman.generate.scoring import is_scored, walk
+from elman.generate.scoring import walk
 from elman.model.checkpoint import Bot, load_bot
 
 ECHO_WORDS = 4
