@@ -117,3 +117,14 @@ def test_rules_can_be_switched(trained: Path) -> None:
 
 def test_nobody_asked_and_nothing_is_fixed(base: Bot) -> None:
     assert Replier(base).fixed(History(["hello"])) is None
+
+
+def test_it_agrees_in_who_is_meant() -> None:
+    intent = Intent(phrasings=["What is your name?", "That was not funny"], answers=["Yes."])
+    asked = ["What is my name?", "That was funny", "That wasn't funny"]
+    telling = [["my", "me"], ["your", "you"], ["not", "wasn't"]]
+    loose = SmallTalk(SmallTalkFile(threshold=0.1, intents=[intent]))
+    strict = SmallTalk(SmallTalkFile(threshold=0.1, intents=[intent], telling=telling))
+    assert [loose.answer(text) for text in asked] == ["Yes."] * 3
+    assert [strict.answer(text) for text in asked] == [None, None, "Yes."]
+    assert strict.answer("What's your name?") == "Yes."
