@@ -30,13 +30,12 @@ from elman.data.dataset import Dataset
 from elman.evaluate.choices import candidates, hits
 from elman.evaluate.texts import distinct, repeated, reply_in
 from elman.generate.decoder import Decoder
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import Habits, habits_of, people_habits
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import likelihoods
 from elman.generate.scoring import walk
-from elman.model.checkpoint import Bot, load_bot
 
 ECHO_WORDS = 4
 RIVALS = 10
@@ -74,7 +73,7 @@ OWN = {
 _COMMON = {"what", "your", "name", "called", "live", "living", "work", "home", "place", "this"}
 
 
-def bits(decoder: Decoder, corpus: Corpus, bot: Bot, learn_from: str) -> tuple[float, float]:
+def bits(decoder: Decoder, corpus: Corpus, bot: NetworkBot, learn_from: str) -> tuple[float, float]:
     """Return bits per byte as the bot predicts, and by its vocabulary alone."""
     nats, size = np.zeros(2), 0
     for step in walk(decoder, corpus):
@@ -89,7 +88,7 @@ def bits(decoder: Decoder, corpus: Corpus, bot: Bot, learn_from: str) -> tuple[f
 
 
 def replies(
-    bot: Bot, decoder: Decoder, corpus: Corpus, learn_from: str, number: int
+    bot: NetworkBot, decoder: Decoder, corpus: Corpus, learn_from: str, number: int
 ) -> dict[str, Any]:
     """Measure replies beside people's, at positions drawn by a seed."""
     tokenizer = bot.tokenizer
@@ -124,7 +123,7 @@ def replies(
     }
 
 
-def told_and_asked(bot: Bot) -> dict[str, Any]:
+def told_and_asked(bot: NetworkBot) -> dict[str, Any]:
     """Measure whether what was told 1 to 10 messages before is known when it is asked."""
     scripts = [
         [told, *(BETWEEN[n % len(BETWEEN)] for n in range(number % 5)), asked]
@@ -139,7 +138,7 @@ def told_and_asked(bot: Bot) -> dict[str, Any]:
     }
 
 
-def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
+def own_facts(bot: NetworkBot, talks: int) -> dict[str, Any]:
     """Measure whether own facts stay the same over 20 turns, each asked three times."""
     script = [BETWEEN[turn % len(BETWEEN)] for turn in range(20)]
     turns = {name: [7 * n + 2 * k for n in range(3)] for k, name in enumerate(OWN)}
@@ -176,8 +175,8 @@ def share(found: Any) -> float:
 
 def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one bot."""
-    bot = load_bot(folder)
-    decoder, learn_from = decoder_of(bot), "bot" if arguments.bot else "all"
+    bot = load_network_bot(folder)
+    decoder, learn_from = bot.decoder, "bot" if arguments.bot else "all"
     dataset = Dataset.read(str(arguments.held), bot=arguments.bot, lenient=True)
     some = [
         c for _, c in zip(range(arguments.conversations), dataset.conversations(), strict=False)
@@ -194,7 +193,7 @@ def write_reading(folders: Sequence[Path], talk: Path, out: Path) -> None:
     """Write what each bot says to a script, without names, and the key to that."""
     draw = random.Random(0)
     texts, key = [], []
-    bots = [load_bot(folder) for folder in folders]
+    bots = [load_network_bot(folder) for folder in folders]
     scripts = list(scripts_of(talk))
     said = [hold_talks(bot, scripts) for bot in bots]
     for number, lines in enumerate(scripts):

@@ -21,17 +21,19 @@ import threading
 import time
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from machine import describe
 
-from elman.bptt import State
 from elman.chat import LOCAL, MemoryStore, Node, Recall
 from elman.data.tokenizer import END
+from elman.generate.bot import Bot
+from elman.generate.network import load_network_bot
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
+from elman.runtime.choose import load_bot
+from elman.runtime.compiled import WeightPrecision
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job
 from elman.serve.store.responses import ResponseStore, StoredResponse
@@ -180,7 +182,7 @@ def engine(bot: Bot, batch_size: int, seconds: float) -> float:
         if isinstance(event, Ended | Failed):
             done.release()
 
-    jobs = [Job(bot.chatbot.initial_state(1), [], wishes, deliver) for _ in range(batch_size)]
+    jobs = [Job(bot.decoder.initial_state(1), [], wishes, deliver) for _ in range(batch_size)]
     for job in jobs:
         batcher.submit(job)
     time.sleep(0.5)
@@ -219,10 +221,11 @@ async def over_http(server: Server, clients: int, seconds: float) -> tuple[float
 
 def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
     """Write so many chats as the server would have, with every state that it would keep."""
-    torch.manual_seed(0)
-    state: State = tuple(
-        torch.randn(1, part.size, dtype=part.dtype) for part in bot.chatbot.state_spec
-    )
+    draw = np.random.default_rng(0)
+    arrays = [
+        draw.standard_normal((1, part.size)).astype(part.dtype) for part in bot.decoder.state_spec
+    ]
+    state = bot.decoder.from_arrays(arrays)
     ids = []
     with MemoryStore(place) as store:
         recall, responses = Recall(store, bot), ResponseStore(store)
@@ -238,7 +241,7 @@ def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
                     ids.append(f"resp_{number:032x}")
                     record = StoredResponse(
                         ids[-1], ids[-1], None, "base", recall.fingerprint, node.key, messages,
-                        sum(t.nbytes for t in state), TEXT, TEXT, "completed", 0, 0,
+                        sum(array.nbytes for array in arrays), TEXT, TEXT, "completed", 0, 0,
                         {
                             "instructions": None, "max_output_tokens": None, "temperature": 1.0,
                             "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
@@ -318,10 +321,17 @@ def main() -> None:
                 print(f"| {clients} | {speed:,.0f} | {1000 * p95(times):.0f} |", flush=True)
         finally:
             server.stop()
-        found["engine"] = {n: engine(bot, n, arguments.seconds / 2) for n in (1, 8, 32)}
-        print("\n| replies at once | tokens per second in the engine |\n|---|---|")
-        for batch_size, speed in found["engine"].items():
-            print(f"| {batch_size} | {speed:,.0f} |", flush=True)
+        engines: dict[str, Bot] = {
+            "torch": load_network_bot("base"),
+            **{precision: load_bot("base", precision) for precision in get_args(WeightPrecision)},
+        }
+        found["engine"] = {}
+        print(f"\n| replies at once, tokens per second | {' | '.join(engines)} |")
+        print("|---" * (1 + len(engines)) + "|")
+        for size in (1, 8, 32):
+            speeds = {name: engine(of, size, arguments.seconds / 4) for name, of in engines.items()}
+            found["engine"][size] = speeds
+            print(f"| {size} | {' | '.join(f'{n:,.0f}' for n in speeds.values())} |", flush=True)
         server = Server(Path(folder) / "empty.db", arguments.threads)
         asyncio.run(server.client.post("/v1/responses", body()))
         empty = server.memory

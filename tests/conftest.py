@@ -4,6 +4,7 @@ import io
 import os
 import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -128,5 +129,46 @@ def elman(
         captured = capsys.readouterr()
         assert isinstance(code, int)
         return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+# Hides torch from every import and from `find_spec`, as if it were not installed.
+HIDING_TORCH = """
+from importlib.machinery import PathFinder
+
+find_spec = PathFinder.find_spec
+
+@classmethod
+def without_torch(cls, name, path=None, target=None):
+    return None if name.partition(".")[0] == "torch" else find_spec(name, path, target)
+
+PathFinder.find_spec = without_torch
+"""
+
+
+@pytest.fixture(scope="session")
+def environment_without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment variables of a Python process in which torch is not installed."""
+    folder = tmp_path_factory.mktemp("without_torch")
+    (folder / "sitecustomize.py").write_text(HIDING_TORCH, "utf-8")
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture
+def without_torch(environment_without_torch: dict[str, str]) -> Callable[..., Ran]:
+    """Runs Python in a process without torch: `without_torch("-m", "elman", "chat", folder)`."""
+
+    def run(*arguments: object, given: str = "") -> Ran:
+        ran = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            input=given,
+            env=environment_without_torch,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ran(ran.returncode, ran.stdout, ran.stderr)
 
     return run

@@ -15,6 +15,7 @@ ROOT = Path(elman.__file__).parent
 # What a name that several modules define stands for in each, and why both are right.
 EXPLAINED = {
     "READER": "every reader's module names its reader so: `data/readers/__init__.py` lists them",
+    "State": "a tuple of arrays: of tensors in `bptt/`, of a decoder's own kind in `generate/`",
     "T": "a type variable",
 }
 

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from elman.chat import MemoryStore
+from elman.generate.bot import Bot
 from elman.generate.replier import Replier
-from elman.model.checkpoint import Bot, load_bot
+from elman.runtime.choose import load_bot
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.protocol import ConnectionLimits
 from elman.serve.http.server import make_server
@@ -69,12 +70,12 @@ def forget_recent(model: Model) -> None:
     """Have no state of a bot at hand, so that each is looked up on disk."""
     recent = model.recent
     while recent._kept:
-        recent._free.append(recent._kept.popitem()[1][0])
+        recent._free.append(recent._kept.popitem()[1][:2])
 
 
 @pytest.fixture(scope="session")
 def bot(trained: Path) -> Bot:
-    return load_bot(trained)
+    return load_bot(trained, "float32")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 
 from elman.data.tokenizer import END, ROLES
+from elman.generate.bot import Bot
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.lens.attribution import attribute, attribution_steps, inputs_of
 from elman.lens.chain import apart, frozen
 from elman.model import ModelConfig, build
-from elman.model.checkpoint import Bot
 from elman.serve import attribution
 from elman.serve.attribution import Attributor
 
@@ -42,13 +44,18 @@ def conversation(http: Any, turns: int) -> dict[str, Any]:
     return last
 
 
-def test_modules_apart_share_tensors_and_nothing_else(bot: Bot) -> None:
-    chatbot = bot.chatbot
+@pytest.fixture(scope="module")
+def network(trained: Path) -> NetworkBot:
+    return load_network_bot(trained)
+
+
+def test_modules_apart_share_tensors_and_nothing_else(network: NetworkBot) -> None:
+    chatbot = network.chatbot
     own = apart(chatbot)
     for mine, theirs in zip(own.parameters(), chatbot.parameters(), strict=True):
         assert mine.data_ptr() == theirs.data_ptr()
         assert (mine.requires_grad, theirs.requires_grad) == (False, True)
-    message = turn(bot, "user", "what is 1 plus 2?")
+    message = turn(network, "user", "what is 1 plus 2?")
     with inputs_of(own.through_time) as seen, frozen(own):
         expected = chatbot.read(message, chatbot.initial_state(1))
         assert not seen, "who talks meanwhile is not seen"
@@ -116,7 +123,7 @@ def test_long_messages_are_cut_by_what_they_cost(
         done.append(attribution_steps(turns[-rest[1] :], reply))
         return attribute(chatbot, turns, reply, *rest, **more)
 
-    monkeypatch.setattr(attribution, "attribute", counted)
+    monkeypatch.setattr("elman.lens.attribution.attribute", counted)
     served.service.attributor = Attributor(max_work=400)
     with served.client() as http:
         first = ask(http, "what is 1 plus 2? " * 40)
@@ -141,7 +148,7 @@ def blocked(served: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Eve
             check()
         return attribute(*given, check=check, **more)
 
-    monkeypatch.setattr(attribution, "attribute", waiting)
+    monkeypatch.setattr("elman.lens.attribution.attribute", waiting)
     return begun, go_on
 
 
@@ -207,10 +214,12 @@ def test_what_takes_too_long_is_given_up(serving: Serving) -> None:
     assert "takes more than" in answer.json()["error"]["message"]
 
 
-def test_checks_come_between_all_parts(bot: Bot) -> None:
+def test_checks_come_between_all_parts(network: NetworkBot) -> None:
     """Before each piece of what is only read, each message that is left out, and each pass."""
-    turns = [turn(bot, "user" if n % 2 else "bot", f"what is {n}?") for n in range(6)]
-    reply = turn(bot, "bot", "it is 3, Bob.")
+    turns = [turn(network, "user" if n % 2 else "bot", f"what is {n}?") for n in range(6)]
+    reply = turn(network, "bot", "it is 3, Bob.")
     calls: list[None] = []
-    attribute(apart(bot.chatbot), turns, reply, max_messages=4, check=lambda: calls.append(None))
+    attribute(
+        apart(network.chatbot), turns, reply, max_messages=4, check=lambda: calls.append(None)
+    )
     assert len(calls) >= 2 + 4 + 2

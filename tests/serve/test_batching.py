@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
+from elman.generate.bot import Bot
 from elman.generate.care import rules
+from elman.generate.decoder import Decoder, State
 from elman.generate.drawing import reply
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.penalties import History
 from elman.generate.replier import Chosen, Replier, ReplyFrom
-from elman.generate.rerank import Tokens
+from elman.generate.rerank import Tokens, as_message
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
+from elman.runtime.choose import load_bot
+from elman.runtime.reference import ReferenceDecoder
+from elman.runtime.weights import load_weights
 from elman.serve.batching import MAX_RANKED_TOKENS, Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job, Said
 from elman.serve.queueing import FullError
@@ -60,7 +62,7 @@ def bot(
     config = make_config(model__memory=request.param)
     folder = tmp_path_factory.mktemp("bots") / request.param
     train(config, folder)
-    return load_bot(folder)
+    return load_bot(folder, "float32")
 
 
 def message(bot: Bot, text: str) -> np.ndarray:
@@ -70,10 +72,10 @@ def message(bot: Bot, text: str) -> np.ndarray:
 def alone(
     bot: Bot, unread: Sequence[np.ndarray], params: SamplingParams
 ) -> tuple[list[int], State]:
-    state = bot.chatbot.initial_state(1)
+    state = bot.decoder.initial_state(1)
     for each in unread:
-        state = bot.chatbot.read(each, state)
-    said = list(reply(decoder_of(bot), state, params, params.generator()))
+        state = bot.decoder.read([[each]], state)
+    said = list(reply(bot.decoder, state, params, params.generator()))
     return [token for token, _ in said[:-1]], said[-1][1]
 
 
@@ -91,7 +93,7 @@ def test_batched_replies_are_solo_replies(bot: Bot) -> None:
     try:
         for unread, params in jobs:
             listener = Listener()
-            start = bot.chatbot.initial_state(1)
+            start = bot.decoder.initial_state(1)
             batcher.submit(Job(start, unread, params, listener))
             listeners.append(listener)
         for (unread, params), listener in zip(jobs, listeners, strict=True):
@@ -100,7 +102,7 @@ def test_batched_replies_are_solo_replies(bot: Bot) -> None:
             assert list(end.said) == said
             assert end.reason == ("length" if len(said) == params.max_tokens else "stop")
             for ours, theirs in zip(end.state, state, strict=True):
-                torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+                np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
             text = "".join(e.text for e in listener.events if isinstance(e, Said | Ended))
             assert text == bot.tokenizer.decode(said)
     finally:
@@ -116,13 +118,39 @@ def test_sampled_replies_do_not_depend_on_the_batch(bot: Bot) -> None:
         batcher = Batcher(bot, batch_size=batch_size)
         listeners = [Listener() for _ in wishes]
         for wish, listener in zip(wishes, listeners, strict=True):
-            batcher.submit(Job(bot.chatbot.initial_state(1), unread, wish, listener))
+            batcher.submit(Job(bot.decoder.initial_state(1), unread, wish, listener))
         batcher.close()
         return [listener.end.said for listener in listeners]
 
     one = replies(1)
     assert one == replies(20)
     assert len(set(one)) > 1
+
+
+def test_a_seed_gives_the_same_words_whoever_computes_them(bot: Bot) -> None:
+    """In float32: the library, numpy and torch, whatever the batch and the order of its rows."""
+    weights = load_weights(bot.path)
+    decoders = [bot.decoder, ReferenceDecoder(weights), load_network_bot(bot.path).decoder]
+    jobs = [
+        (message(bot, f"what is {n} plus 2?"), SamplingParams(seed=n, max_tokens=12 + n))
+        for n in range(9)
+    ]
+
+    def replies(decoder: Decoder, order: Sequence[int], batch_size: int) -> list[tuple[int, ...]]:
+        batcher = Batcher(replace(bot, decoder=decoder), batch_size)
+        listeners = [Listener() for _ in jobs]
+        for n in order:
+            unread, params = jobs[n]
+            batcher.submit(Job(decoder.initial_state(1), [unread], params, listeners[n]))
+        batcher.close()
+        return [listener.end.said for listener in listeners]
+
+    forth = range(len(jobs))
+    expected = replies(decoders[0], forth, 1)
+    assert len(set(expected)) > 1
+    for decoder in decoders:
+        for order in (forth, forth[::-1]):
+            assert replies(decoder, order, 4) == replies(decoder, order, 9) == expected
 
 
 class Fixed(Replier):
@@ -152,16 +180,16 @@ def test_whoever_is_alone_gets_the_chosen_reply(bot: Bot) -> None:
 
     def said(wishes: SamplingParams, choices: int = 1) -> Ended:
         listener = Listener(choices)
-        start = bot.chatbot.initial_state(1)
+        start = bot.decoder.initial_state(1)
         batcher.submit(Job(start, unread, wishes, listener, choices=choices))
         return listener.end
 
     end = said(SamplingParams())
     assert (end.said, end.reason) == (chosen, "stop")
-    state = bot.chatbot.read(unread[0], bot.chatbot.initial_state(1))
-    after = bot.chatbot.read([ROLES["bot"], *chosen, END], state)
+    state = bot.decoder.read([unread], bot.decoder.initial_state(1))
+    after = bot.decoder.read([[as_message(chosen)]], state)
     for ours, theirs in zip(end.state, after, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
     cut = said(SamplingParams(max_tokens=3))
     assert (cut.said, cut.reason) == (chosen[:3], "length")
     assert replier.asked == [2]
@@ -191,7 +219,7 @@ def test_of_a_long_reply_only_the_beginning_is_chosen_as_a_whole(bot: Bot) -> No
     assert len(chosen) == MAX_RANKED_TOKENS
     batcher, listener = Batcher(bot, replier=Drawing(bot, chosen)), Listener()
     wishes = SamplingParams(max_tokens=MAX_RANKED_TOKENS + 5)
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], wishes, listener))
+    batcher.submit(Job(bot.decoder.initial_state(1), [], wishes, listener))
     said = listener.end.said
     batcher.close()
     assert longest == [MAX_RANKED_TOKENS]
@@ -207,12 +235,12 @@ def test_in_a_crowd_replies_are_drawn(bot: Bot) -> None:
         speaks.set()
 
     endless = SamplingParams(temperature=0, max_tokens=10**6, logit_bias={END: -1000.0})
-    first = Job(bot.chatbot.initial_state(1), [message(bot, "hello")], endless, deliver)
+    first = Job(bot.decoder.initial_state(1), [message(bot, "hello")], endless, deliver)
     batcher.submit(first)
     assert speaks.wait(60)
     listeners = [Listener() for _ in range(5)]
     for listener in listeners:
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), listener))
+        batcher.submit(Job(bot.decoder.initial_state(1), [], SamplingParams(), listener))
     assert all(listener.end.said for listener in listeners)
     first.cancelled = True
     batcher.close()
@@ -229,10 +257,10 @@ def test_a_choice_that_fails_is_told(bot: Bot, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr(Fixed, "choose", broken)
         listener = Listener()
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), listener))
+        batcher.submit(Job(bot.decoder.initial_state(1), [], SamplingParams(), listener))
         assert isinstance(listener.wait()[-1], Failed)
     after = Listener()
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), after))
+    batcher.submit(Job(bot.decoder.initial_state(1), [], SamplingParams(), after))
     assert after.end.said == (5,)
     batcher.close()
 
@@ -249,7 +277,7 @@ def test_what_people_said_is_said_to_everybody(bot: Bot) -> None:
     ]
     listeners = [Listener(2) for _ in wishes]
     for wish, listener in zip(wishes, listeners, strict=True):
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], wish, listener, choices=2))
+        batcher.submit(Job(bot.decoder.initial_state(1), [], wish, listener, choices=2))
     ends = [event for each in listeners for event in each.wait() if isinstance(event, Ended)]
     batcher.close()
     assert [end.said for end in ends] == [chosen] * 8
@@ -261,7 +289,7 @@ def test_several_replies_to_one_request(bot: Bot) -> None:
     listener = Listener(3)
     wishes = SamplingParams(temperature=0, max_tokens=10)
     unread = [message(bot, "hello")]
-    batcher.submit(Job(bot.chatbot.initial_state(1), unread, wishes, listener, choices=3))
+    batcher.submit(Job(bot.decoder.initial_state(1), unread, wishes, listener, choices=3))
     ends = [event for event in listener.wait() if isinstance(event, Ended)]
     batcher.close()
     assert sorted(end.choice for end in ends) == [0, 1, 2]
@@ -273,18 +301,18 @@ def test_a_full_queue_refuses_and_goes_on(bot: Bot) -> None:
     wishes = SamplingParams(temperature=0, max_tokens=4000, logit_bias={END: -1000.0})
     listeners = [Listener() for _ in range(3)]
     jobs = [
-        Job(bot.chatbot.initial_state(1), [message(bot, "hello")], wishes, each)
+        Job(bot.decoder.initial_state(1), [message(bot, "hello")], wishes, each)
         for each in listeners
     ]
     for job in jobs:
         batcher.submit(job)
     with pytest.raises(FullError):
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], wishes, Listener()))
+        batcher.submit(Job(bot.decoder.initial_state(1), [], wishes, Listener()))
     for job in jobs:
         job.cancelled = True
     assert {listener.end.reason for listener in listeners} == {"cancelled"}
     last = Listener()
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(max_tokens=3), last))
+    batcher.submit(Job(bot.decoder.initial_state(1), [], SamplingParams(max_tokens=3), last))
     assert last.end.said
     batcher.close()
 
@@ -301,11 +329,11 @@ def test_a_round_that_fails_is_told_and_the_next_one_goes_on(
     # A server that another test ran has limited how many lines alike are written.
     monkeypatch.setattr(logging.getLogger("elman"), "filters", [])
     with monkeypatch.context() as patch:
-        patch.setattr(bot.chatbot, "begin_reply", broken)
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(), listener))
+        patch.setattr(bot.decoder, "begin_reply", broken)
+        batcher.submit(Job(bot.decoder.initial_state(1), [], SamplingParams(), listener))
         assert isinstance(listener.wait()[-1], Failed)
     after = Listener()
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], SamplingParams(max_tokens=3), after))
+    batcher.submit(Job(bot.decoder.initial_state(1), [], SamplingParams(max_tokens=3), after))
     assert after.end.said
     batcher.close()
     assert "a round of the batcher failed" in caplog.text
@@ -316,7 +344,7 @@ def test_a_rule_answers_everybody_and_says_so(bot: Bot) -> None:
     batcher = Batcher(own, replier=Replier(own))
     asked = "you are stupid"
     listener = Listener(2)
-    start = bot.chatbot.initial_state(1)
+    start = bot.decoder.initial_state(1)
     history = History([asked], (), asked)
     wishes = SamplingParams(seed=1)
     batcher.submit(Job(start, [message(bot, asked)], wishes, listener, choices=2, history=history))

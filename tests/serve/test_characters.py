@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from elman.data.tokenizer import END, MIN_VOCABULARY_SIZE, Tokenizer
+from elman.generate.bot import Bot
+from elman.generate.network import NetworkBot
 from elman.generate.sampling import SamplingParams
 from elman.model import ModelConfig, build
-from elman.model.checkpoint import Bot
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Job, Said
 from tests.serve.test_batching import Fixed, Listener
@@ -28,7 +29,7 @@ def bot(request: pytest.FixtureRequest) -> Bot:
     with torch.no_grad():
         for token in range(END, tokenizer.vocabulary_size):
             chatbot.output_layer[1][token] = 2.0 * (tokenizer.spelled(token)[:1] >= b"\xc2")
-    return Bot(chatbot, tokenizer, {"data": {}}, Path("nowhere"))
+    return NetworkBot.of(chatbot, tokenizer, {"data": {}}, Path("nowhere"))
 
 
 class Leaving(Listener):
@@ -51,7 +52,7 @@ def told(
 ) -> list[Listener]:
     listeners = [Listener() for _ in wishes]
     for wish, listener in zip(wishes, listeners, strict=True):
-        job = Job(bot.chatbot.initial_state(1), [], wish, listener, **given)  # type: ignore[arg-type]
+        job = Job(bot.decoder.initial_state(1), [], wish, listener, **given)  # type: ignore[arg-type]
         batcher.submit(job)
     for listener in listeners:
         listener.wait()
@@ -133,7 +134,7 @@ def test_a_reply_that_is_given_up_ends_between_characters(bot: Bot) -> None:
     batcher = Batcher(bot)
     for number, wish in enumerate(endless):
         listener = Leaving(5 + number)
-        listener.job = Job(bot.chatbot.initial_state(1), [], wish, listener)
+        listener.job = Job(bot.decoder.initial_state(1), [], wish, listener)
         batcher.submit(listener.job)
         assert listener.end.reason == "cancelled"
         assert text(listener) == bot.tokenizer.decode_bytes(listener.end.said).decode()

@@ -14,7 +14,7 @@ import pytest
 from elman.chat import LOCAL, MemoryStore, Recall
 from elman.chat.database import RESERVE_BYTES
 from elman.errors import ElmanError
-from elman.model.checkpoint import Bot
+from elman.generate.bot import Bot
 
 from .conftest import Served
 from .test_server import ask

@@ -79,24 +79,21 @@ def test_lm_eval_scores_are_those_of_the_bot(served: Served, batch: int) -> None
 
 def nats_of(served: Served, ids: list[int]) -> np.ndarray:
     """-log p of a message's tokens, from its role to its END."""
-    chatbot = served.service.models["ann"].bot.chatbot
+    decoder = served.service.models["ann"].bot.decoder
     message = np.array([ROLES["bot"], *ids, END], np.uint16)
     costs = []
     for size in range(1, len(message) + 1):
-        [nats], _ = chatbot.score([[message[:size]]], chatbot.initial_state(1))
+        [nats], _ = decoder.score([[message[:size]]], decoder.initial_state(1))
         costs.append(float(nats.sum()))
     return np.diff([0.0, *costs])
 
 
 def greedy_after(served: Served, ids: list[int]) -> int:
     """The likeliest token after the beginning of a message."""
-    import torch
-
-    chatbot = served.service.models["ann"].bot.chatbot
-    with torch.no_grad():
-        logits, state = chatbot.begin_reply(chatbot.initial_state(1))
-        for token in ids:
-            logits, state = chatbot.step(torch.tensor([token]), state)
+    decoder = served.service.models["ann"].bot.decoder
+    logits, state = decoder.begin_reply(decoder.initial_state(1))
+    for token in ids:
+        logits, state = decoder.step(np.array([token]), state)
     return int(logits[0].argmax())
 
 

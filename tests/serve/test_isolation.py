@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from elman.bptt import State
 from elman.data.tokenizer import END, ROLES
+from elman.generate.bot import Bot
+from elman.generate.decoder import State
 from elman.generate.sampling import ReplySampler, SamplingParams
-from elman.model.checkpoint import Bot
 from elman.serve.batching import Batcher
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Ended, Event, Failed, Job, Read, Said
@@ -61,7 +60,7 @@ def good_jobs(bot: Bot) -> list[tuple[Job, Listener]]:
         listener = Listener()
         params = SamplingParams(seed=seed, temperature=1.1, max_tokens=40, logit_bias={END: -2.0})
         unread = [message(bot, f"what is {seed} plus 2?")]
-        found.append((Job(bot.chatbot.initial_state(1), unread, params, listener), listener))
+        found.append((Job(bot.decoder.initial_state(1), unread, params, listener), listener))
     return found
 
 
@@ -93,7 +92,7 @@ def crowd(bot: Bot, said_alone: list[tuple[int, ...]]) -> Iterator[Batcher]:
 def poisoned(bot: Bot, listener: Listener, **options: Any) -> Job:
     params = options.pop("params", SamplingParams(seed=5, max_tokens=30))
     unread = options.pop("unread", [message(bot, "hello")])
-    return Job(bot.chatbot.initial_state(1), unread, params, listener, **options)
+    return Job(bot.decoder.initial_state(1), unread, params, listener, **options)
 
 
 @pytest.mark.parametrize("at", [Read, Said, Ended])
@@ -131,7 +130,7 @@ def test_a_state_of_another_size_fails_alone(bot: Bot, said_alone: list[tuple[in
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
         job = poisoned(bot, listener)
-        job.state = tuple(tensor[:, :-1] for tensor in job.state)
+        job.state = tuple(part[:, :-1] for part in job.state)
         batcher.submit(job)
     assert isinstance(listener.wait()[-1], Failed)
 
@@ -170,29 +169,29 @@ def test_a_choice_of_tokens_that_breaks_fails_alone(
 
 
 @pytest.mark.parametrize("step", ["step", "begin_reply", "end_message"])
-def test_a_step_of_the_network_that_one_row_breaks_is_taken_again_without_it(
+def test_a_step_of_the_decoder_that_one_row_breaks_is_taken_again_without_it(
     bot: Bot,
     said_alone: list[tuple[int, ...]],
     monkeypatch: pytest.MonkeyPatch,
     step: str,
 ) -> None:
-    original: Callable[..., Any] = getattr(bot.chatbot, step)
+    original: Callable[..., Any] = getattr(bot.decoder, step)
 
     def breaking(*args: Any) -> Any:
         state: State = args[-1]
-        if state[0].flatten(1).isnan().any():
+        if np.isnan(state[0]).any():
             raise RuntimeError
         return original(*args)
 
-    monkeypatch.setattr(bot.chatbot, step, breaking)
+    monkeypatch.setattr(bot.decoder, step, breaking)
     listener = Listener()
     with crowd(bot, said_alone) as batcher:
         job = poisoned(bot, listener, unread=[], params=SamplingParams(max_tokens=3))
-        job.state = tuple(torch.full_like(tensor, torch.nan) for tensor in job.state)
+        job.state = tuple(np.full_like(part, np.nan) for part in job.state)
         batcher.submit(job)
     last = listener.wait()[-1]
     # A bot whose END is a step like any other never calls `end_message`.
-    assert isinstance(last, Failed) or (step == "end_message" and bot.chatbot.ends_by_step)
+    assert isinstance(last, Failed) or (step == "end_message" and bot.decoder.ends_by_step)
 
 
 def test_rows_that_fail_are_left_out() -> None:
@@ -293,15 +292,15 @@ def test_a_newcomer_does_not_wait_for_a_flood(bot: Bot) -> None:
     batcher = Batcher(bot, batch_size=4, max_waiting=8)
     endless = SamplingParams(temperature=0, max_tokens=10**6, logit_bias={END: -1000.0})
     flood = [
-        Job(bot.chatbot.initial_state(1), [], endless, Listener(), owner="flood") for _ in range(12)
+        Job(bot.decoder.initial_state(1), [], endless, Listener(), owner="flood") for _ in range(12)
     ]
     for job in flood:
         batcher.submit(job)
     with pytest.raises(FullError):
-        batcher.submit(Job(bot.chatbot.initial_state(1), [], endless, Listener(), owner="flood"))
+        batcher.submit(Job(bot.decoder.initial_state(1), [], endless, Listener(), owner="flood"))
     listener = Listener()
     params = SamplingParams(max_tokens=3)
-    batcher.submit(Job(bot.chatbot.initial_state(1), [], params, listener, owner="ann"))
+    batcher.submit(Job(bot.decoder.initial_state(1), [], params, listener, owner="ann"))
     assert listener.said
     for job in flood:
         job.cancelled = True

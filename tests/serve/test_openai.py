@@ -174,12 +174,12 @@ def test_echoed_likelihoods_are_those_of_the_bot(client: openai.OpenAI, served: 
     assert choice.logprobs is not None
     assert choice.logprobs.token_logprobs is not None
     message = np.array([ROLES["bot"], *ids, END], np.uint16)
-    [nats], state = bot.chatbot.score([[message]], bot.chatbot.initial_state(1))
-    end = bot.chatbot.score([[message[:-1]]], bot.chatbot.initial_state(1))[0][0]
+    [nats], state = bot.decoder.score([[message]], bot.decoder.initial_state(1))
+    end = bot.decoder.score([[message[:-1]]], bot.decoder.initial_state(1))[0][0]
     # Float32, and a step at a time rather than all at once.
     assert sum(choice.logprobs.token_logprobs) == pytest.approx(-float(end.sum()), abs=1e-4)
     assert float(nats.sum()) > float(end.sum())
-    assert len(state) == len(bot.chatbot.state_spec)
+    assert len(state) == len(bot.decoder.state_spec)
 
 
 def test_responses_go_on_and_fork(client: openai.OpenAI) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
@@ -24,13 +24,12 @@ from playwright.sync_api import (
     expect,
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from torch import Tensor
 
-from elman.bptt import State
 from elman.chat import MemoryStore
 from elman.data.characters import Characters
 from elman.data.tokenizer import END
-from elman.model.checkpoint import Bot
+from elman.generate.bot import Bot
+from elman.generate.decoder import State
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
 from elman.serve.run import listen, load
@@ -51,32 +50,32 @@ class Script:
         self.pause_at: int | None = None  # tokens that are said before the gate
         self.gate = threading.Event()
         self._bot, self._tokens, self._at = bot, [END], 0
-        self._begin, self._step = bot.chatbot.begin_reply, bot.chatbot.step
-        bot.chatbot.begin_reply = self.begin_reply  # type: ignore[method-assign]
-        bot.chatbot.step = self.step  # type: ignore[method-assign]
+        self._begin, self._step = bot.decoder.begin_reply, bot.decoder.step
+        bot.decoder.begin_reply = self.begin_reply  # type: ignore[method-assign]
+        bot.decoder.step = self.step  # type: ignore[method-assign]
         # It may say what bots never say: an older server may have kept that.
-        bot.tokenizer.__dict__["characters"] = bot.chatbot.characters = Characters(
-            [b""] * bot.tokenizer.vocabulary_size
-        )
+        anything = Characters([b""] * bot.tokenizer.vocabulary_size)
+        bot.tokenizer.__dict__["characters"] = anything
+        object.__setattr__(bot.decoder._weights, "characters", anything)  # type: ignore[attr-defined]
 
-    def begin_reply(self, state: State) -> tuple[Tensor, State]:
+    def begin_reply(self, state: State) -> tuple[np.ndarray, State]:
         self._at = -9  # to begin takes a step of its own, which says nothing
         logits, state = self._begin(state)
         self._tokens, self._at = [*self._bot.tokenizer.encode(self.text), END], 0
         return self._only(logits), state
 
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, tokens: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         self._at += 1
         if self._at == self.pause_at:
             assert self.gate.wait(60), "nobody opened the gate"
-        logits, state = self._step(token, state)
+        logits, state = self._step(tokens, state)
         return self._only(logits), state
 
-    def _only(self, logits: Tensor) -> Tensor:
+    def _only(self, logits: np.ndarray) -> np.ndarray:
         """The next token is the only choice."""
         if self._at < 0:
             return logits
-        only = torch.full_like(logits, -1e9)
+        only = np.full_like(logits, -1e9)
         only[:, self._tokens[min(self._at, len(self._tokens) - 1)]] = 0
         return only
 

@@ -24,10 +24,10 @@ from elman.chat.memory import states
 from elman.cli import main
 from elman.errors import ElmanError
 from elman.generate import index_files
+from elman.generate.bot import Bot
 from elman.generate.penalties import History
 from elman.generate.replier import Chosen, Replier
 from elman.generate.rerank import Ranking
-from elman.model.checkpoint import Bot
 from elman.serve.http.access import KeyRates, is_loopback
 from elman.serve.run import listen
 from elman.serve.store.keys import Key

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from elman.chat import LOCAL, MemoryStore, Node, Recall
 from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
-from elman.model.checkpoint import Bot
+from elman.generate.bot import Bot
 from elman.serve.models import Model
 
 from .conftest import Served, forget_recent
@@ -29,14 +28,14 @@ def assert_all_states_are_those_of_their_text(served: Served, turns: list[Turn])
     """Every state at hand for a beginning of a conversation is what reading it gives."""
     model = served.service.models["ann"]
     recall = model.recall(served.service.store, LOCAL)
-    state, node = model.bot.chatbot.initial_state(1), None
+    state, node = model.bot.decoder.initial_state(1), None
     for turn in turns:
         node = recall.after(node, turn.role, turn.text)
-        state = model.bot.chatbot.read(recall.ids(node), state)
+        state = model.bot.decoder.read([[recall.ids(node)]], state)
         found = model.recent.get(node.key)
         if found is not None:
             for ours, theirs in zip(found.state, state, strict=True):
-                torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+                np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 def ask(served: Served, **options: Any) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def test_a_reply_that_never_began_leaves_the_state_of_the_question(served: Serve
     """A response whose client left while it waited: what was read half way is nobody's state."""
     model = served.service.models["ann"]
     prompt = served.service.prompts.from_history(model, LOCAL, [Turn("user", "left")])
-    half = model.bot.chatbot.read(np.array([ROLES["user"], END], np.uint16), prompt.state)
+    half = model.bot.decoder.read([[np.array([ROLES["user"], END])]], prompt.state)
     node = prompt.remember_reply("", (), half)
     assert node is prompt.asked
     messages = prompt.kept_messages(prompt.new[-1], None, half)
@@ -132,9 +131,9 @@ def test_sessions_of_the_terminal_and_the_server_share_states(served: Served, bo
     forget_recent(model)
     turns = [Turn("user", "what is 2 plus 2?"), Turn("bot", said), Turn("user", "and?")]
     prompt = served.service.prompts.from_history(model, LOCAL, turns)
-    expected = model.bot.chatbot.initial_state(1)
+    expected = model.bot.decoder.initial_state(1)
     for ids in session.turns:  # as they were said: another spelling in tokens is another state
-        expected = model.bot.chatbot.read(ids, expected)
+        expected = model.bot.decoder.read([[ids]], expected)
     assert len(prompt.unread) == 1
     for ours, theirs in zip(prompt.state, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)

@@ -1,21 +1,24 @@
 """What each message did for a reply, as a few lines under it."""
 
 import sys
+from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from elman.cli.options import as_precision
 from elman.cli.text import plain
-from elman.errors import ElmanError
+from elman.errors import ElmanError, telling_where_torch_is_missing
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from elman.chat import Session
+    from elman.generate.bot import Bot
+    from elman.generate.network import NetworkBot
     from elman.lens.attribution import Attribution
     from elman.lens.nearest import Lines
-    from elman.model.checkpoint import Bot
 
 MAX_SHOWN_MESSAGES = 20
 """Messages before the reply that are shown, the last ones."""
@@ -33,19 +36,25 @@ class AttributionLines:
     What the bot learned from is read when it is first asked for.
     """
 
-    def __init__(self, bot: "Bot", name: str = "bot") -> None:
-        self._bot, self._name = bot, name
+    def __init__(self, bot: "Bot", name: str = "bot", trust: Collection[str] = ()) -> None:
+        self._bot, self._name, self._trust = bot, name, trust
 
     def __call__(self, session: "Session") -> str:
         """Return the lines, coloured at a terminal; raise ElmanError where no reply was made."""
+        from rich.console import Console
+
         from elman.data.tokenizer import ROLES
-        from elman.lens.attribution import attribute
+
+        with telling_where_torch_is_missing():
+            from elman.lens.attribution import attribute
 
         turns = session.turns
         if not turns or turns[-1][0] != ROLES["bot"]:
             raise ElmanError("there is no reply to explain yet")
         *asked, reply = turns
-        found = attribute(self._bot, asked, reply, session.start, MAX_SHOWN_MESSAGES, linear=True)
+        network = self._network
+        start = network.decoder.from_arrays(self._bot.decoder.to_arrays(session.start))
+        found = attribute(network, asked, reply, start, MAX_SHOWN_MESSAGES, linear=True)
         texts = [self._bot.tokenizer.decode(turn[1:-1]) for turn in turns]
         names = [self._name if turn[0] == ROLES["bot"] else "you" for turn in turns]
         console = Console(highlight=False, file=sys.stdout)
@@ -64,7 +73,9 @@ class AttributionLines:
                 console.print(line, soft_wrap=True)
         return captured.get().rstrip("\n")
 
-    def _nearest(self, reply: str) -> list[Text]:
+    def _nearest(self, reply: str) -> "list[Text]":
+        from rich.text import Text
+
         from elman.lens.nearest import MIN_COPIED_WORDS
 
         learned = self._learned
@@ -82,6 +93,16 @@ class AttributionLines:
         return [*lines, Text(f"it copies no {MIN_COPIED_WORDS} words in a row of them", "dim")]
 
     @cached_property
+    def _network(self) -> "NetworkBot":
+        """The bot in torch, whose gradient is looked at, in the precision that it speaks in."""
+        from elman.generate.network import NetworkBot, load_network_bot
+
+        if isinstance(self._bot, NetworkBot):
+            return self._bot
+        precision = as_precision(self._bot.precision)
+        return load_network_bot(self._bot.path, precision, self._trust)
+
+    @cached_property
     def _learned(self) -> "Lines | ElmanError":
         """What the bot learned to say, or why that cannot be read."""
         from elman.lens.nearest import training_lines
@@ -95,9 +116,12 @@ class AttributionLines:
 
 
 def _bars(
-    found: "list[Attribution]", texts: list[str], names: list[str], console: Console
-) -> Table:
+    found: "list[Attribution]", texts: list[str], names: list[str], console: "Console"
+) -> "Table":
     """Make one row for each message: a bar, and its numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("", justify="right", style="dim", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -128,7 +152,7 @@ def _short(text: str, most: int = 100) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _writes(characters: str, console: Console) -> bool:
+def _writes(characters: str, console: "Console") -> bool:
     try:
         characters.encode(console.encoding)
     except UnicodeEncodeError:

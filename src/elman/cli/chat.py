@@ -12,12 +12,12 @@ import typer
 
 from elman.cli.options import (
     DatabaseOption,
-    PrecisionOption,
     RankingOptions,
     SamplingOptions,
     TrustOption,
     UnsureOptions,
-    as_precision,
+    WeightsOption,
+    as_weights,
     open_store,
     with_groups,
 )
@@ -57,7 +57,7 @@ def chat(
     sampling: SamplingOptions,
     ranking: RankingOptions,
     doubt: UnsureOptions,
-    precision: PrecisionOption = "float32",
+    weights: WeightsOption = None,
     name: Annotated[
         str | None,
         typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
@@ -77,10 +77,13 @@ def chat(
     """
     from elman.chat import MemoryStore, Session
     from elman.cli.attribution import AttributionLines
-    from elman.model.checkpoint import BASE, load_bot
+    from elman.model.folder import BASE
+    from elman.runtime.choose import load_bot
 
-    loaded = load_bot(bot, as_precision(precision), trust or ())
+    loaded = load_bot(bot, as_weights(weights), trust or ())
     params = sampling.params(loaded)
+    if loaded.why.startswith("numpy"):
+        tell(f"Replies are computed by {loaded.why}")
     if loaded.path == BASE:
         tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
     data = loaded.config["data"]
@@ -96,7 +99,7 @@ def chat(
         session = Session(loaded, None, speaker, store, name or "", replier)
         _greet(session)
         called = data.get("bot") or "bot"
-        talk(session, called, AttributionLines(loaded, called), explained=explained)
+        talk(session, called, AttributionLines(loaded, called, trust or ()), explained=explained)
 
 
 def _greet(session: "Session") -> None:

@@ -14,9 +14,10 @@ from elman.errors import ElmanError
 if TYPE_CHECKING:
     from elman.bptt.decode import Precision
     from elman.chat import MemoryStore
+    from elman.generate.bot import Bot
     from elman.generate.replier import Replier, ReplyFrom
     from elman.generate.sampling import SamplingParams
-    from elman.model.checkpoint import Bot
+    from elman.runtime.compiled import WeightPrecision
 
 T = TypeVar("T")
 
@@ -47,6 +48,14 @@ TemperatureOption = Annotated[
     typer.Option(
         help="Of replies: 0 takes the likeliest; higher is more surprising.  "
         "[default: as training found it best]"
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Precision of the weights: float32, bfloat16 or int8 (least to read).  "
+        "[default: int8 where that costs the bot next to nothing, else float32]",
+        show_default=False,
     ),
 ]
 TrustOption = Annotated[
@@ -160,7 +169,6 @@ class RankingOptions:
             ElmanError: where a value is out of range, there are no replies of people, or no score
                 keeps wrong answers as rare as wanted.
         """
-        from elman.generate import index_files
         from elman.generate.replier import Replier, ReplyFrom
         from elman.generate.rerank import Ranking
 
@@ -179,6 +187,8 @@ class RankingOptions:
         )
         if source == "generate":
             return Replier(bot, params, ranking)
+        from elman.generate import index_files  # which imports the readers of every format
+
         index = index_files.known(bot, tell)
         if doubt.unsure is None:
             return Replier(bot, params, ranking, source, index)
@@ -225,6 +235,15 @@ def as_precision(text: str) -> "Precision":
     if text not in get_args(Precision):
         raise ElmanError(f"--precision {text}: {', '.join(get_args(Precision))}")
     return cast("Precision", text)
+
+
+def as_weights(text: str | None) -> "WeightPrecision | None":
+    """Check a `--weights`."""
+    from elman.runtime.compiled import WeightPrecision
+
+    if text is not None and text not in get_args(WeightPrecision):
+        raise ElmanError(f"--weights {text}: {', '.join(get_args(WeightPrecision))}")
+    return cast("WeightPrecision | None", text)
 
 
 def open_store(place: str | None) -> "MemoryStore":

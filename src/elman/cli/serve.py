@@ -7,10 +7,11 @@ import typer
 
 from elman.cli.options import (
     DatabaseOption,
-    PrecisionOption,
     RankingOptions,
     TrustOption,
     UnsureOptions,
+    WeightsOption,
+    as_weights,
     make_params,
     open_store,
     with_groups,
@@ -53,7 +54,7 @@ def serve(
         typer.Option(help="A site whose pages may ask, https://NAME; may be repeated."),
     ] = None,
     database: DatabaseOption = None,
-    precision: PrecisionOption = "float32",
+    weights: WeightsOption = None,
     ranking: RankingOptions,
     doubt: UnsureOptions,
     trust: TrustOption = None,
@@ -67,7 +68,7 @@ def serve(
     from elman.serve.run import load, serve
     from elman.serve.store.keys import Keys
 
-    loaded = load(bots or [Path("base")], precision, trust or ())
+    loaded = load(bots or [Path("base")], as_weights(weights), trust or ())
     repliers = {name: ranking.replier(bot, make_params(bot), doubt) for name, bot in loaded.items()}
     policy = AccessPolicy(
         "localhost" if uds is not None else host, require_key, allow_host or (), allow_origin or ()
@@ -77,6 +78,8 @@ def serve(
 
         def tell_where(where: str) -> None:
             tell(f"Elman serves {', '.join(loaded)} at {where}  (API: {where}/v1; Ctrl-C stops)")
+            for name, bot in loaded.items():
+                tell(f"{name}: {bot.why}")
             if keyed:
                 tell("Every request needs a key of `elman keys add`.")
             elif require_key is False:

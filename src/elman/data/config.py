@@ -5,8 +5,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from elman.data.dataset import VIEW
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE
+from elman.data.view import VIEW
 
 KEPT_REPLIES = 20_000
 """Replies of people that a bot keeps at most, where nothing else is given."""

@@ -20,9 +20,6 @@ from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.data.view import OLD_VIEW_NAMES, Change, View, composed
 from elman.errors import ElmanError
 
-VIEW = ("others", "gap", "split", "drop", "redact", "rename", "max_text_bytes")
-"""Of what a configuration says of its data, how the conversations are seen."""
-
 MAX_KEPT_TEXT_BYTES = 1 << 25
 """Conversations that are to be kept in memory are, up to so much text."""
 

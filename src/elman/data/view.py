@@ -11,6 +11,9 @@ from elman.errors import ElmanError
 
 Change = Callable[[Message], Message]
 
+VIEW = ("others", "gap", "split", "drop", "redact", "rename", "max_text_bytes")
+"""Of what a configuration says of its data, how the conversations are seen."""
+
 OLD_VIEW_NAMES = {"most_bytes": "max_text_bytes"}
 """Names that configurations had before, and the new ones."""
 

@@ -6,6 +6,7 @@ interpreter's lock is free meanwhile.
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -53,13 +54,14 @@ class CompiledDecoder(ArrayDecoder):
             raise RuntimeError(why)
         self._library = library
         self._bot = _Builder(library, weights, precision)
+        self._weights = replace(weights, arrays={})  # which are packed now
 
     def run(self, rows: Sequence[np.ndarray], state: ArrayState, wanted: Wanted) -> Found:
         lengths = [len(own) for own in rows]
         tokens = np.concatenate(rows).astype(np.int64)
         if min(lengths) < 1 or tokens.min() < 0 or tokens.max() >= self.vocabulary_size:
             raise ValueError("every row needs at least one token, within the vocabulary")
-        sizes = [(len(rows), size) for _, size in self.state_spec]
+        sizes = [(len(rows), size) for _, size, _ in self.state_spec]
         if [array.shape for array in state] != sizes:
             raise ValueError(f"a state of {len(rows)} rows has the shapes {sizes}")
         begins = np.cumsum([0, *lengths])
@@ -125,6 +127,7 @@ class _Builder:
         else:
             bot.stack = stacks["stack"]
         self.address = self._address(bot)
+        del self._arrays
 
     def _stack(self, name: str, shape: StackShape) -> int:
         layers = [

@@ -1,7 +1,8 @@
 """Attribution by message over HTTP: computed when somebody asks, never before.
 
-It is computed in a thread of its own, by modules of its own that share the bot's weights: whoever
-talks meanwhile neither waits for it nor is seen by it.
+It takes gradients, and so torch, which nothing else of the server needs: both torch and the network
+are loaded when somebody asks first. It is computed in a thread of its own, so that whoever talks
+meanwhile does not wait for it.
 """
 
 import asyncio
@@ -10,20 +11,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from elman.bptt import State
 from elman.chat import Node
 from elman.chat.recall import Recall
-from elman.errors import ElmanError
-from elman.lens.attribution import Attribution, attribute, attribution_steps
-from elman.lens.chain import apart
-from elman.model.chatbot import Chatbot
+from elman.errors import ElmanError, missing_extra
+from elman.generate.decoder import State
 from elman.serve.http.errors import ApiError
 from elman.serve.models import Model
 from elman.serve.store.responses import StoredResponse
+
+if TYPE_CHECKING:
+    from elman.generate.network import NetworkBot
+    from elman.lens.attribution import Attribution
 
 MAX_REQUEST_MESSAGES = 20
 """Messages before the reply that are looked at, the last ones."""
@@ -50,7 +52,7 @@ class Attributions(NamedTuple):
     `cut` says what was not looked at, and why; None: everything was.
     """
 
-    messages: list[Attribution]
+    messages: "list[Attribution]"
     cut: str | None = None
 
 
@@ -67,7 +69,7 @@ class Attributor:
         self._waiting = 0
         self._stopped = Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="why")
-        self._apart: dict[str, tuple[bytes, Chatbot]] = {}
+        self._networks: dict[str, NetworkBot] = {}
 
     def stop(self) -> None:
         """Give up what is being answered, and take no more questions."""
@@ -92,8 +94,8 @@ class Attributor:
             None where another bot has taken the name of the one that replied, or nobody waits.
 
         Raises:
-            ApiError: where too many wait, it takes too long, the server stops, or a part of the
-                conversation cannot be read again.
+            ApiError: where torch is not installed, too many wait, it takes too long, the server
+                stops, or a part of the conversation cannot be read again.
         """
         if response.fingerprint != model.fingerprint:
             return None
@@ -135,6 +137,11 @@ class Attributor:
     def _answer(
         self, model: Model, recall: Recall, response: StoredResponse, left: Event
     ) -> Attributions:
+        try:
+            from elman.lens.attribution import attribute
+        except ImportError:
+            error = missing_extra("train", "attribution", ["torch"])
+            raise ApiError(501, str(error), "why", "not_installed") from None
         check = self._check(left)
         check()
         with recall.store.reading() as connection:
@@ -146,8 +153,10 @@ class Attributor:
             why = f"the last message and the reply are too long ({size:,} tokens)"
             return Attributions([], why)
         start, unread = self._before(recall, path, asked, len(asked) - most)
-        chatbot = self._chatbot(model)
-        found = attribute(chatbot, asked[unread:], reply, start, most, check=check)
+        network = self._network(model)
+        if start is not None:
+            start = network.decoder.from_arrays(model.bot.decoder.to_arrays(start))
+        found = attribute(network, asked[unread:], reply, start, most, check=check)
         # Instructions are read as a message, and are none of the conversation's.
         numbers = [n for n, node in enumerate(path) if node.role != "system"]
         told = [
@@ -159,6 +168,8 @@ class Attributor:
 
     def _most(self, asked: Sequence[np.ndarray], reply: np.ndarray) -> int:
         """Return how many of the last messages can be looked at."""
+        from elman.lens.attribution import attribution_steps
+
         for most in range(min(MAX_REQUEST_MESSAGES, len(asked)), 0, -1):
             last = asked[-most:]
             tokens = sum(map(len, last)) + len(reply)
@@ -186,13 +197,22 @@ class Attributor:
             begin += 1
         return state, begin
 
-    def _chatbot(self, model: Model) -> Chatbot:
-        """Return the bot's weights in modules of their own."""
-        fingerprint, found = self._apart.get(model.name, (b"", None))
-        if found is None or fingerprint != model.fingerprint:
-            found = apart(model.bot.chatbot)
-            self._apart[model.name] = model.fingerprint, found
-        return found
+    def _network(self, model: Model) -> "NetworkBot":
+        """Return a bot of the same weights in modules of its own, loaded when asked for first.
+
+        Raises:
+            ElmanError: where the weights in its folder are others by now.
+        """
+        from elman.generate.network import NetworkBot, load_network_bot
+        from elman.lens.chain import apart
+
+        if model.name not in self._networks:
+            bot = model.bot
+            found = bot if isinstance(bot, NetworkBot) else load_network_bot(bot.path)
+            if found.made_by != bot.made_by:
+                raise ElmanError(f"{bot.path}: has other weights by now; start the server again")
+            self._networks[model.name] = replace(found, chatbot=apart(found.chatbot))
+        return self._networks[model.name]
 
 
 class _LeftError(Exception):

@@ -1,6 +1,6 @@
 """Continuous batching: one thread in which all conversations with a bot are read and said.
 
-The states of the replies that are being said are the rows of a few tensors. Each round reads a
+The states of the replies that are being said are the rows of a few arrays. Each round reads a
 bounded part of what waits to be read, and then says one token of every reply; so reading never
 starves saying. Whoever listens is handed what was said without being waited for.
 """
@@ -12,11 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from elman.bptt import State
-from elman.generate.network import decoder_of
+from elman.generate.bot import Bot
+from elman.generate.decoder import State
 from elman.generate.replier import Chosen, Replier
 from elman.generate.rerank import as_message
-from elman.model.checkpoint import Bot
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Job, Read
 from elman.serve.queueing import FairQueue, FullError, has_room, has_share, unfinished_of
@@ -36,7 +35,7 @@ class Batcher:
     """Reads and says for one bot, in a thread of its own.
 
     Args:
-        bot: packed.
+        bot: who reads and replies.
         batch_size: replies that are said at once.
         max_waiting: replies that may wait for that.
         replier: chooses replies; None: they are said as they are drawn.
@@ -50,12 +49,12 @@ class Batcher:
         replier: Replier | None = None,
     ) -> None:
         self._bot, self._replier, self._batch_size = bot, replier, batch_size
-        self.decoder = decoder_of(bot)
+        self._decoder = bot.decoder
         self._wake = threading.Condition()
         self._queue = FairQueue(batch_size + max_waiting)
         self._closing = False
         self._reading: list[Job] = []
-        self._batch = ReplyBatch(self.decoder)
+        self._batch = ReplyBatch(self._decoder)
         self._thread = threading.Thread(target=self._run, name="elman batcher", daemon=True)
         self._thread.start()
 
@@ -142,7 +141,7 @@ class Batcher:
                 break
             taken[taking.owner] += taking.choices
             self._reading.append(taking)
-            taking.guarded(taking.cut, self.decoder)
+            taking.guarded(taking.cut, self._decoder)
         self._drop_failed()
 
     def _drop_failed(self) -> None:
@@ -166,12 +165,12 @@ class Batcher:
         parts = {job: self._next_parts(job, budget) for job in jobs}
 
         def read(some: Sequence[Job]) -> State:
-            state = self.decoder.join([job.state for job in some])
-            return self.decoder.read([parts[job] for job in some], state)
+            state = self._decoder.join([job.state for job in some])
+            return self._decoder.read([parts[job] for job in some], state)
 
         for some, state in step_rows(read, jobs, Job.fail):
             for row, job in enumerate(some):
-                job.state = self.decoder.select(state, [row])
+                job.state = self._decoder.select(state, [row])
         self._drop_failed()
         return sum(len(part) for own in parts.values() for part in own)
 
@@ -190,7 +189,7 @@ class Batcher:
         """Let the replies to jobs that were read begin."""
 
         def begin(some: Sequence[Job]) -> Stated:
-            return self.decoder.begin_reply(self.decoder.join([job.state for job in some]))
+            return self._decoder.begin_reply(self._decoder.join([job.state for job in some]))
 
         alone = not self._batch.replies and len(self._reading) == 1
         for some, stated in step_rows(begin, jobs, Job.fail):
@@ -222,7 +221,7 @@ class Batcher:
         def state_after(said: tuple[int, ...]) -> State:
             if said == tokens and self._replier is not None:
                 return self._replier.ended(chosen, job.state)
-            return self.decoder.read([[as_message(said)]], job.state)
+            return self._decoder.read([[as_message(said)]], job.state)
 
         for choice in range(job.choices):
             Reply(job, choice, self._bot).tell_whole(chosen, state_after)

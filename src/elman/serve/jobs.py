@@ -9,8 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from elman.bptt import State
-from elman.generate.decoder import Decoder
+from elman.generate.decoder import Decoder, State
 from elman.generate.penalties import History
 from elman.generate.replier import Origin
 from elman.generate.sampling import SamplingParams

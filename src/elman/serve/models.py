@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
 
-import torch
-
-from elman.bptt import State
 from elman.chat import MemoryStore, Recall
-from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import Bot
+from elman.generate.bot import Bot
+from elman.generate.decoder import Decoder, State
 from elman.serve.batching import Batcher
 
 MAX_RECENT_BYTES = 32 << 20
 """Of states, for each bot: a conversation that goes on is not looked up on disk."""
+
+BLOCK_STATES = 64
+"""States for which memory is taken at once."""
 
 
 class RecentState(NamedTuple):
@@ -24,18 +24,24 @@ class RecentState(NamedTuple):
     tokens: int
 
 
-class RecentStates:
-    """Keeps a chatbot's states by key, in the rows of a few tensors that are made once.
+def state_bytes(decoder: Decoder) -> int:
+    """Return how many bytes the state of a conversation has."""
+    return sum(part.nbytes for part in decoder.initial_state(1))
 
-    Thousands of small tensors that come and go would leave holes in the process's memory, which
+
+class RecentStates:
+    """Keeps a bot's states by key, in the rows of arrays that are made once, a block at a time.
+
+    Thousands of small arrays that come and go would leave holes in the process's memory, which
     would then grow under load.
     """
 
-    def __init__(self, chatbot: Chatbot, max_bytes: int = MAX_RECENT_BYTES) -> None:
-        size = sum(part.size * part.dtype.itemsize for part in chatbot.state_spec)
-        self._rows: State = chatbot.initial_state(max(1, max_bytes // size))
-        self._kept: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
-        self._free = list(range(len(self._rows[0])))
+    def __init__(self, decoder: Decoder, max_bytes: int = MAX_RECENT_BYTES) -> None:
+        self._decoder = decoder
+        self._max_blocks = max(1, max_bytes // (state_bytes(decoder) * BLOCK_STATES))
+        self._blocks = 0
+        self._kept: OrderedDict[bytes, tuple[State, int, int]] = OrderedDict()
+        self._free: list[tuple[State, int]] = []
         self._lock = Lock()
 
     def get(self, key: bytes) -> RecentState | None:
@@ -45,21 +51,25 @@ class RecentStates:
             if found is None:
                 return None
             self._kept.move_to_end(key)
-            row, tokens = found
-            return RecentState(
-                tuple(tensor[row : row + 1].clone() for tensor in self._rows), tokens
-            )
+            block, row, tokens = found
+            return RecentState(self._decoder.select(block, [row]), tokens)
 
     def put(self, key: bytes, state: State, tokens: int) -> None:
         """Keep a state in the place of the one that was not used for longest."""
-        with self._lock, torch.no_grad():
-            if key in self._kept:
-                row, _ = self._kept.pop(key)
-            else:
-                row = self._free.pop() if self._free else self._kept.popitem(last=False)[1][0]
-            for kept, tensor in zip(self._rows, state, strict=True):
-                kept[row] = tensor[0]
-            self._kept[key] = (row, tokens)
+        with self._lock:
+            block, row = self._place(key)
+            for kept, own in zip(block, state, strict=True):
+                kept[row] = own[0]
+            self._kept[key] = (block, row, tokens)
+
+    def _place(self, key: bytes) -> tuple[State, int]:
+        if key in self._kept:
+            return self._kept.pop(key)[:2]
+        if not self._free and self._blocks < self._max_blocks:
+            block = self._decoder.initial_state(BLOCK_STATES)
+            self._free += [(block, row) for row in range(BLOCK_STATES)]
+            self._blocks += 1
+        return self._free.pop() if self._free else self._kept.popitem(last=False)[1][:2]
 
 
 @dataclass(frozen=True)

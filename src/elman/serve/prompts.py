@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elman.bptt import State
 from elman.chat import MemoryStore, Node, Recall
 from elman.data.conversation import Turn
+from elman.generate.decoder import State
 from elman.generate.penalties import History
 from elman.generate.sampling import SamplingParams
 from elman.serve.http.errors import ApiError, no_such
@@ -64,7 +64,7 @@ class Prompt:
             self.state, self.unread, params, deliver, recent, choices,
             history=history.also(*self._given_before()), owner=self.recall.owner,
         )  # fmt: skip
-        job.cut(self.model.batcher.decoder)
+        job.cut(self.model.bot.decoder)
         longest = max(map(len, job.parts or ()), default=0)
         if longest > MAX_UNCUT_TOKENS:
             raise ApiError(
@@ -184,7 +184,7 @@ class Prompts:
             if found := model.recent.get(nodes[number - 1].key):
                 break
         else:
-            number, found = 0, RecentState(recall.bot.chatbot.initial_state(1), 0)
+            number, found = 0, RecentState(recall.bot.decoder.initial_state(1), 0)
         with self._store.reading() as connection:
             later = [node.key for node in nodes[number:]]
             known = self._store.known(connection, recall.owner, later)

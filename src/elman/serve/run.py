@@ -1,18 +1,20 @@
 """From bots and a store to a server that runs."""
 
+import ctypes
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast, get_args
 
-from elman.bptt.decode import Precision
 from elman.chat import MemoryStore
 from elman.errors import ElmanError
+from elman.generate.bot import Bot
 from elman.generate.replier import Replier
-from elman.model.checkpoint import Bot, load_bot
+from elman.runtime.choose import load_bot
+from elman.runtime.compiled import WeightPrecision
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.service import Service
@@ -20,26 +22,32 @@ from elman.serve.store.keys import Keys
 
 
 def load(
-    folders: Sequence[Path], precision: str = "float32", trust: Collection[str] = ()
+    folders: Sequence[Path], precision: WeightPrecision | None = None, trust: Collection[str] = ()
 ) -> dict[str, Bot]:
     """Load bots, and name each by its folder.
 
     Args:
-        trust: as `load_bot` takes it.
+        precision, trust: as `load_bot` takes them.
 
     Raises:
         ElmanError: where a bot cannot be loaded, or two have one name.
     """
-    if precision not in get_args(Precision):
-        raise ElmanError(f"--precision {precision}: {', '.join(get_args(Precision))}")
     bots: dict[str, Bot] = {}
     for folder in folders:
-        bot = load_bot(folder, cast(Precision, precision), trust)
+        bot = load_bot(folder, precision, trust)
         name = bot.path.resolve().name
         if name in bots:
             raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")
         bots[name] = bot
     return bots
+
+
+def release_memory() -> None:
+    """Give the system back what was needed only to load bots; glibc keeps it otherwise."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # other C libraries have none
+            trim(0)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -157,6 +165,7 @@ def serve(
     check_policy(policy, Keys(store))
     with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
         server = make_server(Service(bots, store, repliers=repliers), policy)
+        release_memory()
         if uds is None:
             name = f"[{policy.host}]" if ":" in policy.host else policy.host
             where = f"http://{name}:{listening.getsockname()[1]}"

@@ -9,8 +9,9 @@ from fastapi import Depends, Request
 from sqlalchemy import Connection
 
 from elman.chat import MemoryStore
+from elman.generate.bot import Bot
 from elman.generate.replier import Replier
-from elman.model.checkpoint import WEIGHTS, Bot, state_digest
+from elman.model.folder import WEIGHTS
 from elman.serve.attribution import Attributor
 from elman.serve.batching import MAX_WAITING_REPLIES, REPLY_BATCH_SIZE, Batcher
 from elman.serve.http.errors import full, no_such_model
@@ -52,10 +53,10 @@ class Service:
             name: Model(
                 name,
                 bot,
-                state_digest(bot),
+                bot.state_digest,
                 int((bot.path / WEIGHTS).stat().st_mtime),
                 Batcher(bot, batch_size, max_waiting, repliers.get(name)),
-                RecentStates(bot.chatbot),
+                RecentStates(bot.decoder),
             )
             for name, bot in bots.items()
         }

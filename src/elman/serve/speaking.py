@@ -1,17 +1,16 @@
-"""The replies that are being said: their states are the rows of a few tensors."""
+"""The replies that are being said: their states are the rows of a few arrays."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elman.bptt import State
 from elman.data.tokenizer import END
-from elman.generate.decoder import Decoder
+from elman.generate.bot import Bot
+from elman.generate.decoder import Decoder, State
 from elman.generate.replier import Chosen, Origin
 from elman.generate.sampling import ReplySampler, choose, token_logprobs
 from elman.generate.stopping import StopMatcher
-from elman.model.checkpoint import Bot
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Ended, Job, Reason, Said
 

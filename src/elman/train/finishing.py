@@ -1,15 +1,19 @@
 """What is done with the best weights when learning has ended: what they reply best by."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from elman.data.tokenizer import END
 from elman.generate import index_files
 from elman.generate.calibrate import Choice, fit_replies
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, people_habits
 from elman.generate.positions import HeldOut
-from elman.model.checkpoint import Bot, load_bot
+from elman.generate.scoring import subset
 from elman.model.config import ReplyConfig
+from elman.native.library import load
+from elman.runtime.choose import int8_loss
+from elman.runtime.weights import is_known, load_weights
 from elman.train.config import Config, write_config
 from elman.train.prepare import Data
 from elman.train.runlog import Tell
@@ -18,17 +22,25 @@ FITTING_TOKENS, COMPARED_TOKENS = 130_000, 50_000
 """Tokens that are read to find out how a bot replies best; and to count wrong answers."""
 
 
+INT8_TOKENS = 20_000
+"""Held-out tokens that are read to find out what int8 weights cost."""
+
+
 def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
-    """Find by held-out replies how one is chosen, and keep replies of people in the bot's folder.
+    """Find by held-out talk what int8 weights cost and how a reply is chosen, and keep replies of
+    people in the bot's folder.
 
     The folder already holds the best weights. What is given in the configuration stays.
     """
+    if (loss := measured_int8_loss(out, data, config.model.outside_cells)) is not None:
+        config = config.model_copy(update={"int8_loss": loss})
+        write_config(out, config)
     reply, saved = config.reply, config.data
     if not (reply.open or saved.replies):
         return
-    bot = load_bot(out, trust=config.model.outside_cells)
+    bot = load_network_bot(out, trust=config.model.outside_cells)
     tell("stage", text="comparing replies with people's")
-    decoder = decoder_of(bot)
+    decoder = bot.decoder
     heldout = HeldOut.of(decoder, bot.tokenizer, data.dev, saved.learn_from)
     if reply.open:
         config = config.model_copy(update={"reply": fitted(reply, bot, data, heldout)})
@@ -40,10 +52,25 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         decoder, bot.tokenizer, data.train, saved.learn_from, saved.replies, heldout
     )
     if index is not None:
-        index_files.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
+        index_files.save(out, index, bot, saved.path)
 
 
-def fitted(reply: ReplyConfig, bot: Bot, data: Data, heldout: HeldOut | None) -> ReplyConfig:
+def measured_int8_loss(out: Path, data: Data, trust: Collection[str]) -> float | None:
+    """Measure what int8 weights cost the bot of a folder on held-out conversations.
+
+    Returns:
+        A share of its bits; None where nothing is held out, or the compiled library cannot run it.
+    """
+    if data.dev is None or load()[0] is None:
+        return None
+    if not is_known(data.config.model):
+        return None
+    few = subset(data.dev, INT8_TOKENS)
+    rows = [few[index] for index in range(len(few))]
+    return round(int8_loss(load_weights(out, trust), rows), 6)
+
+
+def fitted(reply: ReplyConfig, bot: NetworkBot, data: Data, heldout: HeldOut | None) -> ReplyConfig:
     """Find what is open of how a bot replies, by people's replies and held-out conversations.
 
     Args:
@@ -59,7 +86,7 @@ def fitted(reply: ReplyConfig, bot: Bot, data: Data, heldout: HeldOut | None) ->
     if heldout is not None:
         given = {name: getattr(reply, name) for name in set(Choice._fields) - reply.open}
         limits = habits or PEOPLE
-        found |= fit_replies(decoder_of(bot), bot.tokenizer, heldout, limits, given)._asdict()
+        found |= fit_replies(bot.decoder, bot.tokenizer, heldout, limits, given)._asdict()
     found = {name: value for name, value in found.items() if name in reply.open}
     return reply.model_copy(update=found | {"fitted": sorted(found)})
 

@@ -78,7 +78,7 @@ def resolve(
 
     def ask(number: int, deliver: Deliver) -> Job:
         return Job(
-            model.bot.chatbot.initial_state(1), [], params, deliver, (), count, prompts[number],
+            model.bot.decoder.initial_state(1), [], params, deliver, (), count, prompts[number],
             owner=owner, is_continuation=number > 0,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from elman.serve.http.access import Owner
 from elman.serve.http.errors import ERRORS
 from elman.serve.limits import LIMITS, RequestLimits
-from elman.serve.models import Model
+from elman.serve.models import Model, state_bytes
 from elman.serve.service import Served
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
@@ -49,5 +49,5 @@ async def one_model(
 
 
 def _told(model: Model) -> ModelObject:
-    size = sum(tensor.nbytes for tensor in model.bot.chatbot.initial_state(1))
-    return ModelObject(id=model.name, created=model.created, elman=ModelFacts(state_bytes=size))
+    facts = ModelFacts(state_bytes=state_bytes(model.bot.decoder))
+    return ModelObject(id=model.name, created=model.created, elman=facts)

@@ -22,7 +22,7 @@ from elman.serve.api.requests import (
     text_of,
 )
 from elman.serve.http.access import Owner
-from elman.serve.http.errors import ERRORS, ApiError
+from elman.serve.http.errors import ERRORS, ApiError, ErrorResponse
 from elman.serve.http.stream import STREAMS, respond, unless_gone
 from elman.serve.limits import LIMITS
 from elman.serve.render.response import ResponseAnswer
@@ -153,7 +153,7 @@ def turns_of(body: ResponsesRequest) -> list[Turn]:
     return joined(turns)
 
 
-@router.get("/responses/{response_id}")
+@router.get("/responses/{response_id}", responses={501: {"model": ErrorResponse}})
 async def get_response(
     request: Request, service: Served, owner: Owner, response_id: Id, why: bool = False
 ) -> ResponseObject:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -83,11 +84,19 @@ def _add_own_routes(app: FastAPI) -> None:
 
 
 def _make_keys_optional(app: FastAPI) -> None:
-    """Have the schema say that a request may come without a key."""
-    for methods in app.openapi()["paths"].values():
-        for operation in methods.values():
-            if "security" in operation:
-                operation["security"] = [*operation["security"], {}]
+    """Have the schema, made when it is asked for, say that a request may come without a key."""
+    schema = app.openapi
+
+    @cache
+    def with_optional_keys() -> dict[str, Any]:
+        found = schema()
+        for methods in found["paths"].values():
+            for operation in methods.values():
+                if "security" in operation:
+                    operation["security"] = [*operation["security"], {}]
+        return found
+
+    app.openapi = with_optional_keys  # type: ignore[method-assign]
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from elman.bptt import State
+from elman.generate.decoder import State
 from elman.generate.replier import Origin
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
