@@ -24,7 +24,6 @@ from minutes import elman_trained
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE
-from elman.generate.network import decoder_of
 from elman.generate.scoring import bits_per_byte
 from elman.native.library import KERNELS_VARIABLE, load
 from elman.train import loop
@@ -77,7 +76,7 @@ def measured(left_out: list[str], minutes: float, seed: int) -> float:
     with _kernels(compiled), _counts(counted):
         bot, _ = elman_trained(trial, minutes, seed)
     dev = Dataset.read(BUILT_IN).encode(bot.tokenizer, True)[0]["dev"]
-    return round(bits_per_byte(decoder_of(bot), dev, bot.tokenizer, "all"), 4)
+    return round(bits_per_byte(bot.decoder, dev, bot.tokenizer, "all"), 4)
 
 
 @contextmanager

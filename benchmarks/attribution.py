@@ -27,9 +27,9 @@ from machine import describe
 from elman.data.corpus import Corpus
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.lens.attribution import Attribution, attribute
 from elman.lens.watcher import GradientWatcher
-from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
 MESSAGES = 20
@@ -42,7 +42,7 @@ TANGENTS = {
 }
 
 
-def replies(bot: Bot, count: int) -> list[list[np.ndarray]]:
+def replies(bot: NetworkBot, count: int) -> list[list[np.ndarray]]:
     """Conversations up to their message after the first 20."""
     found = []
     corpus = Corpus.encode(islice(read(documents(BUILT_IN)), 400), bot.tokenizer)
@@ -69,7 +69,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def measure_attribution(conversations: int, runs: int) -> dict[str, Any]:
-    bot = load_bot("base")
+    bot = load_network_bot("base")
     seconds, linear, tokens = [], [], []
     columns: list[np.ndarray] = []
     for messages in replies(bot, conversations):

@@ -30,14 +30,13 @@ from elman.data.dataset import Dataset
 from elman.evaluate.choices import candidates, hits
 from elman.evaluate.texts import distinct, repeated, reply_in
 from elman.generate.decoder import Decoder
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import Habits, habits_of, people_habits
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import likelihoods
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import is_scored, walk
-from elman.model.checkpoint import Bot, load_bot
 
 ECHO_WORDS = 4
 RIVALS = 10
@@ -75,7 +74,7 @@ OWN = {
 _COMMON = {"what", "your", "name", "called", "live", "living", "work", "home", "place", "this"}
 
 
-def bits(decoder: Decoder, corpus: Corpus, bot: Bot, learn_from: str) -> tuple[float, float]:
+def bits(decoder: Decoder, corpus: Corpus, bot: NetworkBot, learn_from: str) -> tuple[float, float]:
     """Return bits per byte as the bot predicts, and by its vocabulary alone."""
     nats, size = np.zeros(2), 0
     for step in walk(decoder, corpus):
@@ -90,7 +89,7 @@ def bits(decoder: Decoder, corpus: Corpus, bot: Bot, learn_from: str) -> tuple[f
 
 
 def replies(
-    bot: Bot, decoder: Decoder, corpus: Corpus, learn_from: str, number: int
+    bot: NetworkBot, decoder: Decoder, corpus: Corpus, learn_from: str, number: int
 ) -> dict[str, Any]:
     """Measure replies beside people's, at positions drawn by a seed."""
     tokenizer = bot.tokenizer
@@ -125,7 +124,7 @@ def replies(
     }
 
 
-def told_and_asked(bot: Bot) -> dict[str, Any]:
+def told_and_asked(bot: NetworkBot) -> dict[str, Any]:
     """Measure whether what was told 1 to 10 messages before is known when it is asked."""
     right = []
     for number, (told, asked, value) in enumerate(TOLD):
@@ -136,7 +135,7 @@ def told_and_asked(bot: Bot) -> dict[str, Any]:
     return {"told things known": share(right)}
 
 
-def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
+def own_facts(bot: NetworkBot, talks: int) -> dict[str, Any]:
     """Measure whether own facts stay the same over 20 turns, each asked three times."""
     kept = []
     for seed in range(talks):
@@ -163,8 +162,8 @@ def share(found: Any) -> float:
 
 def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one bot."""
-    bot = load_bot(folder)
-    decoder, learn_from = decoder_of(bot), "bot" if arguments.bot else "all"
+    bot = load_network_bot(folder)
+    decoder, learn_from = bot.decoder, "bot" if arguments.bot else "all"
     dataset = Dataset.read(str(arguments.held), bot=arguments.bot, lenient=True)
     some = [
         c for _, c in zip(range(arguments.conversations), dataset.conversations(), strict=False)
@@ -187,7 +186,7 @@ def write_reading(folders: Sequence[Path], talk: Path, out: Path) -> None:
     """Write what each bot says to a script, without names, and the key to that."""
     draw = random.Random(0)
     texts, key = [], []
-    bots = [load_bot(folder) for folder in folders]
+    bots = [load_network_bot(folder) for folder in folders]
     for number, lines in enumerate(conversations(talk)):
         order = draw.sample(range(len(bots)), len(bots))
         for letter, which in zip("AB", order, strict=False):

@@ -24,12 +24,11 @@ from machine import describe
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.evaluate.texts import reply_in
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import Ranking
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import load_bot
 from elman.train import Config, train
 
 LEARNED, TRIED = 1000, 200
@@ -152,11 +151,11 @@ def measured(full: bool, base: str | None, pointer: int, minutes: float) -> dict
             "train": {"minutes": minutes, "base": base},
         }
         result = train(Config.make(values), Path(folder) / "bot")
-        bot = load_bot(Path(folder) / "bot")
+        bot = load_network_bot(Path(folder) / "bot")
         conversations = Dataset.read(str(tried), bot="bot").conversations()
         corpus = Corpus.encode(conversations, bot.tokenizer, "bot")
     places = draw_positions(corpus, "bot", PLACES, 0)
-    state = states_at(decoder_of(bot), corpus, places)
+    state = states_at(bot.decoder, corpus, places)
     found: dict[str, Any] = {"steps": result.steps}
     for way, (sampling, samples) in WAYS.items():
         ranking = Ranking.of(bot.config, samples=samples)

@@ -25,10 +25,9 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.source import BUILT_IN
 from elman.evaluate.context import gain_by_lag
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import bits_per_byte
-from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
 SIZES = (20_000, 60_000, 200_000, 600_000, 2_000_000, 8_000_000)
@@ -70,23 +69,23 @@ def measure(size: int, parts: dict[str, list[Conversation]], seed: int) -> dict[
             }
         )
         result = train(config, out)
-        bot = load_bot(out)
+        bot = load_network_bot(out)
         dev = Corpus.encode(parts["dev"], bot.tokenizer)
         gains = gain_by_lag(
-            decoder_of(bot), dev, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=seed
+            bot.decoder, dev, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=seed
         )
         return {
             "bytes": size,
             "conversations": len(chosen),
             "steps": result.steps,
             "stopped": result.reason,
-            "bits_per_byte": round(bits_per_byte(decoder_of(bot), dev, bot.tokenizer, "all"), 3),
+            "bits_per_byte": round(bits_per_byte(bot.decoder, dev, bot.tokenizer, "all"), 3),
             "context_gain": None if gains is None else round(sum(gains), 4),
             "replies": replies(bot, seed),
         }
 
 
-def replies(bot: Bot, seed: int) -> list[str]:
+def replies(bot: NetworkBot, seed: int) -> list[str]:
     """What it says to a few messages, to be read by a person."""
     session = Session(bot, SamplingParams(seed=seed))
     return ["".join(session.say(text)) for text in PROMPTS]

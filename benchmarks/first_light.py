@@ -28,9 +28,8 @@ from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey
 from elman.data.stream import Stream
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.scoring import bits_per_byte
-from elman.model.checkpoint import load_bot
 from elman.train import Config, train
 from elman.train.schedule import rate
 
@@ -107,9 +106,9 @@ def elman(minutes: float, seed: int) -> tuple[float, int]:
     )
     with tempfile.TemporaryDirectory() as folder:
         result = train(config, Path(folder))
-        bot = load_bot(Path(folder))
+        bot = load_network_bot(Path(folder))
     test = parts(bot.tokenizer)["test"]
-    return bits_per_byte(decoder_of(bot), test, bot.tokenizer, "all"), result.steps
+    return bits_per_byte(bot.decoder, test, bot.tokenizer, "all"), result.steps
 
 
 def main() -> None:

@@ -25,9 +25,8 @@ from machine import describe
 from elman.data.conversation import Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import bits_per_byte
-from elman.model.checkpoint import Bot, load_bot
 from elman.model.config import ModelConfig
 from elman.train import Config, train
 from elman.train.choices import BaseFacts, passes_from_base
@@ -56,8 +55,8 @@ def first(path: Path, size: int) -> list[str]:
     return lines
 
 
-def score(bot: Bot, test: list[Conversation]) -> float:
-    return bits_per_byte(decoder_of(bot), Corpus.encode(test, bot.tokenizer), bot.tokenizer, "all")
+def score(bot: NetworkBot, test: list[Conversation]) -> float:
+    return bits_per_byte(bot.decoder, Corpus.encode(test, bot.tokenizer), bot.tokenizer, "all")
 
 
 def measure(
@@ -75,7 +74,7 @@ def measure(
         result = train(config, out)
         return {
             "passes": round(passes_of_the_base(config, sum(map(text_bytes, lines))), 2),
-            "bits_per_byte": round(score(load_bot(out), test), 4),
+            "bits_per_byte": round(score(load_network_bot(out), test), 4),
             "steps": result.steps,
             "seconds": round(result.seconds),
             "ended": result.reason,
@@ -83,7 +82,7 @@ def measure(
 
 
 def passes_of_the_base(config: Config, size: int) -> float:
-    base = load_bot("base")
+    base = load_network_bot("base")
     model = ModelConfig.model_validate(base.config["model"])
     facts = BaseFacts("base", "base", model, base.tokenizer.vocabulary_size, 1.0, 1.0)
     return passes_from_base(config, facts, size, measure_machine(()))
@@ -103,7 +102,7 @@ def main() -> None:
     finished = runs.Finished(arguments.json)
     learned, tested = (arguments.data / name for name in arguments.files)
     test = conversations(tested, arguments.tested)
-    untouched = finished.get("untouched", lambda: round(score(load_bot("base"), test), 4))
+    untouched = finished.get("untouched", lambda: round(score(load_network_bot("base"), test), 4))
     print(f"the base, untouched: {untouched:.3f} bits per byte\n")
     print("| text | minutes | passes | from nothing | from the base | better than the better |")
     print("|---|---|---|---|---|---|")

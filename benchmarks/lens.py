@@ -19,13 +19,13 @@ from machine import describe
 from elman.data.corpus import Corpus
 from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.lens.as_json import to_json
 from elman.lens.page import page
 from elman.lens.view import ViewedMessage, look
-from elman.model.checkpoint import Bot, load_bot
 
 
-def conversations(bot: Bot, messages: int) -> list[list[ViewedMessage]]:
+def conversations(bot: NetworkBot, messages: int) -> list[list[ViewedMessage]]:
     """Conversations that have so many messages together."""
     found: list[list[ViewedMessage]] = []
     for each in read(documents(BUILT_IN)):
@@ -40,7 +40,7 @@ def conversations(bot: Bot, messages: int) -> list[list[ViewedMessage]]:
 
 
 def measured(messages: int) -> dict[str, Any]:
-    bot = load_bot("base")
+    bot = load_network_bot("base")
     heldout = conversations(bot, messages)
     said = [message for own in heldout for message in own][:messages]
     stages: list[tuple[str, float]] = []

@@ -25,10 +25,9 @@ from elman.data.readers import read
 from elman.data.source import BUILT_IN, documents
 from elman.data.split import Survey
 from elman.evaluate.context import gain_by_lag
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import bits_per_byte
 from elman.model import MEMORIES
-from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 from elman.train.choices import UNFOLD
 
@@ -37,7 +36,7 @@ LAGS = 8
 REPLIES = 1000
 
 
-def held_out(bot: Bot) -> Corpus:
+def held_out(bot: NetworkBot) -> Corpus:
     survey = Survey()
     sources = documents(BUILT_IN)
     for _ in survey.watch(read(sources)):
@@ -47,7 +46,7 @@ def held_out(bot: Bot) -> Corpus:
 
 
 @torch.no_grad()
-def turn_milliseconds(bot: Bot, tokens: int = 12, turns: int = 15) -> float:
+def turn_milliseconds(bot: NetworkBot, tokens: int = 12, turns: int = 15) -> float:
     """Reading a message and saying one, for one conversation."""
     message = [1, *range(10, 10 + tokens), 0]
     state = bot.chatbot.initial_state(1)
@@ -78,7 +77,7 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as folder:
         result = train(config, Path(folder))
-        bot = load_bot(Path(folder))
+        bot = load_network_bot(Path(folder))
     corpus = held_out(bot)
     state = bot.chatbot.initial_state(1)
     return {
@@ -87,9 +86,9 @@ def measured(memory: str, minutes: float, unfold: int | None) -> dict[str, Any]:
         "unfold": bot.config["train"]["unfold"],
         "unit": bot.config["train"]["unit"],
         "steps": result.steps,
-        "bits_per_byte": bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "all"),
+        "bits_per_byte": bits_per_byte(bot.decoder, corpus, bot.tokenizer, "all"),
         "gain_by_lag": gain_by_lag(
-            decoder_of(bot), corpus, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=0
+            bot.decoder, corpus, bot.tokenizer, "all", lags=LAGS, replies=REPLIES, seed=0
         ),
         "state_bytes": sum(tensor.nbytes for tensor in state),
         "turn_milliseconds": turn_milliseconds(bot),

@@ -33,9 +33,8 @@ from elman.data.layout import Layout
 from elman.data.source import BUILT_IN
 from elman.data.stream import Stream
 from elman.data.tokenizer import MAX_LEARNED_BYTES, Tokenizer
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import bits_per_byte
-from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 from elman.train.schedule import rate
 
@@ -133,7 +132,7 @@ def hidden_states(model: Network, ids: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def elman_trained(trial: dict[str, Any], minutes: float, seed: int) -> tuple[Bot, int]:
+def elman_trained(trial: dict[str, Any], minutes: float, seed: int) -> tuple[NetworkBot, int]:
     """A bot that has learned for so many minutes, and its steps."""
     values: dict[str, Any] = {
         "data": {"path": BUILT_IN, "test": True, "replies": 0} | trial.get("data", {}),
@@ -143,18 +142,18 @@ def elman_trained(trial: dict[str, Any], minutes: float, seed: int) -> tuple[Bot
     }
     with tempfile.TemporaryDirectory() as folder:
         result = train(Config.make(values), Path(folder))
-        return load_bot(folder), result.steps
+        return load_network_bot(folder), result.steps
 
 
 def elman_run(trial: dict[str, Any], minutes: float, seed: int) -> dict[str, Any]:
     bot, steps = elman_trained(trial, minutes, seed)
     corpora, _ = Dataset.read(BUILT_IN).encode(bot.tokenizer, True)
     bits = {
-        part: round(bits_per_byte(decoder_of(bot), corpora[part], bot.tokenizer, "all"), 4)
+        part: round(bits_per_byte(bot.decoder, corpora[part], bot.tokenizer, "all"), 4)
         for part in ("dev", "test")
     }
     bot.chatbot.ngrams = None
-    alone = round(bits_per_byte(decoder_of(bot), corpora["test"], bot.tokenizer, "all"), 4)
+    alone = round(bits_per_byte(bot.decoder, corpora["test"], bot.tokenizer, "all"), 4)
     parameters = sum(p.numel() for p in bot.chatbot.parameters())
     return {**bits, "alone": alone, "steps": steps, "parameters": parameters}
 

@@ -25,9 +25,8 @@ from machine import describe
 from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus
 from elman.generate.drawing import reply_batch
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
 DISTANCES = (2, 4, 10, 20)
@@ -158,7 +157,7 @@ def lesson(conversations: int, seed: int, path: Path) -> None:
             file.write(json.dumps({"turns": turns}) + "\n")
 
 
-def accuracy(bot: Bot, distance: int, questions: int, seed: int) -> float:
+def accuracy(bot: NetworkBot, distance: int, questions: int, seed: int) -> float:
     """The share of likeliest replies that are right to the letter."""
     draw = random.Random(seed + distance)
     asked = [conversation(draw, distance, held_out=True) for _ in range(questions)]
@@ -176,7 +175,7 @@ def accuracy(bot: Bot, distance: int, questions: int, seed: int) -> float:
     with torch.no_grad():
         _, state = bot.chatbot.score(histories, bot.chatbot.initial_state(len(histories)))
     greedy = SamplingParams(temperature=0, repetition_penalty=1, max_tokens=40)
-    said = [bot.tokenizer.decode(own.tokens) for own in reply_batch(decoder_of(bot), state, greedy)]
+    said = [bot.tokenizer.decode(own.tokens) for own in reply_batch(bot.decoder, state, greedy)]
     return sum(a == messages[-1] for a, messages in zip(said, asked, strict=True)) / questions
 
 
@@ -200,7 +199,7 @@ def measured(
         begin = perf_counter()
         train(config, Path(folder))
         seconds = perf_counter() - begin
-        bot = load_bot(Path(folder))
+        bot = load_network_bot(Path(folder))
     state = bot.chatbot.initial_state(1)
     return {
         "pointer": pointer,

@@ -46,14 +46,13 @@ from elman.evaluate.texts import (
     reply_in,
 )
 from elman.generate import index_files
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.penalties import History
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier, ReplyFrom
 from elman.generate.rerank import Ranking, Tokens, likelihoods, log_likelihoods
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import bits_per_byte
-from elman.model.checkpoint import load_bot
 from elman.train import Config, train
 
 
@@ -144,17 +143,17 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
                 "train": {"minutes": minutes, "base": None if start == "none" else start},
             }
             train(Config.make(settings), Path(out))
-        bot = load_bot(path)
+        bot = load_network_bot(path)
         index = None if path == "base" else index_files.known(bot, print)
     corpus = heldout(data, name, bot.tokenizer)
     places = draw_positions(corpus, task.learn_from, MEASURED_REPLIES, 0)
-    state = states_at(decoder_of(bot), corpus, places)
+    state = states_at(bot.decoder, corpus, places)
     choices = likelihoods(
-        decoder_of(bot), state, candidates(corpus, places, task.learn_from, MANY_CANDIDATES, 0)
+        bot.decoder, state, candidates(corpus, places, task.learn_from, MANY_CANDIDATES, 0)
     )
     of_bot = {
         "hits_at_1_likelihood": float(hits_by_likelihood(choices, FEW_CANDIDATES).mean()),
-        "bits_per_byte": bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, task.learn_from),
+        "bits_per_byte": bits_per_byte(bot.decoder, corpus, bot.tokenizer, task.learn_from),
         "mutual": Ranking.of(bot.config).mmi_weight,
     }
     found = {}
@@ -173,7 +172,7 @@ def elman_run(data: Path, name: str, start: str, minutes: float) -> dict[str, An
             nats: list[float] = nats,
         ) -> list[Tokens]:
             said: list[Tokens] = respond(state, histories)
-            nats += (-log_likelihoods(decoder_of(bot), said, state, range(len(said)))).tolist()
+            nats += (-log_likelihoods(bot.decoder, said, state, range(len(said)))).tolist()
             return said
 
         pairs = reply_in(places, state, corpus, bot.tokenizer, priced)

@@ -23,10 +23,9 @@ from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, SPECIALS
 from elman.generate.index import ReplyIndex, unit
 from elman.generate.index_files import DIRECTIONS
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.rerank import Ranking, best_drawn
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import load_bot
 
 TOKENS = 20
 MESSAGES = 20
@@ -66,7 +65,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     print(describe())
-    bot = load_bot("base")
+    bot = load_network_bot("base")
     some = next(
         each for each in Dataset.read(BUILT_IN).conversations() if len(each.turns()) >= MESSAGES
     )
@@ -77,7 +76,7 @@ def main() -> None:
     with torch.no_grad():
         bot.chatbot.output_layer[1][END] = -1e9
     bot.chatbot.pack_weights()
-    decoder = decoder_of(bot)
+    decoder = bot.decoder
     generator = params.generator()
     for samples in (1, 8):
         make = partial(best_drawn, decoder, state, params, Ranking(samples=samples), generator)

@@ -24,18 +24,17 @@ from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, SPECIALS
 from elman.generate.decoder import Decoder
 from elman.generate.drawing import reply_batch
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import bits_per_byte, subset
-from elman.model.checkpoint import load_bot
 from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import load_weights
 
 MEMORY = {
     "torch": "from elman.generate.network import decoder_of\n"
-    "from elman.model.checkpoint import load_bot\n"
-    "decoder = decoder_of(load_bot({bot!r}))",
+    "from elman.model.checkpoint import load_network_bot\n"
+    "decoder = load_network_bot({bot!r}).decoder",
     "float32": "from elman.runtime.compiled import CompiledDecoder\n"
     "from elman.runtime.weights import load_weights\n"
     "decoder = CompiledDecoder(load_weights({bot!r}))",
@@ -109,10 +108,10 @@ def main() -> None:
     arguments = options.parse_args()
     torch.set_num_threads(1)
     print(describe(), "\n", flush=True)
-    weights, bot = load_weights(arguments.bot), load_bot(arguments.bot)
+    weights, bot = load_weights(arguments.bot), load_network_bot(arguments.bot)
     decoders: dict[str, Decoder] = {
-        "torch": decoder_of(bot),
-        "torch int8": decoder_of(load_bot(arguments.bot, "int8")),
+        "torch": bot.decoder,
+        "torch int8": load_network_bot(arguments.bot, "int8").decoder,
         "numpy": ReferenceDecoder(weights),
         "float32": CompiledDecoder(weights),
         "bfloat16": CompiledDecoder(weights, "bfloat16"),

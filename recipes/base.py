@@ -32,19 +32,13 @@ from elman.cli.progress import shown
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.files import write_file
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.positions import HeldOut
 from elman.generate.scoring import subset
 from elman.generate.smalltalk import SMALL_TALK
-from elman.model.checkpoint import (
-    BASE,
-    CONFIG,
-    TOKENIZER,
-    load_bot,
-    read_config,
-    read_tensors,
-    save_weights,
-)
+from elman.model.checkpoint import save_weights
+from elman.model.folder import BASE, CONFIG, TOKENIZER, read_config
+from elman.model.tensor_files import read_tensors
 from elman.runtime.choose import INT8_LOSS, int8_loss
 from elman.runtime.weights import load_weights
 from elman.train import Config, resume, train
@@ -158,7 +152,7 @@ def learn(
 
 def read_held_out(path: Path, run: Path) -> Corpus:
     """Encode held-out conversations as the bot of a run sees them, without those measured on."""
-    bot = load_bot(run)
+    bot = load_network_bot(run)
     dataset = Dataset.read(str(path), bot=mixture.BOT, others=bot.data.others)
     some = islice(dataset.conversations(), MEASURED_CONVERSATIONS, None)
     corpus = Corpus.encode(some, bot.tokenizer, dataset.bot, dataset.others)
@@ -177,7 +171,7 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
         out: the bot's folder.
     """
     out.mkdir(parents=True, exist_ok=True)
-    trained = load_bot(run)
+    trained = load_network_bot(run)
     save_weights(out, trained.chatbot, trained.tokenizer, "int8")
     shutil.copy(run / TOKENIZER, out / TOKENIZER)
     config = Config.make(read_config(run) | {"elman": elman.__version__})
@@ -185,9 +179,9 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     write_config(out, config)
 
     held = read_held_out(work / "held.jsonl", run)
-    bot, learn_from = load_bot(out), config.data.learn_from
+    bot, learn_from = load_network_bot(out), config.data.learn_from
     found = Data(bot.tokenizer, train=held, dev=held, config=config)
-    replies = HeldOut.of(decoder_of(bot), bot.tokenizer, held, learn_from)
+    replies = HeldOut.of(bot.decoder, bot.tokenizer, held, learn_from)
     reply = fitted(config.reply, bot, found, replies)
     print(f"replies: {reply.model_dump(mode='json')}")
     few = subset(held, INT8_TOKENS)

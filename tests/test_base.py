@@ -10,7 +10,8 @@ import torch
 
 from elman.data.conversation import Message
 from elman.data.redact import Redactor
-from elman.model.checkpoint import BASE, load_bot
+from elman.generate.network import load_network_bot
+from elman.model.folder import BASE
 
 MOST_BYTES = 24_000_000
 
@@ -37,7 +38,7 @@ def test_it_says_nothing_of_the_machine_that_made_it() -> None:
 
 
 def test_its_weights_are_numbers() -> None:
-    bot = load_bot("base")
+    bot = load_network_bot("base")
     assert all(tensor.isfinite().all() for tensor in bot.chatbot.state_dict().values())
     assert all(tensor.dtype == torch.float32 for tensor in bot.chatbot.state_dict().values())
 
@@ -47,7 +48,7 @@ def test_a_folder_of_that_name_comes_first(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base").symlink_to(trained)
-    assert load_bot("base").config["data"]["bot"] == "Ann"
+    assert load_network_bot("base").config["data"]["bot"] == "Ann"
 
 
 def test_chat_talks_without_any_training(elman: Callable[..., Any]) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from elman.chat import Session
 from elman.errors import ElmanError
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import Habits, habits
 from elman.generate.replier import Replier
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
 
 OPENINGS = [
     "hi", "Hello!", "hey there", "HELLO???", "how are you", "good morning", ".", "?", "...", "!!!",
@@ -32,12 +32,12 @@ OPENINGS = [
 
 
 @pytest.fixture(scope="module")
-def base() -> Bot:
-    return load_bot("base")
+def base() -> NetworkBot:
+    return load_network_bot("base")
 
 
 @pytest.fixture(scope="module")
-def replier(base: Bot) -> Replier:
+def replier(base: NetworkBot) -> Replier:
     return Replier(base, SamplingParams.of(base.config, seed=0))
 
 
@@ -53,7 +53,7 @@ def test_there_are_fifty() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(OPENINGS)))
-def test_an_opening_gets_a_polite_reply(base: Bot, replier: Replier, number: int) -> None:
+def test_an_opening_gets_a_polite_reply(base: NetworkBot, replier: Replier, number: int) -> None:
     session = Session(base, replier=replier)
     opening = OPENINGS[number]
     reply = "".join(session.say(opening))
@@ -62,7 +62,7 @@ def test_an_opening_gets_a_polite_reply(base: Bot, replier: Replier, number: int
 
 @pytest.mark.slow
 @pytest.mark.parametrize("message", ["hello", "you are stupid", "I like to play video games."])
-def test_the_same_message_ten_times(base: Bot, replier: Replier, message: str) -> None:
+def test_the_same_message_ten_times(base: NetworkBot, replier: Replier, message: str) -> None:
     session = Session(base, replier=replier)
     said = []
     for _ in range(10):
@@ -73,6 +73,6 @@ def test_the_same_message_ten_times(base: Bot, replier: Replier, message: str) -
     assert in_a_row < 3, said
 
 
-def test_an_empty_message_is_refused(base: Bot, replier: Replier) -> None:
+def test_an_empty_message_is_refused(base: NetworkBot, replier: Replier) -> None:
     with pytest.raises(ElmanError, match="nothing in the message"):
         Session(base, replier=replier).say("  \n")

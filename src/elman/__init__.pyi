@@ -29,11 +29,12 @@ from elman.data.readers import read as read
 from elman.data.source import documents as documents
 from elman.data.tokenizer import Tokenizer as Tokenizer
 from elman.errors import ElmanError as ElmanError
+from elman.generate.network import load_network_bot as load_network_bot
 from elman.generate.replier import Replier as Replier
 from elman.generate.rerank import Ranking as Ranking
 from elman.generate.sampling import SamplingParams as SamplingParams
-from elman.model.checkpoint import load_bot as load_bot
 from elman.referee import check as check
+from elman.runtime.choose import load_bot as load_bot
 from elman.train import Config as Config
 
 __version__: str

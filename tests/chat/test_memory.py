@@ -23,16 +23,16 @@ from elman.chat import MemoryStore, Node, Recall, Session
 from elman.chat.memory import MIN_KEPT_MESSAGES, expiring, states
 from elman.chat.recall import state_from_bytes, state_to_bytes
 from elman.errors import ElmanError
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
 
 OWNERS = ("ann", "bob")
 TEXTS = st.text(max_size=12)
 
 
 @pytest.fixture(scope="module")
-def bot(trained: Path) -> Bot:
-    return load_bot(trained)
+def bot(trained: Path) -> NetworkBot:
+    return load_network_bot(trained)
 
 
 def close(one: State, other: State) -> None:
@@ -63,7 +63,7 @@ class Conversations(RuleBasedStateMachine):
     """Two owners talk, branch, hold and let go; a list of texts for each message is the truth."""
 
     messages: Any = Bundle("messages")
-    bot: Bot
+    bot: NetworkBot
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,14 +177,16 @@ class Conversations(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_the_store_is_as_plain_reading(bot: Bot) -> None:
+def test_the_store_is_as_plain_reading(bot: NetworkBot) -> None:
     Conversations.bot = bot
     how = settings(max_examples=25, stateful_step_count=15, deadline=None)
     run_state_machine_as_test(Conversations, settings=how)
 
 
 @given(data=st.binary(max_size=200), flip=st.integers(0, 10_000), bit=st.integers(0, 7))
-def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int, bit: int) -> None:
+def test_no_byte_of_a_kept_state_can_be_changed(
+    bot: NetworkBot, data: bytes, flip: int, bit: int
+) -> None:
     spec = bot.chatbot.state_spec
     state = tuple(torch.randn(1, part.size, dtype=part.dtype) for part in spec)
     kept = state_to_bytes(state, b"m" * 16, b"k" * 16)
@@ -200,7 +202,7 @@ def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int
 
 
 @pytest.mark.slow
-def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
+def test_the_store_grows_by_little(bot: NetworkBot, tmp_path: Path) -> None:
     """Of a state of 1 KB and messages of 30 bytes, in the long run."""
     with MemoryStore(tmp_path / "memory.db") as store:
         recall = Recall(store, bot)
@@ -217,7 +219,7 @@ def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     assert grown < 300
 
 
-def test_another_writer_is_waited_for(tmp_path: Path, bot: Bot) -> None:
+def test_another_writer_is_waited_for(tmp_path: Path, bot: NetworkBot) -> None:
     place = tmp_path / "memory.db"
     with MemoryStore(place) as one, MemoryStore(place) as other:
         recall = Recall(one, bot)
@@ -231,7 +233,7 @@ def test_another_writer_is_waited_for(tmp_path: Path, bot: Bot) -> None:
             assert connection.exec_driver_sql("select count(*) from nodes").scalar() == 2
 
 
-def _put(store: MemoryStore, bot: Bot) -> None:
+def _put(store: MemoryStore, bot: NetworkBot) -> None:
     recall = Recall(store, bot)
     with store.writing() as connection:
         recall.put(connection, recall.after(None, "user", "good-bye"))
@@ -262,7 +264,7 @@ def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
     assert place.stat().st_mode & 0o077 == 0
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path, bot: Bot) -> None:
+def test_a_full_disk_loses_nothing(tmp_path: Path, bot: NetworkBot) -> None:
     place = tmp_path / "memory.db"
     sampling = SamplingParams(seed=0, max_tokens=5)
     with MemoryStore(place) as store:

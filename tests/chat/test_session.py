@@ -11,19 +11,19 @@ from elman.bptt import State
 from elman.chat import MemoryStore, Session
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.replier import Replier
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_bot
 from elman.model.reading import MAX_READ_TOKENS
 from elman.train import Config, train
 
 
 @pytest.fixture(scope="module")
-def bot(trained: Path) -> Bot:
-    return load_bot(trained)
+def bot(trained: Path) -> NetworkBot:
+    return load_network_bot(trained)
 
 
-def session(bot: Bot, **changes: float) -> Session:
+def session(bot: NetworkBot, **changes: float) -> Session:
     return Session(bot, SamplingParams.model_validate({"seed": 0, "max_tokens": 20} | changes))
 
 
@@ -35,14 +35,14 @@ def equal(one: State, other: State) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_the_same_seed_says_the_same(bot: Bot) -> None:
+def test_the_same_seed_says_the_same(bot: NetworkBot) -> None:
     lines = ["what is 1 plus 2?", "what is 3 plus 3?"]
     one, other = session(bot), session(bot)
     assert [say(one, line) for line in lines] == [say(other, line) for line in lines]
     assert equal(one.state, other.state)
 
 
-def test_undo_goes_back_exactly(bot: Bot) -> None:
+def test_undo_goes_back_exactly(bot: NetworkBot) -> None:
     here = session(bot)
     states = [here.state]
     for line in ("one", "two", "three"):
@@ -55,7 +55,7 @@ def test_undo_goes_back_exactly(bot: Bot) -> None:
         here.undo()
 
 
-def test_again_replies_from_the_same_state(bot: Bot) -> None:
+def test_again_replies_from_the_same_state(bot: NetworkBot) -> None:
     here = session(bot, temperature=0)
     first = say(here, "what is 1 plus 2?")
     after = here.state
@@ -67,7 +67,7 @@ def test_again_replies_from_the_same_state(bot: Bot) -> None:
         fresh.again()
 
 
-def test_state_is_what_reading_the_conversation_gives(bot: Bot) -> None:
+def test_state_is_what_reading_the_conversation_gives(bot: NetworkBot) -> None:
     here = session(bot)
     say(here, "what is 1 plus 2?")
     asked = [ROLES["user"], *bot.tokenizer.encode("what is 1 plus 2?"), END]
@@ -80,7 +80,7 @@ def test_state_is_what_reading_the_conversation_gives(bot: Bot) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_the_size_of_the_memory_never_changes(bot: Bot) -> None:
+def test_the_size_of_the_memory_never_changes(bot: NetworkBot) -> None:
     here = session(bot)
     sizes = set()
     for number in range(5):
@@ -90,7 +90,7 @@ def test_the_size_of_the_memory_never_changes(bot: Bot) -> None:
     assert len(sizes) == 1
 
 
-def test_a_reply_that_is_left_counts_as_far_as_it_came(bot: Bot) -> None:
+def test_a_reply_that_is_left_counts_as_far_as_it_came(bot: NetworkBot) -> None:
     here = session(bot, temperature=2.0)
     pieces = here.say("what is 1 plus 2?")
     next(pieces)
@@ -100,7 +100,7 @@ def test_a_reply_that_is_left_counts_as_far_as_it_came(bot: Bot) -> None:
     say(here, "and then?")
 
 
-def test_save_and_load_go_on_alike(bot: Bot, tmp_path: Path) -> None:
+def test_save_and_load_go_on_alike(bot: NetworkBot, tmp_path: Path) -> None:
     here = session(bot, temperature=0)
     say(here, "what is 1 plus 2?")
     here.save(tmp_path / "kept")
@@ -115,7 +115,7 @@ def test_save_and_load_go_on_alike(bot: Bot, tmp_path: Path) -> None:
     assert say(here, "what is 2 plus 2?") == say(there, "what is 2 plus 2?")
 
 
-def test_a_refused_state_changes_nothing(bot: Bot, tmp_path: Path) -> None:
+def test_a_refused_state_changes_nothing(bot: NetworkBot, tmp_path: Path) -> None:
     here = session(bot)
     say(here, "hello")
     before = here.state
@@ -126,19 +126,19 @@ def test_a_refused_state_changes_nothing(bot: Bot, tmp_path: Path) -> None:
     assert here.facts.messages == 2
 
 
-def test_nothing_to_say_is_refused(bot: Bot) -> None:
+def test_nothing_to_say_is_refused(bot: NetworkBot) -> None:
     with pytest.raises(ElmanError, match="nothing in the message"):
         session(bot).say("  \n")
 
 
-def test_any_text_can_be_said(bot: Bot) -> None:
+def test_any_text_can_be_said(bot: NetworkBot) -> None:
     here = session(bot)
     for text in ("\0\x1b[31m", "\ud800 half", "مرحبا 😀", "<|end|>", "a" * 3000):
         say(here, text)
     assert here.facts.messages == 10
 
 
-def test_reset_forgets(bot: Bot) -> None:
+def test_reset_forgets(bot: NetworkBot) -> None:
     here = session(bot)
     say(here, "hello")
     here.reset()
@@ -146,7 +146,7 @@ def test_reset_forgets(bot: Bot) -> None:
     assert here.facts.norm == 0
 
 
-def test_going_back_and_forth(bot: Bot) -> None:
+def test_going_back_and_forth(bot: NetworkBot) -> None:
     here = session(bot)
     states = [here.state]
     for line in ("one", "two", "three"):
@@ -170,7 +170,7 @@ def test_going_back_and_forth(bot: Bot) -> None:
     assert {"one", "two", "three", "uno", "I say this"} <= set(texts)
 
 
-def test_a_fork_goes_its_own_way(bot: Bot) -> None:
+def test_a_fork_goes_its_own_way(bot: NetworkBot) -> None:
     here = session(bot)
     say(here, "hello")
     there = here.fork("there")
@@ -181,7 +181,7 @@ def test_a_fork_goes_its_own_way(bot: Bot) -> None:
         here.fork("there")
 
 
-def test_a_session_goes_on_where_it_was(bot: Bot, tmp_path: Path) -> None:
+def test_a_session_goes_on_where_it_was(bot: NetworkBot, tmp_path: Path) -> None:
     sampling = SamplingParams(seed=0, max_tokens=20)
     with MemoryStore(tmp_path / "memory.db") as store:
         here = Session(bot, sampling, store=store, name="tea")
@@ -201,7 +201,7 @@ def test_a_session_goes_on_where_it_was(bot: Bot, tmp_path: Path) -> None:
         assert Session(bot, sampling, store=store, name="coffee").facts.messages == 0
 
 
-def test_a_reply_that_never_began_is_made_later(bot: Bot, tmp_path: Path) -> None:
+def test_a_reply_that_never_began_is_made_later(bot: NetworkBot, tmp_path: Path) -> None:
     sampling = SamplingParams(seed=0, max_tokens=20)
     with MemoryStore(tmp_path / "memory.db") as store:
         Session(bot, sampling, store=store, name="tea").say("hello")  # and nobody listens
@@ -212,10 +212,10 @@ def test_a_reply_that_never_began_is_made_later(bot: Bot, tmp_path: Path) -> Non
 
 
 def test_other_weights_read_the_transcript(
-    bot: Bot, tmp_path: Path, make_config: Callable[..., Config]
+    bot: NetworkBot, tmp_path: Path, make_config: Callable[..., Config]
 ) -> None:
     train(make_config(train__seed=5), tmp_path / "other")
-    other = load_bot(tmp_path / "other")
+    other = load_network_bot(tmp_path / "other")
     with MemoryStore(tmp_path / "memory.db") as store:
         here = Session(bot, SamplingParams(seed=0, max_tokens=20), store=store, name="tea")
         say(here, "hello")
@@ -229,7 +229,7 @@ def test_other_weights_read_the_transcript(
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_a_state_from_a_file_is_where_a_session_begins(bot: Bot, tmp_path: Path) -> None:
+def test_a_state_from_a_file_is_where_a_session_begins(bot: NetworkBot, tmp_path: Path) -> None:
     here = session(bot)
     say(here, "hello")
     here.save(tmp_path / "kept")
@@ -244,7 +244,9 @@ def test_a_state_from_a_file_is_where_a_session_begins(bot: Bot, tmp_path: Path)
         assert again.facts == there.facts == here.facts
 
 
-def test_of_a_very_long_message_the_end_is_read(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_very_long_message_the_end_is_read(
+    bot: NetworkBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that reading takes seconds, however long it is: what is read is counted here."""
     here, there = session(bot), session(bot)
     text = "x1" + "lamp " * 39_999
@@ -272,7 +274,7 @@ def test_of_a_very_long_message_the_end_is_read(bot: Bot, monkeypatch: pytest.Mo
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_a_message_too_long_to_be_read_at_once_changes_nothing(bot: Bot) -> None:
+def test_a_message_too_long_to_be_read_at_once_changes_nothing(bot: NetworkBot) -> None:
     here = session(bot)
     say(here, "hello")
     before = here.state

@@ -15,11 +15,14 @@ import torch
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from elman import load_bot
+from elman import load_network_bot
 from elman.errors import ElmanError
 from elman.generate import index_files
-from elman.model import build, checkpoint
-from elman.model.checkpoint import Bot
+from elman.generate.bot import load_state
+from elman.generate.network import NetworkBot
+from elman.model import build
+from elman.model.folder import FORMAT
+from elman.model.tensor_files import write_tensors
 from elman.train import resume
 
 Run = Callable[..., Any]
@@ -297,7 +300,7 @@ def test_code_is_run_where_it_is_trusted_and_nowhere_else(
             assert ran.code == 2, ran
             assert ran.err.endswith("say so: --trust theircell:Mine\n")
     with pytest.raises(ElmanError, match="code from outside Elman"):
-        load_bot(bot, trust="xtheircell:Minex")
+        load_network_bot(bot, trust="xtheircell:Minex")
     with pytest.raises(ElmanError, match="code from outside Elman"):
         resume(bot, budget={"steps": 2})
     assert not code.exists(), "it has not been imported"
@@ -305,7 +308,7 @@ def test_code_is_run_where_it_is_trusted_and_nowhere_else(
         ran = elman(*command, "--trust", "theircell:Mine")
         assert ran.code == 0, ran
     assert code.exists()
-    assert type(load_bot(bot, trust=["theircell:Mine"]).chatbot).__name__ == "TokensChatbot"
+    assert type(load_network_bot(bot, trust=["theircell:Mine"]).chatbot).__name__ == "TokensChatbot"
 
 
 def test_a_file_of_settings_is_not_trusted(
@@ -528,7 +531,7 @@ def test_a_bot_says_of_a_pipe_that_it_is_gone(elman: Run, folder: Path, tmp_path
     assert "is gone" in ran.err
 
 
-def state(bot: Bot, change: Callable[[dict[str, Tensor]], object]) -> dict[str, Tensor]:
+def state(bot: NetworkBot, change: Callable[[dict[str, Tensor]], object]) -> dict[str, Tensor]:
     found = {spec.name: torch.zeros(1, spec.size) for spec in bot.chatbot.state_spec}
     change(found)
     return found
@@ -550,12 +553,12 @@ def state(bot: Bot, change: Callable[[dict[str, Tensor]], object]) -> dict[str, 
 def test_states_that_do_harm(
     trained: Path, tmp_path: Path, change: Callable[[dict[str, Tensor]], object], said: str
 ) -> None:
-    bot = load_bot(trained)
-    made_by = checkpoint.made_by(bot.chatbot, bot.tokenizer)
+    bot = load_network_bot(trained)
+    made_by = bot.made_by
     path = tmp_path / "state"
-    checkpoint.write_tensors(path, state(bot, change), {"state": checkpoint.FORMAT, **made_by})
+    write_tensors(path, state(bot, change), {"state": FORMAT, **made_by})
     with pytest.raises(ElmanError, match=said):
-        checkpoint.load_state(path, bot)
+        load_state(path, bot)
 
 
 def test_a_log_that_does_harm_is_watched(elman: Run, folder: Path) -> None:

@@ -14,8 +14,10 @@ import pytest
 from elman import Config
 from elman.cli.renamed import RENAMED_FLAGS, with_new_names
 from elman.cli.settings import help_of
+from elman.generate.network import load_network_bot
 from elman.generate.rerank import Ranking
-from elman.model.checkpoint import CONFIG, WEIGHTS, load_bot, read_tensors, write_tensors
+from elman.model.folder import CONFIG, WEIGHTS
+from elman.model.tensor_files import read_tensors, write_tensors
 from elman.train import resume, train
 from elman.train.config import SECTIONS
 from elman.train.resuming import OLD_FACTS, RESUME
@@ -171,8 +173,8 @@ def test_a_bot_of_the_last_release_talks_and_goes_on(
     written = with_old_names(json.loads((bot / CONFIG).read_text()))
     assert {"lanes", "copying", "most_epochs"} <= written["train"].keys()
     (bot / CONFIG).write_text(json.dumps(written))
-    loaded = load_bot(bot)
-    assert Ranking.of(loaded.config) == Ranking.of(load_bot(trained).config)
+    loaded = load_network_bot(bot)
+    assert Ranking.of(loaded.config) == Ranking.of(load_network_bot(trained).config)
     assert loaded.config["model"] == before["model"]
     said = [elman("chat", each, "--seed", 1, given="what is 1 plus 1?\n").out
             for each in (trained, bot)]  # fmt: skip

@@ -14,21 +14,21 @@ from elman.evaluate import Measured, evaluate
 from elman.evaluate.card import bars, card
 from elman.evaluate.compare import compare
 from elman.evaluate.texts import Pair
-from elman.model.checkpoint import Bot, load_bot
+from elman.generate.network import NetworkBot, load_network_bot
 
 
 @pytest.fixture(scope="module")
-def bot(trained: Path) -> Bot:
-    return load_bot(trained)
+def bot(trained: Path) -> NetworkBot:
+    return load_network_bot(trained)
 
 
 @pytest.fixture(scope="module")
-def corpus(bot: Bot, chats: Path) -> Corpus:
+def corpus(bot: NetworkBot, chats: Path) -> Corpus:
     return Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
 
 
 @pytest.fixture(scope="module")
-def measured(bot: Bot, corpus: Corpus) -> Measured:
+def measured(bot: NetworkBot, corpus: Corpus) -> Measured:
     return evaluate(bot, corpus, "bot")
 
 
@@ -66,7 +66,7 @@ def test_other_positions_cannot_be_compared(measured: Measured) -> None:
         compare(measured, replace(measured, positions=measured.positions[1:]))
 
 
-def test_a_card_shows_text_as_text(measured: Measured, corpus: Corpus, bot: Bot) -> None:
+def test_a_card_shows_text_as_text(measured: Measured, corpus: Corpus, bot: NetworkBot) -> None:
     nasty = "<script>alert(1)</script> ![x](http://a) | [y](z) `q`\n# h"
     shown = replace(measured, pairs=[Pair(nasty, pair.person) for pair in measured.pairs])
     text, pictures = card("a|b", "ann", shown, corpus, bot.tokenizer, {"data": "x<y"})

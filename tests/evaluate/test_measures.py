@@ -14,27 +14,26 @@ from elman.data.source import documents
 from elman.evaluate import evaluate
 from elman.evaluate.context import Gain, context_gain, gain_by_lag
 from elman.evaluate.texts import Copies, distinct, median_length, repeated, words
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import bits_per_byte, subset
-from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
 
 @pytest.fixture(scope="module")
-def bot(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., Config]) -> Bot:
+def bot(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., Config]) -> NetworkBot:
     """Trained enough to use what was asked."""
     folder = tmp_path_factory.mktemp("bot")
     settings = {"train.steps": 200, "train.lr": 0.01, "model.hidden_size": 48, "model.dropout": 0.0}
     train(make_config(**settings), folder)
-    return load_bot(folder)
+    return load_network_bot(folder)
 
 
 @pytest.fixture(scope="module")
-def corpus(bot: Bot, chats: Path) -> Corpus:
+def corpus(bot: NetworkBot, chats: Path) -> Corpus:
     return Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
 
 
-def test_bits_per_byte_by_its_definition(bot: Bot, corpus: Corpus, chats: Path) -> None:
+def test_bits_per_byte_by_its_definition(bot: NetworkBot, corpus: Corpus, chats: Path) -> None:
     nats, text_bytes = 0.0, 0
     for conversation in read(documents(chats)):
         state = bot.chatbot.initial_state(1)
@@ -45,13 +44,13 @@ def test_bits_per_byte_by_its_definition(bot: Bot, corpus: Corpus, chats: Path) 
             if turn.role == "bot":
                 nats += float(cost)
                 text_bytes += len(turn.text.encode())
-    found = bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "bot")
+    found = bits_per_byte(bot.decoder, corpus, bot.tokenizer, "bot")
     # Lanes side by side sum in another order, in float32.
     assert found == pytest.approx(nats / log(2) / text_bytes, rel=1e-4)
 
 
-def test_history_helps_where_it_holds_the_question(bot: Bot, corpus: Corpus) -> None:
-    found = context_gain(decoder_of(bot), corpus, bot.tokenizer, "bot")
+def test_history_helps_where_it_holds_the_question(bot: NetworkBot, corpus: Corpus) -> None:
+    found = context_gain(bot.decoder, corpus, bot.tokenizer, "bot")
     assert found is not None
     none, other, replies = found
     assert replies == 30 * 4
@@ -60,7 +59,7 @@ def test_history_helps_where_it_holds_the_question(bot: Bot, corpus: Corpus) -> 
         assert 0 < low <= gain.mean <= high
 
 
-def test_gain_of_conversations_of_unlike_length(bot: Bot, tmp_path: Path) -> None:
+def test_gain_of_conversations_of_unlike_length(bot: NetworkBot, tmp_path: Path) -> None:
     """Long messages and many messages are not the same: each keeps its own history."""
     lengths = [(1, 40), (3, 1), (5, 2), (2, 20)]  # exchanges, and words of each question
     path = tmp_path / "unlike.txt"
@@ -71,7 +70,7 @@ def test_gain_of_conversations_of_unlike_length(bot: Bot, tmp_path: Path) -> Non
         )
     )
     corpus = Corpus.encode(read(documents(path)), bot.tokenizer, "Ann")
-    found = context_gain(decoder_of(bot), corpus, bot.tokenizer, "bot")
+    found = context_gain(bot.decoder, corpus, bot.tokenizer, "bot")
     assert found is not None
     none, _, replies = found
     # The last two messages of the longest conversation have no other history to be given.
@@ -104,22 +103,22 @@ def test_gain_in_bits_per_byte() -> None:
 
 
 @pytest.mark.slow
-def test_report_is_the_same_each_time(bot: Bot, corpus: Corpus) -> None:
+def test_report_is_the_same_each_time(bot: NetworkBot, corpus: Corpus) -> None:
     one = evaluate(bot, corpus, "bot", seed=1).report.to_json()
     torch.manual_seed(99)  # measures must not depend on what was drawn elsewhere
     assert evaluate(bot, corpus, "bot", seed=1).report.to_json() == one
     assert {"bits_per_byte", "context_gain", "hits_at_1", "bleu", "exact_match"} <= one.keys()
     assert one["bits_per_byte"] == pytest.approx(
-        bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "bot"), rel=1e-9
+        bits_per_byte(bot.decoder, corpus, bot.tokenizer, "bot"), rel=1e-9
     )
     # Every answer can be known from the question.
     assert one["exact_match"] > 0.5
     assert one["bleu"] > 60
 
 
-def test_a_corpus_without_replies_has_no_gain(bot: Bot, corpus: Corpus) -> None:
+def test_a_corpus_without_replies_has_no_gain(bot: NetworkBot, corpus: Corpus) -> None:
     alone = Corpus(corpus.ids[: corpus.starts[1]], corpus.starts[:2])
-    assert context_gain(decoder_of(bot), alone, bot.tokenizer, "bot") is None
+    assert context_gain(bot.decoder, alone, bot.tokenizer, "bot") is None
 
 
 def test_subset_takes_whole_conversations(corpus: Corpus) -> None:
@@ -130,7 +129,7 @@ def test_subset_takes_whole_conversations(corpus: Corpus) -> None:
     assert subset(corpus, 10**9) is corpus
 
 
-def test_perplexity_per_word_by_its_definition(bot: Bot, corpus: Corpus) -> None:
+def test_perplexity_per_word_by_its_definition(bot: NetworkBot, corpus: Corpus) -> None:
     nats, count = 0.0, 0
     for index in range(len(corpus)):
         messages = corpus.messages(index)
@@ -154,7 +153,7 @@ def test_what_a_bot_copies_is_counted() -> None:
 
 @pytest.mark.slow
 def test_the_report_counts_copies_where_the_training_text_is_known(
-    bot: Bot, corpus: Corpus
+    bot: NetworkBot, corpus: Corpus
 ) -> None:
     every = [bot.tokenizer.decode(m) for i in range(len(corpus)) for m in corpus.messages(i)]
     report = evaluate(bot, corpus, "bot", training=iter(every)).report
@@ -173,12 +172,11 @@ def test_words_and_variety() -> None:
     assert distinct([], 2) == repeated([]) == median_length([]) == 0
 
 
-def test_gain_by_lag_sums_to_the_whole_gain(bot: Bot, corpus: Corpus) -> None:
-    gains = gain_by_lag(decoder_of(bot), corpus, bot.tokenizer, "bot", lags=3, replies=20, seed=0)
+def test_gain_by_lag_sums_to_the_whole_gain(bot: NetworkBot, corpus: Corpus) -> None:
+    gains = gain_by_lag(bot.decoder, corpus, bot.tokenizer, "bot", lags=3, replies=20, seed=0)
     assert gains is not None
     assert len(gains) == 3
     assert gains[0] > 0, "the question is the last message"
     assert (
-        gain_by_lag(decoder_of(bot), corpus, bot.tokenizer, "bot", lags=8, replies=20, seed=0)
-        is None
+        gain_by_lag(bot.decoder, corpus, bot.tokenizer, "bot", lags=8, replies=20, seed=0) is None
     ), "no conversation has eight messages before a reply"

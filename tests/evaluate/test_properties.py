@@ -13,11 +13,11 @@ from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.generate.decoder import Decoder
-from elman.generate.network import NetworkDecoder, decoder_of
+from elman.generate.network import NetworkDecoder, load_network_bot
 from elman.generate.scoring import bits_per_byte
 from elman.model import ModelConfig, build
 from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import load_bot, weights_digest
+from elman.model.checkpoint import weights_digest
 from elman.train import Config, train
 
 VOCABULARY = 60
@@ -70,10 +70,10 @@ def test_normalised_over_the_vocabulary(decoder: Decoder) -> None:
 
 def test_scored_before_anything_is_updated(trained: Path, chats: Path) -> None:
     """Measuring twice gives the same: nothing learns or counts meanwhile."""
-    bot = load_bot(trained)
+    bot = load_network_bot(trained)
     corpus = Corpus.encode(Dataset.read(str(chats)).conversations(), bot.tokenizer, "Ann")
     before = weights_digest(bot.chatbot)
-    found = [bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "bot") for _ in range(2)]
+    found = [bits_per_byte(bot.decoder, corpus, bot.tokenizer, "bot") for _ in range(2)]
     assert found[0] == found[1]
     assert weights_digest(bot.chatbot) == before
 
@@ -109,7 +109,7 @@ def test_no_test_part_is_learned_or_counted(
         "train.steps": 3,
     }
     train(make_config(**changes), out)
-    bot = load_bot(out)
+    bot = load_network_bot(out)
     parts, _ = Dataset.again(bot.config["data"]).encode(bot.tokenizer, True)
 
     def named(ids: np.ndarray) -> set[str]:

@@ -19,12 +19,11 @@ from elman.generate.calibrate import (
     fit_replies,
     variety,
 )
-from elman.generate.network import decoder_of
+from elman.generate.network import load_network_bot
 from elman.generate.penalties import PEOPLE, Habits
 from elman.generate.positions import HeldOut
 from elman.generate.rerank import Ranking
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import load_bot
 from elman.model.config import ReplyConfig
 from elman.train import Config, finishing, resume, train
 
@@ -55,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., 
 
 
 def test_training_finds_it_and_replies_are_chosen_by_it(folder: Path) -> None:
-    bot = load_bot(folder)
+    bot = load_network_bot(folder)
     found = json.loads((folder / "config.json").read_text())["reply"]
     assert found["mmi_weight"] in MMI_WEIGHTS
     assert (found["temperature"], found["min_p"]) in WARMTHS
@@ -90,14 +89,14 @@ def test_it_is_found_again_when_a_run_that_goes_on_ends(
     shutil.copytree(folder, out)
     monkeypatch.setattr(finishing, "fit_replies", lambda *given: Choice(0.6, 0.3, 5, 0.125))
     resume(out, budget={"steps": 21})
-    config = load_bot(out).config
+    config = load_network_bot(out).config
     assert Ranking.of(config).mmi_weight == 0.125
     assert SamplingParams.of(config).min_p == 0.3
 
 
 def test_it_does_not_depend_on_what_was_drawn_before(folder: Path, chats: Path) -> None:
-    bot = load_bot(folder)
-    decoder, tokenizer = decoder_of(bot), bot.tokenizer
+    bot = load_network_bot(folder)
+    decoder, tokenizer = bot.decoder, bot.tokenizer
     corpus = Corpus.encode(Dataset.read(str(chats)).conversations(), tokenizer)
     heldout = HeldOut.of(decoder, tokenizer, corpus, "all")
     assert heldout is not None
@@ -114,7 +113,7 @@ def test_what_was_given_stays(tmp_path: Path, make_config: Callable[..., Config]
     given = {"reply.mmi_weight": 0.1, "reply.people_echo": 9}
     train(make_config(**{"train.steps": 2, **given}), out)
     resume(out, budget={"steps": 3})
-    ranking = Ranking.of(load_bot(out).config)
+    ranking = Ranking.of(load_network_bot(out).config)
     assert (ranking.mmi_weight, ranking.limits.echo) == (0.1, 9)
 
 

@@ -19,9 +19,8 @@ from elman.generate import index as reply_index
 from elman.generate import index_files
 from elman.generate.index import Bound, ReplyIndex
 from elman.generate.index_files import REPLIES, build, known
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.positions import HeldOut, overlap
-from elman.model.checkpoint import Bot, load_bot
 from elman.train import Config, train
 
 
@@ -35,8 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[..., 
 
 
 @pytest.fixture(scope="module")
-def bot(folder: Path) -> Bot:
-    return load_bot(folder)
+def bot(folder: Path) -> NetworkBot:
+    return load_network_bot(folder)
 
 
 @pytest.fixture
@@ -44,16 +43,18 @@ def told() -> list[str]:
     return []
 
 
-def questions(bot: Bot, *texts: str) -> tuple[torch.Tensor, ...]:
+def questions(bot: NetworkBot, *texts: str) -> tuple[torch.Tensor, ...]:
     lanes = [[[1, *bot.tokenizer.encode(text), 0]] for text in texts]
     return bot.chatbot.score(lanes, bot.chatbot.initial_state(len(texts)))[1]  # type: ignore[arg-type]
 
 
-def test_it_answers_with_what_somebody_answered(bot: Bot, told: list[str], chats: Path) -> None:
+def test_it_answers_with_what_somebody_answered(
+    bot: NetworkBot, told: list[str], chats: Path
+) -> None:
     index = known(bot, told.append)
     assert not told, "training has kept it"
     state = questions(bot, "what is 2 plus 1?", "what is 2 plus 2?")
-    said = [each.candidates[0].tokens for each in index.best(decoder_of(bot), state)]
+    said = [each.candidates[0].tokens for each in index.best(bot.decoder, state)]
     assert [bot.tokenizer.decode(tokens) for tokens in said] == ["it is 3, Bob.", "it is 4, Bob."]
     every = {bot.tokenizer.decode(tokens) for tokens in index.replies}
     assert every == {f"it is {n}, Bob." for n in range(9)}, "each is there once"
@@ -61,7 +62,7 @@ def test_it_answers_with_what_somebody_answered(bot: Bot, told: list[str], chats
 
 
 def test_what_was_given_further_away_is_worth_less(
-    bot: Bot, told: list[str], monkeypatch: pytest.MonkeyPatch
+    bot: NetworkBot, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = known(bot, told.append)
     state = questions(bot, "what is 2 plus 1?", "what is 3 plus 3?", "zzz qqq xxx")
@@ -70,7 +71,7 @@ def test_what_was_given_further_away_is_worth_less(
         monkeypatch.setattr(reply_index, "SCORE_LOSS_PER_COSINE", far)
         likes = []
         for near, found in zip(
-            index.nearest(decoder_of(bot), state), index.best(decoder_of(bot), state), strict=True
+            index.nearest(bot.decoder, state), index.best(bot.decoder, state), strict=True
         ):
             alike = dict(zip(near.replies, near.alike.tolist(), strict=True))
             assert found.alike == max(alike.values())
@@ -87,12 +88,12 @@ def test_what_was_given_further_away_is_worth_less(
     assert orders[0] != orders[1], "by the net's taste another order"
 
 
-def test_what_was_never_asked_is_unlike_what_was(bot: Bot, told: list[str]) -> None:
+def test_what_was_never_asked_is_unlike_what_was(bot: NetworkBot, told: list[str]) -> None:
     index = known(bot, told.append)
     bound = index.bound(0.1)
     assert bound is not None
     state = questions(bot, "what is 2 plus 1?", "zzz qqq xxx")
-    asked, strange = index.best(decoder_of(bot), state)
+    asked, strange = index.best(bot.decoder, state)
     assert bound.reached(asked.candidates[0].score, asked.alike)
     assert not bound.reached(strange.candidates[0].score, strange.alike)
 
@@ -115,26 +116,26 @@ def test_the_bound_keeps_wrong_answers_as_rare_as_stated() -> None:
     assert "50% were wrong" in index.doubts()
 
 
-def test_read_back_as_written(bot: Bot, tmp_path: Path, chats: Path) -> None:
+def test_read_back_as_written(bot: NetworkBot, tmp_path: Path, chats: Path) -> None:
     corpus = Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
-    heldout = HeldOut.of(decoder_of(bot), bot.tokenizer, corpus, "bot")
-    index = build(decoder_of(bot), bot.tokenizer, corpus, "bot", 1000, heldout)
+    heldout = HeldOut.of(bot.decoder, bot.tokenizer, corpus, "bot")
+    index = build(bot.decoder, bot.tokenizer, corpus, "bot", 1000, heldout)
     assert index is not None
     index_files.save(tmp_path, index, bot.chatbot, bot.tokenizer, str(chats))
     config = bot.config
-    again = known(Bot(bot.chatbot, bot.tokenizer, config, tmp_path), pytest.fail)
+    again = known(NetworkBot.of(bot.chatbot, bot.tokenizer, config, tmp_path), pytest.fail)
     assert again.replies == index.replies
     for name in ("centre", "directions", "places", "reply", "alone", "calibration"):
         assert np.array_equal(getattr(again, name), getattr(index, name)), name
 
 
-def test_of_many_replies_some_conversations_are_kept(bot: Bot, chats: Path) -> None:
+def test_of_many_replies_some_conversations_are_kept(bot: NetworkBot, chats: Path) -> None:
     corpus = Corpus.encode(read(documents(chats)), bot.tokenizer, "Ann")
-    index = build(decoder_of(bot), bot.tokenizer, corpus, "bot", 20)
+    index = build(bot.decoder, bot.tokenizer, corpus, "bot", 20)
     assert index is not None
     assert 16 <= len(index.places) <= 24
     nobody = Corpus(corpus.ids[: corpus.starts[0]], corpus.starts[:1])
-    assert build(decoder_of(bot), bot.tokenizer, nobody, "bot", 20) is None
+    assert build(bot.decoder, bot.tokenizer, nobody, "bot", 20) is None
 
 
 def test_made_again_where_weights_or_conversations_are_others(
@@ -146,7 +147,7 @@ def test_made_again_where_weights_or_conversations_are_others(
     config = json.loads((own / "config.json").read_text("utf-8"))
     config["data"]["path"] = str(data)
     write_file(own / "config.json", json.dumps(config))
-    bot = load_bot(own)
+    bot = load_network_bot(own)
     known(bot, told.append)
     assert "the conversations changed since" in told.pop()
     known(bot, pytest.fail)
@@ -172,7 +173,7 @@ def test_made_again_where_weights_or_conversations_are_others(
 
 def test_the_base_keeps_nobodys_replies(told: list[str]) -> None:
     with pytest.raises(ElmanError, match="the base bot keeps nobody's replies"):
-        known(load_bot("base"), told.append)
+        known(load_network_bot("base"), told.append)
 
 
 def test_a_damaged_index_is_an_error(folder: Path, tmp_path: Path, told: list[str]) -> None:
@@ -181,7 +182,7 @@ def test_a_damaged_index_is_an_error(folder: Path, tmp_path: Path, told: list[st
     content = (own / REPLIES).read_bytes()
     (own / REPLIES).write_bytes(content[: len(content) // 2])
     with pytest.raises(ElmanError, match="damaged or truncated"):
-        known(load_bot(own), told.append)
+        known(load_network_bot(own), told.append)
 
 
 def test_overlap_counts_each_as_often_as_in_both() -> None:

@@ -11,7 +11,7 @@ from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
 from elman.generate import rerank
-from elman.generate.decoder import Decoder
+from elman.generate.decoder import Decoder, StatePart
 from elman.generate.drawing import Drawn
 from elman.generate.penalties import (
     PEOPLE,
@@ -123,8 +123,9 @@ class Parrot(Decoder):
     """Has one row and knows no words: what it draws is given."""
 
     vocabulary_size, characters = 300, None
+    state_spec, weights_digest = [StatePart("h", 1)], ""
 
-    def initial_state(self, rows: int) -> tuple[np.ndarray, ...]:  # type: ignore[override]
+    def initial_state(self, rows: int) -> tuple[np.ndarray, ...]:
         return (np.zeros((rows, 1)),)
 
     def select(self, state, rows: Sequence[int]):  # type: ignore[no-untyped-def]
@@ -151,7 +152,7 @@ def test_more_is_drawn_where_all_of_it_goes_beyond_people(
     decoder = Parrot()
     [found] = best_drawn(
         decoder,
-        decoder.initial_state(1),  # type: ignore[arg-type]
+        decoder.initial_state(1),
         SamplingParams(),
         Ranking(),
         np.random.default_rng(0),

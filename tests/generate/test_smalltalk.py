@@ -9,11 +9,11 @@ import pytest
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.generate.care import INSULT
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import History
 from elman.generate.replier import Replier
 from elman.generate.smalltalk import SMALL_TALK, Intent, SmallTalk, SmallTalkFile
-from elman.model.checkpoint import BASE, Bot, load_bot
+from elman.model.folder import BASE
 
 HELLO = Intent(phrasings=["hello", "hi there", "good morning"], answers=["Hi!", "Hello!"])
 NAME = Intent(phrasings=["what is your name?", "who are you?"], answers=["I am Elman."])
@@ -26,8 +26,8 @@ def talk() -> SmallTalk:
 
 
 @pytest.fixture(scope="module")
-def base() -> Bot:
-    return load_bot("base")
+def base() -> NetworkBot:
+    return load_network_bot("base")
 
 
 def test_the_nearest_phrasing_answers(talk: SmallTalk) -> None:
@@ -63,7 +63,7 @@ OWN = {
 }
 
 
-def test_the_base_keeps_its_own_facts(base: Bot) -> None:
+def test_the_base_keeps_its_own_facts(base: NetworkBot) -> None:
     found = SmallTalk.read(base.path)
     assert found is not None
     for questions, fact in OWN.values():
@@ -77,14 +77,14 @@ def test_the_base_keeps_its_own_facts(base: Bot) -> None:
 @pytest.mark.parametrize(
     "asked", ["What is my name?", "what is my name, by the way", "And where do I live?"]
 )
-def test_what_the_user_told_is_left_to_the_net(base: Bot, asked: str) -> None:
+def test_what_the_user_told_is_left_to_the_net(base: NetworkBot, asked: str) -> None:
     found = SmallTalk.read(base.path)
     assert found is not None
     assert found.answer(asked) is None
 
 
-def test_a_reply_says_where_it_came_from(base: Bot) -> None:
-    replier, decoder = Replier(base), decoder_of(base)
+def test_a_reply_says_where_it_came_from(base: NetworkBot) -> None:
+    replier, decoder = Replier(base), base.decoder
     asked = ["How are you?", "you are stupid", "My sister plays the cello in Vienna."]
     heard = [[np.array([ROLES["user"], *base.tokenizer.encode(text), END])] for text in asked]
     state = decoder.read(heard, decoder.initial_state(len(asked)))
@@ -104,16 +104,16 @@ def test_a_reply_says_where_it_came_from(base: Bot) -> None:
 
 def test_rules_can_be_switched(trained: Path) -> None:
     asked = History(["you are stupid"], (), "you are stupid")
-    bot = load_bot(trained)
+    bot = load_network_bot(trained)
     assert Replier(bot).fixed(asked) is None, "friends talk as they do"
-    on = Bot(bot.chatbot, bot.tokenizer, bot.config | {"reply": {"care": True}}, bot.path)
+    on = NetworkBot.of(bot.chatbot, bot.tokenizer, bot.config | {"reply": {"care": True}}, bot.path)
     chosen = Replier(on).fixed(asked)
     assert chosen is not None
     assert chosen.origin == "rule"
-    own = load_bot("base")
-    off = Bot(own.chatbot, own.tokenizer, own.config | {"reply": {"care": False}}, BASE)
+    own = load_network_bot("base")
+    off = NetworkBot.of(own.chatbot, own.tokenizer, own.config | {"reply": {"care": False}}, BASE)
     assert Replier(off).fixed(asked) is None or Replier(off).fixed(asked).origin != "rule"  # type: ignore[union-attr]
 
 
-def test_nobody_asked_and_nothing_is_fixed(base: Bot) -> None:
+def test_nobody_asked_and_nothing_is_fixed(base: NetworkBot) -> None:
     assert Replier(base).fixed(History(["hello"])) is None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
+from elman.generate.network import NetworkBot
 from elman.lens.attribution import (
     Attribution,
     attribute,
@@ -19,7 +20,6 @@ from elman.lens.attribution import (
     without_each,
 )
 from elman.model import MEMORIES, Chatbot, ModelConfig, build
-from elman.model.checkpoint import Bot
 
 VOCABULARY = 40
 CELLS = ("rnn", "gru", "lstm", "mingru", "minlstm")
@@ -190,7 +190,7 @@ def test_what_a_copy_is_worth(memory: str) -> None:
 @every_chatbot
 def test_messages_count_from_the_first_turn(memory: str, tmp_path: Any) -> None:
     chatbot = make(memory, "lstm")
-    bot = Bot(chatbot, Tokenizer.train([], 260), {}, tmp_path)
+    bot = NetworkBot.of(chatbot, Tokenizer.train([], 260), {}, tmp_path)
     turns = [message(1 + n % 2, [4 + n]) for n in range(5)]
     reply = message(ROLES["bot"], [9, 9])
     found = attribute(bot, turns, reply, linear=True)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.errors import ElmanError
+from elman.generate.network import load_network_bot
 from elman.lens.nearest import GRAM_CHARS, MIN_COPIED_WORDS, Lines, training_lines, words_of
-from elman.model.checkpoint import load_bot
 
 words = st.sampled_from(["hello", "there", "it", "is", "what", "plus", "Zoë", "you", "1", "2"])
 lines = st.lists(words, max_size=14).map(" ".join)
@@ -92,7 +92,7 @@ def test_what_is_too_much_is_not_searched_and_that_is_said() -> None:
 
 
 def test_training_lines_are_what_the_bot_learned_to_say(trained: Path) -> None:
-    index = training_lines(load_bot(trained))
+    index = training_lines(load_network_bot(trained))
     assert index.complete
     assert "it is 4, Bob." in index.texts
     assert not any("plus" in text for text in index.texts)  # Bob's, whom it does not play
@@ -100,10 +100,10 @@ def test_training_lines_are_what_the_bot_learned_to_say(trained: Path) -> None:
 
 
 def test_where_the_data_is_gone_it_says_so(trained: Path, tmp_path: Path) -> None:
-    bot = load_bot(trained)
+    bot = load_network_bot(trained)
     for path, said in ((str(tmp_path / "gone.txt"), "not there any more"), ("-", "standard input")):
         bot.config["data"]["path"] = path
         with pytest.raises(ElmanError, match=said):
             training_lines(bot)
     with pytest.raises(ElmanError, match="do not come with it"):
-        training_lines(load_bot("base"))
+        training_lines(load_network_bot("base"))

@@ -8,19 +8,19 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from elman.generate.network import load_network_bot
 from elman.lens.as_json import to_json
 from elman.lens.html import data
 from elman.lens.listening import listen
 from elman.lens.page import page
 from elman.lens.view import ViewedMessage, look
-from elman.model.checkpoint import load_bot
 
 BAD = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)>"
 
 
 def seen_by(folder: Path, *, rounded: bool = False, compare: bool = False) -> dict[str, Any]:
     """What the command's --json says, of a small bot and a chat that would do harm."""
-    bot = load_bot(folder, "int8" if rounded else "float32")
+    bot = load_network_bot(folder, "int8" if rounded else "float32")
     texts = [BAD, "it is 3.", *(f"message number {n}" for n in range(14))]
     said = [
         ViewedMessage(

@@ -18,7 +18,7 @@ from elman.lens.lags import Lags
 from elman.lens.spikes import culprit
 from elman.lens.watcher import GradientWatcher, in_words, judged
 from elman.model import Chatbot, ModelConfig, build
-from elman.model.checkpoint import read_tensors
+from elman.model.tensor_files import read_tensors
 from elman.train import Config, train
 from elman.train.loop import RESUME
 

@@ -20,10 +20,12 @@ from elman.data.corpus import scored
 from elman.data.message_stream import MessageWindow, RowWindow
 from elman.data.tokenizer import END, ROLES, SPECIALS, Tokenizer
 from elman.errors import ElmanError
+from elman.generate.network import load_network_bot
 from elman.model import Chatbot, ModelConfig, build
-from elman.model.checkpoint import CONFIG, FORMAT, TOKENIZER, load_bot, save_weights
+from elman.model.checkpoint import save_weights
 from elman.model.config import LONGEST_NGRAM
 from elman.model.counts import context_keys
+from elman.model.folder import CONFIG, FORMAT, TOKENIZER
 from elman.model.ngrams import NGrams
 
 V, H = SPECIALS + 4, 3
@@ -251,7 +253,7 @@ def folder(path: Path, made: Chatbot) -> Path:
 
 def test_counts_are_kept_with_the_weights(tmp_path: Path) -> None:
     made = chatbot().float()
-    loaded = load_bot(folder(tmp_path / "bot", made)).chatbot
+    loaded = load_network_bot(folder(tmp_path / "bot", made)).chatbot
     for name, tensor in made.state_dict().items():
         other = loaded.state_dict()[name]
         assert other.dtype == tensor.dtype
@@ -288,7 +290,7 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, name: str, damage: Any)
     order = made.ngrams.orders[1]
     order.register_buffer(name, damage(getattr(order, name)))
     with pytest.raises(ElmanError, match=r"no table of counts|size mismatch for ngrams"):
-        load_bot(folder(tmp_path / "bot", made))
+        load_network_bot(folder(tmp_path / "bot", made))
 
 
 def test_a_pointer_s_record_must_reach_as_far() -> None:

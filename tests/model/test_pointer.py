@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from elman.bptt import linear_cross_entropy
 from elman.data.tokenizer import END, ROLES, SPECIALS
+from elman.generate.network import load_network_bot
 from elman.model import ModelConfig, build, pointer
 from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import load_bot
 from elman.model.config import KEY_SIZE, LONGEST_NGRAM
 from elman.model.pointer import Pointer
 
@@ -228,7 +228,7 @@ def chatbot(length: int, hidden_size: int = 16, memory: str = "tokens") -> Chatb
 
 
 def test_the_base_copies() -> None:
-    base = load_bot("base")
+    base = load_network_bot("base")
     config = ModelConfig.model_validate(base.config["model"] | {"pointer": 0})
     without = build(config, base.tokenizer.vocabulary_size)
     without.begin_from(base.chatbot)

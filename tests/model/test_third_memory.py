@@ -22,6 +22,7 @@ from elman.data.layout import Layout
 from elman.data.message_stream import MessageStream, MessageWindow, RowWindow
 from elman.data.tokenizer import END, ROLES
 from elman.evaluate.measures import evaluate
+from elman.generate.network import load_network_bot
 from elman.lens.chain import frozen, unfolded
 from elman.lens.lags import FollowedReply, lags
 from elman.lens.page import page
@@ -29,9 +30,9 @@ from elman.lens.whole import differentiate
 from elman.model import MEMORIES, Chatbot, ModelConfig, build
 from elman.model.blocks import RecurrentStack, StateSpec
 from elman.model.chatbot import Batches, Loss
-from elman.model.checkpoint import load_bot, read_tensors
 from elman.model.packing import owner_of_tokens, token_ids
 from elman.model.ragged import ragged
+from elman.model.tensor_files import read_tensors
 from elman.model.unrolled import Unrolled
 from elman.train import Config, resume, train
 from elman.train.loop import RESUME
@@ -314,7 +315,7 @@ def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Pat
     one, other = (read_tensors(tmp_path / name / RESUME)[0] for name in ("whole", "parts"))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
-    bot = load_bot(tmp_path / "whole")
+    bot = load_network_bot(tmp_path / "whole")
     session = Session(bot)
     reply = "".join(session.say("what is 1 plus 2?"))
     turns = session.turns

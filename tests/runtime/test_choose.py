@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.model.checkpoint import BASE
+from elman.model.folder import BASE
 from elman.native import library
-from elman.runtime.choose import INT8_LOSS, MAX_INT8_LOSS, int8_loss, load_decoder
+from elman.runtime.choose import INT8_LOSS, MAX_INT8_LOSS, int8_loss, load_bot
 from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import load_weights
@@ -33,16 +33,17 @@ def bot(folder: Path, loss: object) -> Path:
 def test_int8_is_taken_where_it_costs_next_to_nothing(
     tmp_path: Path, loss: object, weights: str
 ) -> None:
-    decoder, why = load_decoder(bot(tmp_path, loss))
-    assert isinstance(decoder, CompiledDecoder)
-    assert why.endswith(f"kernels, {weights} weights")
+    loaded = load_bot(bot(tmp_path, loss))
+    assert isinstance(loaded.decoder, CompiledDecoder)
+    assert loaded.precision == weights
+    assert loaded.why.endswith(f"kernels, {weights} weights")
 
 
 def test_numpy_takes_over_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elman.runtime.choose.load", lambda: (None, "there is none"))
-    decoder, why = load_decoder("base")
-    assert isinstance(decoder, ReferenceDecoder)
-    assert why == "numpy: there is none"
+    loaded = load_bot("base")
+    assert isinstance(loaded.decoder, ReferenceDecoder)
+    assert loaded.why == "numpy: there is none"
 
 
 @compiled

@@ -14,7 +14,7 @@ import pytest
 
 from elman.data.locks import LOCK, only_one
 from elman.errors import ElmanError
-from elman.model.checkpoint import load_bot
+from elman.generate.network import load_network_bot
 from elman.train import Config, resume, train
 
 Make = Callable[..., Config]
@@ -86,7 +86,7 @@ def test_while_it_trains_the_folder_is_held_and_can_be_read(
 
     def look(kind: str, facts: dict[str, Any]) -> None:
         if kind == "validation":
-            load_bot(folder)
+            load_network_bot(folder)
             with pytest.raises(ElmanError) as error:
                 train(make_config(), folder)
             refused.append(str(error.value))

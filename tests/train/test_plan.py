@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from elman.data.config import KEPT_REPLIES
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.errors import ElmanError
-from elman.model.checkpoint import BASE as BASE_FOLDER
-from elman.model.checkpoint import load_bot, read_config, read_tokenizer
+from elman.generate.network import load_network_bot
 from elman.model.config import ModelConfig
+from elman.model.folder import BASE as BASE_FOLDER
+from elman.model.folder import read_config, read_tokenizer
 from elman.train import Config, choices, resume, train
 from elman.train import prepare as prepare_module
 from elman.train.choices import (
@@ -405,7 +406,7 @@ def test_auto_says_what_it_starts_from(
 
 def test_a_bot_begins_as_its_base(chats: Path, trained: Path, tmp_path: Path) -> None:
     out, events = run(tmp_path, from_base(chats, trained))
-    one, other = load_bot(trained), load_bot(out)
+    one, other = load_network_bot(trained), load_network_bot(out)
     assert one.tokenizer.digest == other.tokenizer.digest
     assert other.config["data"]["vocabulary"] == one.tokenizer.vocabulary_size
     for name, tensor in one.chatbot.state_dict().items():
@@ -443,10 +444,10 @@ def test_a_new_budget_is_not_ended_by_the_old_one_s_passes(
 ) -> None:
     out = tmp_path / "bot"
     train(make_config(train__minutes=10, train__cycle_epochs=1.0, train__lr=1e-9), out)
-    before = load_bot(out).config["train"]
+    before = load_network_bot(out).config["train"]
     assert before["cycle_epochs"] == 1.0
     assert resume(out, budget={"epochs": 2.0}).reason == "finished"
-    after = load_bot(out).config["train"]
+    after = load_network_bot(out).config["train"]
     assert (after["minutes"], after["cycle_epochs"], after["epochs"]) == (None, None, 2.0)
 
 
@@ -457,11 +458,11 @@ def test_other_dropout_fits_every_base(chats: Path, trained: Path) -> None:
 
 def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path: Path) -> None:
     """And keeps it: of a bot with a pointer, it can be made longer, and left out."""
-    base = load_bot(trained)
+    base = load_network_bot(trained)
     out, events = run(tmp_path, from_base(chats, trained, model={"pointer": 32}))
     said = [facts["text"] for kind, facts in events if kind == "note"]
     assert any("LSTM 16, copying from the last 32 tokens, " in line for line in said)
-    pointing = load_bot(out)
+    pointing = load_network_bot(out)
     assert pointing.config["model"]["pointer"] == 32
     own, weights = base.chatbot.state_dict(), pointing.chatbot.state_dict()
     assert {name.partition(".")[0] for name in weights.keys() - own.keys()} == {"pointer", "ngrams"}
@@ -471,7 +472,7 @@ def test_a_base_without_a_pointer_gets_one(chats: Path, trained: Path, tmp_path:
     for pointer in (64, 0):
         asked = from_base(chats, out, model={"pointer": pointer})
         again, _ = run(tmp_path / str(pointer), asked)
-        assert load_bot(again).config["model"]["pointer"] == pointer
+        assert load_network_bot(again).config["model"]["pointer"] == pointer
 
 
 def test_counting_needs_a_pointer(chats: Path, trained: Path) -> None:
@@ -482,7 +483,7 @@ def test_counting_needs_a_pointer(chats: Path, trained: Path) -> None:
 def test_a_base_of_messages_gets_one_too(chats: Path, make_config: Make, tmp_path: Path) -> None:
     base, _ = run(tmp_path, make_config(model__memory="messages", train__steps=1))
     out, _ = run(tmp_path / "pointing", from_base(chats, base, model={"pointer": 32}))
-    assert load_bot(out).config["model"]["pointer"] == 32
+    assert load_network_bot(out).config["model"]["pointer"] == 32
 
 
 @pytest.mark.slow
@@ -502,8 +503,8 @@ def test_another_language_starts_from_nothing(tmp_path: Path) -> None:
     assert "the base was made for other text than this" in said
     assert "starts from nothing" in said
     assert "let it start from the base" not in said
-    assert load_bot(out).config["train"]["base"] is None
-    assert load_bot(out).tokenizer.digest != load_bot("base").tokenizer.digest
+    assert load_network_bot(out).config["train"]["base"] is None
+    assert load_network_bot(out).tokenizer.digest != load_network_bot("base").tokenizer.digest
 
 
 @pytest.mark.parametrize(

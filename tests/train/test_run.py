@@ -11,7 +11,10 @@ import torch
 
 from elman.data.files import write_file
 from elman.errors import ElmanError
-from elman.model.checkpoint import CONFIG, load_bot, read_tensors, weights_digest
+from elman.generate.network import load_network_bot
+from elman.model.checkpoint import weights_digest
+from elman.model.folder import CONFIG
+from elman.model.tensor_files import read_tensors
 from elman.train import Config, resume, train
 from elman.train.loop import RESUME
 from elman.train.runlog import LOG
@@ -61,7 +64,7 @@ def test_resumed_is_bit_identical(
     assert whole.keys() == parts.keys()
     for name, tensor in whole.items():
         assert torch.equal(tensor, parts[name]), name
-    digests = [weights_digest(load_bot(tmp_path / f).chatbot) for f in ("whole", "parts")]
+    digests = [weights_digest(load_network_bot(tmp_path / f).chatbot) for f in ("whole", "parts")]
     assert digests[0] == digests[1]
 
 
@@ -172,7 +175,7 @@ def test_explosion_keeps_the_last_checkpoint(tmp_path: Path, make_config: Make) 
     )
     with pytest.raises(ElmanError, match=r"--set train\.clip=1"):
         train(config, tmp_path)
-    assert all(torch.isfinite(p).all() for p in load_bot(tmp_path).chatbot.parameters())
+    assert all(torch.isfinite(p).all() for p in load_network_bot(tmp_path).chatbot.parameters())
 
 
 def test_finished_run_goes_on_with_a_larger_budget(tmp_path: Path, make_config: Make) -> None:
@@ -215,9 +218,11 @@ def test_a_run_goes_on_where_its_conversations_moved(
             resume(tmp_path / "bot", data_path=str(other))
     assert (tmp_path / "bot" / CONFIG).read_text() == config
     assert resume(tmp_path / "bot", data_path=str(moved)).steps == 8
-    whole, parts = (load_bot(tmp_path / name).chatbot.state_dict() for name in ("whole", "bot"))
+    whole, parts = (
+        load_network_bot(tmp_path / name).chatbot.state_dict() for name in ("whole", "bot")
+    )
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert load_bot(tmp_path / "bot").config["data"]["path"] == str(moved)
+    assert load_network_bot(tmp_path / "bot").config["data"]["path"] == str(moved)
     assert resume(tmp_path / "bot", budget={"steps": 9}).steps == 9
 
 

@@ -7,17 +7,15 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from sqlalchemy import Connection
 
-from elman.bptt import State
 from elman.chat.memory import LOCAL, MemoryStore, Node, next_key, start_key
 from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
+from elman.generate.bot import Bot
+from elman.generate.decoder import State, StatePart
 from elman.generate.penalties import HISTORY_MESSAGES, History
-from elman.model.blocks import StateSpec
-from elman.model.checkpoint import Bot, state_digest
 
 STATE_MAGIC = b"ELMS"
 STATE_VERSION = 1
@@ -30,39 +28,39 @@ MAX_PIECES_AT_ONCE = 64
 """Pieces of a transcript that are read in one call: bounds the memory that reading takes."""
 
 
-def state_to_bytes(state: State, fingerprint: bytes, key: bytes) -> bytes:
+def state_to_bytes(state: Sequence[np.ndarray], fingerprint: bytes, key: bytes) -> bytes:
     """Write a state of one conversation as bytes: head, sizes, tensors (zlib), checksum.
 
     Args:
-        state: (1, size) tensors.
+        state: (1, size) arrays.
         fingerprint: the digest of what made it.
         key: of the message that it comes after.
     """
     head = STATE_HEAD.pack(STATE_MAGIC, STATE_VERSION, len(state), fingerprint, key)
-    sizes = struct.pack(f"<{len(state)}I", *(tensor.shape[1] for tensor in state))
-    numbers = b"".join(tensor.contiguous().numpy().tobytes() for tensor in state)
+    sizes = struct.pack(f"<{len(state)}I", *(array.shape[1] for array in state))
+    numbers = b"".join(array.tobytes() for array in state)
     content = head + sizes + zlib.compress(numbers, 1)
     return content + _check(content)
 
 
 def state_from_bytes(
-    kept: bytes, spec: Sequence[StateSpec], fingerprint: bytes, key: bytes
-) -> State | None:
+    kept: bytes, spec: Sequence[StatePart], fingerprint: bytes, key: bytes
+) -> list[np.ndarray] | None:
     """Read such bytes; None where they are damaged, of another message, or of other weights."""
     content, check = kept[:-CHECKSUM_BYTES], kept[-CHECKSUM_BYTES:]
     head = STATE_HEAD.pack(STATE_MAGIC, STATE_VERSION, len(spec), fingerprint, key)
     head += struct.pack(f"<{len(spec)}I", *(part.size for part in spec))
     if not content.startswith(head) or _check(content) != check:
         return None
-    lengths = [part.size * part.dtype.itemsize for part in spec]
+    lengths = [part.size * np.dtype(part.dtype).itemsize for part in spec]
     numbers = zlib.decompressobj().decompress(content[len(head) :], sum(lengths) + 1)
     if len(numbers) != sum(lengths):
         return None
     ends = np.cumsum(lengths)
-    return tuple(
-        torch.frombuffer(bytearray(numbers[end - length : end]), dtype=part.dtype).unsqueeze(0)
+    return [
+        np.frombuffer(bytearray(numbers[end - length : end]), part.dtype)[None]
         for part, length, end in zip(spec, lengths, ends, strict=True)
-    )
+    ]
 
 
 def _check(content: bytes) -> bytes:
@@ -80,7 +78,7 @@ class Recall:
         self, store: MemoryStore, bot: Bot, owner: str = LOCAL, fingerprint: bytes | None = None
     ) -> None:
         self.store, self.bot, self.owner = store, bot, owner
-        self.fingerprint = fingerprint or state_digest(bot)
+        self.fingerprint = fingerprint or bot.state_digest
         self.start = start_key(owner, self.fingerprint)
 
     def after(
@@ -166,7 +164,7 @@ class Recall:
         Raises:
             ElmanError: where this owner has no such message.
         """
-        spec = self.bot.chatbot.state_spec
+        decoder = self.bot.decoder
         unread: list[Node] = []
         while key != self.start:
             found = self.store.to_a_state(connection, self.owner, key)
@@ -175,12 +173,12 @@ class Recall:
             for node, kept in found:
                 state = None
                 if kept is not None:
-                    state = state_from_bytes(kept, spec, self.fingerprint, node.key)
+                    state = state_from_bytes(kept, decoder.state_spec, self.fingerprint, node.key)
                 if state is not None:
-                    return state, unread[::-1]
+                    return decoder.from_arrays(state), unread[::-1]
                 unread.append(node)
             key = unread[-1].parent
-        return self.bot.chatbot.initial_state(1), unread[::-1]
+        return decoder.initial_state(1), unread[::-1]
 
     def state(self, key: bytes) -> State:
         """Return the state after a message, read on from the nearest that is kept.
@@ -194,15 +192,17 @@ class Recall:
 
     def read(self, unread: Sequence[Node], state: State) -> State:
         """Read some more messages; return the state after them."""
-        chatbot = self.bot.chatbot
-        pieces = [piece for node in unread for piece in chatbot.pieces(self.ids(node))]
+        decoder = self.bot.decoder
+        pieces = [piece for node in unread for piece in decoder.parts(self.ids(node))]
         for begin in range(0, len(pieces), MAX_PIECES_AT_ONCE):
-            state = chatbot.absorb([pieces[begin : begin + MAX_PIECES_AT_ONCE]], state)
+            state = decoder.read([pieces[begin : begin + MAX_PIECES_AT_ONCE]], state)
         return state
 
     def put(self, connection: Connection, node: Node, state: State | None = None) -> None:
         """Keep a message, and the state after it."""
-        kept = None if state is None else state_to_bytes(state, self.fingerprint, node.key)
+        kept = None
+        if state is not None:
+            kept = state_to_bytes(self.bot.decoder.to_arrays(state), self.fingerprint, node.key)
         self.store.put(connection, self.owner, node, kept)
 
     def adopt(self, path: Sequence[Node]) -> list[Node]:

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.bptt import State
 from elman.chat.memory import LOCAL, MemoryStore, Node, next_key
 from elman.chat.recall import Recall
 from elman.data.conversation import named
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
+from elman.generate.bot import Bot, load_state, save_state
+from elman.generate.decoder import State
 from elman.generate.replier import Replier
 from elman.generate.rerank import as_message
 from elman.generate.sampling import SamplingParams
-from elman.model.checkpoint import Bot, load_state, save_state
 
 MAX_MESSAGE_BYTES = 200_000
 """Bytes of a message, of which a bot may read less (`unread_tokens`)."""
@@ -70,7 +70,7 @@ class Session:
         """Of the last message: how many at its beginning were passed over, for it is too long."""
         self._head: Node | None = None
         self.state: State = self._decoder.initial_state(1)
-        """The memory of everything said so far, (1, size) tensors."""
+        """The memory of everything said so far, of one row."""
         self.read_anew = False
         """Whether what was said before was read again, since other weights made its states."""
         with self._store.reading() as connection:
@@ -94,7 +94,7 @@ class Session:
     @property
     def facts(self) -> StateFacts:
         return StateFacts(
-            bytes=sum(tensor.nbytes for tensor in self.state),
+            bytes=sum(array.nbytes for array in self.state),
             messages=0 if self._head is None else self._head.depth,
             norm=float(np.linalg.norm(self._decoder.vectors(self.state))),
         )
@@ -211,7 +211,7 @@ class Session:
         """
         state, facts = load_state(path, self._bot)
         self.reset()
-        numbers = b"".join(tensor.numpy().tobytes() for tensor in state)
+        numbers = b"".join(array.tobytes() for array in self._decoder.to_arrays(state))
         key = next_key(self._recall.start, "state", numbers.hex())
         first = self._recall.after(None, "state", path.name)
         depth = int(facts.get("messages", 0))

@@ -15,7 +15,7 @@ from elman.errors import ElmanError
 if TYPE_CHECKING:
     from elman.data.corpus import Corpus
     from elman.evaluate import Measured
-    from elman.model.checkpoint import Bot
+    from elman.generate.network import NetworkBot
 
 AB_HISTORY_MESSAGES = 4
 PREFERENCE_KEYS = {"1": 0, "2": 1, "=": None, "": None}
@@ -43,11 +43,11 @@ def ab(
     Example: `elman ab bots/ann base heldout.jsonl`; with `--blind` you are the judge.
     """
     from elman.evaluate import evaluate
-    from elman.model.checkpoint import load_bot
+    from elman.generate.network import load_network_bot
 
     bots, measured, corpora = [], [], []
     for path in (one, other):
-        bot = load_bot(path, trust=trust or ())
+        bot = load_network_bot(path, trust=trust or ())
         corpus, _ = measuring.read(bot, heldout)
         respond = measuring.responder(bot, ranking)
         bots.append(bot)
@@ -94,7 +94,7 @@ def show(names: tuple[str, str], measured: "list[Measured]", as_json: bool, seed
 
 def judge(
     names: tuple[str, str],
-    bot: "Bot",
+    bot: "NetworkBot",
     corpus: "Corpus",
     measured: "list[Measured]",
     tally: Path,

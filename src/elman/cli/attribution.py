@@ -1,6 +1,7 @@
 """What each message did for a reply, as a few lines under it."""
 
 import sys
+from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -8,14 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from elman.cli.options import as_precision
 from elman.cli.text import plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from elman.chat import Session
+    from elman.generate.bot import Bot
+    from elman.generate.network import NetworkBot
     from elman.lens.attribution import Attribution
     from elman.lens.nearest import Lines
-    from elman.model.checkpoint import Bot
 
 MAX_SHOWN_MESSAGES = 20
 """Messages before the reply that are shown, the last ones."""
@@ -33,19 +36,21 @@ class AttributionLines:
     What the bot learned from is read when it is first asked for.
     """
 
-    def __init__(self, bot: "Bot", name: str = "bot") -> None:
-        self._bot, self._name = bot, name
+    def __init__(self, bot: "Bot", name: str = "bot", trust: Collection[str] = ()) -> None:
+        self._bot, self._name, self._trust = bot, name, trust
 
     def __call__(self, session: "Session") -> str:
         """Return the lines, coloured at a terminal; raise ElmanError where no reply was made."""
         from elman.data.tokenizer import ROLES
-        from elman.lens.attribution import attribute
+        from elman.lens.attribution import attribute  # the gradient, which needs torch
 
         turns = session.turns
         if not turns or turns[-1][0] != ROLES["bot"]:
             raise ElmanError("there is no reply to explain yet")
         *asked, reply = turns
-        found = attribute(self._bot, asked, reply, session.start, MAX_SHOWN_MESSAGES, linear=True)
+        network = self._network
+        start = network.decoder.from_arrays(self._bot.decoder.to_arrays(session.start))
+        found = attribute(network, asked, reply, start, MAX_SHOWN_MESSAGES, linear=True)
         texts = [self._bot.tokenizer.decode(turn[1:-1]) for turn in turns]
         names = [self._name if turn[0] == ROLES["bot"] else "you" for turn in turns]
         console = Console(highlight=False, file=sys.stdout)
@@ -80,6 +85,16 @@ class AttributionLines:
             said = f"it copies {copy.words} words in a row of: {_short(copy.line, 200)}"
             return [*lines, Text(said, "yellow")]
         return [*lines, Text(f"it copies no {MIN_COPIED_WORDS} words in a row of them", "dim")]
+
+    @cached_property
+    def _network(self) -> "NetworkBot":
+        """The bot in torch, with the weights that training left."""
+        from elman.generate.network import NetworkBot, load_network_bot
+
+        if isinstance(self._bot, NetworkBot):
+            return self._bot
+        precision = as_precision(self._bot.precision)
+        return load_network_bot(self._bot.path, precision, self._trust)
 
     @cached_property
     def _learned(self) -> "Lines | ElmanError":

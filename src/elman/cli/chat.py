@@ -77,7 +77,8 @@ def chat(
     """
     from elman.chat import MemoryStore, Session
     from elman.cli.attribution import AttributionLines
-    from elman.model.checkpoint import BASE, load_bot
+    from elman.model.folder import BASE
+    from elman.runtime.choose import load_bot
 
     loaded = load_bot(bot, as_precision(precision), trust or ())
     params = sampling.params(loaded)
@@ -96,7 +97,7 @@ def chat(
         session = Session(loaded, None, speaker, store, name or "", replier)
         _greet(session)
         called = data.get("bot") or "bot"
-        talk(session, called, AttributionLines(loaded, called), explained=explained)
+        talk(session, called, AttributionLines(loaded, called, trust or ()), explained=explained)
 
 
 def _greet(session: "Session") -> None:

@@ -48,10 +48,9 @@ def demo(
     from elman.cli.chat import talk
     from elman.cli.evaluate import MeasuringOptions
     from elman.data.source import BUILT_IN
-    from elman.generate.network import decoder_of
+    from elman.generate.network import load_network_bot
     from elman.generate.sampling import SamplingParams
     from elman.generate.scoring import bits_per_byte
-    from elman.model.checkpoint import load_bot
 
     folder = user_data_path("elman") / "bots" / "demo"
     before: list[str] = []
@@ -77,9 +76,9 @@ def demo(
     if result.reason == "interrupted":
         return
     out = console()
-    bot = load_bot(folder)
+    bot = load_network_bot(folder)
     corpus, _ = MeasuringOptions(part="test").read(bot, BUILT_IN)
-    found = bits_per_byte(decoder_of(bot), corpus, bot.tokenizer, "all")
+    found = bits_per_byte(bot.decoder, corpus, bot.tokenizer, "all")
     out.print(
         f"\n[bold]{found:.3f} bits per byte[/bold] on {len(corpus):,} held-out conversations\n"
     )
@@ -108,10 +107,10 @@ def demo(
 def _replies(folder: Path, seed: int) -> list[str]:
     """Let the bot reply to the first words of three conversations."""
     from elman.chat import Session
+    from elman.generate.network import load_network_bot
     from elman.generate.sampling import SamplingParams
-    from elman.model.checkpoint import load_bot
 
-    bot = load_bot(folder)
+    bot = load_network_bot(folder)
     params = SamplingParams.of(bot.config, seed=seed, max_tokens=30)
     return [plain("".join(Session(bot, params).say(prompt))) for prompt in DEMO_PROMPTS]
 

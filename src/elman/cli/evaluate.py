@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from elman.data.corpus import Corpus
     from elman.evaluate import Measured
     from elman.evaluate.texts import Responder
-    from elman.model.checkpoint import Bot
+    from elman.generate.network import NetworkBot
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class MeasuringOptions:
     temperature: TemperatureOption = None
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0
 
-    def responder(self, bot: "Bot", ranking: RankingOptions) -> "Responder":
+    def responder(self, bot: "NetworkBot", ranking: RankingOptions) -> "Responder":
         """Make what replies at many positions at once."""
         params = make_params(bot, temperature=self.temperature, seed=self.seed)
         return partial(ranking.replier(bot, params).replies, generator=params.generator())
 
-    def read(self, bot: "Bot", heldout: str) -> tuple["Corpus", list[str]]:
+    def read(self, bot: "NetworkBot", heldout: str) -> tuple["Corpus", list[str]]:
         """Read held-out conversations as a bot sees them, and say what was left out of them.
 
         Raises:
@@ -102,10 +102,10 @@ def evaluate(
     from elman.data.files import write_file
     from elman.evaluate import evaluate as measure
     from elman.evaluate.card import card
+    from elman.generate.network import load_network_bot
     from elman.generate.rerank import Ranking
-    from elman.model.checkpoint import load_bot
 
-    loaded = load_bot(bot, trust=trust or ())
+    loaded = load_network_bot(bot, trust=trust or ())
     corpus, notes = measuring.read(loaded, heldout)
     respond = measuring.responder(loaded, ranking)
     learned, missing = learned_texts(loaded, heldout)
@@ -128,7 +128,7 @@ def evaluate(
             print(f"{card_path} holds the card")
 
 
-def learned_texts(bot: "Bot", heldout: str) -> tuple[Iterator[str] | None, list[str]]:
+def learned_texts(bot: "NetworkBot", heldout: str) -> tuple[Iterator[str] | None, list[str]]:
     """Read every message that a bot learned from, if need be from where they are measured now; and
     say so where they can no longer be read.
     """

@@ -7,7 +7,7 @@ from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from elman.data.dataset import Dataset
-    from elman.model.checkpoint import Bot
+    from elman.generate.bot import Bot
 
 
 def has_learned_from(bot: "Bot", path: str) -> bool:
@@ -18,7 +18,7 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
     """
     from elman.data.dataset import Dataset
     from elman.data.source import fingerprint
-    from elman.model.checkpoint import read_tensors
+    from elman.model.tensor_files import read_tensors
     from elman.train.resuming import RESUME
 
     saved = bot.data

@@ -13,11 +13,11 @@ from elman.data.conversation import SYSTEM, Conversation
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.errors import ElmanError
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import is_scored
 from elman.lens.as_json import to_json
 from elman.lens.listening import listen
 from elman.lens.view import ViewedMessage, look
-from elman.model.checkpoint import Bot, load_bot
 from elman.train.config import Config
 
 LAG_CONVERSATIONS = 48
@@ -37,7 +37,7 @@ def look_at(
         ElmanError: where the bot or the conversations cannot be read, or the bot answers in none.
     """
     precision = as_precision(wish.precision)
-    bot = load_bot(folder, precision, trust)
+    bot = load_network_bot(folder, precision, trust)
     tell(f"reading {chat}")
     same = has_learned_from(bot, chat)
     dataset = read_as(bot, chat, wish.encoding, wish.name)
@@ -87,7 +87,7 @@ def look_at(
 class _Reader:
     """Read conversations as a bot sees them."""
 
-    def __init__(self, bot: Bot, dataset: Dataset) -> None:
+    def __init__(self, bot: NetworkBot, dataset: Dataset) -> None:
         self._bot, self._dataset, self._learn_from = bot, dataset, bot.data.learn_from
         self.name = dataset.bot or "the bot"
 
@@ -157,7 +157,7 @@ def _drawn(source: Iterable[Conversation], seed: int) -> list[Conversation]:
     return drawn
 
 
-def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
+def _facts(bot: NetworkBot, said: list[ViewedMessage]) -> dict[str, Any]:
     """Say what the bot is, and how far back it was unfolded."""
     config = Config.make(bot.config)
     tokens = sum(len(each.tokens) for each in said) / len(said)
@@ -180,7 +180,7 @@ def _facts(bot: Bot, said: list[ViewedMessage]) -> dict[str, Any]:
     }
 
 
-def _unfinished(bot: Bot) -> int | None:
+def _unfinished(bot: NetworkBot) -> int | None:
     """Count the steps of a run that still goes on, or could; None: it has ended."""
     from elman.train.resuming import RESUME, read_resume
 

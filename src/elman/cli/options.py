@@ -14,9 +14,9 @@ from elman.errors import ElmanError
 if TYPE_CHECKING:
     from elman.bptt.decode import Precision
     from elman.chat import MemoryStore
+    from elman.generate.bot import Bot
     from elman.generate.replier import Replier, ReplyFrom
     from elman.generate.sampling import SamplingParams
-    from elman.model.checkpoint import Bot
 
 T = TypeVar("T")
 

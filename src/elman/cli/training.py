@@ -12,8 +12,8 @@ from elman.cli.progress import say, shown
 from elman.data.untrusted import parse_json, validated
 from elman.errors import ElmanError
 from elman.lens.watcher import GradientWatcher
-from elman.model.checkpoint import CONFIG, require_trust
 from elman.model.config import ModelConfig
+from elman.model.folder import CONFIG, require_trust
 from elman.train import Config, Result
 from elman.train.config import AUTO, BUDGETS, assigned, layered
 from elman.train.runlog import Observer

@@ -23,13 +23,12 @@ from elman.evaluate.texts import (
     reply_in,
     words,
 )
-from elman.generate.network import decoder_of
+from elman.generate.bot import Bot
 from elman.generate.positions import ReplyPosition, draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import likelihoods
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import is_scored, message_nats, subset
-from elman.model.checkpoint import Bot
 
 MEASURED_REPLIES = 200
 CONTEXT_TOKENS = 40_000
@@ -129,7 +128,7 @@ def evaluate(
         ElmanError: where the extra `evaluate` is not installed.
     """
     require("evaluate", "measuring a bot")
-    decoder, tokenizer = decoder_of(bot), bot.tokenizer
+    decoder, tokenizer = bot.decoder, bot.tokenizer
     if respond is None:
         params = SamplingParams(seed=seed)
         respond = partial(Replier(bot, params).replies, generator=params.generator())
@@ -192,7 +191,7 @@ def _costs(bot: Bot, corpus: Corpus, learn_from: str) -> tuple[np.ndarray, np.nd
     """Sum nats and bytes of each conversation's counted messages, and count the words of all."""
     nats, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus), np.int64)
     text_words = 0
-    for index, messages, costs in message_nats(decoder_of(bot), corpus):
+    for index, messages, costs in message_nats(bot.decoder, corpus):
         for message, cost in zip(messages, costs, strict=True):
             if is_scored(message, learn_from):
                 nats[index] += cost

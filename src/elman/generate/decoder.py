@@ -2,14 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman.data.characters import Characters
 
-if TYPE_CHECKING:
-    from elman.bptt import State
+State = tuple[Any, ...]
+"""(rows, size) arrays as `Decoder.state_spec` lists them, of the decoder's own kind."""
+
+
+class StatePart(NamedTuple):
+    """One array of a state, (rows, size); `dtype` is the name that numpy and torch share."""
+
+    name: str
+    size: int
+    dtype: str = "float32"
 
 
 class Decoder(ABC):
@@ -36,20 +44,38 @@ class Decoder(ABC):
     def characters(self) -> Characters | None:
         """Which tokens keep a reply whole; None: any token may follow any other."""
 
+    @property
     @abstractmethod
-    def initial_state(self, rows: int) -> "State":
+    def state_spec(self) -> list[StatePart]:
+        """What a state is made of. Files and stores know only this."""
+
+    @property
+    @abstractmethod
+    def weights_digest(self) -> str:
+        """The digest of the weights: a state is valid only for the weights that made it."""
+
+    def to_arrays(self, state: State) -> list[np.ndarray]:
+        """Return a state as numpy arrays, which every decoder of these weights understands."""
+        return list(state)
+
+    def from_arrays(self, arrays: Sequence[np.ndarray]) -> State:
+        """Return the state that `to_arrays` gave."""
+        return tuple(arrays)
+
+    @abstractmethod
+    def initial_state(self, rows: int) -> State:
         """Return the state of conversations in which nothing was said."""
 
     @abstractmethod
-    def select(self, state: "State", rows: Sequence[int]) -> "State":
+    def select(self, state: State, rows: Sequence[int]) -> State:
         """Return some rows of a state, in that order."""
 
     @abstractmethod
-    def join(self, states: "Sequence[State]") -> "State":
+    def join(self, states: Sequence[State]) -> State:
         """Return the rows of several states, at least one, below one another."""
 
     @abstractmethod
-    def vectors(self, state: "State") -> np.ndarray:
+    def vectors(self, state: State) -> np.ndarray:
         """Return the layers' numbers side by side, (rows, S) float32, by which states compare."""
 
     @abstractmethod
@@ -60,7 +86,7 @@ class Decoder(ABC):
         """
 
     @abstractmethod
-    def read(self, rows: Sequence[Sequence[np.ndarray]], state: "State") -> "State":
+    def read(self, rows: Sequence[Sequence[np.ndarray]], state: State) -> State:
         """Return the state after some more messages.
 
         Args:
@@ -70,8 +96,8 @@ class Decoder(ABC):
 
     @abstractmethod
     def score(
-        self, rows: Sequence[Sequence[np.ndarray]], state: "State"
-    ) -> "tuple[list[np.ndarray], State]":
+        self, rows: Sequence[Sequence[np.ndarray]], state: State
+    ) -> tuple[list[np.ndarray], State]:
         """Read some more messages and tell how likely each was.
 
         Args:
@@ -84,21 +110,21 @@ class Decoder(ABC):
         """
 
     @abstractmethod
-    def costs(self, messages: Sequence[np.ndarray], state: "State") -> np.ndarray:
+    def costs(self, messages: Sequence[np.ndarray], state: State) -> np.ndarray:
         """Return what `score` says of one message for each row, (rows,), without the states."""
 
-    def costs_without_copies(self, messages: Sequence[np.ndarray], state: "State") -> np.ndarray:
+    def costs_without_copies(self, messages: Sequence[np.ndarray], state: State) -> np.ndarray:
         """Return `costs` where nothing is copied. A decoder that `copies` has its own."""
         return self.costs(messages, state)
 
     @abstractmethod
-    def begin_reply(self, state: "State") -> "tuple[np.ndarray, State]":
+    def begin_reply(self, state: State) -> tuple[np.ndarray, State]:
         """Return the logits of a reply's first token, (rows, vocabulary_size), and the state."""
 
     @abstractmethod
-    def step(self, tokens: np.ndarray, state: "State") -> "tuple[np.ndarray, State]":
+    def step(self, tokens: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Say a token in each row, (rows,) int64; return the next one's logits, and the state."""
 
     @abstractmethod
-    def end_message(self, state: "State") -> "State":
+    def end_message(self, state: State) -> State:
         """Return the state after END was said."""

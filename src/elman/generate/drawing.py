@@ -1,12 +1,12 @@
 """Saying replies from a state: one as it grows, or many side by side."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from elman.data.tokenizer import END
-from elman.generate.decoder import Decoder
+from elman.generate.decoder import Decoder, State
 from elman.generate.sampling import (
     LIKELIEST_TOP_P,
     ReplySampler,
@@ -15,17 +15,14 @@ from elman.generate.sampling import (
     log_softmax,
 )
 
-if TYPE_CHECKING:
-    from elman.bptt import State
-
 
 def reply(
     decoder: Decoder,
-    state: "State",
+    state: State,
     params: SamplingParams,
     generator: np.random.Generator,
     recent: Sequence[int] = (),
-) -> "Iterator[tuple[int, State]]":
+) -> Iterator[tuple[int, State]]:
     """Make one reply, token by token.
 
     Args:
@@ -62,12 +59,12 @@ class Drawn(NamedTuple):
 
     tokens: tuple[int, ...]
     nats: float
-    state: "State | None" = None
+    state: State | None = None
 
 
 def reply_batch(
     decoder: Decoder,
-    state: "State",
+    state: State,
     params: SamplingParams,
     generator: np.random.Generator | None = None,
     recent: Sequence[int] = (),

@@ -7,11 +7,11 @@ it ranks its own (`elman.generate.rerank`).
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from elman.generate.decoder import Decoder
+from elman.generate.decoder import Decoder, State
 from elman.generate.rerank import (
     Candidate,
     Likelihoods,
@@ -21,9 +21,6 @@ from elman.generate.rerank import (
     ranked,
     split,
 )
-
-if TYPE_CHECKING:
-    from elman.bptt import State
 
 NEAREST_REPLIES = 16
 """Different replies that the net ranks."""
@@ -89,7 +86,7 @@ class ReplyIndex:
     calibration: np.ndarray
 
     def nearest(
-        self, decoder: Decoder, state: "State", number: int = NEAREST_REPLIES
+        self, decoder: Decoder, state: State, number: int = NEAREST_REPLIES
     ) -> list[NearReplies]:
         """Find the different replies of the positions nearest to each row of a state."""
         wanted = unit((decoder.vectors(state) - self.centre) @ self.directions)
@@ -104,7 +101,7 @@ class ReplyIndex:
             found.append(NearReplies(list(first)[:number], likes))
         return found
 
-    def best(self, decoder: Decoder, state: "State") -> list[Known]:
+    def best(self, decoder: Decoder, state: State) -> list[Known]:
         """Tell for each row of a state what could be answered.
 
         All of a reply's likelihood without history is taken off: what counts among replies that

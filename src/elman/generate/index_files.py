@@ -12,15 +12,14 @@ from elman.data.dataset import Dataset
 from elman.data.source import fingerprint
 from elman.data.tokenizer import SPECIALS, Tokenizer
 from elman.errors import ElmanError
+from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
 from elman.generate.index import ReplyIndex, unit
-from elman.generate.network import decoder_of
 from elman.generate.positions import HeldOut, in_common, is_reply
 from elman.generate.rerank import Tokens, log_likelihoods, split
 from elman.generate.scoring import is_scored, walk
-from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import BASE, Bot, made_by
-from elman.model.tensor_files import read_arrays, write_arrays
+from elman.model.array_files import read_arrays, write_arrays
+from elman.model.folder import BASE
 
 REPLIES = "replies.safetensors"
 INDEX_FORMAT = 2
@@ -91,12 +90,11 @@ def build(
     return replace(index, calibration=_calibrate(index, decoder, tokenizer, heldout))
 
 
-def save(
-    folder: Path, index: ReplyIndex, chatbot: Chatbot, tokenizer: Tokenizer, data: str
-) -> None:
+def save(folder: Path, index: ReplyIndex, bot: Bot, data: str) -> None:
     """Write an index into a bot's folder, with the digests of what made it.
 
     Args:
+        bot: whose states it is found by.
         data: the path of what it was made of.
     """
     tensors = {
@@ -109,7 +107,7 @@ def save(
         "alone": index.alone,
         "calibration": index.calibration,
     }
-    facts = {"replies": INDEX_FORMAT, "data": fingerprint(data), **made_by(chatbot, tokenizer)}
+    facts = {"replies": INDEX_FORMAT, "data": fingerprint(data), **bot.made_by}
     write_arrays(folder / REPLIES, tensors, facts)
 
 
@@ -132,7 +130,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     source = fingerprint(saved.path)
     if path.exists():
         tensors, facts = read_arrays(path)
-        expected = {"replies": INDEX_FORMAT, **made_by(bot.chatbot, bot.tokenizer)}
+        expected = {"replies": INDEX_FORMAT, **bot.made_by}
         same = all(facts.get(name) == value for name, value in expected.items())
         if same and source in (None, facts.get("data")):
             return _of(path, tensors, bot)
@@ -150,7 +148,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         tell(f"{path}: is not there; it is made, of {saved.path}")
     dataset = Dataset.again(bot.config["data"])
     parts, _ = dataset.encode(bot.tokenizer, saved.test)
-    decoder = decoder_of(bot)
+    decoder = bot.decoder
     heldout = HeldOut.of(decoder, bot.tokenizer, parts.get("dev"), saved.learn_from)
     found = build(
         decoder,
@@ -162,7 +160,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
     )
     if found is None:
         raise ElmanError(f"{saved.path}: nobody replies to anything in it")
-    save(bot.path, found, bot.chatbot, bot.tokenizer, saved.path)
+    save(bot.path, found, bot, saved.path)
     return found
 
 
@@ -172,7 +170,7 @@ def _of(path: Path, tensors: dict[str, np.ndarray], bot: Bot) -> ReplyIndex:
     Raises:
         ElmanError: where the tensors do not belong together, or to that bot.
     """
-    decoder = decoder_of(bot)
+    decoder = bot.decoder
     size = decoder.vectors(decoder.initial_state(1)).shape[1]
     if not _is_index(tensors, size, bot.tokenizer.vocabulary_size):
         raise ElmanError(f"{path}: damaged: its parts do not belong together, or to {bot.path}")

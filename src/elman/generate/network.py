@@ -1,15 +1,21 @@
 """A decoder that asks the network itself, in PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from elman.bptt import State
+from elman.bptt.decode import Precision
 from elman.data.characters import Characters
-from elman.generate.decoder import Decoder
+from elman.data.tokenizer import Tokenizer
+from elman.generate.bot import Bot
+from elman.generate.decoder import Decoder, StatePart
 from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import Bot
+from elman.model.checkpoint import load_chatbot, weights_digest
 
 
 class NetworkDecoder(Decoder):
@@ -31,6 +37,23 @@ class NetworkDecoder(Decoder):
     @property
     def characters(self) -> Characters | None:
         return self._chatbot.characters
+
+    @property
+    def state_spec(self) -> list[StatePart]:
+        return [
+            StatePart(part.name, part.size, str(part.dtype).removeprefix("torch."))
+            for part in self._chatbot.state_spec
+        ]
+
+    @property
+    def weights_digest(self) -> str:
+        return weights_digest(self._chatbot)
+
+    def to_arrays(self, state: State) -> list[np.ndarray]:
+        return [tensor.numpy() for tensor in state]
+
+    def from_arrays(self, arrays: Sequence[np.ndarray]) -> State:
+        return tuple(map(torch.from_numpy, arrays))
 
     def initial_state(self, rows: int) -> State:
         return self._chatbot.initial_state(rows)
@@ -83,6 +106,43 @@ class NetworkDecoder(Decoder):
         return self._chatbot.end_message(state)
 
 
-def decoder_of(bot: Bot) -> Decoder:
-    """Return what reads and replies for a bot."""
-    return NetworkDecoder(bot.chatbot)
+@dataclass(frozen=True)
+class NetworkBot(Bot):
+    """A bot whose decoder asks the network: for what looks into it or trains it.
+
+    Args:
+        chatbot: in evaluation mode.
+    """
+
+    chatbot: Chatbot = field(kw_only=True)
+
+    @classmethod
+    def of(
+        cls,
+        chatbot: Chatbot,
+        tokenizer: Tokenizer,
+        config: dict[str, Any],
+        path: Path,
+        precision: Precision = "float32",
+    ) -> "NetworkBot":
+        """Make a bot of a chatbot."""
+        decoder = NetworkDecoder(chatbot)
+        return cls(decoder, tokenizer, config, path, precision, "torch", chatbot=chatbot)
+
+
+def load_network_bot(
+    folder: Path | str, precision: Precision = "float32", trust: Collection[str] = ()
+) -> NetworkBot:
+    """Load the bot of a run directory into torch.
+
+    Args:
+        folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
+            a folder is called so.
+        precision: of the weights that replies are made from.
+        trust: cells from outside Elman (`my.module:Name`) whose code may be imported and run.
+
+    Raises:
+        ElmanError: where something of it is missing, damaged, does not belong together, or would
+            run code that is not trusted.
+    """
+    return NetworkBot.of(*load_chatbot(folder, precision, trust), precision)

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman.data.corpus import Corpus
 from elman.data.tokenizer import Tokenizer
-from elman.generate.decoder import Decoder
+from elman.generate.decoder import Decoder, State
 from elman.generate.penalties import History, Tokens, history_before
 from elman.generate.scoring import is_scored, walk
-
-if TYPE_CHECKING:
-    from elman.bptt import State
 
 MAX_REPLY_TOKENS = 200
 """Tokens of a reply; longer ones are not kept."""
@@ -51,7 +48,7 @@ def draw_positions(corpus: Corpus, learn_from: str, number: int, seed: int) -> l
     return [every[index] for index in sorted(drawn)]
 
 
-def states_at(decoder: Decoder, corpus: Corpus, positions: Sequence[ReplyPosition]) -> "State":
+def states_at(decoder: Decoder, corpus: Corpus, positions: Sequence[ReplyPosition]) -> State:
     """Return the state before each position, a row for each."""
     last: dict[int, int] = {}
     for each in positions:
@@ -79,7 +76,7 @@ class HeldOut(NamedTuple):
         histories: what was said before each.
     """
 
-    state: "State"
+    state: State
     replies: list[Tokens]
     histories: list[History]
 

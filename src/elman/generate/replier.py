@@ -4,23 +4,21 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from elman.data.tokenizer import END
 from elman.errors import ElmanError
+from elman.generate.bot import Bot
 from elman.generate.care import care, cares
+from elman.generate.decoder import State
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
 from elman.generate.penalties import History
 from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
 from elman.generate.sampling import SamplingParams
 from elman.generate.smalltalk import SmallTalk
-
-if TYPE_CHECKING:
-    from elman.bptt import State
-    from elman.model.checkpoint import Bot
 
 ReplyFrom = Literal["generate", "data", "best"]
 Origin = Literal["generate", "data", "unsure", "rule", "small talk"]
@@ -46,7 +44,7 @@ class Chosen:
     origin: Origin
     score: float
     certain: bool = False
-    state: "State | None" = None
+    state: State | None = None
 
 
 class Replier:
@@ -68,7 +66,7 @@ class Replier:
 
     def __init__(
         self,
-        bot: "Bot",
+        bot: Bot,
         params: SamplingParams | None = None,
         ranking: Ranking | None = None,
         reply_from: ReplyFrom = "generate",
@@ -82,9 +80,8 @@ class Replier:
             raise ElmanError(f"{bot.path}: has no replies of people to choose from")
         if unsure is not None and not unsure.strip():
             raise ElmanError("what is said where the bot is unsure cannot be empty")
-        from elman.generate.network import decoder_of  # which needs torch
 
-        self.decoder, self._index = decoder_of(bot), index
+        self.decoder, self._index = bot.decoder, index
         self._tokenizer = bot.tokenizer
         self.params = params or SamplingParams.of(bot.config)
         self.ranking = ranking or Ranking.of(bot.config)
@@ -106,11 +103,11 @@ class Replier:
 
     def __call__(
         self,
-        state: "State",
+        state: State,
         generator: np.random.Generator,
         recent: Sequence[int] = (),
         history: History = NOTHING_SAID,
-    ) -> "Iterator[tuple[int, State | None]]":
+    ) -> Iterator[tuple[int, State | None]]:
         """Reply in one conversation.
 
         Args:
@@ -135,7 +132,7 @@ class Replier:
 
     def choose(
         self,
-        state: "State",
+        state: State,
         generator: np.random.Generator,
         recent: Sequence[int] = (),
         histories: Sequence[History] = (),
@@ -164,7 +161,7 @@ class Replier:
 
     def _chosen(
         self,
-        state: "State",
+        state: State,
         generator: np.random.Generator,
         recent: Sequence[int],
         histories: Sequence[History],
@@ -197,7 +194,7 @@ class Replier:
             for own, other, score in zip(made, given, again, strict=True)
         ]
 
-    def ended(self, chosen: Chosen, state: "State") -> "State":
+    def ended(self, chosen: Chosen, state: State) -> State:
         """Return the state after a chosen reply and its END.
 
         Args:
@@ -210,7 +207,7 @@ class Replier:
 
     def replies(
         self,
-        state: "State",
+        state: State,
         histories: Sequence[History] = (),
         *,
         generator: np.random.Generator,
@@ -218,7 +215,7 @@ class Replier:
         """Return the tokens of what is answered in each row of a state, without END."""
         return [each.tokens for each in self.choose(state, generator, (), histories)]
 
-    def _said(self, chosen: Chosen, state: "State") -> "Iterator[tuple[int, State | None]]":
+    def _said(self, chosen: Chosen, state: State) -> Iterator[tuple[int, State | None]]:
         for token in chosen.tokens:
             yield token, None
         yield END, self.ended(chosen, state)

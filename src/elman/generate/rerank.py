@@ -16,20 +16,17 @@ is right, and is not outdone by a rarer one. Else those come first that go beyon
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from elman.data.tokenizer import END, ROLES, Tokenizer
-from elman.generate.decoder import Decoder
+from elman.generate.decoder import Decoder, State
 from elman.generate.drawing import Drawn, reply_batch
 from elman.generate.penalties import PEOPLE, Habits, History, beyond
 from elman.generate.penalties import Tokens as Tokens
 from elman.generate.sampling import SamplingParams
-
-if TYPE_CHECKING:
-    from elman.bptt import State
 
 CANDIDATES_AT_ONCE = 128
 """Candidates that are drawn or scored side by side."""
@@ -89,7 +86,7 @@ class Candidate:
     tokens: Tokens
     score: float
     certain: bool = False
-    state: "State | None" = None
+    state: State | None = None
     beyond: int = 0
 
     def rank(self, avoid: Sequence[Tokens] = ()) -> tuple[bool, int, float]:
@@ -123,7 +120,7 @@ class Likelihoods(NamedTuple):
 
 def likelihoods(
     decoder: Decoder,
-    state: "State",
+    state: State,
     candidates: Sequence[Sequence[Tokens]],
     uncopied: bool = False,
 ) -> list[Likelihoods]:
@@ -150,7 +147,7 @@ def likelihoods(
 def log_likelihoods(
     decoder: Decoder,
     replies: Sequence[Tokens],
-    state: "State | None" = None,
+    state: State | None = None,
     rows: Sequence[int] = (),
     copied: bool = True,
 ) -> np.ndarray:
@@ -236,7 +233,7 @@ def ranked(
 
 def draw(
     decoder: Decoder,
-    state: "State",
+    state: State,
     params: SamplingParams,
     samples: int,
     generator: np.random.Generator,
@@ -263,7 +260,7 @@ def draw(
 
 def best_drawn(
     decoder: Decoder,
-    state: "State",
+    state: State,
     params: SamplingParams,
     ranking: Ranking,
     generator: np.random.Generator,
@@ -308,7 +305,7 @@ def best_drawn(
 
 
 def as_drawn(
-    decoder: Decoder, state: "State", rows: Sequence[Sequence[Drawn]], mmi: bool = True
+    decoder: Decoder, state: State, rows: Sequence[Sequence[Drawn]], mmi: bool = True
 ) -> Iterator[Likelihoods]:
     """Tell how likely the replies are that `draw` gave to each row.
 

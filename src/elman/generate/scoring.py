@@ -4,16 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from math import log
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from elman.data.corpus import Corpus, learned_roles
 from elman.data.tokenizer import Tokenizer
-from elman.generate.decoder import Decoder
-
-if TYPE_CHECKING:
-    from elman.bptt import State
+from elman.generate.decoder import Decoder, State
 
 SCORED_ROWS = 64
 """Conversations that are scored side by side."""
@@ -69,7 +66,7 @@ class ReadStep(NamedTuple):
     conversations: list[int]
     numbers: list[int]
     messages: list[np.ndarray]
-    before: "State"
+    before: State
 
 
 @dataclass

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from elman.bptt import Full, State
 from elman.data.message_stream import MessageWindow, RowWindow
+from elman.generate.network import NetworkBot
 from elman.lens.chain import frozen
 from elman.model.chatbot import Chatbot
-from elman.model.checkpoint import Bot
 
 MAX_ATTRIBUTED_MESSAGES = 64
 """Messages before a reply that are looked at. The cost grows with their square."""
@@ -66,7 +66,7 @@ def attribution_steps(turns: Sequence[np.ndarray], reply: np.ndarray) -> int:
 
 
 def attribute(
-    bot: Bot | Chatbot,
+    bot: NetworkBot | Chatbot,
     turns: Sequence[np.ndarray],
     reply: np.ndarray,
     start: State | None = None,
@@ -86,7 +86,7 @@ def attribute(
         linear: whether to add what costs a second, slower backward pass.
         check: called between the parts of the work; it ends the work by raising.
     """
-    chatbot = bot.chatbot if isinstance(bot, Bot) else bot
+    chatbot = bot.chatbot if isinstance(bot, NetworkBot) else bot
     state = chatbot.initial_state(1) if start is None else start
     first = max(0, len(turns) - max_messages)
     for turn in turns[:first]:

@@ -13,7 +13,8 @@ from elman.data.dataset import Dataset
 from elman.data.overlap import hashed
 from elman.data.source import fingerprint
 from elman.errors import ElmanError
-from elman.model.checkpoint import BASE, Bot
+from elman.generate.bot import Bot
+from elman.model.folder import BASE
 
 GRAM_CHARS = 4
 """Characters in a row that two lines are compared by."""

@@ -1,21 +1,18 @@
 """A bot on disk: a folder of JSON and safetensors, written so that it is never half there."""
 
 import hashlib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from elman.bptt import State
 from elman.bptt.decode import Precision
-from elman.data.config import DataConfig
 from elman.data.tokenizer import Tokenizer
-from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model import build
+from elman.model.array_files import ArrayHeader, check_header
 from elman.model.chatbot import Chatbot
 from elman.model.config import ModelConfig
 from elman.model.folder import BASE as BASE
@@ -23,53 +20,13 @@ from elman.model.folder import CONFIG as CONFIG
 from elman.model.folder import FORMAT as FORMAT
 from elman.model.folder import TOKENIZER as TOKENIZER
 from elman.model.folder import WEIGHTS as WEIGHTS
-from elman.model.folder import folder_of
+from elman.model.folder import folder_of, no_weights
 from elman.model.folder import read_config as read_config
 from elman.model.folder import read_tokenizer as read_tokenizer
 from elman.model.folder import require_trust as require_trust
-from elman.model.tensor_files import (
-    TensorHeader,
-    TensorSpec,
-    check_finite,
-    check_header,
-    from_int8,
-    to_int8,
-)
+from elman.model.tensor_files import check_finite, from_int8, spec_of, to_int8
 from elman.model.tensor_files import read_tensors as read_tensors
 from elman.model.tensor_files import write_tensors as write_tensors
-
-
-@dataclass(frozen=True)
-class Bot:
-    """A chatbot with what it needs to talk.
-
-    Args:
-        chatbot: in evaluation mode.
-        tokenizer: its own.
-        config: the run's whole configuration, as JSON.
-        path: its folder.
-        precision: of the weights that replies are made from.
-    """
-
-    chatbot: Chatbot
-    tokenizer: Tokenizer
-    config: dict[str, Any]
-    path: Path
-    precision: Precision = "float32"
-
-    @property
-    def data(self) -> DataConfig:
-        """What it learned from, and how it saw it.
-
-        Raises:
-            ElmanError: where its configuration does not say so.
-        """
-        return validated(DataConfig, self.config.get("data"), self.path / CONFIG, "data")
-
-    @property
-    def knows_names(self) -> bool:
-        """Whether it has learned to read each person's name before what they say."""
-        return bool(self.config["data"].get("others") == "names")
 
 
 def save_weights(
@@ -87,10 +44,19 @@ def save_weights(
     write_tensors(folder / WEIGHTS, tensors, {"tokenizer": tokenizer.digest})
 
 
-def load_bot(
+class LoadedChatbot(NamedTuple):
+    """A chatbot in evaluation mode, with what else its folder holds."""
+
+    chatbot: Chatbot
+    tokenizer: Tokenizer
+    config: dict[str, Any]
+    path: Path
+
+
+def load_chatbot(
     folder: Path | str, precision: Precision = "float32", trust: Collection[str] = ()
-) -> Bot:
-    """Load the bot of a run directory.
+) -> LoadedChatbot:
+    """Load the chatbot of a run directory.
 
     Args:
         folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
@@ -106,13 +72,11 @@ def load_bot(
     config = read_config(folder, trust)
     path = folder / WEIGHTS
     if not path.exists():
-        raise ElmanError(
-            f"{folder}: has no weights yet; elman train --resume {folder} goes on with its training"
-        )
+        raise ElmanError(no_weights(folder))
     tokenizer = read_tokenizer(folder)
     model = ModelConfig.model_validate(config["model"])
 
-    def check(header: TensorHeader, facts: dict[str, Any]) -> None:
+    def check(header: ArrayHeader, facts: dict[str, Any]) -> None:
         if facts.get("tokenizer") != tokenizer.digest:
             raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
         check_weights(path, header, model, tokenizer.vocabulary_size, int8=True)
@@ -131,7 +95,7 @@ def load_bot(
         logits, _ = chatbot.begin_reply(chatbot.initial_state(1))
     if not torch.isfinite(logits).all():
         raise ElmanError(f"{path}: numbers so large that no reply can be computed from them")
-    return Bot(chatbot, tokenizer, config, folder, precision)
+    return LoadedChatbot(chatbot, tokenizer, config, folder)
 
 
 class _Unfilled(TorchFunctionMode):
@@ -149,7 +113,7 @@ class _Unfilled(TorchFunctionMode):
 
 
 def check_weights(
-    path: Path, header: TensorHeader, model: ModelConfig, vocabulary_size: int, int8: bool = False
+    path: Path, header: ArrayHeader, model: ModelConfig, vocabulary_size: int, int8: bool = False
 ) -> None:
     """Compare the header of weights with what a configuration asks for, and allocate nothing.
 
@@ -160,10 +124,7 @@ def check_weights(
     """
     with torch.device("meta"), _Unfilled():
         chatbot = build(model, vocabulary_size)
-    expected = {
-        name: TensorSpec(tuple(tensor.shape), tensor.dtype)
-        for name, tensor in chatbot.state_dict().items()
-    }
+    expected = {name: spec_of(tensor) for name, tensor in chatbot.state_dict().items()}
     # Counts are as long as what was counted: they are looked at when they are loaded.
     for name in chatbot.of_any_size():
         if name in header:
@@ -179,55 +140,3 @@ def weights_digest(chatbot: Chatbot) -> str:
         flat = tensor.detach().contiguous().reshape(-1)  # a scalar cannot be viewed as bytes
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def save_state(path: Path, bot: Bot, state: State, facts: Mapping[str, Any]) -> None:
-    """Keep the state of one conversation: a file of a few kilobytes.
-
-    Args:
-        path: where.
-        bot: whose state it is; its digests go with it.
-        state: (1, size) tensors.
-        facts: anything else, as JSON, such as how many messages were read.
-    """
-    tensors = {spec.name: t for spec, t in zip(bot.chatbot.state_spec, state, strict=True)}
-    write_tensors(path, tensors, {"state": FORMAT, **facts, **made_by(bot.chatbot, bot.tokenizer)})
-
-
-def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
-    """Load what `save_state` kept: the state and the facts.
-
-    Raises:
-        ElmanError: where the file is damaged, or other weights or another tokenizer made it.
-    """
-    spec = bot.chatbot.state_spec
-
-    def check(header: TensorHeader, facts: dict[str, Any]) -> None:
-        if facts.get("state") != FORMAT:
-            raise ElmanError(f"{path}: not a saved state of this version of Elman")
-        for what, digest in made_by(bot.chatbot, bot.tokenizer).items():
-            if facts.get(what) != digest:
-                raise ElmanError(
-                    f"{path}: this state was made by other {what} than those of {bot.path}; "
-                    "it means nothing to them. Load it into the bot that made it"
-                )
-        expected = {part.name: TensorSpec((1, part.size), part.dtype) for part in spec}
-        check_header(path, header, expected, "the bot's state")
-
-    tensors, facts = read_tensors(path, check)
-    check_finite(path, tensors)
-    state = tuple(tensors[part.name] for part in spec)
-    bot.chatbot.check_state(state, path)
-    return state, facts
-
-
-def made_by(chatbot: Chatbot, tokenizer: Tokenizer) -> dict[str, str]:
-    """Digest what makes states: a state is valid only for these."""
-    return {"weights": weights_digest(chatbot), "tokenizer": tokenizer.digest}
-
-
-def state_digest(bot: Bot) -> bytes:
-    """Digest all that a state depends on in 16 bytes: weights, tokenizer, precision, layout."""
-    digests = made_by(bot.chatbot, bot.tokenizer)
-    parts = [*digests.values(), bot.precision, *map(str, bot.chatbot.state_spec)]
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()

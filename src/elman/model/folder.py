@@ -36,6 +36,11 @@ def folder_of(name: Path | str) -> Path:
     return BASE if folder == Path("base") and not (folder / CONFIG).exists() else folder
 
 
+def no_weights(folder: Path) -> str:
+    """Say what to do about a folder in which no training has come to weights."""
+    return f"{folder}: has no weights yet; elman train --resume {folder} goes on with its training"
+
+
 def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
     """Read the configuration of a run directory.
 

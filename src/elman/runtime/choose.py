@@ -1,18 +1,20 @@
 """Which implementation reads and replies for the bot of a folder."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from elman.errors import ElmanError
+from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
 from elman.model.config import ModelConfig
-from elman.model.folder import folder_of, read_config
+from elman.model.folder import WEIGHTS, folder_of, read_config, read_tokenizer
 from elman.native.library import load
 from elman.runtime.compiled import CompiledDecoder, WeightPrecision
 from elman.runtime.reference import ReferenceDecoder
-from elman.runtime.weights import Weights, is_known, load_weights
+from elman.runtime.weights import Weights, is_known, weights_of
 
 MAX_INT8_LOSS = 0.002
 """How much worse a bot may predict held-out talk with int8 weights, as a share of its bits."""
@@ -21,46 +23,51 @@ INT8_LOSS = "int8_loss"
 """Where a bot's configuration keeps how much worse it does."""
 
 
-class LoadedDecoder(NamedTuple):
-    """A decoder, and in words what it is and why."""
-
-    decoder: Decoder
-    why: str
-
-
-def load_decoder(
+def load_bot(
     folder: Path | str, precision: WeightPrecision | None = None, trust: Collection[str] = ()
-) -> LoadedDecoder:
+) -> Bot:
     """Load the bot of a folder into the fastest implementation that can compute it.
 
     That is the compiled library. Where it does not run here, numpy takes over. A cell of a user's
     own needs torch.
 
     Args:
-        folder: of the bot; "base": that which comes with Elman.
-        precision: of the weights that the library reads; None: int8 where the bot's configuration
-            says that this costs next to nothing, else float32.
-        trust: cells from outside Elman whose code may be imported and run.
+        folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
+            a folder is called so.
+        precision: of the weights that replies are made from; None: int8 where the bot's
+            configuration says that this costs next to nothing, else float32.
+        trust: cells from outside Elman (`my.module:Name`) whose code may be imported and run.
 
     Raises:
-        ElmanError: where the bot cannot be loaded.
+        ElmanError: where something of it is missing, damaged, does not belong together, or would
+            run code that is not trusted.
     """
     folder = folder_of(folder)
     config = read_config(folder, trust)
     if not is_known(ModelConfig.model_validate(config["model"])):
-        from elman.generate.network import decoder_of
-        from elman.model.checkpoint import load_bot
+        from elman.generate.network import load_network_bot
 
-        found = load_bot(folder, precision or "float32", trust)
-        return LoadedDecoder(decoder_of(found), "torch: a cell of this bot is not built in")
-    weights, (library, why) = load_weights(folder, trust), load()
+        found = load_network_bot(folder, precision or "float32", trust)
+        return replace(found, why="torch: a cell of this bot is not built in")
+    tokenizer = read_tokenizer(folder)
+    weights, (library, why) = weights_of(folder, config, tokenizer), load()
+    decoder: Decoder
     if library is None:
-        return LoadedDecoder(ReferenceDecoder(weights), f"numpy: {why}")
-    if precision is None:
-        loss = config.get(INT8_LOSS)
-        costs_little = isinstance(loss, int | float) and loss <= MAX_INT8_LOSS
-        precision = "int8" if costs_little else "float32"
-    return LoadedDecoder(CompiledDecoder(weights, precision), f"{why}, {precision} weights")
+        precision, why = "float32", f"numpy: {why}"
+        decoder = ReferenceDecoder(weights)
+    else:
+        if precision is None:
+            loss = config.get(INT8_LOSS)
+            costs_little = isinstance(loss, int | float) and loss <= MAX_INT8_LOSS
+            precision = "int8" if costs_little else "float32"
+        why = f"{why}, {precision} weights"
+        decoder = CompiledDecoder(weights, precision)
+    logits, _ = decoder.begin_reply(decoder.initial_state(1))
+    if not np.isfinite(logits).all():
+        raise ElmanError(
+            f"{folder / WEIGHTS}: numbers so large that no reply can be computed from them"
+        )
+    return Bot(decoder, tokenizer, config, folder, precision, why)
 
 
 def int8_loss(weights: Weights, rows: Sequence[np.ndarray]) -> float:

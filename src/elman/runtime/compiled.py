@@ -61,7 +61,7 @@ class CompiledDecoder(ArrayDecoder):
         tokens = np.concatenate(rows).astype(np.int64)
         if min(lengths) < 1 or tokens.min() < 0 or tokens.max() >= self.vocabulary_size:
             raise ValueError("every row needs at least one token, within the vocabulary")
-        sizes = [(len(rows), size) for _, size in self.state_spec]
+        sizes = [(len(rows), size) for _, size, _ in self.state_spec]
         if [array.shape for array in state] != sizes:
             raise ValueError(f"a state of {len(rows)} rows has the shapes {sizes}")
         begins = np.cumsum([0, *lengths])

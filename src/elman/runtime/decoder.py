@@ -2,20 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from elman.data.characters import Characters
 from elman.data.tokenizer import END, ROLES
-from elman.generate.decoder import Decoder
+from elman.generate.decoder import Decoder, State, StatePart
 from elman.model.reading import parts
 from elman.runtime.weights import Weights
 
-ArrayState = tuple[Any, ...]
-"""(rows, size) float32 arrays as `state_spec` lists them: the same numbers as torch's. Their type
-is left open because the contract leaves it to each decoder.
-"""
+ArrayState = State
+"""(rows, size) float32 arrays: the same numbers as torch's."""
 
 Wanted = Literal["state", "logits", "nats"]
 
@@ -43,7 +41,8 @@ class ArrayDecoder(Decoder):
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
-        self.state_spec = weights.state_spec()
+        self._state_spec = [StatePart(*part) for part in weights.state_spec()]
+        self._weights_digest = weights.digest()
         self.ends_by_step = weights.config.memory == "tokens"
 
     @abstractmethod
@@ -64,8 +63,16 @@ class ArrayDecoder(Decoder):
     def characters(self) -> Characters | None:
         return self._weights.characters
 
+    @property
+    def state_spec(self) -> list[StatePart]:
+        return self._state_spec
+
+    @property
+    def weights_digest(self) -> str:
+        return self._weights_digest
+
     def initial_state(self, rows: int) -> ArrayState:
-        return tuple(np.zeros((rows, size), np.float32) for _, size in self.state_spec)
+        return tuple(np.zeros((rows, size), np.float32) for _, size, _ in self.state_spec)
 
     def select(self, state: ArrayState, rows: Sequence[int]) -> ArrayState:
         return tuple(array[list(rows)] for array in state)

@@ -1,22 +1,30 @@
 """A bot's folder as arrays that fit its configuration."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import safetensors
 
 from elman.data.characters import Characters
-from elman.data.untrusted import parse_json
+from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
+from elman.model.array_files import ArrayHeader, ArraySpec, check_header, not_finite, read_arrays
 from elman.model.config import KEY_SIZE, ModelConfig
-from elman.model.folder import INT8_SCALE, WEIGHTS, folder_of, read_config, read_tokenizer
+from elman.model.folder import (
+    CONFIG,
+    INT8_SCALE,
+    TOKENIZER,
+    WEIGHTS,
+    folder_of,
+    no_weights,
+    read_config,
+    read_tokenizer,
+)
 from elman.runtime.counts import TABLE_PARTS
 from elman.runtime.layers import CELL_KINDS, Arrays, StackShape
-
-FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
-INTEGERS = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
 
 
 @dataclass(frozen=True)
@@ -92,34 +100,41 @@ class Weights:
             for order in range(config.ngrams):
                 yield f"ngrams.layers.{order}.discount", (1,)
 
+    def digest(self) -> str:
+        """Digest all arrays, as `weights_digest` digests those of a network."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.arrays.items()):
+            digest.update(f"{name} torch.{array.dtype} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+    def expected(self, header: ArrayHeader) -> dict[str, ArraySpec]:
+        """Return what the header of a file must say. Tables of counts are as long as they are
+        there.
+        """
+        found = {name: ArraySpec(shape, "float32") for name, shape in self.shapes()}
+        for name in self.tables():
+            found[name] = ArraySpec((-1,), "int32")
+            if name in header and len(header[name].shape) == 1 and "int" in header[name].dtype:
+                found[name] = header[name]
+        return found
+
+    def tables(self) -> list[str]:
+        """Name the tables of counts."""
+        orders = range(self.config.ngrams)
+        return [f"ngrams.layers.{order}.{part}" for order in orders for part in TABLE_PARTS]
+
     def checked(self, where: object) -> "Weights":
         """Return itself.
 
         Raises:
             ElmanError: where an array is missing, of another shape, too many, or not finite.
         """
-        expected = dict(self.shapes())
-        tables = {
-            f"ngrams.layers.{order}.{part}"
-            for order in range(self.config.ngrams)
-            for part in TABLE_PARTS
-        }
-        for name in expected.keys() | tables | self.arrays.keys():
-            array = self.arrays.get(name)
-            if array is None:
-                raise ElmanError(f"{where}: {name!r} is missing")
-            if name in tables:
-                if array.ndim != 1 or array.dtype.kind != "i":
-                    raise ElmanError(f"{where}: {name!r} is no table of counts")
-            elif array.shape != expected.get(name):
-                raise ElmanError(
-                    f"{where}: {name!r} has the shape {array.shape}, "
-                    f"expected {expected.get(name, 'no such array')}"
-                )
-            elif array.dtype != np.float32:
-                raise ElmanError(f"{where}: {name!r} is of {array.dtype}, expected floats")
-            elif not np.isfinite(array).all():
-                raise ElmanError(f"{where}: {name!r} holds numbers that are none (NaN or infinity)")
+        header = {name: ArraySpec(a.shape, str(a.dtype)) for name, a in self.arrays.items()}
+        check_header(Path(str(where)), header, self.expected(header), CONFIG)
+        for name, array in self.arrays.items():
+            if not np.isfinite(array).all():
+                raise not_finite(Path(str(where)), name)
         return self
 
 
@@ -130,64 +145,43 @@ def is_known(config: ModelConfig) -> bool:
 
 
 def load_weights(folder: Path | str, trust: Collection[str] = ()) -> Weights:
-    """Load the bot of a folder.
-
-    Raises:
-        ElmanError: where something of it is missing, damaged or does not belong together, or where
-            a cell of it is not built in.
-    """
+    """Load the weights of the bot of a folder; errors as of `weights_of`."""
     folder = folder_of(folder)
-    config = ModelConfig.model_validate(read_config(folder, trust)["model"])
-    if not is_known(config):
-        raise ElmanError(f"{folder}: its cell is not built in, and needs torch")
-    tokenizer, path = read_tokenizer(folder), folder / WEIGHTS
-    arrays, facts = read_arrays(path)
-    if facts.get("tokenizer") != tokenizer.digest:
-        raise ElmanError(f"{folder}: {WEIGHTS} and its tokenizer do not belong together")
-    weights = Weights(config, tokenizer.vocabulary_size, arrays, tokenizer.characters)
-    return weights.checked(path)
+    return weights_of(folder, read_config(folder, trust), read_tokenizer(folder))
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, object]]:
-    """Read a safetensors file of Elman's: arrays, floats as float32, and facts.
-
-    Matrices of int8 with a scale for each row are float32, too.
+def weights_of(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) -> Weights:
+    """Load the weights of a folder whose other files are read.
 
     Raises:
-        ElmanError: where the file is missing, damaged or not Elman's.
+        ElmanError: where they are missing, damaged or do not belong to the rest, or where a cell
+            is not built in.
     """
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            facts = parse_json((file.metadata() or {}).get("elman", ""), path)
-        stored = safetensors.deserialize(path.read_bytes())
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ElmanError(f"{path}: damaged or truncated: {error}") from None
-    if not isinstance(facts, dict):
-        raise ElmanError(f"{path}: not written by Elman")
-    return _from_int8(path, {name: _array(path, name, each) for name, each in stored}), facts
+    model = ModelConfig.model_validate(config["model"])
+    if not is_known(model):
+        raise ElmanError(f"{folder}: its cell is not built in, and needs torch")
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise ElmanError(no_weights(folder))
+    empty = Weights(model, tokenizer.vocabulary_size, {}, tokenizer.characters)
+
+    def check(header: ArrayHeader, facts: dict[str, Any]) -> None:
+        if facts.get("tokenizer") != tokenizer.digest:
+            raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
+        check_header(path, header, empty.expected(header), CONFIG, int8=True)
+
+    arrays = from_int8(read_arrays(path, check)[0])
+    return replace(empty, arrays=arrays).checked(path)
 
 
-def _from_int8(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    found = {name: array for name, array in arrays.items() if not name.endswith(INT8_SCALE)}
-    for name, scale in arrays.items():
-        if not name.endswith(INT8_SCALE):
+def from_int8(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return float32 in place of shorter floats, and of int8 matrices with their scales."""
+    found: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        if name.endswith(INT8_SCALE):
             continue
-        matrix = found.get(name.removesuffix(INT8_SCALE))
-        if matrix is None or matrix.dtype != np.int8 or scale.shape != matrix.shape[:1]:
-            raise ElmanError(f"{path}: {name!r} has no int8 matrix of as many rows")
-        found[name.removesuffix(INT8_SCALE)] = matrix * scale[:, None]
+        scale = arrays.get(name + INT8_SCALE)
+        if scale is not None:
+            array = array * scale[:, None]
+        found[name] = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
     return found
-
-
-def _array(path: Path, name: str, stored: Mapping[str, object]) -> np.ndarray:
-    kind, data, shape = stored["dtype"], stored["data"], stored["shape"]
-    assert isinstance(data, bytes | bytearray)
-    assert isinstance(shape, list)
-    if kind == "BF16":  # the upper half of a float32
-        halves = np.frombuffer(data, np.uint16).astype(np.uint32)
-        return (halves << 16).view(np.float32).reshape(shape)
-    if kind in FLOATS:
-        return np.frombuffer(data, FLOATS[str(kind)]).astype(np.float32).reshape(shape)
-    if kind in INTEGERS:
-        return np.frombuffer(data, INTEGERS[str(kind)]).reshape(shape)
-    raise ElmanError(f"{path}: {name!r} is of {kind}, which Elman never writes")

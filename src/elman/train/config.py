@@ -14,9 +14,9 @@ from elman.data.files import write_file
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model import step_unit
-from elman.model.checkpoint import CONFIG, FORMAT
 from elman.model.config import ModelConfig
 from elman.model.config import ReplyConfig as ReplyConfig
+from elman.model.folder import CONFIG, FORMAT
 
 AUTO: Final = "auto"
 NO_BASE = "none"

@@ -5,10 +5,9 @@ from pathlib import Path
 from elman.data.tokenizer import END
 from elman.generate import index_files
 from elman.generate.calibrate import Choice, fit_replies
-from elman.generate.network import decoder_of
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, people_habits
 from elman.generate.positions import HeldOut
-from elman.model.checkpoint import Bot, load_bot
 from elman.model.config import ReplyConfig
 from elman.train.config import Config, write_config
 from elman.train.prepare import Data
@@ -26,9 +25,9 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     reply, saved = config.reply, config.data
     if not (reply.open or saved.replies):
         return
-    bot = load_bot(out, trust=config.model.outside_cells)
+    bot = load_network_bot(out, trust=config.model.outside_cells)
     tell("stage", text="comparing replies with people's")
-    decoder = decoder_of(bot)
+    decoder = bot.decoder
     heldout = HeldOut.of(decoder, bot.tokenizer, data.dev, saved.learn_from)
     if reply.open:
         config = config.model_copy(update={"reply": fitted(reply, bot, data, heldout)})
@@ -40,10 +39,10 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         decoder, bot.tokenizer, data.train, saved.learn_from, saved.replies, heldout
     )
     if index is not None:
-        index_files.save(out, index, bot.chatbot, bot.tokenizer, saved.path)
+        index_files.save(out, index, bot, saved.path)
 
 
-def fitted(reply: ReplyConfig, bot: Bot, data: Data, heldout: HeldOut | None) -> ReplyConfig:
+def fitted(reply: ReplyConfig, bot: NetworkBot, data: Data, heldout: HeldOut | None) -> ReplyConfig:
     """Find what is open of how a bot replies, by people's replies and held-out conversations.
 
     Args:
@@ -59,7 +58,7 @@ def fitted(reply: ReplyConfig, bot: Bot, data: Data, heldout: HeldOut | None) ->
     if heldout is not None:
         given = {name: getattr(reply, name) for name in set(Choice._fields) - reply.open}
         limits = habits or PEOPLE
-        found |= fit_replies(decoder_of(bot), bot.tokenizer, heldout, limits, given)._asdict()
+        found |= fit_replies(bot.decoder, bot.tokenizer, heldout, limits, given)._asdict()
     found = {name: value for name, value in found.items() if name in reply.open}
     return reply.model_copy(update=found | {"fitted": sorted(found)})
 

@@ -14,8 +14,10 @@ from elman.data.layout import Batch
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder
 from elman.generate.scoring import bits_per_byte
-from elman.model.checkpoint import CONFIG, WEIGHTS, save_weights, write_tensors
+from elman.model.checkpoint import save_weights
 from elman.model.embeddings import begin_with
+from elman.model.folder import CONFIG, WEIGHTS
+from elman.model.tensor_files import write_tensors
 from elman.train.config import Config
 from elman.train.finishing import learn_to_reply, tokens_read
 from elman.train.prepare import Data

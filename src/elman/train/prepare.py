@@ -11,9 +11,9 @@ from elman.data.expectation import basis, hope
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, MAX_LEARNED_BYTES, Tokenizer
 from elman.errors import ElmanError
+from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import subset
 from elman.model import MEMORIES
-from elman.model.checkpoint import Bot, load_bot
 from elman.model.config import ModelConfig
 from elman.train.choices import HIDDEN_SIZES, BaseFacts, wanted_base
 from elman.train.config import AUTO, Config
@@ -44,7 +44,7 @@ class Data:
     train: Corpus
     dev: Corpus | None
     config: Config
-    base: Bot | None = None
+    base: NetworkBot | None = None
 
 
 def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
@@ -57,7 +57,11 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     """
     dataset = _read(asked, tell)
     wanted = wanted_base(asked)
-    base = None if wanted is None else load_bot("base" if wanted == AUTO else wanted, trust=trust)
+    base = (
+        None
+        if wanted is None
+        else load_network_bot("base" if wanted == AUTO else wanted, trust=trust)
+    )
     counted = DataFacts(
         text_bytes=dataset.survey.text_bytes,
         bot=dataset.bot,
@@ -102,7 +106,7 @@ def _read(config: Config, tell: Tell) -> Dataset:
     return dataset
 
 
-def _base_facts(asked: Config, base: Bot, dataset: Dataset) -> BaseFacts:
+def _base_facts(asked: Config, base: NetworkBot, dataset: Dataset) -> BaseFacts:
     wanted = asked.train.base
     own, new = measure_token_bytes(base.tokenizer, dataset.texts(asked.data.test))
     return BaseFacts(
@@ -115,7 +119,7 @@ def _base_facts(asked: Config, base: Bot, dataset: Dataset) -> BaseFacts:
     )
 
 
-def _machine(asked: Config, base: Bot | None) -> Machine:
+def _machine(asked: Config, base: NetworkBot | None) -> Machine:
     """Measure this computer, for every size that the network could have."""
     if asked.train.precision != AUTO:
         return measure_machine(())
@@ -130,7 +134,11 @@ def _held_out_bytes(config: Config) -> int:
 
 
 def _encode(
-    config: Config, dataset: Dataset, tokenizer: Tokenizer, tell: Tell, base: Bot | None = None
+    config: Config,
+    dataset: Dataset,
+    tokenizer: Tokenizer,
+    tell: Tell,
+    base: NetworkBot | None = None,
 ) -> Data:
     data = config.data
     tell("stage", text="encoding")

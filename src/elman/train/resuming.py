@@ -11,8 +11,9 @@ from elman.data.corpus import Corpus
 from elman.data.tokenizer import END
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
+from elman.model.array_files import ArrayHeader
 from elman.model.checkpoint import check_weights
-from elman.model.tensor_files import TensorHeader, check_finite, read_tensors
+from elman.model.tensor_files import check_finite, read_tensors
 from elman.train.config import Config
 
 RESUME = "resume.safetensors"
@@ -71,7 +72,7 @@ def read_resume(
     """
     path = folder / RESUME
 
-    def check(header: TensorHeader, facts: dict[str, Any]) -> None:
+    def check(header: ArrayHeader, facts: dict[str, Any]) -> None:
         for old, new in OLD_FACTS.items():
             if old in facts:
                 facts[new] = facts.pop(old)

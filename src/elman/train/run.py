@@ -15,7 +15,7 @@ from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.generate.index_files import REPLIES
 from elman.model.blocks import cell_class
-from elman.model.checkpoint import CONFIG, TOKENIZER, WEIGHTS, read_config, read_tokenizer
+from elman.model.folder import CONFIG, TOKENIZER, WEIGHTS, read_config, read_tokenizer
 from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.loop import RESUME, Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
