@@ -32,8 +32,7 @@ from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import load_weights
 
 MEMORY = {
-    "torch": "from elman.generate.network import decoder_of\n"
-    "from elman.model.checkpoint import load_network_bot\n"
+    "torch": "from elman.generate.network import load_network_bot\n"
     "decoder = load_network_bot({bot!r}).decoder",
     "float32": "from elman.runtime.compiled import CompiledDecoder\n"
     "from elman.runtime.weights import load_weights\n"

@@ -130,7 +130,8 @@ from importlib.machinery import PathFinder
 
 find_spec = PathFinder.find_spec
 
-def without_torch(name, path=None, target=None):
+@classmethod
+def without_torch(cls, name, path=None, target=None):
     return None if name.partition(".")[0] == "torch" else find_spec(name, path, target)
 
 PathFinder.find_spec = without_torch

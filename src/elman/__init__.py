@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from elman.errors import telling_where_torch_is_missing
+
 __version__ = "0.1.0"
 
 _STUB = Path(__file__).with_suffix(".pyi").read_text("utf-8")
@@ -31,7 +33,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'elman' has no attribute {name!r}")
     home = _HOMES[name]
-    return import_module(f"elman.{name}") if home == "elman" else getattr(import_module(home), name)
+    with telling_where_torch_is_missing():
+        if home == "elman":
+            return import_module(f"elman.{name}")
+        return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,27 +18,28 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
-from elman.bptt import State
 from elman.chat import MemoryStore, Node, Recall, Session
 from elman.chat.memory import MIN_KEPT_MESSAGES, expiring, states
 from elman.chat.recall import state_from_bytes, state_to_bytes
 from elman.errors import ElmanError
-from elman.generate.network import NetworkBot, load_network_bot
+from elman.generate.bot import Bot
+from elman.generate.decoder import State
 from elman.generate.sampling import SamplingParams
+from elman.runtime.choose import load_bot
 
 OWNERS = ("ann", "bob")
 TEXTS = st.text(max_size=12)
 
 
 @pytest.fixture(scope="module")
-def bot(trained: Path) -> NetworkBot:
-    return load_network_bot(trained)
+def bot(trained: Path) -> Bot:
+    return load_bot(trained, "float32")
 
 
 def close(one: State, other: State) -> None:
     for a, b in zip(one, other, strict=True):
         # Read in other pieces, float32 sums come in another order.
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @given(st.integers(1, 5000))
@@ -63,7 +64,7 @@ class Conversations(RuleBasedStateMachine):
     """Two owners talk, branch, hold and let go; a list of texts for each message is the truth."""
 
     messages: Any = Bundle("messages")
-    bot: NetworkBot
+    bot: Bot
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class Conversations(RuleBasedStateMachine):
 
     def put(self, owner: str, node: Node | None, texts: list[str]) -> tuple[str, Node]:
         recall = self.recalls[owner]
-        state = self.bot.chatbot.initial_state(1) if node is None else recall.state(node.key)
+        state = self.bot.decoder.initial_state(1) if node is None else recall.state(node.key)
         said = [] if node is None else self.truth[owner, node.key]
         with self.store.writing() as connection:
             for text in texts:
@@ -118,9 +119,9 @@ class Conversations(RuleBasedStateMachine):
         with self.store.reading() as connection:
             path = self.store.path(connection, owner, node.key)
         assert [(each.role, each.text) for each in path] == said
-        state = self.bot.chatbot.initial_state(1)
+        state = self.bot.decoder.initial_state(1)
         for each in path:
-            state = self.bot.chatbot.read(recall.ids(each), state)
+            state = self.bot.decoder.read([[recall.ids(each)]], state)
         close(recall.state(node.key), state)
 
     @rule(message=messages)
@@ -161,7 +162,7 @@ class Conversations(RuleBasedStateMachine):
                 "flip": found[:60] + bytes([found[60] ^ 1]) + found[61:],
                 "cut": found[:-7],
                 "foreign": state_to_bytes(
-                    self.bot.chatbot.initial_state(1), self.recalls["ann"].fingerprint, b"x" * 16
+                    self.bot.decoder.initial_state(1), self.recalls["ann"].fingerprint, b"x" * 16
                 ),
             }[damage]
             connection.execute(states.update().where(states.c.key == node.key).values(state=bad))
@@ -177,22 +178,20 @@ class Conversations(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_the_store_is_as_plain_reading(bot: NetworkBot) -> None:
+def test_the_store_is_as_plain_reading(bot: Bot) -> None:
     Conversations.bot = bot
     how = settings(max_examples=25, stateful_step_count=15, deadline=None)
     run_state_machine_as_test(Conversations, settings=how)
 
 
 @given(data=st.binary(max_size=200), flip=st.integers(0, 10_000), bit=st.integers(0, 7))
-def test_no_byte_of_a_kept_state_can_be_changed(
-    bot: NetworkBot, data: bytes, flip: int, bit: int
-) -> None:
-    spec = bot.chatbot.state_spec
-    state = tuple(torch.randn(1, part.size, dtype=part.dtype) for part in spec)
+def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int, bit: int) -> None:
+    spec, rng = bot.decoder.state_spec, np.random.default_rng(0)
+    state = [rng.standard_normal((1, part.size), part.dtype) for part in spec]
     kept = state_to_bytes(state, b"m" * 16, b"k" * 16)
     same = state_from_bytes(kept, spec, b"m" * 16, b"k" * 16)
     assert same is not None
-    assert all(torch.equal(a, b) for a, b in zip(state, same, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(state, same, strict=True))
     at = flip % len(kept)
     changed = kept[:at] + bytes([kept[at] ^ (1 << bit)]) + kept[at + 1 :]
     for bad in (changed, kept[:at], kept + data if data else b"", data):
@@ -202,11 +201,12 @@ def test_no_byte_of_a_kept_state_can_be_changed(
 
 
 @pytest.mark.slow
-def test_the_store_grows_by_little(bot: NetworkBot, tmp_path: Path) -> None:
+def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     """Of a state of 1 KB and messages of 30 bytes, in the long run."""
     with MemoryStore(tmp_path / "memory.db") as store:
         recall = Recall(store, bot)
-        big = tuple(torch.randn(1, part.size) for part in bot.chatbot.state_spec)
+        spec, rng = bot.decoder.state_spec, np.random.default_rng(0)
+        big = tuple(rng.standard_normal((1, part.size), part.dtype) for part in spec)
         sizes: dict[int, int] = {}
         node: Node | None = None
         with store.writing() as connection:
@@ -219,7 +219,7 @@ def test_the_store_grows_by_little(bot: NetworkBot, tmp_path: Path) -> None:
     assert grown < 300
 
 
-def test_another_writer_is_waited_for(tmp_path: Path, bot: NetworkBot) -> None:
+def test_another_writer_is_waited_for(tmp_path: Path, bot: Bot) -> None:
     place = tmp_path / "memory.db"
     with MemoryStore(place) as one, MemoryStore(place) as other:
         recall = Recall(one, bot)
@@ -233,7 +233,7 @@ def test_another_writer_is_waited_for(tmp_path: Path, bot: NetworkBot) -> None:
             assert connection.exec_driver_sql("select count(*) from nodes").scalar() == 2
 
 
-def _put(store: MemoryStore, bot: NetworkBot) -> None:
+def _put(store: MemoryStore, bot: Bot) -> None:
     recall = Recall(store, bot)
     with store.writing() as connection:
         recall.put(connection, recall.after(None, "user", "good-bye"))
@@ -264,7 +264,7 @@ def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
     assert place.stat().st_mode & 0o077 == 0
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path, bot: NetworkBot) -> None:
+def test_a_full_disk_loses_nothing(tmp_path: Path, bot: Bot) -> None:
     place = tmp_path / "memory.db"
     sampling = SamplingParams(seed=0, max_tokens=5)
     with MemoryStore(place) as store:

@@ -226,7 +226,6 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 
 
 def test_the_folder_of_a_bot_is_loaded_without_torch() -> None:
-    """But for the contract of generate/, which is yet to do without."""
     code = """
 import sys
 from elman.runtime.weights import load_weights

@@ -24,7 +24,7 @@ from elman.cli import (
 )
 from elman.cli.renamed import with_new_names
 from elman.cli.text import plain
-from elman.errors import ElmanError
+from elman.errors import ElmanError, telling_where_torch_is_missing
 
 app = typer.Typer(
     name="elman",
@@ -75,7 +75,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        app(with_new_names(sys.argv[1:]))
+        with telling_where_torch_is_missing():
+            app(with_new_names(sys.argv[1:]))
     except ElmanError as error:
         print(f"elman: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2)

@@ -5,15 +5,15 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from elman.cli.options import as_precision
 from elman.cli.text import plain
-from elman.errors import ElmanError
+from elman.errors import ElmanError, telling_where_torch_is_missing
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from elman.chat import Session
     from elman.generate.bot import Bot
     from elman.generate.network import NetworkBot
@@ -41,8 +41,12 @@ class AttributionLines:
 
     def __call__(self, session: "Session") -> str:
         """Return the lines, coloured at a terminal; raise ElmanError where no reply was made."""
+        from rich.console import Console
+
         from elman.data.tokenizer import ROLES
-        from elman.lens.attribution import attribute  # the gradient, which needs torch
+
+        with telling_where_torch_is_missing():
+            from elman.lens.attribution import attribute
 
         turns = session.turns
         if not turns or turns[-1][0] != ROLES["bot"]:
@@ -69,7 +73,9 @@ class AttributionLines:
                 console.print(line, soft_wrap=True)
         return captured.get().rstrip("\n")
 
-    def _nearest(self, reply: str) -> list[Text]:
+    def _nearest(self, reply: str) -> "list[Text]":
+        from rich.text import Text
+
         from elman.lens.nearest import MIN_COPIED_WORDS
 
         learned = self._learned
@@ -110,9 +116,12 @@ class AttributionLines:
 
 
 def _bars(
-    found: "list[Attribution]", texts: list[str], names: list[str], console: Console
-) -> Table:
+    found: "list[Attribution]", texts: list[str], names: list[str], console: "Console"
+) -> "Table":
     """Make one row for each message: a bar, and its numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("", justify="right", style="dim", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -143,7 +152,7 @@ def _short(text: str, most: int = 100) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _writes(characters: str, console: Console) -> bool:
+def _writes(characters: str, console: "Console") -> bool:
     try:
         characters.encode(console.encoding)
     except UnicodeEncodeError:

@@ -12,12 +12,12 @@ import typer
 
 from elman.cli.options import (
     DatabaseOption,
-    PrecisionOption,
     RankingOptions,
     SamplingOptions,
     TrustOption,
     UnsureOptions,
-    as_precision,
+    WeightsOption,
+    as_weights,
     open_store,
     with_groups,
 )
@@ -57,7 +57,7 @@ def chat(
     sampling: SamplingOptions,
     ranking: RankingOptions,
     doubt: UnsureOptions,
-    precision: PrecisionOption = "float32",
+    weights: WeightsOption = None,
     name: Annotated[
         str | None,
         typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
@@ -80,8 +80,10 @@ def chat(
     from elman.model.folder import BASE
     from elman.runtime.choose import load_bot
 
-    loaded = load_bot(bot, as_precision(precision), trust or ())
+    loaded = load_bot(bot, as_weights(weights), trust or ())
     params = sampling.params(loaded)
+    if loaded.why.startswith("numpy"):
+        tell(f"Replies are computed by {loaded.why}")
     if loaded.path == BASE:
         tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")
     data = loaded.config["data"]

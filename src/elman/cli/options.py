@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from elman.generate.bot import Bot
     from elman.generate.replier import Replier, ReplyFrom
     from elman.generate.sampling import SamplingParams
+    from elman.runtime.compiled import WeightPrecision
 
 T = TypeVar("T")
 
@@ -234,6 +235,15 @@ def as_precision(text: str) -> "Precision":
     if text not in get_args(Precision):
         raise ElmanError(f"--precision {text}: {', '.join(get_args(Precision))}")
     return cast("Precision", text)
+
+
+def as_weights(text: str | None) -> "WeightPrecision | None":
+    """Check a `--weights`."""
+    from elman.runtime.compiled import WeightPrecision
+
+    if text is not None and text not in get_args(WeightPrecision):
+        raise ElmanError(f"--weights {text}: {', '.join(get_args(WeightPrecision))}")
+    return cast("WeightPrecision | None", text)
 
 
 def open_store(place: str | None) -> "MemoryStore":

@@ -16,7 +16,7 @@ FORMER_FLAGS = {
 RENAMED_FLAGS = {
     "ab": MMI_WEIGHT,
     "bench": {"--lanes": "--batch-size"},
-    "chat": {"--longest": "--max-tokens", **MMI_WEIGHT},
+    "chat": {"--longest": "--max-tokens", "--precision": "--weights", **MMI_WEIGHT},
     "eval": MMI_WEIGHT,
     "serve": {"--precision": "--weights", **MMI_WEIGHT},
     "train": {

@@ -11,6 +11,7 @@ from elman.cli.options import (
     TrustOption,
     UnsureOptions,
     WeightsOption,
+    as_weights,
     make_params,
     open_store,
     with_groups,
@@ -67,7 +68,7 @@ def serve(
     from elman.serve.run import load, serve
     from elman.serve.store.keys import Keys
 
-    loaded = load(bots or [Path("base")], weights, trust or ())
+    loaded = load(bots or [Path("base")], as_weights(weights), trust or ())
     repliers = {name: ranking.replier(bot, make_params(bot), doubt) for name, bot in loaded.items()}
     policy = AccessPolicy(
         "localhost" if uds is not None else host, require_key, allow_host or (), allow_origin or ()

@@ -15,7 +15,7 @@ from typing import IO
 
 from elman.data.document import Document
 from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO, UnpackLimit
-from elman.errors import ElmanError
+from elman.errors import ElmanError, missing_extra
 
 BUILT_IN = "chitchat"
 """The conversations that come with Elman: the package `chitchat-dataset` (MIT)."""
@@ -81,7 +81,11 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
         return _spooled(sys.stdin.buffer, "standard input", encoding)
     path = Path(path)
     if str(path) == BUILT_IN and not path.exists():
-        import chitchat_dataset
+        try:
+            import chitchat_dataset
+        except ImportError:
+            what = f"{BUILT_IN}, the built-in conversations,"
+            raise missing_extra("train", what, ["chitchat-dataset"]) from None
 
         return [Document(BUILT_IN, Path(chitchat_dataset.__file__).with_name("dataset.json"))]
     if not path.exists():

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast, get_args
 
 from elman.chat import MemoryStore
 from elman.errors import ElmanError
@@ -23,7 +22,7 @@ from elman.serve.store.keys import Keys
 
 
 def load(
-    folders: Sequence[Path], precision: str | None = None, trust: Collection[str] = ()
+    folders: Sequence[Path], precision: WeightPrecision | None = None, trust: Collection[str] = ()
 ) -> dict[str, Bot]:
     """Load bots, and name each by its folder.
 
@@ -33,11 +32,9 @@ def load(
     Raises:
         ElmanError: where a bot cannot be loaded, or two have one name.
     """
-    if precision not in (None, *get_args(WeightPrecision)):
-        raise ElmanError(f"--weights {precision}: {', '.join(get_args(WeightPrecision))}")
     bots: dict[str, Bot] = {}
     for folder in folders:
-        bot = load_bot(folder, cast(WeightPrecision | None, precision), trust)
+        bot = load_bot(folder, precision, trust)
         name = bot.path.resolve().name
         if name in bots:
             raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")
