@@ -16,7 +16,7 @@ from talks import heard_in, hold_talks, loops, scripts_of
 
 from elman.data.dataset import Dataset
 from elman.evaluate.texts import distinct, repeated
-from elman.model.checkpoint import load_bot
+from elman.runtime.choose import load_bot
 
 
 def main() -> None:
