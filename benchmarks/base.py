@@ -157,7 +157,7 @@ def own_facts(bot: NetworkBot, talks: int) -> dict[str, Any]:
     return {"own facts kept": share(kept)}
 
 
-def lines_again(bot: Bot, scripts: Sequence[Sequence[str]]) -> dict[str, Any]:
+def lines_again(bot: NetworkBot, scripts: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Measure how often a reply was given before in the same conversation, and loops of three."""
     talks = [[each.text for each in talk] for talk in hold_talks(bot, scripts)]
     return {
