@@ -15,7 +15,7 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe
+from talks import heard_in, hold_talks, loops, scripts_of
 
-from elman.chat import Session
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.evaluate.choices import candidates, hits
 from elman.evaluate.texts import distinct, repeated, reply_in
@@ -35,8 +35,7 @@ from elman.generate.penalties import Habits, habits_of, people_habits
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import likelihoods
-from elman.generate.sampling import SamplingParams
-from elman.generate.scoring import is_scored, walk
+from elman.generate.scoring import walk
 
 ECHO_WORDS = 4
 RIVALS = 10
@@ -126,33 +125,47 @@ def replies(
 
 def told_and_asked(bot: NetworkBot) -> dict[str, Any]:
     """Measure whether what was told 1 to 10 messages before is known when it is asked."""
-    right = []
-    for number, (told, asked, value) in enumerate(TOLD):
-        session = Session(bot, SamplingParams.of(bot.config, seed=number))
-        for line in (told, *(BETWEEN[n % len(BETWEEN)] for n in range(number % 5))):
-            say(session, line)
-        right.append(re.search(rf"\b{value}\b", say(session, asked).lower()) is not None)
-    return {"told things known": share(right)}
+    scripts = [
+        [told, *(BETWEEN[n % len(BETWEEN)] for n in range(number % 5)), asked]
+        for number, (told, asked, _) in enumerate(TOLD)
+    ]
+    answers = [talk[-1].text.lower() for talk in hold_talks(bot, scripts)]
+    return {
+        "told things known": share(
+            re.search(rf"\b{value}\b", answer) is not None
+            for answer, (_, _, value) in zip(answers, TOLD, strict=True)
+        )
+    }
 
 
 def own_facts(bot: NetworkBot, talks: int) -> dict[str, Any]:
     """Measure whether own facts stay the same over 20 turns, each asked three times."""
-    kept = []
-    for seed in range(talks):
-        session = Session(bot, SamplingParams.of(bot.config, seed=seed))
-        answers: dict[str, list[set[str]]] = {name: [] for name in OWN}
-        for turn in range(20):
-            asked = [(n, q[turn // 7]) for k, (n, q) in enumerate(OWN.items()) if turn % 7 == 2 * k]
-            line = asked[0][1] if asked else BETWEEN[turn % len(BETWEEN)]
-            said = set(re.findall(r"\w{4,}", say(session, line).lower()))
-            if asked:
-                answers[asked[0][0]].append(said - _COMMON)
-        kept += [bool(set.intersection(*three)) for three in answers.values()]
+    script = [BETWEEN[turn % len(BETWEEN)] for turn in range(20)]
+    turns = {name: [7 * n + 2 * k for n in range(3)] for k, name in enumerate(OWN)}
+    for name, asked in turns.items():
+        for n, turn in enumerate(asked):
+            script[turn] = OWN[name][n]
+    kept = [
+        bool(
+            set.intersection(
+                *(set(re.findall(r"\w{4,}", talk[turn].text.lower())) - _COMMON for turn in asked)
+            )
+        )
+        for talk in hold_talks(bot, [script] * talks)
+        for asked in turns.values()
+    ]
     return {"own facts kept": share(kept)}
 
 
-def say(session: Session, line: str) -> str:
-    return "".join(session.say(line))
+def lines_again(bot: NetworkBot, scripts: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Measure how often a reply was given before in the same conversation, and loops of three."""
+    talks = [[each.text for each in talk] for talk in hold_talks(bot, scripts)]
+    return {
+        "lines repeated in a conversation": share(
+            text in talk[:n] for talk in talks for n, text in enumerate(talk)
+        ),
+        "conversations that loop": share(map(loops, talks)),
+    }
 
 
 def share(found: Any) -> float:
@@ -172,14 +185,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     whole, alone = bits(decoder, corpus, bot, learn_from)
     found = {"bits per byte": whole, "bits per byte, vocabulary alone": alone}
     found |= replies(bot, decoder, corpus, learn_from, arguments.replies)
-    return found | told_and_asked(bot) | own_facts(bot, arguments.talks)
-
-
-def conversations(path: Path) -> Iterator[list[str]]:
-    """Read what a person says, conversation by conversation."""
-    for block in path.read_text("utf-8").split("\n\n"):
-        if lines := [line for line in block.splitlines() if line and not line.startswith("#")]:
-            yield lines
+    found |= told_and_asked(bot) | own_facts(bot, arguments.talks)
+    return found | lines_again(bot, heard_in(some, arguments.bot))
 
 
 def write_reading(folders: Sequence[Path], talk: Path, out: Path) -> None:
@@ -187,11 +194,15 @@ def write_reading(folders: Sequence[Path], talk: Path, out: Path) -> None:
     draw = random.Random(0)
     texts, key = [], []
     bots = [load_network_bot(folder) for folder in folders]
-    for number, lines in enumerate(conversations(talk)):
+    scripts = list(scripts_of(talk))
+    said = [hold_talks(bot, scripts) for bot in bots]
+    for number, lines in enumerate(scripts):
         order = draw.sample(range(len(bots)), len(bots))
         for letter, which in zip("AB", order, strict=False):
-            session = Session(bots[which], SamplingParams.of(bots[which].config, seed=number))
-            told = [f"- {line}\n  - [ ] {say(session, line)}" for line in lines]
+            answers = said[which][number]
+            told = [
+                f"- {line}\n  - [ ] {each.text}" for line, each in zip(lines, answers, strict=True)
+            ]
             texts.append(f"## {number + 1} {letter}\n\n" + "\n".join(told) + "\n")
             key.append({"conversation": f"{number + 1} {letter}", "bot": str(folders[which])})
     out.mkdir(parents=True, exist_ok=True)

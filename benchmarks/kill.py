@@ -19,7 +19,7 @@ from typing import Any
 from elman.chat import LOCAL, MemoryStore, Recall
 from elman.chat.recall import state_from_bytes
 from elman.errors import ElmanError
-from elman.generate.network import load_network_bot
+from elman.runtime.choose import load_bot
 from elman.serve.store.responses import ResponseStore
 
 
@@ -85,7 +85,7 @@ def main() -> None:
             process.wait()
             for thread in threads:
                 thread.join()
-        bot = load_network_bot("base")
+        bot = load_bot("base")
         lost, torn, states = 0, 0, 0
         with MemoryStore(place) as store, store.reading() as connection:
             [check] = connection.exec_driver_sql("pragma integrity_check").one()

@@ -21,7 +21,22 @@ from elman.generate.smalltalk import Intent, SmallTalk, SmallTalkFile
 
 VOICE = "friendly"
 
-MIN_RIGHT = 0.95
+TELLING = [
+    group.split()
+    for group in (
+        "i me my mine im myself",
+        "you your yours u ur youre yourself ya",
+        "he him his she her hers they them their theirs we us our",
+        "it its",
+        "that this",
+        "not don't dont didn't can't isn't never no",
+    )
+]
+"""Words in which a message and a phrasing must agree. With them more phrasings are found at the
+same share of right answers, and fewer ordinary messages are answered.
+"""
+
+MIN_RIGHT = 0.96
 """Of the held-out phrasings that are answered, the share that gets the right answer."""
 
 THRESHOLDS = [n / 100 for n in range(60, 96)]
@@ -141,7 +156,7 @@ def choose_threshold(intents: list[Intent], ordinary: list[str]) -> float:
         )
         for each in intents
     ]
-    talk = SmallTalk(SmallTalkFile(threshold=0, intents=learned))
+    talk = SmallTalk(SmallTalkFile(threshold=0, intents=learned, telling=TELLING))
     found = [
         (number, *talk.nearest(text))
         for number, each in enumerate(intents)
@@ -180,7 +195,7 @@ def write(data: Path, ordinary: Path, out: Path) -> None:
     with ordinary.open(encoding="utf-8") as lines:
         turns = [turn["text"] for line in lines for turn in json.loads(line)["turns"]]
     threshold = choose_threshold(intents, turns[:: max(1, len(turns) // 1000)])
-    content = SmallTalkFile(threshold=threshold, intents=intents)
+    content = SmallTalkFile(threshold=threshold, intents=intents, telling=TELLING)
     write_file(out, content.model_dump_json(indent=None) + "\n")
     print(f"{out}: {out.stat().st_size:,} bytes, {sum(len(i.phrasings) for i in intents):,} ways")
 

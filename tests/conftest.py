@@ -81,6 +81,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_config: Callable[...,
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_run() -> tuple[str, ...]:
+    """The options with which `elman train` makes a small bot of Ann, not from the base."""
+    return (
+        "--bot", "Ann", "--base", "none",
+        "--set", "model.hidden_size=16", "--set", "data.vocabulary=300",
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, in which pages are looked at; skips where there is none, but never in CI."""

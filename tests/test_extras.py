@@ -120,18 +120,13 @@ def test_a_missing_extra_is_one_sentence(
 
 
 @pytest.mark.slow
-def test_the_core_and_torch_train_without_any_other_extra(chats: Path, tmp_path: Path) -> None:
+def test_the_core_and_torch_train_without_any_other_extra(
+    chats: Path, tmp_path: Path, small_run: tuple[str, ...]
+) -> None:
     optional = {m for extra in EXTRA_MODULES.keys() - {"train"} for m in EXTRA_MODULES[extra]}
     bot = tmp_path / "ann"
-    small = [
-        "--set",
-        "model.hidden_size=16",
-        "--set",
-        "data.vocabulary=300",
-        "--set",
-        "train.steps=2",
-    ]
-    trained = run_without(optional, COMMAND, "train", chats, "--bot", "Ann", "--out", bot, *small)
+    two_steps = (*small_run, "--set", "train.steps=2")
+    trained = run_without(optional, COMMAND, "train", chats, "--out", bot, *two_steps)
     assert trained.returncode == 0, trained.stderr
     shown = run_without(optional, COMMAND, "data", "inspect", chats)
     assert shown.returncode == 0, shown.stderr

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from elman.bptt import CELLS, Cell, LSTMCell, ReLUCell, RNNCell, Saved, State
 from elman.bptt.recurrence import recurrence
 
-from .conftest import LeakyCell
+from .conftest import LeakyCell, randn, weighted_sum
 
 KINDS: dict[str, type[Cell]] = CELLS | {"relu": ReLUCell}
 IN_TORCH: dict[str, Any] = {
@@ -26,10 +26,6 @@ IN_TORCH: dict[str, Any] = {
 }
 T, B, INPUT, H = 6, 3, 4, 5
 # Where a tolerance is 1e-10 that is the promise; sums of these sizes differ by some 1e-15.
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
 class PeepholeCell(Cell):
@@ -139,13 +135,6 @@ def arguments(cell: Cell) -> tuple[Tensor, Tensor, State]:
     gx, gh = torch.randn(2, B, cell.gates * H, dtype=torch.float64)
     state = tuple(torch.randn(B, H, dtype=torch.float64) for _ in range(cell.states))
     return gx, gh if cell.recurrent else gh[:, :0], state
-
-
-def weighted_sum(*tensors: Tensor) -> Tensor:
-    """A loss in which every element counts differently, so that no two gradients can be swapped."""
-    generator = torch.Generator().manual_seed(7)
-    weights = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in tensors]
-    return torch.stack([(t * w).sum() for t, w in zip(tensors, weights, strict=True)]).sum()
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -21,6 +21,8 @@ from elman.bptt.recurrence import recurrence
 from elman.bptt.recurrent_layers import MAX_ONEDNN_LSTM_ROWS
 from elman.bptt.rnn import ReLUCell
 
+from .conftest import randn, weighted_sum
+
 T, B, INPUT, H = 6, 3, 4, 5
 # Where a tolerance is 1e-10 that is the promise; sums of these sizes differ by some 1e-15.
 
@@ -37,19 +39,8 @@ def layer_of(kind: str, *sizes: int, **options: Any) -> Any:
     return KINDS[kind][0](*sizes or (INPUT, H), **{"dtype": torch.float64} | options)
 
 
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-
-
 def tensors(state: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (state,) if isinstance(state, Tensor) else state
-
-
-def weighted_sum(*tensors: Tensor) -> Tensor:
-    """A loss in which every element counts differently, so that no two gradients can be swapped."""
-    generator = torch.Generator().manual_seed(7)
-    weights = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in tensors]
-    return torch.stack([(t * w).sum() for t, w in zip(tensors, weights, strict=True)]).sum()
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

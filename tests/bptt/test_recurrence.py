@@ -21,7 +21,7 @@ from elman.bptt import (
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
 
-from .conftest import LeakyCell
+from .conftest import LeakyCell, randn, weighted_sum
 
 KINDS: dict[str, type[Cell]] = CELLS | {"relu": ReLUCell}
 T, B, INPUT, H = 7, 3, 4, 5
@@ -34,22 +34,11 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def randn(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-
-
 def problem(name: str) -> tuple[Cell, Tensor, State, list[Tensor]]:
     """A cell, its input and first state, and everything that a gradient is wanted for."""
     cell = KINDS[name](INPUT, H).double()
     x, state = randn(T, B, INPUT), tuple(randn(B, H) for _ in range(cell.states))
     return cell, x, state, [x, *state, *cell.parameters()]
-
-
-def weighted_sum(*tensors: Tensor) -> Tensor:
-    """A loss in which every element counts differently, so that no two gradients can be swapped."""
-    generator = torch.Generator().manual_seed(7)
-    weights = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in tensors]
-    return torch.stack([(t * w).sum() for t, w in zip(tensors, weights, strict=True)]).sum()
 
 
 def plain_loop(

@@ -20,7 +20,7 @@ from elman.bptt.kernels.native import load
 from elman.bptt.recurrence import recurrence
 from elman.bptt.schedule import Schedule
 
-from .conftest import LeakyCell
+from .conftest import LeakyCell, weighted_sum
 
 T, B, INPUT, H = 7, 3, 4, 5
 
@@ -47,13 +47,6 @@ class Recorder:
 
     def backward_step(self, t: int, direct: Tensor, indirect: Tensor) -> None:
         self.steps.append((t, direct.clone(), indirect.clone()))
-
-
-def weighted_sum(*tensors: Tensor) -> Tensor:
-    """A loss in which every element counts differently, so that no two gradients can be swapped."""
-    generator = torch.Generator().manual_seed(7)
-    weights = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in tensors]
-    return torch.stack([(t * w).sum() for t, w in zip(tensors, weights, strict=True)]).sum()
 
 
 def everything(name: str, schedule: Schedule | None, masked: bool) -> list[Any]:

@@ -22,6 +22,8 @@ from elman.bptt import (
 from elman.bptt.recurrence import recurrence, run_over
 from elman.bptt.schedule import Schedule
 
+from .conftest import weighted_sum
+
 
 class CoupledCell(Cell):
     """A user's cell with two state tensors and a parameter of its own, and no backward pass."""
@@ -54,13 +56,6 @@ def problem(name: str) -> tuple[Cell, Tensor, State, list[Tensor]]:
         for shape in [(T, B, INPUT), *[(B, H)] * cell.states]
     )
     return cell, x, tuple(state), [x, *state, *cell.parameters()]
-
-
-def weighted_sum(*tensors: Tensor) -> Tensor:
-    """A loss in which every element counts differently, so that no two gradients can be swapped."""
-    generator = torch.Generator().manual_seed(7)
-    weights = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in tensors]
-    return torch.stack([(t * w).sum() for t, w in zip(tensors, weights, strict=True)]).sum()
 
 
 def windows_one_after_another(

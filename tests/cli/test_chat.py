@@ -48,24 +48,17 @@ def test_every_line_gets_one_line(
         assert line.strip() or not said
 
 
-def test_a_reply_of_several_lines_is_one_line(elman: Run, tmp_path: Path) -> None:
+def test_a_reply_of_several_lines_is_one_line(
+    elman: Run, tmp_path: Path, small_run: tuple[str, ...]
+) -> None:
     chats = tmp_path / "chats.jsonl"
     reply = "one\r\ntwo\u2028three\n\nfour"
     turns = [{"speaker": "Bob", "text": "count"}, {"speaker": "Ann", "text": reply}]
     chats.write_text(
         "".join(json.dumps({"id": n, "turns": turns}) + "\n" for n in range(9)), "utf-8"
     )
-    small = (
-        "--bot",
-        "Ann",
-        "--base",
-        "none",
-        "--set",
-        "model.hidden_size=16",
-        "--set",
-        "train.steps=1",
-    )
-    assert elman("train", chats, "--out", tmp_path / "bot", *small).code == 0
+    one_step = (*small_run, "--set", "train.steps=1")
+    assert elman("train", chats, "--out", tmp_path / "bot", *one_step).code == 0
     ran = elman("chat", tmp_path / "bot", "--reply-from", "data", given="count\n" * 2)
     assert ran.out == "one two three  four\n" * 2
 

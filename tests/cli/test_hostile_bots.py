@@ -267,18 +267,16 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_code_is_run_where_it_is_trusted_and_nowhere_else(
-    elman: Run, chats: Path, tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch
+    elman: Run,
+    chats: Path,
+    tmp_path: Path,
+    code: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_run: tuple[str, ...],
 ) -> None:
     bot = tmp_path / "mine"
-    budget = [
-        "--set",
-        "train.steps=1",
-        "--set",
-        "model.hidden_size=8",
-        "--set",
-        "data.vocabulary=bytes",
-    ]
-    ran = elman("train", chats, "--out", bot, *budget, "--set", "model.cell=theircell:Mine")
+    theirs = (*small_run, "--set", "train.steps=1", "--set", "model.cell=theircell:Mine")
+    ran = elman("train", chats, "--out", bot, *theirs)
     assert ran.code == 0, ran
     assert f"talk with it: elman chat {bot} --trust theircell:Mine" in ran.err
     code.unlink()

@@ -9,25 +9,15 @@ from typing import Any
 import pytest
 
 Run = Callable[..., Any]
-SMALL = (
-    "--bot",
-    "Ann",
-    "--base",
-    "none",
-    "--set",
-    "model.hidden_size=16",
-    "--set",
-    "data.vocabulary=300",
-)
 
 
 @pytest.fixture
-def moved(elman: Run, chats: Path, tmp_path: Path) -> tuple[Path, Path]:
+def moved(elman: Run, chats: Path, tmp_path: Path, small_run: tuple[str, ...]) -> tuple[Path, Path]:
     """A bot that learned under pseudonyms, and where its conversations lie now."""
     old, new = tmp_path / "chats.txt", tmp_path / "elsewhere" / "other name.txt"
     shutil.copy(chats, old)
     ran = elman(
-        "train", old, *SMALL, "--rename", "--set", "train.steps=2", "--out", tmp_path / "bot"
+        "train", old, *small_run, "--rename", "--set", "train.steps=2", "--out", tmp_path / "bot"
     )
     assert ran.code == 0, ran.err
     new.parent.mkdir()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from elman.generate.care import DANGER, DESPAIR, INSULT, RULES, Rule, care
+from elman.generate.care import Rule, _read, care, rules
 
 MEANT = {
     "danger": [
@@ -146,7 +146,7 @@ Idiots, the film by von Trier, is odd
 
 @pytest.mark.parametrize("kind", MEANT)
 def test_what_is_meant_is_answered_by_its_rule(kind: str) -> None:
-    answers = {answer for rule in RULES[kind].values() for answer in rule.answers}
+    answers = {answer for rule in rules()[kind].values() for answer in rule.answers}
     missed = [text for text in MEANT[kind] if care(text) not in answers]
     assert not missed
 
@@ -156,8 +156,8 @@ def test_no_false_alarms() -> None:
 
 
 def test_the_gravest_comes_first() -> None:
-    assert care("you are stupid. I want to die") in DESPAIR["en"].answers
-    assert care("I want to die. I am going to kill him.") in DANGER["en"].answers
+    assert care("you are stupid. I want to die") in rules()["despair"]["en"].answers
+    assert care("I want to die. I am going to kill him.") in rules()["danger"]["en"].answers
 
 
 def test_answers_take_turns() -> None:
@@ -167,7 +167,7 @@ def test_answers_take_turns() -> None:
         assert answer is not None
         said.insert(0, answer)
     assert said[0] != said[1] != said[2] != said[0]
-    assert set(said) == set(INSULT["en"].answers)
+    assert set(said) == set(rules()["insult"]["en"].answers)
 
 
 def test_what_was_pasted_is_not_answered() -> None:
@@ -176,7 +176,7 @@ def test_what_was_pasted_is_not_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [rule for languages in RULES.values() for rule in languages.values()]
+    "rule", [rule for languages in rules().values() for rule in languages.values()]
 )
 def test_answers_hold_no_number_and_no_address(rule: Rule) -> None:
     assert len(rule.answers) > 0
@@ -185,4 +185,19 @@ def test_answers_hold_no_number_and_no_address(rule: Rule) -> None:
 
 
 def test_every_language_has_every_kind() -> None:
-    assert DANGER.keys() == DESPAIR.keys() == INSULT.keys()
+    kinds = rules()
+    assert list(kinds) == ["danger", "despair", "insult"]
+    assert kinds["danger"].keys() == kinds["despair"].keys() == kinds["insult"].keys()
+    assert len(kinds["danger"]) == 6
+
+
+def test_no_part_of_a_phrase_is_left_unknown() -> None:
+    parts = _read().parts
+    named = {
+        name
+        for languages in rules().values()
+        for rule in languages.values()
+        for phrase in rule.phrases
+        for name in re.findall(r"(?<!\?)<[a-z ]+>", phrase)
+    }
+    assert named == set(parts)

@@ -8,7 +8,7 @@ import pytest
 
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
-from elman.generate.care import INSULT
+from elman.generate.care import rules
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import History
 from elman.generate.replier import Replier
@@ -91,7 +91,7 @@ def test_a_reply_says_where_it_came_from(base: NetworkBot) -> None:
     histories = [History([text], (), text) for text in asked]
     found = replier.choose(state, np.random.default_rng(0), (), histories)
     assert [each.origin for each in found] == ["small talk", "rule", "generate"]
-    assert base.tokenizer.decode(found[1].tokens) in INSULT["en"].answers
+    assert base.tokenizer.decode(found[1].tokens) in rules()["insult"]["en"].answers
     alone = list(replier(decoder.select(state, [0]), np.random.default_rng(0), (), histories[0]))
     assert tuple(token for token, _ in alone[:-1]) == found[0].tokens
     assert replier.last is not None
@@ -117,3 +117,14 @@ def test_rules_can_be_switched(trained: Path) -> None:
 
 def test_nobody_asked_and_nothing_is_fixed(base: NetworkBot) -> None:
     assert Replier(base).fixed(History(["hello"])) is None
+
+
+def test_it_agrees_in_who_is_meant() -> None:
+    intent = Intent(phrasings=["What is your name?", "That was not funny"], answers=["Yes."])
+    asked = ["What is my name?", "That was funny", "That wasn't funny"]
+    telling = [["my", "me"], ["your", "you"], ["not", "wasn't"]]
+    loose = SmallTalk(SmallTalkFile(threshold=0.1, intents=[intent]))
+    strict = SmallTalk(SmallTalkFile(threshold=0.1, intents=[intent], telling=telling))
+    assert [loose.answer(text) for text in asked] == ["Yes."] * 3
+    assert [strict.answer(text) for text in asked] == [None, None, "Yes."]
+    assert strict.answer("What's your name?") == "Yes."

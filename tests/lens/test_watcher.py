@@ -220,8 +220,8 @@ def profile(*norms: float) -> Lags:
 def test_warnings_in_words() -> None:
     vanishing = profile(1.0, 0.5, 1e-4, 1e-6, 1e-8)
     assert judged(vanishing, 5, "rnn") == (
-        "nothing reaches back past message 2: under 1 % of the gradient does; a larger --unfold "
-        "does not help, LSTM does (--cell lstm)"
+        "nothing reaches back past message 2: under 1 % of the gradient does; a larger "
+        "train.unfold does not help, LSTM does (model.cell=lstm)"
     )
     assert "LSTM" not in judged(vanishing, 5, "lstm")
     assert judged(vanishing, 1.5, "rnn") == ""  # it is not unfolded so far
@@ -229,7 +229,7 @@ def test_warnings_in_words() -> None:
     assert "explodes" in judged(profile(1.0, 5.0, 30.0), 5, "rnn")
     assert "explodes" in judged(profile(1.0, float("nan")), 5, "rnn")
     assert in_words(7, False, 5.0) == (
-        "it learns from about 7 messages; you unfold about 5: a larger --unfold may help"
+        "it learns from about 7 messages; you unfold about 5: a larger train.unfold may help"
     )
     assert in_words(1, False, 3.24) == "it learns from about 1 message; you unfold about 3.24"
 

@@ -36,7 +36,10 @@ def test_int8_is_taken_where_it_costs_next_to_nothing(
     loaded = load_bot(bot(tmp_path, loss))
     assert isinstance(loaded.decoder, CompiledDecoder)
     assert loaded.precision == weights
-    assert loaded.why.endswith(f"kernels, {weights} weights")
+    measured = f"int8 takes {loss:.2%} more bits" if isinstance(loss, float) else "not measured"
+    assert f"kernels, {weights} weights (" in loaded.why
+    assert measured in loaded.why
+    assert load_bot(loaded.path, "bfloat16").why.endswith("kernels, bfloat16 weights")
 
 
 def test_numpy_takes_over_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Attribution on request: apart from those who talk, bounded, and given up when asked to."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +17,12 @@ from elman.generate.network import NetworkBot, load_network_bot
 from elman.lens.attribution import attribute, attribution_steps, inputs_of
 from elman.lens.chain import apart, frozen
 from elman.model import ModelConfig, build
+from elman.model.checkpoint import save_weights
+from elman.runtime.choose import load_bot
 from elman.serve import attribution
 from elman.serve.attribution import Attributor
 
-from .conftest import Served
+from .conftest import Served, running
 from .test_server import Serving, ask
 
 CHATTERS = 8
@@ -212,6 +215,20 @@ def test_what_takes_too_long_is_given_up(serving: Serving) -> None:
         answer = http.get(f"/v1/responses/{last['id']}", params={"why": True})
     assert answer.status_code == 503
     assert "takes more than" in answer.json()["error"]["message"]
+
+
+def test_weights_that_changed_since_the_start_are_not_asked(trained: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained, tmp_path / "ann")
+    bot, network = load_bot(folder), load_network_bot(folder)
+    with torch.no_grad():
+        next(network.chatbot.parameters()).add_(1)
+    save_weights(folder, network.chatbot, network.tokenizer)
+    with running({"ann": bot}, tmp_path / "memory.db") as served, served.client() as http:
+        last = conversation(http, 1)
+        answer = http.get(f"/v1/responses/{last['id']}", params={"why": True})
+        assert answer.status_code == 400
+        assert "has other weights by now" in answer.json()["error"]["message"]
+        conversation(http, 1)
 
 
 def test_checks_come_between_all_parts(network: NetworkBot) -> None:

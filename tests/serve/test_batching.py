@@ -12,7 +12,7 @@ import pytest
 
 from elman.data.tokenizer import END, ROLES
 from elman.generate.bot import Bot
-from elman.generate.care import INSULT
+from elman.generate.care import rules
 from elman.generate.decoder import Decoder, State
 from elman.generate.drawing import reply
 from elman.generate.network import load_network_bot
@@ -349,7 +349,7 @@ def test_a_rule_answers_everybody_and_says_so(bot: Bot) -> None:
     wishes = SamplingParams(seed=1)
     batcher.submit(Job(start, [message(bot, asked)], wishes, listener, choices=2, history=history))
     ends = [event for event in listener.wait() if isinstance(event, Ended)]
-    assert {bot.tokenizer.decode(end.said) for end in ends} == {INSULT["en"].answers[0]}
+    assert {bot.tokenizer.decode(end.said) for end in ends} == {rules()["insult"]["en"].answers[0]}
     assert [end.origin for end in ends] == ["rule", "rule"]
     listener = Listener()
     batcher.submit(Job(start, [message(bot, "hi")], wishes, listener))

@@ -644,6 +644,23 @@ def test_on_a_phone(browser: Browser, served: Served) -> None:
     phone.close()
 
 
+def test_focus_waits_in_the_drawer_for_a_chat_that_is_not_listed_yet(
+    browser: Browser, served: Served
+) -> None:
+    page = opened(
+        browser.new_page(base_url=served.url, viewport={"width": NARROW[0], "height": NARROW[1]})
+    )
+    held: list[Route] = []
+    page.route("**/v1/chats", lambda route: held.append(route))
+    said(page, "hello")
+    page.get_by_role("button", name="Chats", exact=True).click()
+    expect(page.locator("#chat-list")).to_be_focused()
+    for route in held:
+        route.continue_()
+    expect(page.locator("#chat-list [aria-current]")).to_be_focused()
+    page.close()
+
+
 def test_why(page: Page) -> None:
     said(page, "what is 2 plus 1?")
     last(page, "Why this?").click()

@@ -345,6 +345,11 @@ def test_what_cannot_be_served(elman: Callable[..., Any], trained: Path, tmp_pat
     ran = elman("serve", trained, "--samples", 0, *database)
     assert ran.code == 2
     assert "--samples 0" in ran.err
+    for flag in ("--weights", "--precision"):
+        ran = elman("serve", trained, flag, "int4", *database)
+        assert ran.code == 2
+        assert "--weights int4: float32, bfloat16, int8" in ran.err
+    assert "--precision is called --weights now" in ran.err
     ran = elman("serve", trained, "--unsure", "Please write to us.", *database)
     assert ran.code == 2
     assert "--reply-from data" in ran.err

@@ -54,7 +54,8 @@ def client(server: list[str]) -> Iterator[openai.OpenAI]:
 
 
 def test_it_says_which_implementation_and_precision(server: list[str]) -> None:
-    assert re.fullmatch(r"ann: (\w+ kernels, (float32|int8) weights|numpy: .+)", server[1])
+    said = r"ann: (\w+ kernels, (float32|int8) weights( \(.+\))?|numpy: .+)"
+    assert re.fullmatch(said, server[1])
 
 
 def test_chat_completions_whole_and_streamed_are_the_same(client: openai.OpenAI) -> None:

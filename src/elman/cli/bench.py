@@ -6,24 +6,69 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.cli.options import JsonOption
+from elman.cli.bench_tasks import TaskOptions, bench_tasks
+from elman.cli.options import JsonOption, with_groups
 from elman.cli.text import console
+from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+DEFAULT_HIDDEN_SIZE, DEFAULT_BATCH_SIZE, DEFAULT_STEPS, DEFAULT_RUNS = 384, 16, 64, 7
+
+
+@with_groups
 def bench(
-    hidden_size: Annotated[int, typer.Option("--hidden-size", min=1)] = 384,
-    batch_size: Annotated[int, typer.Option(min=1, help="Conversations side by side.")] = 16,
-    steps: Annotated[int, typer.Option(min=1, help="Time steps.")] = 64,
-    runs: Annotated[int, typer.Option(min=1, help="The median of so many is shown.")] = 7,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TASK]...", help="copy, adding, temporal-order; else all of them."),
+    ] = None,
+    tasks: Annotated[
+        bool, typer.Option("--tasks", help="Train cells on tasks that need a memory.")
+    ] = False,
+    task_options: TaskOptions = TaskOptions(),  # noqa: B008 (it is frozen)
+    hidden_size: Annotated[
+        int | None,
+        typer.Option("--hidden-size", min=1, help="[default: 384; for tasks 64]"),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sequences side by side.  [default: 16; for tasks 32]"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Time steps.  [default: 64]")] = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="The median of so many is shown.  [default: 7]")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which code runs the time loops here, why, and how fast it is beside torch's layers.
 
-    Example: `elman bench --hidden-size 512 --batch-size 64 --steps 256`
+    With `--tasks`: how many steps of training cells need to solve tasks that need a memory.
+
+    Example: `elman bench --hidden-size 512 --batch-size 64 --steps 256`;
+    `elman bench --tasks adding --cells lstm --length 50`
     """
+    if tasks:
+        for flag, value in (("steps", steps), ("runs", runs)):
+            if value is not None:
+                raise ElmanError(f"--{flag} is not for tasks; theirs are --length and --max-steps")
+        bench_tasks(names or [], task_options, hidden_size, batch_size, as_json)
+        return
+    if names:
+        raise ElmanError(f"'{names[0]}': for a task, add --tasks")
+    task_options.refuse()
+    bench_speed(
+        hidden_size or DEFAULT_HIDDEN_SIZE,
+        batch_size or DEFAULT_BATCH_SIZE,
+        steps or DEFAULT_STEPS,
+        runs or DEFAULT_RUNS,
+        as_json,
+    )
+
+
+def bench_speed(hidden_size: int, batch_size: int, steps: int, runs: int, as_json: bool) -> None:
+    """Show what runs the time loops, and how fast."""
     import torch
 
     from elman.bptt.kernels.native import load

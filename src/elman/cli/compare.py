@@ -4,8 +4,8 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
+from elman.data.corpus import is_scored
 from elman.errors import ElmanError
-from elman.generate.scoring import is_scored
 from elman.lens.lags import draw_replies, lags
 from elman.model.chatbot import Chatbot
 from elman.model.embeddings import begin_with

@@ -10,11 +10,10 @@ from elman.cli.learned import has_learned_from, read_as
 from elman.cli.lens import Wish
 from elman.cli.options import as_precision
 from elman.data.conversation import SYSTEM, Conversation
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.errors import ElmanError
 from elman.generate.network import NetworkBot, load_network_bot
-from elman.generate.scoring import is_scored
 from elman.lens.as_json import to_json
 from elman.lens.listening import listen
 from elman.lens.view import ViewedMessage, look

@@ -77,12 +77,12 @@ class Conversation:
         return tuple(dict.fromkeys(m.author for m in self.messages if m.author != SYSTEM))
 
     def runs(self) -> Iterator[tuple[str, str]]:
-        """Author and text of every turn."""
+        """Yield author and text of every turn."""
         for author, run in groupby(self.messages, key=lambda message: message.author):
             yield author, "\n".join(message.text for message in run)
 
     def turns(self, bot: str | None = None, others: Others = "user") -> list[Turn]:
-        """The conversation as the bot sees it.
+        """Return the conversation as the bot sees it.
 
         Args:
             bot: the author whom the bot plays; None where all are peers: then whoever spoke
@@ -101,7 +101,7 @@ class Conversation:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """As a line of JSON Lines that the reader `turns` takes back, equal."""
+        """Return what the reader `turns` takes back as an equal conversation."""
         turns = [
             {"speaker": author, "text": text} | ({} if time is None else {"time": time.isoformat()})
             for author, text, time in self.messages
@@ -134,5 +134,5 @@ class Conversation:
 
 
 def named(author: str, text: str) -> str:
-    """What somebody said, as a bot that knows people by their names reads it."""
+    """Write what somebody said as a bot that knows people by their names reads it."""
     return f"{author}: {text}"

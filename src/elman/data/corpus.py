@@ -88,12 +88,17 @@ def encode_parts(
 
 
 def learned_roles(learn_from: str) -> tuple[int, ...]:
-    """The roles whose messages are learned: "bot" for the bot's, "all" for everybody's."""
+    """List the roles whose messages are learned: "bot" for the bot's, "all" for everybody's."""
     return (ROLES["bot"], ROLES["user"]) if learn_from == "all" else (ROLES["bot"],)
 
 
+def is_scored(message: np.ndarray, learn_from: str) -> bool:
+    """Return whether a message is one that the bot learns to say."""
+    return int(message[0]) in learned_roles(learn_from)
+
+
 def scored(tokens: np.ndarray, learn_from: str) -> np.ndarray:
-    """Which tokens count in the loss: text and END of the messages that are learned, (T,) bool.
+    """Mark the tokens that count in the loss: text and END of messages that are learned, (T,) bool.
 
     Who speaks next is given and never guessed, so a role does not count; nor do instructions.
 

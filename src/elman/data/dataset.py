@@ -158,11 +158,11 @@ class Dataset:
                 yield part, conversation
 
     def limited(self, max_text_bytes: int | None) -> "Dataset":
-        """The same, with a limit on the text to learn from."""
+        """Return this data with a limit on the text to learn from."""
         return replace(self, view=replace(self.view, max_text_bytes=max_text_bytes))
 
     def gathered(self, test: bool, held_out: int) -> "Dataset":
-        """The same, with its parts read once more and held in memory.
+        """Return this data with its parts read once more and held in memory.
 
         That is done where the limit on text to learn from allows it. Of a held-out part, as much is
         held as `encode` takes.

@@ -23,7 +23,7 @@ LEVELS = (
 
 
 def hope(who: str, messages: int, size: int) -> str:
-    """What a bot of somebody will be like.
+    """Say what a bot of somebody will be like.
 
     Args:
         who: whose messages are learned to be said.
@@ -36,7 +36,7 @@ def hope(who: str, messages: int, size: int) -> str:
 
 
 def basis(size: int) -> str:
-    """How well to expect text like this to be predicted, and how that is known.
+    """Say how well text like this will be predicted, and how that is known.
 
     Args:
         size: text of all conversations, in bytes.
@@ -50,8 +50,9 @@ def basis(size: int) -> str:
 
 
 def bits_for(size: int) -> float:
-    """Held-out bits per byte to expect from so many bytes: the nearest measured sizes, blended
-    over the logarithm.
+    """Estimate the held-out bits per byte from so many bytes.
+
+    The nearest measured sizes are blended over the logarithm.
     """
     below = [point for point in MEASURED if point[0] <= size]
     above = [point for point in MEASURED if point[0] > size]
@@ -65,7 +66,7 @@ def bits_for(size: int) -> float:
 
 
 def human(size: int) -> str:
-    """Bytes as people read them."""
+    """Write bytes as people read them."""
     if size < 1000:
         return f"{size:,} bytes"
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} KB"

@@ -22,7 +22,7 @@ class Languages:
         self._draw = random.Random(0)  # noqa: S311 (a sample, no secret)
 
     def watch(self, text: str) -> None:
-        """A message that may come into the sample (reservoir sampling, Vitter 1985)."""
+        """Show a message, which may come into the sample (reservoir sampling, Vitter 1985)."""
         if len(text) < MIN_CHARS:
             return
         self._seen += 1
@@ -32,7 +32,7 @@ class Languages:
             self._sample[place] = text
 
     def shares(self) -> dict[str, float]:
-        """ISO 639-1 codes and the share of messages in each, the most frequent first."""
+        """Return the share of messages in each language (ISO 639-1), the most frequent first."""
         if len(self._sample) < MIN_MESSAGES:
             return {}
         from py3langid import classify  # type: ignore[import-untyped,unused-ignore]

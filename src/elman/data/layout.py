@@ -53,7 +53,7 @@ class Batch(Protocol):
     """The next part of several conversations side by side."""
 
     def apart(self) -> Sequence[Self]:
-        """Each row by itself."""
+        """Return each row by itself."""
 
     def by_message(self) -> Iterator[tuple[MessageOrigin, Self]]:
-        """Each message that counts in the loss, and the batch in which it alone does."""
+        """Yield each message that counts in the loss, and the batch in which it alone does."""

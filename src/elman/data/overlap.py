@@ -19,7 +19,7 @@ SIEVE_BITS = 22
 
 
 def shingles(tokens: np.ndarray, width: int = SHINGLE_TOKENS) -> np.ndarray:
-    """The distinct runs of so many text tokens, each as one number, sorted, uint64.
+    """Find the distinct runs of so many text tokens, each as one number, sorted, uint64.
 
     Roles and ends of messages do not count. Of a shorter conversation, the whole is one shingle.
     """
@@ -34,7 +34,7 @@ def shingles(tokens: np.ndarray, width: int = SHINGLE_TOKENS) -> np.ndarray:
 
 
 def hashed(runs: np.ndarray) -> np.ndarray:
-    """One number for each run: (N, width) to (N,), uint64."""
+    """Make one number of each run: (N, width) to (N,), uint64."""
     factors = np.uint64(0x9E3779B97F4A7C15) ** np.arange(runs.shape[1], dtype=np.uint64)
     # Unlike positions have unlike odd factors; multiplied again, so that sums do not line up.
     mixed = (runs + np.uint64(1)) * factors
@@ -49,7 +49,7 @@ def _low(keys: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE_TOKENS) -> np.ndarray:
-    """Which held-out conversations are nearly one of train's, (len(held_out),) bool.
+    """Mark held-out conversations that are nearly one of train's, (len(held_out),) bool.
 
     Every pair that shares anything is compared, so none is missed; memory grows with the held-out
     part alone.
@@ -81,7 +81,7 @@ def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE_TOKENS
 
 
 def without(corpus: Corpus, left_out: np.ndarray) -> Corpus:
-    """The corpus without some conversations."""
+    """Return a corpus without some conversations."""
     kept = np.flatnonzero(~left_out)
     lengths = np.diff(corpus.starts)[kept]
     ids = np.concatenate([corpus[int(index)] for index in kept] or [corpus.ids[:0]])

@@ -27,7 +27,7 @@ class People:
     messages: Counter[str]
 
     def has(self, name: str) -> bool:
-        """Whether somebody has exactly that name, or that digest."""
+        """Return whether somebody has exactly that name, or that digest."""
         return any(name in (real, digest(real)) for real in self.messages)
 
     def find(self, name: str, option: str) -> str:
@@ -72,7 +72,7 @@ def digest(name: str) -> str:
 
 
 def is_redacted(name: str, real: str) -> bool:
-    """Whether a name is what redacting makes of a real one, as a bot's configuration has it."""
+    """Return whether a name is what redacting makes of a real one."""
     if not name.startswith("["):
         return False
     from elman.data.redact import Redactor

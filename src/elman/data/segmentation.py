@@ -31,7 +31,7 @@ class Gaps:
     bins: Counter[int] = field(default_factory=Counter)
 
     def watch(self, messages: Iterable[Message]) -> Generator[Message, None, None]:
-        """The messages; all that have passed are counted when it is closed."""
+        """Yield the messages; those that have passed are counted when it is closed."""
         waits: Counter[float] = Counter()
         before: Message | None = None
         try:
@@ -51,7 +51,7 @@ class Gaps:
         waits.clear()
 
     def choose(self) -> float:
-        """The gap in seconds that parts short waits from long ones best.
+        """Choose the gap in seconds that parts short waits from long ones best.
 
         Waits within a conversation and between conversations are taken as two bell curves over
         the logarithm of time, and the cut is where confusing them costs least: the minimum error
@@ -72,7 +72,7 @@ class Gaps:
 
 
 def _cost(bins: Counter[int], cut: int | None) -> float:
-    """What Kittler and Illingworth minimise; for no cut at all, the same of one bell curve."""
+    """Compute what Kittler and Illingworth minimise; without a cut, that of one bell curve."""
     cost, total = 1.0, bins.total()
     sides = [True] if cut is None else [True, False]
     for low in sides:
@@ -89,7 +89,7 @@ def _cost(bins: Counter[int], cut: int | None) -> float:
 
 
 def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
-    """Conversations of a chat, in order: a new one where nobody spoke for longer than `gap`.
+    """Cut a chat into conversations: a new one begins where nobody spoke for longer than `gap`.
 
     An answer may be late: a pause before which only one person spoke ends nothing. So all
     conversations of a chat in which anybody answered have an answer in them, unless somebody
@@ -128,7 +128,7 @@ def cut(chat: Chat, gap: float) -> Iterator[Conversation]:
 
 
 def _wait(before: Message, after: Message) -> float | None:
-    """Seconds between them, where both have a time."""
+    """Return the seconds between them, where both have a time."""
     then, now = before[2], after[2]  # time, read faster so
     if then is None or now is None:
         return None

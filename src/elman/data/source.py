@@ -48,8 +48,9 @@ class Source:
 
 
 def fingerprint(path: Path | str) -> str | None:
-    """What changes whenever files do, from their names, sizes and times; None: they are gone, or
-    are a pipe or a device, which cannot be read again.
+    """Make a digest that changes whenever files do, from their names, sizes and times.
+
+    None where they are gone, or are a pipe or a device, which cannot be read again.
     """
     path = Path(path)
     if str(path) == BUILT_IN and not path.exists():
@@ -65,7 +66,7 @@ def fingerprint(path: Path | str) -> str | None:
 
 
 def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
-    """The documents of a file, of a folder (every file below it), or of standard input (`-`).
+    """List the documents of a file, of all files below a folder, or of standard input (`-`).
 
     A zip archive stands for the files in it, wherever it lies. Hidden files and those that systems
     put beside ours (`__MACOSX`) are nobody's conversations and are passed over.
@@ -118,7 +119,7 @@ def _is_hidden(parts: tuple[str, ...]) -> bool:
 
 
 def _unpacked(document: Document) -> list[Document]:
-    """The members of a zip archive; of anything else, the document itself."""
+    """List the members of a zip archive; of anything else, the document itself."""
     try:
         with document.path.open("rb") as stream:
             if stream.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -153,7 +154,7 @@ def _unpacked(document: Document) -> list[Document]:
 
 
 def _check_archive(document: Document, members: list[zipfile.ZipInfo]) -> None:
-    """Raises ElmanError where an archive would fill the machine or points outside of itself."""
+    """Refuse an archive that would fill the machine or points outside of itself."""
     for info in members:
         name = info.filename.replace("\\", "/")
         if ".." in name.split("/") or name.startswith("/") or name[1:2] == ":":

@@ -37,7 +37,7 @@ class Window:
     cut: Tensor | None = None
 
     def apart(self) -> list["Window"]:
-        """Each row by itself."""
+        """Return each row by itself."""
         every: list[dict[str, Any]] = [
             {name: v if v is None else v[:, row : row + 1] for name, v in vars(self).items()}
             for row in range(self.inputs.shape[1])
@@ -45,7 +45,7 @@ class Window:
         return [Window(**each) for each in every]
 
     def by_message(self) -> Iterator[tuple[MessageOrigin, "Window"]]:
-        """Each message that counts, and the window in which it alone does."""
+        """Yield each message that counts, and the window in which it alone does."""
         counts = self.weight > 0
         names = torch.stack([self.conversation[counts], self.message[counts]], dim=1)
         for conversation, message in names.unique(dim=0).tolist():

@@ -58,7 +58,7 @@ class View:
         return self.redact or self.rename
 
     def changes(self, people: People) -> tuple[list[Change], dict[str, str]]:
-        """What is done to each message, in turn; and everybody's pseudonym by their real name."""
+        """Return what is done to each message, and everybody's pseudonym by their real name."""
         found: list[Change] = []
         pseudonyms: dict[str, str] = {}
         if self.rename:
@@ -99,7 +99,7 @@ class View:
 
 
 def composed(changes: Sequence[Change]) -> Change | None:
-    """One change that makes all of them in turn; None, where there are none."""
+    """Join changes into one that makes all of them in turn; None where there are none."""
     if not changes:
         return None
 

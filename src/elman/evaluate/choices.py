@@ -7,13 +7,12 @@ from itertools import chain
 
 import numpy as np
 
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
 from elman.evaluate.texts import words
 from elman.generate.decoder import Decoder
 from elman.generate.positions import ReplyPosition
 from elman.generate.rerank import Likelihoods, Tokens, likelihoods
-from elman.generate.scoring import is_scored
 
 COMMON_WORDS = 300
 """Words so common in a corpus that nobody remembers who said them."""

@@ -7,10 +7,10 @@ from math import log
 import numpy as np
 
 from elman.bptt import State
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
-from elman.generate.scoring import SCORED_ROWS, ReadStep, by_length, is_scored
+from elman.generate.scoring import SCORED_ROWS, ReadStep, by_length
 
 GAIN_RESAMPLES = 2000
 """Bootstrap samples for an interval."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.errors import require
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
 from elman.evaluate.context import context_gain, gain_by_lag
@@ -28,7 +28,7 @@ from elman.generate.positions import ReplyPosition, draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import likelihoods
 from elman.generate.sampling import SamplingParams
-from elman.generate.scoring import is_scored, message_nats, subset
+from elman.generate.scoring import message_nats, subset
 
 MEASURED_REPLIES = 200
 CONTEXT_TOKENS = 40_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from elman.data.config import KEPT_REPLIES
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.data.source import fingerprint
 from elman.data.tokenizer import SPECIALS, Tokenizer
@@ -17,7 +17,7 @@ from elman.generate.decoder import Decoder
 from elman.generate.index import ReplyIndex, unit
 from elman.generate.positions import HeldOut, in_common, is_reply
 from elman.generate.rerank import Tokens, log_likelihoods, split
-from elman.generate.scoring import is_scored, walk
+from elman.generate.scoring import walk
 from elman.model.array_files import read_arrays, write_arrays
 from elman.model.folder import BASE
 

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
-from elman.generate.scoring import is_scored
 
 Tokens = tuple[int, ...]
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder, State
 from elman.generate.penalties import History, Tokens, history_before
-from elman.generate.scoring import is_scored, walk
+from elman.generate.scoring import walk
 
 MAX_REPLY_TOKENS = 200
 """Tokens of a reply; longer ones are not kept."""

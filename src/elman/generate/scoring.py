@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.data.corpus import Corpus, learned_roles
+from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder, State
 
@@ -128,11 +128,6 @@ def walk(
                 left.append(some[n])
         reading = left
         state = decoder.join(states)
-
-
-def is_scored(message: np.ndarray, learn_from: str) -> bool:
-    """Return whether a message is one that the bot learns to say."""
-    return int(message[0]) in learned_roles(learn_from)
 
 
 def bits_per_byte(decoder: Decoder, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> float:

@@ -23,6 +23,9 @@ MAX_SMALL_TALK_BYTES = 1 << 22
 MAX_SMALL_TALK_WORDS = 14
 """Words of a message; a longer one is more than small talk."""
 
+MAX_TELLING_GROUPS = 62
+"""Those of a text are the bits of one number."""
+
 RUN_BYTES = (2, 3, 4)
 
 BUCKETS = 1 << 18
@@ -51,12 +54,15 @@ class SmallTalkFile(BaseModel):
     Args:
         threshold: how alike a message and a phrasing must be, from 0 to 1.
         intents: what can be answered.
+        telling: groups of words that tell who is meant, and "not". A message and a phrasing must
+            have words of the same groups: "What is my name?" is not "What is your name?".
     """
 
     model_config = ConfigDict(extra="forbid")
 
     threshold: float = Field(ge=0, le=1)
     intents: list[Intent]
+    telling: list[list[Text]] = Field([], max_length=MAX_TELLING_GROUPS)
 
 
 @dataclass
@@ -73,6 +79,8 @@ class SmallTalk:
     _begin: np.ndarray = field(init=False, repr=False)
     _weight: np.ndarray = field(init=False, repr=False)
     _rarity: np.ndarray = field(init=False, repr=False)
+    _group: dict[str, int] = field(init=False, repr=False)
+    _told: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         intents = self.content.intents
@@ -86,6 +94,8 @@ class SmallTalk:
         self._rarity = np.log((1 + len(phrasings)) / (1 + often))
         weight = self._rarity[bucket]
         lengths = np.sqrt(np.bincount(self._row, weight**2, len(phrasings)))
+        self._group = {word: n for n, own in enumerate(self.content.telling) for word in own}
+        self._told = np.array([self._telling(text) for text in phrasings], np.int64)
         self._weight = (weight / np.maximum(lengths, 1e-9)[self._row]).astype(np.float32)
 
     @classmethod
@@ -109,10 +119,16 @@ class SmallTalk:
         for bucket, weight in zip(buckets.tolist(), rarity.tolist(), strict=True):
             there = slice(self._begin[bucket], self._begin[bucket + 1])
             alike[self._row[there]] += weight * self._weight[there]
+        alike[self._told != self._telling(text)] = 0
         best = int(alike.argmax())
         return int(self._intent[best]), float(alike[best]) / max(
             float(np.linalg.norm(rarity)), 1e-9
         )
+
+    def _telling(self, text: str) -> int:
+        """Return which groups of telling words are in a text, each a bit."""
+        words = {part for word in words_of(text) for part in (word, word.split("'")[0])}
+        return sum({1 << self._group[word] for word in words if word in self._group})
 
     def answer(self, text: str, said: Iterable[str] = ()) -> str | None:
         """Return an answer that was not given lately; None: the net is to reply.

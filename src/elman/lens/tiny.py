@@ -131,7 +131,7 @@ def tiny_step(cell: str = "rnn", unfold: int = 5, seed: int = 0) -> TinyStep:
     """
     if unfold < 1:
         raise ValueError(f"unfold must be at least 1 message, got {unfold}")
-    weights = _draw(cell, seed)
+    weights = draw_weights(cell, seed)
     steps = _backward(cell, weights, _forward(cell, weights), unfold)
     gradient = {name: torch.stack([step.shares[name] for step in steps]).sum(0) for name in weights}
     norm = _norm(gradient)
@@ -173,7 +173,7 @@ def _cell(name: str, weights: dict[str, Tensor]) -> Cell:
     return cell
 
 
-def _draw(cell: str, seed: int) -> dict[str, Tensor]:
+def draw_weights(cell: str, seed: int) -> dict[str, Tensor]:
     """Draw weights in tenths, so that they can be written down."""
     generator = torch.Generator().manual_seed(seed)
     shapes = {

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from elman.lens.html import beside, document, fill
+from elman.lens.lab import lab, script
 from elman.lens.svg import Matrices, bars, line, scaled, short, text
 from elman.lens.tiny import ADAM_LR, CLIP, SGD_LR, TinyStep
 from elman.lens.tiny_network import network
@@ -48,9 +49,11 @@ def page(step: TinyStep) -> str:
         adam_lr=f"{ADAM_LR:g}",
         updates="".join(_update(step, name) for name in WEIGHT_TITLES),
         rows=_rows(step),
+        lab=lab(step),
     )
     title = f"Backpropagation through time: one training step, {name}"
-    return document(title, beside("tiny_page.css"), body, beside("tiny_page.js"))
+    style = beside("tiny_page.css") + beside("lab.css")
+    return document(title, style, body, script() + beside("tiny_page.js"))
 
 
 def _matrices(step: TinyStep, name: str) -> Matrices:

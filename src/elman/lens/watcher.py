@@ -198,14 +198,14 @@ def judged(found: Lags, unfold: float, cell: str) -> str:
         times = float(size[-1] / size[0])
         return (
             f"the gradient explodes on its way back: after {len(size)} messages it is {times:,.0f} "
-            "times as large; keep --clip on, and lower --lr"
+            "times as large; keep train.clip on, and lower train.lr"
         )
     if more or reach >= unfold or reach >= len(size) or reach > 2:
         return ""
-    advice = {"rnn": ", LSTM does (--cell lstm)"}.get(cell, " as long as it has not learned to")
+    advice = {"rnn": ", LSTM does (model.cell=lstm)"}.get(cell, " as long as it has not learned to")
     return (
         f"nothing reaches back past message {reach}: under 1 % of the gradient does; a larger "
-        f"--unfold does not help{advice}"
+        f"train.unfold does not help{advice}"
     )
 
 
@@ -214,7 +214,7 @@ def in_words(reach: int, more: bool, unfold: float) -> str:
     some = "1 message" if reach == 1 else f"{reach} messages"
     least = "at least " if more else ""
     line = f"it learns from {least}about {some}; you unfold about {unfold:.3g}"
-    return f"{line}: a larger --unfold may help" if reach > unfold + 0.5 else line
+    return f"{line}: a larger train.unfold may help" if reach > unfold + 0.5 else line
 
 
 def _sample(chatbot: Chatbot, corpus: Corpus, learn_from: str) -> list[FollowedReply]:

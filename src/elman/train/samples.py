@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from elman.data.corpus import Corpus
+from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
 from elman.generate.drawing import reply_batch
 from elman.generate.network import NetworkDecoder
 from elman.generate.sampling import SamplingParams
-from elman.generate.scoring import is_scored
 from elman.model.chatbot import Chatbot
 
 SAMPLED_REPLIES = 3

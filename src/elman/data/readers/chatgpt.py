@@ -16,11 +16,10 @@ from typing import Any
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, one_or_many
+from elman.data.readers.reader import OBJECT_START, Reader, json_start, one_or_many
 from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, texts_of
 from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
 _SPOKEN = {"text", "multimodal_text"}
 
 # What the app shows as footnotes: between U+E200 and U+E201, or in the brackets of older models.
@@ -34,28 +33,20 @@ _MARK = re.compile(
 
 def _matches(head: str) -> bool:
     head = json_start(head)
-    return _BEGINNING.match(head) is not None and all(
+    return OBJECT_START.match(head) is not None and all(
         re.search(rf'"{key}"\s*:\s*{begin}', head)
         for key, begin in (("mapping", r"\{"), ("message", r"(?:null|\{)"), ("children", r"\["))
     )
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    yield from kept(
-        one_or_many(document), lambda item, where: _conversation(item, where, notes), notes
-    )
+    yield from kept(one_or_many(document), _conversation, notes)
 
 
 def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
     item = expect(item, dict, where, "each conversation")
     mapping = expect(item.get("mapping"), dict, where, "'mapping'")
-    tree = dict(
-        kept(
-            ((where, pair) for pair in mapping.items()),
-            lambda pair, where: (pair[0], expect(pair[1], dict, where, "each value of 'mapping'")),
-            notes,
-        )
-    )
+    tree = dict(kept(((where, pair) for pair in mapping.items()), _node, notes))
     # A node that is none still holds the others together: who answered it, and what it answered.
     nodes = {name: tree.get(name, {}) for name in mapping}
     messages = {name: node.get("message") for name, node in tree.items()}
@@ -66,13 +57,17 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
         odd.count(notes, max(len(spoken), 1))
         branch, spoken = [], {}
     records = ((where, spoken[name]) for name in branch if name in spoken)
-    said = tuple(kept(records, lambda record, where: _message(record, where, notes), notes))
+    said = tuple(kept(records, _message, notes))
     others = len(spoken.keys() - set(branch))
     if others:
         notes.leave_out(NoteReason.OTHER_BRANCH, where, others)
     title, time = id_of(item, "title"), id_of(item, "create_time")
     names = (id_of(item, "conversation_id"), id_of(item), f"{title} {time}".strip())
     return Conversation(said, id=next(filter(None, names), ""))
+
+
+def _node(pair: tuple[str, Any], where: str, _: Notes) -> tuple[str, dict[str, Any]]:
+    return pair[0], expect(pair[1], dict, where, "each value of 'mapping'")
 
 
 def _branch(nodes: dict[str, dict[str, Any]], end: Any, where: str) -> list[str]:

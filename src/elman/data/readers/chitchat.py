@@ -32,7 +32,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             for _, run in listed(runs, where, "messages", notes)
             for record in listed(run, where, "each run", notes)
         ]
-        messages = kept(records, lambda record, where: _message(record, where, notes), notes)
+        messages = kept(records, _message, notes)
         yield Conversation(tuple(messages), id=name)
 
 

@@ -9,31 +9,27 @@ Shape: Anthropic documents none; as read by osteele/claude-chat-viewer, Sinity/p
 CherryHQ/cherry-studio (pull request 16164, on branches).
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document, Notes
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, one_or_many
+from elman.data.readers.reader import OBJECT_START, Reader, json_start, one_or_many
 from elman.data.readers.records import NoteReason, expect, kept
 from elman.data.readers.timestamps import time_or_note
 
-_BEGINNING = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
 _AUTHORS = {"human": "user", "user": "user", "assistant": "assistant"}
 _SPOKEN = ("text", "voice_note")
 
 
 def _matches(head: str) -> bool:
     head = json_start(head)
-    return _BEGINNING.match(head) is not None and '"chat_messages"' in head
+    return OBJECT_START.match(head) is not None and '"chat_messages"' in head
 
 
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
-    yield from kept(
-        one_or_many(document), lambda item, where: _conversation(item, where, notes), notes
-    )
+    yield from kept(one_or_many(document), _conversation, notes)
 
 
 def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
@@ -42,16 +38,14 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
     records: list[dict[str, Any]] = list(
         kept(
             ((where, each) for each in said),
-            lambda each, where: expect(each, dict, where, "each message"),
+            lambda each, where, _: expect(each, dict, where, "each message"),
             notes,
         )
     )
     branch = _branch(records, id_of(item, "current_leaf_message_uuid"))
     if len(branch) < len(records):
         notes.leave_out(NoteReason.OTHER_BRANCH, where, len(records) - len(branch))
-    messages = kept(
-        ((where, each) for each in branch), lambda each, where: _message(each, where, notes), notes
-    )
+    messages = kept(((where, each) for each in branch), _message, notes)
     return Conversation(tuple(messages), id=id_of(item, "uuid") or id_of(item, "name"))
 
 

@@ -3,9 +3,7 @@
 The JSON is `{"guild": {"name"}, "channel": {"name"}, ..., "messages": [{"type", "timestamp",
 "content", "author": {"id", "name", "discriminator", "nickname"}, "attachments", "embeds", ...}]}`.
 The CSV has the columns AuthorID, Author, Date, Content, Attachments and Reactions; its dates are
-ISO 8601, or the short form of some country. Where `06/10/2023` may be both, the whole file says:
-a number above 12 can only be a day; where there is none, the month comes first in dates with
-slashes and AM or PM, as in the United States, and the day in all others.
+ISO 8601, or the short form of some country.
 
 Shape: `JsonMessageWriter.cs`, `CsvMessageWriter.cs` and their older versions, `MessageKind.cs` and
 `PlainTextMessageExtensions.cs` of Tyrrrz/DiscordChatExporter; its issue 1152 on forms of dates.
@@ -14,14 +12,15 @@ Shape: `JsonMessageWriter.cs`, `CsvMessageWriter.cs` and their older versions, `
 import csv
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from functools import partial
 from typing import Any
 
 from elman.data.conversation import Chat, Message
 from elman.data.document import Document, Notes
+from elman.data.readers.dates import Dates
 from elman.data.readers.reader import Reader, items, json_start
 from elman.data.readers.records import NoteReason, expect, kept, texts_of
-from elman.data.readers.timestamps import TAKEN_OFF, oldest_first, time_or_note, timestamp
+from elman.data.readers.timestamps import TAKEN_OFF, oldest_first, time_or_note
 from elman.errors import ElmanError
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -78,14 +77,12 @@ def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
     empty = True
     for where, _, record in items(document, "messages.item"):
         empty = False
-        yield from kept(
-            [(where, record)], lambda each, where: _message(each, where, people, notes), notes
-        )
+        yield from kept([(where, record)], partial(_message, people), notes)
     if empty:
         notes.leave_out_file("a Discord channel without messages", document.name)
 
 
-def _message(record: Any, where: str, people: dict[str, str], notes: Notes) -> Message | None:
+def _message(people: dict[str, str], record: Any, where: str, notes: Notes) -> Message | None:
     record = expect(record, dict, where, "each message")
     if expect(record.get("type", "Default"), str, where, "'type'") not in _SAID:
         notes.leave_out(NoteReason.SYSTEM_LINE, where)
@@ -147,7 +144,7 @@ def _author(record: dict[str, Any], where: str, people: dict[str, str]) -> str:
 
 
 def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Message]:
-    day_first = _is_day_first(row["Date"] for _, row in _rows(document, delimiter, Notes()))
+    dates = Dates(row["Date"] for _, row in _rows(document, delimiter, Notes()))
     people: dict[str, str] = {}
     for where, row in _rows(document, delimiter, notes):
         text = row["Content"]
@@ -167,7 +164,7 @@ def _from_csv(document: Document, delimiter: str, notes: Notes) -> Iterator[Mess
         person = row.get("AuthorID", account)
         if people.setdefault(name, person) != person:
             name = account
-        time = _time(row["Date"], day_first)
+        time = dates.time(row["Date"])
         if time is None and row["Date"].strip():
             notes.change(TAKEN_OFF, where)
         yield Message(name, text, time)
@@ -196,53 +193,6 @@ def _rows(document: Document, delimiter: str, notes: Notes) -> Iterator[tuple[st
         elif row:
             many = "few" if len(row) < len(header) else "many"
             notes.leave_out(f"a row with too {many} fields", where)
-
-
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_SHORT = re.compile(
-    r"(\d{1,4})([./-])(\d{1,2}|[a-z]{3})\2(\d{1,4}),?\s+"
-    r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?(?:\s*(am|pm))?",
-    re.IGNORECASE,
-)
-
-
-def _is_day_first(dates: Iterator[str]) -> bool:
-    default = True
-    for date in dates:
-        found = _SHORT.fullmatch(date)
-        if found is None or len(found[1]) > 2 or not found[3].isdecimal():
-            break  # a form in which nothing is open
-        if int(found[1]) > 12:
-            return True
-        if int(found[3]) > 12:
-            return False
-        default = not (found[2] == "/" and found[8])
-    return default
-
-
-def _time(text: str, day_first: bool) -> datetime | None:
-    """None for a form that is not known, and for a day or hour that there is not."""
-    found = _SHORT.fullmatch(text)
-    if found is None:
-        return timestamp(text)
-    first, _, second, third, hour, minute, seconds, half = found.groups()
-    if len(first) > 2:
-        year, month, day = first, second, third
-    elif day_first or not second.isdecimal():
-        day, month, year = first, second, third
-    else:
-        month, day, year = first, second, third
-    try:
-        return datetime(
-            int(year) + (2000 if len(year) < 3 else 0),
-            int(month) if month.isdecimal() else _MONTHS.index(month.lower()) + 1,
-            int(day),
-            int(hour) if half is None else int(hour) % 12 + 12 * (half.lower() == "pm"),
-            int(minute),
-            int(seconds or 0),
-        )
-    except ValueError:
-        return None
 
 
 READER = Reader(_matches, _read, keys=("guild", "channel", "messages"))

@@ -30,7 +30,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             if others:
                 notes.leave_out(NoteReason.NOT_PREFERRED, where, len(others))
         records = listed(said, where, "'messages'", notes) + answer
-        messages = kept(records, lambda record, where: _message(record, where, notes), notes)
+        messages = kept(records, _message, notes)
         yield Conversation(tuple(messages), id=id_of(item))
 
 

@@ -108,7 +108,7 @@ def _messages(documents: list[Document], notes: Notes) -> Iterator[Message]:
     for document in documents:
         start = json_start(document.head())
         records = ((where, item) for where, _, item in items(document, "messages.item"))
-        held = list(kept(records, _reader(start, notes), notes))
+        held = list(kept(records, _reader(start), notes))
         held.reverse()
         before = next((each.seconds for each in held if each.seconds is not None), 0.0)
         for each in held:
@@ -126,11 +126,11 @@ class _Sent:
     seconds: float | None
 
 
-def _reader(start: str, notes: Notes) -> Callable[[Any, str], _Sent | None]:
+def _reader(start: str) -> Callable[[Any, str, Notes], _Sent | None]:
     encrypted = _is_encrypted(start)
     people = set() if encrypted else _people(start)
 
-    def read(item: Any, where: str) -> _Sent | None:
+    def read(item: Any, where: str, notes: Notes) -> _Sent | None:
         item = expect(item, dict, where, "each message")
         said = _encrypted(item, where, notes) if encrypted else _plain(item, where, people, notes)
         if said is None:

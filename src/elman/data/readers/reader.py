@@ -60,6 +60,9 @@ _BEFORE_JSON = re.compile(rf"\A(?:\s+|(?://|#)[^\n]*(?:\n|\Z)|{_ODD_ROW})+")
 ODD_ITEMS = r'(?:(?:null|true|false|-?\d[\d.eE+-]*|"[^"\\]*(?:\\.[^"\\]*)*"|\[\s*\])\s*,\s*)*'
 """A pattern of what may stand in a list before its first object."""
 
+OBJECT_START = re.compile(rf"(?:\[\s*{ODD_ITEMS})?\{{")
+"""How JSON begins that is an object, or a list with one in it."""
+
 
 def starts_with_object(head: str, *keys: str) -> bool:
     """Whether the text begins with a JSON object, or a list of them, in which the keys occur."""

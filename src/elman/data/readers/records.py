@@ -61,15 +61,15 @@ def shown(value: Any) -> str:
 
 
 def kept(
-    records: Iterable[tuple[str, Any]], read: Callable[[Any, str], T | None], notes: Notes
+    records: Iterable[tuple[str, Any]], read: Callable[[Any, str, Notes], T | None], notes: Notes
 ) -> Iterator[T]:
-    """What `read` makes of each record and its place; None is passed over.
+    """Yield what `read` makes of each record, its place and the notes; None is passed over.
 
     An odd record is left out and counted, and reading goes on.
     """
     for where, record in records:
         try:
-            found = read(record, where)
+            found = read(record, where, notes)
         except OddRecordError as odd:
             odd.count(notes)
         else:

@@ -61,7 +61,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             records.append((where, item["chosen"]))
         if item.get("rejected") is not None:
             notes.leave_out(NoteReason.NOT_PREFERRED, where)
-        messages = kept(records, lambda record, where: message_of(record, where, notes), notes)
+        messages = kept(records, message_of, notes)
         yield Conversation(tuple(messages), id=id_of(item))
 
 

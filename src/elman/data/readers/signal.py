@@ -95,7 +95,7 @@ def _beginning(document: Document) -> tuple[str, str]:
 
 
 def _from_json(document: Document, notes: Notes) -> Iterator[Message]:
-    return kept(objects(document, notes), lambda row, where: _of_row(row, where, notes), notes)
+    return kept(objects(document, notes), _of_row, notes)
 
 
 def _of_row(row: dict[str, Any], where: str, notes: Notes) -> Message | None:

@@ -178,7 +178,7 @@ class _Channel:
             latest = _set_order(found, latest)
             yield from sorted(found, key=lambda record: record.order)
 
-    def _message(self, found: _Record, where: str) -> Message | None:
+    def _message(self, found: _Record, where: str, notes: Notes) -> Message | None:
         record = found.fields
         subtype = expect(record.get("subtype") or "", str, where, "'subtype'")
         reason = ""
@@ -187,23 +187,23 @@ class _Channel:
         elif subtype not in _SAID or record.get("type") not in (None, "message"):
             reason = NoteReason.SYSTEM_LINE
         if reason:
-            self.notes.leave_out(reason, where)
+            notes.leave_out(reason, where)
             return None
         record = _written(record, subtype, where)
         text = said(record, self.workspace.plain)
         files = record.get("files") or record.get("file")
         if not text.strip():
             expect(record.get("text") or "", str, where, "'text'")
-            self.notes.leave_out(NoteReason.FILE_ALONE if files else NoteReason.NO_TEXT, where)
+            notes.leave_out(NoteReason.FILE_ALONE if files else NoteReason.NO_TEXT, where)
             return None
         author = self._author(record, subtype)
         if not author:
-            self.notes.leave_out(NoteReason.NO_AUTHOR, where)
+            notes.leave_out(NoteReason.NO_AUTHOR, where)
             return None
         if files:
-            self.notes.change(NoteReason.CAPTION_KEPT, where)
+            notes.change(NoteReason.CAPTION_KEPT, where)
         if found.time is None and record.get("ts") is not None:
-            self.notes.change(TAKEN_OFF, where)
+            notes.change(TAKEN_OFF, where)
         return Message(author, text, found.time)
 
     def _author(self, record: dict[str, Any], subtype: str) -> str:
@@ -231,7 +231,7 @@ def _written(record: dict[str, Any], subtype: str, where: str) -> dict[str, Any]
     return record
 
 
-def _record(item: Any, where: str) -> _Record:
+def _record(item: Any, where: str, _: Notes) -> _Record:
     fields = expect(item, dict, where, "each message")
     return _Record(where, fields, timestamp(fields.get("ts")), _thread(fields))
 

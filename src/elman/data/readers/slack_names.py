@@ -45,7 +45,7 @@ class Workspace:
 
 
 def _by_id(document: Document, what: str, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
-    def read(item: Any, where: str) -> tuple[str, dict[str, Any]]:
+    def read(item: Any, where: str, _: Notes) -> tuple[str, dict[str, Any]]:
         item = expect(item, dict, where, what)
         return expect(item.get("id"), str, where, "'id'"), item
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import IO, Any, Protocol, cast
 
@@ -86,11 +87,11 @@ def _messages(
     records: Iterator[tuple[str, Any, Any]], chat: str, people: dict[str, str], notes: Notes
 ) -> Iterator[Message]:
     found = ((where, record) for where, _, record in records)
-    return kept(found, lambda record, where: _message(record, where, chat, people, notes), notes)
+    return kept(found, partial(_message, chat, people), notes)
 
 
 def _message(
-    record: Any, where: str, chat: str, people: dict[str, str], notes: Notes
+    chat: str, people: dict[str, str], record: Any, where: str, notes: Notes
 ) -> Message | None:
     record = expect(record, dict, where, "each message")
     kind = expect(record.get("type", "message"), str, where, "'type'")

@@ -17,7 +17,7 @@ from elman.data.readers.timestamps import time_or_note
 def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
     for where, item in objects(document, notes):
         records = listed(item.get("turns"), where, "'turns'", notes)
-        messages = kept(records, lambda turn, where: _message(turn, where, notes), notes)
+        messages = kept(records, _message, notes)
         yield Conversation(tuple(messages), id=id_of(item))
 
 

@@ -22,6 +22,7 @@ export class ChatList {
     if (!chats.length) entries.push(h("li", { class: "none" }, "Chats that you have are kept here."));
     this.box.replaceChildren(...entries);
     if (before !== null) this.box.querySelectorAll(".open, .more")[before]?.focus();
+    else if (held === this.box) this.box.querySelector("[aria-current]")?.focus();
     else if (held?.dataset.chat) this.box.querySelector(`.open[data-chat="${CSS.escape(held.dataset.chat)}"]`)?.focus();
   }
 

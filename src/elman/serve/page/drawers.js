@@ -31,7 +31,8 @@ class Drawer {
     byId("main").inert = true;
     byId("shade").hidden = false;
     this.button.setAttribute("aria-expanded", "true");
-    (this.side.querySelector("[aria-current], .here") ?? this.side.querySelector("button")).focus();
+    // The list takes the focus for an entry that is still to come.
+    (["[aria-current], .here", "ul", "button"].map((each) => this.side.querySelector(each)).find(Boolean)).focus();
   }
 
   /** Where it is only drawn over the page, what is out of sight is out of reach. */

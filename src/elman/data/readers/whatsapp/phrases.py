@@ -12,11 +12,11 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import product
 
+from elman.data.readers.records import NoteReason
 from elman.data.readers.whatsapp.headers import MARKS
 
-MEDIA = "a photo, voice message or other media without text"
-DELETED = "deleted by its author"
-SYSTEM_LINE = "a system line"
+MEDIA, DELETED = NoteReason.VOICE_ALONE, NoteReason.DELETED
+SYSTEM_LINE = NoteReason.SYSTEM_LINE
 CAPTION = "what stands for their photo or other media taken out"
 EDITED = "what says that they were edited taken out"
 

@@ -6,7 +6,7 @@ const POLL = 1000, SILENT = 60, COLUMNS = 60, KEPT = 30, WORDS = 8;
 const $ = (id) => document.getElementById(id);
 const charts = {
   loss: new Chart($("loss"), "Loss, bits per byte", [["train", "training"], ["held", "held out"]]),
-  norm: new Chart($("norm"), "Norm of the gradient", [["norm", "before clipping"], ["limit", "--clip"]]),
+  norm: new Chart($("norm"), "Norm of the gradient", [["norm", "before clipping"], ["limit", "train.clip"]]),
   clipped: new Chart($("clipped"), "Clipped steps", []),
   speed: new Chart($("speed"), "Speed, tokens a second", []),
 };
