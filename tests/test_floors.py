@@ -19,7 +19,7 @@ ALLOWED = {
     "functional.py": {"bptt"},
     "data": {"errors"},
     "model": {"errors", "bptt", "data"},
-    "generate": {"errors", "bptt", "data", "model"},
+    "generate": {"errors", "native", "bptt", "data", "model"},
     "runtime": {"errors", "native", "data", "model", "generate"},
     "train": {"errors", "native", "bptt", "data", "model", "generate", "runtime"},
     "chat": {"errors", "bptt", "data", "model", "generate"},

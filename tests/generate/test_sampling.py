@@ -1,11 +1,11 @@
 """Choosing tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elman.data.tokenizer import END, ROLES, SPECIALS
@@ -13,13 +13,29 @@ from elman.generate import sampling
 from elman.generate.drawing import reply, reply_batch
 from elman.generate.loops import MAX_COPIES, MIN_LOOP_TOKENS, LoopDetector
 from elman.generate.network import NetworkDecoder
-from elman.generate.sampling import ReplySampler, SamplingParams, draw_tokens
+from elman.generate.sampling import ReplySampler, SamplingParams
+from elman.generate.token_draw import (
+    draw_by_numpy,
+    draw_tokens,
+    log_softmax,
+    token_logprobs,
+    token_nats,
+)
 from elman.model import ModelConfig, build
+from elman.native.library import KERNELS_VARIABLE, load
 
 VOCABULARY = 270
 
 SAID = [ROLES["bot"]]
 """Something, so that a reply may end, under no penalty."""
+
+
+def sets_here() -> list[str]:
+    library = load()[0]
+    names: list[str] = []
+    while library is not None and (name := library.functions.elman_isa(len(names))):
+        names.append(name.decode())
+    return names
 
 
 def generator() -> np.random.Generator:
@@ -118,12 +134,63 @@ def test_what_is_drawn(lanes: list[tuple[list[int], float, float, float, float]]
     logits, temperature, top_p, min_p, points = (
         np.array(each) for each in zip(*lanes, strict=True)
     )
-    found = draw_tokens(logits / 8, temperature, top_p, min_p, points)
+    wishes = logits.astype(np.float32) / 8, temperature, top_p, min_p, points
+    found = draw_tokens(*wishes)
+    np.testing.assert_array_equal(found, draw_by_numpy(*wishes))
     for token, (order, upto, wanted) in zip(found, expected, strict=True):
         place = order.index(token)
         assert place < len(upto)
         assert place == 0 or wanted >= upto[place - 1]
         assert wanted < upto[place] or place == len(upto) - 1, "a product may be rounded up"
+
+
+@pytest.fixture(params=sets_here())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(KERNELS_VARIABLE, request.param)
+        load.cache_clear()
+        yield request.param
+    load.cache_clear()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    seed=st.integers(0, 10_000),
+    size=st.sampled_from([4, 5, 16, 17, 270, 4096]),
+    spread=st.sampled_from([0.0, 0.1, 3.0, 1000.0]),
+    refused=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_the_library_draws_what_numpy_draws(
+    isa: str, seed: int, size: int, spread: float, refused: float
+) -> None:
+    draw, rows = np.random.default_rng(seed), 9
+    logits = draw.normal(0, spread, (rows, size)).astype(np.float32)
+    logits[draw.random(logits.shape) < refused] = -np.inf
+    logits[np.arange(rows), draw.integers(0, size, rows)] = 1.0
+    temperature = draw.choice([0.0, 0.1, 0.7, 1.0, 100.0], rows)
+    top_p, min_p = draw.choice([1e-9, 0.5, 0.95, 1.0], rows), draw.choice([0.0, 0.1, 1.0], rows)
+    points = draw.choice([0.0, 0.3, 1 - 2**-53, *draw.random(5)], rows)
+    expected = draw_by_numpy(logits, temperature, top_p, min_p, points)
+    np.testing.assert_array_equal(
+        draw_tokens(logits, temperature, top_p, min_p, points), expected, err_msg=isa
+    )
+    nats = token_nats(logits, expected)
+    found = [-token_logprobs(*each, 1)[0] for each in zip(logits, expected.tolist(), strict=True)]
+    np.testing.assert_allclose(nats, found, rtol=1e-6, atol=2e-6)
+
+
+def test_without_the_library_numpy_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KERNELS_VARIABLE, "reference")
+    load.cache_clear()
+    scores = np.array([[0.0, 1.0, 3.0, 2.0], [0.0, 9.0, 1.0, 2.0]], np.float32)
+    try:
+        assert draw_tokens(scores, [0, 1.0], 1.0, 0.0, [0.5, 0.5]).tolist() == [2, 1]
+        expected = -np.log(np.exp(3) / np.exp(scores[0]).sum())
+        assert token_nats(scores[:1], np.array([2])) == pytest.approx(expected)
+    finally:
+        load.cache_clear()
 
 
 def test_recent_tokens_are_less_likely() -> None:
@@ -206,8 +273,8 @@ def test_log_softmax_is_as_exact_as_float32_allows() -> None:
     scores = np.random.default_rng(0).normal(scale=9, size=(5, 300)).astype(np.float32)
     scores[0, 7] = -np.inf
     exact = torch.from_numpy(scores).double().log_softmax(1).numpy()
-    np.testing.assert_allclose(sampling.log_softmax(scores), exact, rtol=0, atol=3e-6)
+    np.testing.assert_allclose(log_softmax(scores), exact, rtol=0, atol=3e-6)
     token, count = 11, 4
-    logp, best = sampling.token_logprobs(scores[2], token, count)
+    logp, best = token_logprobs(scores[2], token, count)
     assert logp == pytest.approx(exact[2, token], abs=3e-6)
     assert [each for each, _ in best] == np.argsort(-exact[2])[:count].tolist()

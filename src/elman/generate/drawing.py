@@ -12,8 +12,8 @@ from elman.generate.sampling import (
     ReplySampler,
     SamplingParams,
     choose,
-    log_softmax,
 )
+from elman.generate.token_draw import token_nats
 
 
 def reply(
@@ -100,7 +100,7 @@ def reply_batch(
         tokens = [
             token if each.left > 0 else END for token, each in zip(tokens, speaking, strict=True)
         ]
-        nats[rows] -= log_softmax(logits)[np.arange(len(rows)), tokens]
+        nats[rows] += token_nats(logits, np.array(tokens))
         going = [at for at, token in enumerate(tokens) if token != END]
         for at in set(range(len(rows))).difference(going) if keep_states else ():
             states[rows[at]] = decoder.select(state, [at])

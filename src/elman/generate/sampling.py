@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from elman.data.characters import Characters
 from elman.data.tokenizer import END, SPECIALS
 from elman.generate.loops import LoopDetector
 from elman.generate.points import Points
+from elman.generate.token_draw import draw_tokens
 
 LIKELIEST_TOP_P = 1e-9
 """A `top_p` that only the likeliest token is within."""
@@ -188,18 +188,13 @@ def choose(logits: np.ndarray, samplers: Sequence[ReplySampler]) -> list[int]:
     for row, each in zip(changed, samplers, strict=True):
         each.change(row)
     params = [each.params for each in samplers]
-    drawing = [row for row, each in enumerate(params) if each.temperature > 0]
-    tokens = np.zeros(len(changed), np.int64)
-    if len(drawing) < len(changed):
-        tokens = changed.argmax(1)
-    if drawing:
-        tokens[drawing] = draw_tokens(
-            changed if len(drawing) == len(changed) else changed[drawing],
-            [params[row].temperature for row in drawing],
-            [params[row].top_p for row in drawing],
-            [params[row].min_p for row in drawing],
-            [samplers[row].point() for row in drawing],
-        )
+    tokens = draw_tokens(
+        changed,
+        [each.temperature for each in params],
+        [each.top_p for each in params],
+        [each.min_p for each in params],
+        [each.point() for each in samplers],
+    )
     return [each.fitting(token) for each, token in zip(samplers, tokens.tolist(), strict=True)]
 
 
@@ -241,66 +236,3 @@ def _penalize(logits: np.ndarray, samplers: Sequence[ReplySampler]) -> None:
     penalty = np.repeat(np.array(penalties, np.float32), counts)
     values = logits[rows, columns]
     logits[rows, columns] = np.where(values > 0, values / penalty, values * penalty)
-
-
-def draw_tokens(
-    logits: np.ndarray,
-    temperature: ArrayLike,
-    top_p: ArrayLike,
-    min_p: ArrayLike,
-    points: ArrayLike,
-) -> np.ndarray:
-    """Draw one token for each row, (rows,), as `SamplingParams` says.
-
-    Args:
-        logits: (rows, vocabulary_size); -inf is never drawn.
-        temperature, top_p, min_p: of each row, (rows,), or of all; no temperature is 0.
-        points: drawn evenly from 0 to 1, (rows,).
-    """
-    lanes = np.arange(len(logits))
-    heat, share, floor, points = (
-        np.broadcast_to(each, len(lanes)) for each in (temperature, top_p, min_p, points)
-    )
-    best = logits.argmax(1)
-    top = logits[lanes, best]
-    with np.errstate(divide="ignore"):
-        least = np.maximum(top + heat * np.log(floor), np.finfo(logits.dtype).min)
-    # To sort the whole vocabulary would take longer than all else.
-    likely = logits >= least.astype(logits.dtype)[:, None]
-    likely[lanes, best] = True
-    rows, tokens = likely.nonzero()
-    p = np.exp((logits[rows, tokens] - top[rows]) / heat[rows], dtype=np.float64)
-    order = np.lexsort((-p, rows))
-    # Each lane in a row of its own, behind its end nothing: its sums are nobody else's.
-    column = np.arange(len(rows)) - rows.searchsorted(lanes)[rows]
-    weights = np.zeros((len(lanes), column.max() + 1))
-    ids = np.zeros(weights.shape, np.int64)
-    weights[rows, column], ids[rows, column] = p[order], tokens[order]
-    upto = weights.cumsum(1)
-    within = np.zeros(upto.shape, bool)
-    within[:, 0] = True
-    within[:, 1:] = upto[:, :-1] < share[:, None] * upto[:, -1:]
-    last = within.sum(1) - 1
-    passed = within & (upto <= (points * upto[lanes, last])[:, None])
-    found: np.ndarray = ids[lanes, np.minimum(passed.sum(1), last)]
-    return found
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return log p of every token, float64, of the same shape.
-
-    Args:
-        logits: (..., vocabulary_size).
-    """
-    shifted = logits - logits.max(-1, keepdims=True)
-    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(-1, dtype=np.float64, keepdims=True))
-    return found
-
-
-def token_logprobs(
-    logits: np.ndarray, token: int, count: int
-) -> tuple[float, list[tuple[int, float]]]:
-    """Return log p of a token, and of the `count` likeliest, by one row's logits, (V,)."""
-    logs = log_softmax(logits)
-    order = np.argsort(-logs, kind="stable")[:count]
-    return float(logs[token]), list(zip(order.tolist(), logs[order].tolist(), strict=True))

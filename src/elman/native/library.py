@@ -45,7 +45,8 @@ Softmax = _structure(
     "Softmax", "rows N threads kind gradient", "logits bias beside targets nats dbias scratch"
 )
 ReadStruct = _structure("Read", "rows wanted", "bot tokens begins state logits nats")
-JOB_STRUCTURES = (Forward, Backward, Product, Softmax, ReadStruct)
+DrawStruct = _structure("Draw", "rows V", "logits temperature top_p min_p points tokens")
+JOB_STRUCTURES = (Forward, Backward, Product, Softmax, ReadStruct, DrawStruct)
 
 BotStruct = _structure(
     "Bot",
@@ -100,11 +101,11 @@ class Library:
         """Run what one of JOB_STRUCTURES describes; other threads of Python go on meanwhile.
 
         Raises:
-            MemoryError: where there is too little to read with a bot.
+            MemoryError: where there is too little.
         """
         done = getattr(self.functions, f"elman_{type(job).__name__.lower()}")(ctypes.byref(job))
         if done == 0:
-            raise MemoryError("too little memory to read with this bot")
+            raise MemoryError("too little memory to talk with this bot")
 
 
 @cache
@@ -167,6 +168,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "elman_product": (None, [ctypes.POINTER(Product)]),
         "elman_softmax": (None, [ctypes.POINTER(Softmax)]),
         "elman_read": (ctypes.c_int, [ctypes.POINTER(ReadStruct)]),
+        "elman_draw": (ctypes.c_int, [ctypes.POINTER(DrawStruct)]),
     }
     for name, (result, arguments) in signatures.items():
         function: Callable[..., Any] = getattr(library, name)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from elman.data.tokenizer import END, SPECIALS
-from elman.generate.sampling import log_softmax
+from elman.generate.token_draw import log_softmax
 from elman.runtime.counts import Counts
 from elman.runtime.decoder import ArrayDecoder, ArrayState, Found, Wanted
 from elman.runtime.layers import Stack

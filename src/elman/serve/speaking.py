@@ -9,8 +9,9 @@ from elman.data.tokenizer import END
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
 from elman.generate.replier import Chosen, Origin
-from elman.generate.sampling import ReplySampler, choose, token_logprobs
+from elman.generate.sampling import ReplySampler, choose
 from elman.generate.stopping import StopMatcher
+from elman.generate.token_draw import token_logprobs
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Ended, Job, Reason, Said
 

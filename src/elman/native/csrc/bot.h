@@ -67,4 +67,12 @@ struct ElmanRead {      // reads tokens in some rows; the state changes in place
   float* logits;          // (rows, V)
   double* nats;           // of each token; only those that are priced are written
 };
+
+struct ElmanDraw {        // one token for each row
+  int64_t rows, V;
+  const float* logits;    // (rows, V); -inf is never drawn
+  const double *temperature, *top_p, *min_p;  // (rows); a temperature of 0 takes the likeliest
+  const double* points;   // (rows), from 0 to 1
+  int64_t* tokens;        // (rows)
+};
 }

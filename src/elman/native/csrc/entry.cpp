@@ -158,9 +158,9 @@ ELMAN_API const char* elman_isa(int n) {
 // Sizes of the structs, by which Python sees whether it was built with this library.
 ELMAN_API int64_t elman_struct_size(int n) {
   const int64_t sizes[] = {sizeof(ElmanForward), sizeof(ElmanBackward), sizeof(ElmanProduct),
-                           sizeof(ElmanSoftmax), sizeof(ElmanRead),     sizeof(ElmanBot),
-                           sizeof(ElmanMatrix),  sizeof(ElmanLayer),    sizeof(ElmanStack),
-                           sizeof(ElmanTable)};
+                           sizeof(ElmanSoftmax), sizeof(ElmanRead),     sizeof(ElmanDraw),
+                           sizeof(ElmanBot),     sizeof(ElmanMatrix),   sizeof(ElmanLayer),
+                           sizeof(ElmanStack),   sizeof(ElmanTable)};
   return n < int64_t(sizeof sizes / sizeof *sizes) ? sizes[n] : 0;
 }
 
@@ -195,5 +195,6 @@ ELMAN_API void elman_backward(const ElmanBackward* job) {
 }
 ELMAN_API void elman_product(const ElmanProduct* job) { elman::run(*job, elman::active->product); }
 ELMAN_API int elman_read(const ElmanRead* job) { return elman::active->read(*job); }
+ELMAN_API int elman_draw(const ElmanDraw* job) { return elman::active->draw(*job); }
 ELMAN_API void elman_softmax(const ElmanSoftmax* job) { elman::run(*job, elman::active->softmax); }
 }

@@ -94,6 +94,7 @@ struct Variant {
   void (*product)(const ElmanProduct&, int thread, int threads, Barrier&);
   void (*softmax)(const ElmanSoftmax&, int thread, int threads, Barrier&);
   bool (*read)(const ElmanRead&);
+  bool (*draw)(const ElmanDraw&);
 };
 
 }  // namespace elman

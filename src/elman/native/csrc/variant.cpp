@@ -305,12 +305,13 @@ int64_t size_any(int64_t kind, int64_t units, int64_t gates, int64_t k) {
 }  // namespace
 
 bool read(const ElmanRead& job);  // read.cpp
+bool draw(const ElmanDraw& job);  // draw.cpp
 
 #define ELMAN_NAME_(x) #x
 #define ELMAN_NAME(x) ELMAN_NAME_(x)
 extern const Variant variant;
 const Variant variant = {ELMAN_NAME(ELMAN_ISA), size_any,    pack_any,
                          forward_any,           backward_any, product_any, softmax_any,
-                         read};
+                         read,                  draw};
 
 }  // namespace elman::ELMAN_ISA
