@@ -48,7 +48,7 @@ def load_bot(
         from elman.generate.network import load_network_bot
 
         found = load_network_bot(folder, precision or "float32", trust)
-        return replace(found, why="torch: a cell of this bot is not built in")
+        return replace(found, why="torch: its memory or a cell is not built in")
     tokenizer = read_tokenizer(folder)
     weights, (library, why) = weights_of(folder, config, tokenizer), load()
     decoder: Decoder

@@ -12,7 +12,7 @@ from elman.data.characters import Characters
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model.array_files import ArrayHeader, ArraySpec, check_header, not_finite, read_arrays
-from elman.model.config import KEY_SIZE, ModelConfig
+from elman.model.config import BUILT_IN_MEMORIES, KEY_SIZE, ModelConfig
 from elman.model.folder import (
     CONFIG,
     INT8_SCALE,
@@ -139,7 +139,9 @@ class Weights:
 
 
 def is_known(config: ModelConfig) -> bool:
-    """Tell whether every cell of a bot is built in; another needs torch."""
+    """Tell whether the memory and every cell of a bot are built in; others need torch."""
+    if config.memory not in BUILT_IN_MEMORIES:
+        return False
     names = (config.cell, config.encoder_cell, config.conversation_cell, config.decoder_cell)
     return all(name is None or name in CELL_KINDS for name in names)
 
