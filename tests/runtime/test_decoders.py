@@ -255,7 +255,7 @@ def test_the_folder_of_a_bot_is_loaded_without_torch() -> None:
     code = """
 import sys
 from elman.runtime.weights import load_weights
-assert load_weights("base").arrays["embedding.weight"].shape == (4096, 512)
+assert load_weights("base").arrays["embedding.weight"].ndim == 2
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
