@@ -93,7 +93,7 @@ def test_the_bot_under_another_name(elman: Run, trained: Path, chat: Path) -> No
 def test_the_base_bot_knows_no_name(elman: Run, chat: Path) -> None:
     seen = looked(elman, "base", chat)
     assert seen["name"] == "the bot"
-    assert (seen["memory"], seen["cell"], seen["hidden_size"]) == ("tokens", "lstm", 512)
+    assert (seen["memory"], seen["cell"], seen["hidden_size"]) == ("tokens", "lstm", 768)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "mingru"])

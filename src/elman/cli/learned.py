@@ -39,12 +39,14 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
 def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "Dataset":
     """Read conversations as a bot sees them.
 
-    The encoding and who the bot is are those of what it learned from, where they are None.
+    The encoding and who the bot is are those of what it learned from, where they are None. The base
+    is nobody in conversations of others.
 
     Raises:
         ElmanError: where nobody is the bot, or it cannot be known who is.
     """
     from elman.data.dataset import Dataset
+    from elman.model.folder import BASE
 
     saved = bot.data
     if saved.rename and name is None and not has_learned_from(bot, path):
@@ -52,6 +54,7 @@ def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "D
             "people were renamed for this bot, and get other names in other conversations: say who "
             "it is there, with --bot and the real name"
         )
+    own = None if saved.path == BASE.name else saved.bot
     return Dataset.read(
-        path, encoding or saved.encoding, bot=name or saved.bot, lenient=True, **saved.view()
+        path, encoding or saved.encoding, bot=name or own, lenient=True, **saved.view()
     )
