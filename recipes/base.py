@@ -15,7 +15,6 @@ byte choose a checkpoint and are no measure. The measure is held.jsonl, which ne
 """
 
 import argparse
-import json
 import shutil
 import signal
 from itertools import islice
@@ -31,19 +30,16 @@ import elman
 from elman.cli.progress import shown
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
-from elman.data.files import write_file
 from elman.generate.network import load_network_bot
 from elman.generate.positions import HeldOut
 from elman.generate.scoring import subset
 from elman.generate.smalltalk import SMALL_TALK
 from elman.model.checkpoint import save_weights
-from elman.model.folder import BASE, CONFIG, TOKENIZER, read_config
+from elman.model.folder import BASE, TOKENIZER, read_config
 from elman.model.tensor_files import read_tensors
-from elman.runtime.choose import INT8_LOSS, int8_loss
-from elman.runtime.weights import load_weights
 from elman.train import Config, resume, train
 from elman.train.config import write_config
-from elman.train.finishing import fitted
+from elman.train.finishing import fitted, measured_int8_loss
 from elman.train.loop import RESUME
 from elman.train.prepare import Data
 
@@ -95,8 +91,8 @@ CLEAN_RUN: dict[str, dict[str, Any]] = {
 MEASURED_CONVERSATIONS = 400
 """Of held.jsonl, the first, which benchmarks/base.py reads; replies are fitted on later ones."""
 
-FITTING_TOKENS, INT8_TOKENS = 60_000, 20_000
-"""Held-out tokens on which replies are fitted, and on which int8 weights are compared."""
+FITTING_TOKENS = 60_000
+"""Held-out tokens on which replies are fitted."""
 
 
 class Stop:
@@ -184,11 +180,9 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     replies = HeldOut.of(bot.decoder, bot.tokenizer, held, learn_from)
     reply = fitted(config.reply, bot, found, replies)
     print(f"replies: {reply.model_dump(mode='json')}")
-    few = subset(held, INT8_TOKENS)
-    loss = int8_loss(load_weights(run), [few[index] for index in range(len(few))])
-    print(f"int8 weights: {loss:+.3%} bits")
-    content = config.model_copy(update={"reply": reply}).model_dump(mode="json")
-    write_file(out / CONFIG, json.dumps(content | {INT8_LOSS: round(loss, 6)}, indent=2) + "\n")
+    loss = measured_int8_loss(run, found, ())
+    print(f"int8 weights take {loss} more, as a share of the bits")
+    write_config(out, config.model_copy(update={"reply": reply, "int8_loss": loss}))
 
     smalltalk.write(data, work / "held.jsonl", out / SMALL_TALK)
     card.write(work, out)

@@ -1,5 +1,6 @@
 """A tiny chat that is learned in seconds (Bob asks for sums, Ann gives them), and the command."""
 
+import importlib.util
 import io
 import os
 import random
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -29,6 +31,22 @@ def sums_chat(conversations: int, seed: int = 0) -> str:
             lines += [f"Bob: what is {a} plus {b}?", f"Ann: it is {a + b}, Bob."]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
+
+
+@pytest.fixture(scope="session")
+def load_example() -> Callable[[str], ModuleType]:
+    """Import a file of examples/ by its name."""
+
+    def load(name: str) -> ModuleType:
+        path = Path(__file__).parents[1] / "examples" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 TINY = {

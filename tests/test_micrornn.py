@@ -1,9 +1,10 @@
 """The chatbot in plain Python computes what the library computes."""
 
 import ast
-import importlib.util
 import random
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,13 +16,8 @@ FILE = Path(__file__).parents[1] / "examples" / "micrornn.py"
 
 
 @pytest.fixture(scope="module")
-def micro() -> Any:
-    spec = importlib.util.spec_from_file_location("micrornn", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def micro(load_example: Callable[[str], ModuleType]) -> Any:
+    return load_example("micrornn")
 
 
 def test_is_short_and_needs_nothing() -> None:

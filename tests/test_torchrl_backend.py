@@ -1,28 +1,21 @@
 """Elman's layers in TorchRL give what its own backends give, resets and gradients included."""
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
-FILE = Path(__file__).parents[1] / "examples" / "torchrl_backend.py"
 KEYS = {"LSTM": ["h", "c"], "GRU": ["h"]}
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def backend() -> ModuleType:
+def backend(load_example: Callable[[str], ModuleType]) -> ModuleType:
     pytest.importorskip("torchrl.modules", reason="TorchRL is not installed")
-    spec = importlib.util.spec_from_file_location("torchrl_backend", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("torchrl_backend")
 
 
 def made(kind: Any, name: str, **options: Any) -> Any:

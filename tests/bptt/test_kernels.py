@@ -53,15 +53,7 @@ QUADRUPLED = (*PAIRED, "avx512vnni", "avxvnni")
 ENGINE = sys.modules["elman.bptt.recurrence"]
 
 
-def sets_here() -> list[str]:
-    library = load()[0]
-    names: list[str] = []
-    while library is not None and (name := library.library.functions.elman_isa(len(names))):
-        names.append(name.decode())
-    return names
-
-
-SETS = sets_here()
+SETS = () if (NATIVE := load()[0]) is None else NATIVE.library.sets
 
 
 @pytest.fixture(scope="module", params=SETS or [""])

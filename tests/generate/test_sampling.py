@@ -30,12 +30,7 @@ SAID = [ROLES["bot"]]
 """Something, so that a reply may end, under no penalty."""
 
 
-def sets_here() -> list[str]:
-    library = load()[0]
-    names: list[str] = []
-    while library is not None and (name := library.functions.elman_isa(len(names))):
-        names.append(name.decode())
-    return names
+LIBRARY = load()[0]
 
 
 def generator() -> np.random.Generator:
@@ -144,7 +139,7 @@ def test_what_is_drawn(lanes: list[tuple[list[int], float, float, float, float]]
         assert wanted < upto[place] or place == len(upto) - 1, "a product may be rounded up"
 
 
-@pytest.fixture(params=sets_here())
+@pytest.fixture(params=() if LIBRARY is None else LIBRARY.sets)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(KERNELS_VARIABLE, request.param)

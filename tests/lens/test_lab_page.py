@@ -10,26 +10,21 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from elman.lens.lab import GATE_BIASES
 from elman.lens.tiny import tiny_step
 from elman.lens.tiny_page import page as tiny_page
 from elman.lens.tiny_text import number
 
+from .conftest import Opened
 
-class Lab:
+
+class Lab(Opened):
     """The section of the page, and whatever went wrong in it."""
 
     def __init__(self, browser: Browser, path: Path, **options: Any) -> None:
-        path.write_text(tiny_page(tiny_step()), "utf-8")
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.page: Page = browser.new_page(**options)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: self.errors.append(message.text))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri() + "#7")
+        super().__init__(browser, path, tiny_page(tiny_step()), "#7", **options)
 
     def figure(self, name: str) -> str:
         return self.page.locator(f"#lab-{name}").inner_text()

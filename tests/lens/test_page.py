@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from elman.generate.network import load_network_bot
 from elman.lens.as_json import to_json
@@ -14,6 +14,8 @@ from elman.lens.html import data
 from elman.lens.listening import listen
 from elman.lens.page import page
 from elman.lens.view import ViewedMessage, look
+
+from .conftest import Opened
 
 BAD = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)>"
 
@@ -61,20 +63,6 @@ def _tokens(ids: list[int], role: int) -> Any:
     return np.array([role, *ids, 0], np.uint16)
 
 
-class Opened:
-    """A page in the browser, and whatever went wrong in it."""
-
-    def __init__(self, browser: Browser, path: Path, seen: dict[str, Any], **options: Any) -> None:
-        path.write_text(page(seen), "utf-8")
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.page: Page = browser.new_page(**options)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: self.errors.append(message.text))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1300, 400])
 def test_it_is_drawn_and_accessible(
@@ -82,7 +70,7 @@ def test_it_is_drawn_and_accessible(
 ) -> None:
     seen = seen_by(trained, compare=True)
     opened = Opened(
-        browser, tmp_path / "x.html", seen,
+        browser, tmp_path / "x.html", page(seen),
         viewport={"width": width, "height": 900}, color_scheme=scheme,
     )  # fmt: skip
     shown = opened.page
@@ -104,7 +92,9 @@ def test_it_is_drawn_and_accessible(
 
 def test_what_is_drawn_is_what_was_seen(browser: Browser, trained: Path, tmp_path: Path) -> None:
     seen = seen_by(trained)
-    opened = Opened(browser, tmp_path / "x.html", seen, viewport={"width": 1300, "height": 900})
+    opened = Opened(
+        browser, tmp_path / "x.html", page(seen), viewport={"width": 1300, "height": 900}
+    )
     shown = opened.page
     # Text is text.
     assert shown.title() == f"How a conversation teaches {BAD}"
@@ -154,7 +144,9 @@ def _number(value: float) -> str:
 
 def test_without_gradients(browser: Browser, trained: Path, tmp_path: Path) -> None:
     seen = seen_by(trained, rounded=True)
-    opened = Opened(browser, tmp_path / "x.html", seen, viewport={"width": 1300, "height": 900})
+    opened = Opened(
+        browser, tmp_path / "x.html", page(seen), viewport={"width": 1300, "height": 900}
+    )
     assert opened.page.locator("#columns .column").count() > 1
     assert opened.page.locator("#lags").is_hidden()
     assert "have no gradient" in (opened.page.locator(".method").text_content() or "")

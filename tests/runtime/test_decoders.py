@@ -31,14 +31,6 @@ LIMIT = 2e-5
 """How far logits may be apart: both sum in float32, in another order."""
 
 
-def sets_here() -> list[str]:
-    library = load()[0]
-    names: list[str] = []
-    while library is not None and (name := library.functions.elman_isa(len(names))):
-        names.append(name.decode())
-    return names
-
-
 def config(memory: str = "tokens", cell: str = "lstm", **sizes: object) -> ModelConfig:
     given = {"layers": 2, "hidden_size": 21, "mlp": 1.5, "pointer": 9, "ngrams": 3}
     return ModelConfig.model_validate(
@@ -68,9 +60,10 @@ def weights_of(config: ModelConfig, chatbot: Chatbot) -> Weights:
     return Weights(config, VOCABULARY, arrays).checked("here")
 
 
+LIBRARY = load()[0]
 IMPLEMENTATIONS: dict[str, Callable[[Weights], ArrayDecoder]] = {
     "numpy": ReferenceDecoder,
-    **dict.fromkeys(sets_here(), CompiledDecoder),
+    **dict.fromkeys(() if LIBRARY is None else LIBRARY.sets, CompiledDecoder),
 }
 
 CONFIGS = {

@@ -95,12 +95,9 @@ class AttributionLines:
     @cached_property
     def _network(self) -> "NetworkBot":
         """The bot in torch, whose gradient is looked at, in the precision that it speaks in."""
-        from elman.generate.network import NetworkBot, load_network_bot
+        from elman.generate.network import in_torch
 
-        if isinstance(self._bot, NetworkBot):
-            return self._bot
-        precision = as_precision(self._bot.precision)
-        return load_network_bot(self._bot.path, precision, self._trust)
+        return in_torch(self._bot, as_precision(self._bot.precision), self._trust)
 
     @cached_property
     def _learned(self) -> "Lines | ElmanError":

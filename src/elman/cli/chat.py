@@ -79,10 +79,11 @@ def chat(
     from elman.cli.attribution import AttributionLines
     from elman.model.folder import BASE
     from elman.runtime.choose import load_bot
+    from elman.runtime.reference import ReferenceDecoder
 
     loaded = load_bot(bot, as_weights(weights), trust or ())
     params = sampling.params(loaded)
-    if loaded.why.startswith("numpy"):
+    if isinstance(loaded.decoder, ReferenceDecoder):
         tell(f"Replies are computed by {loaded.why}")
     if loaded.path == BASE:
         tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")

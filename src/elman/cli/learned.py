@@ -39,14 +39,12 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
 def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "Dataset":
     """Read conversations as a bot sees them.
 
-    The encoding and who the bot is are those of what it learned from, where they are None. The base
-    is nobody in conversations of others.
+    The encoding is that of what it learned from, where it is None; who the bot is, as `name_there`.
 
     Raises:
         ElmanError: where nobody is the bot, or it cannot be known who is.
     """
     from elman.data.dataset import Dataset
-    from elman.model.folder import BASE
 
     saved = bot.data
     if saved.rename and name is None and not has_learned_from(bot, path):
@@ -54,7 +52,15 @@ def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "D
             "people were renamed for this bot, and get other names in other conversations: say who "
             "it is there, with --bot and the real name"
         )
-    own = None if saved.path == BASE.name else saved.bot
-    return Dataset.read(
-        path, encoding or saved.encoding, bot=name or own, lenient=True, **saved.view()
-    )
+    name = name_there(bot, name)
+    return Dataset.read(path, encoding or saved.encoding, bot=name, lenient=True, **saved.view())
+
+
+def name_there(bot: "Bot", name: str | None) -> str | None:
+    """Return who a bot is in conversations.
+
+    That is the name that was given, else its own. The base is nobody in conversations of others.
+    """
+    from elman.model.folder import BASE
+
+    return name or (None if bot.data.path == BASE.name else bot.data.bot)

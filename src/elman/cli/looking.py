@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.cli.learned import has_learned_from, read_as
+from elman.cli.learned import has_learned_from, name_there, read_as
 from elman.cli.lens import Wish
 from elman.cli.options import as_precision
 from elman.data.conversation import SYSTEM, Conversation
@@ -77,7 +77,7 @@ def look_at(
         data = bot.data.model_dump(exclude={"known", "vocabulary", "gap"}) | {
             "path": chat,
             "encoding": wish.encoding or bot.data.encoding,
-            "bot": wish.name or bot.data.bot,
+            "bot": name_there(bot, wish.name),
         }
         seen["compare"] = compared(data, wish.compare_steps, wish.seed, tell)
     return seen

@@ -12,6 +12,7 @@ from elman.bptt import State
 from elman.bptt.decode import Precision
 from elman.data.characters import Characters
 from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, StatePart
 from elman.model.chatbot import Chatbot
@@ -136,13 +137,23 @@ def load_network_bot(
     """Load the bot of a run directory into torch.
 
     Args:
-        folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
-            a folder is called so.
-        precision: of the weights that replies are made from.
-        trust: cells from outside Elman (`my.module:Name`) whose code may be imported and run.
+        folder, precision, trust: as `load_chatbot` takes them.
 
     Raises:
-        ElmanError: where something of it is missing, damaged, does not belong together, or would
-            run code that is not trusted.
+        ElmanError: as `load_chatbot` does.
     """
     return NetworkBot.of(*load_chatbot(folder, precision, trust), precision)
+
+
+def in_torch(bot: Bot, precision: Precision = "float32", trust: Collection[str] = ()) -> NetworkBot:
+    """Return a bot whose network can be looked into: itself, or one loaded from its folder.
+
+    Raises:
+        ElmanError: where it cannot be loaded, or its folder has other weights by now.
+    """
+    if isinstance(bot, NetworkBot):
+        return bot
+    found = load_network_bot(bot.path, precision, trust)
+    if found.made_by != bot.made_by:
+        raise ElmanError(f"{bot.path}: has other weights by now; start again")
+    return found

@@ -70,10 +70,12 @@ class Library:
 
     Args:
         isa: the instruction set, for example "avx512".
+        sets: all that this processor has, the fastest first.
         functions: the C functions.
     """
 
     isa: str
+    sets: tuple[str, ...]
     functions: ctypes.CDLL
 
     def packed_size(self, kind: int, units: int, gates: int, columns: int) -> int:
@@ -136,7 +138,7 @@ def load() -> tuple[Library | None, str]:
         return None, "this processor has none of AVX2, AVX-512 and NEON"
     isa = wanted or sets[0]
     library.elman_use(isa.encode())
-    return Library(isa, library), f"{isa} kernels"
+    return Library(isa, tuple(sets), library), f"{isa} kernels"
 
 
 def _find() -> Path | None:

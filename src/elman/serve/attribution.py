@@ -203,14 +203,11 @@ class Attributor:
         Raises:
             ElmanError: where the weights in its folder are others by now.
         """
-        from elman.generate.network import NetworkBot, load_network_bot
+        from elman.generate.network import in_torch
         from elman.lens.chain import apart
 
         if model.name not in self._networks:
-            bot = model.bot
-            found = bot if isinstance(bot, NetworkBot) else load_network_bot(bot.path)
-            if found.made_by != bot.made_by:
-                raise ElmanError(f"{bot.path}: has other weights by now; start the server again")
+            found = in_torch(model.bot)
             self._networks[model.name] = replace(found, chatbot=apart(found.chatbot))
         return self._networks[model.name]
 

@@ -21,7 +21,6 @@ from elman.train.runlog import Tell
 FITTING_TOKENS, COMPARED_TOKENS = 130_000, 50_000
 """Tokens that are read to find out how a bot replies best; and to count wrong answers."""
 
-
 INT8_TOKENS = 20_000
 """Held-out tokens that are read to find out what int8 weights cost."""
 
