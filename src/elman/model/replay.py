@@ -1,0 +1,120 @@
+"""A sample of what a bot has learned, kept in its folder, so that it can learn more without
+forgetting where the conversations are gone.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elman.data.corpus import Corpus
+from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
+from elman.model.array_files import ArrayHeader, read_arrays, write_arrays
+from elman.model.folder import REPLAY
+
+REPLAY_FORMAT = 1
+
+MAX_KEPT_TOKENS, MAX_KEPT_HELD_OUT_TOKENS = 200_000, 60_000
+"""Of what training learned from, and of what it held out: half a megabyte in all."""
+
+MAX_LATER_TOKENS = 400_000
+"""Of what later updates learned; of more, some conversations are drawn."""
+
+NOTHING = Corpus(np.zeros(0, np.uint16), np.zeros(1, np.int64))
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Conversations as the bot reads them: redacted and renamed where its data was.
+
+    Args:
+        train, held_out: of what training learned from, and held out.
+        later, later_held_out: of what updates did since.
+    """
+
+    train: Corpus = NOTHING
+    held_out: Corpus = NOTHING
+    later: Corpus = NOTHING
+    later_held_out: Corpus = NOTHING
+
+
+def joined(*parts: Corpus) -> Corpus:
+    """Return the conversations of several corpora as one."""
+    lengths = np.concatenate([np.diff(part.starts) for part in parts])
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Corpus(np.concatenate([part.ids for part in parts]).astype(np.uint16), starts)
+
+
+def chosen(corpus: Corpus, numbers: np.ndarray) -> Corpus:
+    """Return some conversations of a corpus, by their numbers."""
+    return joined(
+        *(Corpus(ids, np.array([0, len(ids)])) for ids in (corpus[int(n)] for n in numbers)),
+        NOTHING,
+    )
+
+
+def drawn(corpus: Corpus, tokens: int) -> Corpus:
+    """Return whole conversations, drawn by a fixed seed, of at most so many tokens."""
+    if len(corpus.ids) <= tokens:
+        return corpus
+    lengths = np.diff(corpus.starts)
+    order = np.random.default_rng(0).permutation(len(corpus))
+    count = int(np.searchsorted(lengths[order].cumsum(), tokens, side="right"))
+    return chosen(corpus, np.sort(order[:count]))
+
+
+def write_replay(folder: Path, replay: Replay, tokenizer: Tokenizer) -> None:
+    """Keep a sample in the folder of a version, within its limits."""
+    kept = {
+        "train": drawn(replay.train, MAX_KEPT_TOKENS),
+        "held_out": drawn(replay.held_out, MAX_KEPT_HELD_OUT_TOKENS),
+        "later": drawn(replay.later, MAX_LATER_TOKENS),
+        "later_held_out": drawn(replay.later_held_out, MAX_KEPT_HELD_OUT_TOKENS),
+    }
+    arrays = {
+        f"{name}.{part}": getattr(corpus, part)
+        for name, corpus in kept.items()
+        for part in ("ids", "starts")
+    }
+    facts = {"replay": REPLAY_FORMAT, "tokenizer": tokenizer.digest}
+    write_arrays(folder / REPLAY, arrays, facts)
+
+
+def read_replay(folder: Path, tokenizer: Tokenizer) -> Replay | None:
+    """Read the sample of a version; None where none was kept.
+
+    Raises:
+        ElmanError: where it is damaged, or another tokenizer made it.
+    """
+    path = folder / REPLAY
+    if not path.exists():
+        return None
+
+    def check(header: ArrayHeader, facts: dict[str, Any]) -> None:
+        if facts.get("replay") != REPLAY_FORMAT or facts.get("tokenizer") != tokenizer.digest:
+            raise ElmanError(f"{path}: another version of Elman, or another tokenizer, made it")
+
+    arrays, _ = read_arrays(path, check)
+    try:
+        parts = {
+            name: Corpus(arrays[f"{name}.ids"], arrays[f"{name}.starts"])
+            for name in ("train", "held_out", "later", "later_held_out")
+        }
+    except KeyError:
+        raise ElmanError(f"{path}: damaged: a part of it is missing") from None
+    for corpus in parts.values():
+        starts, ids = corpus.starts, corpus.ids
+        sound = (
+            ids.dtype == np.uint16
+            and starts.dtype == np.int64
+            and len(starts)
+            and starts[0] == 0
+            and starts[-1] == len(ids)
+            and (np.diff(starts) > 1).all()
+            and (ids < tokenizer.vocabulary_size).all()
+        )
+        if not sound:
+            raise ElmanError(f"{path}: damaged: its parts do not belong together")
+    return Replay(**parts)
