@@ -30,6 +30,7 @@ ALLOWED = {
     "serve": {"errors", "bptt", "data", "model", "generate", "runtime", "chat", "evaluate", "lens"},
     "cli": {
         "errors",
+        "native",
         "bptt",
         "data",
         "model",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from elman import __version__
 from elman.data.readers import read
 from elman.data.source import documents
 
@@ -288,11 +287,6 @@ def test_reports_and_exports_make_their_folders(
         assert (ran.code, place.is_file()) == (0, True), ran.err
     exported = elman("sessions", "export", "--db", tmp_path / "db" / "memory.db", "--out", "-")
     assert (exported.code, exported.out, exported.err) == (0, "", "")
-
-
-def test_version(elman: Run) -> None:
-    ran = elman("--version")
-    assert (ran.code, ran.out, ran.err) == (0, f"elman {__version__}\n", "")
 
 
 def test_help_and_version_import_nothing_heavy() -> None:

@@ -14,6 +14,7 @@ from elman.cli import (
     check,
     data,
     demo,
+    doctor,
     evaluate,
     keys,
     lens,
@@ -39,7 +40,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"elman {__version__}")
+        from elman.native.library import load
+
+        print(f"elman {__version__} ({load()[1]})")
         raise typer.Exit
 
 
@@ -63,6 +66,7 @@ app.command("lens")(lens.lens)
 app.command("watch")(watch.watch)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
 app.add_typer(sessions.app)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
