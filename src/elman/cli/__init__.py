@@ -9,6 +9,7 @@ import typer
 from elman import __version__
 from elman.cli import (
     ab,
+    audit,
     bench,
     chat,
     check,
@@ -59,6 +60,7 @@ app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
+app.command("audit")(audit.audit)
 app.command("lens")(lens.lens)
 app.command("watch")(watch.watch)
 app.command("check")(check.check)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any, Self
 
+from elman.data.canaries import Canary, can_carry, planting
 from elman.data.conversation import Conversation, Others
 from elman.data.corpus import Corpus, encode_parts
 from elman.data.document import Notes
@@ -148,7 +149,25 @@ class Dataset:
         return _with_bot(read(self.source.documents, None, self._reading), self.bot)
 
     def parts(self, test: bool = False) -> Iterator[Labelled]:
-        """Yield each with the part that it belongs to: train, dev, or test where one is wanted."""
+        """Yield each with the part that it belongs to: train, dev, or test where one is wanted.
+
+        Canaries are planted in some of train.
+        """
+        return ((part, each) for part, each, _ in self.with_canaries(test))
+
+    def with_canaries(
+        self, test: bool = False
+    ) -> Iterator[tuple[Part, Conversation, Canary | None]]:
+        """Yield what `parts` yields, and the canary that a conversation carries."""
+        view, carriers = self.view, 0
+        if view.canaries:
+            train = (each for part, each in self._unplanted(test) if part == "train")
+            carriers = sum(can_carry(each, view.bot) for each in train)
+        planted = planting(carriers, view.canaries, view.canary_seed, view.bot)
+        for part, each in self._unplanted(test):
+            yield (part, *planted(each)) if part == "train" else (part, each, None)
+
+    def _unplanted(self, test: bool) -> Iterator[Labelled]:
         if self._gathered is not None and self._gathered[0] == test:
             yield from self._gathered[1]
             return
@@ -171,7 +190,7 @@ class Dataset:
         if self._kept is not None or limit is None or limit > MAX_KEPT_TEXT_BYTES:
             return self
         with _uncollected():
-            return replace(self, _gathered=(test, list(_first(self.parts(test), held_out))))
+            return replace(self, _gathered=(test, list(_first(self._unplanted(test), held_out))))
 
     def texts(self, test: bool = False, most: int | None = None) -> Iterator[str]:
         """Yield what is said in the messages that are learned from.

@@ -9,7 +9,7 @@ from typing import IO
 
 from elman.errors import ElmanError
 
-CONFIG, LOG = "config.json", "log.jsonl"
+CONFIG, LOG, CANARIES = "config.json", "log.jsonl", "canaries.json"
 """Files of a bot's folder that are read without its network."""
 
 
