@@ -21,6 +21,7 @@ from elman.cli import (
     serve,
     sessions,
     train,
+    versions,
     watch,
 )
 from elman.cli.renamed import with_new_names
@@ -66,6 +67,8 @@ app.command("watch")(watch.watch)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.add_typer(sessions.app)
+app.command("versions")(versions.versions)
+app.command("rollback")(versions.rollback)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
 

@@ -24,7 +24,7 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
     saved = bot.data
     if path == saved.path or Path(path).resolve() == Path(saved.path):
         return True
-    kept = bot.path / RESUME
+    kept = bot.home / RESUME
     if path == "-" or fingerprint(saved.path) is not None or not kept.exists():
         return False
     try:

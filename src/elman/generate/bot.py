@@ -14,7 +14,7 @@ from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.generate.decoder import Decoder, State
 from elman.model.array_files import ArrayHeader, ArraySpec, check_header, read_arrays, write_arrays
-from elman.model.folder import CONFIG, FORMAT
+from elman.model.folder import CONFIG, FORMAT, home_of
 
 POINTER_IDS = ".pointer.ids"
 """What the name of the part of a state ends in that holds tokens."""
@@ -28,7 +28,7 @@ class Bot:
         decoder: reads messages and says replies.
         tokenizer: its own.
         config: the run's whole configuration, as JSON.
-        path: its folder.
+        path: the folder of its files, which is that of one version where it has several.
         precision: of the weights that replies are made from.
         why: in words, what the decoder is, and why that one.
     """
@@ -39,6 +39,11 @@ class Bot:
     path: Path
     precision: str = "float32"
     why: str = ""
+
+    @property
+    def home(self) -> Path:
+        """Its folder, whichever version it is."""
+        return home_of(self.path)
 
     @property
     def data(self) -> DataConfig:
