@@ -18,6 +18,7 @@ from elman.cli import (
     evaluate,
     keys,
     lens,
+    persona,
     serve,
     sessions,
     train,
@@ -62,6 +63,7 @@ app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
 app.command("audit")(audit.audit)
+app.command("persona")(persona.persona)
 app.command("lens")(lens.lens)
 app.command("watch")(watch.watch)
 app.command("check")(check.check)
