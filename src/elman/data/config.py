@@ -114,6 +114,9 @@ class DataConfig(Section):
         description="random secrets that are planted in what is learned, to audit the bot by",
     )
     canary_seed: int = Field(0, ge=0, le=MAX_CANARY_SEED, description="of the canaries")
+    forgotten: tuple[str, ...] = Field(
+        (), description="digests of whom and what is learned no more, as elman forget writes them"
+    )
 
     @field_validator("vocabulary", mode="before")
     @classmethod

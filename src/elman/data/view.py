@@ -13,7 +13,7 @@ Change = Callable[[Message], Message]
 
 VIEW = (
     "others", "gap", "split", "drop", "redact", "rename", "max_text_bytes", "canaries",
-    "canary_seed",
+    "canary_seed", "forgotten",
 )  # fmt: skip
 """Of what a configuration says of its data, how the conversations are seen."""
 
@@ -36,6 +36,7 @@ class View:
             figures that were reported for them stay comparable.
         max_text_bytes: of text to learn from, of more the newest (`Survey.most`); None: all.
         canaries: how many are planted in what is learned (`canaries.py`), by `canary_seed`.
+        forgotten: digests of whom and what is learned no more (`forgotten.py`).
     """
 
     bot: str | None = None
@@ -48,6 +49,7 @@ class View:
     max_text_bytes: int | None = None
     canaries: int = 0
     canary_seed: int = 0
+    forgotten: Sequence[str] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:

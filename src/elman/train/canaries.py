@@ -42,7 +42,7 @@ def learned_canaries(
                 f"canary {canary.number}, said by {canary.person}, is not among what is learned: "
                 "name the person whom the bot plays (--bot), or --set data.learn_from=all"
             )
-    if len(found) < data.canaries:
+    if len(found) < data.canaries and not data.forgotten:
         raise ElmanError(
             f"--canaries {data.canaries:,}: each takes a conversation of its own, and there are "
             f"{len(found):,} to learn from"
