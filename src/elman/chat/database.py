@@ -116,6 +116,22 @@ class Database:
         self._keep_reserve()
         return found
 
+    def vacuum(self) -> None:
+        """Write the database anew without what was deleted, and empty its log.
+
+        Raises:
+            ElmanError: where there is no room for it, or somebody else is reading.
+        """
+        try:
+            with closing(self._engine.raw_connection()) as raw:
+                for setting in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    raw.cursor().execute(setting)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise ElmanError(
+                f"{self._where}: what was deleted is no longer read, but cannot be wiped from the "
+                f"file: {error}; try again"
+            ) from None
+
     def _write_sparingly(self, write: Callable[[Connection], T]) -> T:
         """Write as little as can be, and give back what the log of the writing took."""
         with self.writing() as connection:

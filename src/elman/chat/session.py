@@ -65,7 +65,7 @@ class Session:
         self._store = store or MemoryStore()
         self._recall = Recall(self._store, bot)
         self.name = name
-        self._described = name, str(bot.path), self._recall.fingerprint
+        self._described = name, str(bot.home), self._recall.fingerprint
         self.unread_tokens = 0
         """Of the last message: how many at its beginning were passed over, for it is too long."""
         self._head: Node | None = None

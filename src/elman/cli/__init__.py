@@ -9,6 +9,7 @@ import typer
 from elman import __version__
 from elman.cli import (
     ab,
+    audit,
     bench,
     chat,
     check,
@@ -18,9 +19,11 @@ from elman.cli import (
     evaluate,
     keys,
     lens,
+    persona,
     serve,
     sessions,
     train,
+    versions,
     watch,
 )
 from elman.cli.renamed import with_new_names
@@ -62,12 +65,16 @@ app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
+app.command("audit")(audit.audit)
+app.command("persona")(persona.persona)
 app.command("lens")(lens.lens)
 app.command("watch")(watch.watch)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(sessions.app)
+app.command("versions")(versions.versions)
+app.command("rollback")(versions.rollback)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
 

@@ -183,7 +183,7 @@ def _unfinished(bot: NetworkBot) -> int | None:
     """Count the steps of a run that still goes on, or could; None: it has ended."""
     from elman.train.resuming import RESUME, read_resume
 
-    if not (bot.path / RESUME).exists():
+    if not (bot.home / RESUME).exists():
         return None
-    _, facts = read_resume(bot.path, Config.make(bot.config), bot.tokenizer.vocabulary_size)
+    _, facts = read_resume(bot.home, Config.make(bot.config), bot.tokenizer.vocabulary_size)
     return None if facts["finished"] else int(facts["trainer"]["steps"])

@@ -11,6 +11,8 @@ from elman.data.view import VIEW
 KEPT_REPLIES = 20_000
 """Replies of people that a bot keeps at most, where nothing else is given."""
 
+MAX_CANARY_SEED = 2**63 - 1
+
 MAX_PATH_CHARACTERS = 4096
 """No system has longer paths."""
 
@@ -104,6 +106,16 @@ class DataConfig(Section):
         ge=0,
         description="replies of people that are kept, to be given again; 0: none",
         json_schema_extra=chosen(f"from the minutes, {KEPT_REPLIES:,} at most"),
+    )
+
+    canaries: int = Field(
+        0,
+        ge=0,
+        description="random secrets that are planted in what is learned, to audit the bot by",
+    )
+    canary_seed: int = Field(0, ge=0, le=MAX_CANARY_SEED, description="of the canaries")
+    forgotten: tuple[str, ...] = Field(
+        (), description="digests of whom and what is learned no more, as elman forget writes them"
     )
 
     @field_validator("vocabulary", mode="before")

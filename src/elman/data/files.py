@@ -9,7 +9,7 @@ from typing import IO
 
 from elman.errors import ElmanError
 
-CONFIG, LOG = "config.json", "log.jsonl"
+CONFIG, LOG, CANARIES = "config.json", "log.jsonl", "canaries.json"
 """Files of a bot's folder that are read without its network."""
 
 
@@ -38,7 +38,7 @@ def replacing(
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
@@ -50,7 +50,7 @@ def replacing(
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
     """What new files of this process are not allowed to be; there is no asking without setting."""
     mask = os.umask(0o077)
     os.umask(mask)

@@ -14,9 +14,12 @@ from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.generate.decoder import Decoder, State
 from elman.model.array_files import ArrayHeader, ArraySpec, check_header, read_arrays, write_arrays
-from elman.model.folder import CONFIG, FORMAT
+from elman.model.folder import CONFIG, FORMAT, home_of
 
-POINTER_IDS = ".pointer.ids"
+POINTER = ".pointer."
+"""What stands in the names of the parts of a state that are a pointer's record."""
+
+POINTER_IDS = f"{POINTER}ids"
 """What the name of the part of a state ends in that holds tokens."""
 
 
@@ -28,7 +31,7 @@ class Bot:
         decoder: reads messages and says replies.
         tokenizer: its own.
         config: the run's whole configuration, as JSON.
-        path: its folder.
+        path: the folder of its files, which is that of one version where it has several.
         precision: of the weights that replies are made from.
         why: in words, what the decoder is, and why that one.
     """
@@ -39,6 +42,11 @@ class Bot:
     path: Path
     precision: str = "float32"
     why: str = ""
+
+    @property
+    def home(self) -> Path:
+        """Its folder, whichever version it is."""
+        return home_of(self.path)
 
     @property
     def data(self) -> DataConfig:
@@ -83,7 +91,11 @@ def save_state(path: Path, bot: Bot, state: State, facts: Mapping[str, Any]) -> 
     """
     decoder = bot.decoder
     names = [part.name for part in decoder.state_spec]
-    arrays = dict(zip(names, decoder.to_arrays(state), strict=True))
+    arrays = {
+        name: array
+        for name, array in zip(names, decoder.to_arrays(state), strict=True)
+        if array.any() or POINTER not in name  # an empty record is large, and says nothing
+    }
     write_arrays(path, arrays, {"state": FORMAT, **facts, **bot.made_by})
 
 
@@ -104,7 +116,11 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
                     f"{path}: this state was made by other {what} than those of {bot.path}; "
                     "it means nothing to them. Load it into the bot that made it"
                 )
-        expected = {part.name: ArraySpec((1, part.size), part.dtype) for part in spec}
+        expected = {
+            part.name: ArraySpec((1, part.size), part.dtype)
+            for part in spec
+            if part.name in header or POINTER not in part.name
+        }
         check_header(path, header, expected, "the bot's state")
 
     arrays, facts = read_arrays(path, check)
@@ -114,5 +130,9 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
             and not np.isin(array, np.arange(bot.decoder.vocabulary_size)).all()
         ):
             raise ElmanError(f"{path}: its record holds what is no token of this bot's")
-    state = [arrays[part.name].astype(part.dtype) for part in spec]
+    empty = bot.decoder.to_arrays(bot.decoder.initial_state(1))
+    state = [
+        arrays.get(part.name, nothing).astype(part.dtype)
+        for part, nothing in zip(spec, empty, strict=True)
+    ]
     return bot.decoder.from_arrays(state), facts

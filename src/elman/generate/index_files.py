@@ -20,8 +20,8 @@ from elman.generate.rerank import Tokens, log_likelihoods, split
 from elman.generate.scoring import walk
 from elman.model.array_files import read_arrays, write_arrays
 from elman.model.folder import BASE
+from elman.model.folder import REPLIES as REPLIES
 
-REPLIES = "replies.safetensors"
 INDEX_FORMAT = 2
 
 DIRECTIONS = 128
@@ -141,8 +141,8 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         tell(f"{path}: {what}; it is made again, of {saved.path}")
     if source is None:
         raise ElmanError(
-            f"{bot.path}: has no replies of people, and {saved.path}, where they would be read, "
-            f"is gone; if it moved: elman train PATH --resume {bot.path}"
+            f"{bot.home}: has no replies of people, and {saved.path}, where they would be read, "
+            f"is gone; if it moved: elman train PATH --resume {bot.home}"
         )
     if not path.exists():
         tell(f"{path}: is not there; it is made, of {saved.path}")

@@ -1,5 +1,6 @@
 """A bot's folder, but for its weights: read and checked without torch."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ INT8_SCALE = ".int8_scale"
 """What the name of an int8 matrix ends in for the factor of each of its rows, float32."""
 
 TOKENIZER = "tokenizer.json"
+REPLIES, SMALL_TALK = "replies.safetensors", "smalltalk.json"
+
+VERSIONS, CURRENT = "versions", "current.json"
+"""The folder in a bot's folder where its versions lie (`versions.py`), and the file there that
+names the one it is. Without that file the bot is what training wrote."""
+
+VERSION_ID = re.compile("[0-9a-f]{16}")
 
 MAX_JSON_BYTES = 1 << 25
 """Of a configuration or a tokenizer: 65,000 pieces, or as many names, are a few megabytes."""
@@ -29,11 +37,52 @@ BASE = Path(elman.__file__).parent / "bots" / "base"
 
 
 def folder_of(name: Path | str) -> Path:
-    """Return the folder of a name: "base" is the bot that comes with Elman, unless a folder here
-    with a bot in it is called so.
+    """Return the folder in which the files of a bot lie: that of its current version, or its own.
+
+    Args:
+        name: a folder; "base" is the bot that comes with Elman, unless a folder here with a bot in
+            it is called so.
+
+    Raises:
+        ElmanError: where the version that it is is gone.
     """
     folder = Path(name)
-    return BASE if folder == Path("base") and not (folder / CONFIG).exists() else folder
+    if folder == Path("base") and not (folder / CONFIG).exists():
+        return BASE
+    version = current_id(folder)
+    if version is None:
+        return folder
+    if not (folder / VERSIONS / version / CONFIG).is_file():
+        raise ElmanError(
+            f"{folder}: its current version {version} is gone from {folder / VERSIONS}; "
+            f"elman versions {folder} lists the others, elman rollback {folder} VERSION takes one"
+        )
+    return folder / VERSIONS / version
+
+
+def home_of(folder: Path) -> Path:
+    """Return the bot's folder of a folder in which the files of one of its versions lie."""
+    is_version = folder.parent.name == VERSIONS and VERSION_ID.fullmatch(folder.name)
+    return folder.parent.parent if is_version else folder
+
+
+def current_id(folder: Path) -> str | None:
+    """Return which version a bot is; None: what training wrote into its folder.
+
+    Raises:
+        ElmanError: where the file that names it is damaged.
+    """
+    path = folder / VERSIONS / CURRENT
+    if not path.is_file():
+        return None
+    given = parse_json(read_text(path, MAX_JSON_BYTES), path)
+    version = given.get("version") if isinstance(given, dict) else None
+    if not isinstance(version, str) or VERSION_ID.fullmatch(version) is None:
+        raise ElmanError(
+            f"{path}: names no version; elman rollback {folder} VERSION takes one of those that "
+            f"elman versions {folder} lists"
+        )
+    return version
 
 
 def no_weights(folder: Path) -> str:

@@ -35,9 +35,9 @@ def load(
     bots: dict[str, Bot] = {}
     for folder in folders:
         bot = load_bot(folder, precision, trust)
-        name = bot.path.resolve().name
+        name = bot.home.resolve().name
         if name in bots:
-            raise ElmanError(f"two bots are called {name}: {bots[name].path} and {folder}")
+            raise ElmanError(f"two bots are called {name}: {bots[name].home} and {folder}")
         bots[name] = bot
     return bots
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elman.data.canaries import Canary
 from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.expectation import basis, hope
@@ -15,6 +16,7 @@ from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import subset
 from elman.model import MEMORIES
 from elman.model.config import ModelConfig
+from elman.train.canaries import learned_canaries
 from elman.train.choices import HIDDEN_SIZES, BaseFacts, wanted_base
 from elman.train.config import AUTO, Config
 from elman.train.machine import Machine, measure_machine
@@ -38,6 +40,7 @@ class Data:
         dev: what is held out to validate on; None where there is too little.
         config: of the run, with nothing left to choose.
         base: the bot to start from, if any; None too where a run goes on.
+        canaries: secrets that were planted in what is learned.
     """
 
     tokenizer: Tokenizer
@@ -45,6 +48,7 @@ class Data:
     dev: Corpus | None
     config: Config
     base: NetworkBot | None = None
+    canaries: tuple[Canary, ...] = ()
 
 
 def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
@@ -157,7 +161,8 @@ def _encode(
         tell.note("too little to hold anything out: no validation and no early stop")
     else:
         dev = subset(dev, config.train.validation_tokens)
-    return Data(tokenizer, parts["train"], dev, config, base)
+    canaries = learned_canaries(dataset, parts["train"], tokenizer, data)
+    return Data(tokenizer, parts["train"], dev, config, base, canaries)
 
 
 def measure_token_bytes(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, float]:

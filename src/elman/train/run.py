@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from elman.data.files import write_file
+from elman.data.files import CANARIES, write_file
 from elman.data.locks import only_one
 from elman.data.source import fingerprint
 from elman.data.tokenizer import Tokenizer
@@ -16,6 +16,7 @@ from elman.errors import ElmanError
 from elman.generate.index_files import REPLIES
 from elman.model.blocks import cell_class
 from elman.model.folder import CONFIG, TOKENIZER, WEIGHTS, read_config, read_tokenizer
+from elman.model.versions import forget_current
 from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.loop import RESUME, Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
@@ -121,6 +122,7 @@ def resume(
         run.restore(tensors, facts)
         if budget or data_path is not None:
             write_config(out, config)
+        forget_current(out)
         run.watch(watcher)
         return run.loop(stop)
 
@@ -172,8 +174,9 @@ def _make(folder: Path) -> None:
 def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
     """Begin a run directory. Weights of an earlier run go first: they would not fit."""
     try:
-        for name in (WEIGHTS, RESUME, LOG, REPLIES):
+        for name in (WEIGHTS, RESUME, LOG, REPLIES, CANARIES):
             (out / name).unlink(missing_ok=True)
+        forget_current(out)
     except OSError as error:
         raise ElmanError(f"{out}: cannot be written: {error.strerror}") from None
     write_file(out / TOKENIZER, tokenizer.to_json(), follow_link=False)
