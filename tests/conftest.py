@@ -156,7 +156,7 @@ def elman(
 HIDING_TORCH = """
 from importlib.machinery import PathFinder
 
-HIDDEN = {"torch", "tokenizers", "huggingface_hub"}
+HIDDEN = {"torch", "tokenizers", "huggingface_hub", "sqlalchemy"}
 find_spec = PathFinder.find_spec
 
 @classmethod
