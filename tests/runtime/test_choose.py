@@ -13,7 +13,7 @@ from elman.model.array_files import read_arrays, write_arrays
 from elman.model.folder import BASE, INT8_SCALE, WEIGHTS
 from elman.native import library
 from elman.runtime.choose import INT8_LOSS, MAX_INT8_LOSS, int8_loss, load_bot
-from elman.runtime.compiled import CompiledDecoder, Rounded, WeightPrecision, _rounded
+from elman.runtime.compiled import CompiledDecoder, StoredMatrix, WeightPrecision, _rounded
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import load_weights
 
@@ -74,7 +74,7 @@ def test_int8_weights_are_packed_as_they_are_stored(monkeypatch: pytest.MonkeyPa
     expected = CompiledDecoder(restored, "int8")
     rounded: list[str] = []
 
-    def recorded(weight: np.ndarray, precision: WeightPrecision) -> Rounded:
+    def recorded(weight: np.ndarray, precision: WeightPrecision) -> StoredMatrix:
         rounded.append(precision)
         return _rounded(weight, precision)
 

@@ -38,7 +38,7 @@ class NoRoomError(ElmanError):
     """Something could not be written, maybe because the disk is full."""
 
 
-class Rows(Protocol):
+class Cursor(Protocol):
     """What a statement found, or how many rows it changed."""
 
     @property
@@ -56,10 +56,10 @@ class Connection(Protocol):
     `connection.execute(text(sql), values)`.
     """
 
-    def execute(self, sql: str, values: Mapping[str, Any] = ..., /) -> Rows: ...
+    def execute(self, sql: str, values: Mapping[str, Any] = ..., /) -> Cursor: ...
 
 
-def scalars(rows: Rows) -> list[Any]:
+def scalars(rows: Cursor) -> list[Any]:
     """Return the first column."""
     return [row[0] for row in rows]
 

@@ -112,7 +112,7 @@ class Tokenizer:
             {(ids[a], ids[b]): (rank, ids[a + b]) for rank, (a, b) in enumerate(merges)},
         )
         parts["model"] |= {"vocab": {p: i for i, p in enumerate(pieces)}, "merges": merges}
-        self._json = json.dumps(parts, indent=2, ensure_ascii=False)
+        self._parts = parts
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int) -> "Tokenizer":
@@ -202,7 +202,7 @@ class Tokenizer:
         return DecodeStream(self._bytes, self._begin.encode())
 
     def to_json(self) -> str:
-        return self._json
+        return json.dumps(self._parts, indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -212,7 +212,7 @@ class Tokenizer:
     @cached_property
     def digest(self) -> str:
         """Names the pieces and their ids: equal digests encode alike."""
-        canonical = json.dumps(json.loads(self.to_json()), sort_keys=True)
+        canonical = json.dumps(self._parts, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

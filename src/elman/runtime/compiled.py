@@ -35,7 +35,7 @@ WeightPrecision = Literal["float32", "bfloat16", "int8"]
 
 WANTED = get_args(Wanted)
 
-Rounded = tuple[int, np.ndarray, np.ndarray | None]
+StoredMatrix = tuple[int, np.ndarray, np.ndarray | None]
 """The library's number for a kind of weights, a matrix of them, (N, K), and int8's scales, (N,)."""
 
 
@@ -175,7 +175,7 @@ class _Builder:
         rounded = (INT8_QUADS, *stored) if stored else _rounded(self._arrays[name], self._precision)
         return self._packed(rounded, None if bias is None else self._arrays[bias], gates)
 
-    def _packed(self, rounded: Rounded, bias: np.ndarray | None = None, gates: int = 1) -> int:
+    def _packed(self, rounded: StoredMatrix, bias: np.ndarray | None = None, gates: int = 1) -> int:
         kind, values, scale = rounded
         rows, columns = values.shape
         size = self._library.packed_size(kind, rows // gates, gates, columns)
@@ -201,7 +201,7 @@ class _Builder:
         return ctypes.addressof(made)
 
 
-def _rounded(weight: np.ndarray, precision: WeightPrecision) -> Rounded:
+def _rounded(weight: np.ndarray, precision: WeightPrecision) -> StoredMatrix:
     """Round a weight, (N, K)."""
     weight = np.ascontiguousarray(weight, np.float32)
     if precision == "float32":
