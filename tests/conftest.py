@@ -151,15 +151,17 @@ def elman(
     return run
 
 
-# Hides torch from every import and from `find_spec`, as if it were not installed.
+# Hides torch, and what only trains as it does, from every import and from `find_spec`, as if they
+# were not installed.
 HIDING_TORCH = """
 from importlib.machinery import PathFinder
 
+HIDDEN = {"torch", "tokenizers", "huggingface_hub", "sqlalchemy"}
 find_spec = PathFinder.find_spec
 
 @classmethod
 def without_torch(cls, name, path=None, target=None):
-    return None if name.partition(".")[0] == "torch" else find_spec(name, path, target)
+    return None if name.partition(".")[0] in HIDDEN else find_spec(name, path, target)
 
 PathFinder.find_spec = without_torch
 """

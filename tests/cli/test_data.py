@@ -293,7 +293,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
     program = (
         "import sys\nfrom elman.cli import app\n"
         "try: app(sys.argv[1:])\nexcept SystemExit: pass\n"
-        "print({'torch', 'numpy', 'sqlalchemy'} & {*sys.modules}, file=sys.stderr)"
+        "print({'torch', 'numpy', 'sqlite3'} & {*sys.modules}, file=sys.stderr)"
     )
     for option in ("--help", "--version"):
         ran = subprocess.run(

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import Connection
 
+from elman.chat.database import Connection
 from elman.chat.memory import LOCAL, MemoryStore, Node, next_key, start_key
 from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES

@@ -91,6 +91,10 @@ def main() -> None:
     except ElmanError as error:
         print(f"elman: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as error:
+        why = plain(str(error)) or "end other programs, or take a smaller bot"
+        print(f"elman: out of memory: {why}", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         # Whoever read our output has gone; writing the rest at exit would fail again.
         sys.stdout = None

@@ -35,6 +35,9 @@ WeightPrecision = Literal["float32", "bfloat16", "int8"]
 
 WANTED = get_args(Wanted)
 
+StoredMatrix = tuple[int, np.ndarray, np.ndarray | None]
+"""The library's number for a kind of weights, a matrix of them, (N, K), and int8's scales, (N,)."""
+
 
 class CompiledDecoder(ArrayDecoder):
     """Let a bot read and reply by the compiled library.
@@ -54,7 +57,7 @@ class CompiledDecoder(ArrayDecoder):
             raise RuntimeError(why)
         self._library = library
         self._bot = _Builder(library, weights, precision)
-        self._weights = replace(weights, arrays={})  # which are packed now
+        self._weights = replace(weights, stored={})  # which are packed now
 
     def run(self, rows: Sequence[np.ndarray], state: ArrayState, wanted: Wanted) -> Found:
         lengths = [len(own) for own in rows]
@@ -96,9 +99,13 @@ class _Builder:
         config, size = weights.config, weights.config.hidden_size
         bot = BotStruct(V=weights.vocabulary_size, H=size, pointer=config.pointer, key=KEY_SIZE)
         bot.embedding = self._floats(arrays["embedding.weight"])
-        bot.output = self._matrix(arrays["embedding.weight"], arrays["output_bias"])
+        bot.output = self._matrix("embedding.weight", "output_bias")
         if config.pointer:
-            part = {name.removeprefix("pointer."): array for name, array in arrays.items()}
+            part = {
+                name.removeprefix("pointer."): arrays[name]
+                for name in arrays
+                if name.startswith("pointer.")
+            }
             bot.recorded = self._exact(part["before.weight"], part["itself.weight"])
             bot.looking = self._exact(
                 part["query.weight"] / np.float32(KEY_SIZE**0.5),
@@ -144,39 +151,33 @@ class _Builder:
         )
 
     def _layer(self, name: str, cell: str) -> ctypes.Structure:
-        own = {
-            part.removeprefix(f"{name}."): array
-            for part, array in self._arrays.items()
-            if part.startswith(f"{name}.")
-        }
-        kind = CELL_KINDS[cell]
+        arrays, kind = self._arrays, CELL_KINDS[cell]
         layer = LayerStruct(cell=CELL_NAMES.index(cell), states=kind.states)
-        layer.norm_weight = self._floats(own["norm.weight"])
-        layer.norm_bias = self._floats(own["norm.bias"])
-        layer.ih = self._matrix(own["cell.weight_ih"], own["cell.bias_ih"])
+        layer.norm_weight = self._floats(arrays[f"{name}.norm.weight"])
+        layer.norm_bias = self._floats(arrays[f"{name}.norm.bias"])
+        layer.ih = self._matrix(f"{name}.cell.weight_ih", f"{name}.cell.bias_ih")
         if kind.recurrent:
-            layer.hh = self._matrix(own["cell.weight_hh"], own["cell.bias_hh"], kind.gates)
-        if "mlp.up.weight" in own:
-            layer.mlp_norm_weight = self._floats(own["mlp.norm.weight"])
-            layer.mlp_norm_bias = self._floats(own["mlp.norm.bias"])
-            layer.up = self._matrix(own["mlp.up.weight"])
-            layer.down = self._matrix(own["mlp.down.weight"])
+            layer.hh = self._matrix(f"{name}.cell.weight_hh", f"{name}.cell.bias_hh", kind.gates)
+        if f"{name}.mlp.up.weight" in arrays.stored:
+            layer.mlp_norm_weight = self._floats(arrays[f"{name}.mlp.norm.weight"])
+            layer.mlp_norm_bias = self._floats(arrays[f"{name}.mlp.norm.bias"])
+            layer.up = self._matrix(f"{name}.mlp.up.weight")
+            layer.down = self._matrix(f"{name}.mlp.down.weight")
         return layer
 
     def _exact(self, *parts: np.ndarray, bias: np.ndarray | None = None) -> int:
         """Pack small matrices as one, in float32."""
-        return self._matrix(np.concatenate(parts), bias, precision="float32")
+        return self._packed(_rounded(np.concatenate(parts), "float32"), bias)
 
-    def _matrix(
-        self,
-        weight: np.ndarray,
-        bias: np.ndarray | None = None,
-        gates: int = 1,
-        precision: WeightPrecision | None = None,
-    ) -> int:
-        weight = np.ascontiguousarray(weight, np.float32)
-        kind, values, scale = _rounded(weight, precision or self._precision)
-        rows, columns = weight.shape
+    def _matrix(self, name: str, bias: str | None = None, gates: int = 1) -> int:
+        """Pack a matrix in the precision that was asked for."""
+        stored = self._arrays.int8(name) if self._precision == "int8" else None
+        rounded = (INT8_QUADS, *stored) if stored else _rounded(self._arrays[name], self._precision)
+        return self._packed(rounded, None if bias is None else self._arrays[bias], gates)
+
+    def _packed(self, rounded: StoredMatrix, bias: np.ndarray | None = None, gates: int = 1) -> int:
+        kind, values, scale = rounded
+        rows, columns = values.shape
         size = self._library.packed_size(kind, rows // gates, gates, columns)
         packed = np.empty(size, values.dtype)
         self._library.pack(
@@ -200,10 +201,9 @@ class _Builder:
         return ctypes.addressof(made)
 
 
-def _rounded(
-    weight: np.ndarray, precision: WeightPrecision
-) -> tuple[int, np.ndarray, np.ndarray | None]:
-    """Round a weight, (N, K): the library's number for its kind, the numbers, int8's scales."""
+def _rounded(weight: np.ndarray, precision: WeightPrecision) -> StoredMatrix:
+    """Round a weight, (N, K)."""
+    weight = np.ascontiguousarray(weight, np.float32)
     if precision == "float32":
         return FLOAT32, weight, None
     if precision == "bfloat16":
