@@ -75,8 +75,9 @@ def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_pat
     assert "from base" in ran.err
     pointing = tmp_path / "pointing"
     ran = elman(
-        "train", chats, "--out", pointing, "--set", "train.steps=1", "--set", "model.pointer=64"
-    )
+        "train", chats, "--out", pointing, "--set", "train.steps=1", "--set", "model.pointer=64",
+        "--set", "data.replies=0", "--set", "reply.mmi_weight=1",
+    )  # fmt: skip
     assert ran.code == 0, ran.err
     config = json.loads((pointing / "config.json").read_text("utf-8"))
     assert config["train"]["base"] == "base"

@@ -156,10 +156,10 @@ class Database:
             ElmanError: where there is no room for it, or somebody else is reading.
         """
         try:
-            with closing(self._engine.raw_connection()) as raw:
+            with self._taken() as raw:
                 for setting in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-                    raw.cursor().execute(setting)
-        except (SQLAlchemyError, sqlite3.Error) as error:
+                    raw.execute(setting)
+        except sqlite3.Error as error:
             raise ElmanError(
                 f"{self._where}: what was deleted is no longer read, but cannot be wiped from the "
                 f"file: {error}; try again"

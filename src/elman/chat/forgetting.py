@@ -3,14 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, column, delete, func, inspect, or_, select, table
-
-from elman.chat.database import Database
-from elman.chat.memory import MAX_QUERY_KEYS, holds, nodes, sessions, states
-
-responses = table("responses", column("id"), column("key"), column("chat"), column("owner"))
-feedback = table("feedback", column("response_id"), column("owner"))
-"""What a server keeps beside the messages (`serve/store/`), where one has used this store."""
+from elman.chat.database import Connection, Database, listed, scalars
+from elman.chat.memory import MAX_QUERY_KEYS
 
 
 class StoredCounts(NamedTuple):
@@ -37,19 +31,30 @@ def roots_with(
     Returns:
         The keys of their first messages.
     """
-    wanted = [nodes.c.owner.in_(names)]
-    wanted += [nodes.c.text.startswith(f"{name}: ", autoescape=True) for name in names]
-    wanted += [nodes.c.text.contains(text, autoescape=True) for text in texts]
-    found = set(connection.scalars(select(nodes.c.root).where(or_(*wanted)).distinct()))
-    named = select(sessions.c.head).where(
-        or_(sessions.c.name.in_(names), sessions.c.owner.in_(names))
+    owners, values = listed("name", sorted(names))
+    wanted = [f"owner IN {owners}"]
+    for number, text in enumerate(sorted(names)):
+        # `substr` and not LIKE, in which % and _ of a name would stand for other letters.
+        values |= {f"begin{number}": f"{text}: ", f"length{number}": len(text) + 2}
+        wanted.append(f"lower(substr(text, 1, :length{number})) = lower(:begin{number})")
+    for number, text in enumerate(sorted(texts)):
+        values[f"text{number}"] = text
+        wanted.append(f"instr(lower(text), lower(:text{number})) > 0")
+    found = set(
+        scalars(
+            connection.execute(
+                f"SELECT DISTINCT root FROM nodes WHERE {' OR '.join(wanted)}", values
+            )
+        )
     )
-    keys = set(connection.scalars(named))
+    asked = f"SELECT head FROM sessions WHERE name IN {owners} OR owner IN {owners}"
     if _has_responses(connection):
-        asked = or_(responses.c.chat.in_(names), responses.c.id.in_(names))
-        keys |= set(connection.scalars(select(responses.c.key).where(asked)))
-    for some in _parts(sorted(key for key in keys if key is not None)):
-        found |= set(connection.scalars(select(nodes.c.root).where(nodes.c.key.in_(some))))
+        asked += f" UNION SELECT key FROM responses WHERE chat IN {owners} OR id IN {owners}"
+    heads = scalars(connection.execute(asked, listed("name", sorted(names))[1]))
+    for some in _parts([key for key in heads if key is not None]):
+        keys, values = listed("key", some)
+        asked = f"SELECT DISTINCT root FROM nodes WHERE key IN {keys}"
+        found |= set(scalars(connection.execute(asked, values)))
     return found
 
 
@@ -57,17 +62,15 @@ def count_conversations(connection: Connection, roots: Collection[bytes]) -> Sto
     """Count what is stored of some conversations."""
     whole = [0] * len(StoredCounts._fields)
     for some in _parts(sorted(roots)):
-        keys = select(nodes.c.key).where(nodes.c.root.in_(some))
+        inside, values = _inside(some)
         whole[0] += len(some)
-        columns = [nodes.c.key, sessions.c.head]
-        columns += [responses.c.key] if _has_responses(connection) else []
-        for at, key in enumerate(columns, 1):
-            number = select(func.count()).where(key.in_(keys))
-            whole[at] += connection.scalar(number) or 0
+        counted = [f"nodes WHERE key IN {inside}", f"sessions WHERE head IN {inside}"]
         if _has_responses(connection):
-            rated = select(responses.c.id).where(responses.c.key.in_(keys))
-            number = select(func.count()).where(feedback.c.response_id.in_(rated))
-            whole[4] += connection.scalar(number) or 0
+            counted.append(f"responses WHERE key IN {inside}")
+            counted.append(f"feedback WHERE response_id IN {_rated(inside)}")
+        for at, what in enumerate(counted, 1):
+            [number] = connection.execute(f"SELECT count(*) FROM {what}", values).fetchone()
+            whole[at] += number
     return StoredCounts(*whole)
 
 
@@ -79,25 +82,42 @@ def delete_conversations(store: Database, roots: Collection[bytes]) -> None:
     """
 
     def write(connection: Connection) -> None:
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        connection.execute("PRAGMA secure_delete=ON")
         for some in _parts(sorted(roots)):
-            keys = select(nodes.c.key).where(nodes.c.root.in_(some))
+            inside, values = _inside(some)
+            # Nodes come last: what else is to go is found by them.
+            doomed = [
+                f"sessions WHERE head IN {inside}",
+                f"holds WHERE key IN {inside}",
+                f"states WHERE key IN {inside}",
+                f"nodes WHERE key IN {inside}",
+            ]
             if _has_responses(connection):
-                rated = select(responses.c.id).where(responses.c.key.in_(keys))
-                connection.execute(delete(feedback).where(feedback.c.response_id.in_(rated)))
-                connection.execute(delete(responses).where(responses.c.key.in_(keys)))
-            connection.execute(delete(sessions).where(sessions.c.head.in_(keys)))
-            connection.execute(delete(holds).where(holds.c.key.in_(keys)))
-            connection.execute(delete(states).where(states.c.root.in_(some)))
-            connection.execute(delete(nodes).where(nodes.c.root.in_(some)))
+                responses = [f"feedback WHERE response_id IN {_rated(inside)}"]
+                doomed = [*responses, f"responses WHERE key IN {inside}", *doomed]
+            for what in doomed:
+                connection.execute(f"DELETE FROM {what}", values)
 
     if roots:
         store.freeing(write)
         store.vacuum()
 
 
+def _inside(roots: Sequence[bytes]) -> tuple[str, dict[str, bytes]]:
+    """Return a query of the keys of all messages of some conversations, in brackets."""
+    names, values = listed("root", roots)
+    return f"(SELECT key FROM nodes WHERE root IN {names})", values
+
+
+def _rated(inside: str) -> str:
+    return f"(SELECT id FROM responses WHERE key IN {inside})"
+
+
 def _has_responses(connection: Connection) -> bool:
-    return inspect(connection).has_table("responses")
+    """Tell whether a server has used this store."""
+    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'responses'"
+    [number] = connection.execute(asked).fetchone()
+    return bool(number)
 
 
 def _parts(keys: Sequence[bytes]) -> list[Sequence[bytes]]:

@@ -11,8 +11,8 @@ from typing import Any, Self
 from elman.data.canaries import Canary, can_carry, planting
 from elman.data.conversation import Conversation, Others
 from elman.data.corpus import Corpus, encode_parts
-from elman.data.document import Notes
 from elman.data.forgotten import forgotten_digest, remembered
+from elman.data.notes import Notes
 from elman.data.overlap import SHINGLE_BYTES, SHINGLE_TOKENS, near_duplicates, without
 from elman.data.people import People, dropped, known
 from elman.data.readers import Reading, first_reading, read

@@ -51,7 +51,7 @@ def replacing(
 
 
 def umask() -> int:
-    """What new files of this process are not allowed to be; there is no asking without setting."""
+    """Return what new files of this process are not allowed to be; asking means setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

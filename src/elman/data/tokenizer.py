@@ -169,7 +169,7 @@ class Tokenizer:
         return Characters(self._bytes)
 
     def encode(self, text: str | bytes) -> list[int]:
-        """The ids of some text; of bytes, if they are not valid UTF-8, some stand alone."""
+        """Return the ids of some text, or of bytes; those that are not valid UTF-8 stand alone."""
         if isinstance(text, bytes):
             text = text.decode("utf-8", "surrogateescape")
         return [token for part in _NOT_UTF8.split(self._begin + text) for token in self._part(part)]
@@ -180,20 +180,23 @@ class Tokenizer:
         return self._bpe.encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of many texts."""
+        """Return the ids of many texts."""
         return [self._bpe.encode(self._begin + text) for text in texts]
 
     def spelled(self, token: int) -> bytes:
-        """The bytes that one id stands for, wherever it stands; a special one stands for none."""
+        """Return the bytes that one id stands for, wherever it stands; a special one stands for
+        none.
+        """
         return self._bytes[token]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes of a text that ids stand for, from its beginning."""
+        """Return the bytes of a text that ids stand for, from its beginning."""
         return b"".join(self._bytes[i] for i in ids).removeprefix(self._begin.encode())
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text that ids stand for, from its beginning; bytes that are not UTF-8 become
-        replacement characters.
+        """Return the text that ids stand for, from its beginning.
+
+        Bytes that are not UTF-8 become replacement characters.
         """
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
@@ -224,18 +227,18 @@ class DecodeStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def bytes_of(self, token: int) -> bytes:
-        """What the next token adds."""
+        """Return the bytes that the next token adds."""
         piece = self._spelled[token]
         if piece and self._begin:
             piece, self._begin = piece.removeprefix(self._begin), b""
         return piece
 
     def say(self, token: int) -> str:
-        """The text that the next token completes."""
+        """Return the text that the next token completes."""
         return self._decoder.decode(self.bytes_of(token))
 
     def rest(self) -> str:
-        """What is left at the end: characters that never were completed."""
+        """Return what is left at the end: characters that never were completed."""
         return self._decoder.decode(b"", final=True)
 
 
