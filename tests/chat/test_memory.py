@@ -286,8 +286,8 @@ INSERT INTO about VALUES ('format', '1');
 
 def test_stores_of_earlier_releases_are_opened(tmp_path: Path, bot: Bot) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
-    with closing(sqlite3.connect(old)) as connection:
-        connection.executescript(OLD_TABLES)
+    with closing(sqlite3.connect(old)) as raw:
+        raw.executescript(OLD_TABLES)
     MemoryStore(new).close()
 
     def schema(place: Path, name: str) -> list[Any]:
