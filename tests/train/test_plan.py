@@ -22,9 +22,12 @@ from elman.model.folder import read_config, read_tokenizer
 from elman.train import Config, choices, resume, train
 from elman.train import prepare as prepare_module
 from elman.train.choices import (
+    LR_FROM_BASE,
+    LR_FROM_BASE_OF_TINY_DATA,
     MIN_PASSES_FROM_BASE,
     POINTER_TOKENS,
     SMALL_DATA_BYTES,
+    TINY_DATA_BYTES,
     VOCABULARY_BY_BYTES,
     BaseFacts,
     passes_from_base,
@@ -437,6 +440,16 @@ def test_minutes_are_a_limit_where_epochs_and_steps_are_a_wish(chats: Path, trai
     for budget, most in (("minutes", 8.0), ("epochs", None), ("steps", None)):
         asked = Config.make({"data": {"path": str(chats)}, "train": {budget: 50, "base": "b"}})
         assert choose(asked, 1000, base).train.cycle_epochs == most
+
+
+def test_tiny_data_are_learned_from_a_base_at_a_lower_rate(chats: Path, trained: Path) -> None:
+    base = base_facts(trained)
+    asked = Config.make({"data": {"path": str(chats)}, "train": {"base": "b"}})
+    rates = [choose(asked, size, base).train.lr for size in (TINY_DATA_BYTES - 1, TINY_DATA_BYTES)]
+    assert rates == [LR_FROM_BASE_OF_TINY_DATA, LR_FROM_BASE]
+    assert rates == sorted(set(rates))
+    given = asked.changed(train={"lr": 0.25, "base": "b"})
+    assert choose(given, TINY_DATA_BYTES - 1, base).train.lr == 0.25
 
 
 def test_a_new_budget_is_not_ended_by_the_old_one_s_passes(
