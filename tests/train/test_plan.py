@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.config import KEPT_REPLIES
+from elman.data.corpus import Corpus
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.errors import ElmanError
 from elman.generate.network import load_network_bot
@@ -126,6 +127,38 @@ def test_every_bot_can_copy(size: int) -> None:
     assert choose(config(), size).model.ngrams == 4
     assert choose(config(model={"pointer": 3}), size).model.ngrams == 3
     assert choose(config(model={"ngrams": 2}), size).model.ngrams == 2
+
+
+def test_what_a_bot_repeats_is_learned_with_invented_words_too(tmp_path: Path) -> None:
+    towns = ["rome", "paris", "oslo", "lima", "cairo", "delhi", "accra", "quito"]
+    path = tmp_path / "tasks.jsonl"
+    with path.open("w") as file:
+        for number in range(80):
+            town = towns[number % 8]
+            said = [("a", "hello"), ("b", "where to"), ("a", f"{town} please"), ("b", f"go {town}")]
+            turns = [{"speaker": who, "text": text} for who, text in said]
+            file.write(json.dumps({"id": str(number), "turns": turns}) + "\n")
+    # Near duplicates of what is learned would leave nothing held out: then it stays as it is.
+    data = {"path": str(path), "bot": "b"}
+    asked = config(data=data | {"invent": True}, train={"minutes": None, "steps": 1})
+    found = prepare(asked, Tell(()))
+    assert found.invented is not None
+    assert found.dev is not None
+    assert len(found.learned) == len(found.train) + len(found.invented)
+
+    def texts(corpus: Corpus) -> list[str]:
+        return [
+            found.tokenizer.decode(message[1:-1])
+            for index in range(len(corpus))
+            for message in corpus.messages(index)
+        ]
+
+    invented = [text.removeprefix("go ") for text in texts(found.invented)[3::4]]
+    assert not set(invented) & set(towns)
+    assert texts(found.learned) == texts(found.train) + texts(found.invented)
+    assert {text.removeprefix("go ") for text in texts(found.train)[3::4]} == set(towns)
+    plain = config(data=data, train={"minutes": None, "steps": 1})
+    assert prepare(plain, Tell(())).learned.digest == found.train.digest
 
 
 def test_of_much_more_text_than_the_minutes_read_some_is_learned() -> None:

@@ -95,6 +95,11 @@ class DataConfig(Section):
     drop: tuple[str, ...] = Field((), description="people whose messages are left out")
     redact: bool = Field(False, description="put placeholders in the place of what is private")
     rename: bool = Field(False, description="give people pseudonyms, in what they say too")
+    invent: bool = Field(
+        False,
+        description="learn conversations once more with invented words in place of the rare ones "
+        "that the bot repeats",
+    )
     max_text_bytes: int | None = Field(
         None,
         ge=1,

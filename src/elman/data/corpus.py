@@ -55,6 +55,11 @@ class Corpus:
         tokens = self[index]
         return np.split(tokens, np.flatnonzero(tokens == END)[:-1] + 1)
 
+    def followed_by(self, other: "Corpus") -> "Corpus":
+        """Put the conversations of another corpus after these."""
+        ids = np.concatenate([self.ids, other.ids])
+        return Corpus(ids, np.concatenate([self.starts, other.starts[1:] + self.starts[-1]]))
+
     @cached_property
     def digest(self) -> str:
         """Names the content: equal digests hold the same tokens."""

@@ -232,6 +232,8 @@ def passes(config: Config, text_bytes: int, machine: Machine) -> float:
     train = config.train
     if train.epochs is not None:
         return train.epochs
+    if config.data.invent:
+        text_bytes *= 2
     if train.minutes is not None:
         return bytes_read(config, train.minutes, machine) / max(1, text_bytes)
     # Over messages a step is as long as they are: as long as one over steps, by and large.

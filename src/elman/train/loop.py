@@ -85,10 +85,10 @@ class TrainingLoop:
         chatbot, base = self.trainer.chatbot, self._data.base
         if base is None:
             self._tell("stage", text="counting which tokens stand together")
-            begin_with(chatbot, self._data.train.ids, self._config.train.seed)
+            begin_with(chatbot, self._data.learned.ids, self._config.train.seed)
         else:
             chatbot.begin_from(base.chatbot)
-        ids = self._data.train.ids
+        ids = self._data.learned.ids
         chatbot.count(ids, scored(ids, self._config.data.learn_from))
         self._begin_cycle()  # the learning rate starts here, whatever is spent
 
