@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, column, delete, func, inspect, or_, select, table
+from sqlalchemy import ColumnElement, Connection, column, delete, func, inspect, or_, select, table
 
 from elman.chat.database import Database
 from elman.chat.memory import MAX_QUERY_KEYS, holds, nodes, sessions, states
@@ -37,7 +37,7 @@ def roots_with(
     Returns:
         The keys of their first messages.
     """
-    wanted = [nodes.c.owner.in_(names)]
+    wanted: list[ColumnElement[bool]] = [nodes.c.owner.in_(names)]
     wanted += [nodes.c.text.startswith(f"{name}: ", autoescape=True) for name in names]
     wanted += [nodes.c.text.contains(text, autoescape=True) for text in texts]
     found = set(connection.scalars(select(nodes.c.root).where(or_(*wanted)).distinct()))
@@ -59,7 +59,7 @@ def count_conversations(connection: Connection, roots: Collection[bytes]) -> Sto
     for some in _parts(sorted(roots)):
         keys = select(nodes.c.key).where(nodes.c.root.in_(some))
         whole[0] += len(some)
-        columns = [nodes.c.key, sessions.c.head]
+        columns: list[ColumnElement[bytes]] = [nodes.c.key, sessions.c.head]
         columns += [responses.c.key] if _has_responses(connection) else []
         for at, key in enumerate(columns, 1):
             number = select(func.count()).where(key.in_(keys))
