@@ -1,6 +1,6 @@
 """Does a bot forget somebody? 64 canaries of eight people, one of whom is forgotten.
 
-    python benchmarks/forgetting.py CONVERSATIONS --out FOLDER           # from the base, as it is used
+    python benchmarks/forgetting.py CONVERSATIONS --out FOLDER           # from the base
     python benchmarks/forgetting.py CONVERSATIONS --out FOLDER --small   # a small bot, some minutes
 
 CONVERSATIONS are JSON Lines of {"id", "turns": [{"speaker", "text"}]} between two people. Their
