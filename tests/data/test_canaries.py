@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from elman.data.dataset import Dataset
 from elman.data.redact import Redactor
 
 
-def read(chats: Path, **view: object) -> Dataset:
+def read(chats: Path, **view: Any) -> Dataset:
     return Dataset.read(str(chats), **view)
 
 

@@ -17,6 +17,7 @@ from elman.cli import (
     demo,
     doctor,
     evaluate,
+    forget,
     keys,
     lens,
     persona,
@@ -66,6 +67,7 @@ app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
 app.command("audit")(audit.audit)
+app.command("forget")(forget.forget)
 app.command("persona")(persona.persona)
 app.command("lens")(lens.lens)
 app.command("watch")(watch.watch)

@@ -12,6 +12,7 @@ from elman.cli.text import console, plain, tell
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
+    from elman.data.corpus import Corpus
     from elman.evaluate.audit import Audit
     from elman.generate.bot import Bot
 
@@ -43,12 +44,7 @@ def audit(
     saved = loaded.data
     dataset = dataset_learned(loaded, data)
     learned = Learned.read(dataset, loaded.tokenizer, saved.test)
-    expected = corpus_learned(loaded)
-    if expected is not None and learned.train.digest != expected:
-        raise ElmanError(
-            f"{dataset.path}: not the conversations that {bot} learned from, or they changed "
-            f"since; name a copy of those: elman audit {bot} PATH"
-        )
+    require_same(loaded, dataset.path, learned.train, "audit")
     base = base_of(loaded, trust or ())
     found = measure(loaded, learned, saved.learn_from, base, samples=samples, seed=seed)
     kept = {"weights": loaded.decoder.weights_digest, **found.to_json()}
@@ -57,6 +53,16 @@ def audit(
         print(json.dumps({"bot": str(bot), "data": dataset.path, **found.to_json()}))
     else:
         show(found)
+
+
+def require_same(bot: "Bot", path: str, train: "Corpus", verb: str) -> None:
+    """Raise ElmanError where conversations are not those that a bot learned from."""
+    expected = corpus_learned(bot)
+    if expected is not None and train.digest != expected:
+        raise ElmanError(
+            f"{path}: not the conversations that {bot.home} learned from, or they changed since; "
+            f"name a copy of those: elman {verb} {bot.home} PATH"
+        )
 
 
 def base_of(bot: "Bot", trust: "list[str] | tuple[str, ...]") -> "Bot | None":

@@ -87,8 +87,8 @@ def dataset_learned(bot: "Bot", path: str | None) -> "Dataset":
     if fingerprint(place) is None:
         where = "standard input" if place == "-" else place
         raise ElmanError(
-            f"{where}: is gone, and {bot.path} learned from it; name where it lies now, after "
-            f"{bot.path}"
+            f"{where}: is gone, and {bot.home} learned from it; name where it lies now, after "
+            f"{bot.home}"
         )
     return Dataset.again(bot.config["data"] | {"path": place})
 
@@ -98,5 +98,5 @@ def corpus_learned(bot: "Bot") -> str | None:
     from elman.model.array_files import read_arrays
     from elman.train.resuming import RESUME
 
-    kept = bot.path / RESUME
+    kept = bot.home / RESUME
     return read_arrays(kept)[1].get("corpus") if kept.exists() else None

@@ -75,6 +75,31 @@ def longest_spans(texts: Sequence[Sequence[int]], corpus: Corpus) -> list[Repeat
     return found
 
 
+def with_spans_of(texts: Sequence[Sequence[int]], own: Corpus, others: Corpus) -> list[bool]:
+    """Tell of each text whether it has 8 tokens in a row of one corpus that no other has.
+
+    Args:
+        texts: tokens, without roles and END.
+        own: in whose messages such a run must stand.
+        others: in whose messages it must not.
+    """
+    said = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t, np.int64) for t in texts)])
+    ends = np.cumsum([0, *map(len, texts)])
+    begins = _begins(ends, MIN_SPAN_TOKENS)
+    runs = hashed(_windows(said, begins, MIN_SPAN_TOKENS))
+    theirs = np.isin(runs, _known(own.ids, runs)) & ~np.isin(runs, _known(others.ids, runs))
+    owner = np.repeat(np.arange(len(texts)), np.diff(ends))
+    found = np.zeros(len(texts), bool)
+    found[owner[begins[theirs]]] = True
+    return [bool(each) for each in found]
+
+
+def _known(ids: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Return those of some runs, by their hashes, that stand in a message."""
+    places = np.fromiter(_places(ids, np.unique(runs)), np.int64)
+    return hashed(_windows(ids, places, MIN_SPAN_TOKENS))
+
+
 def _begins(ends: np.ndarray, length: int) -> np.ndarray:
     """List where runs of a length begin that lie within one text."""
     runs = [np.arange(b, e - length + 1) for b, e in pairwise(ends)]

@@ -18,7 +18,7 @@ from elman.model.tokens import TokensChatbot
 PERSONA_ROWS, PERSONA_TOKENS = 16, 128
 """Conversations of a step, and how many tokens of the beginning of each are learned."""
 
-PERSONA_STEPS, PERSONA_LR = 60, 0.1
+PERSONA_STEPS, PERSONA_LR = 60, 0.2
 """Steps of Adam, and its learning rate, which falls to zero in a straight line."""
 
 DEV_SHARE = 0.1
