@@ -24,11 +24,12 @@ import numpy as np
 from machine import describe
 from talks import heard_in, hold_talks, loops, scripts_of
 
-from elman import Bot, load_bot
+from elman import load_bot
 from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.evaluate.choices import candidates, hits
 from elman.evaluate.texts import distinct, repeated, reply_in
+from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
 from elman.generate.penalties import Habits, habits_of, people_habits
 from elman.generate.positions import draw_positions, states_at

@@ -62,7 +62,7 @@ def gains_of(
 def test_it_is_the_cosine_less_that_of_a_crowd(bot: NetworkBot) -> None:
     match, state = made(bot), asked(bot, "what is 2 plus 1?", "hello")
     replies = tokens_of(bot, "it is 3", "it is 4, Bob.", "no")
-    found = match(bot.decoder, state, [replies, replies[:1]])
+    found = match.gains(bot.decoder, state, [replies, replies[:1]])
     assert [len(own) for own in found] == [3, 1]
     said = match.answered(states_after(bot.decoder, replies))
     there = match.asked(bot.decoder.vectors(state))
@@ -77,7 +77,7 @@ def test_what_belongs_is_said(bot: NetworkBot) -> None:
     assert len(drawn) > 2
     for wanted in drawn[:3]:
         generator, match = np.random.default_rng(1), partial(gains_of, wanted.tokens)
-        found = best_drawn(bot.decoder, state, PARAMS, RANKING, generator, match=match)
+        found = best_drawn(bot.decoder, state, PARAMS, RANKING, generator, gains_of=match)
         assert found[0].tokens == wanted.tokens
 
 
@@ -127,5 +127,5 @@ def test_the_base_has_one_and_it_finds_what_belongs() -> None:
         "I have two dogs and a cat.": "What are their names?",
     }
     replies = tokens_of(base, *pairs.values())
-    gains = match(base.decoder, asked(base, *pairs), [replies] * len(pairs))
+    gains = match.gains(base.decoder, asked(base, *pairs), [replies] * len(pairs))
     assert [int(own.argmax()) for own in gains] == list(range(len(pairs)))

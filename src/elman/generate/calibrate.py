@@ -16,7 +16,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
 from elman.generate.penalties import Habits, beyond, words_of
 from elman.generate.positions import HeldOut, in_common
-from elman.generate.rerank import Likelihoods, Match, as_drawn, draw, ranked
+from elman.generate.rerank import Gains, Likelihoods, as_drawn, draw, ranked
 from elman.generate.sampling import SamplingParams
 
 WARMTHS = ((0.7, 0.1), (0.5, 0.1), (0.85, 0.05), (1.0, 0.02))
@@ -64,7 +64,7 @@ def fit_replies(
     heldout: HeldOut,
     limits: Habits,
     given: Mapping[str, float] | None = None,
-    match: Match | None = None,
+    gains_of: Gains | None = None,
 ) -> Choice:
     """Find how a bot replies best.
 
@@ -77,7 +77,7 @@ def fit_replies(
         heldout: replies from conversations that it has not learned from, at least one.
         limits: how far people go in each habit.
         given: what somebody has chosen already, by name.
-        match: what else the replies' scores gain; None: nothing.
+        gains_of: what else the replies' scores gain; None: nothing.
     """
     tried = choices(given or {})
     drawn = np.sort(np.random.default_rng(0).permutation(len(heldout.replies))[:FITTED_REPLIES])
@@ -93,7 +93,9 @@ def fit_replies(
         rows = draw(decoder, heldout.state, params, most, params.generator())
         likely = as_drawn(decoder, heldout.state, rows)
         texts = [[each.tokens for each in own] for own in rows]
-        gains = match(decoder, heldout.state, texts) if match else map(np.zeros, map(len, rows))
+        gains = (
+            gains_of(decoder, heldout.state, texts) if gains_of else map(np.zeros, map(len, rows))
+        )
         for position, (replies, gain, found) in enumerate(zip(texts, gains, likely, strict=True)):
             history = heldout.histories[position]
             far = [beyond(reply, history, limits, tokenizer) for reply in replies]

@@ -57,7 +57,7 @@ class Match(NamedTuple):
     crowd: np.ndarray
     weight: float
 
-    def __call__(
+    def gains(
         self, decoder: Decoder, state: State, replies: Sequence[Sequence[Tokens]]
     ) -> list[np.ndarray]:
         """Return what the score of each reply gains, in nats per square root of a token.

@@ -177,7 +177,7 @@ class Replier:
                 Chosen(each.tokens, "generate", each.score, each.certain, each.state)
                 for each in best_drawn(
                     self.decoder, state, self.params, self.ranking, generator, recent, histories,
-                    self._tokenizer, keep_states, self._match,
+                    self._tokenizer, keep_states, self._match.gains if self._match else None,
                 )
             ]  # fmt: skip
         if self.reply_from == "generate":

@@ -43,7 +43,7 @@ CERTAIN_LOG_P = -log(2)
 """log p from which a reply is likelier than all others together."""
 
 
-Match = Callable[[Decoder, State, Sequence[Sequence[Tokens]]], Sequence[np.ndarray]]
+Gains = Callable[[Decoder, State, Sequence[Sequence[Tokens]]], Sequence[np.ndarray]]
 """What the scores of some replies to each row of a state gain (`elman.generate.match`)."""
 
 
@@ -272,7 +272,7 @@ def best_drawn(
     histories: Sequence[History] = (),
     tokenizer: Tokenizer | None = None,
     keep_states: bool = False,
-    match: Match | None = None,
+    gains_of: Gains | None = None,
 ) -> list[Candidate]:
     """Draw replies for each row of a state, and return the best of each.
 
@@ -289,7 +289,7 @@ def best_drawn(
         histories: what was said before, one for each row; none: it is not known.
         tokenizer: makes words of tokens; None: no habit is counted.
         keep_states: whether their states are wanted.
-        match: what else their scores gain; None: nothing.
+        gains_of: what else their scores gain; None: nothing.
     """
     histories = histories or [History()] * len(state[0])
     found: dict[int, list[Candidate]] = {row: [] for row in range(len(histories))}
@@ -299,7 +299,7 @@ def best_drawn(
         drawn = draw(decoder, own_state, params, ranking.samples, generator, recent, keep_states)
         likely = as_drawn(decoder, own_state, drawn, mmi=ranking.mmi_weight > 0)
         texts = [[each.tokens for each in own] for own in drawn]
-        gains = match(decoder, own_state, texts) if match else [np.zeros(1)] * len(rows)
+        gains = gains_of(decoder, own_state, texts) if gains_of else [np.zeros(1)] * len(rows)
         for row, own, likelihood, gain in zip(rows, drawn, likely, gains, strict=True):
             replies, states = [each.tokens for each in own], [each.state for each in own]
             far = [

@@ -87,7 +87,8 @@ def fitted(reply: ReplyConfig, bot: NetworkBot, data: Data, heldout: HeldOut | N
         given = {name: getattr(reply, name) for name in set(Choice._fields) - reply.open}
         limits = habits or PEOPLE
         match = Match.read(bot)
-        found |= fit_replies(bot.decoder, bot.tokenizer, heldout, limits, given, match)._asdict()
+        gains = match.gains if match else None
+        found |= fit_replies(bot.decoder, bot.tokenizer, heldout, limits, given, gains)._asdict()
     found = {name: value for name, value in found.items() if name in reply.open}
     return reply.model_copy(update=found | {"fitted": sorted(found)})
 
