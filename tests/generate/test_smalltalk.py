@@ -46,6 +46,23 @@ def test_an_answer_is_not_given_again_and_again(talk: SmallTalk) -> None:
     assert talk.answer("hello", ["Hello!", "Hi!"]) is None
 
 
+def test_what_nobody_has_told_is_not_known() -> None:
+    mine = Intent(phrasings=["what is my name?"], first=["You have not told me."])
+    talk = SmallTalk(SmallTalkFile(threshold=0.7, intents=[HELLO, NAME, mine]))
+    assert talk.answer("What is my name?", first=True) == "You have not told me."
+    assert talk.answer("What is my name?") is None, "once anything was said, it is the net's"
+    assert talk.answer("hello", first=True) == "Hi!"
+
+
+def test_the_base_says_so_only_where_nothing_was_said(base: NetworkBot) -> None:
+    replier = Replier(base)
+    asked = "What is my name?"
+    first = replier.fixed(History([asked], asked=asked))
+    assert first is not None
+    assert "not told" in base.tokenizer.decode(first.tokens)
+    assert replier.fixed(History([asked, "I am Peter."], asked=asked)) is None
+
+
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     assert SmallTalk.read(tmp_path) is None
     path = tmp_path / SMALL_TALK

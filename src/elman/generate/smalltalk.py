@@ -39,12 +39,14 @@ class Intent(BaseModel):
     Args:
         phrasings: the ways.
         answers: each fits; none: it is left to the net.
+        first: answers where nothing was said before: nobody has told what is asked.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     phrasings: list[Text] = Field(min_length=1)
     answers: list[Text] = []
+    first: list[Text] = []
 
 
 class SmallTalkFile(BaseModel):
@@ -128,20 +130,22 @@ class SmallTalk:
         words = {part for word in words_of(text) for part in (word, word.split("'")[0])}
         return sum({1 << self._group[word] for word in words if word in self._group})
 
-    def answer(self, text: str, said: Iterable[str] = ()) -> str | None:
+    def answer(self, text: str, said: Iterable[str] = (), first: bool = False) -> str | None:
         """Return an answer that was not given lately; None: the net is to reply.
 
         Args:
             text: the message.
             said: what the bot said lately.
+            first: whether nothing was said before.
         """
         if not 0 < len(words_of(text)) <= MAX_SMALL_TALK_WORDS:
             return None
         intent, alike = self.nearest(text)
         if alike < self.content.threshold:
             return None
-        before = set(said)
-        return next((a for a in self.content.intents[intent].answers if a not in before), None)
+        before, found = set(said), self.content.intents[intent]
+        answers = found.first if first and found.first else found.answers
+        return next((a for a in answers if a not in before), None)
 
 
 def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
