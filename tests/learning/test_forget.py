@@ -78,7 +78,7 @@ def said_in(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def test_the_rest_is_divided_and_carries_canaries_as_before(group: Path) -> None:
-    view = {"bot": "Ann", "canaries": 12}
+    view: dict[str, Any] = {"bot": "Ann", "canaries": 12}
     before = list(Dataset.read(str(group), **view).with_canaries())
     bob = forgotten_digest("person", "Bob")
     dataset = Dataset.read(str(group), **view, forgotten=(bob,))

@@ -119,8 +119,9 @@ def _remnant_lines(remnant: Remnant) -> list[str]:
             f"({low:.3f} to {high:.3f}); 0.5 is chance"
         )
     found.append(
-        f"{remnant.repeating:,} of {remnant.samples:,} replies have 8 tokens in a row of it; the "
-        f"longest run that anybody said is {remnant.longest_tokens} tokens"
+        f"{remnant.repeating:,} of {remnant.samples:,} replies have 8 tokens in a row that "
+        f"stand in it alone; the longest run of it, whoever else said it, is "
+        f"{remnant.longest_tokens} tokens"
     )
     return found
 
