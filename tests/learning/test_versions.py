@@ -256,7 +256,7 @@ class Words:
         object.__setattr__(bot.decoder, "read", self)
 
     def __call__(self, rows: object, state: object) -> object:
-        self.read += sum(len(piece) for row in rows for piece in row)  # type: ignore[attr-defined]
+        self.read += sum(len(piece) for row in rows for piece in row)  # type: ignore[attr-defined, misc]
         return self._of(rows, state)  # type: ignore[arg-type]
 
 
