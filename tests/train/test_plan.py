@@ -143,8 +143,8 @@ def test_what_a_bot_repeats_is_learned_with_invented_words_too(tmp_path: Path) -
     assert found.invented is not None
     assert found.dev is not None
     assert len(found.learned) == len(found.train) + len(found.invented)
-    said = [facts["text"] for kind, facts in events if "invented words" in str(facts.get("text"))]
-    assert said == [
+    told = [facts["text"] for kind, facts in events if "invented words" in str(facts.get("text"))]
+    assert told == [
         f"{len(found.invented):,} conversations are learned once more with invented words"
     ]
 
