@@ -155,14 +155,20 @@ def write(path: Path, count: int, seed: int, kind: str, slots: dict[str, list[st
 
 
 def measured(
-    kind: str, base: str | None, model: dict[str, Any], minutes: float, tried: int
+    kind: str, base: str | None, model: dict[str, Any], minutes: float, tried: int, invent: bool
 ) -> dict[str, Any]:
     """The steps of a training, and what `rated` finds for each kind of names."""
     with tempfile.TemporaryDirectory() as folder:
         learned, bot = Path(folder) / "learned.jsonl", Path(folder) / "bot"
         write(learned, LEARNED, 1, kind, SLOTS)
         values: dict[str, Any] = {
-            "data": {"path": str(learned), "bot": "bot", "learn_from": "bot", "replies": 0},
+            "data": {
+                "path": str(learned),
+                "bot": "bot",
+                "learn_from": "bot",
+                "replies": 0,
+                "invent": invent,
+            },
             "model": model,
             "train": {"minutes": minutes, "base": base},
         }
@@ -208,6 +214,7 @@ def main() -> None:
     options.add_argument(
         "--pointers", nargs="+", default=["auto"], help="auto, or tokens back; 0: none"
     )
+    options.add_argument("--invent", action="store_true", help="learn invented words, too")
     options.add_argument("--tried", type=int, default=TRIED, help="dialogues of each kind of names")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -219,10 +226,11 @@ def main() -> None:
     for kind in arguments.kinds:
         for base in arguments.bases:
             for pointer in arguments.pointers:
-                key = f"{kind} {base} {pointer} {arguments.minutes:g} {arguments.tried}"
+                given = (arguments.minutes, arguments.tried, arguments.invent)
+                key = " ".join([kind, base, pointer, *(f"{each:g}" for each in given)])
                 start = None if base == "none" else base
                 model = {} if pointer == "auto" else {"pointer": int(pointer)}
-                run = partial(measured, kind, start, model, arguments.minutes, arguments.tried)
+                run = partial(measured, kind, start, model, *given)
                 row = finished.get(key, run)
                 begin = f"| {kind} | {base} | {pointer} | {row['steps']:,} |"
                 for names in NAMES:

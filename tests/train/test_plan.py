@@ -141,10 +141,15 @@ def test_what_a_bot_repeats_is_learned_with_invented_words_too(tmp_path: Path) -
     # Near duplicates of what is learned would leave nothing held out: then it stays as it is.
     data = {"path": str(path), "bot": "b"}
     asked = config(data=data | {"invent": True}, train={"minutes": None, "steps": 1})
-    found = prepare(asked, Tell(()))
+    events: Events = []
+    found = prepare(asked, Tell((lambda kind, facts: events.append((kind, facts)),)))
     assert found.invented is not None
     assert found.dev is not None
     assert len(found.learned) == len(found.train) + len(found.invented)
+    told = [facts["text"] for kind, facts in events if "invented words" in str(facts.get("text"))]
+    assert told == [
+        f"{len(found.invented):,} conversations are learned once more with invented words"
+    ]
 
     def texts(corpus: Corpus) -> list[str]:
         return [

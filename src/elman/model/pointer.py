@@ -193,102 +193,22 @@ class Pointer(nn.Module):
         Returns:
             What the vocabulary's logits are made of, (T, B, H), and (T, B) tensors.
         """
-        steps, rows = targets.shape
-        every = [torch.arange(steps)] * rows
-        told, pointed = self.point_from(
-            record, every, hidden.transpose(0, 1).flatten(0, 1), targets.t().flatten()
-        )
-        told, *parts = (
-            each.view(rows, steps, *each.shape[1:]).transpose(0, 1) for each in (told, *pointed)
-        )
-        return told, Pointed(*parts)
-
-    def point_from(
-        self, record: TokenRecord, steps: Sequence[Tensor], hidden: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Pointed]:
-        """Look at the record from some steps of each row, for the target of each.
-
-        Args:
-            record: of all steps.
-            steps: of each row, ascending, (K_i,).
-            hidden: at these, one row after another, (K, H).
-            targets: likewise, (K,).
-
-        Returns:
-            What the vocabulary's logits are made of, (K, H), and (K,) tensors.
-        """
-        with torch.autocast(hidden.device.type, enabled=False):
-            own = hidden.to(record.keys.dtype)
-            query = self.query(own) / KEY_SIZE**0.5
-            asked = (query, self.follow(own), self.sentinel(own), targets)
-            parts, done = [], 0
-            keys_of = record.keys.unbind(0)
-            for row, at in enumerate(steps):
-                # Row by row, so that the scores of one stay in the cache.
-                for some in at.split(QUERY_CHUNK_STEPS):
-                    if len(some):
-                        q, f, s, y = (each[done : done + len(some)] for each in asked)
-                        read = (record.ids[row], keys_of[row], record.first[row])
-                        parts.append(self._look(*read, some, q, f, s, y))
-                        done += len(some)
-            if not parts:
-                nothing = own.new_zeros(0)
-                return own, Pointed(nothing, nothing, nothing, targets)
-            looked, gates, odds, alone = (torch.cat(each) for each in zip(*parts, strict=True))
-            told = own + self.tell(looked)
-        keys = record.key(self.length)
-        key = torch.cat([keys[row, at] for row, at in enumerate(steps)])
-        return told, Pointed(gates, odds, alone, key)
-
-    def _look(
-        self,
-        ids: Tensor,
-        keys: Tensor,
-        first: Tensor,
-        steps: Tensor,
-        query: Tensor,
-        follow: Tensor,
-        sentinel: Tensor,
-        targets: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Share out the attention of N steps of a row.
-
-        A token has no share where it is further back than L, not yet read, of another
-        conversation, or not text.
-
-        Returns:
-            The mean of the keys that are looked at, (N, D), and `Pointed` but for its key.
-        """
-        begin, end = int(steps[0]), int(steps[-1]) + 1 + self.length
-        # Nothing is seen of another conversation, nor where nothing was read yet.
-        unread = int((ids[begin:end] != 0).int().argmax()) - 1
-        begin = max(begin, int(first[steps[0]]), begin + unread)
-        ids, keys = ids[begin:end], keys[begin:end]
-        place = torch.arange(begin, end)
-        last = (steps + self.length).unsqueeze(1)  # of each step: its own token
-        first = torch.maximum(last - self.length + 1, first[steps].unsqueeze(1))
-        seen = (place >= first) & (place <= last) & (ids >= SPECIALS)
-        scores = query @ keys.t()
-        alike = seen
-        for back in range(follow.shape[1]):
-            now = ids[(last - begin - back).clamp(min=0)]
-            # What came before the oldest token is not known in every way of reading it.
-            alike = (
-                alike
-                & (ids.roll(back + 1) == now)
-                & (now >= SPECIALS)
-                & (place > last - self.length + back)
-            )
-            scores = scores + alike * follow[:, back, None]
-        scores = scores.masked_fill(~seen, -torch.inf)
-        shares = torch.cat([scores, sentinel], 1).softmax(1)
-        of_tokens, gate = shares[:, :-1], shares[:, -1]
-        copied = (of_tokens * (ids == targets.unsqueeze(1))).sum(1)
-        least = torch.finfo(shares.dtype).tiny  # its logarithm is a number
-        log_gate, log_copied = gate.clamp(min=least).log(), copied.clamp(min=least).log()
-        looked = of_tokens.sum(1).clamp(min=least).log()
-        alone = torch.where(copied > least, log_copied - looked, 0.0)
-        return of_tokens @ keys, log_gate, log_copied - log_gate, alone
+        parts, tells = [], []
+        for begin in range(0, len(hidden), QUERY_CHUNK_STEPS):
+            span = slice(begin, begin + QUERY_CHUNK_STEPS)
+            shares, ids, told = self._shares(record, hidden[span], begin)
+            tells.append(told)
+            wanted = ids.unsqueeze(1) == targets[span].t().unsqueeze(2)
+            copied = (shares[:, :, :-1] * wanted).sum(2)
+            looked = shares[:, :, :-1].sum(2)
+            least = torch.finfo(shares.dtype).tiny  # its logarithm is a number
+            log_gate = shares[:, :, -1].clamp(min=least).log()
+            log_copied = copied.clamp(min=least).log()
+            alone = torch.where(copied > least, log_copied - looked.clamp(min=least).log(), 0.0)
+            parts.append((log_gate, log_copied - log_gate, alone))
+        gates, odds, alone = (torch.cat(each, 1).t() for each in zip(*parts, strict=True))
+        key = record.key(self.length)[:, : len(hidden)].t()
+        return torch.cat(tells), Pointed(gates, odds, alone, key)
 
     @torch.no_grad()
     def say(
@@ -352,6 +272,43 @@ class Pointer(nn.Module):
         shares = np.exp(scores - scores.max(1, keepdims=True))
         shares /= shares.sum(1, keepdims=True)
         return shares[:, :-1], shares[:, -1:]
+
+    def _shares(
+        self, record: TokenRecord, hidden: Tensor, begin: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Share out the attention of N steps, from the `begin`-th on.
+
+        Returns:
+            The share of each token that is looked at and, last, of the sentinel, (B, N, N + L + 1),
+            the ids, (B, N + L), and what the vocabulary's logits are made of, (N, B, H). A token
+            has no share where it is further back than L, not yet read, of another conversation,
+            or not text.
+        """
+        steps = len(hidden)
+        window = slice(begin, begin + steps + self.length)
+        ids, keys = record.ids[:, window], record.keys[:, window]
+        place = torch.arange(begin, begin + steps + self.length)
+        last = place[self.length :].unsqueeze(1)  # of each step: its own token
+        first = torch.maximum(last - self.length + 1, record.first[:, begin : begin + steps, None])
+        seen = (place >= first) & (place <= last) & (ids >= SPECIALS).unsqueeze(1)
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.to(keys.dtype)
+            # Small things are turned, (N, B) to (B, N), not the hidden states.
+            scores = (self.query(hidden) / KEY_SIZE**0.5).transpose(0, 1) @ keys.transpose(1, 2)
+            alike = torch.ones_like(seen)
+            for back, gain in enumerate(self.follow(hidden).transpose(0, 1).unbind(2)):
+                now = ids[:, self.length - back : self.length - back + steps].unsqueeze(2)
+                then = ids.roll(back + 1, 1).unsqueeze(1)
+                # What came before the oldest token is not known in every way of reading it.
+                alike = (
+                    alike & (then == now) & (now >= SPECIALS) & (place > last - self.length + back)
+                )
+                scores = scores + alike * gain.unsqueeze(2)
+            scores = scores.masked_fill(~seen, -torch.inf)
+            sentinel = self.sentinel(hidden).transpose(0, 1)
+            shares = torch.cat([scores, sentinel], 2).softmax(2)
+            told = hidden + self.tell((shares[:, :, :-1] @ keys).transpose(0, 1))
+        return shares, ids, told
 
 
 def _at_once(layers: Sequence[nn.Linear], x: Tensor) -> list[Tensor]:

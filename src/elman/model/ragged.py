@@ -89,8 +89,11 @@ def point_ragged(
     Returns:
         What the vocabulary's logits are made of, (K, H), and what is pointed at, (K,) tensors.
     """
-    targets = [seen.ids[row, own + pointer.length + 1] for row, own in enumerate(steps)]
-    return pointer.point_from(seen, steps, hidden, torch.cat(targets))
+    ids = seen.ids[:, pointer.length :].t()
+    at = torch.cat([own * len(steps) + row for row, own in enumerate(steps)])
+    queries = hidden.new_zeros(ids.numel(), hidden.shape[1]).index_copy(0, at, hidden)
+    told, pointed = pointer.point(seen, queries.view(*ids.shape, -1)[:-1], ids[1:])
+    return told.flatten(0, 1)[at], Pointed(*(each.flatten() for each in pointed)).at(at)
 
 
 def record_messages(

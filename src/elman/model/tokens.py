@@ -118,14 +118,14 @@ class TokensChatbot(Chatbot):
         hidden, layers = self.stack(
             self.embedding(window.inputs), layers, window.keep, window.cut, unfold
         )
-        counts = window.weight.t() > 0
-        targets, predictions = window.targets.t()[counts], hidden.transpose(0, 1)[counts]
+        counts = window.weight > 0
+        targets = window.targets[counts]
         pointed = None
         if self.pointer is not None:
             seen, record = self.pointer.record(window.inputs, hidden, record, window.keep)
-            steps = [row.nonzero().squeeze(1) for row in counts]
-            predictions, pointed = self.pointer.point_from(seen, steps, predictions, targets)
-        nats = self.nats(predictions, targets, pointed)
+            hidden, pointed = self.pointer.point(seen, hidden, window.targets)
+            pointed = pointed.at(counts)
+        nats = self.nats(hidden[counts], targets, pointed)
         after = tuple(tensor.detach() for tensor in (*layers, *record))
         return Loss(nats, targets, counts.numel(), after, self.pointer_nats(pointed))
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -174,14 +175,18 @@ def _encode(
     else:
         dev = subset(dev, config.train.validation_tokens)
     canaries = learned_canaries(dataset, parts["train"], tokenizer, data)
-    invented = _invented(dataset, tokenizer, data.test) if data.invent else None
+    invented = None
+    if data.invent:
+        invented = _invented(dataset, tokenizer, data.test)
+        count = 0 if invented is None else len(invented)
+        tell.note(f"{count:,} conversations are learned once more with invented words")
     return Data(tokenizer, parts["train"], dev, config, base, canaries, invented)
 
 
 def _invented(dataset: Dataset, tokenizer: Tokenizer, test: bool) -> Corpus | None:
     """Encode what is learned once more, with invented words; None where nothing is repeated."""
-    learned = [each for part, each in dataset.parts(test) if part == "train"]
-    learned = learned[:MAX_INVENTED_CONVERSATIONS]
+    every = (each for part, each in dataset.parts(test) if part == "train")
+    learned = list(islice(every, MAX_INVENTED_CONVERSATIONS))
     inventor = Inventor.of(learned, dataset.bot)
     found = Corpus.encode(inventor.invented(learned), tokenizer, dataset.bot, dataset.others)
     return found if len(found) else None
