@@ -70,6 +70,7 @@ class Characters:
 
     def __init__(self, spelled: Sequence[bytes]) -> None:
         self._spelled = spelled
+        self._ends_whole = [piece[-1:].isascii() and piece != b"" for piece in spelled]
         lengths = np.array([len(piece) for piece in spelled])
         packed = np.zeros((len(spelled), lengths.max(initial=0)), np.uint8)
         packed[np.arange(packed.shape[1]) < lengths[:, None]] = np.frombuffer(
@@ -86,6 +87,8 @@ class Characters:
 
         After a byte that belongs to no character the text begins anew, as in Python's decoder.
         """
+        if said and self._ends_whole[said[-1]]:
+            return BETWEEN
         tail = b"".join(self._spelled[token] for token in said[-MAX_UNFINISHED_BYTES:])
         steps, state = _byte_steps(), BETWEEN
         for byte in tail[-MAX_UNFINISHED_BYTES:]:

@@ -7,6 +7,7 @@ interpreter's lock is free meanwhile.
 import ctypes
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ from elman.native.library import (
     BFLOAT16,
     CELL_NAMES,
     FLOAT32,
+    INT8,
     INT8_QUADS,
     BotStruct,
     LayerStruct,
@@ -34,6 +36,8 @@ from elman.runtime.weights import Weights
 WeightPrecision = Literal["float32", "bfloat16", "int8"]
 
 WANTED = get_args(Wanted)
+
+CACHE_LINE_BYTES = 64
 
 StoredMatrix = tuple[int, np.ndarray, np.ndarray | None]
 """The library's number for a kind of weights, a matrix of them, (N, K), and int8's scales, (N,)."""
@@ -56,6 +60,7 @@ class CompiledDecoder(ArrayDecoder):
         if library is None:
             raise RuntimeError(why)
         self._library = library
+        self._state_size = sum(size for _, size, _ in self.state_spec)
         self._bot = _Builder(library, weights, precision)
         self._weights = replace(weights, stored={})  # which are packed now
 
@@ -67,10 +72,19 @@ class CompiledDecoder(ArrayDecoder):
         sizes = [(len(rows), size) for _, size, _ in self.state_spec]
         if [array.shape for array in state] != sizes:
             raise ValueError(f"a state of {len(rows)} rows has the shapes {sizes}")
-        begins = np.cumsum([0, *lengths])
-        after = tuple(np.array(array, np.float32, order="C") for array in state)
+        begins = np.array([0, *accumulate(lengths)])
+        # One array for the whole state: to ask each for its address would take a while.
+        numbers = np.empty(len(rows) * self._state_size, np.float32)
+        places = list(accumulate((rows * size for rows, size in sizes), initial=0))
+        after = tuple(
+            numbers[place : place + array.size].reshape(array.shape)
+            for place, array in zip(places, state, strict=False)
+        )
+        for own, array in zip(after, state, strict=True):
+            own[:] = array
+        first = numbers.ctypes.data
+        addresses = (ctypes.c_void_p * len(after))(*(first + 4 * place for place in places[:-1]))
         wants_logits = len(rows) if wanted == "logits" else 0
-        addresses = (ctypes.c_void_p * len(after))(*(each.ctypes.data for each in after))
         logits = np.empty((wants_logits, self.vocabulary_size), np.float32)
         wants_nats = wanted in ("nats", "nats without copies")
         nats = np.zeros(len(tokens) if wants_nats else 0)
@@ -171,15 +185,18 @@ class _Builder:
 
     def _matrix(self, name: str, bias: str | None = None, gates: int = 1) -> int:
         """Pack a matrix in the precision that was asked for."""
-        stored = self._arrays.int8(name) if self._precision == "int8" else None
-        rounded = (INT8_QUADS, *stored) if stored else _rounded(self._arrays[name], self._precision)
+        stored = self._arrays.int8(name)
+        if stored is None or self._precision == "bfloat16":
+            rounded = _rounded(self._arrays[name], self._precision)
+        else:  # in float32 only the weights are of int8, and nothing is rounded
+            rounded = (INT8_QUADS if self._precision == "int8" else INT8, *stored)
         return self._packed(rounded, None if bias is None else self._arrays[bias], gates)
 
     def _packed(self, rounded: StoredMatrix, bias: np.ndarray | None = None, gates: int = 1) -> int:
         kind, values, scale = rounded
         rows, columns = values.shape
         size = self._library.packed_size(kind, rows // gates, gates, columns)
-        packed = np.empty(size, values.dtype)
+        packed = _aligned(size, values.dtype)
         self._library.pack(
             values.ctypes.data, kind, (columns, 1), rows // gates, gates, columns,
             packed.ctypes.data,
@@ -199,6 +216,13 @@ class _Builder:
     def _address(self, made: ctypes.Structure | ctypes.Array) -> int:
         self._kept.append(made)
         return ctypes.addressof(made)
+
+
+def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """Make an array that begins where a line of the processor's caches does."""
+    begun = np.empty(size * dtype.itemsize + CACHE_LINE_BYTES, np.uint8)
+    first = -begun.ctypes.data % CACHE_LINE_BYTES
+    return begun[first : first + size * dtype.itemsize].view(dtype)
 
 
 def _rounded(weight: np.ndarray, precision: WeightPrecision) -> StoredMatrix:
