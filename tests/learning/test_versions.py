@@ -16,7 +16,6 @@ from elman.cli import main
 from elman.data.locks import only_one
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
-from elman.generate.sampling import SamplingParams
 from elman.model import versions
 from elman.model.folder import CONFIG, REPLIES, TOKENIZER, VERSIONS, WEIGHTS, folder_of, home_of
 from elman.model.versions import Version
@@ -267,17 +266,18 @@ def test_states_of_another_version_are_not_given_to_its_weights(
     """The transcript is read anew: the session stands as if the new weights had heard all of it."""
     path = tmp_path / "memory.db"
     with MemoryStore(path) as store:
-        # A drawn reply may be spelled in other pieces than its text is cut into.
-        session = Session(load_bot(home), SamplingParams(temperature=0), store=store, name="tea")
+        session = Session(load_bot(home), store=store, name="tea")
         for text in ("what is 1 plus 2?", "what is 2 plus 2?"):
             list(session.say(text))
-        said = session.turns
+        texts = [node.text for node in session.path]
     learn(home, other)
     bot = load_bot(home)
     with MemoryStore(path) as store:
         heard = Words(bot)
         again = Session(bot, store=store, name="tea")
         assert again.read_anew
+        assert [node.text for node in again.path] == texts
+        said = again.turns  # a reply was maybe said in other pieces than its text is cut into
         assert heard.read == sum(map(len, said))
         expected = bot.decoder.read([said], bot.decoder.initial_state(1))
         for own, wanted in zip(again.state, expected, strict=True):
