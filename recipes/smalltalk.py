@@ -80,7 +80,7 @@ TO_THE_NET |= {81, 82, 84, 87}
 """What depends on what was said before, or speaks of other products."""
 
 ABOUT_THE_USER = 67
-"""The intent that asks what the user has told. It is the net's too, once anything was said."""
+"""The intent that asks what the user has told. It is the net's too, once anything was told."""
 
 NOT_TOLD = ["I don't know. You have not told me yet.", "You have not told me."]
 
@@ -129,7 +129,7 @@ OWN_INTENTS = [
                    "What do I drink in the morning?", "Which instrument do I play?",
                    "Which book am I reading?", "Which language am I learning?",
                    "What is my favorite sport?"],
-        first=NOT_TOLD,
+        untold=NOT_TOLD,
     ),
     Intent(phrasings=["What is your favorite movie?", "What is your favourite song?"]),
 ]  # fmt: skip
@@ -150,7 +150,7 @@ def gather(data: Path) -> dict[int, Intent]:
         number: Intent(
             phrasings=list(dict.fromkeys([*OWN_PHRASINGS.get(number, ()), *phrasings[number]])),
             answers=[] if number in TO_THE_NET else OWN_ANSWERS.get(number, answers[number]),
-            first=NOT_TOLD if number == ABOUT_THE_USER else [],
+            untold=NOT_TOLD if number == ABOUT_THE_USER else [],
         )
         for number in sorted(phrasings)
     }

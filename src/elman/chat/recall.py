@@ -156,6 +156,7 @@ class Recall:
             [node.text for node in reversed(nodes) if node.role == "user"],
             [tuple(self.tokens(node)) for node in reversed(nodes) if node.role == "bot"],
             nodes[-1].text if nodes[-1].role == "user" else None,
+            nodes[0].parent == self.start and all(node.role != "state" for node in nodes),
         )
 
     def find(self, connection: Connection, key: bytes) -> tuple[State, list[Node]]:

@@ -156,8 +156,8 @@ class Replier:
         if self._cares and (text := care(history.asked, said)) is not None:
             return Chosen(tuple(self._tokenizer.encode(text)), "rule", 0.0)
         if self._small_talk is not None:
-            first = not said and len(history.heard) < 2
-            text = self._small_talk.answer(history.asked, said, first)
+            before = history.heard[1:] if history.whole else None
+            text = self._small_talk.answer(history.asked, said, before)
             if text is not None:
                 return Chosen(tuple(self._tokenizer.encode(text)), "small talk", 0.0)
         return None

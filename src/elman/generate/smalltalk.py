@@ -39,14 +39,14 @@ class Intent(BaseModel):
     Args:
         phrasings: the ways.
         answers: each fits; none: it is left to the net.
-        first: answers where nothing was said before: nobody has told what is asked.
+        untold: answers where the user has told nothing of themself yet.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     phrasings: list[Text] = Field(min_length=1)
     answers: list[Text] = []
-    first: list[Text] = []
+    untold: list[Text] = []
 
 
 class SmallTalkFile(BaseModel):
@@ -55,8 +55,9 @@ class SmallTalkFile(BaseModel):
     Args:
         threshold: how alike a message and a phrasing must be, from 0 to 1.
         intents: what can be answered.
-        telling: groups of words that tell who is meant, and "not". A message and a phrasing must
-            have words of the same groups: "What is my name?" is not "What is your name?".
+        telling: groups of words that tell who is meant, "I" first, and "not". A message and a
+            phrasing must have words of the same groups: "What is my name?" is not "What is your
+            name?".
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -130,13 +131,15 @@ class SmallTalk:
         words = {part for word in words_of(text) for part in (word, word.split("'")[0])}
         return sum({1 << self._group[word] for word in words if word in self._group})
 
-    def answer(self, text: str, said: Iterable[str] = (), first: bool = False) -> str | None:
+    def answer(
+        self, text: str, said: Iterable[str] = (), heard: Iterable[str] | None = None
+    ) -> str | None:
         """Return an answer that was not given lately; None: the net is to reply.
 
         Args:
             text: the message.
             said: what the bot said lately.
-            first: whether nothing was said before.
+            heard: all that the user said before; None: it is not known.
         """
         if not 0 < len(words_of(text)) <= MAX_SMALL_TALK_WORDS:
             return None
@@ -144,8 +147,14 @@ class SmallTalk:
         if alike < self.content.threshold:
             return None
         before, found = set(said), self.content.intents[intent]
-        answers = found.first if first and found.first else found.answers
+        untold = heard is not None and not any(map(self._tells, heard))
+        answers = found.untold if untold and found.untold else found.answers
         return next((a for a in answers if a not in before), None)
+
+    def _tells(self, message: str) -> bool:
+        """Tell whether a user may have said something of themself: no question, and with an "I"."""
+        asks = message.rstrip().endswith("?")
+        return not asks and (not self.content.telling or self._telling(message) & 1 > 0)
 
 
 def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
