@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from machine import describe
 from talks import heard_in, hold_talks, loops, scripts_of
 
+from elman import load_bot
 from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.evaluate.choices import candidates, hits
 from elman.evaluate.texts import distinct, repeated, reply_in
+from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
-from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import Habits, habits_of, people_habits
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
@@ -66,14 +66,54 @@ TOLD = [
 ]
 BETWEEN = ("It is a nice day.", "I slept well.", "I had pasta for lunch.", "It rained a little.")
 OWN = {
-    "name": ("What is your name?", "What are you called?", "Tell me your name again."),
-    "home": ("Where do you live?", "Where is your home?", "Which place do you live in?"),
-    "job": ("What is your job?", "What do you do for a living?", "What is your work?"),
+    "name": ("Can you give me your name?", "How do people call you?", "Say who you are once more."),
+    "home": ("Whereabouts do you live?", "In what town is your home?", "Tell me where you stay."),
+    "job": (
+        "What sort of work do you do?",
+        "How do you earn your money?",
+        "By what do you make a living?",
+    ),
 }
+"""Wordings of what the base was taught, none of which it was taught or is kept as small talk."""
+
+TURNED = [
+    ("By the way, I'm Peter.", "Say my name.", "peter"),
+    ("Lisbon is my home.", "In which town is my home?", "lisbon"),
+    ("There is Max, my dog.", "How did I name my dog?", "max"),
+    ("Luna is our cat.", "Tell me the name of my cat.", "luna"),
+    ("Anna, my sister, is here.", "Can you say how my sister is named?", "anna"),
+    ("Of all colors I like green most.", "Which color do I like most?", "green"),
+    ("I could eat sushi every day.", "What could I eat every day?", "sushi"),
+    ("I earn my money as a nurse.", "How do I earn my money?", "nurse"),
+    ("On Sundays I play chess.", "What do I play on Sundays?", "chess"),
+    ("Tennis is the sport for me.", "Which is the sport for me?", "tennis"),
+    ("They have my exam on Friday.", "When do they have my exam?", "friday"),
+    ("Right now I read Dracula.", "What do I read right now?", "dracula"),
+]
+"""What is told and asked in words that it was not taught."""
+
+UNKNOWN = [asked for _, asked, _ in TURNED] + [
+    "Do you recall what I am called?",
+    "How many cousins do I have?",
+    "Which city is the capital of Norway?",
+    "Who built the pyramids?",
+    "How deep is the sea?",
+    "How much is 31 times 7?",
+    "Which man is president of Chile?",
+    "In which year was the wheel invented?",
+]
+"""Asked first in a conversation: what nobody has told, and facts."""
+
+_DENIES = re.compile(
+    r"\b(?:not? (?:know|sure|remember|told|tell|say|said)|don't (?:know|remember)|haven't told"
+    r"|didn't (?:tell|say)|never told|not told|no idea|only be guessing|not one of my talents)\b",
+    re.I,
+)
 _COMMON = {"what", "your", "name", "called", "live", "living", "work", "home", "place", "this"}
+_COMMON |= {"just", "like", "have", "with", "that", "don't", "know"}
 
 
-def bits(decoder: Decoder, corpus: Corpus, bot: NetworkBot, learn_from: str) -> tuple[float, float]:
+def bits(decoder: Decoder, corpus: Corpus, bot: Bot, learn_from: str) -> tuple[float, float]:
     """Return bits per byte as the bot predicts, and by its vocabulary alone."""
     nats, size = np.zeros(2), 0
     for step in walk(decoder, corpus):
@@ -88,7 +128,7 @@ def bits(decoder: Decoder, corpus: Corpus, bot: NetworkBot, learn_from: str) -> 
 
 
 def replies(
-    bot: NetworkBot, decoder: Decoder, corpus: Corpus, learn_from: str, number: int
+    bot: Bot, decoder: Decoder, corpus: Corpus, learn_from: str, number: int
 ) -> dict[str, Any]:
     """Measure replies beside people's, at positions drawn by a seed."""
     tokenizer = bot.tokenizer
@@ -119,26 +159,36 @@ def replies(
         "distinct-2 of people": distinct(theirs, 2),
         "given more than once": repeated(ours),
         "given more than once by people": repeated(theirs),
+        "asks back": share("?" in text for text in ours),
+        "asked back by people": share("?" in text for text in theirs),
         "replies": len(pairs),
     }
 
 
-def told_and_asked(bot: NetworkBot) -> dict[str, Any]:
+def told_and_asked(bot: Bot) -> dict[str, Any]:
     """Measure whether what was told 1 to 10 messages before is known when it is asked."""
+    return {"told things known": _known(bot, TOLD), "in words not taught": _known(bot, TURNED)}
+
+
+def _known(bot: Bot, told: Sequence[tuple[str, str, str]]) -> float:
     scripts = [
-        [told, *(BETWEEN[n % len(BETWEEN)] for n in range(number % 5)), asked]
-        for number, (told, asked, _) in enumerate(TOLD)
+        [said, *(BETWEEN[n % len(BETWEEN)] for n in range(number % 5)), asked]
+        for number, (said, asked, _) in enumerate(told)
     ]
     answers = [talk[-1].text.lower() for talk in hold_talks(bot, scripts)]
-    return {
-        "told things known": share(
-            re.search(rf"\b{value}\b", answer) is not None
-            for answer, (_, _, value) in zip(answers, TOLD, strict=True)
-        )
-    }
+    return share(
+        re.search(rf"\b{value}\b", answer) is not None
+        for answer, (_, _, value) in zip(answers, told, strict=True)
+    )
 
 
-def own_facts(bot: NetworkBot, talks: int) -> dict[str, Any]:
+def not_told(bot: Bot) -> dict[str, Any]:
+    """Measure whether it says that it does not know what nobody told it, nor facts."""
+    answers = [talk[0].text for talk in hold_talks(bot, [[asked] for asked in UNKNOWN])]
+    return {"says that it does not know": share(_DENIES.search(each) for each in answers)}
+
+
+def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
     """Measure whether own facts stay the same over 20 turns, each asked three times."""
     script = [BETWEEN[turn % len(BETWEEN)] for turn in range(20)]
     turns = {name: [7 * n + 2 * k for n in range(3)] for k, name in enumerate(OWN)}
@@ -157,7 +207,7 @@ def own_facts(bot: NetworkBot, talks: int) -> dict[str, Any]:
     return {"own facts kept": share(kept)}
 
 
-def lines_again(bot: NetworkBot, scripts: Sequence[Sequence[str]]) -> dict[str, Any]:
+def lines_again(bot: Bot, scripts: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Measure how often a reply was given before in the same conversation, and loops of three."""
     talks = [[each.text for each in talk] for talk in hold_talks(bot, scripts)]
     return {
@@ -169,13 +219,13 @@ def lines_again(bot: NetworkBot, scripts: Sequence[Sequence[str]]) -> dict[str, 
 
 
 def share(found: Any) -> float:
-    found = list(found)
+    found = list(map(bool, found))
     return float(sum(found)) / max(1, len(found))
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one bot."""
-    bot = load_network_bot(folder)
+    bot = load_bot(folder)
     decoder, learn_from = bot.decoder, "bot" if arguments.bot else "all"
     dataset = Dataset.read(str(arguments.held), bot=arguments.bot, lenient=True)
     some = [
@@ -185,7 +235,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     whole, alone = bits(decoder, corpus, bot, learn_from)
     found = {"bits per byte": whole, "bits per byte, vocabulary alone": alone}
     found |= replies(bot, decoder, corpus, learn_from, arguments.replies)
-    found |= told_and_asked(bot) | own_facts(bot, arguments.talks)
+    found |= told_and_asked(bot) | not_told(bot) | own_facts(bot, arguments.talks)
     return found | lines_again(bot, heard_in(some, arguments.bot))
 
 
@@ -193,7 +243,7 @@ def write_reading(folders: Sequence[Path], talk: Path, out: Path) -> None:
     """Write what each bot says to a script, without names, and the key to that."""
     draw = random.Random(0)
     texts, key = [], []
-    bots = [load_network_bot(folder) for folder in folders]
+    bots = [load_bot(folder) for folder in folders]
     scripts = list(scripts_of(talk))
     said = [hold_talks(bot, scripts) for bot in bots]
     for number, lines in enumerate(scripts):
@@ -228,12 +278,10 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=400, help="how many of them")
     parser.add_argument("--replies", type=int, default=1000)
     parser.add_argument("--talks", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="where the figures are written")
     parser.add_argument("--talk", type=Path, help="what a person says, for reading")
     parser.add_argument("--reading", type=Path, help="the folder of a blind reading")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     if arguments.held is not None:
         found = [measure(folder, arguments) for folder in arguments.bots]
         show([str(folder) for folder in arguments.bots], found, print)

@@ -7,7 +7,8 @@ never seen, such as casino's (CC BY 4.0). The first 50 KB and 500 KB of the trai
 are learned from (or so many --bytes), in the same minutes, everything included; all are scored on
 the same test conversations, the first --tested of them. `untouched` is the base as it is; `passes`
 are those that a bot of its size is expected to make, by which Elman decides whether to start from
-it.
+it; `rate` and `dropout` are what was chosen for a start from it. Results that an older version left
+in out.json have neither: take a new file.
 """
 
 import gzip
@@ -72,9 +73,12 @@ def measure(
         values = {"data": data_settings, "train": settings, "reply": {"mmi_weight": 1.0}}
         config = Config.make(values)
         result = train(config, out)
+        bot = load_network_bot(out)
         return {
+            "lr": bot.config["train"]["lr"],
+            "dropout": bot.config["model"]["dropout"],
             "passes": round(passes_of_the_base(config, sum(map(text_bytes, lines))), 2),
-            "bits_per_byte": round(score(load_network_bot(out), test), 4),
+            "bits_per_byte": round(score(bot, test), 4),
             "steps": result.steps,
             "seconds": round(result.seconds),
             "ended": result.reason,
@@ -104,8 +108,11 @@ def main() -> None:
     test = conversations(tested, arguments.tested)
     untouched = finished.get("untouched", lambda: round(score(load_network_bot("base"), test), 4))
     print(f"the base, untouched: {untouched:.3f} bits per byte\n")
-    print("| text | minutes | passes | from nothing | from the base | better than the better |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| text | minutes | passes | rate | dropout | from nothing | from the base "
+        "| better than the better |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for size in arguments.bytes:
         for minutes in arguments.minutes:
             run = partial(measure, learned, test, size, minutes, arguments.seed)
@@ -117,6 +124,7 @@ def main() -> None:
             better = 1 - bits[1] / min(untouched, bits[0])
             print(
                 f"| {size / 1000:g} KB | {minutes:g} | {base['passes']:g} | "
+                f"{base['lr']:g} | {base['dropout']:g} | "
                 f"{bits[0]:.3f} | {bits[1]:.3f} | {better:.1%} |",
                 flush=True,
             )

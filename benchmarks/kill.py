@@ -88,7 +88,7 @@ def main() -> None:
         bot = load_bot("base")
         lost, torn, states = 0, 0, 0
         with MemoryStore(place) as store, store.reading() as connection:
-            [check] = connection.exec_driver_sql("pragma integrity_check").one()
+            [check] = connection.execute("PRAGMA integrity_check").fetchone()
             recall, responses = Recall(store, bot), ResponseStore(store)
             for id_, text in acknowledged.items():
                 try:

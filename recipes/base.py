@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import card
+import match
 import mixture
 import smalltalk
 import torch
@@ -91,6 +92,11 @@ CLEAN_RUN: dict[str, dict[str, Any]] = {
 MEASURED_CONVERSATIONS = 400
 """Of held.jsonl, the first, which benchmarks/base.py reads; replies are fitted on later ones."""
 
+REPLY = {"temperature": 0.7, "min_p": 0.1, "samples": 16}
+"""How replies are drawn; the rest is fitted. Chosen by reading, where F1 of words does not tell
+(LOG.md): twice as many samples, since it is known which of them belong.
+"""
+
 FITTING_TOKENS = 60_000
 """Held-out tokens on which replies are fitted."""
 
@@ -156,7 +162,8 @@ def read_held_out(path: Path, run: Path) -> Corpus:
 
 
 def pack(run: Path, work: Path, data: Path, out: Path) -> None:
-    """Write the bot that is given away: int8 weights, how it replies, small talk, a card.
+    """Write the bot that is given away: int8 weights, how it replies, which replies belong, small
+    talk, a card.
 
     Nothing in it names the machine that made it.
 
@@ -171,11 +178,12 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     save_weights(out, trained.chatbot, trained.tokenizer, "int8")
     shutil.copy(run / TOKENIZER, out / TOKENIZER)
     config = Config.make(read_config(run) | {"elman": elman.__version__})
-    config = config.changed(data={"path": "base"}, train={"base": None})
+    config = config.changed(data={"path": "base"}, train={"base": None}, reply=REPLY)
     write_config(out, config)
 
     held = read_held_out(work / "held.jsonl", run)
     bot, learn_from = load_network_bot(out), config.data.learn_from
+    match.write(work, bot)
     found = Data(bot.tokenizer, train=held, dev=held, config=config)
     replies = HeldOut.of(bot.decoder, bot.tokenizer, held, learn_from)
     reply = fitted(config.reply, bot, found, replies)

@@ -79,6 +79,11 @@ TO_THE_NET = {3, 10, 12, 13, 15, 19, 22, 23, 28, 42, 43, 44, 46, 47, 50, 51, 60,
 TO_THE_NET |= {81, 82, 84, 87}
 """What depends on what was said before, or speaks of other products."""
 
+ABOUT_THE_USER = 67
+"""The intent that asks what the user has told. It is the net's too, once anything was told."""
+
+NOT_TOLD = ["I don't know. You have not told me yet.", "You have not told me."]
+
 OWN_PHRASINGS = {
     14: ["What is your name?", "What's your name?", "Who are you?", "Do you have a name?",
          "What are you called?", "What should I call you?", "Tell me your name.",
@@ -107,7 +112,7 @@ OWN_INTENTS = [
                    "Who can read this?", "Is this private?", "Is what I say private?"],
         answers=["I run on this computer alone; nothing is sent anywhere."],
     ),
-    # What the user was told is the net's to remember. Without these, "my name" finds "your name".
+    # What the user has told is the net's to remember. Without these, "my name" finds "your name".
     Intent(
         phrasings=["What is my name?", "What's my name?", "Do you remember my name?",
                    "What is my name, by the way?", "Who am I?", "Do you know my name?",
@@ -118,8 +123,15 @@ OWN_INTENTS = [
                    "What is my favorite color?", "Do you remember what I told you?",
                    "Do you remember where I live?", "Where do I work?", "Do I have a dog?",
                    "What is my hobby?", "Who is my sister?", "What did I tell you?",
-                   "What is your favorite movie?", "What is your favourite song?"],
+                   "What do I like?", "What pet do I have?",
+                   "What is my cat called?", "What is my sister called?", "Who is my best friend?",
+                   "What is my brother's name?", "When is my exam?", "What car do I drive?",
+                   "What do I drink in the morning?", "Which instrument do I play?",
+                   "Which book am I reading?", "Which language am I learning?",
+                   "What is my favorite sport?"],
+        untold=NOT_TOLD,
     ),
+    Intent(phrasings=["What is your favorite movie?", "What is your favourite song?"]),
 ]  # fmt: skip
 
 
@@ -138,6 +150,7 @@ def gather(data: Path) -> dict[int, Intent]:
         number: Intent(
             phrasings=list(dict.fromkeys([*OWN_PHRASINGS.get(number, ()), *phrasings[number]])),
             answers=[] if number in TO_THE_NET else OWN_ANSWERS.get(number, answers[number]),
+            untold=NOT_TOLD if number == ABOUT_THE_USER else [],
         )
         for number in sorted(phrasings)
     }

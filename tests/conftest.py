@@ -13,11 +13,33 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from elman.cli import main
 from elman.train import Config, train
 from elman.train.config import layered
+
+# Where tests share the cores, an example takes as long as it takes.
+settings.register_profile("elman", deadline=None)
+settings.load_profile("elman")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run single files in this process: they end before other processes have started.
+
+    None leaves the number to pytest-xdist, which takes that of the cores.
+    """
+    places = [Path(argument.partition("::")[0]) for argument in config.args]
+    return 0 if all(place.is_file() for place in places) else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[object]) -> None:
+    """Give each worker its share of the cores, before it imports torch."""
+    threads = max(1, (os.cpu_count() or 1) // len(specs))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 def sums_chat(conversations: int, seed: int = 0) -> str:
@@ -151,15 +173,17 @@ def elman(
     return run
 
 
-# Hides torch from every import and from `find_spec`, as if it were not installed.
+# Hides torch, and what only trains as it does, from every import and from `find_spec`, as if they
+# were not installed.
 HIDING_TORCH = """
 from importlib.machinery import PathFinder
 
+HIDDEN = {"torch", "tokenizers", "huggingface_hub", "sqlalchemy"}
 find_spec = PathFinder.find_spec
 
 @classmethod
 def without_torch(cls, name, path=None, target=None):
-    return None if name.partition(".")[0] == "torch" else find_spec(name, path, target)
+    return None if name.partition(".")[0] in HIDDEN else find_spec(name, path, target)
 
 PathFinder.find_spec = without_torch
 """

@@ -1,5 +1,6 @@
 """The bot that comes with Elman: there, small, without code, and able to talk."""
 
+import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from elman.data.conversation import Message
 from elman.data.redact import Redactor
 from elman.generate.network import load_network_bot
+from elman.generate.smalltalk import SmallTalk
 from elman.model.folder import BASE
 
 MOST_BYTES = 24_000_000
@@ -21,6 +23,7 @@ def test_it_is_data_alone_and_not_much() -> None:
     assert files.keys() == {
         "CARD.md",
         "config.json",
+        "match.safetensors",
         "model.safetensors",
         "smalltalk.json",
         "tokenizer.json",
@@ -75,8 +78,9 @@ def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_pat
     assert "from base" in ran.err
     pointing = tmp_path / "pointing"
     ran = elman(
-        "train", chats, "--out", pointing, "--set", "train.steps=1", "--set", "model.pointer=64"
-    )
+        "train", chats, "--out", pointing, "--set", "train.steps=1", "--set", "model.pointer=64",
+        "--set", "data.replies=0", "--set", "reply.mmi_weight=1",
+    )  # fmt: skip
     assert ran.code == 0, ran.err
     config = json.loads((pointing / "config.json").read_text("utf-8"))
     assert config["train"]["base"] == "base"
@@ -86,3 +90,28 @@ def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_pat
     assert elman("train", chats, "--out", scratch, "--set", "train.steps=1", *small).code == 0
     config = json.loads((scratch / "config.json").read_text("utf-8"))
     assert config["train"]["base"] is None
+
+
+def test_no_wording_that_is_measured_was_taught() -> None:
+    root = Path(__file__).parents[1]
+    measured = ast.parse((root / "benchmarks" / "base.py").read_text("utf-8"))
+    lists = {
+        target.id: node.value
+        for node in measured.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    own = [text for wordings in ast.literal_eval(lists["OWN"]).values() for text in wordings]
+    turned = [
+        text for told, asked, _ in ast.literal_eval(lists["TURNED"]) for text in (told, asked)
+    ]
+    taught = (root / "recipes" / "taught.json").read_text("utf-8")
+    known = SmallTalk.read(BASE)
+    assert known is not None
+    phrasings = {text for intent in known.content.intents for text in intent.phrasings}
+    assert own
+    assert turned
+    for text in own + turned:
+        assert text not in phrasings
+        assert json.dumps(text) not in taught

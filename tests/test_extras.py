@@ -77,7 +77,7 @@ def test_layers_need_nothing_but_torch_and_numpy() -> None:
         for module, owners in packages_distributions().items()
         if not {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} & allowed
     }
-    assert {"pydantic", "tokenizers", "safetensors", "typer", "rich", "sqlalchemy"} <= blocked
+    assert {"pydantic", "tokenizers", "safetensors", "typer", "rich"} <= blocked
     ran = run_without(blocked, LAYERS)
     assert ran.returncode == 0, ran.stderr
 

@@ -11,6 +11,7 @@ import pytest
 
 ELMAN = [sys.executable, "-m", "elman"]
 SIZES = ("model.hidden_size=16", "data.vocabulary=300", "train.batch_size=4", "train.unfold=16")
+PIPE_BYTES = 4096
 SMALL = [word for size in SIZES for word in ("--set", size)]
 
 
@@ -66,14 +67,16 @@ def test_standard_input_is_learned_from(chats: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_interrupted_and_resumed(chats: Path, tmp_path: Path, precision: str) -> None:
     """Ctrl-C saves and says how to go on; going on ends in the same weights as never stopping."""
-    # So many that their lines do not fit into the pipe: the run cannot end before it is stopped.
+    # Their lines do not fit into the pipe: the run cannot end before it is stopped.
     # What is faster here is measured anew for each run, and must not decide this one.
     same = ["--set", f"train.precision={precision}"]
-    arguments = ["train", chats, "--set", "train.steps=1000", "--json", *SMALL, *same]
+    arguments = ["train", chats, "--set", "train.steps=300", "--json", *SMALL, *same]
     elman(*arguments, "--out", tmp_path / "whole")
     stopped = tmp_path / "stopped"
     command = [*ELMAN, *map(str, [*arguments, "--out", stopped])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, pipesize=PIPE_BYTES
+    ) as process:
         assert process.stdout is not None
         events = []
         for line in process.stdout:

@@ -14,13 +14,14 @@ Run = Callable[..., Any]
 
 HIDDEN = """
 import importlib.util
-assert importlib.util.find_spec("torch") is None
-try:
-    import torch.nn
-except ModuleNotFoundError as error:
-    assert error.name == "torch"
-else:
-    raise AssertionError
+for name in {names}:
+    assert importlib.util.find_spec(name) is None
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        assert error.name == name
+    else:
+        raise AssertionError
 """
 
 SENTENCE = "this needs torch: pip install 'elman[train]'"
@@ -51,6 +52,10 @@ for name in ("LSTM", "functional", "check", "recurrence"):
     else:
         raise AssertionError(name)
 assert elman.Message and elman.read and elman.Tokenizer and elman.SamplingParams
+try:
+    elman.Tokenizer.train(["tea"], 300)
+except ImportError as error:
+    print(error)
 """
 
 
@@ -69,9 +74,10 @@ def command_paths() -> list[list[str]]:
     return paths
 
 
-def test_torch_is_hidden(without_torch: Run) -> None:
-    assert importlib.util.find_spec("torch") is not None
-    ran = without_torch("-c", HIDDEN)
+def test_what_trains_is_hidden(without_torch: Run) -> None:
+    names = ("torch", "tokenizers")
+    assert all(importlib.util.find_spec(name) is not None for name in names)
+    ran = without_torch("-c", HIDDEN.format(names=names))
     assert ran.code == 0, ran.err
 
 
@@ -123,7 +129,9 @@ def test_what_trains_says_what_to_install(
 def test_python_says_what_to_install(without_torch: Run) -> None:
     ran = without_torch("-c", PYTHON)
     assert ran.code == 0, ran.err
-    assert ran.out.splitlines() == [SENTENCE] * 4
+    *layers, learning = ran.out.splitlines()
+    assert layers == [SENTENCE] * 4
+    assert learning == "learning pieces of text needs tokenizers: pip install 'elman[train]'"
 
 
 def test_pytest_runs_with_our_plugin(without_torch: Run, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXTRA_MODULES = {
-    "train": ("torch", "chitchat_dataset"),
+    "train": ("torch", "tokenizers", "chitchat_dataset"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "evaluate": ("sacrebleu",),
     "parquet": ("pyarrow",),

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import select
 
 from elman.chat import MemoryStore, Node, Recall, Session
-from elman.chat.memory import MIN_KEPT_MESSAGES, expiring, states
+from elman.chat.memory import MIN_KEPT_MESSAGES, expiring
 from elman.chat.recall import state_from_bytes, state_to_bytes
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
@@ -155,9 +155,11 @@ class Conversations(RuleBasedStateMachine):
         """A state that was damaged, or is of another message, is never used."""
         _, node = message
         with self.store.writing() as connection:
-            found = connection.scalar(select(states.c.state).where(states.c.key == node.key))
-            if found is None:
+            mine = {"key": node.key}
+            row = connection.execute("SELECT state FROM states WHERE key = :key", mine).fetchone()
+            if row is None:
                 return
+            [found] = row
             bad = {
                 "flip": found[:60] + bytes([found[60] ^ 1]) + found[61:],
                 "cut": found[:-7],
@@ -165,15 +167,17 @@ class Conversations(RuleBasedStateMachine):
                     self.bot.decoder.initial_state(1), self.recalls["ann"].fingerprint, b"x" * 16
                 ),
             }[damage]
-            connection.execute(states.update().where(states.c.key == node.key).values(state=bad))
+            connection.execute(
+                "UPDATE states SET state = :bad WHERE key = :key", mine | {"bad": bad}
+            )
 
     @invariant()
     def nothing_is_left_over(self) -> None:
         with self.store.reading() as connection:
-            count = connection.exec_driver_sql("select count(*) from nodes").scalar()
-            orphans = connection.exec_driver_sql(
-                "select count(*) from states where key not in (select key from nodes)"
-            ).scalar()
+            [count] = connection.execute("SELECT count(*) FROM nodes").fetchone()
+            [orphans] = connection.execute(
+                "SELECT count(*) FROM states WHERE key NOT IN (SELECT key FROM nodes)"
+            ).fetchone()
         assert (count, orphans) == (len(self.truth), 0)
 
 
@@ -214,7 +218,7 @@ def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
                 node = recall.after(node, "user", f"{number:030}")
                 recall.put(connection, node, big)
                 if number in (2000, 4000):
-                    [sizes[number]] = connection.exec_driver_sql("pragma page_count").one()
+                    [sizes[number]] = connection.execute("PRAGMA page_count").fetchone()
     grown = (sizes[4000] - sizes[2000]) * 4096 / 2000
     assert grown < 300
 
@@ -230,7 +234,7 @@ def test_another_writer_is_waited_for(tmp_path: Path, bot: Bot) -> None:
             recall.put(connection, node)
         thread.join()
         with one.reading() as connection:
-            assert connection.exec_driver_sql("select count(*) from nodes").scalar() == 2
+            assert connection.execute("SELECT count(*) FROM nodes").fetchone() == (2,)
 
 
 def _put(store: MemoryStore, bot: Bot) -> None:
@@ -246,6 +250,9 @@ def test_places_that_are_no_store(tmp_path: Path) -> None:
         MemoryStore(bad)
     with pytest.raises(ElmanError, match="SQLite"):
         MemoryStore("postgresql://localhost/elman")
+    for place in ("memory:db", "sqlite://host/memory.db", f"sqlite:///{tmp_path}/m.db?mode=ro"):
+        with pytest.raises(ElmanError, match="not a database"):
+            MemoryStore(place)
     with pytest.raises(ElmanError, match="cannot be opened"):
         MemoryStore(bad / "memory.db")
     old = tmp_path / "old.db"
@@ -256,6 +263,62 @@ def test_places_that_are_no_store(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ElmanError, match="format 99"):
         MemoryStore(old)
+
+
+OLD_TABLES = """
+CREATE TABLE about (name VARCHAR NOT NULL, value VARCHAR, PRIMARY KEY (name));
+CREATE TABLE nodes ("key" BLOB NOT NULL, owner VARCHAR NOT NULL, parent BLOB NOT NULL,
+    root BLOB NOT NULL, depth INTEGER NOT NULL, role VARCHAR NOT NULL, text TEXT NOT NULL,
+    tokens BLOB, time FLOAT NOT NULL, PRIMARY KEY ("key")) WITHOUT ROWID;
+CREATE INDEX children ON nodes (parent);
+CREATE TABLE states ("key" BLOB NOT NULL, root BLOB NOT NULL, depth INTEGER NOT NULL,
+    state BLOB NOT NULL, PRIMARY KEY ("key"));
+CREATE INDEX to_be_thinned ON states (root, depth);
+CREATE TABLE holds (owner VARCHAR NOT NULL, holder VARCHAR NOT NULL, "key" BLOB NOT NULL,
+    PRIMARY KEY (owner, holder, "key")) WITHOUT ROWID;
+CREATE INDEX held ON holds ("key");
+CREATE TABLE sessions (owner VARCHAR NOT NULL, name VARCHAR NOT NULL, bot VARCHAR NOT NULL,
+    made_by BLOB NOT NULL, head BLOB, created FLOAT NOT NULL, updated FLOAT NOT NULL,
+    PRIMARY KEY (owner, name));
+INSERT INTO about VALUES ('format', '1');
+"""
+
+
+def test_stores_of_earlier_releases_are_opened(tmp_path: Path, bot: Bot) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    with closing(sqlite3.connect(old)) as raw:
+        raw.executescript(OLD_TABLES)
+    MemoryStore(new).close()
+
+    def schema(place: Path, name: str) -> list[Any]:
+        with closing(sqlite3.connect(place)) as connection:
+            return [
+                connection.execute(f"PRAGMA {part}({name})").fetchall()
+                for part in ("table_xinfo", "index_list")
+            ]
+
+    for table in ("about", "nodes", "states", "holds", "sessions"):
+        assert schema(old, table) == schema(new, table)
+    with MemoryStore(old) as store:
+        recall = Recall(store, bot)
+        node = recall.after(None, "user", "hello")
+        with store.writing() as connection:
+            recall.put(connection, node)
+        with store.reading() as connection:
+            assert store.node(connection, recall.owner, node.key) == node
+
+
+def test_a_store_in_memory_is_used_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elman.chat.database.BUSY_SECONDS", 0.01)
+    with MemoryStore() as store:
+        with (
+            store.writing(),
+            pytest.raises(ElmanError, match="the memory: is in use"),
+            store.reading(),
+        ):
+            pass
+        with store.reading() as connection:
+            assert connection.execute("SELECT count(*) FROM nodes").fetchone() == (0,)
 
 
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
@@ -271,8 +334,8 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, bot: Bot) -> None:
         session = Session(bot, sampling, store=store, name="tea")
         "".join(session.say("hello"))
         with store.reading() as connection:
-            pages = connection.exec_driver_sql("pragma page_count").scalar()
-            connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+            [pages] = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(ElmanError, match="cannot be written"):
             "".join(session.say("a" * 100_000))
         before = session.path

@@ -22,6 +22,33 @@ def test_lines_are_answered_one_by_one(elman: Run, trained: Path) -> None:
     assert elman("chat", trained, "--seed", 1, given="hello\n").out == first
 
 
+def test_numpy_takes_over_and_says_so_once(
+    elman: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "this processor has none of AVX2, AVX-512 and NEON"
+    monkeypatch.setattr("elman.runtime.choose.load", lambda: (None, why))
+    ran = elman("chat", trained, "--weights", "int8", given="hello\nwhat is 1 plus 2?\n")
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 2
+    assert ran.err.count("numpy") == 1
+    assert f"Replies are computed by numpy: {why}" in ran.err
+
+
+@pytest.mark.parametrize("why", ["", "Unable to allocate 3.00 GiB for an array"])
+def test_too_little_memory_is_one_sentence(
+    elman: Run, trained: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def too_large(*_: object) -> None:
+        raise MemoryError(*filter(None, [why]))
+
+    monkeypatch.setattr("elman.runtime.choose.weights_of", too_large)
+    ran = elman("chat", trained, given="hello\n")
+    assert ran.code == 2
+    assert (
+        ran.err == f"elman: out of memory: {why or 'end other programs, or take a smaller bot'}\n"
+    )
+
+
 LINES = [
     "hello", "", "   ", "\t", "a\u2028b\x0bc\x85d", "a\rb", "what?\r", "/dance", "/", "//",
     "/help me", "/etc/hosts is empty", "/undo", "/undo x", "/undo 99", "/state",

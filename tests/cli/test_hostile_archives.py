@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data import unpacking
-from elman.data.document import Notes
+from elman.data.notes import Notes
 from elman.data.readers import read
 from elman.data.source import documents
 from elman.errors import ElmanError

@@ -198,7 +198,7 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     ),
     "a tokenizer of unknown fields": (
         tokenizer(lambda found: found["model"].update(type="Unigram")),
-        "not a tokenizer that tokenizers",
+        "does not keep text exactly",
     ),
     "a tokenizer of another size": (
         tokenizer(lambda found: found["model"]["vocab"].update(more=len(found["model"]["vocab"]))),

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from elman.data.conversation import Chat, Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers import Reading, read
 from elman.data.readers.reader import FolderReader
 from elman.data.readers.registry import READERS, find_reader

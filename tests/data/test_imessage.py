@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Message
-from elman.data.document import Notes
+from elman.data.notes import Notes
 from elman.data.readers.imessage import READER
 
 Load = Callable[[str], tuple[list[Message], Notes]]

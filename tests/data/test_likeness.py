@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.data.document import HEAD_BYTES, Document, Notes
+from elman.data.document import HEAD_BYTES, Document
+from elman.data.notes import Notes
 from elman.data.readers import read
 from elman.data.readers.likeness import likeness_of
 from elman.data.readers.registry import KNOWN, READERS, find_reader

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers import read
 
 Load = Callable[..., tuple[list[Conversation], Notes]]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.messenger import READER
 from elman.data.source import documents
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.document import Document
+from elman.data.readers.json_text import items
 from elman.data.readers.numbers import Within64Bits
-from elman.data.readers.reader import items
 from elman.errors import ElmanError
 
 Read = Callable[..., list[Any]]

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation, Turn
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers import MAX_MESSAGE_CHARS, read
 from elman.data.readers.registry import READERS, find_reader
 from elman.data.source import documents

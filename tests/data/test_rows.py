@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM
-from elman.data.document import HEAD_BYTES, Document, Notes
+from elman.data.document import HEAD_BYTES, Document
+from elman.data.notes import Notes
 from elman.data.readers import read
 from elman.data.readers.registry import READERS, find_reader
 from elman.data.readers.rows import fields_of

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import SYSTEM, Conversation
-from elman.data.document import Notes
+from elman.data.notes import Notes
 from elman.data.readers.registry import READERS
 
 Load = Callable[[str], tuple[list[Conversation], Notes]]

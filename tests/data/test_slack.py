@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Conversation
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.slack import LONGEST_SILENCE, READER
 from elman.data.source import documents
 

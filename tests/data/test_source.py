@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data import readers
-from elman.data.document import HEAD_BYTES, MAX_LINE_BYTES, Document, Notes
+from elman.data.document import HEAD_BYTES, MAX_LINE_BYTES, Document
+from elman.data.notes import Notes
 from elman.data.source import documents
 from elman.data.unpacking import BOMB_BYTES
 from elman.errors import ElmanError

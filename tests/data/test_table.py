@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Chat, Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers import MAX_MESSAGE_CHARS
 from elman.data.readers.reader import Reader
 from elman.data.readers.registry import READERS
+from elman.data.readers.timestamps import is_newest_first
 from elman.errors import ElmanError
 
 Load = Callable[[str | bytes], tuple[list[Conversation], Notes]]
@@ -244,6 +246,8 @@ def test_every_row_is_kept_or_counted(
     talks = [
         [Message(*row[1:]) for row in group] for _, group in groupby(kept, key=lambda row: row[0])
     ]
+    backwards = is_newest_first(message for talk in talks for message in talk)
+    talks = [talk[::-1] if backwards else talk for talk in talks]
     answered = [talk for talk in talks if len({m.author for m in talk}) > 1]
     assert [list(each.messages) for each in conversations] == answered
     assert notes.left_out.total() == len(rows) - sum(map(len, answered))

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.telegram import READER, _Mended, _mended_escapes, _mended_ids
 from elman.errors import ElmanError
 

@@ -1,6 +1,5 @@
 import json
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +23,8 @@ TEXTS = [
     "the kitten knitted mittens; the mittens fitted the kitten 🙂 Grüße, Grüße",
 ]
 
+ALPHABET = {piece: i for i, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+
 some = settings(max_examples=40, deadline=None, derandomize=True)
 looks_special = st.sampled_from(["<bot>", "<|endoftext|>", "[PAD]", "</s>", "<unk>", "\0", "\x03"])
 texts = st.one_of(st.text(), looks_special, st.sampled_from(TEXTS))
@@ -35,12 +36,59 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return Tokenizer.train(TEXTS, request.param)
 
 
-def test_a_long_text_leaves_other_threads_the_interpreter() -> None:
-    """The library's `encode` holds the interpreter's lock to its end, and a batch does not."""
+def reference(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Encode by the library that learned the pieces."""
+    library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    library.normalizer = None
+    begin = " " if tokenizer.vocabulary_size > MIN_VOCABULARY_SIZE else ""
+    return [token + SPECIALS for token in library.encode(begin + text).ids]
+
+
+every_character = st.text(
+    st.one_of(st.sampled_from(" \n\t'stmdlverSTkitn1²½一\xa0_-.🙂"), st.characters())
+)
+
+
+@given(st.one_of(texts, every_character))
+@example("it's 'tis we'll THEY'LL 'LL I'd've   two  \n\n three")
+@example("kitten" * 99 + "mitten" * 99)
+@example("\x1c\x1f\x85\u200a\u200b\u2028\ufeff٣๓Ⅷ①ªǅʰ")
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_pieces_are_those_of_the_library(tokenizer: Tokenizer, text: str) -> None:
+    ids = reference(tokenizer, text)
+    assert tokenizer.encode(text) == ids
+    assert tokenizer.encode(text) == ids  # which come from the cache now
+
+
+@pytest.mark.parametrize("merges", [
+    ["a b", "b c", "ab c", "a bc"],
+    ["b c", "a b", "a bc", "ab c"],
+    ["ab a", "a b", "b a", "aba b", "ab ab"],
+    ["a a", "aa aa", "aa a", "aaaa aa", "a a"],
+])  # fmt: skip
+@given(text=st.text("abc", max_size=30))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_merges_in_any_order_are_done_as_by_the_library(merges: list[str], text: str) -> None:
+    pieces = {*ALPHABET, *("".join(merge.split()) for merge in merges)}
+    vocabulary = {piece: n for n, piece in enumerate(sorted(pieces))}
+    found = json.loads(Tokenizer.train(TEXTS, 280).to_json())
+    found["model"] |= {"vocab": vocabulary, "merges": merges}
+    tokenizer = Tokenizer.from_json(json.dumps(found))
+    assert tokenizer.encode(text) == reference(tokenizer, text)
+
+
+def test_many_words_are_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elman.data.bpe.MAX_CACHED_WORDS", 4)
     tokenizer = Tokenizer.train(TEXTS, 275)
-    encode_batch_fast = tokenizer._bpe.encode_batch_fast
-    tokenizer._bpe = SimpleNamespace(encode_batch_fast=encode_batch_fast)  # type: ignore[assignment]
-    assert tokenizer.decode(tokenizer.encode(TEXTS[0] * 100)) == TEXTS[0] * 100
+    for text in (*TEXTS, "kitten" * 99):
+        assert tokenizer.encode(text) == reference(tokenizer, text)
+        assert len(tokenizer._bpe._cached) <= 4
+    assert "kitten" * 99 not in " ".join(tokenizer._bpe._cached)
+
+
+def test_json_is_what_the_library_writes(tokenizer: Tokenizer) -> None:
+    text = tokenizer.to_json()
+    assert tokenizers.Tokenizer.from_str(text).to_str(pretty=True) == text
 
 
 @given(texts)
@@ -145,13 +193,17 @@ def changed(**parts: Any) -> str:
     return json.dumps({**json.loads(Tokenizer.train(TEXTS, 280).to_json()), **parts})
 
 
+def pieces(vocabulary: dict[str, Any]) -> str:
+    model = json.loads(Tokenizer.train(TEXTS, 280).to_json())["model"]
+    return changed(model=model | {"vocab": vocabulary, "merges": []})
+
+
 def of_model(model: models.Model) -> str:
     foreign = tokenizers.Tokenizer(model)
     foreign.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return foreign.to_str()
 
 
-ALPHABET = {piece: i for i, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
 TOO_MANY = {f"{i:05}": i for i in range(256, MAX_VOCABULARY_SIZE)}
 PADDING = {
     "strategy": {"Fixed": 9},
@@ -176,6 +228,8 @@ PREFIXED = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
         pytest.param(of_model(models.BPE({**ALPHABET, "€": 256}, [])), id="not of bytes"),
         pytest.param(of_model(models.BPE({**ALPHABET, "aa": 300}, [])), id="gaps"),
         pytest.param(of_model(models.BPE({**ALPHABET, **TOO_MANY}, [])), id="more than uint16"),
+        pytest.param(pieces({**ALPHABET, "aa": "256"}), id="an id in words"),
+        pytest.param(pieces({**ALPHABET, "aa": 256.0}), id="a broken id"),
         # These would lose or add text without a word.
         pytest.param(changed(normalizer={"type": "Lowercase"}), id="lower case"),
         pytest.param(changed(pre_tokenizer=PREFIXED), id="space before"),

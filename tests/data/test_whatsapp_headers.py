@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data.conversation import Message
-from elman.data.document import Notes
+from elman.data.notes import Notes
 from elman.data.readers import Reading, read
 from elman.data.readers.whatsapp.clock import Clock
 from elman.data.source import documents

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from elman.data.conversation import Message
-from elman.data.document import Notes
+from elman.data.notes import Notes
 from elman.data.readers.whatsapp.phrases import own_words, phrases
 
 ANDROID, IPHONE = "31/12/2023, 23:59 - ", "[31/12/2023, 23:59:58] "

@@ -46,6 +46,28 @@ def test_an_answer_is_not_given_again_and_again(talk: SmallTalk) -> None:
     assert talk.answer("hello", ["Hello!", "Hi!"]) is None
 
 
+def test_what_nobody_has_told_is_not_known() -> None:
+    mine = Intent(phrasings=["what is my name?"], untold=["You have not told me."])
+    told = [["i", "my"], ["you", "your"]]
+    talk = SmallTalk(SmallTalkFile(threshold=0.7, intents=[HELLO, NAME, mine], telling=told))
+    for before in ([], ["Hello!"], ["Where do I live?", "Nice day."]):
+        assert talk.answer("What is my name?", (), before) == "You have not told me."
+    assert talk.answer("What is my name?", (), ["I am Peter.", "Hello!"]) is None
+    assert talk.answer("What is my name?") is None, "what was said before is not known"
+    assert talk.answer("hello", (), []) == "Hi!"
+
+
+def test_the_base_says_so_until_something_is_told(base: NetworkBot) -> None:
+    replier = Replier(base)
+    asked = "What is my name?"
+    for heard in ([asked], [asked, "Hello!"]):
+        said = replier.fixed(History(heard, asked=asked, whole=True))
+        assert said is not None
+        assert "not told" in base.tokenizer.decode(said.tokens)
+    assert replier.fixed(History([asked, "I am Peter."], asked=asked, whole=True)) is None
+    assert replier.fixed(History([asked], asked=asked)) is None
+
+
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     assert SmallTalk.read(tmp_path) is None
     path = tmp_path / SMALL_TALK

@@ -296,3 +296,40 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, name: str, damage: Any)
 def test_a_pointer_s_record_must_reach_as_far() -> None:
     with pytest.raises(ValidationError, match="ngrams needs a pointer of at least as many tokens"):
         ModelConfig(pointer=2, ngrams=3)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 4])
+@pytest.mark.parametrize("vocabulary", [3, 12, 60])
+def test_what_is_subtracted_was_never_counted(longest: int, vocabulary: int) -> None:
+    draw = np.random.default_rng([longest, vocabulary])
+
+    def messages(count: int) -> np.ndarray:
+        said = [draw.integers(4, 4 + vocabulary, draw.integers(1, 12)) for _ in range(count)]
+        roles = draw.integers(1, 3, count)
+        every = [n for role, text in zip(roles, said, strict=True) for n in (role, *text, 0)]
+        return np.array(every, np.uint16)
+
+    stays, goes = messages(60), messages(9)
+    both, rest = NGrams(8, 80, longest), NGrams(8, 80, longest)
+    both.count(np.concatenate([stays, goes]), scored(np.concatenate([stays, goes]), "bot"))
+    both.subtract(goes, scored(goes, "bot"))
+    rest.count(stays, scored(stays, "bot"))
+    expected = rest.layers.state_dict()
+    for name, found in both.layers.state_dict().items():
+        assert found.dtype == expected[name].dtype
+        assert found.numpy().tobytes() == expected[name].numpy().tobytes(), name
+
+
+def test_what_was_not_counted_cannot_be_subtracted() -> None:
+    counts = NGrams(8, 80, 2)
+    said = np.array([2, 10, 11, 12, 0], np.uint16)
+    counts.count(said, scored(said, "bot"))
+    before = {name: each.clone() for name, each in counts.layers.state_dict().items()}
+    with pytest.raises(ValueError, match="not counted"):
+        counts.subtract(np.tile(said, 2), scored(np.tile(said, 2), "bot"))
+    rare = NGrams(8, 80, 2)
+    rare.count(np.tile(said, 3), scored(np.tile(said, 3), "bot"), most=1)
+    with pytest.raises(ValueError, match="left out"):
+        rare.subtract(said, scored(said, "bot"))
+    for name, each in counts.layers.state_dict().items():
+        assert each.equal(before[name])

@@ -457,13 +457,6 @@ class NeedsGPU(Plain):
         return super().forward(x.cuda(), h)
 
 
-class Hangs(Plain):
-    def before(self, t: int, h: Tensor) -> Tensor:
-        while t == 9:
-            pass
-        return h
-
-
 class Raises(Plain):
     def forward(self, x: Tensor, h: H = None) -> Any:
         raise KeyError("no such\nthing")

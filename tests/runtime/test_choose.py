@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from elman.model.folder import BASE
+from elman.errors import ElmanError
+from elman.model.array_files import read_arrays, write_arrays
+from elman.model.folder import BASE, INT8_SCALE, WEIGHTS
 from elman.native import library
 from elman.runtime.choose import INT8_LOSS, MAX_INT8_LOSS, int8_loss, load_bot
-from elman.runtime.compiled import CompiledDecoder
+from elman.runtime.compiled import CompiledDecoder, StoredMatrix, WeightPrecision, _rounded
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import load_weights
 
@@ -61,3 +64,40 @@ def test_what_int8_costs_the_base_is_next_to_nothing() -> None:
     loss = int8_loss(weights, list(np.stack(said, 1)))
     assert loss != 0
     assert abs(loss) < 20 * MAX_INT8_LOSS  # of so few and such likely tokens
+
+
+@compiled
+def test_int8_weights_are_packed_as_they_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = load_weights("base")
+    restored = replace(weights, stored={name: np.array(a) for name, a in weights.arrays.items()})
+    assert restored.digest() == weights.digest()
+    expected = CompiledDecoder(restored, "int8")
+    rounded: list[str] = []
+
+    def recorded(weight: np.ndarray, precision: WeightPrecision) -> StoredMatrix:
+        rounded.append(precision)
+        return _rounded(weight, precision)
+
+    monkeypatch.setattr("elman.runtime.compiled._rounded", recorded)
+    found = CompiledDecoder(weights, "int8")
+    assert set(rounded) == {"float32"}  # the small ones
+    logits, _ = found.begin_reply(found.initial_state(1))
+    np.testing.assert_array_equal(logits, expected.begin_reply(expected.initial_state(1))[0])
+
+
+def test_matrices_lie_in_the_file_until_they_are_packed() -> None:
+    weights = load_weights("base")
+    matrix = weights.stored["embedding.weight"]
+    assert not matrix.flags.owndata
+    assert not matrix.flags.writeable
+    decoder = ReferenceDecoder(weights)
+    assert all(each.flags.owndata for each in decoder._memory.arrays.values())
+
+
+def test_a_scale_that_leaves_no_numbers_is_refused(tmp_path: Path) -> None:
+    folder = bot(tmp_path, 0)
+    stored, facts = read_arrays(folder / WEIGHTS)
+    stored["embedding.weight" + INT8_SCALE][0] = 1e38
+    write_arrays(folder / WEIGHTS, stored, facts)
+    with pytest.raises(ElmanError, match="NaN or infinity"):
+        load_bot(folder)

@@ -225,7 +225,7 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 
     def refused(**changed: np.ndarray) -> str:
         with pytest.raises(ElmanError) as raised:
-            ReferenceDecoder(replace(weights, arrays={**arrays, **changed}).checked("here"))
+            ReferenceDecoder(replace(weights, stored={**arrays, **changed}).checked("here"))
         return str(raised.value)
 
     bias = arrays["output_bias"]

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
+from elman.chat.database import Connection
 from elman.data.tokenizer import END
 from elman.serve.workers import WORKERS
 

@@ -101,6 +101,6 @@ def test_what_a_revoked_key_owns_is_deleted(
 
 def _nothing_is_left(served: Served) -> None:
     with served.service.store.reading() as connection:
-        for table in (*(each.name for each in OWNED), "states"):
-            count = connection.exec_driver_sql(f"select count(*) from {table}").scalar()
+        for table in (*OWNED, "states"):
+            count = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             assert count == 0, table

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,10 +18,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from sqlalchemy import select
 
 from elman.bptt import State
-from elman.chat.memory import states
 from elman.cli import main
 from elman.errors import ElmanError
 from elman.generate import index_files
@@ -242,8 +241,8 @@ def test_chats_and_feedback(serving: Serving) -> None:
         http.delete(f"/v1/chats/{other['id']}")
         with served.service.store.reading() as connection:
             for table in ("nodes", "states", "holds", "responses", "feedback"):
-                count = connection.exec_driver_sql(f"select count(*) from {table}").scalar()
-                assert count == 0, table
+                rows = connection.execute(f"SELECT count(*) FROM {table}")
+                assert rows.fetchone() == (0,), table
 
 
 def test_the_page_is_served_under_a_strict_policy(serving: Serving) -> None:
@@ -277,37 +276,43 @@ def test_a_state_that_cannot_be_trusted_is_read_anew(serving: Serving, harm: str
         ask(http, "something else", temperature=0)
         right = ask(http, "and 2?", previous_response_id=first["id"], temperature=0, store=False)
         with served.service.store.writing() as connection:
-            rows = list(connection.execute(select(states.c.key, states.c.state)))
+            rows = connection.execute("SELECT key, state FROM states").fetchall()
             for number, (key, state) in enumerate(rows):
                 bad = {
                     "damaged": state[:-20] + bytes([state[-20] ^ 255]) + state[-19:],
                     "truncated": state[: len(state) // 2],
-                    "foreign": rows[number - 1].state,
+                    "foreign": rows[number - 1][1],
                     "older": state[:4] + b"\0" + state[5:],
                     "gone": b"",
                 }[harm]
-                connection.execute(states.update().where(states.c.key == key).values(state=bad))
+                connection.execute(
+                    "UPDATE states SET state = :bad WHERE key = :key", {"bad": bad, "key": key}
+                )
         forget_recent(served.service.models["ann"])
         again = ask(http, "and 2?", previous_response_id=first["id"], temperature=0)
         assert said(again) == said(right)
         assert again["elman"]["state"]["messages"] == 4
 
 
-def test_a_full_disk_is_said_and_the_server_goes_on(serving: Serving) -> None:
+def test_a_full_disk_is_said_and_the_server_goes_on(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served = serving()
-    engine = served.service.store._engine
+    store = served.service.store
     with served.client() as http:
         first = ask(http, "hello")
-        with served.service.store.reading() as connection:
-            pages = connection.exec_driver_sql("pragma page_count").scalar()
+        with store.reading() as connection:
+            [pages] = connection.execute("PRAGMA page_count").fetchone()
+        connect = store._connect
+
+        def small() -> sqlite3.Connection:
+            raw = connect()
+            raw.execute(f"PRAGMA max_page_count = {pages}")
+            return raw
+
         # The next connections find no room.
-        engine.dispose()
-        from sqlalchemy import event
-
-        def small(connection: Any, _: object) -> None:
-            connection.execute(f"pragma max_page_count = {pages}")
-
-        event.listen(engine, "connect", small)
+        store._close_idle()
+        monkeypatch.setattr(store, "_connect", small)
         body = {"model": "ann", "input": "a" * 100_000, "max_output_tokens": 3}
         answer = http.post("/v1/responses", json=body)
         assert answer.status_code == 507
@@ -317,8 +322,8 @@ def test_a_full_disk_is_said_and_the_server_goes_on(serving: Serving) -> None:
         assert "response.completed" not in streamed
         assert http.get(f"/v1/responses/{first['id']}").status_code == 200
         assert ask(http, "hello", store=False)["status"]
-        event.remove(engine, "connect", small)
-        engine.dispose()
+        monkeypatch.undo()
+        store._close_idle()
         assert ask(http, "hello")["status"]
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.config import KEPT_REPLIES
+from elman.data.corpus import Corpus
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.errors import ElmanError
 from elman.generate.network import load_network_bot
@@ -22,9 +23,12 @@ from elman.model.folder import read_config, read_tokenizer
 from elman.train import Config, choices, resume, train
 from elman.train import prepare as prepare_module
 from elman.train.choices import (
+    LR_FROM_BASE,
+    LR_FROM_BASE_OF_TINY_DATA,
     MIN_PASSES_FROM_BASE,
     POINTER_TOKENS,
     SMALL_DATA_BYTES,
+    TINY_DATA_BYTES,
     VOCABULARY_BY_BYTES,
     BaseFacts,
     passes_from_base,
@@ -123,6 +127,43 @@ def test_every_bot_can_copy(size: int) -> None:
     assert choose(config(), size).model.ngrams == 4
     assert choose(config(model={"pointer": 3}), size).model.ngrams == 3
     assert choose(config(model={"ngrams": 2}), size).model.ngrams == 2
+
+
+def test_what_a_bot_repeats_is_learned_with_invented_words_too(tmp_path: Path) -> None:
+    towns = ["rome", "paris", "oslo", "lima", "cairo", "delhi", "accra", "quito"]
+    path = tmp_path / "tasks.jsonl"
+    with path.open("w") as file:
+        for number in range(80):
+            town = towns[number % 8]
+            said = [("a", "hello"), ("b", "where to"), ("a", f"{town} please"), ("b", f"go {town}")]
+            turns = [{"speaker": who, "text": text} for who, text in said]
+            file.write(json.dumps({"id": str(number), "turns": turns}) + "\n")
+    # Near duplicates of what is learned would leave nothing held out: then it stays as it is.
+    data = {"path": str(path), "bot": "b"}
+    asked = config(data=data | {"invent": True}, train={"minutes": None, "steps": 1})
+    events: Events = []
+    found = prepare(asked, Tell((lambda kind, facts: events.append((kind, facts)),)))
+    assert found.invented is not None
+    assert found.dev is not None
+    assert len(found.learned) == len(found.train) + len(found.invented)
+    told = [facts["text"] for kind, facts in events if "invented words" in str(facts.get("text"))]
+    assert told == [
+        f"{len(found.invented):,} conversations are learned once more with invented words"
+    ]
+
+    def texts(corpus: Corpus) -> list[str]:
+        return [
+            found.tokenizer.decode(message[1:-1])
+            for index in range(len(corpus))
+            for message in corpus.messages(index)
+        ]
+
+    invented = [text.removeprefix("go ") for text in texts(found.invented)[3::4]]
+    assert not set(invented) & set(towns)
+    assert texts(found.learned) == texts(found.train) + texts(found.invented)
+    assert {text.removeprefix("go ") for text in texts(found.train)[3::4]} == set(towns)
+    plain = config(data=data, train={"minutes": None, "steps": 1})
+    assert prepare(plain, Tell(())).learned.digest == found.train.digest
 
 
 def test_of_much_more_text_than_the_minutes_read_some_is_learned() -> None:
@@ -437,6 +478,16 @@ def test_minutes_are_a_limit_where_epochs_and_steps_are_a_wish(chats: Path, trai
     for budget, most in (("minutes", 8.0), ("epochs", None), ("steps", None)):
         asked = Config.make({"data": {"path": str(chats)}, "train": {budget: 50, "base": "b"}})
         assert choose(asked, 1000, base).train.cycle_epochs == most
+
+
+def test_tiny_data_are_learned_from_a_base_at_a_lower_rate(chats: Path, trained: Path) -> None:
+    base = base_facts(trained)
+    asked = Config.make({"data": {"path": str(chats)}, "train": {"base": "b"}})
+    rates = [choose(asked, size, base).train.lr for size in (TINY_DATA_BYTES - 1, TINY_DATA_BYTES)]
+    assert rates == [LR_FROM_BASE_OF_TINY_DATA, LR_FROM_BASE]
+    assert rates == sorted(set(rates))
+    given = asked.changed(train={"lr": 0.25, "base": "b"})
+    assert choose(given, TINY_DATA_BYTES - 1, base).train.lr == 0.25
 
 
 def test_a_new_budget_is_not_ended_by_the_old_one_s_passes(

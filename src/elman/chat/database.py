@@ -2,26 +2,11 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Self, TypeVar
-
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    event,
-    select,
-)
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from typing import Any, Protocol, Self, TypeVar
 
 from elman.errors import ElmanError
 
@@ -34,10 +19,16 @@ delete, too."""
 
 T = TypeVar("T")
 
-TABLES = MetaData()
-"""All tables: a module that keeps something declares its own here."""
+BUSY_SECONDS = 10.0
+"""How long one who writes waits for another."""
 
-about = Table("about", TABLES, Column("name", String, primary_key=True), Column("value", String))
+TABLES = [
+    """CREATE TABLE IF NOT EXISTS about (
+        name VARCHAR NOT NULL PRIMARY KEY,
+        value VARCHAR
+    )"""
+]
+"""Makes all tables and indexes: a module that keeps something adds its own here."""
 
 NO_ROOM_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 """What SQLite may say on a full disk, or past a quota."""
@@ -47,19 +38,56 @@ class NoRoomError(ElmanError):
     """Something could not be written, maybe because the disk is full."""
 
 
+class Cursor(Protocol):
+    """What a statement found, or how many rows it changed."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """A transaction.
+
+    Statements are those that SQLite and PostgreSQL share, with `:name` for each value. So SQLite's
+    own connection is one as it is, and one of SQLAlchemy's for another database is, with
+    `connection.execute(text(sql), values)`.
+    """
+
+    def execute(self, sql: str, values: Mapping[str, Any] = ..., /) -> Cursor: ...
+
+
+def scalars(rows: Cursor) -> list[Any]:
+    """Return the first column."""
+    return [row[0] for row in rows]
+
+
+def listed(name: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """Return the names of some values in a statement, in brackets, and the values by them."""
+    named = {f"{name}{number}": value for number, value in enumerate(values)}
+    return f"({', '.join(f':{each}' for each in named)})", named
+
+
 class Database:
     """A database of SQLite, in a file or in memory.
 
     Args:
-        place: a path, or a URL of SQLAlchemy's for SQLite. By default, memory.
+        place: a path, or sqlite:///PATH. By default, memory.
 
     Raises:
         ElmanError: where it cannot be opened, or another version of Elman made it.
     """
 
     def __init__(self, place: str | Path = "sqlite://") -> None:
-        self.url = _url(place)
-        self._engine = _engine(self.url)
+        self.file = _path(place)
+        self._idle: list[sqlite3.Connection] = []
+        self._open = True
+        # A memory has one connection, and so one transaction at a time.
+        self._alone = threading.Lock() if self.file is None else None
+        if self.file is not None:
+            _make(self.file)
         try:
             found = self.freeing(_prepare)
         except BaseException:
@@ -73,7 +101,12 @@ class Database:
             )
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._open = False
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +116,7 @@ class Database:
 
     @property
     def _where(self) -> str:
-        return self.url.database or "the memory"
+        return str(self.file or "the memory")
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Open a view of the store that does not change while it is looked at."""
@@ -116,24 +149,39 @@ class Database:
         self._keep_reserve()
         return found
 
+    def vacuum(self) -> None:
+        """Write the database anew without what was deleted, and empty its log.
+
+        Raises:
+            ElmanError: where there is no room for it, or somebody else is reading.
+        """
+        try:
+            with self._taken() as raw:
+                for setting in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    raw.execute(setting)
+        except sqlite3.Error as error:
+            raise ElmanError(
+                f"{self._where}: what was deleted is no longer read, but cannot be wiped from the "
+                f"file: {error}; try again"
+            ) from None
+
     def _write_sparingly(self, write: Callable[[Connection], T]) -> T:
         """Write as little as can be, and give back what the log of the writing took."""
         with self.writing() as connection:
             # Forgotten pages are overwritten when they are used again, and not now.
-            before = connection.exec_driver_sql("PRAGMA secure_delete").scalar()
-            connection.exec_driver_sql("PRAGMA secure_delete=FAST")
+            [before] = connection.execute("PRAGMA secure_delete").fetchone()
+            connection.execute("PRAGMA secure_delete=FAST")
             try:
                 found = write(connection)
             finally:
-                connection.exec_driver_sql(f"PRAGMA secure_delete={before}")
-        with closing(self._engine.raw_connection()) as raw:
-            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.execute(f"PRAGMA secure_delete={before}")
+        with self._taken() as raw:
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return found
 
     @property
     def _reserve(self) -> Path | None:
-        name = self.url.database
-        return None if name in (None, "", ":memory:") else Path(f"{name}-reserve")
+        return None if self.file is None else self.file.with_name(f"{self.file.name}-reserve")
 
     def _give_up_reserve(self) -> bool:
         """Make the room of the reserve free; False: there was none."""
@@ -157,63 +205,87 @@ class Database:
     @contextmanager
     def _connection(self, write: bool) -> Iterator[Connection]:
         try:
-            with (
-                self._engine.connect().execution_options(write=write) as connection,
-                connection.begin(),
-            ):
-                yield connection
-        except SQLAlchemyError as error:
-            why = getattr(error, "orig", None) or error
+            with self._taken() as raw:
+                try:
+                    # A reader that begins to write would be refused while another writes, instead
+                    # of waiting.
+                    raw.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                    yield raw
+                    raw.execute("COMMIT")
+                finally:
+                    if raw.in_transaction:
+                        raw.execute("ROLLBACK")
+        except sqlite3.Error as error:
             done = "written" if write else "read"
-            code = getattr(why, "sqlite_errorcode", 0) & 0xFF
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             kind = NoRoomError if code in NO_ROOM_CODES else ElmanError
-            raise kind(f"{self._where}: cannot be {done}: {why}") from None
+            raise kind(f"{self._where}: cannot be {done}: {error}") from None
+
+    @contextmanager
+    def _taken(self) -> Iterator[sqlite3.Connection]:
+        """Take a connection that nobody uses, or open one; any thread may use it."""
+        if self._alone is not None and not self._alone.acquire(timeout=BUSY_SECONDS):
+            raise ElmanError(f"{self._where}: is in use")
+        raw: sqlite3.Connection | None = None
+        try:
+            with suppress(IndexError):
+                raw = self._idle.pop()
+            raw = raw or self._connect()
+            yield raw
+        finally:
+            if raw is not None:
+                if self._open and not raw.in_transaction:
+                    self._idle.append(raw)
+                else:
+                    raw.close()
+            if self._alone is not None:
+                self._alone.release()
+
+    def _connect(self) -> sqlite3.Connection:
+        place = ":memory:" if self.file is None else self.file
+        raw = sqlite3.connect(
+            place, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            for setting in ("journal_mode=WAL", "synchronous=FULL"):
+                raw.execute(f"PRAGMA {setting}")
+        except BaseException:
+            raw.close()
+            raise
+        return raw
 
 
 def _prepare(connection: Connection) -> str | None:
     """Make the tables where there are none; return the format of what is there."""
-    TABLES.create_all(connection, checkfirst=True)
+    for statement in TABLES:
+        connection.execute(statement)
     connection.execute(
-        insert(about).values(name="format", value=str(STORE_FORMAT)).on_conflict_do_nothing()
+        "INSERT INTO about (name, value) VALUES ('format', :format) ON CONFLICT DO NOTHING",
+        {"format": str(STORE_FORMAT)},
     )
-    return connection.scalar(select(about.c.value).where(about.c.name == "format"))
+    [found] = connection.execute("SELECT value FROM about WHERE name = 'format'").fetchone()
+    assert found is None or isinstance(found, str)
+    return found
 
 
-def _url(place: str | Path) -> URL:
+def _path(place: str | Path) -> Path | None:
+    """Return where the file is; None: in memory."""
     if isinstance(place, Path) or ":" not in place:
-        return URL.create("sqlite", database=str(Path(place).expanduser().resolve()))
-    try:
-        url = make_url(place)
-    except (ArgumentError, ValueError) as error:
-        raise ElmanError(f"{place}: not a database: {error}") from None
-    if url.get_backend_name() != "sqlite":
+        return Path(place).expanduser().resolve()
+    kind, separator, name = place.partition("://")
+    if not separator:
+        raise ElmanError(f"{place}: not a database: give a path, or sqlite:///PATH")
+    if kind != "sqlite":
         raise ElmanError(f"{place}: Elman keeps its memory in SQLite: sqlite:///PATH, or a path")
-    return url
+    if name and (name[0] != "/" or "?" in name):
+        raise ElmanError(f"{place}: not a database: sqlite:///PATH, and nothing else")
+    return None if name in ("", "/", "/:memory:") else Path(name[1:]).resolve()
 
 
-def _engine(url: URL) -> Engine:
-    if url.database in (None, "", ":memory:"):
-        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    else:
-        path = Path(url.database)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # What people say is theirs: nobody else on the computer may read it.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise ElmanError(f"{path}: cannot be opened: {error.strerror}") from None
-        engine = create_engine(url)
-
-    @event.listens_for(engine, "connect")
-    def connect(connection: Connection, _: object) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # transactions are ours
-        for setting in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL"):
-            connection.execute(f"PRAGMA {setting}")  # type: ignore[call-overload]
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A reader that begins to write would be refused while another writes, instead of waiting.
-        writes = connection.get_execution_options().get("write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+def _make(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What people say is theirs: nobody else on the computer may read it.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ElmanError(f"{path}: cannot be opened: {error.strerror}") from None

@@ -11,24 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    delete,
-    exists,
-    func,
-    select,
-)
-from sqlalchemy.dialects.sqlite import insert
-
-from elman.chat.database import TABLES, Database
+from elman.chat.database import TABLES, Connection, Database, listed, scalars
 from elman.data.conversation import Role
 
 LOCAL = "local"
@@ -43,54 +26,45 @@ MAX_QUERY_KEYS = 500
 CLOCK_TICK_SECONDS = 1e-6
 """Between two answers to one message, at least, so that their order is that of their times."""
 
-nodes = Table(
-    "nodes",
-    TABLES,
-    Column("key", LargeBinary, primary_key=True),
-    Column("owner", String, nullable=False),
-    Column("parent", LargeBinary, nullable=False),
-    Column("root", LargeBinary, nullable=False),
-    Column("depth", Integer, nullable=False),
-    Column("role", String, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("tokens", LargeBinary),
-    Column("time", Float, nullable=False),
-    Index("children", "parent"),
-    sqlite_with_rowid=False,
-)
-
-states = Table(
-    "states",
-    TABLES,
-    Column("key", LargeBinary, primary_key=True),
-    Column("root", LargeBinary, nullable=False),
-    Column("depth", Integer, nullable=False),
-    Column("state", LargeBinary, nullable=False),
-    Index("to_be_thinned", "root", "depth"),
-)
-
-holds = Table(
-    "holds",
-    TABLES,
-    Column("owner", String, primary_key=True),
-    Column("holder", String, primary_key=True),
-    Column("key", LargeBinary, primary_key=True),
-    Index("held", "key"),
-    sqlite_with_rowid=False,
-)
-
-sessions = Table(
-    "sessions",
-    TABLES,
-    Column("owner", String, primary_key=True),
-    Column("name", String, primary_key=True),
-    Column("bot", String, nullable=False),
-    # Stores of earlier releases have a column of this name, and are opened as they are.
-    Column("made_by", LargeBinary, key="fingerprint", nullable=False),
-    Column("head", LargeBinary),
-    Column("created", Float, nullable=False),
-    Column("updated", Float, nullable=False),
-)
+TABLES += [
+    """CREATE TABLE IF NOT EXISTS nodes (
+        key BLOB NOT NULL PRIMARY KEY,
+        owner VARCHAR NOT NULL,
+        parent BLOB NOT NULL,
+        root BLOB NOT NULL,
+        depth INTEGER NOT NULL,
+        role VARCHAR NOT NULL,
+        text TEXT NOT NULL,
+        tokens BLOB,
+        time FLOAT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS children ON nodes (parent)",
+    """CREATE TABLE IF NOT EXISTS states (
+        key BLOB NOT NULL PRIMARY KEY,
+        root BLOB NOT NULL,
+        depth INTEGER NOT NULL,
+        state BLOB NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS to_be_thinned ON states (root, depth)",
+    """CREATE TABLE IF NOT EXISTS holds (
+        owner VARCHAR NOT NULL,
+        holder VARCHAR NOT NULL,
+        key BLOB NOT NULL,
+        PRIMARY KEY (owner, holder, key)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS held ON holds (key)",
+    # What is `fingerprint` here is called made_by there, as in stores of earlier releases.
+    """CREATE TABLE IF NOT EXISTS sessions (
+        owner VARCHAR NOT NULL,
+        name VARCHAR NOT NULL,
+        bot VARCHAR NOT NULL,
+        made_by BLOB NOT NULL,
+        head BLOB,
+        created FLOAT NOT NULL,
+        updated FLOAT NOT NULL,
+        PRIMARY KEY (owner, name)
+    )""",
+]
 
 
 class Node(NamedTuple):
@@ -170,41 +144,53 @@ class MemoryStore(Database):
 
         Where the clock went back, the message still comes after those to the same one before it.
         """
-        before = select(func.max(nodes.c.time)).where(nodes.c.parent == node.parent)
-        later = func.coalesce(before.scalar_subquery() + CLOCK_TICK_SECONDS, node.time)
-        values = node._asdict() | {"owner": owner, "time": func.max(node.time, later)}
-        adding = insert(nodes).values(values)
+        values = node._asdict() | {"owner": owner, "tick": CLOCK_TICK_SECONDS, "state": state}
+        adding = """
+            INSERT INTO nodes (key, owner, parent, root, depth, role, text, tokens, time)
+            VALUES (:key, :owner, :parent, :root, :depth, :role, :text, :tokens, (
+                SELECT max(time) FROM (
+                    SELECT :time AS time
+                    UNION ALL SELECT max(time) + :tick FROM nodes WHERE parent = :parent
+                ) AS times
+            ))
+            ON CONFLICT (key) DO """
         if state is None:
-            connection.execute(adding.on_conflict_do_nothing())
+            connection.execute(adding + "NOTHING", values)
             return
-        connection.execute(adding.on_conflict_do_update(set_={"tokens": node.tokens}))
-        kept = {"key": node.key, "root": node.root, "depth": node.depth, "state": state}
-        connection.execute(insert(states).values(kept).on_conflict_do_update(set_={"state": state}))
+        connection.execute(adding + "UPDATE SET tokens = :tokens", values)
+        connection.execute(
+            "INSERT INTO states (key, root, depth, state) VALUES (:key, :root, :depth, :state) "
+            "ON CONFLICT (key) DO UPDATE SET state = :state",
+            values,
+        )
         if old := expiring(node.depth):
             self._thin(connection, node.root, old)
 
     def _thin(self, connection: Connection, root: bytes, depths: list[int]) -> None:
         """Drop the states at some depths, but for the ends of branches, and files' states."""
-        child = nodes.alias()
+        names, values = listed("depth", depths)
         connection.execute(
-            delete(states).where(
-                states.c.root == root,
-                states.c.depth.in_(depths),
-                exists().where(child.c.parent == states.c.key),
-                ~exists().where(nodes.c.key == states.c.key, nodes.c.role == "state"),
-            )
+            f"""DELETE FROM states WHERE root = :root AND depth IN {names}
+            AND EXISTS (SELECT 1 FROM nodes WHERE nodes.parent = states.key)
+            AND NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.key = states.key AND role = 'state')""",
+            values | {"root": root},
         )
 
     def node(self, connection: Connection, owner: str, key: bytes) -> Node | None:
-        mine = (nodes.c.key == key) & (nodes.c.owner == owner)
-        found = connection.execute(select(*_NODE).where(mine)).first()
+        found = connection.execute(
+            f"SELECT {_NODE} FROM nodes WHERE key = :key AND owner = :owner",
+            {"key": key, "owner": owner},
+        ).fetchone()
         return None if found is None else Node(*found)
 
     def answers(self, connection: Connection, owner: str, key: bytes, limit: int) -> list[Node]:
         """Return what was said after a message, in all branches; of many, the last ones."""
-        after = select(*_NODE).where(nodes.c.parent == key, nodes.c.owner == owner)
-        last = after.order_by(nodes.c.time.desc()).limit(limit)
-        return [Node(*row) for row in connection.execute(last)]
+        found = connection.execute(
+            f"""SELECT {_NODE} FROM nodes WHERE parent = :key AND owner = :owner
+            ORDER BY time DESC LIMIT :limit""",
+            {"key": key, "owner": owner, "limit": limit},
+        )
+        return [Node(*row) for row in found]
 
     def to_a_state(
         self, connection: Connection, owner: str, key: bytes
@@ -213,12 +199,15 @@ class MemoryStore(Database):
 
         Each comes with its state; only the last one of the list has one.
         """
-        with_state = select(*_NODE, states.c.state).outerjoin(states, states.c.key == nodes.c.key)
-        up = with_state.where(nodes.c.key == key, nodes.c.owner == owner).cte(recursive=True)
-        up = up.union_all(
-            with_state.join(up, nodes.c.key == up.c.parent).where(up.c.state.is_(None))
+        with_state = f"""SELECT {_NODE_OF_NODES}, states.state FROM nodes
+            LEFT JOIN states ON states.key = nodes.key"""
+        found = connection.execute(
+            f"""WITH RECURSIVE up AS (
+                {with_state} WHERE nodes.key = :key AND nodes.owner = :owner
+                UNION ALL {with_state} JOIN up ON nodes.key = up.parent WHERE up.state IS NULL
+            ) SELECT {_NODE}, state FROM up ORDER BY depth DESC""",
+            {"key": key, "owner": owner},
         )
-        found = connection.execute(select(up).order_by(up.c.depth.desc()))
         return [(Node(*row[:-1]), row[-1]) for row in found]
 
     def path(self, connection: Connection, owner: str, key: bytes) -> list[Node]:
@@ -230,64 +219,87 @@ class MemoryStore(Database):
         return self._up(connection, owner, self.held(connection, owner, holder))
 
     def _up(self, connection: Connection, owner: str, keys: Sequence[bytes]) -> list[Node]:
-        whole = select(*_NODE)
-        up = whole.where(nodes.c.key.in_(keys), nodes.c.owner == owner).cte(recursive=True)
-        up = up.union(whole.join(up, nodes.c.key == up.c.parent))
-        found = connection.execute(select(up).order_by(up.c.depth, up.c.time))
+        names, values = listed("key", keys)
+        found = connection.execute(
+            f"""WITH RECURSIVE up AS (
+                SELECT {_NODE} FROM nodes WHERE key IN {names} AND owner = :owner
+                UNION SELECT {_NODE_OF_NODES} FROM nodes JOIN up ON nodes.key = up.parent
+            ) SELECT {_NODE} FROM up ORDER BY depth, time""",
+            values | {"owner": owner},
+        )
         return [Node(*row) for row in found]
 
     def known(self, connection: Connection, owner: str, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of some keys that have a state."""
         found: set[bytes] = set()
-        mine = select(nodes.c.key).join(states, states.c.key == nodes.c.key)
-        mine = mine.where(nodes.c.owner == owner)
         for begin in range(0, len(keys), MAX_QUERY_KEYS):
-            some = nodes.c.key.in_(keys[begin : begin + MAX_QUERY_KEYS])
-            found.update(connection.scalars(mine.where(some)))
+            names, values = listed("key", keys[begin : begin + MAX_QUERY_KEYS])
+            mine = connection.execute(
+                f"""SELECT nodes.key FROM nodes JOIN states ON states.key = nodes.key
+                WHERE nodes.owner = :owner AND nodes.key IN {names}""",
+                values | {"owner": owner},
+            )
+            found.update(scalars(mine))
         return found
 
     def hold(self, connection: Connection, owner: str, holder: str, key: bytes) -> None:
         """Keep a message, and all before it, until the holder lets go."""
-        values = {"owner": owner, "holder": holder, "key": key}
-        connection.execute(insert(holds).values(values).on_conflict_do_nothing())
+        connection.execute(
+            "INSERT INTO holds (owner, holder, key) VALUES (:owner, :holder, :key) "
+            "ON CONFLICT DO NOTHING",
+            {"owner": owner, "holder": holder, "key": key},
+        )
 
     def held(self, connection: Connection, owner: str, holder: str) -> list[bytes]:
-        mine = (holds.c.owner == owner) & (holds.c.holder == holder)
-        return list(connection.scalars(select(holds.c.key).where(mine)))
+        return scalars(
+            connection.execute(
+                "SELECT key FROM holds WHERE owner = :owner AND holder = :holder",
+                {"owner": owner, "holder": holder},
+            )
+        )
 
     def let_go(
         self, connection: Connection, owner: str, holder: str, key: bytes | None = None
     ) -> None:
         """Let go of one key or of all, and forget every message that nobody holds any more."""
-        mine = (holds.c.owner == owner) & (holds.c.holder == holder)
         for each in self.held(connection, owner, holder) if key is None else [key]:
-            connection.execute(delete(holds).where(mine, holds.c.key == each))
+            connection.execute(
+                "DELETE FROM holds WHERE owner = :owner AND holder = :holder AND key = :key",
+                {"owner": owner, "holder": holder, "key": each},
+            )
             self._forget(connection, each)
 
     def _forget(self, connection: Connection, key: bytes) -> None:
         """Remove a message without holder or child, and those before it that only led to it."""
-        child = nodes.alias()
-        children = select(func.count()).where(child.c.parent == nodes.c.key).scalar_subquery()
-        free = select(nodes.c.key, nodes.c.parent).where(
-            ~exists().where(holds.c.key == nodes.c.key)
+        free = "NOT EXISTS (SELECT 1 FROM holds WHERE holds.key = nodes.key)"
+        children = "(SELECT count(*) FROM nodes AS child WHERE child.parent = nodes.key)"
+        rows = connection.execute(
+            f"""WITH RECURSIVE up AS (
+                SELECT key, parent FROM nodes WHERE key = :key AND {free} AND {children} = 0
+                UNION ALL SELECT nodes.key, nodes.parent FROM nodes JOIN up ON nodes.key = up.parent
+                WHERE {free} AND {children} = 1
+            ) SELECT key FROM up""",
+            {"key": key},
         )
-        up = free.where(nodes.c.key == key, children == 0).cte(recursive=True)
-        up = up.union_all(free.join(up, nodes.c.key == up.c.parent).where(children == 1))
-        keys = list(connection.scalars(select(up.c.key)))
+        keys = scalars(rows)
         for begin in range(0, len(keys), MAX_QUERY_KEYS):
-            for table in (nodes, states):
-                some = table.c.key.in_(keys[begin : begin + MAX_QUERY_KEYS])
-                connection.execute(delete(table).where(some))
+            names, values = listed("key", keys[begin : begin + MAX_QUERY_KEYS])
+            for table in ("nodes", "states"):
+                connection.execute(f"DELETE FROM {table} WHERE key IN {names}", values)
 
     def session(self, connection: Connection, owner: str, name: str) -> StoredSession | None:
-        mine = (sessions.c.owner == owner) & (sessions.c.name == name)
-        found = connection.execute(select(*_SESSION).where(mine)).first()
+        found = connection.execute(
+            f"SELECT {_SESSION} FROM sessions WHERE owner = :owner AND name = :name",
+            {"owner": owner, "name": name},
+        ).fetchone()
         return None if found is None else StoredSession(*found)
 
     def sessions(self, connection: Connection, owner: str) -> list[StoredSession]:
         """Return all sessions of an owner, the latest first."""
-        mine = select(*_SESSION).where(sessions.c.owner == owner)
-        found = connection.execute(mine.order_by(sessions.c.updated.desc()))
+        found = connection.execute(
+            f"SELECT {_SESSION} FROM sessions WHERE owner = :owner ORDER BY updated DESC",
+            {"owner": owner},
+        )
         return [StoredSession(*row) for row in found]
 
     def move(
@@ -306,13 +318,15 @@ class MemoryStore(Database):
             passed: what was its end, and is now on the way to its head.
         """
         name, bot, fingerprint = session
-        now = time.time()
-        values = {"bot": bot, "fingerprint": fingerprint, "head": head, "updated": now}
         connection.execute(
-            insert(sessions)
-            .values(owner=owner, name=name, created=now, **values)
-            .on_conflict_do_update(index_elements=["owner", "name"], set_=values)
-        )
+            """INSERT INTO sessions (owner, name, bot, made_by, head, created, updated)
+            VALUES (:owner, :name, :bot, :made_by, :head, :now, :now) ON CONFLICT (owner, name)
+            DO UPDATE SET bot = :bot, made_by = :made_by, head = :head, updated = :now""",
+            {
+                "owner": owner, "name": name, "bot": bot, "made_by": fingerprint, "head": head,
+                "now": time.time(),
+            },
+        )  # fmt: skip
         if head is not None:
             self.hold(connection, owner, holder(name), head)
         if passed is not None:
@@ -321,8 +335,11 @@ class MemoryStore(Database):
     def delete_session(self, connection: Connection, owner: str, name: str) -> bool:
         """Forget a session, and what nobody else holds of it; False: there was none."""
         self.let_go(connection, owner, holder(name))
-        mine = (sessions.c.owner == owner) & (sessions.c.name == name)
-        return connection.execute(delete(sessions).where(mine)).rowcount > 0
+        deleted = connection.execute(
+            "DELETE FROM sessions WHERE owner = :owner AND name = :name",
+            {"owner": owner, "name": name},
+        )
+        return deleted.rowcount > 0
 
 
 def holder(session: str) -> str:
@@ -330,5 +347,6 @@ def holder(session: str) -> str:
     return f"session {session}"
 
 
-_NODE = [nodes.c[name] for name in Node._fields]
-_SESSION = [sessions.c[name] for name in StoredSession._fields]
+_NODE = ", ".join(Node._fields)
+_NODE_OF_NODES = ", ".join(f"nodes.{name}" for name in Node._fields)
+_SESSION = "name, bot, made_by, head, created, updated"

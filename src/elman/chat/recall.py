@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import Connection
 
+from elman.chat.database import Connection
 from elman.chat.memory import LOCAL, MemoryStore, Node, next_key, start_key
 from elman.data.conversation import Turn
 from elman.data.tokenizer import END, ROLES
@@ -156,6 +156,7 @@ class Recall:
             [node.text for node in reversed(nodes) if node.role == "user"],
             [tuple(self.tokens(node)) for node in reversed(nodes) if node.role == "bot"],
             nodes[-1].text if nodes[-1].role == "user" else None,
+            nodes[0].parent == self.start and all(node.role != "state" for node in nodes),
         )
 
     def find(self, connection: Connection, key: bytes) -> tuple[State, list[Node]]:

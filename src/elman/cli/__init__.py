@@ -9,14 +9,18 @@ import typer
 from elman import __version__
 from elman.cli import (
     ab,
+    audit,
     bench,
     chat,
     check,
     data,
     demo,
+    doctor,
     evaluate,
+    forget,
     keys,
     lens,
+    persona,
     serve,
     sessions,
     train,
@@ -40,7 +44,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"elman {__version__}")
+        from elman.native.library import load
+
+        print(f"elman {__version__} ({load()[1]})")
         raise typer.Exit
 
 
@@ -60,10 +66,14 @@ app.command("train")(train.train)
 app.command("chat")(chat.chat)
 app.command("eval")(evaluate.evaluate)
 app.command("ab")(ab.ab)
+app.command("audit")(audit.audit)
+app.command("forget")(forget.forget)
+app.command("persona")(persona.persona)
 app.command("lens")(lens.lens)
 app.command("watch")(watch.watch)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
 app.add_typer(sessions.app)
 app.command("versions")(versions.versions)
 app.command("rollback")(versions.rollback)
@@ -82,6 +92,10 @@ def main() -> None:
             app(with_new_names(sys.argv[1:]))
     except ElmanError as error:
         print(f"elman: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError as error:
+        why = plain(str(error)) or "end other programs, or take a smaller bot"
+        print(f"elman: out of memory: {why}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # Whoever read our output has gone; writing the rest at exit would fail again.

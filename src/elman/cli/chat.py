@@ -63,6 +63,10 @@ def chat(
         typer.Option("--session", help="Keep the conversation under this name, or go on with it."),
     ] = None,
     database: DatabaseOption = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Begin with a persona of elman persona, or with what /save kept."),
+    ] = None,
     explained: Annotated[
         bool, typer.Option("--why", help="After each reply, what each earlier message did for it.")
     ] = False,
@@ -98,6 +102,10 @@ def chat(
     replier = ranking.replier(loaded, params, doubt)
     with MemoryStore() if name is None else open_store(database) as store:
         session = Session(loaded, None, speaker, store, name or "", replier)
+        if state is not None:
+            if session.facts.messages:
+                raise ElmanError(f"--state begins a conversation, and {session.name} goes on one")
+            session.load(state)
         _greet(session)
         called = data.get("bot") or "bot"
         talk(session, called, AttributionLines(loaded, called, trust or ()), explained=explained)

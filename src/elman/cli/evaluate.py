@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from elman.data.corpus import Corpus
     from elman.evaluate import Measured
     from elman.evaluate.texts import Responder
+    from elman.generate.bot import Bot
     from elman.generate.network import NetworkBot
 
 
@@ -116,7 +117,8 @@ def evaluate(
     if card_path is not None:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", card_path.stem)
         shown = {"data": heldout, **facts, "samples": samples}
-        text, pictures = card(str(bot), stem, measured, corpus, loaded.tokenizer, shown)
+        audit = kept_audit(loaded)
+        text, pictures = card(str(bot), stem, measured, corpus, loaded.tokenizer, shown, audit)
         for name, content in {**pictures, card_path.name: text}.items():
             write_file(card_path.with_name(name), content, parents=True)
     if as_json:
@@ -141,6 +143,21 @@ def learned_texts(bot: "NetworkBot", heldout: str) -> tuple[Iterator[str] | None
             return None, ["what it learned from is not here: nothing is said of what it copies"]
         path = heldout
     return Dataset.again(bot.config["data"] | {"path": path}).texts(saved.test), []
+
+
+def kept_audit(bot: "Bot") -> dict[str, Any] | None:
+    """Read what `elman audit` found of a bot; None where its weights are others by now."""
+    from elman.data.untrusted import parse_json, read_text
+    from elman.evaluate.card import AUDIT
+    from elman.model.folder import MAX_JSON_BYTES
+
+    path = bot.path / AUDIT
+    if not path.exists():
+        return None
+    kept = parse_json(read_text(path, MAX_JSON_BYTES), path)
+    if not isinstance(kept, dict):
+        raise ElmanError(f"{path}: not what elman audit writes; make it anew")
+    return kept if kept.get("weights") == bot.decoder.weights_digest else None
 
 
 def show(measured: "Measured", notes: list[str]) -> None:

@@ -64,3 +64,39 @@ def name_there(bot: "Bot", name: str | None) -> str | None:
     from elman.model.folder import BASE
 
     return name or (None if bot.data.path == BASE.name else bot.data.bot)
+
+
+def dataset_learned(bot: "Bot", path: str | None) -> "Dataset":
+    """Read what a bot learned from, as it saw it.
+
+    Args:
+        bot: whose.
+        path: where it lies now; None: where it was.
+
+    Raises:
+        ElmanError: where it is gone, or nobody knows it.
+    """
+    from elman.data.dataset import Dataset
+    from elman.data.source import fingerprint
+    from elman.model.folder import BASE
+
+    saved = bot.data
+    if bot.path == BASE:
+        raise ElmanError("base: what it learned from does not come with Elman; name a bot of yours")
+    place = saved.path if path is None else path
+    if fingerprint(place) is None:
+        where = "standard input" if place == "-" else place
+        raise ElmanError(
+            f"{where}: is gone, and {bot.home} learned from it; name where it lies now, after "
+            f"{bot.home}"
+        )
+    return Dataset.again(bot.config["data"] | {"path": place})
+
+
+def corpus_learned(bot: "Bot") -> str | None:
+    """Return the digest of what a bot learned from, as its run kept it; None: it is not known."""
+    from elman.model.array_files import read_arrays
+    from elman.train.resuming import RESUME
+
+    kept = bot.home / RESUME
+    return read_arrays(kept)[1].get("corpus") if kept.exists() else None

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import partial, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import typer
@@ -248,8 +249,13 @@ def as_weights(text: str | None) -> "WeightPrecision | None":
 
 def open_store(place: str | None) -> "MemoryStore":
     """Open the store of `--db`; raise ElmanError where it cannot be opened."""
-    from platformdirs import user_data_path
-
     from elman.chat.memory import MemoryStore
 
-    return MemoryStore(place if place is not None else user_data_path("elman") / "memory.db")
+    return MemoryStore(database_of(place))
+
+
+def database_of(place: str | None) -> str | Path:
+    """Return where the store of `--db` is: as it was said, or in the user's data folder."""
+    from platformdirs import user_data_path
+
+    return place if place is not None else user_data_path("elman") / "memory.db"

@@ -13,9 +13,8 @@ from elman.cli.text import plain
 from elman.errors import ElmanError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from elman.chat import Session
+    from elman.chat.database import Connection
     from elman.chat.memory import MemoryStore, Node, StoredSession
 
 app = typer.Typer(

@@ -35,6 +35,7 @@ def train(
     redact: Annotated[bool | None, flag_of("data.redact", DATA_PANEL)] = None,
     rename: Annotated[bool | None, flag_of("data.rename", DATA_PANEL)] = None,
     encoding: Annotated[str | None, flag_of("data.encoding", DATA_PANEL)] = None,
+    canaries: Annotated[int | None, flag_of("data.canaries", DATA_PANEL)] = None,
     base: Annotated[str | None, flag_of("train.base", RUN_PANEL)] = None,
     minutes: Annotated[float | None, flag_of("train.minutes", RUN_PANEL)] = None,
     out: Annotated[
@@ -77,6 +78,7 @@ def train(
         "data.redact": redact,
         "data.rename": rename,
         "data.encoding": encoding,
+        "data.canaries": canaries,
         "train.base": base,
         "train.minutes": minutes,
     }

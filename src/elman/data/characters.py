@@ -39,7 +39,7 @@ MAX_UNFINISHED_BYTES = 3
 
 @cache
 def _byte_steps() -> np.ndarray:
-    """The state after each byte, (states and `BROKEN`, 256)."""
+    """Return the state after each byte, (states and `BROKEN`, 256)."""
     names = list(_STEPS)
     steps = np.full((BROKEN + 1, 256), BROKEN, np.uint8)
     for state, ranges in enumerate(_STEPS.values()):
@@ -52,7 +52,7 @@ def _byte_steps() -> np.ndarray:
 
 @cache
 def _missing_bytes() -> np.ndarray:
-    """How many bytes at least complete the character of each state, (states and `BROKEN`,)."""
+    """Count the bytes that each state's character lacks at least, (states and `BROKEN`,)."""
     steps = _byte_steps()
     missing = np.full(BROKEN + 1, len(steps))
     missing[BETWEEN] = 0
@@ -70,6 +70,7 @@ class Characters:
 
     def __init__(self, spelled: Sequence[bytes]) -> None:
         self._spelled = spelled
+        self._ends_whole = [piece[-1:].isascii() and piece != b"" for piece in spelled]
         lengths = np.array([len(piece) for piece in spelled])
         packed = np.zeros((len(spelled), lengths.max(initial=0)), np.uint8)
         packed[np.arange(packed.shape[1]) < lengths[:, None]] = np.frombuffer(
@@ -82,10 +83,12 @@ class Characters:
         self._refused: dict[tuple[int, int], np.ndarray] = {}
 
     def state(self, said: Sequence[int]) -> int:
-        """The state after some tokens: that of the last character, if it is not whole.
+        """Return the state after some tokens: that of the last character, if it is not whole.
 
         After a byte that belongs to no character the text begins anew, as in Python's decoder.
         """
+        if said and self._ends_whole[said[-1]]:
+            return BETWEEN
         tail = b"".join(self._spelled[token] for token in said[-MAX_UNFINISHED_BYTES:])
         steps, state = _byte_steps(), BETWEEN
         for byte in tail[-MAX_UNFINISHED_BYTES:]:
@@ -95,11 +98,11 @@ class Characters:
         return state
 
     def are_whole(self, said: Sequence[int]) -> bool:
-        """Whether a text ends between characters."""
+        """Say whether a text ends between characters."""
         return self.state(said) == BETWEEN
 
     def beginning(self, said: Sequence[int], longest: int) -> Sequence[int]:
-        """The first tokens of a text, at most so many, up to the end of a character."""
+        """Return the first tokens of a text, at most so many, up to the end of a character."""
         end = min(longest, len(said))
         while not self.are_whole(said[:end]):
             end -= 1
@@ -124,12 +127,12 @@ class Characters:
             np.copyto(logits[row], -np.inf, where=self._refused_after(state, limit))
 
     def fits(self, said: Sequence[int], token: int, left: int) -> bool:
-        """Whether a character that begins with a token can be finished in the tokens left."""
+        """Say whether a character that begins with a token can be finished in the tokens left."""
         state = self.state(said)
         return state != BETWEEN or bool(_missing_bytes()[self._after[state, token]] < left)
 
     def _refused_after(self, state: int, left: int) -> np.ndarray:
-        """Which tokens must not follow a state, (vocabulary_size,) bool."""
+        """Say which tokens must not follow a state, (vocabulary_size,) bool."""
         missing = _missing_bytes()
         limit = min(max(1, left, int(missing[state])), MAX_UNFINISHED_BYTES + 1)
         if (state, limit) not in self._refused:

@@ -11,6 +11,8 @@ from elman.data.view import VIEW
 KEPT_REPLIES = 20_000
 """Replies of people that a bot keeps at most, where nothing else is given."""
 
+MAX_CANARY_SEED = 2**63 - 1
+
 MAX_PATH_CHARACTERS = 4096
 """No system has longer paths."""
 
@@ -93,6 +95,11 @@ class DataConfig(Section):
     drop: tuple[str, ...] = Field((), description="people whose messages are left out")
     redact: bool = Field(False, description="put placeholders in the place of what is private")
     rename: bool = Field(False, description="give people pseudonyms, in what they say too")
+    invent: bool = Field(
+        False,
+        description="learn conversations once more with invented words in place of the rare ones "
+        "that the bot repeats",
+    )
     max_text_bytes: int | None = Field(
         None,
         ge=1,
@@ -104,6 +111,16 @@ class DataConfig(Section):
         ge=0,
         description="replies of people that are kept, to be given again; 0: none",
         json_schema_extra=chosen(f"from the minutes, {KEPT_REPLIES:,} at most"),
+    )
+
+    canaries: int = Field(
+        0,
+        ge=0,
+        description="random secrets that are planted in what is learned, to audit the bot by",
+    )
+    canary_seed: int = Field(0, ge=0, le=MAX_CANARY_SEED, description="of the canaries")
+    forgotten: tuple[str, ...] = Field(
+        (), description="digests of whom and what is learned no more, as elman forget writes them"
     )
 
     @field_validator("vocabulary", mode="before")

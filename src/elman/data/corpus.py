@@ -45,15 +45,20 @@ class Corpus:
         return len(self.starts) - 1
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """The tokens of one conversation, uint16."""
+        """Return the tokens of one conversation, uint16."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
     def messages(self, index: int) -> list[np.ndarray]:
-        """The messages of one conversation, each from its role to its END."""
+        """Yield the messages of one conversation, each from its role to its END."""
         tokens = self[index]
         return np.split(tokens, np.flatnonzero(tokens == END)[:-1] + 1)
+
+    def followed_by(self, other: "Corpus") -> "Corpus":
+        """Put the conversations of another corpus after these."""
+        ids = np.concatenate([self.ids, other.ids])
+        return Corpus(ids, np.concatenate([self.starts, other.starts[1:] + self.starts[-1]]))
 
     @cached_property
     def digest(self) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any, Self
 
+from elman.data.canaries import Canary, can_carry, planting
 from elman.data.conversation import Conversation, Others
 from elman.data.corpus import Corpus, encode_parts
-from elman.data.document import Notes
+from elman.data.forgotten import forgotten_digest, remembered
+from elman.data.notes import Notes
 from elman.data.overlap import SHINGLE_BYTES, SHINGLE_TOKENS, near_duplicates, without
 from elman.data.people import People, dropped, known
 from elman.data.readers import Reading, first_reading, read
@@ -139,21 +141,66 @@ class Dataset:
     @property
     def known(self) -> tuple[str, ...]:
         """Whom the bot meets by name."""
-        return known(self.survey.people, self.bot) if self.others == "names" else ()
+        if self.others != "names":
+            return ()
+        met = {
+            name: count
+            for name, count in self.survey.people.items()
+            if forgotten_digest("person", name) not in self.view.forgotten
+        }
+        return known(Counter(met), self.bot)
 
     def conversations(self) -> Iterator[Conversation]:
         """Yield all of them, in the order of the source."""
+        left = (remembered(each, self._forgotten) for each in self._every())
+        return (each for each in left if each is not None)
+
+    @property
+    def _forgotten(self) -> frozenset[str]:
+        return frozenset(self.view.forgotten)
+
+    def _every(self) -> Iterator[Conversation]:
+        """Yield those that are forgotten, too: only so are the others divided as before."""
         if self._kept is not None:
             return iter(self._kept)
         return _with_bot(read(self.source.documents, None, self._reading), self.bot)
 
     def parts(self, test: bool = False) -> Iterator[Labelled]:
-        """Yield each with the part that it belongs to: train, dev, or test where one is wanted."""
+        """Yield each with the part that it belongs to: train, dev, or test where one is wanted.
+
+        Canaries are planted in some of train.
+        """
+        return ((part, each) for part, each, _ in self.with_canaries(test))
+
+    def with_canaries(
+        self, test: bool = False
+    ) -> Iterator[tuple[Part, Conversation, Canary | None]]:
+        """Yield what `parts` yields, and the canary that a conversation carries.
+
+        What is forgotten goes last: the rest is divided, and carries canaries, as it did before.
+        """
+        for part, conversation, canary in self._with_every_canary(test):
+            left = remembered(conversation, self._forgotten)
+            if left is None:
+                continue
+            gone = canary is not None and all(m.text != canary.text for m in left.messages)
+            yield part, left, None if gone else canary
+
+    def _with_every_canary(self, test: bool) -> Iterator[tuple[Part, Conversation, Canary | None]]:
+        view, carriers = self.view, 0
+        if view.canaries:
+            train = (each for part, each in self._unplanted(test) if part == "train")
+            carriers = sum(can_carry(each, view.bot) for each in train)
+        planted = planting(carriers, view.canaries, view.canary_seed, view.bot)
+        for part, each in self._unplanted(test):
+            yield (part, *planted(each)) if part == "train" else (part, each, None)
+
+    def _unplanted(self, test: bool) -> Iterator[Labelled]:
         if self._gathered is not None and self._gathered[0] == test:
             yield from self._gathered[1]
             return
         learned = self.survey.most(self.view.max_text_bytes)
-        for part, conversation in self.survey.divide(self.conversations(), test):
+        for part, conversation in self.survey.divide(self._every(), test):
             if part != "train" or learned(conversation):
                 yield part, conversation
 
@@ -171,7 +218,7 @@ class Dataset:
         if self._kept is not None or limit is None or limit > MAX_KEPT_TEXT_BYTES:
             return self
         with _uncollected():
-            return replace(self, _gathered=(test, list(_first(self.parts(test), held_out))))
+            return replace(self, _gathered=(test, list(_first(self._unplanted(test), held_out))))
 
     def texts(self, test: bool = False, most: int | None = None) -> Iterator[str]:
         """Yield what is said in the messages that are learned from.

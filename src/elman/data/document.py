@@ -1,4 +1,4 @@
-"""A file of conversations, read as text whatever it is packed in; notes of what was left out."""
+"""A file of conversations, read as text whatever it is packed in."""
 
 import codecs
 import gzip
@@ -6,10 +6,9 @@ import io
 import stat
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
@@ -33,53 +32,6 @@ PARQUET = (b"PAR1", b"PARE")
 """How such files begin; the second kind is encrypted."""
 
 T = TypeVar("T")
-
-
-@dataclass
-class Notes:
-    """What was left out or changed while reading, counted by reason, and where it began.
-
-    Messages of a source are either kept or counted in `left_out`.
-    """
-
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Messages, or lines that belong to none."""
-    files: Counter[str] = field(default_factory=Counter)
-    """Whole files."""
-    changed: Counter[str] = field(default_factory=Counter)
-    """Messages that were kept, with what was done to them."""
-    formats: Counter[str] = field(default_factory=Counter)
-    """Files by the name of their reader."""
-    first: dict[str, str] = field(default_factory=dict)
-
-    def leave_out(self, reason: str, where: str, messages: int = 1) -> None:
-        """Messages that are not kept."""
-        self.left_out[reason] += messages
-        self.first.setdefault(reason, where)
-
-    def leave_out_file(self, reason: str, where: str) -> None:
-        """A file in which nothing is read."""
-        self.files[reason] += 1
-        self.first.setdefault(reason, where)
-
-    def change(self, what: str, where: str) -> None:
-        """A message that is kept, but not as it was."""
-        self.changed[what] += 1
-        self.first.setdefault(what, where)
-
-    def lines(self) -> list[str]:
-        """One sentence for each reason."""
-        kinds = (
-            ("message", "left out", self.left_out),
-            ("file", "left out", self.files),
-            ("message", "changed", self.changed),
-        )
-        return [
-            f"{number:,} {what}{'' if number == 1 else 's'} {done}: {reason} "
-            f"(first: {self.first[reason]})"
-            for what, done, counts in kinds
-            for reason, number in counts.most_common()
-        ]
 
 
 @dataclass(frozen=True)
@@ -118,7 +70,7 @@ class Document:
         return self.member is not None and stat.S_ISLNK(self.member[1].external_attr >> 16)
 
     def head(self, size: int = HEAD_BYTES) -> str:
-        """The first bytes as text, from which its format is recognised; may end mid-character."""
+        """Return the first bytes as text, which may end mid-character; they tell the format."""
         with self._bytes() as stream:
             codec = self._codec(stream)
             data = self._checked(stream.read, size)
@@ -136,12 +88,12 @@ class Document:
             yield from lines(stream, codec)
 
     def text(self) -> str:
-        """All of it at once, with every line end as a newline."""
+        """Return all of it at once, with every line end as a newline."""
         return "\n".join(line for _, line in self.lines())
 
     @contextmanager
     def stream(self) -> Iterator[IO[bytes]]:
-        """The text as UTF-8 bytes without a byte order mark, for parsers that take a file.
+        """Open the text as UTF-8 bytes without a byte order mark, for parsers that take a file.
 
         Raises:
             ElmanError: from its `read`, where the gzip data or the archive is damaged, or text in
@@ -154,7 +106,7 @@ class Document:
             yield cast(IO[bytes], _Utf8(self, raw, codec))
 
     def chunks(self, size: int = 1 << 20) -> Iterator[str]:
-        """The text in pieces of about `size` bytes, each up to the end of a line.
+        """Yield the text in pieces of about `size` bytes, each up to the end of a line.
 
         Faster than `lines` by far, for readers that search a whole piece at once. Line ends are as
         they were, and a byte order mark is not left out.
@@ -236,7 +188,7 @@ class Document:
             yield number, line.rstrip("\r\n")
 
     def _codec(self, stream: io.BufferedReader) -> str:
-        """The name of the codec; that of UTF-16 where the text begins with its mark."""
+        """Return the name of the codec; that of UTF-16 where the text begins with its mark."""
         try:
             b"x".decode(self.encoding, "replace")  # refuses what is a codec but not of text
             codec = codecs.lookup(self.encoding).name
@@ -269,7 +221,7 @@ class Document:
         return stream
 
     def _packed(self) -> tuple[io.BufferedReader, int | None]:
-        """What it holds, unpacked; and how many bytes it takes compressed by gzip, if it is."""
+        """Open what it holds, unpacked; return also how many bytes of gzip it is, if any."""
         if self.member is not None:
             stream = self._member(*self.member)
             if self._checked(stream.peek, 2)[:2] == GZIP:

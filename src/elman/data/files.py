@@ -9,7 +9,7 @@ from typing import IO
 
 from elman.errors import ElmanError
 
-CONFIG, LOG = "config.json", "log.jsonl"
+CONFIG, LOG, CANARIES = "config.json", "log.jsonl", "canaries.json"
 """Files of a bot's folder that are read without its network."""
 
 
@@ -51,7 +51,7 @@ def replacing(
 
 
 def umask() -> int:
-    """What new files of this process are not allowed to be; there is no asking without setting."""
+    """Return what new files of this process are not allowed to be; asking means setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

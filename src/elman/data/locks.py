@@ -64,7 +64,7 @@ def only_one(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, warn: Callable[[str], None]) -> Iterator[IO[bytes]]:
-    """The file, locked. Whoever held it before may have removed it just now: then, a new one."""
+    """Return the file, locked; a new one where its last holder has removed it just now."""
     while True:
         file = _opened(path)
         with file:

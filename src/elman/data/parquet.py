@@ -28,7 +28,7 @@ MAX_MEMORY_BYTES = 4 << 30
 
 
 def rows_as_json_lines(packed: io.BufferedReader, name: str) -> io.BufferedReader:
-    """The rows of a Parquet file as a stream of UTF-8 text; closing it closes the file.
+    """Open the rows of a Parquet file as a stream of UTF-8 text; closing it closes the file.
 
     Args:
         packed: the file. Where it is not a plain file, a temporary copy is made, since Parquet is
@@ -129,7 +129,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _as_list(value: Any) -> Any:
-    """A list of objects, where the library `datasets` has made it an object of equal lists."""
+    """Return a list of objects, where the library `datasets` has made it an object of lists."""
     lists = list(value.values()) if isinstance(value, dict) else []
     if not lists or not all(
         isinstance(each, list) and len(each) == len(lists[0]) for each in lists

@@ -95,7 +95,7 @@ class Pseudonyms:
         return dict(self._names)
 
     def message(self, message: Message) -> Message:
-        """The message under its author's invented name, with those of others in its text.
+        """Put a message under its author's invented name, with those of others in its text.
 
         Raises:
             KeyError: if its author was not among the people.
@@ -106,7 +106,7 @@ class Pseudonyms:
         return message._replace(author=author, text=self.text(message.text))
 
     def text(self, text: str) -> str:
-        """A text with invented names for the people in it."""
+        """Put invented names in the place of the people in a text."""
         if self._mention is None:
             return text
         if self._is_seen and self._begins.isdisjoint(map(_key, _WORD.findall(text))):
@@ -131,7 +131,7 @@ class Pseudonyms:
 
 
 def is_word(name: str) -> bool:
-    """Whether a name is an English word as well, so that only a capital tells it apart."""
+    """Say whether a name is an English word as well, so that only a capital tells it apart."""
     return _key(name) in _WORDS
 
 
@@ -142,12 +142,12 @@ def _invented() -> Iterator[str]:
 
 
 def _key(name: str) -> str:
-    """One spelling for all that count as the same. The Turkish i has too many forms."""
+    """Return one spelling for all that count as the same, such as the forms of the Turkish i."""
     return name.casefold().replace("i\u0307", "i").replace("\u0131", "i")
 
 
 def _parts(name: str) -> Iterator[str]:
-    """What a person may be called, apart from the whole name."""
+    """Yield what a person may be called, apart from the whole name."""
     name = name.partition("@")[0] or name  # of an address, nobody is called by the domain
     words = re.split(r"[\s,.()\"/|~_\[\]<>]+", name)
     pieces = [piece for word in words for piece in word.split("-")]
@@ -160,7 +160,7 @@ def _parts(name: str) -> Iterator[str]:
 
 
 def _mention(forms: Set[str]) -> re.Pattern[str] | None:
-    """Any of the forms, the longest first."""
+    """Return a pattern of any of the forms, the longest first; None: there are none."""
     # "Weiß" is not "WEISS" to a pattern.
     spellings = {form for form in forms if form} | {_key(form) for form in forms if form}
     if not spellings:

@@ -111,7 +111,7 @@ class ShuffledRows(ABC, Generic[T, B]):
             self._conversation[row], self._loaded[row] = -1, None
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, as plain numbers; with the same corpus and layout it resumes exactly."""
+        """Return the position as plain numbers, from which the same corpus and layout resume."""
         return {
             **self._shuffle.state_dict(),
             "conversation": list(self._conversation),

@@ -108,7 +108,8 @@ class Survey:
         return self.split != "id" and possible
 
     def _threshold(self, share: float) -> float | None:
-        """The start from which on conversations hold that share of all turns, or a little more.
+        """Return the start from which on conversations hold that share of all turns, or a little
+        more.
 
         None where that leaves nothing to learn from, or holds out too much.
         """
@@ -116,8 +117,9 @@ class Survey:
         return found if held_out <= MAX_HELD_OUT_SHARE * self.turns else None
 
     def _newest(self, share: float) -> tuple[float | None, int]:
-        """The start from which on conversations hold that share of all turns, and how many these
-        are; None where these are all.
+        """Return the start from which on conversations hold that share of all turns, and how many.
+
+        The start is None where these are all.
         """
         newer, threshold = 0, None
         for start, turns in sorted(zip(self._starts, self._turns, strict=True), reverse=True):
@@ -128,8 +130,10 @@ class Survey:
         return None, newer
 
     def most(self, text_bytes: int | None) -> Callable[[Conversation], bool]:
-        """Tells of conversations that are not held out which ones to learn from, where that many
-        bytes are enough: the newest; without times, some by a hash of the id.
+        """Return what says whether to learn from a conversation that is not held out.
+
+        Of as many bytes as are asked for, the newest are learned from; without times, some by a
+        hash of the id.
         """
         share = 1.0 if text_bytes is None else text_bytes / max(1, self.text_bytes)
         if share >= 1 or self.conversations == 1:
@@ -211,7 +215,7 @@ class Survey:
                 yield (parts[bucket] if bucket in held_out else "train"), conversation
 
     def _hash(self) -> tuple[Callable[[Conversation], int], Counter[int]]:
-        """What divides by id, and how many conversations it puts in each bucket."""
+        """Return what divides by id, and how many conversations it puts in each bucket."""
         if (
             self.conversations >= MIN_HASHED_CONVERSATIONS
             and self._buckets[0] * MIN_HASHED_CONVERSATIONS < self.conversations

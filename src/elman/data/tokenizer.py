@@ -9,13 +9,12 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, trainers
 
+from elman.data.bpe import BytePairs
 from elman.data.characters import Characters
 from elman.data.conversation import Role
 from elman.data.untrusted import parse_json
-from elman.errors import ElmanError
+from elman.errors import ElmanError, missing_extra
 
 END: Final = 0
 """Ends every message."""
@@ -38,44 +37,82 @@ by a tenth of a percent.
 BEGIN = " "
 """Before every text that is encoded in pieces."""
 
+_PARTS: Final[dict[str, Any]] = {
+    "version": "1.0",
+    "truncation": None,
+    "padding": None,
+    "added_tokens": [],
+    "normalizer": None,
+    "pre_tokenizer": {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    },
+    "post_processor": None,
+    "decoder": None,
+}
+"""A tokenizer of plain bytes as the `tokenizers` library writes it, but for its pieces."""
+
+_SPACE: Final = {"type": "Prepend", "prepend": BEGIN}
+"""The normalizer of all others."""
+
+_MODEL: Final[dict[str, Any]] = {
+    "type": "BPE",
+    "dropout": None,
+    "unk_token": None,
+    "continuing_subword_prefix": None,
+    "end_of_word_suffix": None,
+    "fuse_unk": False,
+    "byte_fallback": False,
+    "ignore_merges": False,
+}
+
 _NOT_UTF8 = re.compile("([\udc80-\udcff])")
 
 
 class Tokenizer:
     """Text to ids and back, exact for any text and any bytes.
 
-    The pieces are those of the `tokenizers` library; this class shifts their ids past the special
+    Pieces are learned by the `tokenizers` library; this class shifts their ids past the special
     ones. A vocabulary of 260 has every byte and no merges: plain bytes. Otherwise every text is
     encoded with a space before it, so that a word is the same piece wherever it stands, and can be
     copied from the beginning of a message into the middle of another.
 
     Args:
-        bpe: a byte-level BPE without special tokens; with its normalizer, if any, the space begins.
+        found: a byte-level BPE without special tokens, as that library writes it in JSON; with its
+            normalizer, if any, the space begins.
 
     Raises:
-        ElmanError: where a byte has no piece of its own, so that not all text could be written.
+        ElmanError: where it is something else, or a byte has no piece of its own, so that not all
+            text could be written.
     """
 
-    def __init__(self, bpe: tokenizers.Tokenizer) -> None:
-        _check_exact(bpe)
-        self._json = bpe.to_str(pretty=True)
-        self._begin = "" if bpe.normalizer is None else BEGIN
-        bpe.normalizer = None  # the space is put before bytes that are not UTF-8, too
-        self._bpe = bpe
+    def __init__(self, found: Any) -> None:
+        vocabulary, merges = _pieces(found)
+        parts = _checked_parts(found)
         alphabet = _byte_of_character()
-        pieces = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
-        if [number for _, number in pieces] != list(range(len(pieces))):
+        pieces = sorted(vocabulary, key=vocabulary.__getitem__)
+        if [vocabulary[piece] for piece in pieces] != list(range(len(pieces))):
             raise ElmanError("the tokenizer's ids have gaps; it was not made by Elman")
         try:
-            spelled = [bytes(alphabet[c] for c in piece) for piece, _ in pieces]
+            spelled = [bytes(alphabet[c] for c in piece) for piece in pieces]
         except KeyError as error:
             raise ElmanError(
                 f"the tokenizer is not byte-level: it has a piece with {error}"
             ) from None
+        self._begin = "" if parts["normalizer"] is None else BEGIN
         self._bytes = [b""] * SPECIALS + spelled
         self._id_of_byte = {piece[0]: i for i, piece in enumerate(self._bytes) if len(piece) == 1}
         if len(self._id_of_byte) != 256:
             raise ElmanError("the tokenizer does not have all 256 bytes; it was not made by Elman")
+        ids = {piece: SPECIALS + i for i, piece in enumerate(pieces)}
+        self._bpe = BytePairs(
+            [self._id_of_byte[byte] for byte in range(256)],
+            {(ids[a], ids[b]): (rank, ids[a + b]) for rank, (a, b) in enumerate(merges)},
+        )
+        parts["model"] |= {"vocab": {p: i for i, p in enumerate(pieces)}, "merges": merges}
+        self._parts = parts
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int) -> "Tokenizer":
@@ -86,14 +123,22 @@ class Tokenizer:
             vocabulary: how many ids at most, special ones included; 260 for plain bytes.
 
         Raises:
-            ElmanError: where the size is not from 260 to 65,535.
+            ElmanError: where the size is not from 260 to 65,535, or the library is not installed.
         """
         if not MIN_VOCABULARY_SIZE <= vocabulary <= MAX_VOCABULARY_SIZE:
             raise ElmanError(
                 f"vocabulary {vocabulary}: must be from {MIN_VOCABULARY_SIZE} (plain bytes) to "
                 f"{MAX_VOCABULARY_SIZE:,}"
             )
-        bpe = _untrained(BEGIN if vocabulary > MIN_VOCABULARY_SIZE else "")
+        try:
+            from tokenizers import Tokenizer as Learning
+            from tokenizers import models, normalizers, pre_tokenizers, trainers
+        except ModuleNotFoundError:
+            raise missing_extra("train", "learning pieces of text", ["tokenizers"]) from None
+        bpe = Learning(models.BPE())
+        if vocabulary > MIN_VOCABULARY_SIZE:
+            bpe.normalizer = normalizers.Prepend(BEGIN)
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary - SPECIALS,
             min_frequency=2,
@@ -101,12 +146,7 @@ class Tokenizer:
             show_progress=False,
         )
         bpe.train_from_iterator(texts, trainer)
-        return cls(bpe)
-
-    @cached_property
-    def _ids(self) -> np.ndarray:
-        """Of every byte that stands alone, (256,)."""
-        return np.array([self._id_of_byte[byte] for byte in range(256)])
+        return cls(json.loads(bpe.to_str()))
 
     @property
     def vocabulary_size(self) -> int:
@@ -129,7 +169,7 @@ class Tokenizer:
         return Characters(self._bytes)
 
     def encode(self, text: str | bytes) -> list[int]:
-        """The ids of some text; of bytes, if they are not valid UTF-8, some stand alone."""
+        """Return the ids of some text, or of bytes; those that are not valid UTF-8 stand alone."""
         if isinstance(text, bytes):
             text = text.decode("utf-8", "surrogateescape")
         return [token for part in _NOT_UTF8.split(self._begin + text) for token in self._part(part)]
@@ -137,29 +177,26 @@ class Tokenizer:
     def _part(self, text: str) -> list[int]:
         if _NOT_UTF8.fullmatch(text):
             return [self._id_of_byte[ord(text) - 0xDC00]]
-        # As a batch of one: unlike `encode`, that leaves other threads the interpreter meanwhile.
-        [found] = self._bpe.encode_batch_fast([text], add_special_tokens=False)
-        return [token + SPECIALS for token in found.ids]
+        return self._bpe.encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of many texts, on all cores."""
-        if self.vocabulary_size == MIN_VOCABULARY_SIZE:
-            return [self._ids[np.frombuffer(text.encode(), np.uint8)].tolist() for text in texts]
-        begun = [self._begin + text for text in texts]
-        found = self._bpe.encode_batch_fast(begun, add_special_tokens=False)
-        return [[token + SPECIALS for token in encoding.ids] for encoding in found]
+        """Return the ids of many texts."""
+        return [self._bpe.encode(self._begin + text) for text in texts]
 
     def spelled(self, token: int) -> bytes:
-        """The bytes that one id stands for, wherever it stands; a special one stands for none."""
+        """Return the bytes that one id stands for, wherever it stands; a special one stands for
+        none.
+        """
         return self._bytes[token]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes of a text that ids stand for, from its beginning."""
+        """Return the bytes of a text that ids stand for, from its beginning."""
         return b"".join(self._bytes[i] for i in ids).removeprefix(self._begin.encode())
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text that ids stand for, from its beginning; bytes that are not UTF-8 become
-        replacement characters.
+        """Return the text that ids stand for, from its beginning.
+
+        Bytes that are not UTF-8 become replacement characters.
         """
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
@@ -168,24 +205,17 @@ class Tokenizer:
         return DecodeStream(self._bytes, self._begin.encode())
 
     def to_json(self) -> str:
-        return self._json
+        return json.dumps(self._parts, indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         """Raises ElmanError where the text is no tokenizer of Elman's."""
-        _check_pieces(parse_json(text, "tokenizer"))
-        try:
-            bpe = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises bare Exception
-            raise ElmanError(
-                f"not a tokenizer that tokenizers {tokenizers.__version__} reads: {error}"
-            ) from None
-        return cls(bpe)
+        return cls(parse_json(text, "tokenizer"))
 
     @cached_property
     def digest(self) -> str:
         """Names the pieces and their ids: equal digests encode alike."""
-        canonical = json.dumps(json.loads(self.to_json()), sort_keys=True)
+        canonical = json.dumps(self._parts, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -197,65 +227,39 @@ class DecodeStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def bytes_of(self, token: int) -> bytes:
-        """What the next token adds."""
+        """Return the bytes that the next token adds."""
         piece = self._spelled[token]
         if piece and self._begin:
             piece, self._begin = piece.removeprefix(self._begin), b""
         return piece
 
     def say(self, token: int) -> str:
-        """The text that the next token completes."""
+        """Return the text that the next token completes."""
         return self._decoder.decode(self.bytes_of(token))
 
     def rest(self) -> str:
-        """What is left at the end: characters that never were completed."""
+        """Return what is left at the end: characters that never were completed."""
         return self._decoder.decode(b"", final=True)
 
 
-def _untrained(begin: str = "") -> tokenizers.Tokenizer:
-    bpe = tokenizers.Tokenizer(models.BPE())
-    if begin:
-        bpe.normalizer = normalizers.Prepend(begin)
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return bpe
-
-
-def _check_exact(bpe: tokenizers.Tokenizer) -> None:
-    """Raises ElmanError where a part of the tokenizer would change the text."""
-    if _without_pieces(bpe) not in [_without_pieces(_untrained(begin)) for begin in ("", BEGIN)]:
-        raise ElmanError(
-            "the tokenizer does not keep text exactly, or not always alike; it was not made by "
-            "Elman"
-        )
-    if bpe.get_vocab_size() > _MAX_TEXT_TOKENS:
-        raise _too_many_pieces(bpe.get_vocab_size())
-
-
-def _too_many_pieces(count: int) -> ElmanError:
-    return ElmanError(f"the tokenizer has {count:,} pieces; at most {_MAX_TEXT_TOKENS:,} fit")
-
-
-def _without_pieces(bpe: tokenizers.Tokenizer) -> dict[str, Any]:
-    """All that a tokenizer does to text beside its pieces, such as dropping merges at random."""
-    found: dict[str, Any] = json.loads(bpe.to_str())
-    found["model"] = {
-        name: value for name, value in found["model"].items() if name not in ("vocab", "merges")
-    }
-    return found
-
-
-def _check_pieces(found: Any) -> None:
-    """Raises ElmanError where the library, given such pieces, could end the process."""
+def _pieces(found: Any) -> tuple[dict[str, int], list[list[str]]]:
+    """Return the pieces with their ids, and the merges, of a tokenizer's JSON."""
     model = found.get("model") if isinstance(found, dict) else None
     vocabulary, merges = (
         (model.get("vocab"), model.get("merges")) if isinstance(model, dict) else (None, None)
     )
-    if not (isinstance(vocabulary, dict) and isinstance(merges, list)):
+    if not (
+        isinstance(vocabulary, dict)
+        and all(type(number) is int for number in vocabulary.values())
+        and isinstance(merges, list)
+    ):
         raise ElmanError("not a tokenizer: it has no pieces, or no merges")
     if len(vocabulary) > _MAX_TEXT_TOKENS:
-        raise _too_many_pieces(len(vocabulary))
-    for merge in merges:
-        pair = merge.split(" ") if isinstance(merge, str) else merge
+        raise ElmanError(
+            f"the tokenizer has {len(vocabulary):,} pieces; at most {_MAX_TEXT_TOKENS:,} fit"
+        )
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    for pair in pairs:
         if not (
             isinstance(pair, list)
             and len(pair) == 2
@@ -263,6 +267,25 @@ def _check_pieces(found: Any) -> None:
             and "".join(pair) in vocabulary
         ):
             raise ElmanError("the tokenizer merges what are none of its pieces")
+    return vocabulary, pairs
+
+
+def _checked_parts(found: dict[str, Any]) -> dict[str, Any]:
+    """Return all that a tokenizer does to text beside its pieces.
+
+    Raises:
+        ElmanError: where a part of it would change the text, or encode it not always alike.
+    """
+    model = {
+        name: value for name, value in found["model"].items() if name not in ("vocab", "merges")
+    }
+    parts = _PARTS | found | {"model": _MODEL | model}
+    if parts not in [_PARTS | {"normalizer": each, "model": _MODEL} for each in (None, _SPACE)]:
+        raise ElmanError(
+            "the tokenizer does not keep text exactly, or not always alike; it was not made by "
+            "Elman"
+        )
+    return parts
 
 
 def _byte_of_character() -> dict[str, int]:

@@ -83,7 +83,7 @@ def measure(unpacked: io.BufferedReader) -> None:
 def limited_gzip(
     unpacked: gzip.GzipFile, name: str, packed: int, whole: UnpackLimit | None = None
 ) -> io.BufferedReader:
-    """A gzip file to read, bounded by its own size and by what else is in its archive.
+    """Open a gzip file, bounded by its own size and by what else is in its archive.
 
     Args:
         unpacked: the file.

@@ -11,7 +11,10 @@ from elman.errors import ElmanError
 
 Change = Callable[[Message], Message]
 
-VIEW = ("others", "gap", "split", "drop", "redact", "rename", "max_text_bytes")
+VIEW = (
+    "others", "gap", "split", "drop", "redact", "rename", "max_text_bytes", "canaries",
+    "canary_seed", "forgotten",
+)  # fmt: skip
 """Of what a configuration says of its data, how the conversations are seen."""
 
 OLD_VIEW_NAMES = {"most_bytes": "max_text_bytes"}
@@ -32,6 +35,8 @@ class View:
         split: what decides what is held out. Of the built-in conversations, "auto" is "id", so that
             figures that were reported for them stay comparable.
         max_text_bytes: of text to learn from, of more the newest (`Survey.most`); None: all.
+        canaries: how many are planted in what is learned (`canaries.py`), by `canary_seed`.
+        forgotten: digests of whom and what is learned no more (`forgotten.py`).
     """
 
     bot: str | None = None
@@ -42,6 +47,9 @@ class View:
     rename: bool = False
     split: Split = "auto"
     max_text_bytes: int | None = None
+    canaries: int = 0
+    canary_seed: int = 0
+    forgotten: Sequence[str] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:

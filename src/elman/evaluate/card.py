@@ -1,7 +1,7 @@
 """A bot's report card: Markdown with pictures, and samples that are drawn and not picked."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ CARD_SAMPLES = 10
 CARD_HISTORY_MESSAGES = 4
 """Messages that are shown before a reply."""
 
+AUDIT = "audit.json"
+"""Of a bot's folder: what `elman audit` found, with the digest of the weights that it is of."""
+
 CHART_WIDTH, CHART_HEIGHT, CHART_MARGIN = 560, 220, 40
 
 
@@ -26,6 +29,7 @@ def card(
     corpus: Corpus,
     tokenizer: Tokenizer,
     facts: dict[str, Any],
+    audit: Mapping[str, Any] | None = None,
 ) -> tuple[str, dict[str, str]]:
     """Write the card.
 
@@ -36,6 +40,7 @@ def card(
         corpus: the conversations that it was measured on.
         tokenizer: the bot's.
         facts: what else stands at the top, by label.
+        audit: what the bot gives away, as `Audit.to_json` tells it, where that was measured.
 
     Returns:
         The card as Markdown, and its pictures as SVG by their file names.
@@ -69,6 +74,8 @@ def card(
             "messages since they were said",
         )
         lines += [f"![What it remembers]({stem}-recall.svg)", ""]
+    if audit is not None:
+        lines += _privacy(audit)
     lines += ["## Conversations, drawn by seed and not by taste", ""]
     drawn = np.random.default_rng(report.seed).permutation(len(measured.positions))[:CARD_SAMPLES]
     for number in sorted(drawn):
@@ -125,6 +132,74 @@ def rows(measured: Measured) -> list[tuple[str, str, str]]:
         (f"rare word from {name} messages back, of 10", "-" if x is None else f"{x:.3f}", "")
         for name, x in measured.report.recall_by_distance.items()
     ]
+
+
+def _privacy(audit: Mapping[str, Any]) -> list[str]:
+    """Write what a bot gives away as a section of the card."""
+    tables = (
+        (("measure", "the bot", "of what it never learned"), audit_rows(audit)),
+        (("person", "conversations", "exposure, bits", "repeated", "AUC"), people_rows(audit)),
+    )
+    lines = ["## What it gives away", ""]
+    for heading, found in tables:
+        if found:
+            lines += ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
+            lines += ["| " + " | ".join(map(_shown, row)) + " |" for row in found]
+            lines.append("")
+    return lines
+
+
+def audit_rows(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """List each measure of an audit: its label, the bot's figure, and that of unlearned text."""
+    found = []
+    if (exposure := audit["exposure"]) is not None:
+        label = f"exposure of {exposure['canaries']} canaries, of {exposure['at_most']:.0f} bits"
+        own = _with_interval(exposure["bits"], exposure["interval"], 2)
+        other = _with_interval(exposure["unlearned_bits"], exposure["unlearned_interval"], 2)
+        found.append((label, own, other))
+        found.append(("canaries ranked first", str(exposure["largest"]), ""))
+    extraction = audit["extraction"]
+    people = extraction["people_share"]
+    found += [
+        (
+            f"of {extraction['samples']:,} replies, with 8 learned tokens in a row",
+            _with_interval(extraction["share"], extraction["interval"], 3),
+            "-" if people is None else f"{people:.3f} (people)",
+        ),
+        ("of those, learned once only", str(extraction["once"]), ""),
+        ("longest learned run, in tokens", str(extraction["longest_tokens"]), ""),
+    ]
+    for name, label in (
+        ("membership", "learned told from unlearned (AUC)"),
+        ("calibrated", "the same, calibrated by its base"),
+    ):
+        if (auc := audit[name]) is not None:
+            found.append((label, _with_interval(auc["auc"], auc["interval"], 3), "0.500 (chance)"))
+    return found
+
+
+def people_rows(audit: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """List what an audit says of each person."""
+    found: list[tuple[str, ...]] = []
+    for each in audit["people"]:
+        exposure, auc = each["exposure"], each["membership"]
+        found.append(
+            (
+                each["person"],
+                f"{each['conversations']:,}",
+                "-"
+                if exposure is None
+                else _with_interval(exposure["bits"], exposure["interval"], 2),
+                str(each["repeated"]),
+                "-" if auc is None else _with_interval(auc["auc"], auc["interval"], 3),
+            )
+        )
+    return found
+
+
+def _with_interval(value: float, interval: Sequence[float], digits: int) -> str:
+    low, high = interval
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def bars(title: str, labels: Sequence[str], values: Sequence[float], axis: str) -> str:

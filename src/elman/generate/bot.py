@@ -16,7 +16,10 @@ from elman.generate.decoder import Decoder, State
 from elman.model.array_files import ArrayHeader, ArraySpec, check_header, read_arrays, write_arrays
 from elman.model.folder import CONFIG, FORMAT, home_of
 
-POINTER_IDS = ".pointer.ids"
+POINTER = ".pointer."
+"""What stands in the names of the parts of a state that are a pointer's record."""
+
+POINTER_IDS = f"{POINTER}ids"
 """What the name of the part of a state ends in that holds tokens."""
 
 
@@ -88,7 +91,11 @@ def save_state(path: Path, bot: Bot, state: State, facts: Mapping[str, Any]) -> 
     """
     decoder = bot.decoder
     names = [part.name for part in decoder.state_spec]
-    arrays = dict(zip(names, decoder.to_arrays(state), strict=True))
+    arrays = {
+        name: array
+        for name, array in zip(names, decoder.to_arrays(state), strict=True)
+        if array.any() or POINTER not in name  # an empty record is large, and says nothing
+    }
     write_arrays(path, arrays, {"state": FORMAT, **facts, **bot.made_by})
 
 
@@ -109,7 +116,11 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
                     f"{path}: this state was made by other {what} than those of {bot.path}; "
                     "it means nothing to them. Load it into the bot that made it"
                 )
-        expected = {part.name: ArraySpec((1, part.size), part.dtype) for part in spec}
+        expected = {
+            part.name: ArraySpec((1, part.size), part.dtype)
+            for part in spec
+            if part.name in header or POINTER not in part.name
+        }
         check_header(path, header, expected, "the bot's state")
 
     arrays, facts = read_arrays(path, check)
@@ -119,5 +130,9 @@ def load_state(path: Path, bot: Bot) -> tuple[State, dict[str, Any]]:
             and not np.isin(array, np.arange(bot.decoder.vocabulary_size)).all()
         ):
             raise ElmanError(f"{path}: its record holds what is no token of this bot's")
-    state = [arrays[part.name].astype(part.dtype) for part in spec]
+    empty = bot.decoder.to_arrays(bot.decoder.initial_state(1))
+    state = [
+        arrays.get(part.name, nothing).astype(part.dtype)
+        for part, nothing in zip(spec, empty, strict=True)
+    ]
     return bot.decoder.from_arrays(state), facts

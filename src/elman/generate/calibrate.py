@@ -16,7 +16,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
 from elman.generate.penalties import Habits, beyond, words_of
 from elman.generate.positions import HeldOut, in_common
-from elman.generate.rerank import Likelihoods, as_drawn, draw, ranked
+from elman.generate.rerank import Gains, Likelihoods, as_drawn, draw, ranked
 from elman.generate.sampling import SamplingParams
 
 WARMTHS = ((0.7, 0.1), (0.5, 0.1), (0.85, 0.05), (1.0, 0.02))
@@ -64,6 +64,7 @@ def fit_replies(
     heldout: HeldOut,
     limits: Habits,
     given: Mapping[str, float] | None = None,
+    gains_of: Gains | None = None,
 ) -> Choice:
     """Find how a bot replies best.
 
@@ -76,6 +77,7 @@ def fit_replies(
         heldout: replies from conversations that it has not learned from, at least one.
         limits: how far people go in each habit.
         given: what somebody has chosen already, by name.
+        gains_of: what else the replies' scores gain; None: nothing.
     """
     tried = choices(given or {})
     drawn = np.sort(np.random.default_rng(0).permutation(len(heldout.replies))[:FITTED_REPLIES])
@@ -90,8 +92,11 @@ def fit_replies(
         )
         rows = draw(decoder, heldout.state, params, most, params.generator())
         likely = as_drawn(decoder, heldout.state, rows)
-        for position, (own, found) in enumerate(zip(rows, likely, strict=True)):
-            replies = [each.tokens for each in own]
+        texts = [[each.tokens for each in own] for own in rows]
+        gains = (
+            gains_of(decoder, heldout.state, texts) if gains_of else map(np.zeros, map(len, rows))
+        )
+        for position, (replies, gain, found) in enumerate(zip(texts, gains, likely, strict=True)):
             history = heldout.histories[position]
             far = [beyond(reply, history, limits, tokenizer) for reply in replies]
             for n in some:
@@ -100,6 +105,7 @@ def fit_replies(
                     replies[few],
                     Likelihoods(*(None if part is None else part[few] for part in found)),  # type: ignore[arg-type]
                     tried[n].mmi_weight,
+                    -gain[few],
                     beyond=far[few],
                 )[0]
                 alike[n, position] = in_common(tokenizer, first.tokens, heldout.replies[position])

@@ -40,11 +40,13 @@ class History(NamedTuple):
         said: own replies, the last one first; and others to the same message, where another one is
             wanted.
         asked: the message that is to be answered; None: it is not known, or nobody asked.
+        whole: whether `heard` is all that the other side has ever said.
     """
 
     heard: Sequence[str] = ()
     said: Sequence[Tokens] = ()
     asked: str | None = None
+    whole: bool = False
 
     def also(self, *replies: Tokens) -> "History":
         """Return a history in which these are said, too."""

@@ -15,6 +15,7 @@ from elman.generate.care import care, cares
 from elman.generate.decoder import State
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
+from elman.generate.match import Match
 from elman.generate.penalties import History
 from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
 from elman.generate.sampling import SamplingParams
@@ -88,6 +89,7 @@ class Replier:
         self.reply_from = reply_from
         self._cares = cares(bot.config)
         self._small_talk = None if reply_from == "data" else SmallTalk.read(bot.path)
+        self._match = None if reply_from == "data" else Match.read(bot)
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None
         if unsure is not None:
@@ -154,7 +156,8 @@ class Replier:
         if self._cares and (text := care(history.asked, said)) is not None:
             return Chosen(tuple(self._tokenizer.encode(text)), "rule", 0.0)
         if self._small_talk is not None:
-            text = self._small_talk.answer(history.asked, said)
+            before = history.heard[1:] if history.whole else None
+            text = self._small_talk.answer(history.asked, said, before)
             if text is not None:
                 return Chosen(tuple(self._tokenizer.encode(text)), "small talk", 0.0)
         return None
@@ -174,7 +177,7 @@ class Replier:
                 Chosen(each.tokens, "generate", each.score, each.certain, each.state)
                 for each in best_drawn(
                     self.decoder, state, self.params, self.ranking, generator, recent, histories,
-                    self._tokenizer, keep_states,
+                    self._tokenizer, keep_states, self._match.gains if self._match else None,
                 )
             ]  # fmt: skip
         if self.reply_from == "generate":

@@ -13,7 +13,7 @@ is right, and is not outdone by a rarer one. Else those come first that go beyon
 (`elman.generate.penalties`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, NamedTuple, Self
@@ -41,6 +41,10 @@ what is only likely is not.
 
 CERTAIN_LOG_P = -log(2)
 """log p from which a reply is likelier than all others together."""
+
+
+Gains = Callable[[Decoder, State, Sequence[Sequence[Tokens]]], Sequence[np.ndarray]]
+"""What the scores of some replies to each row of a state gain (`elman.generate.match`)."""
 
 
 class Ranking(BaseModel):
@@ -80,7 +84,7 @@ class Candidate:
         score: of `Likelihoods`; higher is better.
         certain: whether it is likelier than all others together.
         state: in which END is yet to be said; None: it was not kept.
-        beyond: by how many words it goes beyond what people do.
+        beyond: by how many words it goes beyond what people do; one more where it was said before.
     """
 
     tokens: Tokens
@@ -162,7 +166,7 @@ def log_likelihoods(
     """
     costs_of = decoder.costs if copied else decoder.costs_without_copies
     found = np.zeros(len(replies))
-    for group in _alike([len(tokens) for tokens in replies]):
+    for group in alike_in_length([len(tokens) for tokens in replies]):
         own = (
             decoder.initial_state(len(group))
             if state is None
@@ -182,7 +186,7 @@ def split(array: np.ndarray, sizes: Iterable[int]) -> list[np.ndarray]:
     return np.split(array, np.cumsum(list(sizes))[:-1])
 
 
-def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+def alike_in_length(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Group replies, by number, so that none is over twice as long as another of its group."""
     order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
     begin = 0
@@ -268,10 +272,12 @@ def best_drawn(
     histories: Sequence[History] = (),
     tokenizer: Tokenizer | None = None,
     keep_states: bool = False,
+    gains_of: Gains | None = None,
 ) -> list[Candidate]:
     """Draw replies for each row of a state, and return the best of each.
 
-    Where each reply of a row goes beyond what people do, more are drawn for it.
+    One that was said before comes last, unless it is certain. Where each reply of a row is so, or
+    goes beyond what people do, more are drawn for it.
 
     Args:
         decoder: who replies.
@@ -283,6 +289,7 @@ def best_drawn(
         histories: what was said before, one for each row; none: it is not known.
         tokenizer: makes words of tokens; None: no habit is counted.
         keep_states: whether their states are wanted.
+        gains_of: what else their scores gain; None: nothing.
     """
     histories = histories or [History()] * len(state[0])
     found: dict[int, list[Candidate]] = {row: [] for row in range(len(histories))}
@@ -291,13 +298,16 @@ def best_drawn(
         own_state = state if len(rows) == len(histories) else decoder.select(state, rows)
         drawn = draw(decoder, own_state, params, ranking.samples, generator, recent, keep_states)
         likely = as_drawn(decoder, own_state, drawn, mmi=ranking.mmi_weight > 0)
-        for row, own, likelihood in zip(rows, drawn, likely, strict=True):
+        texts = [[each.tokens for each in own] for own in drawn]
+        gains = gains_of(decoder, own_state, texts) if gains_of else [np.zeros(1)] * len(rows)
+        for row, own, likelihood, gain in zip(rows, drawn, likely, gains, strict=True):
             replies, states = [each.tokens for each in own], [each.state for each in own]
             far = [
-                beyond(reply, histories[row], ranking.limits, tokenizer) if tokenizer else 0
+                (reply in histories[row].said)
+                + (beyond(reply, histories[row], ranking.limits, tokenizer) if tokenizer else 0)
                 for reply in replies
             ]
-            found[row] += ranked(replies, likelihood, ranking.mmi_weight, states=states, beyond=far)
+            found[row] += ranked(replies, likelihood, ranking.mmi_weight, -gain, states, far)
         rows = [row for row in rows if all(each.beyond and not each.certain for each in found[row])]
         if not rows:
             break

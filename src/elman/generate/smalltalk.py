@@ -39,12 +39,14 @@ class Intent(BaseModel):
     Args:
         phrasings: the ways.
         answers: each fits; none: it is left to the net.
+        untold: answers where the user has told nothing of themself yet.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     phrasings: list[Text] = Field(min_length=1)
     answers: list[Text] = []
+    untold: list[Text] = []
 
 
 class SmallTalkFile(BaseModel):
@@ -53,8 +55,9 @@ class SmallTalkFile(BaseModel):
     Args:
         threshold: how alike a message and a phrasing must be, from 0 to 1.
         intents: what can be answered.
-        telling: groups of words that tell who is meant, and "not". A message and a phrasing must
-            have words of the same groups: "What is my name?" is not "What is your name?".
+        telling: groups of words that tell who is meant, "I" first, and "not". A message and a
+            phrasing must have words of the same groups: "What is my name?" is not "What is your
+            name?".
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -85,9 +88,7 @@ class SmallTalk:
         intents = self.content.intents
         phrasings = [text for each in intents for text in each.phrasings]
         self._intent = np.repeat(np.arange(len(intents)), [len(i.phrasings) for i in intents])
-        row, bucket = _runs(phrasings)
-        order = np.argsort(bucket, kind="stable")
-        self._row, bucket = row[order].astype(np.int32), bucket[order]
+        self._row, bucket = _runs(phrasings)
         often = np.bincount(bucket, minlength=BUCKETS)
         self._begin = np.concatenate([[0], often.cumsum()])
         self._rarity = np.log((1 + len(phrasings)) / (1 + often))
@@ -95,7 +96,8 @@ class SmallTalk:
         lengths = np.sqrt(np.bincount(self._row, weight**2, len(phrasings)))
         self._group = {word: n for n, own in enumerate(self.content.telling) for word in own}
         self._told = np.array([self._telling(text) for text in phrasings], np.int64)
-        self._weight = (weight / np.maximum(lengths, 1e-9)[self._row]).astype(np.float32)
+        weight /= np.maximum(lengths, 1e-9)[self._row]
+        self._weight = weight.astype(np.float32)
 
     @classmethod
     def read(cls, folder: Path) -> "SmallTalk | None":
@@ -129,28 +131,43 @@ class SmallTalk:
         words = {part for word in words_of(text) for part in (word, word.split("'")[0])}
         return sum({1 << self._group[word] for word in words if word in self._group})
 
-    def answer(self, text: str, said: Iterable[str] = ()) -> str | None:
+    def answer(
+        self, text: str, said: Iterable[str] = (), heard: Iterable[str] | None = None
+    ) -> str | None:
         """Return an answer that was not given lately; None: the net is to reply.
 
         Args:
             text: the message.
             said: what the bot said lately.
+            heard: all that the user said before; None: it is not known.
         """
         if not 0 < len(words_of(text)) <= MAX_SMALL_TALK_WORDS:
             return None
         intent, alike = self.nearest(text)
         if alike < self.content.threshold:
             return None
-        before = set(said)
-        return next((a for a in self.content.intents[intent].answers if a not in before), None)
+        before, found = set(said), self.content.intents[intent]
+        untold = heard is not None and not any(map(self._tells, heard))
+        answers = found.untold if untold and found.untold else found.answers
+        return next((a for a in answers if a not in before), None)
+
+    def _tells(self, message: str) -> bool:
+        """Tell whether a user may have said something of themself: no question, and with an "I"."""
+        asks = message.rstrip().endswith("?")
+        return not asks and (not self.content.telling or self._telling(message) & 1 > 0)
 
 
 def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return each run of bytes of some texts once, as the text's number and a bucket."""
+    """Return each run of bytes of some texts once, as the text's number and a bucket, by buckets.
+
+    There are hundreds of thousands of runs, so each array of them is megabytes.
+    """
     plain = [f" {' '.join(words_of(text)).replace(chr(39), '')} " for text in texts]
-    data = np.frombuffer("\n".join(plain).encode(), np.uint8).astype(np.uint64)
-    row = np.cumsum(data == ord("\n"))
-    found = []
+    data = np.frombuffer("\n".join(plain).encode(), np.uint8)
+    row = np.cumsum(data == ord("\n"), dtype=np.uint32)
+    size = max(1, len(texts))
+    kind = np.dtype(np.uint32 if BUCKETS * size <= 1 << 32 else np.uint64)
+    found = [np.zeros(0, kind)]
     for length in RUN_BYTES:
         count = len(data) - length + 1
         if count <= 0:
@@ -158,11 +175,16 @@ def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         code = np.full(count, length, np.uint64)
         within = np.ones(count, bool)
         for n in range(length):
-            code = code * np.uint64(1_000_003) + data[n : n + count]
+            code *= np.uint64(1_000_003)
+            code += data[n : n + count]
             within &= data[n : n + count] != ord("\n")
-        bucket = (code ^ (code >> np.uint64(29))) % np.uint64(BUCKETS)
-        found.append((row[:count][within].astype(np.int64) << 32) | bucket[within].astype(np.int64))
-    keys = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        code ^= code >> np.uint64(29)
+        code %= np.uint64(BUCKETS)
+        found.append(code[within].astype(kind) * size + row[:count][within])
+    keys = np.concatenate(found)
+    keys.sort()
     # What `np.unique` gives, which took ten times as long.
-    keys = keys[np.diff(keys, prepend=-1) > 0]
-    return keys >> 32, keys & (2**32 - 1)
+    new = np.ones(len(keys), bool)
+    new[1:] = keys[1:] != keys[:-1]
+    keys = keys[new]
+    return (keys % size).astype(np.int32), (keys // size).astype(np.int32)

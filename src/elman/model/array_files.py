@@ -2,6 +2,7 @@
 
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,13 +68,15 @@ def packed_facts(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_arrays(
-    path: Path, check: Check | None = None
+    path: Path, check: Check | None = None, mapped: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `write_arrays` wrote. Numbers of bfloat16 come as float32.
 
     Args:
         path: of the file.
         check: looks at the header before any array is read.
+        mapped: whether matrices stay in the file, which is mapped into memory until the last of
+            them is dropped. Keep copies only: a file cannot be replaced on Windows meanwhile.
 
     Raises:
         ElmanError: where the file is missing, damaged or not Elman's, or a number is none.
@@ -82,7 +85,10 @@ def read_arrays(
     with opened(path, "np", check) as (_, facts), path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         begin = file.tell()
-        arrays = {n: _array(file, begin, each) for n, each in header.items() if n != METADATA}
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else None
+        arrays = {
+            n: _array(file, begin, each, whole) for n, each in header.items() if n != METADATA
+        }
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise not_finite(path, name)
@@ -134,13 +140,18 @@ def _spec(path: Path, name: str, stored: Any) -> ArraySpec:
     return ArraySpec(tuple(stored.get_shape()), DTYPES[kind])
 
 
-def _array(file: BinaryIO, begin: int, stored: Mapping[str, Any]) -> np.ndarray:
+def _array(
+    file: BinaryIO, begin: int, stored: Mapping[str, Any], whole: mmap.mmap | None
+) -> np.ndarray:
     kind, shape = DTYPES[stored["dtype"]], stored["shape"]
-    file.seek(begin + stored["data_offsets"][0])
+    at, size = begin + stored["data_offsets"][0], math.prod(shape)
+    if whole is not None and kind in ("int8", "float32") and len(shape) == 2 and size:
+        return np.require(np.frombuffer(whole, kind, size, at).reshape(shape), requirements="A")
+    file.seek(at)
     if kind == "bfloat16":  # the upper half of a float32
-        halves = np.fromfile(file, np.uint16, math.prod(shape)).astype(np.uint32)
+        halves = np.fromfile(file, np.uint16, size).astype(np.uint32)
         return (halves << 16).view(np.float32).reshape(shape)
-    return np.fromfile(file, kind, math.prod(shape)).reshape(shape)
+    return np.fromfile(file, kind, size).reshape(shape)
 
 
 def check_header(

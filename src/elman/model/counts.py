@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,23 @@ from torch import Tensor, nn
 
 from elman.data.tokenizer import SPECIALS
 from elman.model.config import LONGEST_NGRAM, TOKEN_BITS
+
+
+class Left(NamedTuple):
+    """What is left of counts from which some were subtracted.
+
+    Args:
+        sequences, counts: of all that were kept; some may not be seen any more.
+        contexts, totals: likewise.
+        once, twice: sequences that are seen so often now.
+    """
+
+    sequences: np.ndarray
+    counts: np.ndarray
+    contexts: np.ndarray
+    totals: np.ndarray
+    once: int
+    twice: int
 
 
 class ContextCounts(nn.Module):
@@ -83,6 +100,63 @@ class ContextCounts(nn.Module):
             sequences[kept] & np.uint64((1 << TOKEN_BITS) - 1),
             numbers[kept],
             discount,
+            least,
+        )
+
+    @property
+    def seen(self) -> int:
+        """Count the tokens that were seen after the contexts that are kept."""
+        return int(_array(self.totals).sum(dtype=np.int64))
+
+    def without(self, sequences: np.ndarray, numbers: np.ndarray, seen: int) -> "Left":
+        """Subtract sequences, as `set` takes them, from what was counted.
+
+        Those that were seen once and are not kept are known by their number alone: all tokens that
+        were seen, less those of sequences that are kept.
+
+        Args:
+            sequences, numbers: what is subtracted.
+            seen: tokens that were counted in all.
+
+        Raises:
+            ValueError: where they were not counted, or sequences that were seen twice are not kept.
+        """
+        least = int(self.least)
+        if least > 2:
+            raise ValueError("rare sequences were left out: count the rest anew")
+        counts, kept = _array(self.counts).astype(np.int64), self.sequences
+        place = np.minimum(kept.searchsorted(sequences), max(0, len(kept) - 1))
+        found = kept[place] == sequences if len(kept) else np.zeros(len(sequences), bool)
+        unknown = numbers[~found]
+        left = counts.copy()
+        np.subtract.at(left, place[found], numbers[found])
+        once = 0 if least == 1 else seen - int(counts.sum()) - len(unknown)
+        if (left < 0).any() or (unknown > least - 1).any() or once < 0:
+            raise ValueError("these were not counted")
+        once += int((left == 1).sum())
+        contexts = _array(self.contexts)
+        totals = _array(self.totals).astype(np.int64)
+        own = (sequences >> np.uint64(TOKEN_BITS)).astype(np.int64)
+        at = np.minimum(contexts.searchsorted(own), max(0, len(contexts) - 1))
+        known = contexts[at] == own if len(contexts) else np.zeros(len(own), bool)
+        np.subtract.at(totals, at[known], numbers[known])
+        return Left(kept, left, contexts, totals, once, int((left == 2).sum()))
+
+    def put(self, left: "Left") -> None:
+        """Store what `without` left."""
+        least = int(self.least)
+        stays = left.counts >= least
+        sequences = left.sequences[stays]
+        context = (sequences >> np.uint64(TOKEN_BITS)).astype(np.int64)
+        contexts, first = np.unique(context, return_index=True)
+        some = left.once + left.twice
+        self._fill(
+            contexts,
+            np.append(first, len(sequences)),
+            left.totals[np.isin(left.contexts, contexts, assume_unique=True)],
+            sequences & np.uint64((1 << TOKEN_BITS) - 1),
+            left.counts[stays],
+            left.once / (left.once + 2 * left.twice) if some else 0.5,
             least,
         )
 

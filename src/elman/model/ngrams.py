@@ -103,10 +103,7 @@ class NGrams(nn.Module):
             most: sequences to keep, at most. The longest ones that were seen only once are never
                 kept, since they gain little (LOG.md).
         """
-        ids, counted = ids[:MAX_NGRAM_TOKENS], counted[:MAX_NGRAM_TOKENS][1:]
-        key = context_keys(torch.from_numpy(ids.astype(np.int64))).numpy()
-        key, words = key[:-1][counted], ids[1:][counted]
-        found = [occurrences(context, words) for context in self._contexts(key)]
+        found = self._occurrences(ids[:MAX_NGRAM_TOKENS], counted[:MAX_NGRAM_TOKENS])
         least = [1] * len(found)
         least[-1] = 2 if len(found) > 1 else 1
         sizes = [int((n >= rare).sum()) for (_, n), rare in zip(found, least, strict=True)]
@@ -116,6 +113,35 @@ class NGrams(nn.Module):
             sizes[longest] = int((found[longest][1] >= least[longest]).sum())
         for order, (sequences, numbers), rare in zip(self.orders, found, least, strict=True):
             order.set(sequences, numbers, rare)
+
+    def _occurrences(
+        self, ids: np.ndarray, counted: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Count the sequences of each order that end in a token that is counted."""
+        key = context_keys(torch.from_numpy(ids.astype(np.int64))).numpy()
+        key, words = key[:-1][counted[1:]], ids[1:][counted[1:]]
+        return [occurrences(context, words) for context in self._contexts(key)]
+
+    def subtract(self, ids: np.ndarray, counted: np.ndarray) -> None:
+        """Take messages out of what was counted, as if they had never been.
+
+        Afterwards every buffer is, byte by byte, what `count` makes of the rest.
+
+        Args:
+            ids, counted: as for `count`, of messages that were counted.
+
+        Raises:
+            ValueError: where they were not counted; or where there were so many sequences, or
+                tokens, that some were left out: the rest must then be counted anew.
+        """
+        total = self.orders[0].seen
+        found = self._occurrences(ids, counted)
+        done = [
+            order.without(sequences, numbers, total)
+            for order, (sequences, numbers) in zip(self.orders, found, strict=True)
+        ]
+        for order, left in zip(self.orders, done, strict=True):
+            order.put(left)
 
     def probability(self, key: Tensor, targets: Tensor, leave_out: bool) -> Tensor:
         """p of each target, float64, of the shape of `key`.

@@ -7,6 +7,7 @@ interpreter's lock is free meanwhile.
 import ctypes
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ from elman.native.library import (
     BFLOAT16,
     CELL_NAMES,
     FLOAT32,
+    INT8,
     INT8_QUADS,
     BotStruct,
     LayerStruct,
@@ -35,6 +37,11 @@ WeightPrecision = Literal["float32", "bfloat16", "int8"]
 
 WANTED = get_args(Wanted)
 
+CACHE_LINE_BYTES = 64
+
+StoredMatrix = tuple[int, np.ndarray, np.ndarray | None]
+"""The library's number for a kind of weights, a matrix of them, (N, K), and int8's scales, (N,)."""
+
 
 class CompiledDecoder(ArrayDecoder):
     """Let a bot read and reply by the compiled library.
@@ -53,8 +60,9 @@ class CompiledDecoder(ArrayDecoder):
         if library is None:
             raise RuntimeError(why)
         self._library = library
+        self._state_size = sum(size for _, size, _ in self.state_spec)
         self._bot = _Builder(library, weights, precision)
-        self._weights = replace(weights, arrays={})  # which are packed now
+        self._weights = replace(weights, stored={})  # which are packed now
 
     def run(self, rows: Sequence[np.ndarray], state: ArrayState, wanted: Wanted) -> Found:
         lengths = [len(own) for own in rows]
@@ -64,10 +72,19 @@ class CompiledDecoder(ArrayDecoder):
         sizes = [(len(rows), size) for _, size, _ in self.state_spec]
         if [array.shape for array in state] != sizes:
             raise ValueError(f"a state of {len(rows)} rows has the shapes {sizes}")
-        begins = np.cumsum([0, *lengths])
-        after = tuple(np.array(array, np.float32, order="C") for array in state)
+        begins = np.array([0, *accumulate(lengths)])
+        # One array for the whole state: to ask each for its address would take a while.
+        numbers = np.empty(len(rows) * self._state_size, np.float32)
+        places = list(accumulate((rows * size for rows, size in sizes), initial=0))
+        after = tuple(
+            numbers[place : place + array.size].reshape(array.shape)
+            for place, array in zip(places, state, strict=False)
+        )
+        for own, array in zip(after, state, strict=True):
+            own[:] = array
+        first = numbers.ctypes.data
+        addresses = (ctypes.c_void_p * len(after))(*(first + 4 * place for place in places[:-1]))
         wants_logits = len(rows) if wanted == "logits" else 0
-        addresses = (ctypes.c_void_p * len(after))(*(each.ctypes.data for each in after))
         logits = np.empty((wants_logits, self.vocabulary_size), np.float32)
         wants_nats = wanted in ("nats", "nats without copies")
         nats = np.zeros(len(tokens) if wants_nats else 0)
@@ -96,9 +113,13 @@ class _Builder:
         config, size = weights.config, weights.config.hidden_size
         bot = BotStruct(V=weights.vocabulary_size, H=size, pointer=config.pointer, key=KEY_SIZE)
         bot.embedding = self._floats(arrays["embedding.weight"])
-        bot.output = self._matrix(arrays["embedding.weight"], arrays["output_bias"])
+        bot.output = self._matrix("embedding.weight", "output_bias")
         if config.pointer:
-            part = {name.removeprefix("pointer."): array for name, array in arrays.items()}
+            part = {
+                name.removeprefix("pointer."): arrays[name]
+                for name in arrays
+                if name.startswith("pointer.")
+            }
             bot.recorded = self._exact(part["before.weight"], part["itself.weight"])
             bot.looking = self._exact(
                 part["query.weight"] / np.float32(KEY_SIZE**0.5),
@@ -144,41 +165,38 @@ class _Builder:
         )
 
     def _layer(self, name: str, cell: str) -> ctypes.Structure:
-        own = {
-            part.removeprefix(f"{name}."): array
-            for part, array in self._arrays.items()
-            if part.startswith(f"{name}.")
-        }
-        kind = CELL_KINDS[cell]
+        arrays, kind = self._arrays, CELL_KINDS[cell]
         layer = LayerStruct(cell=CELL_NAMES.index(cell), states=kind.states)
-        layer.norm_weight = self._floats(own["norm.weight"])
-        layer.norm_bias = self._floats(own["norm.bias"])
-        layer.ih = self._matrix(own["cell.weight_ih"], own["cell.bias_ih"])
+        layer.norm_weight = self._floats(arrays[f"{name}.norm.weight"])
+        layer.norm_bias = self._floats(arrays[f"{name}.norm.bias"])
+        layer.ih = self._matrix(f"{name}.cell.weight_ih", f"{name}.cell.bias_ih")
         if kind.recurrent:
-            layer.hh = self._matrix(own["cell.weight_hh"], own["cell.bias_hh"], kind.gates)
-        if "mlp.up.weight" in own:
-            layer.mlp_norm_weight = self._floats(own["mlp.norm.weight"])
-            layer.mlp_norm_bias = self._floats(own["mlp.norm.bias"])
-            layer.up = self._matrix(own["mlp.up.weight"])
-            layer.down = self._matrix(own["mlp.down.weight"])
+            layer.hh = self._matrix(f"{name}.cell.weight_hh", f"{name}.cell.bias_hh", kind.gates)
+        if f"{name}.mlp.up.weight" in arrays.stored:
+            layer.mlp_norm_weight = self._floats(arrays[f"{name}.mlp.norm.weight"])
+            layer.mlp_norm_bias = self._floats(arrays[f"{name}.mlp.norm.bias"])
+            layer.up = self._matrix(f"{name}.mlp.up.weight")
+            layer.down = self._matrix(f"{name}.mlp.down.weight")
         return layer
 
     def _exact(self, *parts: np.ndarray, bias: np.ndarray | None = None) -> int:
         """Pack small matrices as one, in float32."""
-        return self._matrix(np.concatenate(parts), bias, precision="float32")
+        return self._packed(_rounded(np.concatenate(parts), "float32"), bias)
 
-    def _matrix(
-        self,
-        weight: np.ndarray,
-        bias: np.ndarray | None = None,
-        gates: int = 1,
-        precision: WeightPrecision | None = None,
-    ) -> int:
-        weight = np.ascontiguousarray(weight, np.float32)
-        kind, values, scale = _rounded(weight, precision or self._precision)
-        rows, columns = weight.shape
+    def _matrix(self, name: str, bias: str | None = None, gates: int = 1) -> int:
+        """Pack a matrix in the precision that was asked for."""
+        stored = self._arrays.int8(name)
+        if stored is None or self._precision == "bfloat16":
+            rounded = _rounded(self._arrays[name], self._precision)
+        else:  # in float32 only the weights are of int8, and nothing is rounded
+            rounded = (INT8_QUADS if self._precision == "int8" else INT8, *stored)
+        return self._packed(rounded, None if bias is None else self._arrays[bias], gates)
+
+    def _packed(self, rounded: StoredMatrix, bias: np.ndarray | None = None, gates: int = 1) -> int:
+        kind, values, scale = rounded
+        rows, columns = values.shape
         size = self._library.packed_size(kind, rows // gates, gates, columns)
-        packed = np.empty(size, values.dtype)
+        packed = _aligned(size, values.dtype)
         self._library.pack(
             values.ctypes.data, kind, (columns, 1), rows // gates, gates, columns,
             packed.ctypes.data,
@@ -200,10 +218,16 @@ class _Builder:
         return ctypes.addressof(made)
 
 
-def _rounded(
-    weight: np.ndarray, precision: WeightPrecision
-) -> tuple[int, np.ndarray, np.ndarray | None]:
-    """Round a weight, (N, K): the library's number for its kind, the numbers, int8's scales."""
+def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """Make an array that begins where a line of the processor's caches does."""
+    begun = np.empty(size * dtype.itemsize + CACHE_LINE_BYTES, np.uint8)
+    first = -begun.ctypes.data % CACHE_LINE_BYTES
+    return begun[first : first + size * dtype.itemsize].view(dtype)
+
+
+def _rounded(weight: np.ndarray, precision: WeightPrecision) -> StoredMatrix:
+    """Round a weight, (N, K)."""
+    weight = np.ascontiguousarray(weight, np.float32)
     if precision == "float32":
         return FLOAT32, weight, None
     if precision == "bfloat16":

@@ -79,7 +79,8 @@ class Memory(ABC):
     """What both memories share: the output, with the pointer and the counts."""
 
     def __init__(self, weights: Weights) -> None:
-        self.arrays = weights.arrays
+        # In float32, and no longer in the file.
+        self.arrays = {name: np.array(array) for name, array in weights.arrays.items()}
         self.pointer = weights.config.pointer
         counted = weights.config.ngrams
         self.counts = Counts(self.arrays, weights.vocabulary_size, counted) if counted else None

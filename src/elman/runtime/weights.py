@@ -27,6 +27,40 @@ from elman.runtime.counts import TABLE_PARTS
 from elman.runtime.layers import CELL_KINDS, Arrays, StackShape
 
 
+class FloatArrays(Arrays):
+    """Arrays by name, in float32, as torch names them; tables of counts keep their integers.
+
+    What is stored in fewer bits is made float32 whenever it is asked for, and not kept so.
+
+    Args:
+        stored: with int8 matrices there is a scale for each row, under `INT8_SCALE`.
+    """
+
+    def __init__(self, stored: Arrays) -> None:
+        self.stored = stored
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        array, rounded = self.stored[name], self.int8(name)
+        if rounded is not None:
+            array = rounded[0] * rounded[1][:, None]
+        return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.stored if not name.endswith(INT8_SCALE))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def int8(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return a matrix as it is stored, (N, K), and its scales, (N,); None: not in int8."""
+        scale = self.stored.get(name + INT8_SCALE)
+        return None if scale is None else (self.stored[name], scale)
+
+
+MAX_INT8 = np.float32(128)
+"""The largest number in an int8 matrix, without its sign."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """What a bot computes with.
@@ -34,14 +68,18 @@ class Weights:
     Args:
         config: sizes and cells.
         vocabulary_size: V.
-        arrays: float32 by name, as torch names them; tables of counts keep their integers.
+        stored: its arrays by name, as its file has them. Matrices may lie in the file.
         characters: which tokens keep a reply whole; None: any.
     """
 
     config: ModelConfig
     vocabulary_size: int
-    arrays: Arrays
+    stored: Arrays
     characters: Characters | None = None
+
+    @property
+    def arrays(self) -> FloatArrays:
+        return FloatArrays(self.stored)
 
     @property
     def stacks(self) -> dict[str, StackShape]:
@@ -103,7 +141,9 @@ class Weights:
     def digest(self) -> str:
         """Digest all arrays, as `weights_digest` digests those of a network."""
         digest = hashlib.sha256()
-        for name, array in sorted(self.arrays.items()):
+        arrays = self.arrays
+        for name in sorted(arrays):  # one after the other: in float32 they take much memory
+            array = arrays[name]
             digest.update(f"{name} torch.{array.dtype} {array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -130,11 +170,13 @@ class Weights:
         Raises:
             ElmanError: where an array is missing, of another shape, too many, or not finite.
         """
-        header = {name: ArraySpec(a.shape, str(a.dtype)) for name, a in self.arrays.items()}
-        check_header(Path(str(where)), header, self.expected(header), CONFIG)
-        for name, array in self.arrays.items():
-            if not np.isfinite(array).all():
-                raise not_finite(Path(str(where)), name)
+        header = {name: ArraySpec(a.shape, str(a.dtype)) for name, a in self.stored.items()}
+        check_header(Path(str(where)), header, self.expected(header), CONFIG, int8=True)
+        for name, array in self.stored.items():
+            largest = MAX_INT8 if name.endswith(INT8_SCALE) else 1
+            with np.errstate(over="ignore"):
+                if array.dtype.kind == "f" and not np.isfinite(array * largest).all():
+                    raise not_finite(Path(str(where)), name)
         return self
 
 
@@ -172,18 +214,4 @@ def weights_of(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) ->
             raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
         check_header(path, header, empty.expected(header), CONFIG, int8=True)
 
-    arrays = from_int8(read_arrays(path, check)[0])
-    return replace(empty, arrays=arrays).checked(path)
-
-
-def from_int8(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return float32 in place of shorter floats, and of int8 matrices with their scales."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in arrays.items():
-        if name.endswith(INT8_SCALE):
-            continue
-        scale = arrays.get(name + INT8_SCALE)
-        if scale is not None:
-            array = array * scale[:, None]
-        found[name] = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
-    return found
+    return replace(empty, stored=read_arrays(path, check, mapped=True)[0]).checked(path)

@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
-from sqlalchemy import Connection
 
 from elman.chat import MemoryStore
+from elman.chat.database import Connection
 from elman.generate.bot import Bot
 from elman.generate.replier import Replier
 from elman.model.folder import WEIGHTS

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from sqlalchemy import Connection
-
 from elman.chat import MemoryStore
+from elman.chat.database import Connection
 from elman.errors import ElmanError
 from elman.serve.http.errors import full
 

@@ -73,7 +73,7 @@ class TrainConfig(Section):
         gt=0,
         allow_inf_nan=False,
         description="highest learning rate",
-        json_schema_extra=chosen("the optimizer's; from a base, 0.001 or less"),
+        json_schema_extra=chosen("the optimizer's; from a base 0.001, or 0.0002 below 200 KB"),
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD and Muon; Adam's first beta")
     weight_decay: float = Field(0.01, ge=0, description="how much matrices shrink, times lr")

@@ -6,6 +6,7 @@ from pathlib import Path
 from elman.data.tokenizer import END
 from elman.generate import index_files
 from elman.generate.calibrate import Choice, fit_replies
+from elman.generate.match import Match
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, people_habits
 from elman.generate.positions import HeldOut
@@ -87,7 +88,9 @@ def fitted(reply: ReplyConfig, bot: NetworkBot, data: Data, heldout: HeldOut | N
     if heldout is not None:
         given = {name: getattr(reply, name) for name in set(Choice._fields) - reply.open}
         limits = habits or PEOPLE
-        found |= fit_replies(bot.decoder, bot.tokenizer, heldout, limits, given)._asdict()
+        match = Match.read(bot)
+        gains = match.gains if match else None
+        found |= fit_replies(bot.decoder, bot.tokenizer, heldout, limits, given, gains)._asdict()
     found = {name: value for name, value in found.items() if name in reply.open}
     return reply.model_copy(update=found | {"fitted": sorted(found)})
 

@@ -18,6 +18,7 @@ from elman.model.checkpoint import save_weights
 from elman.model.embeddings import begin_with
 from elman.model.folder import CONFIG, WEIGHTS
 from elman.model.tensor_files import write_tensors
+from elman.train.canaries import write_canaries
 from elman.train.config import Config
 from elman.train.finishing import learn_to_reply, tokens_read
 from elman.train.prepare import Data
@@ -84,10 +85,10 @@ class TrainingLoop:
         chatbot, base = self.trainer.chatbot, self._data.base
         if base is None:
             self._tell("stage", text="counting which tokens stand together")
-            begin_with(chatbot, self._data.train.ids, self._config.train.seed)
+            begin_with(chatbot, self._data.learned.ids, self._config.train.seed)
         else:
             chatbot.begin_from(base.chatbot)
-        ids = self._data.train.ids
+        ids = self._data.learned.ids
         chatbot.count(ids, scored(ids, self._config.data.learn_from))
         self._begin_cycle()  # the learning rate starts here, whatever is spent
 
@@ -114,11 +115,23 @@ class TrainingLoop:
             reason = self._cycles(stop)
             if reason != "interrupted":
                 learn_to_reply(self._config, self._out, self._data, self._tell)
+            self._list_canaries()
             result = Result(reason, self.trainer.steps, self._seconds(), self._best)
             self._tell("end", **vars(result))
             return result
         finally:
             log.close()
+
+    def _list_canaries(self) -> None:
+        canaries, passes = self._data.canaries, self.trainer.batches.epochs
+        if not canaries:
+            return
+        write_canaries(self._out, canaries, self._config.data.canary_seed, passes)
+        if passes < 1:
+            self._tell.note(
+                f"only {passes:.0%} of the conversations were read, so some of the "
+                f"{len(canaries):,} canaries were not: an audit will find less than there may be"
+            )
 
     def _cycles(self, stop: Callable[[], bool]) -> str:
         """Train in cycles as long as they gain; return why the last one ended."""

@@ -2,12 +2,16 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
+from elman.data.canaries import Canary
 from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.expectation import basis, hope
+from elman.data.invent import Inventor
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, MAX_LEARNED_BYTES, Tokenizer
 from elman.errors import ElmanError
@@ -15,6 +19,7 @@ from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import subset
 from elman.model import MEMORIES
 from elman.model.config import ModelConfig
+from elman.train.canaries import learned_canaries
 from elman.train.choices import HIDDEN_SIZES, BaseFacts, wanted_base
 from elman.train.config import AUTO, Config
 from elman.train.machine import Machine, measure_machine
@@ -23,6 +28,9 @@ from elman.train.runlog import Tell
 
 MIN_HELD_OUT_BYTES, MAX_TOKEN_BYTES = 1 << 20, 16
 """Bytes of each held-out part that are looked at, at least; and of a token, at most."""
+
+MAX_INVENTED_CONVERSATIONS = 20_000
+"""Conversations that are learned once more with invented words, at most: bounds memory."""
 
 SAMPLE_BYTES = 1 << 20
 """Bytes of text on which vocabularies are compared."""
@@ -34,10 +42,12 @@ class Data:
 
     Args:
         tokenizer: what it is encoded with.
-        train: what is learned.
+        train: conversations as they were, which are learned.
+        invented: the same with invented words, which are learned beside them; or None.
         dev: what is held out to validate on; None where there is too little.
         config: of the run, with nothing left to choose.
         base: the bot to start from, if any; None too where a run goes on.
+        canaries: secrets that were planted in what is learned.
     """
 
     tokenizer: Tokenizer
@@ -45,6 +55,13 @@ class Data:
     dev: Corpus | None
     config: Config
     base: NetworkBot | None = None
+    canaries: tuple[Canary, ...] = ()
+    invented: Corpus | None = None
+
+    @cached_property
+    def learned(self) -> Corpus:
+        """Everything that is learned."""
+        return self.train if self.invented is None else self.train.followed_by(self.invented)
 
 
 def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
@@ -157,7 +174,22 @@ def _encode(
         tell.note("too little to hold anything out: no validation and no early stop")
     else:
         dev = subset(dev, config.train.validation_tokens)
-    return Data(tokenizer, parts["train"], dev, config, base)
+    canaries = learned_canaries(dataset, parts["train"], tokenizer, data)
+    invented = None
+    if data.invent:
+        invented = _invented(dataset, tokenizer, data.test)
+        count = 0 if invented is None else len(invented)
+        tell.note(f"{count:,} conversations are learned once more with invented words")
+    return Data(tokenizer, parts["train"], dev, config, base, canaries, invented)
+
+
+def _invented(dataset: Dataset, tokenizer: Tokenizer, test: bool) -> Corpus | None:
+    """Encode what is learned once more, with invented words; None where nothing is repeated."""
+    every = (each for part, each in dataset.parts(test) if part == "train")
+    learned = list(islice(every, MAX_INVENTED_CONVERSATIONS))
+    inventor = Inventor.of(learned, dataset.bot)
+    found = Corpus.encode(inventor.invented(learned), tokenizer, dataset.bot, dataset.others)
+    return found if len(found) else None
 
 
 def measure_token_bytes(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, float]:

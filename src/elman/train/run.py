@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from elman.data.files import write_file
+from elman.data.files import CANARIES, write_file
 from elman.data.locks import only_one
 from elman.data.source import fingerprint
 from elman.data.tokenizer import Tokenizer
@@ -174,7 +174,7 @@ def _make(folder: Path) -> None:
 def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
     """Begin a run directory. Weights of an earlier run go first: they would not fit."""
     try:
-        for name in (WEIGHTS, RESUME, LOG, REPLIES, REPLAY):
+        for name in (WEIGHTS, RESUME, LOG, REPLIES, REPLAY, CANARIES):
             (out / name).unlink(missing_ok=True)
         forget_current(out)
     except OSError as error:

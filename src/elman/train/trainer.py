@@ -102,7 +102,7 @@ class Trainer:
         )
         return cls(
             chatbot,
-            chatbot.batches(data.train, layout),
+            chatbot.batches(data.learned, layout),
             tokenizer,
             optimizer,
             clip=train.clip,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from elman.data.conversation import SYSTEM, Chat, Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.registry import groups, what_is_missing
 from elman.data.segmentation import DEFAULT_GAP_SECONDS, MAX_GAPS_OF_CHAT, Gaps, cut
 from elman.errors import ElmanError
@@ -201,7 +202,7 @@ class _Held:
 def _tidied(
     messages: Iterable[Message], where: str, notes: Notes, reading: Reading
 ) -> Iterator[Message]:
-    """Without empty messages, over-long ones cut, and text that can be written as UTF-8."""
+    """Leave out empty messages, cut over-long ones, and mend text that is not valid Unicode."""
     drop, change = reading.drop, reading.change
     for message in messages:
         author, text, time = message

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import OBJECT_START, json_start, one_or_many
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import OBJECT_START, Reader, json_start, one_or_many
-from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, texts_of
+from elman.data.readers.reader import Reader
+from elman.data.readers.records import OddRecordError, expect, kept, texts_of
 from elman.data.readers.timestamps import time_or_note
 
 _SPOKEN = {"text", "multimodal_text"}
@@ -71,7 +73,7 @@ def _node(pair: tuple[str, Any], where: str, _: Notes) -> tuple[str, dict[str, A
 
 
 def _branch(nodes: dict[str, dict[str, Any]], end: Any, where: str) -> list[str]:
-    """The names of the nodes that people see, from the first to the last."""
+    """Return the names of the nodes that people see, from the first to the last."""
     parents, children = _links(nodes)
     at = end if isinstance(end, str) and end in nodes else None
     backwards = at is not None
@@ -87,7 +89,7 @@ def _branch(nodes: dict[str, dict[str, Any]], end: Any, where: str) -> list[str]
 
 
 def _links(nodes: dict[str, dict[str, Any]]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The parent and the children of each node, of which either may be known from the other."""
+    """Return the parent and the children of each node; either may be known from the other alone."""
     parents: dict[str, str] = {}
     children: dict[str, list[str]] = {}
     for name, node in nodes.items():
@@ -148,7 +150,7 @@ def _object(message: dict[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def _text(part: Any, where: str) -> str | None:
-    """None for a part that nobody wrote or said."""
+    """Return the text of a part; None for a part that nobody wrote or said."""
     part = expect(part, dict, where, "each of 'parts'")
     if part.get("content_type") in ("text", "audio_transcription"):
         return str(expect(part.get("text"), str, where, "'text'"))

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
-from elman.data.document import Document, Notes
-from elman.data.readers.reader import Reader, parse
+from elman.data.document import Document
+from elman.data.notes import Notes
+from elman.data.readers.json_text import parse
+from elman.data.readers.reader import Reader
 from elman.data.readers.records import OddRecordError, expect, kept, listed
 from elman.data.readers.timestamps import time_or_note
 

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import OBJECT_START, json_start, one_or_many
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import OBJECT_START, Reader, json_start, one_or_many
-from elman.data.readers.records import NoteReason, expect, kept
+from elman.data.readers.reader import Reader
+from elman.data.readers.records import expect, kept
 from elman.data.readers.timestamps import time_or_note
 
 _AUTHORS = {"human": "user", "user": "user", "assistant": "assistant"}
@@ -50,7 +52,7 @@ def _conversation(item: Any, where: str, notes: Notes) -> Conversation:
 
 
 def _branch(records: list[dict[str, Any]], end: str) -> list[dict[str, Any]]:
-    """The messages from the first to the one of that name, without those that others replaced.
+    """Return the messages up to the one of that name, without those that others replaced.
 
     Where nothing has the name, the last one ends the branch. All messages are one branch where
     none says what it answers.
@@ -92,7 +94,7 @@ def _message(record: dict[str, Any], where: str, notes: Notes) -> Message | None
 
 
 def _text(record: dict[str, Any]) -> tuple[str, bool]:
-    """What was written or spoken, and whether there were thoughts or uses of tools beside it.
+    """Return what was written or spoken, and whether thoughts or uses of tools stood beside it.
 
     `text` has all blocks in one, so it is read only where there are no blocks.
     """

@@ -84,7 +84,7 @@ class Dates:
         self._order = min(orders, key=lambda order: _cost(order, list(days)))
 
     def time(self, text: str) -> datetime | None:
-        """None where it is no date and clock, or there is no such day."""
+        """Return the time; None where it is no date and clock, or there is no such day."""
         try:
             if _UNIX.fullmatch(text):
                 return datetime.fromtimestamp(int(text), UTC)
@@ -107,7 +107,7 @@ def _day(order: str, numbers: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _cost(order: str, dates: list[tuple[int, int, int]]) -> tuple[int, int]:
-    """How many of the dates there never were, and how often time turns back from one to the next.
+    """Count the dates that do not exist, and how often time turns back from one to the next.
 
     A file whose newest messages come first runs backwards, and turns no more often.
     """

@@ -16,10 +16,12 @@ from functools import partial
 from typing import Any
 
 from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
 from elman.data.readers.dates import Dates
-from elman.data.readers.reader import Reader, items, json_start
-from elman.data.readers.records import NoteReason, expect, kept, texts_of
+from elman.data.readers.json_text import items, json_start
+from elman.data.readers.reader import Reader
+from elman.data.readers.records import expect, kept, texts_of
 from elman.data.readers.timestamps import TAKEN_OFF, oldest_first, time_or_note
 from elman.errors import ElmanError
 
@@ -110,7 +112,7 @@ def _message(people: dict[str, str], record: Any, where: str, notes: Notes) -> M
 
 
 def _embedded(embeds: Any, where: str) -> str:
-    """The titles, texts and fields of the boxes in which bots like to answer."""
+    """Return the titles, texts and fields of the boxes in which bots like to answer."""
     boxes = [] if embeds is None else expect(embeds, list, where, "'embeds'")
     texts, _ = texts_of(boxes, _box, where)
     return "\n".join(filter(None, texts))
@@ -130,7 +132,7 @@ def _box(embed: Any, where: str) -> str | None:
 
 
 def _author(record: dict[str, Any], where: str, people: dict[str, str]) -> str:
-    """What the person is called on the server; with the account where others are called so."""
+    """Return the person's name on the server; with the account where others are called so."""
     author = expect(record.get("author"), dict, where, "'author'")
     names = [author.get(key) for key in ("nickname", "name")]
     nickname, account = (name if isinstance(name, str) else "" for name in names)

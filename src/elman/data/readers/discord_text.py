@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
 from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
 from elman.data.readers.dates import Dates
 from elman.data.readers.discord import EMBEDDED, MEDIA_ALONE, NUMBER, SYSTEM_TEXT
 from elman.data.readers.reader import Reader
-from elman.data.readers.records import NoteReason
 from elman.data.readers.timestamps import TAKEN_OFF, oldest_first
 
 _RULE = "=" * 62
@@ -104,7 +104,7 @@ def _embedded(record: _Record) -> str:
 
 
 def _header(line: str) -> tuple[str, str] | None:
-    """The date and the name, where a line may begin a message."""
+    """Return the date and the name, where a line may begin a message."""
     found = _HEADER.fullmatch(line)
     if found is None:
         return None

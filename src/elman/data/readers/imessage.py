@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
 from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
 from elman.data.readers.dates import Dates
 from elman.data.readers.reader import Reader
-from elman.data.readers.records import NoteReason
 
 _TIME = (
     r"(?P<time>(?:[A-Z][a-z]{2,8}\.? \d{1,2},? \d{4}|\d{1,2}\.? [A-Z][a-z]{2,8}\.? \d{4}"
@@ -109,7 +109,7 @@ def _messages(document: Document, notes: Notes) -> Iterator[Message]:
 
 
 def _records(document: Document, notes: Notes) -> Iterator[_Record]:
-    """The messages that stand in their own place, with what was answered to them."""
+    """Yield the messages that stand in their own place, with what was answered to them."""
     record: _Record | None = None
     answer: _Record | None = None
     unnamed: _Record | None = None

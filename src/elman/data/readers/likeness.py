@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from elman.data.readers import table, transcript
-from elman.data.readers.reader import FolderReader, Reader, json_start
+from elman.data.readers.json_text import json_start
+from elman.data.readers.reader import FolderReader, Reader
 from elman.data.readers.rows import fields_of
 
 _SIGNATURES = {
@@ -42,14 +43,14 @@ class Likeness(NamedTuple):
 
 
 def other_kind(head: str) -> str | None:
-    """What a file is that holds no text to be read, and what to do with it."""
+    """Say what a file without text is, and what to do with it; None: it may hold text."""
     text = head.removeprefix("\ufeff")
     kinds = (what for mark, what in _SIGNATURES.items() if re.match(mark, text, re.IGNORECASE))
     return next(kinds, None)
 
 
 def likeness_of(head: str, readers: Mapping[str, Reader | FolderReader]) -> Likeness:
-    """What a text that no reader knows looks like most.
+    """Find what a text that no reader knows looks like most.
 
     Args:
         head: how it begins.

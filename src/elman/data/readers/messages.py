@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import SYSTEM, Conversation, Message
-from elman.data.document import Document, Notes
-from elman.data.readers.reader import Reader, objects, starts_with_object
-from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, listed, texts_of
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import objects, starts_with_object
+from elman.data.readers.reader import Reader
+from elman.data.readers.records import OddRecordError, expect, kept, listed, texts_of
 
 INSTRUCTIONS = {"system", "developer"}
 MACHINERY = {"tool", "function"}
@@ -64,7 +66,7 @@ def _message(message: Any, where: str, notes: Notes) -> Message | None:
 
 
 def text_of(content: Any, where: str, notes: Notes) -> str:
-    """What is text in the content of a message: in text itself, or in a list of parts."""
+    """Return the text in the content of a message, which is text itself or a list of parts."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -85,7 +87,7 @@ def _part(part: Any, where: str) -> str | None:
 
 
 def id_of(item: dict[str, Any], key: str = "id") -> str:
-    """What the conversation is called; empty where that is neither text nor a number."""
+    """Return the conversation's name; empty where that is neither text nor a number."""
     name = item.get(key)
     return str(name) if name and isinstance(name, str | int | float) else ""
 

@@ -28,10 +28,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import items, json_start
 from elman.data.readers.meta_lines import is_by_meta, without_edit_mark
-from elman.data.readers.reader import FolderReader, items, json_start
-from elman.data.readers.records import NoteReason, expect, kept
+from elman.data.readers.reader import FolderReader
+from elman.data.readers.records import expect, kept
 from elman.data.readers.timestamps import time_or_note, timestamp
 
 _SHARE = "a shared link or post without text"
@@ -147,7 +149,7 @@ def _people(start: str) -> set[str]:
 
 
 def _last_versions(sent: list[_Sent], notes: Notes) -> Iterator[Message]:
-    """The messages, of which those that were edited stand once."""
+    """Return the messages; those that were edited stand once."""
     versions: list[_Sent] = []
     for each in sent:
         text = without_edit_mark(each.message.text)
@@ -166,7 +168,7 @@ def _last_versions(sent: list[_Sent], notes: Notes) -> Iterator[Message]:
 
 
 def _earlier(versions: list[_Sent], message: Message, seconds: float) -> _Sent | None:
-    """The version before: what is most like it of all that its author said shortly before."""
+    """Find the version before: what is most like it of all that its author said shortly before."""
     candidates = [
         each
         for each in versions[-_MAX_EDIT_DISTANCE:]
@@ -258,7 +260,7 @@ def _text(item: dict[str, Any], key: str, where: str) -> str:
 
 
 def _mended(text: str) -> tuple[str, bool]:
-    """The text with its bytes put together; whether it may be garbled still."""
+    """Put the bytes of a text together; say also whether it may be garbled still."""
     if text.isascii():
         return text, False
     try:

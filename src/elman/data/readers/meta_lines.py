@@ -139,7 +139,7 @@ _EDIT_MARK = re.compile(
 
 
 def is_by_meta(text: str, author: str, people: Iterable[str]) -> bool:
-    """Whether a message was not written by its author.
+    """Say whether a message was not written by its author.
 
     "Ann named the group Tea." was not; but somebody called Will may well say "Will do."
 
@@ -157,6 +157,6 @@ def is_by_meta(text: str, author: str, people: Iterable[str]) -> bool:
 
 
 def without_edit_mark(text: str) -> str | None:
-    """The text of an edited message; None for one that bears no mark of it."""
+    """Return the text of an edited message; None for one that bears no mark of it."""
     unmarked, marks = _EDIT_MARK.subn("", text)
     return unmarked if marks and unmarked.strip() else None

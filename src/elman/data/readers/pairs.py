@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from elman.data.conversation import Conversation
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
 from elman.data.readers import table
+from elman.data.readers.json_text import json_start, objects
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, json_start, objects
-from elman.data.readers.records import NoteReason
+from elman.data.readers.reader import Reader
 from elman.data.readers.rows import (
     PROMPT_FIELDS,
     field_of,
@@ -44,7 +45,7 @@ def _matches(head: str) -> bool:
 
 
 def _header(head: str) -> tuple[str, list[str]]:
-    """How the fields of a table are parted, and the names in its first line."""
+    """Return the delimiter of a table, and the names in its first line."""
     lines = head.removeprefix("\ufeff").lstrip().splitlines()
     headers = {
         each: [name.strip(' "').casefold() for name in lines[0].split(each)] if lines else []
@@ -55,7 +56,7 @@ def _header(head: str) -> tuple[str, list[str]]:
 
 
 def _rows(document: Document, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows, each with its place."""
+    """Yield the rows, each with its place."""
     head = document.head()
     if json_start(head).startswith(("{", "[")):
         yield from objects(document, notes)

@@ -11,10 +11,11 @@ HuggingFaceH4/ultrafeedback_binarized; LLaMA-Factory's description of its data.
 from collections.abc import Iterator
 
 from elman.data.conversation import Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import objects
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, objects
-from elman.data.readers.records import NoteReason
+from elman.data.readers.reader import Reader
 from elman.data.readers.rows import dialogue_of, fields_of, joined, messages_of, prompt_of
 
 
@@ -36,7 +37,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
 
 
 def _parted(chosen: str, rejected: object) -> list[Message]:
-    """The prompt with which both texts begin, up to the end of a word, and the chosen answer."""
+    """Return the prompt with which both texts begin, of whole words, and the chosen answer."""
     other = rejected if isinstance(rejected, str) else ""
     pairs = enumerate(zip(chosen, other, strict=False))
     same = next(

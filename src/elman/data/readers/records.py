@@ -7,25 +7,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from elman.data.document import Notes
+from elman.data.notes import Notes
 from elman.errors import ElmanError
 
 T = TypeVar("T")
-
-
-class NoteReason:
-    """Why messages are left out or changed, where several formats have the same reason."""
-
-    SYSTEM_LINE = "a system line"
-    DELETED = "deleted by its author"
-    FORWARDED = "forwarded, so written by somebody else"
-    NO_TEXT, NO_AUTHOR = "without text", "without an author"
-    FILE_ALONE = "a photo, file or other media without text"
-    VOICE_ALONE = "a photo, voice message or other media without text"
-    CAPTION_KEPT = "the text kept of a message with a photo, file or other media"
-    PARTS_TAKEN_OUT = "parts that are not text taken out"
-    NOT_PREFERRED = "an answer that was not preferred"
-    OTHER_BRANCH = "on a branch that was not kept"
 
 
 class OddRecordError(ElmanError):
@@ -41,7 +26,7 @@ class OddRecordError(ElmanError):
 
 
 def expect(value: Any, kind: type, where: str, what: str) -> Any:
-    """The value, where it is of that kind.
+    """Return the value, where it is of that kind.
 
     Raises:
         OddRecordError: where it is of another.
@@ -53,7 +38,7 @@ def expect(value: Any, kind: type, where: str, what: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """The beginning of a value, for messages to people."""
+    """Return the beginning of a value, for messages to people."""
     try:
         return "nothing" if value is None else json.dumps(value)[:60]
     except RecursionError:
@@ -78,7 +63,7 @@ def kept(
 
 
 def listed(value: Any, where: str, what: str, notes: Notes) -> list[tuple[str, Any]]:
-    """The items of a list, each with the place of the list; what is no list is counted."""
+    """Return the items of a list, each with the place of the list; what is no list is counted."""
     try:
         return [(where, item) for item in expect(value, list, where, what)]
     except OddRecordError as odd:
@@ -89,7 +74,7 @@ def listed(value: Any, where: str, what: str, notes: Notes) -> list[tuple[str, A
 def texts_of(
     parts: Sequence[Any], read: Callable[[Any, str], str | None], where: str
 ) -> tuple[list[str], bool]:
-    """The texts of a message's parts, and whether there were parts without one.
+    """Return the texts of a message's parts, and whether there were parts without one.
 
     Args:
         read: the text of a part; None where it has none.

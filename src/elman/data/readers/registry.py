@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from elman.data.conversation import Chat, Conversation
-from elman.data.document import LONG_HEAD_BYTES, Document, Notes
+from elman.data.document import LONG_HEAD_BYTES, Document
+from elman.data.notes import Notes
 from elman.data.readers import (
     chatgpt,
     chitchat,
@@ -24,8 +25,9 @@ from elman.data.readers import (
     turns,
     whatsapp,
 )
+from elman.data.readers.json_text import json_start
 from elman.data.readers.likeness import likeness_of, other_kind
-from elman.data.readers.reader import FolderReader, Reader, json_start
+from elman.data.readers.reader import FolderReader, Reader
 from elman.data.source import OFFICE
 from elman.errors import ElmanError
 
@@ -62,7 +64,7 @@ KNOWN = (
 
 
 def find_reader(document: Document) -> AnyReader | None:
-    """The first reader that knows the document's format, or None."""
+    """Return the first reader that knows the document's format, or None."""
     if document.is_link:
         return None
     head = document.head()

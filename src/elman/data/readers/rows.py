@@ -8,9 +8,9 @@ from io import BytesIO
 from typing import Any
 
 from elman.data.conversation import SYSTEM, Message
-from elman.data.document import Notes
+from elman.data.notes import Notes
+from elman.data.readers.json_text import json_start
 from elman.data.readers.numbers import Within64Bits
-from elman.data.readers.reader import json_start
 from elman.data.readers.sharegpt import message_of
 from elman.errors import ElmanError
 
@@ -27,7 +27,7 @@ _DIALOGUE = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 @lru_cache(maxsize=8)
 def fields_of(head: str) -> Mapping[str, frozenset[type]]:
-    """The fields of the objects that begin JSON Lines or a JSON list, with their values' kinds.
+    """Return the fields, with their values' kinds, of objects that begin JSON Lines or a list.
 
     Args:
         head: the beginning of the text, which may end within an object.
@@ -69,14 +69,14 @@ _KINDS: dict[str, type] = {"start_map": dict, "start_array": list, "string": str
 
 
 def field_of(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    """The first of the names that the row has a field of, which is not null."""
+    """Return the first of the names that the row has a field of, which is not null."""
     return next((name for name in names if row.get(name) is not None), None)
 
 
 def messages_of(
     value: Any, author: str, what: str, where: str, notes: Notes
 ) -> list[Message] | None:
-    """What a field says: text is one message of the author's, a list is messages with roles.
+    """Return the messages of a field: text is one of the author's, a list has messages with roles.
 
     Returns:
         None where it is neither, which is counted.
@@ -99,7 +99,7 @@ def messages_of(
 
 
 def prompt_of(row: Mapping[str, Any], where: str, notes: Notes) -> list[Message] | None:
-    """All that stands before a row's answer: instructions, earlier turns and the prompt.
+    """Return all that stands before a row's answer: instructions, earlier turns and the prompt.
 
     Returns:
         None where the prompt is neither text nor messages, which is counted.
@@ -134,7 +134,7 @@ def _history(pairs: Any, where: str, notes: Notes) -> list[Message]:
 
 
 def joined(prompt: list[Message], answer: list[Message]) -> tuple[Message, ...]:
-    """A prompt and its answer as one conversation.
+    """Join a prompt and its answer to one conversation.
 
     What the answer repeats of the prompt stands in it once, and a prompt that is a dialogue in one
     text, `Human: ... Assistant:`, is taken apart.
@@ -150,7 +150,7 @@ def joined(prompt: list[Message], answer: list[Message]) -> tuple[Message, ...]:
 
 
 def dialogue_of(text: str) -> list[Message]:
-    """The messages of a text that begins with `Human:`; none where it does not."""
+    """Return the messages of a text that begins with `Human:`; none where it does not."""
     first, *parts = _DIALOGUE.split(text)
     if first.strip():
         return []

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import SYSTEM, Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import ODD_ITEMS, json_start, objects
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
-from elman.data.readers.reader import ODD_ITEMS, Reader, json_start, objects
-from elman.data.readers.records import NoteReason, OddRecordError, expect, kept, listed, shown
+from elman.data.readers.reader import Reader
+from elman.data.readers.records import OddRecordError, expect, kept, listed, shown
 
 _NAMES = {
     **dict.fromkeys(("human", "user"), "user"),

@@ -16,9 +16,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
-from elman.data.readers.reader import FolderReader, objects
-from elman.data.readers.records import NoteReason, expect, kept
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import objects
+from elman.data.readers.reader import FolderReader
+from elman.data.readers.records import expect, kept
 from elman.data.readers.rows import fields_of
 from elman.data.readers.timestamps import time_or_note
 
@@ -85,7 +87,7 @@ def _name(document: Document) -> str:
 
 
 def _beginning(document: Document) -> tuple[str, str]:
-    """The minute and the sender of the first message, as far as there is one."""
+    """Return the minute and the sender of the first message, as far as there is one."""
     if _is_json(document.head()):
         first = next((row for _, row in objects(document, Notes())), {})
         return str(first.get("date")).replace("T", " ")[:16], str(first.get("sender"))
@@ -140,7 +142,7 @@ def _from_markdown(document: Document, notes: Notes) -> Iterator[Message]:
 
 
 def _parted(lines: list[str]) -> tuple[str, tuple[bool, bool]]:
-    """The text of a message, and whether there were media, and quotes or reactions, beside it."""
+    """Return a message's text; whether media stood beside it; whether quotes or reactions."""
     text, extras = _unquoted(lines)
     media = False
     end = len(text)
@@ -156,7 +158,7 @@ def _parted(lines: list[str]) -> tuple[str, tuple[bool, bool]]:
 
 
 def _last_extra(text: str, end: int) -> int | None:
-    """Where the reactions, the sticker or the link begin with which a text up to `end` ends."""
+    """Find where the reactions, sticker or link begin with which a text up to `end` ends."""
     for (opening, closing), within in ((_REACTIONS, ": "), (_STICKER, "")):
         if text.endswith(closing, 0, end):
             start = text.rfind(opening, 0, end)
@@ -171,7 +173,7 @@ def _last_extra(text: str, end: int) -> int | None:
 
 
 def _unquoted(lines: list[str]) -> tuple[str, bool]:
-    """The text of a message without what it answers, and whether it answered anything."""
+    """Return the text of a message without what it answers, and whether it answered anything."""
     start = next((at for at, line in enumerate(lines) if line.strip()), 0)
     end = start
     while end < len(lines) and (lines[end].startswith(">") or (end > start and not lines[end])):
@@ -183,7 +185,11 @@ def _unquoted(lines: list[str]) -> tuple[str, bool]:
 def _message(
     sender: str, text: str, date: object, beside: tuple[bool, bool], where: str, notes: Notes
 ) -> Message | None:
-    """The message, if it is one; `beside` says whether there are media, and quotes or reactions."""
+    """Return the message, if it is one.
+
+    Args:
+        beside: whether there are media beside the text; whether quotes or reactions.
+    """
     media, extras = beside
     if not text:
         notes.leave_out(_MEDIA if media else NoteReason.NO_TEXT, where)

@@ -24,9 +24,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from elman.data.conversation import Chat, Conversation, Message
-from elman.data.document import Document, Notes
-from elman.data.readers.reader import FolderReader, json_start, parse
-from elman.data.readers.records import NoteReason, expect, kept, listed
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import json_start, parse
+from elman.data.readers.reader import FolderReader
+from elman.data.readers.records import expect, kept, listed
 from elman.data.readers.slack_names import Workspace, first_name, name_in
 from elman.data.readers.slack_text import said
 from elman.data.readers.timestamps import TAKEN_OFF, timestamp
@@ -138,12 +140,12 @@ class _Channel:
     notes: Notes
 
     def chat(self) -> Iterator[Message]:
-        """What was said outside of threads."""
+        """Yield what was said outside of threads."""
         records = ((each.where, each) for each in self._records(self.notes) if not each.thread)
         return kept(records, self._message, self.notes)
 
     def threads(self) -> Iterator[Conversation]:
-        """The threads, in the order of their last answers."""
+        """Yield the threads, in the order of their last answers."""
         running: dict[str, _Thread] = {}
         for record in self._records(Notes()):  # what is odd was counted with the chat
             if not record.thread:
@@ -220,7 +222,7 @@ class _Channel:
 
 
 def _written(record: dict[str, Any], subtype: str, where: str) -> dict[str, Any]:
-    """The record with what somebody wrote for its text, where its own text is Slack's."""
+    """Return the record with what somebody wrote for its text, where its own text is Slack's."""
     if subtype == "file_comment":
         comment = expect(record.get("comment"), dict, where, "'comment'")
         return {"user": comment.get("user"), "text": comment.get("comment")}
@@ -246,7 +248,7 @@ def _set_order(day: list[_Record], before: float) -> float:
 
 
 def _thread(record: dict[str, Any]) -> str:
-    """The `ts` of the message that a thread began with; none for messages without answers."""
+    """Return the `ts` of the message that began the thread; empty for messages without answers."""
     thread = record.get("thread_ts")
     if not isinstance(thread, str):
         return ""

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from elman.data.document import Document, Notes
-from elman.data.readers.reader import items
+from elman.data.document import Document
+from elman.data.notes import Notes
+from elman.data.readers.json_text import items
 from elman.data.readers.records import expect, kept
 from elman.data.readers.slack_text import Plain
 
@@ -53,12 +54,12 @@ def _by_id(document: Document, what: str, notes: Notes) -> Iterator[tuple[str, d
 
 
 def first_name(*names: Any) -> str:
-    """The first that is a name at all."""
+    """Return the first that is a name at all."""
     return next((name for name in names if isinstance(name, str) and name.strip()), "")
 
 
 def name_in(*profiles: Any) -> str:
-    """What people call somebody."""
+    """Return what people call somebody."""
     return first_name(
         *(
             profile.get(key)

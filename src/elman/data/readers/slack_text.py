@@ -50,16 +50,16 @@ class Plain:
         return label or self.text(target.removeprefix("mailto:"))
 
     def user(self, key: str, label: str = "") -> str:
-        """How somebody is mentioned."""
+        """Mention somebody, as people saw it."""
         return "@" + (self._users.get(key) or label.removeprefix("@") or key)
 
     def channel(self, key: str) -> str:
-        """How a channel is mentioned."""
+        """Mention a channel, as people saw it."""
         return "#" + self._channels.get(key, key)
 
 
 def said(record: dict[str, Any], plain: Plain) -> str:
-    """The text of a message; of its blocks or attachments where the text is none or a stand-in."""
+    """Return a message's text; that of its blocks or attachments where its own says nothing."""
     text = plain.text(record.get("text"))
     stand_in = not text.strip() or text.strip() in _STAND_INS
     blocks = _objects(record.get("blocks"))
@@ -75,7 +75,7 @@ def said(record: dict[str, Any], plain: Plain) -> str:
 
 
 def _forwarded(attachment: dict[str, Any]) -> bool:
-    """Whether it is a message of somebody else."""
+    """Say whether it is a message of somebody else."""
     return any(map(attachment.get, _FORWARDED))
 
 
@@ -108,7 +108,7 @@ def _of_block(block: dict[str, Any], plain: Plain) -> str:
 
 
 def _text_object(value: Any, plain: Plain) -> str:
-    """The text of `{"type": "mrkdwn" or "plain_text", "text"}`, or text as it is."""
+    """Return the text of `{"type": "mrkdwn" or "plain_text", "text"}`, or text as it is."""
     return plain.text(value.get("text") if isinstance(value, dict) else value)
 
 

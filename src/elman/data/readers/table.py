@@ -12,14 +12,15 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from elman.data.conversation import SYSTEM, Chat, Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY
 from elman.data.readers.reader import Reader
-from elman.data.readers.timestamps import TAKEN_OFF, is_newest_first, timestamp
+from elman.data.readers.table_times import is_day_first, time_of
+from elman.data.readers.timestamps import TAKEN_OFF, is_newest_first
 from elman.errors import ElmanError
 
 # In the order in which they are taken where a table has several of them; people and conversations
@@ -113,7 +114,7 @@ def _normal(name: str) -> str:
 
 
 def columns_without_role(head: str) -> tuple[list[str], list[str]] | None:
-    """The columns of a table that cannot be read, and for what there is none; None: no table."""
+    """Return the columns of a table, and those that it lacks to be read; None: no table."""
     lines = [line for line in re.split(r"\r\n?|\n", head.removeprefix("\ufeff")) if line.strip()]
     for delimiter in ",;\t|":
         count = lines[0].count(delimiter) if lines else 0
@@ -126,7 +127,7 @@ def columns_without_role(head: str) -> tuple[list[str], list[str]] | None:
 
 
 def _rows(document: Document, columns: _Columns) -> Iterator[tuple[int, list[str]]]:
-    """The rows below the header, each with the number of its first line; none of them is blank."""
+    """Yield the rows below the header, without blank ones, each with its first line's number."""
     at, ended = 0, False
 
     def lines() -> Iterator[str]:
@@ -168,7 +169,8 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation | Chat]:
             f"{document.name}: line 1: expected the names of columns, with one for the author "
             "(such as 'author') and one for the text (such as 'text')"
         )
-    day_first = _day_first(document, columns) if columns.time else True
+    rows = _rows(document, columns) if columns.time else ()
+    day_first = is_day_first(columns.when(row) for _, row in rows if len(row) >= columns.needed)
     said = _messages(document, columns, notes, day_first)
     looked_at = (message for _, message in _messages(document, columns, Notes(), day_first))
     backwards = is_newest_first(looked_at)
@@ -190,7 +192,7 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation | Chat]:
 def _messages(
     document: Document, columns: _Columns, notes: Notes, day_first: bool
 ) -> Iterator[tuple[str, Message]]:
-    """The messages, each with what the table calls its conversation."""
+    """Yield the messages, each with what the table calls its conversation."""
     needed = columns.needed
     for number, row in _rows(document, columns):
         where = f"{document.name}: line {number}"
@@ -215,108 +217,13 @@ def _messages(
             notes.leave_out("empty", where)
             continue
         when = columns.when(row)
-        time = _time(when, day_first) if when else None
+        time = time_of(when, day_first) if when else None
         if when and time is None:
             notes.change(TAKEN_OFF, where)
         conversation = "" if columns.conversation is None else row[columns.conversation].strip()
         if columns.roles and author in INSTRUCTIONS:
             author = SYSTEM
         yield conversation, Message(author, text, time)
-
-
-_CLOCK = (
-    r"(?:(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<part>\d{1,6})\d*)?)?"
-    r"(?:\s?(?P<half>[ap])\.?m\.?)?)"
-)
-_ZONE = r"(?:\s?(?P<zone>z|utc|gmt|(?:utc|gmt)?[+-]\d\d:?\d\d))"
-_REST = rf"(?:(?:,?\s|,?\sat\s|T){_CLOCK}{_ZONE}?)?"
-_WEEKDAY = r"(?:[a-z]{3,9},?\s)?"
-_FORMS = [
-    re.compile(form, re.IGNORECASE)
-    for form in (
-        rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.](?P<day>\d{{1,2}}){_REST}",
-        rf"(?P<one>\d{{1,2}})[-/.](?P<other>\d{{1,2}})[-/.](?P<year>\d{{4}}|\d\d){_REST}",
-        rf"{_WEEKDAY}(?P<day>\d{{1,2}})[\s-](?P<name>[a-z]{{3,9}})\.?,?[\s-](?P<year>\d{{4}}){_REST}",
-        rf"{_WEEKDAY}(?P<name>[a-z]{{3,9}})\.?\s(?P<day>\d{{1,2}}),?\s(?P<year>\d{{4}}){_REST}",
-        rf"{_WEEKDAY}(?P<name>[a-z]{{3}})\s+(?P<day>\d{{1,2}})\s{_CLOCK}{_ZONE}?\s(?P<year>\d{{4}})",
-    )
-]
-_EPOCH = re.compile(r"(?:\d{9,10}|\d{12,13}|\d{15,16})(?:\.\d+)?")
-_MONTHS = ["january", "february", "march", "april", "may", "june"]
-_MONTHS += ["july", "august", "september", "october", "november", "december"]
-
-
-def _time(text: str, day_first: bool) -> datetime | None:
-    """None for a form that is not known; seconds since 1970 and what names a zone are in UTC."""
-    try:
-        written = _EPOCH.fullmatch(text) or "T" in text or text[4:5] == "-"
-        if written and (time := timestamp(text)) is not None:
-            return time
-        form = next(filter(None, (form.fullmatch(text) for form in _FORMS)), None)
-        return None if form is None else _of_form(form.groupdict(), day_first)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _of_form(found: dict[str, str | None], day_first: bool) -> datetime:
-    """Raises ValueError where there is no such day or hour."""
-    year = int(found["year"] or 0)
-    if found.get("one"):
-        day, month = int(found["one"] or 0), int(found["other"] or 0)
-        day, month = (day, month) if day_first else (month, day)
-        year += 2000 if year < 100 else 0
-    else:
-        day = int(found["day"] or 0)
-        month = int(found.get("month") or 0)
-    if name := found.get("name"):
-        month = 1 + [each.startswith(name.casefold()) for each in _MONTHS].index(True)
-    hour = int(found["hour"] or 0)
-    if found["half"]:
-        if not 1 <= hour <= 12:
-            raise ValueError
-        hour = hour % 12 + (12 if found["half"] in "pP" else 0)
-    part = int((found["part"] or "0").ljust(6, "0"))
-    time = datetime(
-        year, month, day, hour, int(found["minute"] or 0), int(found["second"] or 0), part
-    )
-    if not found["zone"]:
-        return time
-    zone = re.sub(r"[^\d+-]", "", found["zone"])
-    if not zone:
-        return time.replace(tzinfo=UTC)
-    ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
-    return (time + (ahead if zone[0] == "-" else -ahead)).replace(tzinfo=UTC)
-
-
-def _day_first(document: Document, columns: _Columns) -> bool:
-    """Whether 1/2/2021 is in February: what the whole table says, whose times run one way.
-
-    Where every date reads both ways and neither order runs better, the month comes first in dates
-    with slashes and AM or PM, as in America.
-    """
-    before: tuple[int, int, int] | None = None
-    turns = {"day": [0, 0], "month": [0, 0]}
-    american = False
-    for _, row in _rows(document, columns):
-        when = columns.when(row) if len(row) >= columns.needed else ""
-        found = _FORMS[1].fullmatch(when)
-        if found is None:
-            if when and before is None:
-                return True  # a table that begins with another form is not asked further
-            continue
-        one, other, year = int(found["one"]), int(found["other"]), int(found["year"])
-        if one > 12 or other > 12:
-            return one > 12
-        if before is not None:
-            for order, now, then in (
-                ("day", (year, other, one), (before[0], before[2], before[1])),
-                ("month", (year, one, other), before),
-            ):
-                turns[order][0] += now < then
-                turns[order][1] += now > then
-        before = (year, one, other)
-        american = "/" in when and found["half"] is not None
-    return min(turns["day"]) < min(turns["month"]) + (not american)
 
 
 READER = Reader(lambda head: _columns(head) is not None, _read)

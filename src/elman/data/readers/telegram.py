@@ -20,9 +20,11 @@ from itertools import groupby
 from typing import IO, Any, Protocol, cast
 
 from elman.data.conversation import Chat, Message
-from elman.data.document import Document, Notes
-from elman.data.readers.reader import Reader, items, json_start
-from elman.data.readers.records import NoteReason, expect, kept, texts_of
+from elman.data.document import Document
+from elman.data.notes import NoteReason, Notes
+from elman.data.readers.json_text import items, json_start
+from elman.data.readers.reader import Reader
+from elman.data.readers.records import expect, kept, texts_of
 from elman.data.readers.timestamps import TAKEN_OFF, timestamp
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -134,7 +136,7 @@ def _parts(record: dict[str, Any], where: str, media: bool) -> list[Any]:
 
 
 def _is_custom_emoji(part: Any) -> bool:
-    """Whether it is one, or nothing beside one."""
+    """Say whether it is one, or nothing beside one."""
     if isinstance(part, str):
         return not part.strip()
     return isinstance(part, dict) and part.get("type") == "custom_emoji"
@@ -146,7 +148,7 @@ def _marked_up(part: Any, where: str) -> str:
 
 
 def _author(record: dict[str, Any], where: str, chat: str, people: dict[str, str]) -> str:
-    """The name; with the id where somebody else had that name first; the id of who is gone."""
+    """Return the name, with the id where somebody else had it first; the id of who is gone."""
     person, name = record.get("from_id"), record.get("from")
     if isinstance(person, int):  # before 2021
         person = f"user{person}"
@@ -160,7 +162,7 @@ def _author(record: dict[str, Any], where: str, chat: str, people: dict[str, str
 
 
 def _time(record: dict[str, Any], where: str, notes: Notes) -> datetime | None:
-    """In UTC; in old exports, which say no more, that of the clock where it was exported."""
+    """Return the time in UTC; in old exports, that of the clock where it was exported."""
     given = [record[key] for key in ("date_unixtime", "date") if record.get(key) is not None]
     time = next(filter(None, map(timestamp, given)), None)
     if given and time is None:

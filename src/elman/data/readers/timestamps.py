@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from elman.data.conversation import Message
-from elman.data.document import Notes
+from elman.data.notes import Notes
 from elman.errors import ElmanError
 
 TAKEN_OFF = "a time of no known form taken off"
@@ -21,7 +21,7 @@ is seen from the size of the number."""
 
 
 def timestamp(value: Any, in_utc: bool = True) -> datetime | None:
-    """The time that a value means; None for what is no time.
+    """Return the time that a value means; None for what is no time.
 
     Args:
         value: ISO 8601, or seconds, milli- or microseconds since 1970; text or a number.
@@ -55,7 +55,7 @@ _LOOKED_AT = 100
 
 
 def is_newest_first(messages: Iterator[Message]) -> bool:
-    """Whether the messages of a file, of which the first are looked at, run backwards in time."""
+    """Say whether a file's messages, of which the first are looked at, run backwards in time."""
     begun = islice(messages, _LOOKED_AT)
     times: list[float] = []
     with suppress(ElmanError):  # said when the file is read; what stands before it is known
@@ -66,7 +66,7 @@ def is_newest_first(messages: Iterator[Message]) -> bool:
 
 
 def oldest_first(read: Callable[[Notes], Iterator[Message]], notes: Notes) -> Iterator[Message]:
-    """The messages of a file; turned around where it begins with the newest.
+    """Return the messages of a file; turned around where it begins with the newest.
 
     Args:
         read: the messages as they come; tells the notes what it leaves out.

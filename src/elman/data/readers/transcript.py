@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from elman.data.conversation import Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.reader import Reader
 
 # A name is short, begins with no space, and its colon is followed by a space or the line's end,
@@ -22,7 +23,7 @@ def _matches(head: str) -> bool:
 
 
 def begins_message(line: str) -> bool:
-    """Whether a name stands at the beginning of a line."""
+    """Say whether a name stands at the beginning of a line."""
     return _LINE.match(line) is not None
 
 

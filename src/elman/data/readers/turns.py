@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from elman.data.conversation import Conversation, Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
+from elman.data.readers.json_text import objects, starts_with_object
 from elman.data.readers.messages import id_of
-from elman.data.readers.reader import Reader, objects, starts_with_object
+from elman.data.readers.reader import Reader
 from elman.data.readers.records import expect, kept, listed
 from elman.data.readers.timestamps import time_or_note
 

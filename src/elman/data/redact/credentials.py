@@ -70,7 +70,7 @@ _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 
 
 def credentials(text: str) -> Iterator[Span]:
-    """All finds, which may overlap."""
+    """Yield all finds, which may overlap."""
     if "://" in text:
         yield from _urls(text)
     lower = text.lower()
@@ -100,7 +100,7 @@ def _has_random_part(url: str) -> bool:
 
 
 def _is_random(token: str, limit: float = 4.5) -> bool:
-    """Whether a word without spaces has the letters of a key rather than those of a language."""
+    """Say whether a word has the letters of a key rather than those of a language."""
     if not (token.isascii() and any(map(str.isdigit, token))):
         return False
     base64, hexadecimal = _detectors().entropy
@@ -134,7 +134,9 @@ def _passwords(text: str) -> Iterator[Span]:
 
 
 def _assigned(line: str, offset: int) -> Iterator[Span]:
-    """What `detect-secrets` takes for the value of something called a key, password or secret."""
+    """Yield what `detect-secrets` takes for the value of something called a key, password or
+    secret.
+    """
     keyword, grammars = _detectors().keyword
     for grammar in grammars:
         for found in keyword.analyze_string(line, grammar):
@@ -171,14 +173,14 @@ def _keys(text: str, is_named: bool) -> Iterator[Span]:
 
 
 def _secret(match: re.Match[str]) -> tuple[int, int]:
-    """Of "key = secret", the secret, where the pattern says which part it is."""
+    """Return the secret of "key = secret", where the pattern says which part it is."""
     groups = [match.span(number) for number in range(1, match.re.groups + 1)]
     longest = max(groups, key=lambda span: span[1] - span[0], default=match.span())
     return longest if longest[1] - longest[0] >= 12 else match.span()
 
 
 def _whole(text: str, start: int, end: int) -> tuple[int, int]:
-    """A key to the end of its word, without the spaces and quotes around it."""
+    """Return a key to the end of its word, without the spaces and quotes around it."""
     while start < end and text[start] in " \t\n\r\f\v\"'=:":
         start += 1
     rest = _REST.match(text, end)

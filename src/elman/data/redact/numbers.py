@@ -85,7 +85,7 @@ _VERSION = re.compile(
 
 
 def numbers(text: str) -> Iterator[Span]:
-    """All finds, which may overlap."""
+    """Yield all finds, which may overlap."""
     if not _DIGIT.search(text):
         return
     if _MANY_DIGITS.search(text):
@@ -134,7 +134,7 @@ def _is_phone(match: re.Match[str]) -> bool:
 
 
 def _is_assigned(digits: str) -> bool:
-    """Whether it is a number in any of the regions."""
+    """Say whether it is a number in any of the regions."""
     import phonenumbers
 
     for region in REGIONS:

@@ -48,7 +48,7 @@ class Redactor:
     """Finds private data; made once, used for every message."""
 
     def find(self, text: str) -> list[Span]:
-        """All private data of a text, in order, none overlapping."""
+        """Return all private data of a text, in order, none overlapping."""
         if not (_MARK.search(text) or LONG.search(text) or "PRIVATE KEY" in text):
             return []
         found: list[Span] = []
@@ -65,7 +65,7 @@ class Redactor:
         return sorted(found, key=lambda span: span.start)
 
     def redact(self, text: str) -> str:
-        """The text with a placeholder such as "[email]" in the place of each find."""
+        """Put a placeholder such as "[email]" in the place of each find of a text."""
         pieces, at = [], 0
         for kind, start, end in self.find(text):
             pieces += [text[at:start], PLACEHOLDERS[kind]]
@@ -73,8 +73,9 @@ class Redactor:
         return "".join([*pieces, text[at:]]) if pieces else text
 
     def name(self, author: str) -> str:
-        """A person's name, where it is no number or address; those stay apart, by six digits of a
-        digest.
+        """Return a person's name, with a placeholder where it is a number or an address.
+
+        Six digits of a digest keep such people apart.
         """
         hidden = self.redact(author)
         if hidden == author:
@@ -83,11 +84,11 @@ class Redactor:
         return f"{hidden} {digest[:6]}"
 
     def message(self, message: Message) -> Message:
-        """The message without what is private in it or in the name above it."""
+        """Return the message without what is private in it or in the name above it."""
         return message._replace(author=self.name(message.author), text=self.redact(message.text))
 
     def count(self, text: str, into: Counter[str] | None = None) -> Counter[str]:
-        """How often each kind is in a text, added to `into` if given."""
+        """Count how often each kind is in a text, added to `into` if given."""
         counts: Counter[str] = Counter() if into is None else into
         for span in self.find(text):
             counts[span.kind] += 1
@@ -118,7 +119,7 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def _spans(text: str) -> Iterator[Span]:
-    """All finds, which may overlap."""
+    """Yield all finds, which may overlap."""
     if "@" in text:
         yield from (Span("email", *match.span()) for match in _EMAIL.finditer(text))
     yield from numbers(text)

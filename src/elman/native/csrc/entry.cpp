@@ -71,14 +71,14 @@ const Variant* const variants[] = {
 };
 
 #if defined(ELMAN_AMX)
-// The processor has tiles for bfloat16, and the kernel lets this process use them: they are 8 KB
+// The processor has tiles for bfloat16 and int8, and the kernel lets this process use them: they are 8 KB
 // more to be kept of each thread, so it wants to be asked once.
 bool has_tiles() {
   static const bool has = [] {
     unsigned a, b, c, d;
-    constexpr unsigned AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24;
+    constexpr unsigned TILES = 1u << 22 | 1u << 24 | 1u << 25;  // AMX-BF16, AMX-TILE, AMX-INT8
     constexpr long ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & AMX_BF16 && d & AMX_TILE &&
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & TILES) == TILES &&
            syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
   }();
   return has;

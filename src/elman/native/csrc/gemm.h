@@ -45,6 +45,10 @@ struct Quad {
 using Quad = int8_t;
 #endif
 
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+#define ELMAN_TILES
+#endif
+
 enum class Factor { FLOATS, PAIRS, QUADS };
 
 template <class T>
@@ -54,10 +58,11 @@ constexpr Factor factor() {
   return Factor::FLOATS;
 }
 
+// Whether they are multiplied in whole tiles: tiles.h.
 template <class T>
 constexpr bool in_tiles() {
-#if defined(__AMX_BF16__)
-  return factor<T>() == Factor::PAIRS;
+#if defined(ELMAN_TILES)
+  return factor<T>() != Factor::FLOATS;
 #else
   return false;
 #endif
@@ -69,11 +74,15 @@ constexpr long side_by_side() {
   return factor<T>() == Factor::QUADS ? 4 : factor<T>() == Factor::PAIRS ? 2 : 1;
 }
 
-constexpr int TILE_ROWS = 16, TILE_K = 32;
+constexpr int TILE_ROWS = 16;
+
+// How many k a tile has.
+template <class T>
+constexpr long tile_k() { return side_by_side<T>() * TILE_ROWS; }
 
 template <class T>
 constexpr long padded(long K) {
-  const long step = in_tiles<T>() ? TILE_K : side_by_side<T>();
+  const long step = in_tiles<T>() ? tile_k<T>() : side_by_side<T>();
   return (K + step - 1) / step * step;
 }
 
@@ -117,12 +126,17 @@ constexpr int AHEAD = 4096;  // bytes
 
 // A row's or a vector's factor passes through one register while the other side's factors stay:
 // whichever side is shorter.
-template <int NV, class T>
-constexpr int most_rows() {
-  if (in_tiles<T>()) return TILE_ROWS;
+template <int NV>
+constexpr int rows_in_registers() {
   int rows = 1;
   while (rows < 8 && (rows + 1) * NV + (rows + 1 < NV ? rows + 1 : NV) + 1 <= REGISTERS) rows++;
   return rows;
+}
+
+template <int NV, class T>
+constexpr int most_rows() {
+  if (in_tiles<T>()) return factor<T>() == Factor::QUADS ? 2 * TILE_ROWS : TILE_ROWS;
+  return rows_in_registers<NV>();
 }
 
 // Ask for weights that come later: further ahead than a processor does by itself.
@@ -230,10 +244,10 @@ struct Rows {
   std::unique_ptr<float[]> widened_;
 };
 
-// out[(m * NV + v) * W + lane] for `rows` <= most_rows<NV, T>().
+// out[(m * NV + v) * W + lane] for at most 8 rows.
 template <int NV, class T, class Row>
-void tile_rows(int rows, long K, const Row* a, long lda, const T* b, float* out) {
-  constexpr int M = most_rows<NV, T>();
+void few_rows(int rows, long K, const Row* a, long lda, const T* b, float* out) {
+  constexpr int M = rows_in_registers<NV>();
   switch (rows) {
 #define ELMAN_CASE(R) \
   case R:             \
@@ -245,7 +259,13 @@ void tile_rows(int rows, long K, const Row* a, long lda, const T* b, float* out)
   }
 }
 
-#if defined(__AMX_BF16__)
+// The same for `rows` <= most_rows<NV, T>().
+template <int NV, class T, class Row>
+void tile_rows(int rows, long K, const Row* a, long lda, const T* b, float* out) {
+  few_rows<NV>(rows, K, a, lda, b, out);
+}
+
+#if defined(ELMAN_TILES)
 // Eight tiles of 16 rows, 64 bytes each. Not a local variable: the intrinsic tells the compiler of
 // its first 8 bytes only, so that the others might never be written.
 struct TileShapes {
@@ -256,66 +276,15 @@ struct TileShapes {
 alignas(64) const TileShapes TILE_SHAPES = {
     1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
-// Rows rounded once for all the panels they are multiplied with. There are always TILE_ROWS of them:
-// what a tile computes of rows that nobody asked for is left alone.
-template <class T>
-struct Rows<T, Factor::PAIRS> {
-  Rows(long begin, long end, long K)
-      : begin_(begin), end_(end), K_(K), stride_(padded<T>(K)),
-        bits_(static_cast<uint16_t*>(std::aligned_alloc(64, size())), std::free) {
-    std::memset(bits_.get(), 0, size());
-    _tile_loadconfig(&TILE_SHAPES);
-  }
-  ~Rows() { _tile_release(); }
-  Rows(const Rows&) = delete;
-  Rows& operator=(const Rows&) = delete;
-
-  void read(const float* a) {
-    for (long row = begin_; row < end_; row++)
-      for (long k = 0; k < K_; k += W) {
-        V x = load(a + row * K_ + k, int(K_ - k < W ? K_ - k : W));
-        _mm256_store_si256((__m256i*)(bits_.get() + (row - begin_) * stride_ + k),
-                           (__m256i)_mm512_cvtneps_pbh((__m512)x));
-      }
-  }
-  void read(const uint16_t* a) {
-    for (long row = begin_; row < end_; row++)
-      std::memcpy(bits_.get() + (row - begin_) * stride_, a + row * K_, K_ * sizeof(uint16_t));
-  }
-  const uint16_t* at(long row) const { return bits_.get() + (row - begin_) * stride_; }
-  long stride() const { return stride_; }
-
- private:
-  size_t size() const { return (end_ - begin_ + TILE_ROWS) * stride_ * sizeof(uint16_t); }
-  const long begin_, end_, K_, stride_;
-  const std::unique_ptr<uint16_t, decltype(&std::free)> bits_;
+// As long as it lives, this thread has tiles.
+struct Tiles {
+  Tiles() { _tile_loadconfig(&TILE_SHAPES); }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
 };
-
-template <int NV>
-void tile_rows(int, long K, const uint16_t* a, long lda, const Pair* b, float* out) {
-  static_assert(NV == 3 || NV == 4);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  for (long k = 0; k < padded<Pair>(K); k += TILE_K, b += NV * W * TILE_K) {
-    _tile_loadd(4, a + k, lda * sizeof(uint16_t));
-    _tile_loadd(5, b, NV * W * 4);
-    _tile_dpbf16ps(0, 4, 5);
-    _tile_loadd(6, b + W * 2, NV * W * 4);
-    _tile_dpbf16ps(1, 4, 6);
-    _tile_loadd(7, b + W * 4, NV * W * 4);
-    _tile_dpbf16ps(2, 4, 7);
-    if constexpr (NV == 4) {
-      _tile_loadd(5, b + W * 6, NV * W * 4);
-      _tile_dpbf16ps(3, 4, 5);
-    }
-  }
-  _tile_stored(0, out, NV * W * 4);
-  _tile_stored(1, out + W, NV * W * 4);
-  _tile_stored(2, out + W * 2, NV * W * 4);
-  if constexpr (NV == 4) _tile_stored(3, out + W * 3, NV * W * 4);
-}
+#else
+struct Tiles {};
 #endif
 
 // Rows in blocks of nearly equal size: 16 as 6 + 5 + 5 and not as 6 + 6 + 4.

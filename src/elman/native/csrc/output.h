@@ -27,14 +27,19 @@ inline V log(V x) {
   return f + p + exponent * 0.693359375f;
 }
 
-// x becomes e^(x - the largest); returns the sum.
-inline float exponentials(float* x, long size, float* largest) {
-  *largest = *std::max_element(x, x + size);
-  V sums{};
+// The sum of e^(x - the largest).
+inline float sum_of_exponentials(const float* x, long size, float* largest) {
+  V most = splat(x[0]), sums{};
+  *largest = x[0];
+  each(size, [&](long at, int n) {
+    const V some = load(x + at, n);
+    if (n == W) most = some > most ? some : most;
+    else for (int lane = 0; lane < n; lane++) *largest = std::max(*largest, some[lane]);
+  });
+  for (int lane = 0; lane < W; lane++) *largest = std::max(*largest, most[lane]);
   float rest = 0;
   each(size, [&](long at, int n) {
-    V e = exp(load(x + at, n) - *largest);
-    store(x + at, e, n);
+    const V e = exp(load(x + at, n) - *largest);
     if (n == W) sums += e;
     else for (int lane = 0; lane < n; lane++) rest += e[lane];
   });
@@ -45,9 +50,11 @@ inline float exponentials(float* x, long size, float* largest) {
 struct Record {
   long length, key;                  // L, D
   std::vector<float> ids, keys;
+  const float* only = nullptr;       // the keys of a single step, where `keys` has none
 
   // The last L tokens, the step's own the last of them, begin at `step + 1`.
   const float* last(long step) const { return ids.data() + step + 1; }
+  const float* last_keys(long step) const { return only ? only : keys.data() + (step + 1) * key; }
 };
 
 // Calls give(words, counts, n, rate) for what is known after the last tokens, the longest context
@@ -77,7 +84,7 @@ inline float look(const Record& record, long step, const float* looking, float* 
                   float* looked) {
   const long L = record.length, D = record.key;
   const float *ids = record.last(step), *earlier = ids - 1;
-  const float* keys = record.keys.data() + (step + 1) * D;
+  const float* keys = record.last_keys(step);
   const float *follow = looking + D, sentinel = looking[D + 2];
   float most = sentinel;
   for (long p = 0; p < L; p++) {
@@ -97,10 +104,9 @@ inline float look(const Record& record, long step, const float* looking, float* 
   const float gate = total;
   each(L, [&](long at, int n) {
     V e = exp(load(shares + at, n) - most);
-    for (int lane = 0; lane < n; lane++) {
-      shares[at + lane] = ids[at + lane] == 0 ? 0 : e[lane];
-      total += shares[at + lane];
-    }
+    e = load(ids + at, n) == 0 ? V{} : e;
+    store(shares + at, e, n);
+    total += sum(e);
   });
   std::fill_n(looked, D, 0.0f);
   for (long p = 0; p < L; p++) {
@@ -121,6 +127,34 @@ struct Query {
   long target;
 };
 
+// log p where the record alone is mixed in: of most tokens a sum, and a logarithm of those read.
+// `shift` is what makes a logit of the row the log of its share.
+inline void mix(const ElmanBot& bot, const Query& q, const float* shares, float shift, float* row) {
+  const V least = splat(std::log(TINY));
+  each(bot.V, [&](long at, int n) {
+    const V own = load(row + at, n) + shift;
+    store(q.logits + at, own > least ? own : least, n);
+  });
+  const float* ids = q.record->last(q.step);
+  for (long at = 0; at < bot.pointer; at++) row[long(ids[at])] = 0;
+  for (long at = 0; at < bot.pointer; at++) row[long(ids[at])] += shares[at];
+  long places[W], count = 0;
+  auto add = [&] {
+    V p{}, own{};
+    for (long n = 0; n < count; n++) own[n] = q.logits[places[n]], p[n] = row[places[n]];
+    own = log(exp(own) + p);
+    for (long n = 0; n < count; n++) q.logits[places[n]] = own[n], row[places[n]] = 0;
+    count = 0;
+  };
+  for (long at = 0; at < bot.pointer; at++) {
+    const long id = long(ids[at]);
+    if (id == 0 || row[id] == 0) continue;
+    places[count++] = id;
+    if (count == W) add();
+  }
+  add();
+}
+
 // Turns a row of logits into what a query wants: log p of all where a pointer is mixed in.
 inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float* shares, float gate,
                    const float* counts_gate, float* row) {
@@ -129,19 +163,19 @@ inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float*
     std::copy_n(row, V_, q.logits);
     return;
   }
-  const float of_target = q.logits ? 0 : row[q.target];
   float largest;
-  const float total = exponentials(row, V_, &largest);
+  const float total = sum_of_exponentials(row, V_, &largest);
   if (!mixed) {
-    *q.nats = double(std::log(total)) + (largest - of_target);
+    *q.nats = double(std::log(total)) + (largest - row[q.target]);
     return;
   }
   const float* ids = q.record->last(q.step);
+  if (q.logits && !counts_gate) return mix(bot, q, shares, std::log(gate / total) - largest, row);
   // z and 1 - z, the shares of the counts and of the net.
   const float z = counts_gate ? 1 / (1 + std::exp(-*counts_gate)) : 0;
   const float rest = counts_gate ? 1 / (1 + std::exp(*counts_gate)) : 1;
   if (!q.logits) {
-    float p = row[q.target] * (gate / total);
+    float p = std::exp(row[q.target] - largest) * (gate / total);
     for (long at = 0; at < L; at++) p += ids[at] == q.target ? shares[at] : 0;
     if (counts_gate) {
       float found = 0;
@@ -154,19 +188,16 @@ inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float*
     *q.nats = -std::log(double(std::max(p, TINY)));
     return;
   }
-  each(V_, [&](long at, int n) { store(row + at, load(row + at, n) * (gate / total * rest), n); });
+  each(V_, [&](long at, int n) {
+    store(row + at, exp(load(row + at, n) - largest) * (gate / total * rest), n);
+  });
   for (long at = 0; at < L; at++)
     if (ids[at] != 0) row[long(ids[at])] += shares[at] * rest;
-  if (counts_gate) {
-    const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, long n, float rate) {
-      for (long at = 0; at < n; at++) row[words[at]] += z * rate * counts[at];
-    });
-    each(V_, [&](long at, int n) {
-      store(row + at, load(row + at, n) + load(bot.alone + at, n) * (z * left), n);
-    });
-  }
+  const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, long n, float rate) {
+    for (long at = 0; at < n; at++) row[words[at]] += z * rate * counts[at];
+  });
   each(V_, [&](long at, int n) {
-    V p = load(row + at, n);
+    const V p = load(row + at, n) + load(bot.alone + at, n) * (z * left);
     store(q.logits + at, log(p > TINY ? p : splat(TINY)), n);
   });
 }

@@ -20,7 +20,7 @@ struct Rows<T, Factor::QUADS> {
   Rows(long begin, long end, long K)
       : begin_(begin), end_(end), K_(K), stride_((K + 63) / 64 * 64 + 64),
         bytes_(static_cast<int8_t*>(std::aligned_alloc(64, size())), std::free) {
-    if (!bytes_ && size()) throw std::bad_alloc();
+    if (!bytes_) throw std::bad_alloc();
     std::memset(bytes_.get(), 0, size());
   }
 
@@ -58,9 +58,10 @@ struct Rows<T, Factor::QUADS> {
 
  private:
   int some(long k) const { return int(K_ - k < W ? K_ - k : W); }
-  size_t size() const { return (end_ - begin_) * stride_; }
+  size_t size() const { return (end_ - begin_ + (in_tiles<T>() ? TILE_ROWS : 0)) * stride_; }
   const long begin_, end_, K_, stride_;
   const std::unique_ptr<int8_t, decltype(&std::free)> bytes_;
+  Tiles tiles_;
 };
 
 inline RowEnd end_of_row(const int8_t* row, long stride) {

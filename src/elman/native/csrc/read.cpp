@@ -46,19 +46,26 @@ struct Reader {
     for (long row = 0; row < rows; row++) {
       float *ids = parts[0] + row * L, *keys = parts[1] + row * L * D, *last = parts[2] + row * D;
       const long n = c.length(row);
-      Record r{L, D, {ids, ids + L}, {keys, keys + L * D}};
+      Record r{L, D, {ids, ids + L}, {}};
       for (float& id : r.ids)
         if (!(id >= SPECIALS && id < float(bot.V))) id = 0;  // also of a hostile state
-      for (long t = 0; t < n; t++) {
+      float* to = keys + (L - 1) * D;  // of a single step they stay where they are
+      if (n == 1) {
+        std::copy(keys + D, keys + L * D, keys);
+        r.only = keys;
+      } else {
+        r.keys.resize((L + n) * D);
+        to = std::copy_n(keys, L * D, r.keys.data());
+      }
+      for (long t = 0; t < n; t++, to += D) {
         const int64_t token = tokens(c, row)[t];
         const float* both = halves.get() + (c.begins[row] + t) * 2 * D;
         r.ids.push_back(token >= SPECIALS ? float(token) : 0);
-        for (long d = 0; d < D; d++)
-          r.keys.push_back(token >= SPECIALS ? last[d] + both[D + d] : 0);
+        for (long d = 0; d < D; d++) to[d] = token >= SPECIALS ? last[d] + both[D + d] : 0;
         std::copy_n(both, D, last);
       }
       std::copy_n(r.ids.data() + n, L, ids);
-      std::copy_n(r.keys.data() + n * D, L * D, keys);
+      if (n != 1) std::copy_n(r.keys.data() + n * D, L * D, keys);
       records.push_back(std::move(r));
     }
     return records;

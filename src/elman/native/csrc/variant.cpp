@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "cells.h"
-#include "quads.h"
+#include "tiles.h"
 
 namespace elman::ELMAN_ISA {
 namespace {

@@ -47,14 +47,14 @@ inline V load(const uint16_t* p) {
 // To the nearest, ties to even; a NaN stays one.
 inline void store(uint16_t* p, V x) {
   typedef uint32_t U __attribute__((vector_size(W * 4)));
-  typedef uint16_t H __attribute__((vector_size(W * 2)));
   U bits = reinterpret_cast<U>(x);
   bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
   bits = x == x ? bits : U{} + 0x7fc0;
 #if defined(__AVX512F__) && ELMAN_WIDTH == 16
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)bits));
 #else
-  H half = __builtin_convertvector(bits, H);
+  typedef uint16_t H __attribute__((vector_size(W * 2)));
+  const H half = __builtin_convertvector(bits, H);
   std::memcpy(p, &half, sizeof half);
 #endif
 }

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection
 from starlette.responses import Response
 
+from elman.chat.database import Connection
 from elman.serve.api.requests import Body
 from elman.serve.api.responses import Id
 from elman.serve.http.access import Owner

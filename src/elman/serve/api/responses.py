@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection
 from starlette.responses import Response
 
+from elman.chat.database import Connection
 from elman.data.conversation import Turn
 from elman.serve.api.requests import (
     ROLE_OF,

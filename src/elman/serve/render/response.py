@@ -5,8 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-from sqlalchemy import Connection
-
+from elman.chat.database import Connection
 from elman.errors import ElmanError
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse

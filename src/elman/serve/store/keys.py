@@ -5,33 +5,19 @@ import secrets
 import time
 from typing import NamedTuple
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Float,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    literal_column,
-    select,
-    update,
-)
-from sqlalchemy.dialects.sqlite import insert
-
-from elman.chat.database import TABLES
+from elman.chat.database import TABLES, Connection
 from elman.chat.memory import MemoryStore
 from elman.errors import ElmanError
 
-keys = Table(
-    "keys",
-    TABLES,
-    Column("id", String, primary_key=True),
-    Column("name", String, nullable=False),
-    Column("hash", LargeBinary, nullable=False, unique=True),
-    Column("per_minute", Integer),
-    Column("created", Float, nullable=False),
-    Column("revoked", Float),
+TABLES.append(
+    """CREATE TABLE IF NOT EXISTS keys (
+        id VARCHAR NOT NULL PRIMARY KEY,
+        name VARCHAR NOT NULL,
+        hash BLOB NOT NULL UNIQUE,
+        per_minute INTEGER,
+        created FLOAT NOT NULL,
+        revoked FLOAT
+    )"""
 )
 
 
@@ -45,7 +31,7 @@ class Key(NamedTuple):
     revoked: float | None
 
 
-_KEY = [keys.c[name] for name in Key._fields]
+_KEY = ", ".join(Key._fields)
 
 
 class Keys:
@@ -63,10 +49,15 @@ class Keys:
         secret = f"elman-{secrets.token_urlsafe(32)}"
         key = Key(f"key_{secrets.token_hex(6)}", name, per_minute, time.time(), None)
         with self._store.writing() as connection:
-            used = (keys.c.name == name) & keys.c.revoked.is_(None)
-            if connection.execute(select(keys.c.id).where(used)).first() is not None:
+            values = key._asdict() | {"hash": _hash(secret)}
+            used = "SELECT id FROM keys WHERE name = :name AND revoked IS NULL"
+            if connection.execute(used, values).fetchone() is not None:
                 raise ElmanError(f"there is a key {name!r} already: revoke it first")
-            connection.execute(insert(keys).values(**key._asdict(), hash=_hash(secret)))
+            connection.execute(
+                """INSERT INTO keys (id, name, hash, per_minute, created, revoked)
+                VALUES (:id, :name, :hash, :per_minute, :created, :revoked)""",
+                values,
+            )
         return key, secret
 
     def revoke(self, name: str) -> Key:
@@ -77,9 +68,10 @@ class Keys:
         """
 
         def write(connection: Connection) -> Key:
-            mine = keys.c.id == self.one(connection, name, in_use=True).id
-            values = update(keys).where(mine).values(revoked=time.time())
-            return Key(*connection.execute(values.returning(*_KEY)).one())
+            key = self.one(connection, name, in_use=True)._replace(revoked=time.time())
+            values = {"id": key.id, "revoked": key.revoked}
+            connection.execute("UPDATE keys SET revoked = :revoked WHERE id = :id", values)
+            return key
 
         return self._store.freeing(write)
 
@@ -93,8 +85,8 @@ class Keys:
         Raises:
             ElmanError: where there is none, or more than one.
         """
-        query = select(*_KEY).where((keys.c.name == name) | (keys.c.id == name))
-        found = [Key(*row) for row in connection.execute(query)]
+        query = f"SELECT {_KEY} FROM keys WHERE name = :name OR id = :name"
+        found = [Key(*row) for row in connection.execute(query, {"name": name})]
         kind = {True: " in use", False: " that is revoked", None: ""}[in_use]
         fits = [key for key in found if in_use is None or (key.revoked is None) == in_use]
         if len(fits) > 1:
@@ -107,9 +99,9 @@ class Keys:
         raise ElmanError(f"there is no key {name!r}{kind}; elman keys list shows them")
 
     def list(self) -> "list[Key]":
-        query = select(*_KEY).order_by(literal_column("keys.rowid"))
         with self._store.reading() as connection:
-            return [Key(*row) for row in connection.execute(query)]
+            rows = connection.execute(f"SELECT {_KEY} FROM keys ORDER BY rowid")
+            return [Key(*row) for row in rows]
 
     def any(self) -> bool:
         """Return whether some key is in use."""
@@ -118,7 +110,8 @@ class Keys:
     def find(self, secret: str) -> Key | None:
         """Return the key of a secret, also where it was revoked."""
         with self._store.reading() as connection:
-            found = connection.execute(select(*_KEY).where(keys.c.hash == _hash(secret))).first()
+            query = f"SELECT {_KEY} FROM keys WHERE hash = :hash"
+            found = connection.execute(query, {"hash": _hash(secret)}).fetchone()
         return None if found is None else Key(*found)
 
 

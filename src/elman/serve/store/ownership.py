@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from elman.chat.database import Connection, scalars
+from elman.chat.memory import MemoryStore, Node
+from elman.serve.store.keys import Key
+from elman.serve.store.responses import ResponseStore
 
-from elman.chat.memory import MemoryStore, Node, holds, nodes, sessions, states
-from elman.serve.store.keys import Key, keys
-from elman.serve.store.responses import ResponseStore, feedback, responses
-
-OWNED = (nodes, holds, sessions, responses, feedback)
+OWNED = ("nodes", "holds", "sessions", "responses", "feedback")
 """Every table whose rows have an owner."""
 
 
@@ -22,16 +21,18 @@ class Branch(NamedTuple):
 
 def count_chats(connection: Connection, owner: str) -> int:
     """Return how many conversations somebody has."""
-    mine = select(func.count(responses.c.chat.distinct())).where(responses.c.owner == owner)
-    return connection.scalar(mine) or 0
+    query = "SELECT count(DISTINCT chat) FROM responses WHERE owner = :owner"
+    [count] = connection.execute(query, {"owner": owner}).fetchone()
+    assert isinstance(count, int)
+    return count
 
 
 def branches(store: MemoryStore, connection: Connection, owner: str) -> Iterator[Branch]:
     """Yield every branch of every conversation, the first conversation first."""
     kept = ResponseStore(store)
-    first = func.min(responses.c.created_at)
-    mine = select(responses.c.chat).where(responses.c.owner == owner)
-    for chat in connection.scalars(mine.group_by(responses.c.chat).order_by(first)).all():
+    query = """SELECT chat FROM responses WHERE owner = :owner
+        GROUP BY chat ORDER BY min(created_at)"""
+    for chat in scalars(connection.execute(query, {"owner": owner})):
         responded = kept.chat(connection, owner, chat)
         gone_on_from = {response.previous for response in responded}
         for response in responded:
@@ -47,16 +48,20 @@ def transfer(connection: Connection, old: Key, new: Key) -> int:
     """
     count = count_chats(connection, old.id)
     for table in OWNED:
-        connection.execute(update(table).where(table.c.owner == old.id).values(owner=new.id))
+        connection.execute(
+            f"UPDATE {table} SET owner = :new WHERE owner = :old", {"old": old.id, "new": new.id}
+        )
     return count
 
 
 def erase(connection: Connection, key: Key) -> int:
     """Forget a key and all that it owns; return how many conversations that were."""
     count = count_chats(connection, key.id)
-    mine = select(nodes.c.key).where(nodes.c.owner == key.id)
-    connection.execute(delete(states).where(states.c.key.in_(mine)))
+    mine = {"owner": key.id}
+    connection.execute(
+        "DELETE FROM states WHERE key IN (SELECT key FROM nodes WHERE owner = :owner)", mine
+    )
     for table in OWNED:
-        connection.execute(delete(table).where(table.c.owner == key.id))
-    connection.execute(delete(keys).where(keys.c.id == key.id))
+        connection.execute(f"DELETE FROM {table} WHERE owner = :owner", mine)
+    connection.execute("DELETE FROM keys WHERE id = :owner", mine)
     return count

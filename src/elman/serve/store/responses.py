@@ -1,67 +1,47 @@
 """What the server keeps beside the messages: responses, and what people thought of them."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    ColumnElement,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    delete,
-    func,
-    literal_column,
-    select,
-)
-from sqlalchemy.dialects.sqlite import insert
-
-from elman.chat.database import TABLES
+from elman.chat.database import TABLES, Connection
 from elman.chat.memory import MemoryStore
 from elman.serve.http.errors import no_such
 
 MAX_TITLE_CHARACTERS = 80
 """Of a conversation's title."""
 
-responses = Table(
-    "responses",
-    TABLES,
-    Column("id", String, primary_key=True),
-    Column("owner", String, nullable=False),
-    Column("chat", String, nullable=False),
-    Column("previous", String),
-    Column("model", String, nullable=False),
-    # Stores of earlier releases have a column of this name, and are opened as they are.
-    Column("made_by", LargeBinary, key="fingerprint", nullable=False),
-    Column("key", LargeBinary, nullable=False),
-    Column("messages", Integer, nullable=False),
-    Column("bytes", Integer, nullable=False),
-    Column("input", Text, nullable=False),
-    Column("output", Text, nullable=False),
-    Column("status", String, nullable=False),
-    Column("read", Integer, nullable=False),
-    Column("said", Integer, nullable=False),
-    Column("asked_for", JSON, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("completed_at", Float, nullable=False),
-    Index("of_chat", "owner", "chat", "created_at"),
-)
-
-feedback = Table(
-    "feedback",
-    TABLES,
-    Column("owner", String, primary_key=True),
-    Column("response_id", String, primary_key=True),
-    Column("rating", String),
-    Column("instead", Text),
-    Column("created_at", Float, nullable=False),
-)
+TABLES += [
+    # What is `fingerprint` here is called made_by there, as in stores of earlier releases.
+    """CREATE TABLE IF NOT EXISTS responses (
+        id VARCHAR NOT NULL PRIMARY KEY,
+        owner VARCHAR NOT NULL,
+        chat VARCHAR NOT NULL,
+        previous VARCHAR,
+        model VARCHAR NOT NULL,
+        made_by BLOB NOT NULL,
+        key BLOB NOT NULL,
+        messages INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        input TEXT NOT NULL,
+        output TEXT NOT NULL,
+        status VARCHAR NOT NULL,
+        read INTEGER NOT NULL,
+        said INTEGER NOT NULL,
+        asked_for JSON NOT NULL,
+        created_at FLOAT NOT NULL,
+        completed_at FLOAT NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS of_chat ON responses (owner, chat, created_at)",
+    """CREATE TABLE IF NOT EXISTS feedback (
+        owner VARCHAR NOT NULL,
+        response_id VARCHAR NOT NULL,
+        rating VARCHAR,
+        instead TEXT,
+        created_at FLOAT NOT NULL,
+        PRIMARY KEY (owner, response_id)
+    )""",
+]
 
 
 class StoredResponse(NamedTuple):
@@ -99,10 +79,15 @@ class StoredResponse(NamedTuple):
     completed_at: float
 
 
-_SEQUENCE: ColumnElement[int] = literal_column("responses.rowid")
-"""Grows with each response that is kept, also where the clock goes back."""
+_COLUMNS = ", ".join({"fingerprint": "made_by"}.get(name, name) for name in StoredResponse._fields)
 
-_RESPONSE = [responses.c[name] for name in StoredResponse._fields]
+
+def _stored(row: Sequence[Any]) -> StoredResponse:
+    found = StoredResponse(*row)
+    return found._replace(asked_for=json.loads(str(found.asked_for)))
+
+
+_NO_FEEDBACK = "DELETE FROM feedback WHERE owner = :owner AND response_id = :id"
 
 
 class ResponseStore:
@@ -114,7 +99,14 @@ class ResponseStore:
     def add(self, connection: Connection, owner: str, response: StoredResponse) -> None:
         """Keep a response, and the messages up to it, which are in the store already."""
         self.store.hold(connection, owner, response.id, response.key)
-        connection.execute(insert(responses).values(owner=owner, **response._asdict()))
+        values = response._asdict() | {
+            "owner": owner,
+            "asked_for": json.dumps(response.asked_for),
+        }
+        names = ", ".join(f":{name}" for name in StoredResponse._fields)
+        connection.execute(
+            f"INSERT INTO responses (owner, {_COLUMNS}) VALUES (:owner, {names})", values
+        )
 
     def get(self, connection: Connection, owner: str, response_id: str) -> StoredResponse:
         """Return a response.
@@ -122,11 +114,13 @@ class ResponseStore:
         Raises:
             ApiError: where this owner has none of that id.
         """
-        mine = (responses.c.id == response_id) & (responses.c.owner == owner)
-        found = connection.execute(select(*_RESPONSE).where(mine)).first()
+        found = connection.execute(
+            f"SELECT {_COLUMNS} FROM responses WHERE id = :id AND owner = :owner",
+            {"id": response_id, "owner": owner},
+        ).fetchone()
         if found is None:
             raise no_such("response", response_id)
-        return StoredResponse(*found)
+        return _stored(found)
 
     def chat(self, connection: Connection, owner: str, chat: str) -> list[StoredResponse]:
         """Return all responses of a conversation, the first one first.
@@ -134,9 +128,13 @@ class ResponseStore:
         Raises:
             ApiError: where this owner has no such conversation.
         """
-        mine = (responses.c.chat == chat) & (responses.c.owner == owner)
-        query = select(*_RESPONSE).where(mine).order_by(_SEQUENCE)
-        found = [StoredResponse(*row) for row in connection.execute(query)]
+        # Unlike the clock, the number of a row never goes back.
+        rows = connection.execute(
+            f"""SELECT {_COLUMNS} FROM responses WHERE chat = :chat AND owner = :owner
+            ORDER BY rowid""",
+            {"chat": chat, "owner": owner},
+        )
+        found = [_stored(row) for row in rows]
         if not found:
             raise no_such("chat", chat)
         return found
@@ -150,49 +148,37 @@ class ResponseStore:
             limit: how many at most; None: all.
             after: the chat before them in the list, if any.
         """
-        grouped = (
-            select(
-                responses.c.chat,
-                func.min(responses.c.created_at).label("created_at"),
-                func.max(responses.c.completed_at).label("updated_at"),
-                func.max(responses.c.messages).label("messages"),
-                func.min(_SEQUENCE).label("first"),
-                func.max(_SEQUENCE).label("last"),
-            )
-            .where(responses.c.owner == owner)
-            .group_by(responses.c.chat)
-            .subquery()
-        )
-        query = (
-            select(grouped, responses.c.input, responses.c.model)
-            .select_from(grouped)
-            .join(responses, grouped.c.first == _SEQUENCE)
-            .order_by(grouped.c.last.desc())
-        )
-        if after is not None:
-            at = select(grouped.c.last).where(grouped.c.chat == after).scalar_subquery()
-            query = query.where(grouped.c.last < at)
-        rows = list(connection.execute(query if limit is None else query.limit(limit + 1)))
+        chats = """WITH chats AS (
+                SELECT chat, min(created_at) AS created_at, max(completed_at) AS updated_at,
+                    max(messages) AS messages, min(rowid) AS first, max(rowid) AS last
+                FROM responses WHERE owner = :owner GROUP BY chat
+            ) SELECT chats.chat, input, model, chats.created_at, updated_at, chats.messages
+            FROM chats JOIN responses ON responses.rowid = chats.first"""
+        before = " WHERE last < (SELECT last FROM chats WHERE chat = :after)"
+        query = f"{chats}{'' if after is None else before} ORDER BY last DESC"
+        values = {"owner": owner, "after": after, "limit": limit}
+        if limit is not None:
+            query, values["limit"] = f"{query} LIMIT :limit", limit + 1
+        rows = connection.execute(query, values).fetchall()
         found = [
             {
-                "id": row.chat,
-                "title": title(row.input),
-                "model": row.model,
-                "created_at": int(row.created_at),
-                "updated_at": int(row.updated_at),
-                "messages": row.messages,
+                "id": chat,
+                "title": title(first),
+                "model": model,
+                "created_at": int(created_at),
+                "updated_at": int(updated_at),
+                "messages": messages,
             }
-            for row in rows[:limit]
+            for chat, first, model, created_at, updated_at, messages in rows[:limit]
         ]
         return found, limit is not None and len(rows) > limit
 
     def delete(self, connection: Connection, owner: str, ids: Sequence[str]) -> None:
         """Forget responses, what was thought of them, and the messages that nobody else holds."""
         for response_id in ids:
-            mine = (responses.c.owner == owner) & (responses.c.id == response_id)
-            connection.execute(delete(responses).where(mine))
-            rated = (feedback.c.owner == owner) & (feedback.c.response_id == response_id)
-            connection.execute(delete(feedback).where(rated))
+            mine = {"owner": owner, "id": response_id}
+            connection.execute("DELETE FROM responses WHERE owner = :owner AND id = :id", mine)
+            connection.execute(_NO_FEEDBACK, mine)
             self.store.let_go(connection, owner, response_id)
 
     def rate(
@@ -205,38 +191,41 @@ class ResponseStore:
         now: float,
     ) -> None:
         """Keep what somebody thought of a reply; nothing at all takes it back."""
-        mine = (feedback.c.owner == owner) & (feedback.c.response_id == response_id)
-        connection.execute(delete(feedback).where(mine))
+        values = {
+            "owner": owner, "id": response_id, "rating": rating, "instead": instead, "now": now,
+        }  # fmt: skip
+        connection.execute(_NO_FEEDBACK, values)
         if rating is not None or instead is not None:
-            values = {"rating": rating, "instead": instead, "created_at": now}
             connection.execute(
-                insert(feedback).values(owner=owner, response_id=response_id, **values)
+                """INSERT INTO feedback (owner, response_id, rating, instead, created_at)
+                VALUES (:owner, :id, :rating, :instead, :now)""",
+                values,
             )
 
     def feedback(self, connection: Connection, owner: str) -> Iterator[dict[str, Any]]:
         """Yield everything that was thought, each with the conversation that led to it."""
-        same = (responses.c.id == feedback.c.response_id) & (responses.c.owner == feedback.c.owner)
-        query = (
-            select(feedback, responses.c.key, responses.c.model, responses.c.output)
-            .join(responses, same)
-            .where(feedback.c.owner == owner)
-            .order_by(literal_column("feedback.rowid"))
+        rows = connection.execute(
+            """SELECT response_id, model, feedback.created_at, rating, instead, key, output
+            FROM feedback JOIN responses
+                ON responses.id = feedback.response_id AND responses.owner = feedback.owner
+            WHERE feedback.owner = :owner ORDER BY feedback.rowid""",
+            {"owner": owner},
         )
-        for row in list(connection.execute(query)):
-            path = self.store.path(connection, owner, row.key)
+        for response_id, model, created_at, rating, instead, key, output in rows.fetchall():
+            path = self.store.path(connection, owner, key)
             if path and path[-1].role == "bot":
                 path = path[:-1]
             yield {
-                "response_id": row.response_id,
-                "model": row.model,
-                "created_at": int(row.created_at),
-                "rating": row.rating,
-                "instead": row.instead,
+                "response_id": response_id,
+                "model": model,
+                "created_at": int(created_at),
+                "rating": rating,
+                "instead": instead,
                 "messages": [
                     {"role": "assistant" if node.role == "bot" else node.role, "content": node.text}
                     for node in path
                 ],
-                "output": row.output,
+                "output": output,
             }
 
 

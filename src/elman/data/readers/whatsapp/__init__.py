@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from elman.data.conversation import Chat
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.reader import Reader
 from elman.data.readers.whatsapp.headers import first_header
 from elman.data.readers.whatsapp.messages import has_author, read_messages

@@ -45,14 +45,14 @@ class Clock:
         return timedelta(hours=hour % 24, minutes=minute, seconds=second)
 
     def has_unknown(self) -> bool:
-        """Whether any of the clocks learnt is unknown."""
+        """Say whether any of the clocks learnt is unknown."""
         return any(
             max(hours) <= 12 and fold(sides[1]) and not _day_period(sides)
             for sides, hours in self._hours.items()
         )
 
     def is_unknown(self, clock: str) -> bool:
-        """Whether after an hour of 1 to 12 stands a word that no language has."""
+        """Say whether after an hour of 1 to 12 stands a word that no language has."""
         hour = int(_NUMBER.findall(clock)[0])
         sides = _sides(clock)
         if hour > 12 or not fold(sides[1]) or max(self._hours.get(sides, {hour})) > 12:
@@ -60,7 +60,7 @@ class Clock:
         return not self._word(clock, hour)
 
     def _word(self, clock: str, hour: int) -> str:
-        """The word for a part of the day beside a clock, folded; "" where there is none."""
+        """Return the word for a part of the day beside a clock, folded; "" where there is none."""
         if not _LETTER.search(clock):
             return ""
         sides = _sides(clock)
@@ -91,13 +91,13 @@ class Clock:
 
 
 def is_possible(clock: str) -> bool:
-    """Whether a day has such a time."""
+    """Say whether a day has such a time."""
     hour, minute, second = [*map(int, _NUMBER.findall(clock)), 0][:3]
     return hour <= 24 and minute < 60 and second < 60
 
 
 def _sides(clock: str) -> tuple[str, str]:
-    """What stands before the hour, and what stands after the minutes or seconds."""
+    """Return the text before the hour, and that after the minutes or seconds."""
     numbers = list(_NUMBER.finditer(clock))
     return clock[: numbers[0].start()], clock[numbers[-1].end() :]
 

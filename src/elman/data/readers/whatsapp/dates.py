@@ -91,16 +91,16 @@ class HeaderDates:
         self._years = {date: base + turn for date, turn in years.items()}
 
     def read(self, date: str) -> datetime | None:
-        """Its midnight; None where there is no such day."""
+        """Return the midnight of a date; None where there is no such day."""
         return self._day(self._order, date)
 
     def is_possible(self, date: str) -> bool:
-        """Whether there is such a day, in whatever order its numbers stand."""
+        """Say whether there is such a day, in whatever order its numbers stand."""
         self._months = self._choose_months([date])
         return any(self._day(order, date) for order in self._orders(date))
 
     def _orders(self, date: str) -> list[str]:
-        """The orders in which the parts of a date may stand; the likeliest first."""
+        """Return the orders in which the parts of a date may stand; the likeliest first."""
         parts = _parts(date)
         if any(word in self._months for word in parts):
             order = "".join(
@@ -126,7 +126,7 @@ class HeaderDates:
         return orders if len(rest[1]) > 2 else [*orders, "ymd"]
 
     def _cost(self, order: str, dates: list[str]) -> tuple[int, int, int]:
-        """How many there never were, how often time goes back, how many are yet to come."""
+        """Count the dates that do not exist, the turns back in time, and the dates yet to come."""
         days = [self._day(order, date) for date in dates]
         real = [day for day in days if day is not None]
         gone = len(days) - len(real)
@@ -148,7 +148,7 @@ class HeaderDates:
         return _gregorian(year, named["m"], named["d"])
 
     def _choose_months(self, dates: list[str]) -> dict[str, int]:
-        """The numbers of the months whose names stand in dates, in the language that fits best."""
+        """Return the numbers of the months named in dates, in the language that fits best."""
         words = {part for date in dates for part in _parts(date) if not part.isdigit()}
         if not words:
             return {}
@@ -171,12 +171,12 @@ class HeaderDates:
 
 
 def _counts(part: str, names: dict[str, int]) -> bool:
-    """Whether a part of a date is its day, month or year, and no weekday or preposition."""
+    """Say whether a part of a date is its day, month or year, and no weekday or preposition."""
     return part.isdigit() or part in names
 
 
 def _parts(date: str) -> list[str]:
-    """Its numbers and words in order; a year of an era is one of ours."""
+    """Return the numbers and words of a date in order; a year of an era becomes one of ours."""
     parts = []
     if era := re.match(rf"\W*({ERA}) ?(\d+|元)", date):
         number = 1 if era[2] == "元" else int(era[2])

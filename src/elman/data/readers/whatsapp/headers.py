@@ -128,7 +128,7 @@ class Header:
         return (AFTER_CRLF if self.after_crlf else "") + self._pattern
 
     def _like(self, found: re.Match[str]) -> str:
-        """The pattern of headers like this one; the less it allows for, the faster it is."""
+        """Return the pattern of headers like this one; the less it allows for, the faster it is."""
         before, colon, after = (re.escape(found[part]) for part in ("before", "colon", "after"))
         if self.clock_first:
             if _LETTER.search(found["before"]):
@@ -161,7 +161,9 @@ class Header:
         self._times.clear()
 
     def times(self, dates: Iterable[str], clocks: Iterable[str]) -> Iterator[Any]:
-        """The time of each pair; a `TypeError` at one that there never was, or that is None."""
+        """Yield the time of each pair; raise `TypeError` at one that does not exist, or that is
+        None.
+        """
         days, since = self._days, self._times
         if len(days) + len(since) > _MAX_KNOWN:
             days.clear()
@@ -182,7 +184,7 @@ class Header:
 
 
 def is_like_header(line: str) -> bool:
-    """Whether a line that looks like the beginning of a message has a date and a time that exist."""  # noqa: E501
+    """Say whether a line that looks like a beginning has a date and a time that exist."""
     found = next(filter(None, (each.match(line) for each in (*_ANY, _BARE_HEADER))), None)
     return (
         found is not None
@@ -210,7 +212,7 @@ def _digits(number: str) -> str:
 
 
 def find_headers(head: str) -> Iterator[tuple[int, bool, Header]]:
-    """Every line of a text that begins with a header: its start, whether CRLF stands before it."""
+    """Yield every line that begins with a header: its start, whether CRLF stands before it."""
     for found in _HEADER_LINE.finditer("\n" + head):
         try:
             header = Header(head[found.start() : found.start() + 300])
@@ -220,7 +222,7 @@ def find_headers(head: str) -> Iterator[tuple[int, bool, Header]]:
 
 
 def first_header(head: str) -> Header | None:
-    """The form of most headers in the beginning of a file; None where it is no export.
+    """Return the form of most headers in the beginning of a file; None where it is no export.
 
     A first line that is no header (cut, or a page's number) is passed over where more lines are.
     """

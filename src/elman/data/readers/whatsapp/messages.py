@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from elman.data.conversation import Message
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.whatsapp.headers import Header
 from elman.data.readers.whatsapp.phrases import ANY_MARK, ENCRYPTED, SYSTEM_LINE, own_words, phrases
 from elman.data.readers.whatsapp.splitter import Splitter
@@ -20,7 +21,7 @@ _LOG_LEVEL = re.compile(
 
 
 def read_messages(document: Document, header: Header, notes: Notes) -> Iterator[Message]:
-    """What people wrote, in order; what is left out or changed is told to the notes."""
+    """Yield what people wrote, in order; tell the notes what is left out or changed."""
     new = tuple.__new__  # twice as fast as Message(...)
     starts, ends = phrases().starts, phrases().ends
     iphone = header.bracketed
@@ -89,7 +90,7 @@ def _is_marked(text: str) -> bool:
 
 
 def _author(name: str) -> str | None:
-    """The name as people know it; None where it is the beginning of a system line."""
+    """Return the name as people know it; None where it is the beginning of a system line."""
     if len(name) > _MAX_NAME_CHARS or "\n" in name or ENCRYPTED.search(name):
         return None
     if len(re.findall('["“”„«»「」]', name)) % 2:
@@ -99,7 +100,7 @@ def _author(name: str) -> str | None:
 
 
 def has_author(header: Header, head: str) -> bool:
-    """Whether somebody said something in the beginning of a file."""
+    """Say whether somebody said something in the beginning of a file."""
     bodies = re.split(rf"\n{header.pattern}", "\r\n" + head.removeprefix("\ufeff"))[3::3]
     names = [name for body in bodies if ": " in body and (name := _author(body.partition(": ")[0]))]
     return 2 * sum(map(bool, map(_LOG_LEVEL.fullmatch, names))) < len(names)

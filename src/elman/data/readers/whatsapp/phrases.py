@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import product
 
-from elman.data.readers.records import NoteReason
+from elman.data.notes import NoteReason
 from elman.data.readers.whatsapp.headers import MARKS
 
 MEDIA, DELETED = NoteReason.VOICE_ALONE, NoteReason.DELETED
@@ -100,7 +100,7 @@ ENCRYPTED = re.compile(
 
 
 def _table() -> dict[str, list[str]]:
-    """The phrases of each kind."""
+    """Return the phrases of each kind."""
     text = files("elman.data.readers.whatsapp").joinpath("phrases.txt").read_text("utf-8")
     kinds: dict[str, list[str]] = {}
     for line in text.split("\n"):
@@ -112,13 +112,15 @@ def _table() -> dict[str, list[str]]:
 
 
 def _spelled_out(line: str) -> Iterator[str]:
-    """Every phrase that a line with alternative words stands for."""
+    """Return every phrase that a line with alternative words stands for."""
     for words in product(*(word.split("|") for word in line.split(" "))):
         yield " ".join(filter(None, words)).replace("_", " ")
 
 
 def _folded(text: str) -> str:
-    """A phrase as it is compared: without case, marks, kinds of spaces and quotes, a final stop."""
+    """Return a phrase as it is compared: without case, marks, kinds of spaces and quotes, a final
+    stop.
+    """
     text = unicodedata.normalize("NFKC", ANY_MARK.sub("", text)).casefold().translate(_PLAIN)
     return " ".join(text.replace("\u200c", "").split()).strip("🔒 ").rstrip(".。।۔!").rstrip()  # noqa: RUF001
 
@@ -183,7 +185,7 @@ class Phrases:
         return ""
 
     def after_name(self, text: str, name_chars: int = 60) -> bool:
-        """Whether it says what somebody did to a group, whoever that is.
+        """Say whether it tells what somebody did to a group, whoever that is.
 
         Args:
             text: a whole line.
@@ -194,16 +196,16 @@ class Phrases:
         return any(self._after_name.fullmatch(found, at.start()) for at in spaces)
 
     def has_no_author(self, line: str, name: str) -> bool:
-        """Whether a line is WhatsApp's own, though it has a colon after what might be a name."""
+        """Say whether a line is WhatsApp's own, though a colon stands where a name would end."""
         return self.after_name(line, len(name)) or self.reason(line, "", False) == SYSTEM_LINE
 
     def stands_for_media(self, text: str) -> bool:
-        """Whether it says that media were left out."""
+        """Say whether it tells that media were left out."""
         return _folded(text) in self._media
 
 
 def _spellings(phrases: list[str], part: slice) -> frozenset[str]:
-    """A part of phrases in the ways in which they are written."""
+    """Return a part of phrases in the ways in which it is written."""
     found = set()
     for phrase in phrases:
         for lock in ("", "🔒 "):
@@ -221,7 +223,7 @@ def phrases() -> Phrases:
 
 @lru_cache(maxsize=1024)  # most of what it is asked about is always the same
 def own_words(text: str, author: str, iphone: bool) -> tuple[str, list[str], str]:
-    """What the person wrote; what was taken out of it; why it is left out, if it is."""
+    """Return what the person wrote; what was taken out of it; why it is left out, if it is."""
     changes = []
     text, edited = _without_edited(text)
     if edited:
@@ -254,7 +256,7 @@ def _without_edited(text: str) -> tuple[str, bool]:
 
 
 def _iphone_caption(text: str) -> str | None:
-    """What is said about a file that is attached, or was left out; None where there is none."""
+    """Return what is said about a file that is attached, or was left out; None: there is none."""
     file = _IPHONE_FILE.search(text)
     own = ""
     if file and ("\u200e" in file[0] or "\u200f" in file[0] or _ATTACHED.search(file[0])):
@@ -292,7 +294,7 @@ def _android_caption(text: str) -> str | None:
 
 
 def _is_own(text: str, bare: str) -> bool:
-    """Whether WhatsApp, not a person, wrote it on an iPhone.
+    """Say whether WhatsApp, not a person, wrote it on an iPhone.
 
     Polls and places, which people made, are theirs; so are numbers and names that they pasted.
     """

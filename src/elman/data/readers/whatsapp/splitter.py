@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from elman.data.document import Document, Notes
+from elman.data.document import Document
+from elman.data.notes import Notes
 from elman.data.readers.whatsapp.headers import (
     AFTER_CRLF,
     LIKE_A_HEADER,
@@ -43,7 +44,7 @@ class Splitter:
         self._add(header, None)
 
     def batches(self) -> Iterator[SplitMessages]:
-        """All of the file; what stands before the first message has no time."""
+        """Yield all of the file; what stands before the first message has no time."""
         line = lines = 0  # what stands before the first message takes none of its own
         time: datetime | None = None
         body = ""
@@ -72,7 +73,7 @@ class Splitter:
         yield line, [time], [body.rstrip("\n")]
 
     def _split(self, chunk: str) -> tuple[str, list[Any], int]:
-        """What stands before the first header, the groups and bodies of all, how many each has."""
+        """Return the text before the first header, groups and bodies of all, how many each has."""
         pattern = self._pattern
         if _has_only_crlf(chunk):  # faster here than in each of the bodies
             chunk, pattern = chunk.replace("\r\n", "\n"), self._pattern_after_lf
@@ -91,7 +92,7 @@ class Splitter:
         self._pattern_after_lf = re.compile(pattern.replace(AFTER_CRLF, ""))
 
     def _times(self, parts: list[Any], width: int) -> Iterator[Any]:
-        """The time of each header; a `TypeError` where one is none."""
+        """Return the time of each header; raise `TypeError` where one is none."""
         if len(self._headers) > 1:
             return (self._time(parts[at : at + width]) for at in range(0, len(parts), width))
         [header] = self._headers
@@ -154,7 +155,7 @@ class Splitter:
                     self._notes.change(_UNKNOWN_WORD, where)
 
     def _raw(self, part: list[Any]) -> str:
-        """A line that looked as if it began a message."""
+        """Return a line that looked as if it began a message."""
         for at, header in enumerate(self._headers):
             if part[2 * at] is not None:
                 stamp = part[2 * at] + part[2 * at + 1]
@@ -165,7 +166,7 @@ class Splitter:
         return f"\n{part[-1]}"
 
     def _take_in(self, chunk: str, time: datetime | None) -> bool:
-        """Whether lines of this chunk begin messages in a form that was not known before."""
+        """Say whether lines of this chunk begin messages in a form that was not known before."""
         found = False
         while header := self._new_form(chunk, time):
             self._add(*header)
@@ -173,7 +174,7 @@ class Splitter:
         return found
 
     def _new_form(self, chunk: str, time: datetime | None) -> tuple[Header, datetime | None] | None:
-        """A form that is not a quotation's, and the time of the message before it.
+        """Find a form that is not a quotation's, and the time of the message before it.
 
         Another phone's export that was joined to this one goes on where it stops, or has the same
         people in it; what somebody pasted into a message is older than the message.
@@ -239,7 +240,7 @@ def _has_only_crlf(chunk: str) -> bool:
 
 
 def _with_newlines(bodies: list[str]) -> list[str]:
-    """Without CR at the ends of lines; all of them at once, which is faster by far."""
+    """Take CR off the ends of lines; all of them at once, which is faster by far."""
     joined = "\r\0".join(bodies).replace("\r\r\0", "\r\0").replace("\r\n", "\n")
     parted = joined.split("\r\0")
     if len(parted) == len(bodies):
