@@ -61,6 +61,7 @@ def forget(
     """
     from elman.cli.progress import shown
     from elman.data.files import write_file
+    from elman.generate.taught import TaughtReplies
     from elman.learning.forget import finish
     from elman.learning.forget import forget as make_forget
     from elman.learning.selection import select
@@ -97,6 +98,8 @@ def forget(
         from elman.chat.forgetting import delete_conversations
 
         delete_conversations(store, roots)
+    if dropped := TaughtReplies(loaded.home).drop({*selection.names, *wanted.lines}):
+        tell(f"{dropped:,} taught answers, in which they stand, were deleted")
     told: dict[str, Any] = {"bot": str(bot), "version": version.id, **going, **found.to_json()}
     lines = [*found.lines(), *_stored_lines(going["stored_chats"], "were deleted")]
     if certificate is not None:

@@ -17,7 +17,7 @@ from elman.generate.network import load_network_bot
 from elman.learning.certificate import CERTIFIED_SAMPLES, Certificate, Remnant, remnant
 from elman.learning.selection import Selection
 from elman.model import versions
-from elman.model.folder import REPLIES, SMALL_TALK
+from elman.model.folder import SMALL_TALK
 from elman.model.ngrams import MAX_NGRAM_TOKENS
 from elman.model.versions import Version
 from elman.runtime.choose import INT8_LOSS, load_bot
@@ -107,7 +107,7 @@ def sweep(home: Path, kept: Version) -> None:
     for name in REMAINS:
         if (kept.folder / name).exists():
             (kept.folder / name).replace(home / name)
-    for name in (*versions.DIGESTED_FILES, REPLIES, AUDIT):
+    for name in (*versions.DIGESTED_FILES, *versions.MADE_FILES, AUDIT):
         (home / name).unlink(missing_ok=True)
         if (kept.folder / name).exists():
             shutil.copyfile(kept.folder / name, home / name)

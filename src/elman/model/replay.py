@@ -73,11 +73,8 @@ def write_replay(folder: Path, replay: Replay, tokenizer: Tokenizer) -> None:
         "later": drawn(replay.later, MAX_LATER_TOKENS),
         "later_held_out": drawn(replay.later_held_out, MAX_KEPT_HELD_OUT_TOKENS),
     }
-    arrays = {
-        f"{name}.{part}": getattr(corpus, part)
-        for name, corpus in kept.items()
-        for part in ("ids", "starts")
-    }
+    arrays = {f"{name}.ids": corpus.ids.view(np.int16) for name, corpus in kept.items()}
+    arrays |= {f"{name}.starts": corpus.starts for name, corpus in kept.items()}
     facts = {"replay": REPLAY_FORMAT, "tokenizer": tokenizer.digest}
     write_arrays(folder / REPLAY, arrays, facts)
 
@@ -97,24 +94,22 @@ def read_replay(folder: Path, tokenizer: Tokenizer) -> Replay | None:
             raise ElmanError(f"{path}: another version of Elman, or another tokenizer, made it")
 
     arrays, _ = read_arrays(path, check)
-    try:
-        parts = {
-            name: Corpus(arrays[f"{name}.ids"], arrays[f"{name}.starts"])
-            for name in ("train", "held_out", "later", "later_held_out")
-        }
-    except KeyError:
-        raise ElmanError(f"{path}: damaged: a part of it is missing") from None
-    for corpus in parts.values():
-        starts, ids = corpus.starts, corpus.ids
+    damaged = ElmanError(f"{path}: damaged: its parts do not belong together")
+    found = {}
+    for name in ("train", "held_out", "later", "later_held_out"):
+        ids, starts = arrays.get(f"{name}.ids"), arrays.get(f"{name}.starts")
+        if ids is None or starts is None or ids.dtype != np.int16 or starts.dtype != np.int64:
+            raise damaged
+        corpus = Corpus(ids.view(np.uint16), starts)
         sound = (
-            ids.dtype == np.uint16
-            and starts.dtype == np.int64
+            starts.ndim == ids.ndim == 1
             and len(starts)
             and starts[0] == 0
             and starts[-1] == len(ids)
             and (np.diff(starts) > 1).all()
-            and (ids < tokenizer.vocabulary_size).all()
+            and (corpus.ids < tokenizer.vocabulary_size).all()
         )
         if not sound:
-            raise ElmanError(f"{path}: damaged: its parts do not belong together")
-    return Replay(**parts)
+            raise damaged
+        found[name] = corpus
+    return Replay(**found)

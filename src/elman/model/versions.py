@@ -27,6 +27,7 @@ from elman.errors import ElmanError
 from elman.model.folder import (
     CONFIG,
     CURRENT,
+    MATCH,
     MAX_JSON_BYTES,
     REPLAY,
     REPLIES,
@@ -44,7 +45,7 @@ FACTS = "version.json"
 DIGESTED_FILES = (CONFIG, TOKENIZER, WEIGHTS, SMALL_TALK)
 """What a version is."""
 
-MADE_FILES = (REPLIES, REPLAY)
+MADE_FILES = (REPLIES, REPLAY, MATCH)
 """What is kept beside: made of that and of conversations."""
 
 LINKED_FILES = (WEIGHTS, *MADE_FILES)
