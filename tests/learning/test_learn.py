@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from elman.learning import update
 from elman.learning.gate import Costs, judge_flaw, judge_new, judge_old, judge_poison, loops
 from elman.learning.history import curve, drawing, table
 from elman.learning.lessons import Exchange, lessons, repeats_itself, talks_of
+from elman.learning.mixing import MixedBatches
 from elman.learning.past import Past
 from elman.learning.update import UpdateSettings, learn
 from elman.model import versions
@@ -99,7 +100,7 @@ def test_an_update_is_a_version_that_knows_more(home: Path) -> None:
 
 def test_what_the_gate_refuses_changes_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(update, "judge_new", lambda *costs: judge_new(costs[1], costs[0]))
-    with only_one(home, str):
+    with only_one(home, print):
         versions.keep_first(home)
     before = contents(home)
     outcome = learn(home, asked(40))
@@ -129,15 +130,15 @@ def test_a_sample_stands_for_data_that_is_gone(home: Path, learner: Path) -> Non
 
 def test_half_of_each_batch_is_replay(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
-    mixed = update.MixedBatches.next
+    mixed = MixedBatches.next
 
-    def watched(self: update.MixedBatches) -> object:
+    def watched(self: MixedBatches) -> object:
         batch = mixed(self)
         new = self.new.state_dict()["conversation"]
         seen.append((len(new), batch.inputs.shape[1]))  # type: ignore[attr-defined]
         return batch
 
-    monkeypatch.setattr(update.MixedBatches, "next", watched)
+    monkeypatch.setattr(MixedBatches, "next", watched)
     learn(home, asked(40), settings=UpdateSettings(gate=False))
     assert seen
     assert all(rows >= 2 * new > 0 for new, rows in seen)
@@ -160,7 +161,7 @@ def tokenizer(trained: Path) -> Tokenizer:
 
 
 def left_out(
-    tokenizer: Tokenizer, exchanges: Sequence[Exchange], own_words: Sequence[str] = ()
+    tokenizer: Tokenizer, exchanges: Sequence[Exchange], own_words: Set[str] = frozenset()
 ) -> dict[str, int]:
     talks = talks_of(tokenizer, "bot", exchanges)
     return lessons(talks, tokenizer, own_words=own_words).left_out
@@ -348,7 +349,7 @@ def test_the_base_stays_as_it_is() -> None:
 
 
 def test_two_do_not_learn_at_once(home: Path) -> None:
-    with only_one(home, str), pytest.raises(ElmanError, match="is being trained by"):
+    with only_one(home, print), pytest.raises(ElmanError, match="is being trained by"):
         learn(home, asked(20))
 
 

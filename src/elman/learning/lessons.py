@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +101,9 @@ def talks_of(
             texts = redactor.redact(each.asked), redactor.redact(each.answer)
         turns = [Turn("user", texts[0]), Turn("bot", texts[1])]
         yield _talk(each.person, turns, tokenizer, learn_from, is_exchange=True)
-    for conversation in () if dataset is None else dataset.conversations():
+    if dataset is None:
+        return
+    for conversation in dataset.conversations():
         turns = conversation.turns(dataset.bot, dataset.others)
         bot = dataset.bot or (conversation.authors[1:2] or ("",))[0]
         others = Counter(author for author, _ in conversation.runs() if author != bot)
@@ -133,7 +135,7 @@ def lessons(
     *,
     learned_before: Corpus = NOTHING,
     held_out_before: Corpus = NOTHING,
-    own_words: Collection[str] = (),
+    own_words: Set[str] = frozenset(),
 ) -> Lessons:
     """Leave out what is not to be learned, and hold some out.
 
@@ -179,7 +181,7 @@ def _new(
     talks: Sequence[Lesson],
     learned_before: Corpus,
     held_out_before: Corpus,
-    own_words: Collection[str],
+    own_words: Set[str],
     tokenizer: Tokenizer,
     left_out: Counter[str],
 ) -> Iterator[Lesson]:

@@ -1,7 +1,7 @@
 """Learning more: an update of a bot's weights, kept only where the gate lets it pass."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def learn(
     home: Path,
     exchanges: Sequence[Exchange] = (),
     dataset: Dataset | None = None,
-    own_words: Collection[str] = (),
+    own_words: Set[str] = frozenset(),
     *,
     settings: UpdateSettings = UpdateSettings(),
     tell: Callable[[str], None] = lambda text: None,
@@ -295,11 +295,11 @@ def judge_exposure(before: Bot, after: Bot, planted: Sequence[Planted]) -> Teste
     if not planted:
         why = "no canaries were planted, or the data is gone"
         return Tested("exposure", None, None, None, why)
-    bits = [
+    was, now = (
         np.array([each.bits for each in exposures(bot.decoder, bot.tokenizer, planted, 0)])
         for bot in (before, after)
-    ]
-    return judge_flaw("exposure", *bits, unit=" bits")
+    )
+    return judge_flaw("exposure", was, now, " bits")
 
 
 def _keep_replies(folder: Path, bot: Bot, past: Past, new: Lessons) -> None:
