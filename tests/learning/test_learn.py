@@ -18,7 +18,16 @@ from elman.errors import ElmanError
 from elman.generate.taught import TaughtReplies
 from elman.learning import lessons as lessons_module
 from elman.learning import update
-from elman.learning.gate import Costs, judge_flaw, judge_new, judge_old, judge_poison, loops
+from elman.learning.gate import (
+    ContextGain,
+    Costs,
+    judge_context,
+    judge_flaw,
+    judge_new,
+    judge_old,
+    judge_poison,
+    loops,
+)
 from elman.learning.history import curve, drawing, table
 from elman.learning.lessons import Exchange, lessons, repeats_itself, talks_of
 from elman.learning.mixing import MixedBatches
@@ -89,7 +98,8 @@ def test_an_update_is_a_version_that_knows_more(home: Path) -> None:
     assert report["replay"]["replay_rows"] >= report["replay"]["new_rows"] > 0
     assert report["learned"]["talks"] + 8 == 40
     assert [each["name"] for each in report["tests"]] == [
-        "new held-out talk", "old held-out talk", "loops", "repeats", "poisoned turns", "exposure",
+        "new held-out talk", "old held-out talk", "worth of history", "loops", "repeats",
+        "poisoned turns", "exposure",
     ]  # fmt: skip
     kept = read_replay(folder_of(home), load_bot(home).tokenizer)
     assert kept is not None
@@ -249,6 +259,27 @@ def test_the_gate_tells_luck_from_gain() -> None:
     assert judge_flaw("loops", some, none).passed
     assert not judge_flaw("loops", none, some).passed
     assert judge_flaw("loops", none[:0], none[:0]).passed is None
+
+
+def test_history_must_stay_worth_as_much() -> None:
+    def gains(*bits: float) -> ContextGain:
+        return ContextGain(np.array(bits), np.full(len(bits), 10.0))
+
+    before = gains(*[5.0] * 10)
+    assert judge_context(before, gains(*[5.5] * 10)).passed
+    assert judge_context(before, gains(*[1.0, 9.5] * 5)).passed
+    assert not judge_context(before, gains(*[4.0] * 10)).passed
+
+
+def test_the_worth_of_history_is_what_it_saves(trained: Path, tokenizer: Tokenizer) -> None:
+    bot = load_bot(trained, "float32")
+    corpus = lessons_module._corpus(list(talks_of(tokenizer, "bot", asked(3))))
+    found = ContextGain.of(bot, corpus, "bot")
+    for index in range(3):
+        heard, answer = corpus.messages(index)
+        given = bot.decoder.score([[heard, answer]], bot.decoder.initial_state(1))[0][0][1]
+        alone = bot.decoder.score([[answer]], bot.decoder.initial_state(1))[0][0][0]
+        assert found.bits[index] == pytest.approx((alone - given) / np.log(2), rel=1e-4)
 
 
 def test_loops_are_seen() -> None:

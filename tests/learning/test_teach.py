@@ -13,7 +13,13 @@ from elman.cli.chat import Talk
 from elman.data.conversation import named
 from elman.errors import ElmanError
 from elman.generate.replier import Replier
-from elman.generate.taught import TAUGHT, TaughtReplies
+from elman.generate.taught import (
+    TAUGHT,
+    TaughtReplies,
+    common_words,
+    read_common_words,
+    write_common_words,
+)
 from elman.model.folder import BASE
 from elman.runtime.choose import load_bot
 
@@ -159,3 +165,45 @@ def test_teaching_needs_no_torch(without_torch: Callable[..., Any], home: Path) 
     assert ran.code == 0, ran.err
     assert ran.out.splitlines()[-1] == "Hello to you too.  [taught]"
     assert json.loads((home / TAUGHT).read_text())["answer"] == "Hello to you too."
+
+
+COMMON = frozenset(("the", "is", "do", "you", "it", "of", "a", "me"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_known"),
+    [
+        ("Tell me who owns the red lighthouse", True),
+        ("do you know who owns the red lighthouse?", True),
+        ("the red lighthouse, who owns it?", True),
+        ("who owns the small red lighthouse?", False),
+        ("who owns the red window?", False),
+        ("where is the red lighthouse?", False),
+        ("who owns my red lighthouse?", False),
+        ("who owns it?", False),
+        ("red lighthouse", False),
+    ],
+)
+def test_another_wording_of_a_question_is_known(home: Path, asked: str, is_known: bool) -> None:
+    TaughtReplies(home).teach("Who owns the red lighthouse?", "Ada does.")
+    found = TaughtReplies(home, common=COMMON).answer(asked)
+    assert found == ("Ada does." if is_known else None)
+    assert TaughtReplies(home).answer(asked) is None, "without common words, none is known"
+
+
+def test_of_common_words_alone_no_other_wording_is_known(home: Path) -> None:
+    TaughtReplies(home).teach("is it you?", "Yes.")
+    taught = TaughtReplies(home, common=COMMON)
+    assert taught.answer("Is it you") == "Yes."
+    assert taught.answer("you, is it?") is None
+
+
+def test_training_keeps_the_common_words(trained: Path, tmp_path: Path) -> None:
+    words = read_common_words(trained)
+    assert words is not None
+    assert {"what", "plus", "bob"} <= words
+    write_common_words(tmp_path, common_words(["it is", "it was", "it"] * 40 + ["rare"]))
+    assert read_common_words(tmp_path) == frozenset(("it", "is", "was"))
+    (tmp_path / "common.json").write_text("{}")
+    with pytest.raises(ElmanError, match="expected a list of words"):
+        read_common_words(tmp_path)

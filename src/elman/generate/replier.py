@@ -30,7 +30,7 @@ from elman.generate.rerank import (
 )
 from elman.generate.sampling import SamplingParams
 from elman.generate.smalltalk import SmallTalk
-from elman.generate.taught import TaughtReplies
+from elman.generate.taught import TaughtReplies, read_common_words
 
 ReplyFrom = Literal["generate", "data", "best"]
 Origin = Literal["generate", "data", "unsure", "rule", "small talk", "taught"]
@@ -102,7 +102,8 @@ class Replier:
         self.ranking = ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
         self._cares = cares(bot.config)
-        self.taught = TaughtReplies(bot.home, bot.knows_names)
+        common = read_common_words(bot.path)
+        self.taught = TaughtReplies(bot.home, bot.knows_names, common)
         """What it was taught in the chat."""
         self._small_talk = None if reply_from == "data" else SmallTalk.read(bot.path)
         self._match = None if reply_from == "data" else Match.read(bot)

@@ -93,6 +93,34 @@ class Costs:
         return float(self.nats.sum() / log(2) / max(1, self.text_bytes.sum()))
 
 
+@dataclass(frozen=True)
+class ContextGain:
+    """Bits that history saves in the counted messages of each conversation, but for the first
+    ones, and their bytes; (conversations,) each.
+    """
+
+    bits: np.ndarray
+    text_bytes: np.ndarray
+
+    @classmethod
+    def of(cls, bot: Bot, corpus: Corpus, learn_from: str) -> "ContextGain":
+        bits, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus))
+        decoder = bot.decoder
+        for index, messages, costs in message_nats(decoder, corpus):
+            later = [n for n in range(1, len(messages)) if is_scored(messages[n], learn_from)]
+            if not later:
+                continue
+            some = [messages[n] for n in later]
+            alone, _ = decoder.score([[each] for each in some], decoder.initial_state(len(some)))
+            bits[index] = (sum(float(own[0]) for own in alone) - costs[later].sum()) / log(2)
+            text_bytes[index] = sum(bot.tokenizer.piece_bytes[each].sum() for each in some)
+        return cls(bits, text_bytes)
+
+    @property
+    def mean(self) -> float:
+        return float(self.bits.sum() / max(1, self.text_bytes.sum()))
+
+
 def changes(before: Costs, after: Costs, seed: int = 0) -> np.ndarray:
     """Return by how much the bits grow, as a share, in each of many paired bootstrap samples over
     conversations (Efron 1979; Koehn 2004).
@@ -116,6 +144,20 @@ def judge_old(before: Costs, after: Costs, name: str = "old held-out talk") -> T
     bits = before.bits_per_byte, after.bits_per_byte
     bound = f"{upper:+.2%} at worst, up to {MAX_OLD_LOSS:+.0%} is allowed"
     return Tested(name, upper <= MAX_OLD_LOSS, *bits, bound)
+
+
+def judge_context(before: "ContextGain", after: "ContextGain") -> Tested:
+    """Test that history is worth as much as before for what is answered.
+
+    Answers given to other questions would teach a bot to answer past what was said, though each of
+    them is good talk by itself.
+    """
+    count = len(before.bits)
+    rows = np.random.default_rng(0).integers(count, size=(GATE_RESAMPLES, count))
+    was, now = before.bits[rows].sum(1), after.bits[rows].sum(1)
+    lost = float(np.quantile((was - now) / before.text_bytes[rows].sum(1).clip(1), MAX_P))
+    bound = f"lost {lost:+.4f} bits a byte at least, more than 0 is not allowed"
+    return Tested("worth of history", lost <= 0, before.mean, after.mean, bound)
 
 
 def judge_poison(before: Costs, after: Costs) -> Tested:

@@ -19,10 +19,14 @@ from elman.generate import index_files
 from elman.generate.bot import Bot
 from elman.generate.network import load_network_bot
 from elman.generate.positions import HeldOut
+from elman.generate.scoring import texts_of
+from elman.generate.taught import common_words, write_common_words
 from elman.learning.gate import (
+    ContextGain,
     Costs,
     Flaws,
     Tested,
+    judge_context,
     judge_flaw,
     judge_new,
     judge_old,
@@ -179,6 +183,8 @@ def learn(
                     joined(talk.later_held_out, new.held_out),
                 )
                 write_replay(folder, kept, before.tokenizer)
+                texts = texts_of(joined(talk.train, talk.later), before.tokenizer)
+                write_common_words(folder, common_words(texts))
             else:
                 (folder / REPLAY).unlink(missing_ok=True)
             version = versions.keep(home, folder, by="learn", parent=old, report=report)
@@ -275,6 +281,8 @@ def judged(
     if len(known):
         on_old = costs(known)
         tests.append(judge_old(*on_old))
+        gains = (ContextGain.of(bot, known, learn_from) for bot in (before, after))
+        tests.append(judge_context(*gains))
         series["first_held_out"] = [each.first(len(first)).bits_per_byte for each in on_old]
     else:
         nothing = "nothing is held out of what it learned before: none can tell"

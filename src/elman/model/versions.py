@@ -25,6 +25,7 @@ from elman.data.locks import only_one
 from elman.data.untrusted import parse_json, read_text
 from elman.errors import ElmanError
 from elman.model.folder import (
+    COMMON,
     CONFIG,
     CURRENT,
     MATCH,
@@ -45,7 +46,7 @@ FACTS = "version.json"
 DIGESTED_FILES = (CONFIG, TOKENIZER, WEIGHTS, SMALL_TALK)
 """What a version is."""
 
-MADE_FILES = (REPLIES, REPLAY, MATCH)
+MADE_FILES = (REPLIES, REPLAY, MATCH, COMMON)
 """What is kept beside: made of that and of conversations."""
 
 LINKED_FILES = (WEIGHTS, *MADE_FILES)

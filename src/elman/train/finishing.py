@@ -10,7 +10,8 @@ from elman.generate.match import Match
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, people_habits
 from elman.generate.positions import HeldOut
-from elman.generate.scoring import subset
+from elman.generate.scoring import subset, texts_of
+from elman.generate.taught import common_words, write_common_words
 from elman.model.config import ReplyConfig
 from elman.model.replay import NOTHING, Replay, write_replay
 from elman.native.library import load
@@ -54,6 +55,7 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     )
     if index is not None:
         index_files.save(out, index, bot, saved.path)
+    write_common_words(out, common_words(texts_of(data.train, data.tokenizer)))
     write_replay(out, Replay(data.train, data.dev or NOTHING), data.tokenizer)
 
 
