@@ -41,6 +41,13 @@ class Corpus:
         parts = encode_parts((("all", each) for each in conversations), tokenizer, bot, others)
         return parts.get("all", cls(np.zeros(0, np.uint16), np.zeros(1, np.int64)))
 
+    @classmethod
+    def of(cls, conversations: Iterable[np.ndarray]) -> "Corpus":
+        """Lay conversations, each given by its tokens, one after another."""
+        parts = [np.zeros(0, np.uint16), *conversations]
+        lengths = [len(part) for part in parts]  # that of nothing first: there the first begins
+        return cls(np.concatenate(parts, dtype=np.uint16, casting="unsafe"), np.cumsum(lengths))
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 

@@ -13,9 +13,8 @@ from elman.data.source import fingerprint
 from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
-from elman.generate.index_files import REPLIES
 from elman.model.blocks import cell_class
-from elman.model.folder import CONFIG, TOKENIZER, WEIGHTS, read_config, read_tokenizer
+from elman.model.folder import CONFIG, REPLIES, TOKENIZER, WEIGHTS, read_config, read_tokenizer
 from elman.model.versions import forget_current
 from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.loop import RESUME, Result, TrainingLoop
