@@ -1,14 +1,18 @@
 """What a bot's forward pass takes without torch and with it, in turn in one process.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/runtime.py --bits
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/runtime.py --bits --long --busy
 
 Each figure is the median processor time of several rounds, in which every implementation has its
-turn: on one thread, and on an idle machine, it is the time that passes. `--bits` scores held-out
-talk as well: what rounding the weights costs. Memory is what a fresh process has taken when it
-begins a reply.
+turn: on one thread, and on an idle machine, it is the time that passes. Memory is what a fresh
+process has taken when it begins a reply. Nine minutes in all; without options three.
+
+`--bits` scores held-out talk as well: what rounding the weights costs. `--long` reads 100,000
+tokens, once with each. `--busy` lets a process run on every core and tells by how much longer the
+best of 8 replies takes beside them, of the time that passes.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -27,6 +31,7 @@ from elman.generate.drawing import reply_batch
 from elman.generate.network import load_network_bot
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import bits_per_byte, subset
+from elman.native.library import load
 from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import load_weights
@@ -86,6 +91,32 @@ FIGURES: dict[str, Callable[[Decoder], Callable[[], object]]] = {
     "reading 32 x 60 tokens": lambda decoder: reads(decoder, 32, 60),
 }
 
+LONG: dict[str, Callable[[Decoder], Callable[[], object]]] = {
+    "reading 100,000 tokens": lambda decoder: reads(decoder, 1, 100_000),
+}
+
+
+def beside_busy_cores(run: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Return the milliseconds of a run that pass alone, and beside one busy process a core."""
+
+    def passed() -> float:
+        times = []
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            run()
+            times.append(1000 * (time.perf_counter() - begin))
+        return median(times)
+
+    alone = passed()
+    command = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        return alone, passed()
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+
 
 def memory_mb(name: str, bot: str) -> tuple[int, float]:
     """Return the megabytes and the seconds of a fresh process that begins a reply."""
@@ -103,10 +134,12 @@ def main() -> None:
     options.add_argument("--bot", default="base")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--bits", action="store_true")
+    options.add_argument("--long", action="store_true")
+    options.add_argument("--busy", action="store_true")
     options.add_argument("--tokens", type=int, default=20_000, help="that --bits scores")
     arguments = options.parse_args()
     torch.set_num_threads(1)
-    print(describe(), "\n", flush=True)
+    print(f"{describe()}; {load()[1]}\n", flush=True)
     weights, bot = load_weights(arguments.bot), load_network_bot(arguments.bot)
     decoders: dict[str, Decoder] = {
         "torch": bot.decoder,
@@ -120,12 +153,13 @@ def main() -> None:
         f"| ms (times as fast) | {' | '.join(decoders)} |\n|---|{'---|' * len(decoders)}",
         flush=True,
     )
-    for name, figure in FIGURES.items():
+    figures = FIGURES | (LONG if arguments.long else {})
+    for name, figure in figures.items():
         runs = {each: figure(decoder) for each, decoder in decoders.items()}
         if "reading" in name:  # a token at a time: it is not made for that
             del runs["numpy"]
         found: dict[str, list[float]] = {each: [] for each in runs}
-        for _ in range(arguments.rounds):
+        for _ in range(1 if name in LONG else arguments.rounds):
             for each, run in runs.items():
                 begin = time.process_time()
                 run()
@@ -138,6 +172,9 @@ def main() -> None:
             for each in decoders
         ]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    if arguments.busy:
+        alone, beside = beside_busy_cores(draws(decoders["int8"]), arguments.rounds)
+        print(f"best of 8 beside busy cores: {beside:.0f} ms, alone {alone:.0f} ms (int8)")
     for name in MEMORY:
         megabytes, seconds = memory_mb(name, arguments.bot)
         print(f"{name}: {megabytes} MB, {seconds:.1f} s from start to a reply's first logits")

@@ -5,8 +5,9 @@
     python benchmarks/serving.py --messages 100 --chats 200 --seconds 3      # a look
 
 The server is `elman serve base` in a process of its own; the load comes from this one, over plain
-sockets. The Transformer beside it has as many weights, and reads the whole history for each reply,
-as a server without a kept cache does; only its reading is timed.
+sockets. Beside it, in turn, is the same server with the decoder of torch. The Transformer beside it
+has as many weights, and reads the whole history for each reply, as a server without a kept cache
+does; only its reading is timed.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, get_args
@@ -37,6 +39,17 @@ from elman.runtime.compiled import WeightPrecision
 from elman.serve.batching import Batcher
 from elman.serve.jobs import Ended, Event, Failed, Job
 from elman.serve.store.responses import ResponseStore, StoredResponse
+
+ROUNDS = 3
+"""In which the server and the same with torch have their turns; the median counts."""
+
+WITH_TORCH = """
+import runpy
+from elman.generate.network import load_network_bot
+from elman.serve import run
+run.load_bot = lambda folder, precision, trust: load_network_bot(folder)
+runpy.run_module("elman", run_name="__main__")
+"""
 
 TEXT = "I would like a cup of tea, please. What kinds do you have?"
 REPLY = 24
@@ -80,10 +93,10 @@ def completed(text: str) -> dict[str, Any]:
 class Server:
     """`elman serve base`, in a process of its own."""
 
-    def __init__(self, place: Path, threads: int) -> None:
+    def __init__(self, place: Path, threads: int, program: Sequence[str] = ("-m", "elman")) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "elman", "serve", "--port", str(self.port), "--db"]
+        command = [sys.executable, *program, "serve", "--port", str(self.port), "--db"]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
             [*command, str(place)], env=environment, stderr=subprocess.DEVNULL
@@ -219,6 +232,30 @@ async def over_http(server: Server, clients: int, seconds: float) -> tuple[float
     return tokens / (time.perf_counter() - began), firsts
 
 
+def compare_over_http(servers: Mapping[str, Server], seconds: float) -> dict[int, Any]:
+    """Print and return what clients of some servers get, for some numbers of clients."""
+    found: dict[int, Any] = {}
+    heads = [f"{name}, tokens per second | p95 to first token, ms" for name in servers]
+    print(f"\n| clients | {' | '.join(heads)} |")
+    print("|---" * (1 + 2 * len(servers)) + "|")
+    for clients in (1, 16, 32):
+        speeds: dict[str, list[float]] = {name: [] for name in servers}
+        firsts: dict[str, list[float]] = {name: [] for name in servers}
+        for _ in range(ROUNDS):
+            for name, server in servers.items():
+                speed, times = asyncio.run(over_http(server, clients, seconds))
+                speeds[name].append(speed)
+                firsts[name].append(p95(times))
+        found[clients] = {
+            name: {"speed": median(speeds[name]), "p95": median(firsts[name])} for name in servers
+        }
+        cells = [
+            f"{each['speed']:,.0f} | {1000 * each['p95']:.0f}" for each in found[clients].values()
+        ]
+        print(f"| {clients} | {' | '.join(cells)} |", flush=True)
+    return found
+
+
 def fill(bot: Bot, place: Path, chats: int, messages: int) -> list[str]:
     """Write so many chats as the server would have, with every state that it would keep."""
     draw = np.random.default_rng(0)
@@ -297,6 +334,7 @@ def main() -> None:
     found: dict[str, Any] = {"machine": describe()}
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "talk.db", arguments.threads)
+        other = Server(Path(folder) / "torch.db", arguments.threads, ("-c", WITH_TORCH))
         try:
             firsts = asyncio.run(first_tokens(server, arguments.messages, arguments.repeats))
             found["first_token"] = firsts
@@ -313,14 +351,12 @@ def main() -> None:
             for way in ("resumed", "resent", "transformer"):
                 if early[way]:
                     print(f"{way}: {late[way] / early[way]:.2f} times", flush=True)
-            found["http"] = {}
-            print("\n| clients | tokens per second | p95 to first token, ms |\n|---|---|---|")
-            for clients in (1, 16, 32):
-                speed, times = asyncio.run(over_http(server, clients, arguments.seconds))
-                found["http"][clients] = {"speed": speed, "p95": p95(times)}
-                print(f"| {clients} | {speed:,.0f} | {1000 * p95(times):.0f} |", flush=True)
+            found["http"] = compare_over_http(
+                {"torch": other, "now": server}, arguments.seconds / ROUNDS
+            )
         finally:
             server.stop()
+            other.stop()
         engines: dict[str, Bot] = {
             "torch": load_network_bot("base"),
             **{precision: load_bot("base", precision) for precision in get_args(WeightPrecision)},

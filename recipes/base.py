@@ -34,9 +34,8 @@ from elman.data.dataset import Dataset
 from elman.generate.network import load_network_bot
 from elman.generate.positions import HeldOut
 from elman.generate.scoring import subset
-from elman.generate.smalltalk import SMALL_TALK
 from elman.model.checkpoint import save_weights
-from elman.model.folder import BASE, TOKENIZER, read_config
+from elman.model.folder import BASE, SMALL_TALK, TOKENIZER, read_config
 from elman.model.tensor_files import read_tensors
 from elman.train import Config, resume, train
 from elman.train.config import write_config

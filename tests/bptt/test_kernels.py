@@ -616,7 +616,7 @@ def test_a_packed_matrix_holds_every_weight_in_its_place(
 ) -> None:
     """[panel][k][vector][gate][lane], zeros behind the last unit; of pairs of bfloat16, where the
     processor multiplies them, two k lie side by side, and of int8 four, each 128 higher. Where it
-    multiplies tiles of pairs, k fills them.
+    multiplies tiles, k fills them.
     """
     dtypes = {number: dtype for dtype, number in WEIGHT_KINDS.items()}
     dtype = dtypes.get(kind, torch.int8 if kind == INT8_QUADS else torch.bfloat16)
@@ -628,7 +628,7 @@ def test_a_packed_matrix_holds_every_weight_in_its_place(
         side = 2
     elif isa in QUADRUPLED and kind == INT8_QUADS:
         side = 4
-    groups = -(-k // (16 * side)) * 16 if isa == "amx" and side == 2 else -(-k // side)
+    groups = -(-k // (16 * side)) * 16 if isa == "amx" and side > 1 else -(-k // side)
     whole = torch.zeros(gates, panels * vectors * width, groups * side, dtype=dtype)
     stored = (weight.int() + 128).to(torch.uint8).view(torch.int8) if side == 4 else weight
     whole[:, :units, :k] = stored.view(gates, units, k)
@@ -679,7 +679,7 @@ def test_a_product_with_a_packed_matrix_is_that_of_torch(
 def test_a_product_of_rounded_rows_is_off_by_half_a_step_of_each(isa: str) -> None:
     torch.manual_seed(0)
     for rows, (n, k) in product(
-        [1, 2, 4, 5, 7, 16, 17, 33], [(1, 1), (63, 5), (64, 64), (65, 133)]
+        [1, 2, 4, 5, 7, 16, 17, 24, 33, 40], [(1, 1), (63, 5), (64, 64), (65, 133)]
     ):
         tensor = Guarded()
         weight = torch.randint(-127, 128, (n, k), dtype=torch.int8)

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from elman import load_network_bot
 from elman.errors import ElmanError
-from elman.generate import index_files
 from elman.generate.bot import load_state
 from elman.generate.network import NetworkBot
 from elman.model import build
-from elman.model.folder import FORMAT
+from elman.model.folder import FORMAT, REPLIES
 from elman.model.tensor_files import write_tensors
 from elman.train import resume
 
@@ -358,8 +357,6 @@ def test_code_that_fails_is_named(elman: Run, chats: Path, tmp_path: Path, code:
     assert ran.code == 2
     assert "cannot be imported" in ran.err
 
-
-REPLIES = index_files.REPLIES
 
 HOSTILE_REPLIES: dict[str, Spoil] = {
     "a reply that is not there": tensors(lambda found: found["reply"].fill(10**6), REPLIES),

@@ -18,9 +18,10 @@ from elman.errors import ElmanError
 from elman.generate import index as reply_index
 from elman.generate import index_files
 from elman.generate.index import Bound, ReplyIndex
-from elman.generate.index_files import REPLIES, build, known
+from elman.generate.index_files import build, known
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.positions import HeldOut, overlap
+from elman.model.folder import REPLIES
 from elman.train import Config, train
 
 

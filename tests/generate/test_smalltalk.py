@@ -12,8 +12,8 @@ from elman.generate.care import rules
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import History
 from elman.generate.replier import Replier
-from elman.generate.smalltalk import SMALL_TALK, Intent, SmallTalk, SmallTalkFile
-from elman.model.folder import BASE
+from elman.generate.smalltalk import Intent, SmallTalk, SmallTalkFile
+from elman.model.folder import BASE, SMALL_TALK
 
 HELLO = Intent(phrasings=["hello", "hi there", "good morning"], answers=["Hi!", "Hello!"])
 NAME = Intent(phrasings=["what is your name?", "who are you?"], answers=["I am Elman."])

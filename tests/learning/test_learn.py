@@ -35,7 +35,7 @@ from elman.learning.past import Past
 from elman.learning.update import UpdateSettings, learn
 from elman.model import versions
 from elman.model.folder import REPLAY, WEIGHTS, folder_of
-from elman.model.replay import NOTHING, Replay, drawn, joined, read_replay, write_replay
+from elman.model.replay import NOTHING, Replay, drawn, read_replay, write_replay
 from elman.runtime.choose import load_bot
 from elman.train import Config, train
 
@@ -297,7 +297,7 @@ def test_a_sample_is_kept_within_its_limits(tmp_path: Path, tokenizer: Tokenizer
     assert [each.digest for each in vars(found).values()] == [each.digest for each in corpora]
     few = drawn(corpora[0], 100)
     assert 0 < len(few.ids) <= 100
-    assert joined(NOTHING, NOTHING).digest == NOTHING.digest
+    assert Corpus.joined(NOTHING, NOTHING).digest == NOTHING.digest
     content = bytearray((tmp_path / REPLAY).read_bytes())
     content[-3] ^= 255
     (tmp_path / REPLAY).write_bytes(content)

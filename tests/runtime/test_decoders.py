@@ -1,13 +1,10 @@
 """Every implementation without torch gives what torch gives, however the messages are laid out."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import chitchat_dataset
 import numpy as np
 import pytest
 import torch
@@ -15,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.bptt import CELLS
-from elman.data.tokenizer import END, ROLES, Tokenizer
+from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder, load_network_bot
 from elman.model import Chatbot, ModelConfig, build
 from elman.native.library import KERNELS_VARIABLE, load
-from elman.runtime.compiled import CompiledDecoder, WeightPrecision
+from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.decoder import ArrayDecoder, ArrayState
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import Weights, load_weights
@@ -266,39 +263,3 @@ def test_the_base_says_what_it_says_in_torch() -> None:
         token = logits[:, 4:].argmax(1) + 4
         logits, state = ours.step(token, state)
         expected, other = theirs.step(token, other)
-
-
-def talk(tokenizer: Tokenizer, tokens: int) -> np.ndarray:
-    """Take what people really said: the last conversations of those that come with Elman."""
-    path = Path(chitchat_dataset.__file__).with_name("dataset.json")
-    found: list[int] = []
-    for each in reversed(json.loads(path.read_text("utf-8")).values()):
-        for number, turn in enumerate(each["messages"]):
-            text = "\n".join(part["text"] for part in turn)
-            found += [1 + number % 2, *tokenizer.encode(text), END]
-        if len(found) >= tokens:
-            break
-    return np.array(found[:tokens])
-
-
-@pytest.mark.slow
-def test_the_base_takes_the_same_tokens_over_thousands_of_real_talk() -> None:
-    if load()[0] is None:
-        pytest.skip(load()[1])
-    bot, weights = load_network_bot("base"), load_weights("base")
-    theirs = NetworkDecoder(bot.chatbot)
-    precisions: list[WeightPrecision] = ["float32", "bfloat16", "int8"]
-    ours = {each: CompiledDecoder(weights, each) for each in precisions}
-    rows, steps = 32, 120
-    states = {each: decoder.initial_state(rows) for each, decoder in ours.items()}
-    equal, other = dict.fromkeys(ours, 0), theirs.initial_state(rows)
-    for tokens in talk(bot.tokenizer, rows * steps).reshape(rows, steps).T:
-        expected, other = theirs.step(tokens, other)
-        for each, decoder in ours.items():
-            logits, states[each] = decoder.step(tokens, states[each])
-            equal[each] += int((logits.argmax(1) == expected.argmax(1)).sum())
-            if each == "float32":
-                np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
-    assert equal["float32"] == rows * steps
-    # Rounded weights now and then take another token.
-    assert rows * steps > equal["bfloat16"] > equal["int8"] > 0.97 * rows * steps

@@ -1,13 +1,12 @@
 """elman audit"""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from elman.cli.learned import corpus_learned, dataset_learned
-from elman.cli.options import JsonOption, TrustOption
+from elman.cli.options import BotArgument, JsonOption, LearnedPathArgument, TrustOption
 from elman.cli.text import console, plain, tell
 from elman.errors import ElmanError
 
@@ -18,11 +17,8 @@ if TYPE_CHECKING:
 
 
 def audit(
-    bot: Annotated[Path, typer.Argument(help="The bot's folder.")],
-    data: Annotated[
-        str | None,
-        typer.Argument(help="What it learned from, where that lies somewhere else now."),
-    ] = None,
+    bot: BotArgument,
+    data: LearnedPathArgument = None,
     samples: Annotated[int, typer.Option(help="Replies that are drawn.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.", min=0)] = 0,
     as_json: JsonOption = False,

@@ -9,7 +9,14 @@ import typer
 
 from elman.cli.audit import require_same
 from elman.cli.learned import dataset_learned
-from elman.cli.options import DatabaseOption, JsonOption, TrustOption, open_store
+from elman.cli.options import (
+    BotArgument,
+    DatabaseOption,
+    JsonOption,
+    LearnedPathArgument,
+    TrustOption,
+    open_store,
+)
 from elman.cli.text import plain, tell
 from elman.errors import ElmanError
 
@@ -21,11 +28,8 @@ if TYPE_CHECKING:
 
 
 def forget(
-    bot: Annotated[Path, typer.Argument(help="The bot's folder.")],
-    data: Annotated[
-        str | None,
-        typer.Argument(help="What it learned from, where that lies somewhere else now."),
-    ] = None,
+    bot: BotArgument,
+    data: LearnedPathArgument = None,
     person: Annotated[str | None, typer.Option(help="Forget what this person said.")] = None,
     conversation: Annotated[
         str | None, typer.Option(help="Forget the conversation of this id.")

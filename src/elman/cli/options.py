@@ -24,6 +24,11 @@ T = TypeVar("T")
 
 MAX_WRONG_SHARE = 0.1
 
+BotArgument = Annotated[Path, typer.Argument(help="The bot's folder.")]
+LearnedPathArgument = Annotated[
+    str | None,
+    typer.Argument(help="What it learned from, where that lies somewhere else now."),
+]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(

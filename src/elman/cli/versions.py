@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.cli.options import JsonOption
+from elman.cli.options import BotArgument, JsonOption
 from elman.cli.text import plain, tell
 
 if TYPE_CHECKING:
     from elman.model.versions import Version
-
-BotArgument = Annotated[Path, typer.Argument(help="The bot's folder.")]
 
 
 def versions(bot: BotArgument, as_json: JsonOption = False) -> None:
@@ -60,10 +58,10 @@ def rollback(
 
 def _require_bot(bot: Path) -> None:
     from elman.errors import ElmanError
-    from elman.model.folder import CONFIG, VERSIONS
+    from elman.model.folder import CONFIG, VERSIONS, no_bot
 
     if not (bot / CONFIG).is_file() and not (bot / VERSIONS).is_dir():
-        raise ElmanError(f"{bot}: no bot here ({CONFIG} is missing); elman train makes one")
+        raise ElmanError(no_bot(bot))
 
 
 def _facts(version: "Version", now: str | None) -> dict[str, Any]:

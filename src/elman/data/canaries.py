@@ -55,6 +55,10 @@ class Canary:
     def text(self) -> str:
         return f"{CANARY_OPENING} {self.secret}"
 
+    def stands_in(self, conversation: Conversation) -> bool:
+        """Tell whether a conversation still has it."""
+        return any(message.text == self.text for message in conversation.messages)
+
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"text": self.text}
 

@@ -152,12 +152,9 @@ class Dataset:
 
     def conversations(self) -> Iterator[Conversation]:
         """Yield all of them, in the order of the source."""
-        left = (remembered(each, self._forgotten) for each in self._every())
+        forgotten = frozenset(self.view.forgotten)
+        left = (remembered(each, forgotten) for each in self._every())
         return (each for each in left if each is not None)
-
-    @property
-    def _forgotten(self) -> frozenset[str]:
-        return frozenset(self.view.forgotten)
 
     def _every(self) -> Iterator[Conversation]:
         """Yield those that are forgotten, too: only so are the others divided as before."""
@@ -179,12 +176,12 @@ class Dataset:
 
         What is forgotten goes last: the rest is divided, and carries canaries, as it did before.
         """
+        forgotten = frozenset(self.view.forgotten)
         for part, conversation, canary in self._with_every_canary(test):
-            left = remembered(conversation, self._forgotten)
-            if left is None:
-                continue
-            gone = canary is not None and all(m.text != canary.text for m in left.messages)
-            yield part, left, None if gone else canary
+            left = remembered(conversation, forgotten)
+            if left is not None:
+                stays = canary is not None and canary.stands_in(left)
+                yield part, left, canary if stays else None
 
     def _with_every_canary(self, test: bool) -> Iterator[tuple[Part, Conversation, Canary | None]]:
         view, carriers = self.view, 0

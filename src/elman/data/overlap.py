@@ -82,7 +82,4 @@ def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE_TOKENS
 
 def without(corpus: Corpus, left_out: np.ndarray) -> Corpus:
     """Return a corpus without some conversations."""
-    kept = np.flatnonzero(~left_out)
-    lengths = np.diff(corpus.starts)[kept]
-    ids = np.concatenate([corpus[int(index)] for index in kept] or [corpus.ids[:0]])
-    return Corpus(ids, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return Corpus.of(corpus[int(index)] for index in np.flatnonzero(~left_out))

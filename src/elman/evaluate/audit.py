@@ -1,6 +1,6 @@
 """What a bot gives away of the conversations that it learned from; docs/privacy.md explains it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,10 +8,9 @@ import numpy as np
 
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
-from elman.data.overlap import without
 from elman.data.tokenizer import Tokenizer
 from elman.evaluate.exposure import MAX_EXPOSURE_BITS, OTHER_SECRETS, Exposed, Planted, exposures
-from elman.evaluate.membership import Auc, auc, encoded_for, losses
+from elman.evaluate.membership import Auc, Sides
 from elman.evaluate.spans import RepeatedSpan, longest_spans
 from elman.generate.bot import Bot
 from elman.generate.drawing import reply_batch
@@ -20,9 +19,6 @@ from elman.generate.sampling import SamplingParams
 
 AUDIT_SAMPLES = 1000
 """Replies that are drawn to look for what was learned by heart."""
-
-AUDITED_CONVERSATIONS = 300
-"""Conversations of each side whose losses are compared, at most."""
 
 MAX_AUDITED_PEOPLE = 20
 """People who are told apart, those with most conversations first."""
@@ -211,7 +207,7 @@ def audit(
     said = draw_replies(bot, learned.held_out, learn_from, samples, seed)
     spans = longest_spans(said, learned.train)
     people = dict(list(learned.people().items())[:MAX_AUDITED_PEOPLE])
-    sides = _Sides.of(bot, learned, people, learn_from, base, seed)
+    sides = Sides.of(bot, learned.train, learned.held_out, people, learn_from, base, seed)
     repeated = [
         learned.authors[span.conversation][span.message] for span in spans if span is not None
     ]
@@ -287,74 +283,6 @@ def _extraction(
         longest_tokens=longest,
         longest=text.strip(),
     )
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """The losses of conversations that were learned from, and of others.
-
-    Args:
-        own, base: of learned conversations by their numbers; by the bot and by its base.
-        own_held_out, base_held_out: of others.
-        drawn: the numbers of the learned ones that stand for all of them.
-        of_person: those of each person.
-    """
-
-    own: Mapping[int, float]
-    base: Mapping[int, float]
-    own_held_out: np.ndarray
-    base_held_out: np.ndarray
-    drawn: list[int]
-    of_person: dict[str, list[int]]
-
-    @classmethod
-    def of(
-        cls,
-        bot: Bot,
-        learned: Learned,
-        people: Mapping[str, Sequence[int]],
-        learn_from: str,
-        base: Bot | None,
-        seed: int,
-    ) -> "_Sides":
-        generator = np.random.default_rng(seed)
-        drawn = _drawn(range(len(learned.train)), AUDITED_CONVERSATIONS, generator)
-        few = max(1, AUDITED_CONVERSATIONS // max(1, len(people)))
-        of_person = {name: _drawn(every, few, generator) for name, every in people.items()}
-        numbers = sorted({*drawn, *(n for every in of_person.values() for n in every)})
-        train = _some(learned.train, numbers)
-        held_out = learned.held_out or _some(learned.train, [])
-        held_out = _some(held_out, _drawn(range(len(held_out)), AUDITED_CONVERSATIONS, generator))
-
-        def both(other: Bot) -> tuple[dict[int, float], np.ndarray]:
-            corpora = (
-                encoded_for(each, bot.tokenizer, other.tokenizer) for each in (train, held_out)
-            )
-            ours, theirs = (losses(other, corpus, learn_from) for corpus in corpora)
-            return dict(zip(numbers, ours.tolist(), strict=True)), theirs
-
-        own, own_held_out = both(bot)
-        based, base_held_out = ({}, np.zeros(0)) if base is None else both(base)
-        return cls(own, based, own_held_out, base_held_out, drawn, of_person)
-
-    def auc(self, numbers: Sequence[int], seed: int, *, calibrated: bool) -> Auc | None:
-        learned = np.array([self.own[n] for n in numbers])
-        held_out = self.own_held_out
-        if calibrated:
-            learned = learned - np.array([self.base[n] for n in numbers])
-            held_out = held_out - self.base_held_out
-        return auc(learned[~np.isnan(learned)], held_out[~np.isnan(held_out)], seed)
-
-
-def _drawn(numbers: Sequence[int], most: int, generator: np.random.Generator) -> list[int]:
-    order = generator.permutation(len(numbers))[:most]
-    return sorted(numbers[n] for n in order.tolist())
-
-
-def _some(corpus: Corpus, numbers: Iterable[int]) -> Corpus:
-    left_out = np.ones(len(corpus), bool)
-    left_out[list(numbers)] = False
-    return without(corpus, left_out)
 
 
 def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:

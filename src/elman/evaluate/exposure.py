@@ -14,8 +14,9 @@ import numpy as np
 
 from elman.data.canaries import CANARY_OPENING, Canary, other_secrets
 from elman.data.conversation import Turn
-from elman.data.tokenizer import END, ROLES, Tokenizer
+from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
+from elman.generate.rerank import as_message
 
 OTHER_SECRETS = 511
 MAX_EXPOSURE_BITS = log2(OTHER_SECRETS + 1)
@@ -83,4 +84,4 @@ def _bits(cost: float, others: np.ndarray) -> float:
 
 
 def _message(tokenizer: Tokenizer, turn: Turn) -> np.ndarray:
-    return np.array([ROLES[turn.role], *tokenizer.encode(turn.text), END])
+    return as_message(tokenizer.encode(turn.text), turn.role)

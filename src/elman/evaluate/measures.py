@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus, is_scored
+from elman.data.tokenizer import Tokenizer
 from elman.errors import require
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
 from elman.evaluate.context import context_gain, gain_by_lag
@@ -28,7 +29,7 @@ from elman.generate.positions import ReplyPosition, draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.rerank import likelihoods
 from elman.generate.sampling import SamplingParams
-from elman.generate.scoring import message_nats, subset
+from elman.generate.scoring import conversation_costs, subset
 
 MEASURED_REPLIES = 200
 CONTEXT_TOKENS = 40_000
@@ -132,7 +133,8 @@ def evaluate(
     if respond is None:
         params = SamplingParams(seed=seed)
         respond = partial(Replier(bot, params).replies, generator=params.generator())
-    nats, text_bytes, text_words = _costs(bot, corpus, learn_from)
+    nats, text_bytes = conversation_costs(bot.decoder, bot.tokenizer, corpus, learn_from)
+    text_words = _count_words(corpus, bot.tokenizer, learn_from)
     gains = context_gain(decoder, subset(corpus, CONTEXT_TOKENS), tokenizer, learn_from)
     none, other, context_replies = gains or (None, None, 0)
     positions = draw_positions(corpus, learn_from, MEASURED_REPLIES, seed)
@@ -187,17 +189,14 @@ def evaluate(
     return Measured(report, nats, text_bytes, positions, pairs, found)
 
 
-def _costs(bot: Bot, corpus: Corpus, learn_from: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Sum nats and bytes of each conversation's counted messages, and count the words of all."""
-    nats, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus), np.int64)
-    text_words = 0
-    for index, messages, costs in message_nats(bot.decoder, corpus):
-        for message, cost in zip(messages, costs, strict=True):
-            if is_scored(message, learn_from):
-                nats[index] += cost
-                text_bytes[index] += int(bot.tokenizer.piece_bytes[message].sum())
-                text_words += len(words(bot.tokenizer.decode(message)))
-    return nats, text_bytes, text_words
+def _count_words(corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> int:
+    """Count the words of all messages that are learned."""
+    return sum(
+        len(words(tokenizer.decode(message)))
+        for index in range(len(corpus))
+        for message in corpus.messages(index)
+        if is_scored(message, learn_from)
+    )
 
 
 def _share(found: Sequence[bool]) -> float:

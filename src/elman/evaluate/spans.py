@@ -44,9 +44,7 @@ def longest_spans(texts: Sequence[Sequence[int]], corpus: Corpus) -> list[Repeat
         A span for each text; None where no run is so long.
     """
     found: list[RepeatedSpan | None] = [None] * len(texts)
-    said = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t, np.int64) for t in texts)])
-    ends = np.cumsum([0, *map(len, texts)])
-    owner = np.repeat(np.arange(len(texts)), np.diff(ends))
+    said, ends, owner = _laid_out(texts)
     begins = _begins(ends, MIN_SPAN_TOKENS)
     wanted = hashed(_windows(said, begins, MIN_SPAN_TOKENS))
     places = np.fromiter(_places(corpus.ids, np.unique(wanted)), np.int64)
@@ -83,15 +81,20 @@ def with_spans_of(texts: Sequence[Sequence[int]], own: Corpus, others: Corpus) -
         own: in whose messages such a run must stand.
         others: in whose messages it must not.
     """
-    said = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t, np.int64) for t in texts)])
-    ends = np.cumsum([0, *map(len, texts)])
+    said, ends, owner = _laid_out(texts)
     begins = _begins(ends, MIN_SPAN_TOKENS)
     runs = hashed(_windows(said, begins, MIN_SPAN_TOKENS))
     theirs = np.isin(runs, _known(own.ids, runs)) & ~np.isin(runs, _known(others.ids, runs))
-    owner = np.repeat(np.arange(len(texts)), np.diff(ends))
     found = np.zeros(len(texts), bool)
     found[owner[begins[theirs]]] = True
     return [bool(each) for each in found]
+
+
+def _laid_out(texts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lay texts one after another: their tokens, where each ends, and whose each token is."""
+    said = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t, np.int64) for t in texts)])
+    ends = np.cumsum([0, *map(len, texts)])
+    return said, ends, np.repeat(np.arange(len(texts)), np.diff(ends))
 
 
 def _known(ids: np.ndarray, runs: np.ndarray) -> np.ndarray:

@@ -19,8 +19,7 @@ from elman.generate.positions import HeldOut, in_common, is_reply
 from elman.generate.rerank import Tokens, log_likelihoods, split
 from elman.generate.scoring import walk
 from elman.model.array_files import read_arrays, write_arrays
-from elman.model.folder import BASE
-from elman.model.folder import REPLIES as REPLIES
+from elman.model.folder import BASE, REPLIES
 
 INDEX_FORMAT = 2
 
@@ -238,9 +237,7 @@ def _drawn(corpus: Corpus, learn_from: str, most: int) -> Corpus:
         return corpus
     order = np.random.default_rng(0).permutation(len(corpus))
     chosen = np.sort(order[: max(1, int(np.searchsorted(sizes[order].cumsum(), most)))])
-    parts = [corpus[index] for index in chosen.tolist()]
-    starts = np.cumsum([0, *map(len, parts)])
-    return Corpus(np.concatenate(parts), starts)
+    return Corpus.of(corpus[index] for index in chosen.tolist())
 
 
 def _directions(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

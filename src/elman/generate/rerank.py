@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from elman.data.conversation import Role
 from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.generate.decoder import Decoder, State
 from elman.generate.drawing import Drawn, reply_batch
@@ -346,6 +347,6 @@ def best(candidates: Sequence[Candidate], avoid: Sequence[Tokens]) -> Candidate:
     return max(candidates, key=lambda each: each.rank(avoid))
 
 
-def as_message(tokens: Sequence[int]) -> np.ndarray:
-    """Return a reply as a message, from its role to its END."""
-    return np.array([ROLES["bot"], *tokens, END], np.int64)
+def as_message(tokens: Sequence[int], role: Role = "bot") -> np.ndarray:
+    """Return the tokens of a text as a message, from its role to its END."""
+    return np.array([ROLES[role], *tokens, END], np.int64)

@@ -53,6 +53,23 @@ def message_nats(
         yield from zip(group, messages, nats, strict=True)
 
 
+def conversation_costs(
+    decoder: Decoder, tokenizer: Tokenizer, corpus: Corpus, learn_from: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the nats and the bytes of text of each conversation's messages that are learned.
+
+    Returns:
+        Two arrays, (conversations,) float64 and int64.
+    """
+    nats, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus), np.int64)
+    for index, messages, costs in message_nats(decoder, corpus):
+        for message, cost in zip(messages, costs, strict=True):
+            if is_scored(message, learn_from):
+                nats[index] += cost
+                text_bytes[index] += int(tokenizer.piece_bytes[message].sum())
+    return nats, text_bytes
+
+
 class ReadStep(NamedTuple):
     """One message of each of several conversations, which are read side by side.
 
@@ -132,13 +149,8 @@ def walk(
 
 def bits_per_byte(decoder: Decoder, corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> float:
     """Return the bits for the text and END of each scored message, over the bytes of its text."""
-    nats, text_bytes = 0.0, 0
-    for _, messages, costs in message_nats(decoder, corpus):
-        for message, cost in zip(messages, costs, strict=True):
-            if is_scored(message, learn_from):
-                nats += float(cost)
-                text_bytes += int(tokenizer.piece_bytes[message].sum())
-    return nats / log(2) / max(text_bytes, 1)
+    nats, text_bytes = conversation_costs(decoder, tokenizer, corpus, learn_from)
+    return float(nats.sum()) / log(2) / max(int(text_bytes.sum()), 1)
 
 
 def texts_of(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from elman.data.untrusted import parse_json, read_text, validated
 from elman.generate.penalties import words_of
-from elman.model.folder import SMALL_TALK as SMALL_TALK
+from elman.model.folder import SMALL_TALK
 
 MAX_SMALL_TALK_BYTES = 1 << 22
 

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from elman.data.corpus import Corpus, is_scored
-from elman.data.tokenizer import END, ROLES, Tokenizer
+from elman.data.tokenizer import Tokenizer
 from elman.evaluate.texts import REPLIES_AT_ONCE, words
 from elman.generate.bot import Bot
 from elman.generate.loops import LoopDetector
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
 from elman.generate.sampling import SamplingParams
-from elman.generate.scoring import message_nats
+from elman.generate.rerank import as_message
+from elman.generate.scoring import conversation_costs, message_nats
 
 MAX_P = 0.05
 """Of an update that only seems better; and what doubt remains in every other bound."""
@@ -76,13 +77,7 @@ class Costs:
 
     @classmethod
     def of(cls, bot: Bot, corpus: Corpus, learn_from: str) -> "Costs":
-        nats, text_bytes = np.zeros(len(corpus)), np.zeros(len(corpus))
-        for index, messages, costs in message_nats(bot.decoder, corpus):
-            for message, cost in zip(messages, costs, strict=True):
-                if is_scored(message, learn_from):
-                    nats[index] += cost
-                    text_bytes[index] += bot.tokenizer.piece_bytes[message].sum()
-        return cls(nats, text_bytes)
+        return cls(*conversation_costs(bot.decoder, bot.tokenizer, corpus, learn_from))
 
     def first(self, count: int) -> "Costs":
         """Return those of the first conversations."""
@@ -201,12 +196,11 @@ def poisoned(tokenizer: Tokenizer) -> Corpus:
 def pairs(exchanges: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> Corpus:
     """Return conversations of one message and its answer."""
     texts = tokenizer.encode_batch([text for each in exchanges for text in each])
-    rows = [
-        np.array([ROLES["user"], *asked, END, ROLES["bot"], *answer, END], np.uint16)
-        for asked, answer in zip(texts[::2], texts[1::2], strict=True)
-    ]
-    starts = np.cumsum([0, *map(len, rows)]).astype(np.int64)
-    return Corpus(np.concatenate([*rows, np.zeros(0, np.uint16)]), starts)
+    both = zip(texts[::2], texts[1::2], strict=True)
+    return Corpus.of(
+        np.concatenate([as_message(asked, "user"), as_message(answer, "bot")])
+        for asked, answer in both
+    )
 
 
 @dataclass(frozen=True)

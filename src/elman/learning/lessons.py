@@ -13,9 +13,10 @@ from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.data.overlap import SHINGLE_BYTES, SHINGLE_TOKENS, near_duplicates
 from elman.data.redact.redactor import Redactor
-from elman.data.tokenizer import END, MIN_VOCABULARY_SIZE, ROLES, SPECIALS, Tokenizer
+from elman.data.tokenizer import MIN_VOCABULARY_SIZE, SPECIALS, Tokenizer
 from elman.errors import ElmanError
-from elman.model.replay import NOTHING, joined
+from elman.generate.rerank import as_message
+from elman.model.replay import NOTHING
 
 MIN_TURNS = 10
 """That can be learned from, for an update."""
@@ -119,13 +120,10 @@ def _talk(
     is_exchange: bool = False,
 ) -> Lesson:
     texts = tokenizer.encode_batch([turn.text for turn in turns])
-    messages = [
-        np.array([ROLES[turn.role], *tokens, END], np.uint16)
-        for turn, tokens in zip(turns, texts, strict=True)
-    ]
+    messages = [as_message(tokens, turn.role) for turn, tokens in zip(turns, texts, strict=True)]
     learned = sum(is_scored(message, learn_from) for message in messages)
     said = tuple(turn.text for turn in turns if turn.role == "bot")
-    ids = np.concatenate([*messages, np.zeros(0, np.uint16)])
+    ids = np.concatenate([*messages, np.zeros(0, np.int64)]).astype(np.uint16)
     return Lesson(person, ids, learned, said, is_exchange)
 
 
@@ -240,4 +238,4 @@ def repeats_itself(text: bytes) -> bool:
 
 
 def _corpus(talks: Sequence[Lesson]) -> Corpus:
-    return joined(NOTHING, *(Corpus(talk.ids, np.array([0, len(talk.ids)])) for talk in talks))
+    return Corpus.of(talk.ids for talk in talks)

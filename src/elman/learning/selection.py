@@ -4,16 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-import numpy as np
-
 from elman.data.conversation import Conversation, Turn
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.forgotten import forgotten_digest, remembered
 from elman.data.people import People
-from elman.data.tokenizer import END, ROLES, Tokenizer
+from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.evaluate.exposure import Planted
+from elman.generate.rerank import as_message
 
 NEAREST_NAMES = 5
 """Names that are told where nobody is called so."""
@@ -93,8 +92,8 @@ def select(dataset: Dataset, tokenizer: Tokenizer, test: bool, wanted: ForgetReq
         left = remembered(conversation, digests)
         if canary is not None:
             turns = tuple(conversation.turns(dataset.bot, dataset.others))
-            goes = left is None or all(m.text != canary.text for m in left.messages)
-            (planted if goes else stays).append(Planted(canary, turns))
+            where = stays if left is not None and canary.stands_in(left) else planted
+            where.append(Planted(canary, turns))
         if left is conversation:
             continue
         if part != "train":
@@ -200,6 +199,4 @@ def _own(dataset: Dataset, conversation: Conversation, digests: frozenset[str]) 
 def _messages(turns: Sequence[Turn], tokenizer: Tokenizer) -> Corpus:
     texts = tokenizer.encode_batch([turn.text for turn in turns])
     both = zip(turns, texts, strict=True)
-    said = [np.array([ROLES[turn.role], *text, END], np.uint16) for turn, text in both]
-    starts = np.cumsum([0, *map(len, said)]).astype(np.int64)
-    return Corpus(np.concatenate([np.zeros(0, np.uint16), *said]), starts)
+    return Corpus.of(as_message(text, turn.role) for turn, text in both)

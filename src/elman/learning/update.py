@@ -40,7 +40,7 @@ from elman.model import build, versions
 from elman.model.chatbot import Chatbot
 from elman.model.checkpoint import save_weights
 from elman.model.folder import BASE, REPLAY, REPLIES, folder_of
-from elman.model.replay import Replay, drawn, joined, write_replay
+from elman.model.replay import Replay, drawn, write_replay
 from elman.model.versions import Version
 from elman.runtime.choose import load_bot
 from elman.train.config import Config, write_config
@@ -144,8 +144,8 @@ def learn(
         new = lessons(
             talks_of(before.tokenizer, saved.learn_from, exchanges, dataset, saved.redact),
             before.tokenizer,
-            learned_before=joined(talk.train, talk.later),
-            held_out_before=joined(talk.held_out, talk.later_held_out),
+            learned_before=Corpus.joined(talk.train, talk.later),
+            held_out_before=Corpus.joined(talk.held_out, talk.later_held_out),
             own_words=own_words,
         )
         for why, count in new.left_out.items():
@@ -179,11 +179,11 @@ def learn(
                 kept = Replay(
                     talk.train,
                     talk.held_out,
-                    joined(talk.later, new.learned),
-                    joined(talk.later_held_out, new.held_out),
+                    Corpus.joined(talk.later, new.learned),
+                    Corpus.joined(talk.later_held_out, new.held_out),
                 )
                 write_replay(folder, kept, before.tokenizer)
-                texts = texts_of(joined(talk.train, talk.later), before.tokenizer)
+                texts = texts_of(Corpus.joined(talk.train, talk.later), before.tokenizer)
                 write_common_words(folder, common_words(texts))
             else:
                 (folder / REPLAY).unlink(missing_ok=True)
@@ -211,10 +211,10 @@ def updated(
     chatbot = build(config.model, bot.tokenizer.vocabulary_size)
     chatbot.characters = bot.tokenizer.characters
     chatbot.load_state_dict(bot.chatbot.state_dict())
-    replay = joined(past.talk.train, past.talk.later)
+    replay = Corpus.joined(past.talk.train, past.talk.later)
     counted = past.source == "data"
     if counted:
-        every = joined(replay, new.learned).ids
+        every = Corpus.joined(replay, new.learned).ids
         chatbot.count(every, scored(every, config.data.learn_from))
     row = train.unfold * (1 if train.unit == "steps" else MESSAGE_TOKENS)
     rows = min(train.batch_size // 2, len(new.learned.ids) // (WINDOWS_AN_EPOCH * row))
@@ -269,7 +269,7 @@ def judged(
         Its tests; and what the curve over versions is drawn of.
     """
     first = drawn(past.talk.held_out, MAX_OLD_HELD_OUT_TOKENS)
-    known = joined(first, drawn(past.talk.later_held_out, MAX_OLD_HELD_OUT_TOKENS))
+    known = Corpus.joined(first, drawn(past.talk.later_held_out, MAX_OLD_HELD_OUT_TOKENS))
     talk = poisoned(before.tokenizer)
 
     def costs(corpus: Corpus, learn_from: str = learn_from) -> tuple[Costs, Costs]:
@@ -287,7 +287,7 @@ def judged(
     else:
         nothing = "nothing is held out of what it learned before: none can tell"
         tests.append(Tested("old held-out talk", False, None, None, nothing))
-    where = joined(known, new.held_out)
+    where = Corpus.joined(known, new.held_out)
     flaws = [Flaws.of(bot, where, learn_from) for bot in (before, after)]
     tests += [
         judge_flaw("loops", flaws[0].loops, flaws[1].loops),
@@ -315,7 +315,7 @@ def _keep_replies(folder: Path, bot: Bot, past: Past, new: Lessons) -> None:
     saved, decoder = bot.data, bot.decoder
     known = past.talk.held_out
     heldout = HeldOut.of(decoder, bot.tokenizer, known if len(known) else None, saved.learn_from)
-    every = joined(past.talk.train, past.talk.later, new.learned)
+    every = Corpus.joined(past.talk.train, past.talk.later, new.learned)
     index = index_files.build(
         decoder, bot.tokenizer, every, saved.learn_from, saved.replies, heldout
     )

@@ -86,6 +86,11 @@ def current_id(folder: Path) -> str | None:
     return version
 
 
+def no_bot(folder: Path) -> str:
+    """Say that a folder has no bot, and what makes one."""
+    return f"{folder}: no bot here ({CONFIG} is missing); elman train makes one"
+
+
 def no_weights(folder: Path) -> str:
     """Say what to do about a folder in which no training has come to weights."""
     return f"{folder}: has no weights yet; elman train --resume {folder} goes on with its training"
@@ -104,7 +109,7 @@ def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
     """
     path = folder / CONFIG
     if not path.is_file():
-        raise ElmanError(f"{folder}: no bot here ({CONFIG} is missing); elman train makes one")
+        raise ElmanError(no_bot(folder))
     config = parse_json(read_text(path, MAX_JSON_BYTES), path)
     if not isinstance(config, dict):
         raise ElmanError(f"{path}: not a configuration of Elman's")

@@ -22,7 +22,7 @@ MAX_KEPT_TOKENS, MAX_KEPT_HELD_OUT_TOKENS = 200_000, 60_000
 MAX_LATER_TOKENS = 400_000
 """Of what later updates learned; of more, some conversations are drawn."""
 
-NOTHING = Corpus(np.zeros(0, np.uint16), np.zeros(1, np.int64))
+NOTHING = Corpus.joined()
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,6 @@ class Replay:
     later_held_out: Corpus = NOTHING
 
 
-def joined(*parts: Corpus) -> Corpus:
-    """Return the conversations of several corpora as one."""
-    lengths = np.concatenate([np.diff(part.starts) for part in parts])
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Corpus(np.concatenate([part.ids for part in parts]).astype(np.uint16), starts)
-
-
-def chosen(corpus: Corpus, numbers: np.ndarray) -> Corpus:
-    """Return some conversations of a corpus, by their numbers."""
-    return joined(
-        *(Corpus(ids, np.array([0, len(ids)])) for ids in (corpus[int(n)] for n in numbers)),
-        NOTHING,
-    )
-
-
 def drawn(corpus: Corpus, tokens: int) -> Corpus:
     """Return whole conversations, drawn by a fixed seed, of at most so many tokens."""
     if len(corpus.ids) <= tokens:
@@ -62,7 +47,7 @@ def drawn(corpus: Corpus, tokens: int) -> Corpus:
     lengths = np.diff(corpus.starts)
     order = np.random.default_rng(0).permutation(len(corpus))
     count = int(np.searchsorted(lengths[order].cumsum(), tokens, side="right"))
-    return chosen(corpus, np.sort(order[:count]))
+    return Corpus.of(corpus[n] for n in np.sort(order[:count]).tolist())
 
 
 def write_replay(folder: Path, replay: Replay, tokenizer: Tokenizer) -> None:

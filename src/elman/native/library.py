@@ -32,7 +32,7 @@ def _structure(name: str, integers: str, pointers: str) -> type[ctypes.Structure
 
 Forward = _structure(
     "Forward",
-    "cell T B H threads kind kept_every narrow",
+    "cell T B H threads kind kept_every narrow descending",
     "gx kept packed scale bias_ih bias_hh h_all h_first c_first keep scratch",
 )
 Backward = _structure(

@@ -13,12 +13,12 @@ from elman.data.source import fingerprint
 from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
-from elman.generate.index_files import REPLIES
 from elman.model.blocks import cell_class
 from elman.model.folder import (
     COMMON,
     CONFIG,
     REPLAY,
+    REPLIES,
     TOKENIZER,
     WEIGHTS,
     read_config,

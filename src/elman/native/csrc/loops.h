@@ -14,6 +14,7 @@ struct ElmanForward {
                         // 4 int8 in fours
   int64_t kept_every;   // B*H where every step's c or gh_n is kept, 0 where only the last
   int64_t narrow;       // 1: gx is of 16 bits, bfloat16 going in and fractions coming out
+  int64_t descending;   // 1: the first step takes the units from the last to the first
   void* gx;             // (T, B, G*H) float; in: projections; out: for the backward pass
   float* kept;          // c of an LSTM, gh_n of a GRU: (T, B, H), or (B, H) where kept_every is 0
   const void* packed;   // weight_hh by elman_pack; null for a cell without a product

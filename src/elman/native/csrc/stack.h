@@ -115,7 +115,7 @@ inline void run(const ElmanStack& stack, long H, long rows, const long* begins, 
     }
     long begin = 0;
     for (long t = 0; t < ragged.longest; t++, begin += job.B) {
-      job.B = ragged.active(t);
+      job.B = ragged.active(t), job.descending = t & 1;
       job.gx = wide.get() + begin * layer.ih->N, job.h_all = h.get() + begin * H;
       variant.forward(job, 0, 1, alone);
       std::copy_n(job.h_all, job.B * H, first.get());

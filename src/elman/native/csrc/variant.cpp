@@ -57,7 +57,12 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
                                  : f.h_first;
     const float* c_prev = t ? f.kept + (t - 1) * f.kept_every : f.c_first;
     if constexpr (C::recurrent) rows_of_h.read(h_prev);
-    for (long u = own.begin; u < own.end; u += per_panel)
+    // There and back, so that what is used last is used first: of weights that are a little larger
+    // than a cache most are found there.
+    const bool descending = (t & 1) != f.descending;
+    const long count = (own.end - own.begin + per_panel - 1) / per_panel;
+    for (long n = 0; n < count; n++) {
+      const long u = own.begin + (descending ? count - 1 - n : n) * per_panel;
       for_row_blocks<NV, T>(own.row_begin, own.row_end, [&](long first, int rows) {
         if constexpr (C::recurrent)
           tile_rows<NV>(rows, H, rows_of_h.at(first), rows_of_h.stride(),
@@ -88,6 +93,7 @@ void forward(const ElmanForward& f, int thread, int threads, Barrier& barrier) {
           }
         }
       });
+    }
     if (f.keep && t + 1 < f.T)
       for (long b = own.row_begin; b < own.row_end; b++)
         copy_masked(f.h_all + (t * B + b) * H, t + 1, b);
