@@ -11,6 +11,7 @@ import pytest
 
 from elman.chat import MemoryStore
 from elman.cli import main
+from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.data.locks import only_one
 from elman.data.tokenizer import Tokenizer

@@ -17,8 +17,8 @@ from elman.generate.bot import Bot
 from elman.generate.loops import LoopDetector
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
-from elman.generate.sampling import SamplingParams
 from elman.generate.rerank import as_message
+from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import conversation_costs, message_nats
 
 MAX_P = 0.05
