@@ -60,6 +60,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert inside or page.parent == ROOT, f"{link}: the site has no such page"
 
 
+def test_every_page_of_the_site_can_be_found() -> None:
+    """Where it cannot: add it to `nav` in zensical.toml."""
+    listed = re.findall(r'= "([^"]+\.md)" }', (ROOT / "zensical.toml").read_text("utf-8"))
+    assert sorted(listed) == sorted(page.name for page in ROOT.glob("docs/*.md"))
+
+
 def test_pages_that_are_made_from_the_code_are_up_to_date() -> None:
     """Where they are not: python docs/reference.py"""
     for page, text in runpy.run_path(str(ROOT / "docs" / "reference.py"))["pages"]().items():
