@@ -43,13 +43,16 @@ SMALL_NET = [
 CHEAPER = {
     "--compare": ["--compare-steps", "10"],
     "audit": ["--samples", "20"],
+    "check": ["--time-limit", "600"],
     "bench": ["--max-steps", "50", "--length", "10", "--seeds", "1"],
     "demo": ["--minutes", "0.01"],
     "forget": ["--samples", "20"],
     "persona": ["--steps", "2"],
-    "train": SMALL_NET,
+    "train": [*SMALL_NET, "--overwrite"],
 }
-"""What is added to a command with one of these words, so that it ends in seconds."""
+"""What is added to a command with one of these words: it shall end in seconds, also where others
+keep the computer busy, and in the place of a bot that is there already.
+"""
 
 CELLS = """
 import torch
