@@ -18,7 +18,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.generate.taught import TaughtReplies
 from elman.learning import lessons as lessons_module
-from elman.learning import revision
+from elman.learning import revision, update
 from elman.learning.gate import (
     ContextGain,
     Costs,

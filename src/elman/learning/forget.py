@@ -22,7 +22,7 @@ from elman.learning.certificate import CERTIFIED_SAMPLES, Certificate, Remnant, 
 from elman.learning.lessons import Lessons
 from elman.learning.past import Past
 from elman.learning.revision import keep_learned, revise
-from elman.learning.selection import Left, Selection, without
+from elman.learning.selection import Staying, Selection, without
 from elman.model import versions
 from elman.model.folder import REPLIES, SMALL_TALK, read_config, read_tokenizer
 from elman.model.ngrams import MAX_NGRAM_TOKENS
@@ -112,7 +112,7 @@ def never_saw(home: Path, version: Version, selection: Selection) -> Version | N
         tokenizer = read_tokenizer(version.folder)
         sample = read_replay(version.folder, tokenizer) or NO_UPDATES
         kept = without(sample, tokenizer, selection.digests)
-        seen = kept != Left([*range(len(sample.later))], [*range(len(sample.later_held_out))])
+        seen = kept != Staying([*range(len(sample.later))], [*range(len(sample.later_held_out))])
         if seen:
             if version.parent not in every:
                 return None

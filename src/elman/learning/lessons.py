@@ -16,7 +16,7 @@ from elman.data.redact.redactor import Redactor
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, SPECIALS, Tokenizer
 from elman.errors import ElmanError
 from elman.generate.rerank import as_message
-from elman.model.replay import NOTHING, Replay, Source
+from elman.model.replay import NOTHING, Replay, TalkSource
 
 MIN_TURNS = 10
 """That can be learned from, for an update."""
@@ -58,7 +58,7 @@ class Lesson:
         said: what the bot says in it.
     """
 
-    source: Source
+    source: TalkSource
     ids: np.ndarray
     turns: int
     said: tuple[str, ...]
@@ -83,8 +83,8 @@ class Lessons:
 
     learned: Corpus
     held_out: Corpus
-    sources: tuple[Source, ...]
-    held_out_sources: tuple[Source, ...]
+    sources: tuple[TalkSource, ...]
+    held_out_sources: tuple[TalkSource, ...]
     turns: int
     left_out: dict[str, int]
     people: dict[str, int]
@@ -114,7 +114,7 @@ def talks_of(
         if redactor is not None:
             texts = redactor.redact(each.asked), redactor.redact(each.answer)
         turns = [Turn("user", texts[0]), Turn("bot", texts[1])]
-        yield _talk(Source(each.person, ""), turns, tokenizer, learn_from, is_exchange=True)
+        yield _talk(TalkSource(each.person, ""), turns, tokenizer, learn_from, is_exchange=True)
     if dataset is None:
         return
     for conversation in dataset.conversations():
@@ -122,11 +122,11 @@ def talks_of(
         bot = dataset.bot or (conversation.authors[1:2] or ("",))[0]
         others = Counter(author for author, _ in conversation.runs() if author != bot)
         person = others.most_common(1)[0][0] if others else ""
-        yield _talk(Source(person, conversation.id), turns, tokenizer, learn_from)
+        yield _talk(TalkSource(person, conversation.id), turns, tokenizer, learn_from)
 
 
 def _talk(
-    source: Source,
+    source: TalkSource,
     turns: Sequence[Turn],
     tokenizer: Tokenizer,
     learn_from: str,

@@ -17,7 +17,7 @@ from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.evaluate.exposure import Planted
 from elman.generate.rerank import as_message
-from elman.model.replay import NO_UPDATES, Replay, Source
+from elman.model.replay import NO_UPDATES, Replay, TalkSource
 
 NEAREST_NAMES = 5
 """Names that are told where nobody is called so."""
@@ -144,14 +144,14 @@ def select(
     )
 
 
-class Left(NamedTuple):
+class Staying(NamedTuple):
     """The numbers of what stays of what was learned later, and of what was held out then."""
 
     numbers: list[int]
     held_out_numbers: list[int]
 
 
-def without(later: Replay, tokenizer: Tokenizer, digests: Collection[str]) -> Left:
+def without(later: Replay, tokenizer: Tokenizer, digests: Collection[str]) -> Staying:
     """Find what stays of what updates learned. A conversation goes whole, or stays whole.
 
     Args:
@@ -162,7 +162,7 @@ def without(later: Replay, tokenizer: Tokenizer, digests: Collection[str]) -> Le
     wanted = frozenset(digests)
     has_texts = any(each.startswith("message#") for each in wanted)
 
-    def stay(corpus: Corpus, sources: Sequence[Source]) -> list[int]:
+    def stay(corpus: Corpus, sources: Sequence[TalkSource]) -> list[int]:
         return [
             number
             for number, source in enumerate(sources)
@@ -178,7 +178,7 @@ def without(later: Replay, tokenizer: Tokenizer, digests: Collection[str]) -> Le
     def texts(corpus: Corpus, number: int) -> list[str]:
         return _texts(corpus, number, tokenizer) if has_texts else []
 
-    return Left(
+    return Staying(
         stay(later.later, later.sources), stay(later.later_held_out, later.held_out_sources)
     )
 

@@ -26,7 +26,7 @@ MAX_LATER_TOKENS = 400_000
 NOTHING = Corpus.joined()
 
 
-class Source(NamedTuple):
+class TalkSource(NamedTuple):
     """Where talk that was learned later comes from.
 
     Args:
@@ -52,8 +52,8 @@ class Replay:
     held_out: Corpus = NOTHING
     later: Corpus = NOTHING
     later_held_out: Corpus = NOTHING
-    sources: tuple[Source, ...] = ()
-    held_out_sources: tuple[Source, ...] = ()
+    sources: tuple[TalkSource, ...] = ()
+    held_out_sources: tuple[TalkSource, ...] = ()
 
     def with_later(self, other: "Replay") -> "Replay":
         """Add what another one learned later."""
@@ -156,10 +156,10 @@ def read_replay(folder: Path, tokenizer: Tokenizer) -> Replay | None:
     return Replay(**found, sources=sources[0], held_out_sources=sources[1])
 
 
-def _sources(given: Any) -> tuple[Source, ...]:
+def _sources(given: Any) -> tuple[TalkSource, ...]:
     """Read where talk comes from; nothing where it is not said as it should be."""
     rows = given if isinstance(given, list) else []
     whole = [row for row in rows if isinstance(row, list) and len(row) == 2]
     if not all(isinstance(text, str) for row in whole for text in row):
         return ()
-    return tuple(Source(*row) for row in whole)
+    return tuple(TalkSource(*row) for row in whole)
