@@ -22,7 +22,7 @@ from elman.learning.certificate import CERTIFIED_SAMPLES, Certificate, Remnant, 
 from elman.learning.lessons import Lessons
 from elman.learning.past import Past
 from elman.learning.revision import keep_learned, revise
-from elman.learning.selection import Staying, Selection, without
+from elman.learning.selection import Selection, Staying, without
 from elman.model import versions
 from elman.model.folder import REPLIES, SMALL_TALK, read_config, read_tokenizer
 from elman.model.ngrams import MAX_NGRAM_TOKENS
