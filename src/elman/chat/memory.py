@@ -192,6 +192,11 @@ class MemoryStore(Database):
         )
         return [Node(*row) for row in found]
 
+    def said_by_bots(self, connection: Connection) -> set[str]:
+        """Return what bots said to anybody, word for word, whoever owns it."""
+        found = connection.execute("SELECT DISTINCT text FROM nodes WHERE role = 'bot'")
+        return set(scalars(found))
+
     def to_a_state(
         self, connection: Connection, owner: str, key: bytes
     ) -> list[tuple[Node, bytes | None]]:

@@ -170,6 +170,44 @@ class Session:
         self._read(node.role, text)
         return self._reply() if node.role == "user" else iter(())
 
+    def teach(self, text: str) -> None:
+        """Teach what should have been answered to the last message, which now was answered so.
+
+        The same message gets that answer from now on, in every conversation with this bot.
+
+        Raises:
+            ElmanError: where nothing was said yet, the text is empty, or it cannot be kept.
+        """
+        asked = self._asked()
+        self.replier.taught.teach(asked.text, text)
+        if self._head is not asked:
+            self._go(asked.key)
+        self._read("bot", text)
+
+    def candidates(self) -> list[str]:
+        """Draw other answers to the last message, the best first.
+
+        Raises:
+            ElmanError: where nothing was said yet.
+        """
+        asked = self._asked()
+        state = self._recall.state(asked.key)
+        with self._store.reading() as connection:
+            history = self._recall.history(connection, [asked])
+        recent = history.said[0] if history.said else ()
+        found = self.replier.candidates(state, self._generator, recent)
+        return [self._bot.tokenizer.decode(tokens) for tokens in found]
+
+    def _asked(self) -> Node:
+        """Return the last message of the user's."""
+        last = self._head
+        if last is not None and last.role == "bot":
+            with self._store.reading() as connection:
+                last = self._store.node(connection, LOCAL, last.parent)
+        if last is None or last.role != "user":
+            raise ElmanError("there is nothing to answer yet: say something first")
+        return last
+
     def fork(self, name: str) -> "Session":
         """Return another session that begins with all that was said here.
 

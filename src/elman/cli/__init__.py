@@ -19,6 +19,7 @@ from elman.cli import (
     evaluate,
     forget,
     keys,
+    learn,
     lens,
     persona,
     serve,
@@ -75,6 +76,7 @@ app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(sessions.app)
+app.command("learn")(learn.learn)
 app.command("versions")(versions.versions)
 app.command("rollback")(versions.rollback)
 app.command("serve")(serve.serve)

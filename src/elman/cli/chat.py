@@ -4,7 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "/again": "another reply to the last message",
+    "/teach TEXT": "what it should have said: from now on, the answer to that message",
+    "/pick N": "take one of other replies as its answer from now on; /pick alone shows them",
     "/undo N": "go back N messages and their replies (1 if left out)",
     "/edit N TEXT": "say something else in the place of message N",
     "/fork NAME": "go on in another session that begins with all this",
@@ -193,12 +195,14 @@ class Talk:
         why: what explains a reply, on request.
         always: whether every reply is explained.
         piped: whether nobody is there to correct a mistake: what is no command is then said.
+        shown: the replies of which one can be picked.
     """
 
     session: "Session"
     why: "AttributionLines | None" = None
     always: bool = False
     piped: bool = False
+    shown: list[str] = field(default_factory=list, init=False)
 
     def speaks(self, line: str) -> bool:
         """Tell whether a line is answered by the bot itself."""
@@ -233,6 +237,7 @@ class Talk:
         return map(plain, self._obey(command, rest.strip()))
 
     def _said(self, line: str) -> Iterator[str]:
+        self.shown = []
         reply = self.session.say(line)
         if unread := self.session.unread_tokens:
             tell(f"elman: this message is long: its first {unread:,} tokens were not read")
@@ -246,7 +251,7 @@ class Talk:
         last = self.session.replier.last
         if piece is None or last is None:
             return
-        if last.origin in ("rule", "small talk"):
+        if last.origin in ("rule", "small talk", "taught"):
             yield f"  [{last.origin}]"
         elif self.session.replier.reply_from == "best":
             yield "  [said by somebody]" if last.origin == "data" else "  [made]"
@@ -254,6 +259,11 @@ class Talk:
     def _obey(self, command: str, rest: str) -> Iterator[str]:
         session = self.session
         match command:
+            case "/teach":
+                session.teach(rest)
+                yield "taught; elman learn --from-feedback lets the weights follow"
+            case "/pick":
+                yield from self._pick(rest)
             case "/undo":
                 session.undo(_number(command, rest or "1"))
                 yield f"undone; {session.facts.messages:,} messages are left"
@@ -295,6 +305,19 @@ class Talk:
                 raise EOFError
             case _:
                 raise ElmanError(f"no command {command}; /help lists them")
+
+    def _pick(self, rest: str) -> Iterator[str]:
+        """Show other replies, or take one of those that were shown last."""
+        if not rest:
+            self.shown = self.session.candidates()
+            yield "\n".join(f"{n}  {text}" for n, text in enumerate(self.shown, 1))
+            return
+        number = _number("/pick", rest)
+        if not 1 <= number <= len(self.shown):
+            raise ElmanError(f"no reply {number} was shown: /pick alone shows some")
+        text, self.shown = self.shown[number - 1], []
+        self.session.teach(text)
+        yield text
 
 
 def _number(command: str, text: str) -> int:

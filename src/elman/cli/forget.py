@@ -65,9 +65,11 @@ def forget(
     """
     from elman.cli.progress import shown
     from elman.data.files import write_file
+    from elman.generate.taught import TaughtReplies
     from elman.learning.forget import finish
     from elman.learning.forget import forget as make_forget
     from elman.learning.selection import select
+    from elman.model.replay import NO_UPDATES, read_replay
     from elman.runtime.choose import load_bot
 
     wanted = _wanted(person, conversation, text)
@@ -77,7 +79,8 @@ def forget(
     dataset = dataset_learned(loaded, data)
     parts, _ = dataset.encode(loaded.tokenizer, loaded.data.test)
     require_same(loaded, dataset.path, parts["train"], "forget")
-    selection = select(dataset, loaded.tokenizer, loaded.data.test, wanted)
+    later = read_replay(loaded.path, loaded.tokenizer) or NO_UPDATES
+    selection = select(dataset, loaded.tokenizer, loaded.data.test, wanted, later)
     with open_store(database) as store:
         roots, stored = _stored(store, selection, wanted)
         going = _going(loaded, selection, stored)
@@ -101,6 +104,8 @@ def forget(
         from elman.chat.forgetting import delete_conversations
 
         delete_conversations(store, roots)
+    if dropped := TaughtReplies(loaded.home).drop({*selection.names, *wanted.lines}):
+        tell(f"{dropped:,} taught answers, in which they stand, were deleted")
     told: dict[str, Any] = {"bot": str(bot), "version": version.id, **going, **found.to_json()}
     lines = [*found.lines(), *_stored_lines(going["stored_chats"], "were deleted")]
     if certificate is not None:

@@ -1,7 +1,7 @@
 """elman serve"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,10 @@ from elman.cli.options import (
 )
 from elman.cli.text import tell
 from elman.errors import require
+
+if TYPE_CHECKING:
+    from elman.generate.bot import Bot
+    from elman.generate.replier import Replier
 
 
 @with_groups
@@ -64,6 +68,7 @@ def serve(
     Example: `elman serve bots/ann bots/bob`, then open http://127.0.0.1:8000
     """
     require("serve", "the server")
+    from elman.runtime.choose import load_bot
     from elman.serve.http.access import AccessPolicy
     from elman.serve.run import load, serve
     from elman.serve.store.keys import Keys
@@ -88,4 +93,8 @@ def serve(
                     "without a key."
                 )
 
-        serve(loaded, store, policy, port, uds, tell_where, repliers=repliers)
+        def load_again(home: Path) -> "tuple[Bot, Replier]":
+            bot = load_bot(home, as_weights(weights), trust or ())
+            return bot, ranking.replier(bot, make_params(bot), doubt)
+
+        serve(loaded, store, policy, port, uds, tell_where, repliers, load_again)

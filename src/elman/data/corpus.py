@@ -62,10 +62,12 @@ class Corpus:
         tokens = self[index]
         return np.split(tokens, np.flatnonzero(tokens == END)[:-1] + 1)
 
-    def followed_by(self, other: "Corpus") -> "Corpus":
-        """Put the conversations of another corpus after these."""
-        ids = np.concatenate([self.ids, other.ids])
-        return Corpus(ids, np.concatenate([self.starts, other.starts[1:] + self.starts[-1]]))
+    @classmethod
+    def joined(cls, *parts: "Corpus") -> "Corpus":
+        """Lay the conversations of several corpora one after another; of none: no conversation."""
+        ids = np.concatenate([np.zeros(0, np.uint16), *(part.ids for part in parts)])
+        lengths = [np.zeros(1, np.int64), *(np.diff(part.starts) for part in parts)]
+        return cls(ids, np.cumsum(np.concatenate(lengths)))
 
     @cached_property
     def digest(self) -> str:

@@ -60,7 +60,7 @@ class Bot:
     @property
     def knows_names(self) -> bool:
         """Whether it has learned to read each person's name before what they say."""
-        return bool(self.config["data"].get("others") == "names")
+        return bool(self.config.get("data", {}).get("others") == "names")
 
     @property
     def made_by(self) -> dict[str, str]:

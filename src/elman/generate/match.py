@@ -16,8 +16,8 @@ from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
 from elman.generate.rerank import Tokens, alike_in_length, as_message, split
 from elman.model.array_files import read_arrays, write_arrays
+from elman.model.folder import MATCH as MATCH
 
-MATCH = "match.safetensors"
 MATCH_FORMAT = "1"
 
 CROWD_SHARPNESS = 16.0

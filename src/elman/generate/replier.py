@@ -17,14 +17,28 @@ from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
 from elman.generate.match import Match
 from elman.generate.penalties import History
-from elman.generate.rerank import Ranking, Tokens, as_message, best, best_drawn, likelihoods
+from elman.generate.rerank import (
+    Ranking,
+    Tokens,
+    as_drawn,
+    as_message,
+    best,
+    best_drawn,
+    draw,
+    likelihoods,
+    ranked,
+)
 from elman.generate.sampling import SamplingParams
 from elman.generate.smalltalk import SmallTalk
+from elman.generate.taught import TaughtReplies, read_common_words
 
 ReplyFrom = Literal["generate", "data", "best"]
-Origin = Literal["generate", "data", "unsure", "rule", "small talk"]
+Origin = Literal["generate", "data", "unsure", "rule", "small talk", "taught"]
 
 NOTHING_SAID = History()
+
+PICKED_FROM = 8
+"""Replies that are shown where somebody wants to pick one."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Chosen:
         tokens: without END.
         origin: "generate": the net made it; "data": somebody gave it; "unsure": neither was good
             enough; "rule": fixed for insults, despair and danger; "small talk": written for
-            what was asked.
+            what was asked; "taught": somebody said in the chat that it should be.
         score: of the best reply there was (`elman.generate.rerank`).
         certain: whether it was likelier than all others together.
         state: in which END is yet to be said; None: it was not kept.
@@ -88,6 +102,9 @@ class Replier:
         self.ranking = ranking or Ranking.of(bot.config)
         self.reply_from = reply_from
         self._cares = cares(bot.config)
+        common = read_common_words(bot.path)
+        self.taught = TaughtReplies(bot.home, bot.knows_names, common)
+        """What it was taught in the chat."""
         self._small_talk = None if reply_from == "data" else SmallTalk.read(bot.path)
         self._match = None if reply_from == "data" else Match.read(bot)
         self._bound = bound or Bound(-inf, -inf)
@@ -148,13 +165,37 @@ class Replier:
         made = self._chosen(state, generator, recent, histories, keep_states)
         return [own or other for own, other in zip(fixed, made, strict=True)]
 
+    def candidates(
+        self,
+        state: State,
+        generator: np.random.Generator,
+        recent: Sequence[int] = (),
+    ) -> list[Tokens]:
+        """Draw what could be answered in one conversation, the best first, to be picked from.
+
+        Args:
+            state: after the message to be answered, (1, size) arrays.
+            generator: where the randomness comes from.
+            recent: tokens under the repetition penalty.
+        """
+        samples = max(PICKED_FROM, self.ranking.samples)
+        drawn = draw(self.decoder, state, self.params, samples, generator, recent)
+        mmi_weight = self.ranking.mmi_weight
+        [likely] = as_drawn(self.decoder, state, drawn, mmi=mmi_weight > 0)
+        found = ranked([each.tokens for each in drawn[0]], likely, mmi_weight)
+        return [each.tokens for each in found if each.tokens][:PICKED_FROM]
+
     def fixed(self, history: History) -> Chosen | None:
-        """Return what is answered without the net, by rule or as small talk; None: nothing is."""
+        """Return what is answered without the net, by rule, as it was taught, or as small talk;
+        None: nothing is.
+        """
         if history.asked is None:
             return None
         said = [self._tokenizer.decode(tokens) for tokens in history.said]
         if self._cares and (text := care(history.asked, said)) is not None:
             return Chosen(tuple(self._tokenizer.encode(text)), "rule", 0.0)
+        if (text := self.taught.answer(history.asked)) is not None:
+            return Chosen(tuple(self._tokenizer.encode(text)), "taught", 0.0)
         if self._small_talk is not None:
             before = history.heard[1:] if history.whole else None
             text = self._small_talk.answer(history.asked, said, before)

@@ -153,6 +153,13 @@ def bits_per_byte(decoder: Decoder, corpus: Corpus, tokenizer: Tokenizer, learn_
     return float(nats.sum()) / log(2) / max(int(text_bytes.sum()), 1)
 
 
+def texts_of(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield what each message says."""
+    for index in range(len(corpus)):
+        for message in corpus.messages(index):
+            yield tokenizer.decode(message)
+
+
 def subset(corpus: Corpus, tokens: int) -> Corpus:
     """Return the first conversations of a corpus, up to about so many tokens; at least one."""
     count = max(1, int(np.searchsorted(corpus.starts, tokens, side="right")) - 1)

@@ -25,9 +25,12 @@ from elman.data.locks import only_one
 from elman.data.untrusted import parse_json, read_text
 from elman.errors import ElmanError
 from elman.model.folder import (
+    COMMON,
     CONFIG,
     CURRENT,
+    MATCH,
     MAX_JSON_BYTES,
+    REPLAY,
     REPLIES,
     SMALL_TALK,
     TOKENIZER,
@@ -41,9 +44,12 @@ from elman.model.folder import (
 FACTS = "version.json"
 
 DIGESTED_FILES = (CONFIG, TOKENIZER, WEIGHTS, SMALL_TALK)
-"""What a version is; its index of replies is made of that and of conversations."""
+"""What a version is."""
 
-LINKED_FILES = (WEIGHTS, REPLIES)
+MADE_FILES = (REPLIES, REPLAY, MATCH, COMMON)
+"""What is kept beside: made of that and of conversations."""
+
+LINKED_FILES = (WEIGHTS, *MADE_FILES)
 """Large files, which are replaced and never changed: versions share them where they can."""
 
 ID_CHARS = 16
@@ -261,7 +267,7 @@ def remove(home: Path, version: Version) -> None:
     if current_id(home) in (None, version.id):
         raise ElmanError(f"{home}: is version {version.id} now; take another one first")
     if (home / WEIGHTS).exists() and digest_of(home) == version.id:
-        for name in (*DIGESTED_FILES, REPLIES):
+        for name in (*DIGESTED_FILES, *MADE_FILES):
             (home / name).unlink(missing_ok=True)
     shutil.rmtree(version.folder)
 
@@ -284,7 +290,7 @@ def _read(folder: Path) -> Version:
 
 def _fill(folder: Path, source: Path) -> None:
     """Put the files of a version into another folder."""
-    for name in (*DIGESTED_FILES, REPLIES):
+    for name in (*DIGESTED_FILES, *MADE_FILES):
         path = (source / name).resolve()
         if not path.exists():
             continue

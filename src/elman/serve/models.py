@@ -8,6 +8,7 @@ from typing import NamedTuple
 from elman.chat import MemoryStore, Recall
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
+from elman.generate.replier import Replier
 from elman.serve.batching import Batcher
 
 MAX_RECENT_BYTES = 32 << 20
@@ -80,6 +81,7 @@ class Model:
         fingerprint: the digest of what makes its states.
         created: when its weights were written, in seconds since 1970.
         recent: its states that were used last.
+        replier: chooses replies; None: they are drawn.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Model:
     created: int
     batcher: Batcher
     recent: RecentStates
+    replier: Replier | None = None
 
     def recall(self, store: MemoryStore, owner: str) -> Recall:
         """Return what it can recall of an owner's conversations."""

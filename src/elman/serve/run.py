@@ -17,6 +17,7 @@ from elman.runtime.choose import load_bot
 from elman.runtime.compiled import WeightPrecision
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.server import LISTEN_BACKLOG, make_server
+from elman.serve.renewal import Load, VersionWatcher
 from elman.serve.service import Service
 from elman.serve.store.keys import Keys
 
@@ -146,6 +147,7 @@ def serve(
     uds: Path | None = None,
     tell: Callable[[str], None] = print,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
+    load_again: Load | None = None,
 ) -> None:
     """Serve until told to stop. Replies that are being said then have a few seconds to end.
 
@@ -157,6 +159,7 @@ def serve(
         uds: a Unix socket to listen at instead of the address.
         tell: is told the server's address, once it answers.
         repliers: who chooses the replies, by the bots' names; without one, replies are drawn.
+        load_again: loads a bot of which there is a new version; None: that waits for a restart.
 
     Raises:
         ElmanError: where the address cannot be listened at, or `check_policy` refuses.
@@ -164,7 +167,9 @@ def serve(
     policy = policy or AccessPolicy()
     check_policy(policy, Keys(store))
     with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
-        server = make_server(Service(bots, store, repliers=repliers), policy)
+        service = Service(bots, store, repliers=repliers)
+        server = make_server(service, policy)
+        watcher = None if load_again is None else VersionWatcher(service, load_again)
         release_memory()
         if uds is None:
             name = f"[{policy.host}]" if ":" in policy.host else policy.host
@@ -173,7 +178,11 @@ def serve(
             where = f"unix:{uds}"
         server.on_started = lambda: tell(where)
         try:
+            if watcher is not None:
+                watcher.start()
             server.run(sockets=[listening])
         finally:
+            if watcher is not None:
+                watcher.close()
             if uds is not None:
                 uds.unlink(missing_ok=True)

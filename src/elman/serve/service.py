@@ -49,24 +49,45 @@ class Service:
         self.store, self.responses, self.keys = store, ResponseStore(store), Keys(store)
         self.prompts, self.keeper = Prompts(store, self.responses), Keeper(store)
         self.workers, self._mailbox = Workers(), Mailbox()
-        self.models = {
-            name: Model(
-                name,
-                bot,
-                bot.state_digest,
-                int((bot.path / WEIGHTS).stat().st_mtime),
-                Batcher(bot, batch_size, max_waiting, repliers.get(name)),
-                RecentStates(bot.decoder),
-            )
-            for name, bot in bots.items()
-        }
+        self._limits = batch_size, max_waiting
+        self.models: dict[str, Model] = {}
+        self._retired: list[Model] = []
+        for name, bot in bots.items():
+            self.renew(name, bot, repliers.get(name))
         self.metrics = Metrics(self.models)
         self.attributor = Attributor()
+
+    def renew(self, name: str, bot: Bot, replier: Replier | None = None) -> None:
+        """Serve a bot under a name from now on.
+
+        What was asked of the one before is still answered by that one.
+        """
+        model = Model(
+            name,
+            bot,
+            bot.state_digest,
+            int((bot.path / WEIGHTS).stat().st_mtime),
+            Batcher(bot, *self._limits, replier),
+            RecentStates(bot.decoder),
+            replier,
+        )
+        if name in self.models:
+            self._retired.append(self.models[name])
+        self.models[name] = model
+
+    def let_go(self) -> None:
+        """End the bots that were renewed, but for those that still reply.
+
+        For when nobody has been about to ask them for a while.
+        """
+        for model in [each for each in self._retired if not each.batcher.open]:
+            self._retired.remove(model)
+            model.batcher.close()
 
     def close(self) -> None:
         """Finish what was asked for, but explain nothing more."""
         self.attributor.close()
-        for model in self.models.values():
+        for model in (*self.models.values(), *self._retired):
             model.batcher.close()
         self.keeper.close()
         self.workers.close()

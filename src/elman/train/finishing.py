@@ -10,8 +10,10 @@ from elman.generate.match import Match
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, people_habits
 from elman.generate.positions import HeldOut
-from elman.generate.scoring import subset
+from elman.generate.scoring import subset, texts_of
+from elman.generate.taught import common_words, write_common_words
 from elman.model.config import ReplyConfig
+from elman.model.replay import NOTHING, Replay, write_replay
 from elman.native.library import load
 from elman.runtime.choose import int8_loss
 from elman.runtime.weights import is_known, load_weights
@@ -28,7 +30,7 @@ INT8_TOKENS = 20_000
 
 def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     """Find by held-out talk what int8 weights cost and how a reply is chosen, and keep replies of
-    people in the bot's folder.
+    people in the bot's folder, with a sample of what was learned. Without replies, no sample.
 
     The folder already holds the best weights. What is given in the configuration stays.
     """
@@ -53,6 +55,8 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
     )
     if index is not None:
         index_files.save(out, index, bot, saved.path)
+    write_common_words(out, common_words(texts_of(data.train, data.tokenizer)))
+    write_replay(out, Replay(data.train, data.dev or NOTHING), data.tokenizer)
 
 
 def measured_int8_loss(out: Path, data: Data, trust: Collection[str]) -> float | None:

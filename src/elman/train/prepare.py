@@ -61,7 +61,7 @@ class Data:
     @cached_property
     def learned(self) -> Corpus:
         """Everything that is learned."""
-        return self.train if self.invented is None else self.train.followed_by(self.invented)
+        return self.train if self.invented is None else Corpus.joined(self.train, self.invented)
 
 
 def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:

@@ -14,7 +14,16 @@ from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model.blocks import cell_class
-from elman.model.folder import CONFIG, REPLIES, TOKENIZER, WEIGHTS, read_config, read_tokenizer
+from elman.model.folder import (
+    COMMON,
+    CONFIG,
+    REPLAY,
+    REPLIES,
+    TOKENIZER,
+    WEIGHTS,
+    read_config,
+    read_tokenizer,
+)
 from elman.model.versions import forget_current
 from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.loop import RESUME, Result, TrainingLoop
@@ -173,7 +182,7 @@ def _make(folder: Path) -> None:
 def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
     """Begin a run directory. Weights of an earlier run go first: they would not fit."""
     try:
-        for name in (WEIGHTS, RESUME, LOG, REPLIES, CANARIES):
+        for name in (WEIGHTS, RESUME, LOG, REPLIES, REPLAY, COMMON, CANARIES):
             (out / name).unlink(missing_ok=True)
         forget_current(out)
     except OSError as error:

@@ -1,7 +1,9 @@
 """Elman's own routes: conversations as trees of responses, and what people thought of replies."""
 
 import json
+import logging
 import time
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -9,12 +11,16 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from elman.chat.database import Connection
+from elman.chat.memory import LOCAL
+from elman.errors import ElmanError
+from elman.model.folder import BASE
 from elman.serve.api.requests import Body
 from elman.serve.api.responses import Id
 from elman.serve.http.access import Owner
 from elman.serve.http.errors import ERRORS, ApiError
 from elman.serve.render.response_bodies import Deleted, StateSummary
-from elman.serve.service import Served
+from elman.serve.service import Served, Service
+from elman.serve.store.responses import StoredResponse
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
@@ -69,6 +75,9 @@ class Feedback(BaseModel):
     rating: Literal["up", "down"] | None
     instead: str | None
     created_at: int
+    taught: bool = Field(
+        False, description="Whether the bot answers the same message so from now on."
+    )
 
 
 @router.get("/chats")
@@ -133,14 +142,40 @@ async def give_feedback(service: Served, owner: Owner, body: FeedbackRequest) ->
         )
     now = time.time()
 
-    def rate(connection: Connection) -> None:
-        service.responses.get(connection, owner, body.response_id)
+    def rate(connection: Connection) -> StoredResponse:
+        found = service.responses.get(connection, owner, body.response_id)
         service.responses.rate(connection, owner, body.response_id, body.rating, body.instead, now)
+        return found
 
-    await service.free(owner, rate)  # it may take back what was given
+    response = await service.free(owner, rate)  # it may take back what was given
+    taught = False
+    if body.instead and owner == LOCAL:  # whom others believe is no stranger
+        taught = await service.workers.do(owner, partial(_teach, service, response, body.instead))
     return Feedback(
-        response_id=body.response_id, rating=body.rating, instead=body.instead, created_at=int(now)
+        response_id=body.response_id,
+        rating=body.rating,
+        instead=body.instead,
+        created_at=int(now),
+        taught=taught,
     )
+
+
+def _teach(service: Service, response: StoredResponse, instead: str) -> bool:
+    """Let a bot give another answer to the same message from now on; tell whether it will."""
+    model = service.models.get(response.model)
+    if model is None or model.replier is None or model.bot.path == BASE:
+        return False
+    with service.store.reading() as connection:
+        path = service.store.path(connection, LOCAL, response.key)
+    asked = [node for node in path[-2:] if node.role == "user"]
+    if not asked:
+        return False
+    try:
+        model.replier.taught.teach(asked[-1].text, instead)
+    except ElmanError as error:  # too long, or a full disk: it is kept as feedback all the same
+        logging.getLogger("elman").warning("%s", error)
+        return False
+    return True
 
 
 @router.get(

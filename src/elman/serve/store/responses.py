@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from elman.chat.database import TABLES, Connection
+from elman.chat.database import TABLES, Connection, scalars
 from elman.chat.memory import MemoryStore
 from elman.serve.http.errors import no_such
 
@@ -201,6 +201,10 @@ class ResponseStore:
                 VALUES (:owner, :id, :rating, :instead, :now)""",
                 values,
             )
+
+    def raters(self, connection: Connection) -> list[str]:
+        """Return the owners who thought something of replies."""
+        return scalars(connection.execute("SELECT DISTINCT owner FROM feedback ORDER BY owner"))
 
     def feedback(self, connection: Connection, owner: str) -> Iterator[dict[str, Any]]:
         """Yield everything that was thought, each with the conversation that led to it."""
