@@ -91,11 +91,11 @@ def test_the_extras_are_those_of_the_package() -> None:
             if not line.startswith("elman[")
         )
         for extra, lines in extras.items()
-        if extra != "dev"
+        if extra not in ("dev", "docs")
     }
     assert modules == EXTRA_MODULES
     (all_of_them,) = [line for line in extras["dev"] if line.startswith("elman[")]
-    assert set(re.findall(r"\w+", all_of_them)) == {"elman", *modules}
+    assert set(re.findall(r"\w+", all_of_them)) == {"elman", "docs", *modules}
 
 
 @pytest.mark.parametrize("extra", EXTRA_MODULES)

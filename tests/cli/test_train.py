@@ -86,7 +86,7 @@ def test_the_file_of_settings_is_what_the_fields_say() -> None:
 
 def test_the_document_shows_what_the_fields_say() -> None:
     """Where it does not: python -m elman.train.settings"""
-    shown = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    shown = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
     assert shown == put_table(shown)
     assert shown.count("| `train.") == sum(
         each["name"].startswith("train.") for each in list_settings()

@@ -342,5 +342,5 @@ def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Pat
 
 
 def test_the_document_shows_this_very_memory() -> None:
-    document = Path(__file__).parents[2] / "docs" / "extending.md"
+    document = Path(__file__).parents[2] / "docs" / "memory.md"
     assert inspect.getsource(BagChatbot) in document.read_text("utf-8")
