@@ -42,8 +42,8 @@ class Replay:
 
 def drawn(corpus: Corpus, tokens: int) -> Corpus:
     """Return whole conversations, drawn by a fixed seed, of at most so many tokens."""
-    if len(corpus.ids) <= tokens:
-        return corpus
+    if corpus.tokens <= tokens:
+        return Corpus(corpus.first_tokens(tokens), corpus.starts)
     lengths = np.diff(corpus.starts)
     order = np.random.default_rng(0).permutation(len(corpus))
     count = int(np.searchsorted(lengths[order].cumsum(), tokens, side="right"))
