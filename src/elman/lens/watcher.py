@@ -16,7 +16,7 @@ from torch import Tensor
 
 from elman.bptt import State
 from elman.data.corpus import Corpus, scored
-from elman.data.tokenizer import END, Tokenizer
+from elman.data.tokenizer import Tokenizer
 from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
 from elman.lens.spikes import culprit
 from elman.model.chatbot import Chatbot
@@ -239,7 +239,7 @@ def _trimmed(chatbot: Chatbot, reply: FollowedReply) -> FollowedReply:
 
 
 def _steps_a_message(corpus: Corpus) -> float:
-    return len(corpus.ids) / max(1, int((corpus.ids == END).sum()))
+    return corpus.tokens / max(1, corpus.message_count)
 
 
 def _round(value: float) -> float | None:

@@ -86,7 +86,7 @@ def drawn(corpus: Corpus, tokens: int) -> Corpus:
 
 
 def _drawn(corpus: Corpus, tokens: int) -> list[int]:
-    if len(corpus.ids) <= tokens:
+    if corpus.tokens <= tokens:
         return list(range(len(corpus)))
     order = np.random.default_rng(0).permutation(len(corpus))
     lengths = np.diff(corpus.starts)[order]

@@ -15,8 +15,9 @@ from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder
 from elman.generate.scoring import bits_per_byte
 from elman.model.checkpoint import save_weights
-from elman.model.embeddings import begin_with
+from elman.model.embeddings import MAX_NEIGHBOUR_TOKENS, begin_with
 from elman.model.folder import CONFIG, WEIGHTS
+from elman.model.ngrams import MAX_NGRAM_TOKENS
 from elman.model.tensor_files import write_tensors
 from elman.train.canaries import write_canaries
 from elman.train.config import Config
@@ -85,10 +86,11 @@ class TrainingLoop:
         chatbot, base = self.trainer.chatbot, self._data.base
         if base is None:
             self._tell("stage", text="counting which tokens stand together")
-            begin_with(chatbot, self._data.learned.ids, self._config.train.seed)
+            few = self._data.learned.first_tokens(MAX_NEIGHBOUR_TOKENS)
+            begin_with(chatbot, few, self._config.train.seed)
         else:
             chatbot.begin_from(base.chatbot)
-        ids = self._data.learned.ids
+        ids = self._data.learned.first_tokens(MAX_NGRAM_TOKENS)
         chatbot.count(ids, scored(ids, self._config.data.learn_from))
         self._begin_cycle()  # the learning rate starts here, whatever is spent
 
@@ -138,7 +140,7 @@ class TrainingLoop:
         self._tell(
             "start",
             parameters=sum(p.numel() for p in self.trainer.chatbot.parameters()),
-            tokens=len(self._data.train.ids),
+            tokens=self._data.train.tokens,
             conversations=len(self._data.train),
             held_out=len(self._data.dev or ()),
             config=self._config.model_dump(mode="json"),
@@ -268,7 +270,7 @@ class TrainingLoop:
                 self._data.tokenizer,
                 self._config.data.learn_from,
             )
-            a_token = (self._seconds() - begin) / len(self._data.dev.ids)
+            a_token = (self._seconds() - begin) / self._data.dev.tokens
             self._keeping = min(
                 tokens_read(self._config, self._data) * a_token,
                 MAX_REPLYING_SHARE * 60 * (self._config.train.minutes or 0),

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from elman.data.corpus import Corpus
-from elman.data.tokenizer import END
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model.array_files import ArrayHeader
@@ -95,8 +94,8 @@ def contents(train: Corpus, dev: Corpus | None) -> dict[str, Any]:
     return {
         name: {
             "conversations": len(corpus),
-            "messages": int((corpus.ids == END).sum()),
-            "tokens": len(corpus.ids),
+            "messages": corpus.message_count,
+            "tokens": corpus.tokens,
             "digest": corpus.digest,
         }
         for name, corpus in parts.items()
