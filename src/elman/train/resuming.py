@@ -55,6 +55,7 @@ class CheckpointFacts(_Strict):
     cycle_began: Real = 0.0
     corpus: str
     contents: dict[Literal["learned from", "held out"], _Contents] | None = None
+    setbacks: Count = 0
     ended: Literal["finished", "early stop"] | None
 
 
