@@ -21,6 +21,7 @@ from elman.train.checkpoints import (
 )
 from elman.train.config import Config
 from elman.train.cycles import Cycles, Done
+from elman.train.determinism import conditions, other_conditions
 from elman.train.faults import MAX_SKIPPED_STEPS, Faults, NotFiniteError
 from elman.train.finishing import learn_to_reply
 from elman.train.prepare import Data
@@ -195,6 +196,8 @@ class TrainingLoop:
         validator = self._validator
         validator.best, validator.best_step = facts["best"], facts.get("best_step")
         self._faults.setbacks = facts.get("setbacks", 0)
+        if changed := other_conditions(facts.get("conditions", {}), conditions()):
+            self._tell.note(f"{changed}: the run does not end bit for bit as it would have")
         validator.check_kept(self.trainer.chatbot, self.trainer.steps)
 
     def _go_back(self) -> None:
@@ -255,6 +258,7 @@ class TrainingLoop:
             "contents": self._contents,
             "ended": self._ended,
             "setbacks": self._faults.setbacks,
+            "conditions": conditions(),
         }
         keep = self._config.train.keep_checkpoints
         write_checkpoint(self._out, tensors, facts, keep=keep, best=validator.best_step)

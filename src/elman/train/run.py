@@ -26,6 +26,7 @@ from elman.model.folder import (
 from elman.model.versions import forget_current
 from elman.train.checkpoints import read_last_checkpoint, remove_checkpoints
 from elman.train.config import AUTO, BUDGETS, Config, write_config
+from elman.train.determinism import determined, fixed
 from elman.train.loop import Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
 from elman.train.runlog import LOG, Observer, Tell, Watcher, has_ended
@@ -60,7 +61,9 @@ def train(
     for name in ("cell", "encoder_cell", "conversation_cell", "decoder_cell"):
         if cell := getattr(config.model, name):
             cell_class(cell)
+    config = fixed(config)
     with ExitStack() as held:
+        held.enter_context(determined(config.train.deterministic))
         if out.is_dir():  # else it is made, and held, when there is something to learn
             held.enter_context(only_one(out, tell.note))
         data = prepare(_located(config), tell, trust)
@@ -102,11 +105,14 @@ def resume(
     began = time.monotonic() if started is None else started
     saved = read_config(out, trust)
     tell = Tell(observers)
-    with only_one(out, tell.note):
-        config = _config_again(out, saved, budget, data_path)
+    with ExitStack() as held:
+        held.enter_context(only_one(out, tell.note))
+        config = fixed(_config_again(out, saved, budget, data_path))
         tokenizer = read_tokenizer(out)
         _remove_unfinished(out)
         tensors, facts = read_last_checkpoint(out, config, tokenizer.vocabulary_size, tell.note)
+        threads = facts.get("conditions", {}).get("threads")
+        held.enter_context(determined(config.train.deterministic, threads))
         steps = facts["trainer"]["steps"]
         if facts["ended"] and not budget and has_ended(out / LOG, steps):
             raise ElmanError(
