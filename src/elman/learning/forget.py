@@ -29,12 +29,12 @@ from elman.model.ngrams import MAX_NGRAM_TOKENS
 from elman.model.replay import NO_UPDATES, NOTHING, Replay, read_replay
 from elman.model.versions import Version
 from elman.runtime.choose import INT8_LOSS, load_bot
+from elman.train.checkpoints import CHECKPOINTS, remove_checkpoints
 from elman.train.config import BUDGETS, NO_BASE, Config, write_config
-from elman.train.resuming import RESUME
 from elman.train.run import train
 from elman.train.runlog import Observer
 
-REMAINS = (LOG, RESUME, CANARIES)
+REMAINS = (LOG, CHECKPOINTS, CANARIES)
 """What training leaves beside a version. It lies in the bot's folder."""
 
 
@@ -193,6 +193,8 @@ def sweep(home: Path, kept: Version) -> None:
 
     For whoever holds the bot's folder.
     """
+    if (kept.folder / CHECKPOINTS).exists():
+        remove_checkpoints(home)
     for name in REMAINS:
         if (kept.folder / name).exists():
             (kept.folder / name).replace(home / name)
