@@ -139,12 +139,12 @@ class Recall:
             )
         return np.array([ROLES[node.role], *self.tokens(node), END], np.uint16)
 
-    def history(self, connection: Connection, path: Sequence[Node]) -> History:
-        """Return what was said last in a conversation, up to a message that is to be answered.
+    def latest(self, connection: Connection, path: Sequence[Node]) -> list[Node]:
+        """Return the last messages of a conversation, as many as a reply is compared with.
 
         Args:
             connection: to the store, which is asked for what came before.
-            path: the last messages that are known, at least the one to be answered.
+            path: the last messages that are known, at least one.
         """
         nodes = list(path[-HISTORY_MESSAGES:])
         while len(nodes) < HISTORY_MESSAGES and nodes[0].parent != self.start:
@@ -152,6 +152,14 @@ class Recall:
             if before is None:
                 break
             nodes.insert(0, before)
+        return nodes
+
+    def history(self, connection: Connection, path: Sequence[Node]) -> History:
+        """Return what was said last in a conversation, up to a message that is to be answered.
+
+        The arguments are those of `latest`.
+        """
+        nodes = self.latest(connection, path)
         return History(
             [node.text for node in reversed(nodes) if node.role == "user"],
             [tuple(self.tokens(node)) for node in reversed(nodes) if node.role == "bot"],

@@ -8,12 +8,14 @@ import typer
 from elman.cli.options import (
     DatabaseOption,
     RankingOptions,
+    StateKeysOption,
     TrustOption,
     UnsureOptions,
     WeightsOption,
     as_weights,
     make_params,
     open_store,
+    state_keys_of,
     with_groups,
 )
 from elman.cli.text import tell
@@ -58,6 +60,7 @@ def serve(
         typer.Option(help="A site whose pages may ask, https://NAME; may be repeated."),
     ] = None,
     database: DatabaseOption = None,
+    state_keys: StateKeysOption = None,
     weights: WeightsOption = None,
     ranking: RankingOptions,
     doubt: UnsureOptions,
@@ -97,4 +100,5 @@ def serve(
             bot = load_bot(home, as_weights(weights), trust or ())
             return bot, ranking.replier(bot, make_params(bot), doubt)
 
-        serve(loaded, store, policy, port, uds, tell_where, repliers, load_again)
+        signing = state_keys_of(state_keys)
+        serve(loaded, store, policy, port, uds, tell_where, repliers, load_again, signing)

@@ -20,6 +20,7 @@ from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.renewal import Load, VersionWatcher
 from elman.serve.service import Service
 from elman.serve.store.keys import Keys
+from elman.serve.store.state_keys import StateKeys
 
 
 def load(
@@ -148,6 +149,7 @@ def serve(
     tell: Callable[[str], None] = print,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
     load_again: Load | None = None,
+    state_keys: StateKeys | None = None,
 ) -> None:
     """Serve until told to stop. Replies that are being said then have a few seconds to end.
 
@@ -160,6 +162,7 @@ def serve(
         tell: is told the server's address, once it answers.
         repliers: who chooses the replies, by the bots' names; without one, replies are drawn.
         load_again: loads a bot of which there is a new version; None: that waits for a restart.
+        state_keys: sign the states that clients carry; None: such that end with the process.
 
     Raises:
         ElmanError: where the address cannot be listened at, or `check_policy` refuses.
@@ -167,7 +170,7 @@ def serve(
     policy = policy or AccessPolicy()
     check_policy(policy, Keys(store))
     with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
-        service = Service(bots, store, repliers=repliers)
+        service = Service(bots, store, repliers=repliers, state_keys=state_keys)
         server = make_server(service, policy)
         watcher = None if load_again is None else VersionWatcher(service, load_again)
         release_memory()

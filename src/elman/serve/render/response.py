@@ -152,5 +152,5 @@ class ResponseAnswer:
                 why = f"the reply could not be kept: {error}"
                 raise ApiError(507, why, None, "not_stored") from None
         found = response_of(response, prompt.known, replies.logprobs[0])
-        found.elman.origin = replies.origins[0]
+        found.elman.origin, found.state = replies.origins[0], replies.states[0]
         return found
