@@ -47,7 +47,7 @@ class Served:
 @contextmanager
 def running(
     bots: dict[str, Bot],
-    place: Path,
+    place: Path | str,
     host: str = "127.0.0.1",
     batch_size: int = 8,
     max_waiting: int = 64,

@@ -272,7 +272,17 @@ def test_forged_and_foreign_states_are_never_accepted(bot: Bot, keys: StateKeys)
 
 @pytest.mark.parametrize(
     "spoil",
-    ["nothing", "nan", "short", "long", "bomb", "no message", "not JSON", "something more", "no end"],
+    [
+        "nothing",
+        "nan",
+        "short",
+        "long",
+        "bomb",
+        "no message",
+        "not JSON",
+        "something more",
+        "no end",
+    ],
 )
 def test_what_is_signed_and_no_state_is_refused(bot: Bot, keys: StateKeys, spoil: str) -> None:
     """As if a key were known to somebody else: still nothing that is no state is used."""

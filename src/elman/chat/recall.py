@@ -94,7 +94,8 @@ class Recall:
             parent: the message before it, None where it is the first.
             tokens: how the bot cut the text, where it said it; None: as the tokenizer does.
         """
-        text = text.encode(errors="replace").decode()
+        # No store keeps half of a character, and PostgreSQL no character 0.
+        text = text.encode(errors="replace").decode().replace("\0", "\ufffd")
         before = self.start if parent is None else parent.key
         key = next_key(before, role, text)
         own = None
