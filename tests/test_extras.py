@@ -104,11 +104,12 @@ def test_a_missing_extra_is_one_sentence(
 ) -> None:
     table = tmp_path / "chats.parquet"
     table.write_bytes(b"PAR1" + bytes(16) + b"PAR1")
-    arguments = {
+    arguments: list[object] = {
         "train": ["train", chats],
         "serve": ["serve", trained],
         "evaluate": ["eval", trained, chats],
         "parquet": ["data", "inspect", table],
+        "postgres": ["sessions", "list", "--db", "postgresql:///elman"],
         "tensorboard": ["watch", trained, "--tensorboard", tmp_path / "events"],
     }[extra]
     ran = run_without(set(EXTRA_MODULES[extra]), COMMAND, *arguments)

@@ -9,6 +9,7 @@ EXTRA_MODULES = {
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "evaluate": ("sacrebleu",),
     "parquet": ("pyarrow",),
+    "postgres": ("psycopg", "sqlalchemy", "alembic"),
     "tensorboard": ("tensorboard",),
 }
 """The modules that each extra of pyproject.toml installs."""
