@@ -47,7 +47,7 @@ ENGINE = tuple(
 )  # fmt: skip
 """Scripts that compute; they share one scope."""
 
-PAGE = ("icons.js", "engine.js", "messages.js", "main.js")
+PAGE = ("engine.js", "messages.js", "main.js")
 """Scripts that show; likewise."""
 
 MODULE = "elman.wasm"

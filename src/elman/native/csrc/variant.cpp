@@ -6,6 +6,7 @@
 
 #include "cells.h"
 #include "tiles.h"
+#include "words.h"
 
 namespace elman::ELMAN_ISA {
 namespace {
