@@ -184,6 +184,7 @@ addEventListener("DOMContentLoaded", async () => {
     busy = false;
     draw();
     notice(told);
+    window.elman = engine; // for whoever scripts the page, and for tests
     document.documentElement.dataset.ready = Math.round(performance.now() - opened);
     byId("say").focus();
   } catch (error) {

@@ -1,6 +1,8 @@
 // What the page asks of the engine, one message at a time: {id, method, args}. It answers with
 // {id, piece}, as often as there is one, and then with {id, result} or {id, error}.
 
+const MAX_OPENING_SAMPLES = 8; // until somebody wants more: each reply is waited for
+
 /** Returns a function that takes messages; `post` sends what is answered. */
 function engine(post) {
   let session, breather = new Breather();
@@ -21,6 +23,8 @@ function engine(post) {
       }
       const { document, arrays } = await unpacked(packed), tokenizer = new Tokenizer(document.tokenizer);
       const { decoder, how } = decoderOf(document.config.model, arrays, plain);
+      if (decoder instanceof ReferenceDecoder) document.ranking.samples = 1;
+      document.ranking.samples = Math.min(document.ranking.samples, MAX_OPENING_SAMPLES);
       const match = arrays["match.weight"] ? new Match(arrays) : null;
       session = new Session({ document, decoder, tokenizer, match, fixed: new Fixed(document, tokenizer) });
       const { name, card, cost, config, ranking, sampling } = document;
@@ -36,9 +40,9 @@ function engine(post) {
     load: (give, { bytes, name }) => session.load(bytes, name),
     candidates: () => session.candidates(breather),
     save: () => session.save(),
-    settings(give, { samples, temperature, seed, speaker }) {
+    settings(give, { samples, seed, speaker, ...params }) {
       Object.assign(session.ranking, { samples });
-      Object.assign(session.params, { temperature });
+      Object.assign(session.params, params);
       session.speaker = speaker;
       session.seed(seed);
     },
