@@ -55,22 +55,27 @@ Opened = Callable[..., Page]
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Opened]:
     """Opens a page's file, and waits until its bot can talk; no other file or host is asked for."""
-    context = browser.new_context()
+    contexts = []
 
-    def open_file(file: Path, how: str = "", **options: Any) -> Page:
-        page = context.new_page() if not options else browser.new_context(**options).new_page()
-        page.on("pageerror", lambda error: pytest.fail(str(error)))
-        page.on("request", lambda request: _own(request.url, file))
+    def open_file(
+        file: Path, how: str = "", script: str = "", ready: bool = True, **options: Any
+    ) -> Page:
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.add_init_script(script)
         page.goto(file.as_uri() + how)
-        page.wait_for_selector("html[data-ready], .wrong", state="attached")
+        if ready:
+            page.wait_for_selector("html[data-ready], .wrong", state="attached")
         return page
 
+    errors, asked = list[str](), list[str]()
     yield open_file
-    context.close()
-
-
-def _own(url: str, file: Path) -> None:
-    assert url.startswith(("blob:", "data:", file.as_uri())), url
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert all(url.startswith(("blob:", "data:", "file:")) for url in asked)
 
 
 def ask(page: Page, method: str, args: Any = None) -> Any:
