@@ -16,6 +16,7 @@ from elman.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     forget,
     keys,
     learn,
@@ -78,6 +79,7 @@ app.add_typer(sessions.app)
 app.command("learn")(learn.learn)
 app.command("versions")(versions.versions)
 app.command("rollback")(versions.rollback)
+app.command("export")(export.export)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
 
