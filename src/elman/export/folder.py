@@ -1,0 +1,105 @@
+"""A bot as a folder that others can load: what the Hugging Face Hub calls a model repository."""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from elman.data.files import CONFIG, new_folder, write_file
+from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
+from elman.export.private import config_to_leave
+from elman.model.array_files import opened
+from elman.model.config import ModelConfig
+from elman.model.folder import (
+    MATCH,
+    REPLIES,
+    SMALL_TALK,
+    TOKENIZER,
+    WEIGHTS,
+    no_weights,
+    read_config,
+    read_tokenizer,
+)
+from elman.runtime.weights import is_known, weights_of
+
+CARD = "README.md"
+
+MODEL_TYPE = {"model_type": "elman"}
+"""By what the Hub knows whose a configuration is."""
+
+LEAVING_FILES = (TOKENIZER, WEIGHTS, SMALL_TALK, MATCH)
+"""What leaves as it is, where it is there. `match.safetensors` has maps of states, and no words."""
+
+
+def write_folder(folder: Path, out: Path, card: str, with_replies: bool = False) -> list[str]:
+    """Write what others need of a bot into a new folder: the same bits, and no private files.
+
+    Args:
+        folder: of the bot's files.
+        out: the new folder.
+        card: its README.md.
+        with_replies: take along the replies of people.
+
+    Returns:
+        The names of its files.
+
+    Raises:
+        ElmanError: where the bot is damaged, has no replies to take along, or `out` is there.
+    """
+    config = checked_bot(folder)
+    if with_replies and not (folder / REPLIES).is_file():
+        raise ElmanError(f"{folder}: has no {REPLIES} to take along; leave out --with-replies")
+    with new_folder(out) as new:
+        _copy(folder, new, (*LEAVING_FILES, REPLIES) if with_replies else LEAVING_FILES)
+        write_json(new / CONFIG, MODEL_TYPE | config_to_leave(config))
+        write_file(new / CARD, card)
+        return sorted(path.name for path in new.iterdir())
+
+
+def take_folder(folder: Path, out: Path) -> None:
+    """Make a bot's folder of one that came from elsewhere: the same bits, and nothing unknown.
+
+    Raises:
+        ElmanError: where the bot is damaged, of a newer format, or `out` is there.
+    """
+    config = checked_bot(folder)
+    with new_folder(out) as new:
+        _copy(folder, new, (*LEAVING_FILES, REPLIES))
+        write_json(new / CONFIG, config_to_leave(config))
+
+
+def checked_bot(folder: Path) -> dict[str, Any]:
+    """Read the configuration of a bot, and check its weights; no code is run.
+
+    Raises:
+        ElmanError: where something is missing, damaged, or does not belong together.
+    """
+    config, tokenizer = read_config(folder, trust=None), read_tokenizer(folder)
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise ElmanError(no_weights(folder))
+    if is_known(ModelConfig.model_validate(config["model"])):
+        weights_of(folder, config, tokenizer)
+        return config
+    with opened(path, "np") as (_, facts):  # only its own cell knows which arrays there must be
+        require_same_tokenizer(folder, facts, tokenizer)
+    return config
+
+
+def require_same_tokenizer(where: object, facts: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+    """Raise ElmanError where weights were made with another tokenizer."""
+    if facts.get("tokenizer") != tokenizer.digest:
+        raise ElmanError(f"{where}: {WEIGHTS} and {TOKENIZER} do not belong together")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for people to read."""
+    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)

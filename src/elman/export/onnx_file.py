@@ -1,0 +1,210 @@
+"""A bot as an ONNX file, with all that is needed to make it a bot again, and a self-test."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+import elman
+from elman.data.files import CONFIG, new_folder, write_file
+from elman.data.tokenizer import END, ROLES, Tokenizer
+from elman.data.untrusted import parse_json
+from elman.errors import ElmanError
+from elman.export.folder import CARD, write_json
+from elman.export.private import config_to_leave
+from elman.export.onnx_graph import CONSTANT
+from elman.export.onnx_step import step_model
+from elman.model.array_files import write_arrays
+from elman.model.config import ModelConfig
+from elman.model.folder import (
+    TOKENIZER,
+    WEIGHTS,
+    checked_config,
+    checked_tokenizer,
+    read_config,
+    read_tokenizer,
+)
+from elman.runtime.reference import ReferenceDecoder
+from elman.runtime.weights import Weights, is_known, weights_of
+
+ONNX_FORMAT = 1
+"""Raised whenever a file written before can no longer be read."""
+
+MODEL, SELF_TEST = "model.onnx", "self_test.json"
+
+MAX_ONNX_BYTES = (1 << 31) - 1
+"""Of one protobuf message."""
+
+PREFIX = "elman."
+"""What the names of a bot's facts in the metadata begin with."""
+
+EXAMPLES = Path(__file__).with_name("onnx_examples")
+
+SELF_TEST_TALK = ("hello! my name is Alex.", "hi Alex, how are you?", "what is my name?")
+"""Messages that the self-test reads, of either side in turn: made up, so that they tell nothing."""
+
+CHECKED_LOGITS, LOGIT_TOLERANCE = 16, 1e-3
+
+
+def write_onnx(folder: Path, out: Path, card: str) -> list[str]:
+    """Write a bot as an ONNX file or, where `out` does not end in .onnx, as a new folder with one,
+    its self-test, its tokenizer, a card, and examples of how it is used.
+
+    Returns:
+        The names of what was written.
+
+    Raises:
+        ElmanError: where a cell is the user's own, the bot is damaged, or too large for one file.
+    """
+    config, tokenizer = read_config(folder, trust=None), read_tokenizer(folder)
+    model = ModelConfig.model_validate(config["model"])
+    if not is_known(model):
+        raise ElmanError(
+            f"{folder}: {', '.join(model.outside_cells) or model.memory} is code, and cannot leave "
+            "as ONNX: only the cells and memories that come with Elman are known as operators"
+        )
+    weights = weights_of(folder, config, tokenizer)
+    test = self_test(weights, tokenizer)
+    content = _model_bytes(weights, config_to_leave(config), tokenizer, test, card)
+    if out.suffix == ".onnx":
+        write_file(out, content, parents=True)
+        return [out.name]
+    with new_folder(out) as new:
+        write_file(new / MODEL, content)
+        write_json(new / SELF_TEST, test)
+        write_file(new / TOKENIZER, tokenizer.to_json())
+        write_file(new / CARD, card)
+        for example in EXAMPLES.iterdir():
+            shutil.copyfile(example, new / example.name)
+        return sorted(path.name for path in new.iterdir())
+
+
+def _model_bytes(
+    weights: Weights,
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    test: Mapping[str, Any],
+    card: str,
+) -> bytes:
+    model, used = step_model(weights)
+    model.doc_string = card
+    # What the operators have no use for, a few integers, is kept beside them.
+    rest = {
+        name: {"dtype": str(array.dtype), "values": array.tolist()}
+        for name, array in weights.stored.items()
+        if name not in used
+    }
+    facts: dict[str, Any] = {
+        "format": ONNX_FORMAT,
+        "version": elman.__version__,
+        "config": config,
+        "weights": weights.digest(),
+        "state": weights.state_spec(),
+        "rest": rest,
+        "self_test": test,
+    }
+    metadata = {name: json.dumps(fact) for name, fact in facts.items()}
+    metadata["tokenizer"] = tokenizer.to_json()
+    onnx.helper.set_model_props(model, {PREFIX + name: fact for name, fact in metadata.items()})
+    if (size := model.ByteSize()) > MAX_ONNX_BYTES:
+        raise ElmanError(f"a model of {size:,} bytes: one ONNX file holds {MAX_ONNX_BYTES:,}")
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def self_test(weights: Weights, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Make tokens to read from an empty state, one after the other, and what the logits are then.
+
+    Those are checked that differ most where the state is not carried on.
+
+    Returns:
+        tokens; at, the ids whose logits are checked; logits; state_size; tolerance, beyond which
+        something is wrong; and forgetful, by how much they are off without a state.
+    """
+    tokens = []
+    for number, text in enumerate(SELF_TEST_TALK):
+        role = ROLES["bot"] if number % 2 else ROLES["user"]
+        tokens += [role, *tokenizer.encode(text), END]
+    tokens.append(ROLES["bot"])
+    decoder = ReferenceDecoder(weights)
+    nothing = decoder.initial_state(1)
+    logits = decoder.run([np.array(tokens)], nothing, "logits").logits[0]
+    forgetful = decoder.run([np.array(tokens[-1:])], nothing, "logits").logits[0]
+    off = np.abs(logits - forgetful)
+    at = np.sort(np.argsort(-off, kind="stable")[:CHECKED_LOGITS])
+    return {
+        "tokens": tokens,
+        "at": at.tolist(),
+        "logits": [round(float(each), 6) for each in logits[at]],
+        "state_size": sum(size for _, size in weights.state_spec()),
+        "tolerance": LOGIT_TOLERANCE,
+        "forgetful": round(float(off.max()), 6),
+    }
+
+
+def take_onnx(path: Path, out: Path) -> None:
+    """Make a bot's folder of an ONNX file that `write_onnx` wrote: of its weights, to the bit.
+
+    Raises:
+        ElmanError: where it is cut, foreign, changed since, of a newer format, or `out` is there.
+    """
+    config, tokenizer, weights = read_onnx(path)
+    with new_folder(out) as new:
+        write_arrays(new / WEIGHTS, weights.stored, {"tokenizer": tokenizer.digest})
+        write_file(new / TOKENIZER, tokenizer.to_json())
+        write_json(new / CONFIG, config)
+
+
+def read_onnx(path: Path) -> tuple[dict[str, Any], Tokenizer, Weights]:
+    """Read a bot of an ONNX file; errors as of `take_onnx`."""
+    if path.stat().st_size > MAX_ONNX_BYTES:
+        raise ElmanError(f"{path}: larger than {MAX_ONNX_BYTES:,} bytes, which no ONNX file is")
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except DecodeError:
+        raise ElmanError(f"{path}: cut or damaged, or no ONNX file") from None
+    found = {each.key: each.value for each in model.metadata_props}
+    if PREFIX + "format" not in found:
+        raise ElmanError(f"{path}: not written by elman export, or cut")
+
+    def fact(name: str) -> Any:
+        return parse_json(found.get(PREFIX + name, ""), f"{path}: {name}")
+
+    if fact("format") != ONNX_FORMAT:
+        raise ElmanError(
+            f"{path}: of format {str(fact('format'))[:20]}, made by Elman "
+            f"{str(fact('version'))[:20]}; this Elman reads format {ONNX_FORMAT}"
+        )
+    config = config_to_leave(checked_config(fact("config"), path, None))
+    tokenizer = checked_tokenizer(found.get(PREFIX + "tokenizer", ""), path)
+    sizes = ModelConfig.model_validate(config["model"])
+    if not is_known(sizes):
+        raise ElmanError(f"{path}: not written by elman export: its cell is none of Elman's")
+    empty = Weights(sizes, tokenizer.vocabulary_size, {}, tokenizer.characters)
+    weights = replace(empty, stored=_arrays(path, model, fact("rest"))).checked(path)
+    if weights.digest() != fact("weights"):
+        raise ElmanError(f"{path}: damaged, or changed since elman export wrote it")
+    return config, tokenizer, weights
+
+
+def _arrays(path: Path, model: onnx.ModelProto, rest: Any) -> dict[str, np.ndarray]:
+    """Return the bot's arrays of a model: those that operators use, and the rest."""
+    found = {}
+    try:
+        for each in model.graph.initializer:
+            if each.data_location == onnx.TensorProto.EXTERNAL:
+                raise ElmanError(f"{path}: keeps weights in other files; elman export writes one")
+            if not each.name.startswith(CONSTANT):
+                array = numpy_helper.to_array(each)
+                found[each.name] = array.view(np.int16) if array.dtype == np.uint16 else array
+        for name, given in rest.items():
+            found[name] = np.array(given["values"], given["dtype"])
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ElmanError(f"{path}: damaged: {error}") from None
+    return found
