@@ -23,7 +23,6 @@ from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, ROLES, SPECIALS
 from elman.export.onnx_file import MODEL, write_onnx
 from elman.generate.scoring import subset
-from elman.model.folder import folder_of
 from elman.runtime.choose import load_bot
 
 REPLY_TOKENS = 40
@@ -153,7 +152,7 @@ def main() -> None:
     print(f"{describe()}; onnxruntime {onnxruntime.__version__}\n", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "bot"
-        write_onnx(folder_of(arguments.bot), folder, "")
+        write_onnx(arguments.bot, folder, print)
         model = folder / MODEL
         print(f"{MODEL}: {model.stat().st_size:,} bytes", flush=True)
         if arguments.tokens:

@@ -11,7 +11,7 @@ import pytest
 
 import elman as package
 from elman.errors import ElmanError
-from elman.export.private import warnings_before_leaving
+from elman.export.private import private_words
 from elman.generate.bot import load_state, save_state
 from elman.generate.taught import TAUGHT
 from elman.model.folder import (
@@ -136,11 +136,11 @@ def test_the_base_leaves_with_its_own_card(tmp_path: Path, elman: Run) -> None:
 def test_warnings_name_each_kind_of_private_words(trained: Path) -> None:
     config = read_config(trained)
     config["model"] |= {"pointer": 9, "ngrams": 3}
-    told = "\n".join(warnings_before_leaving(config))
+    told = "\n".join(private_words(config))
     for word in ("not redacted", "sequences of up to 3 tokens", "pieces of words", "called Ann"):
         assert word in told
     redacted = config | {"data": config["data"] | {"redact": True, "rename": True}}
-    told = "\n".join(warnings_before_leaving(redacted))
+    told = "\n".join(private_words(redacted))
     assert "not redacted" not in told
     assert "(renamed)" in told
 

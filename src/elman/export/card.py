@@ -17,12 +17,22 @@ opinion. It can say what it learned from word for word. Do not let it speak to p
 know that it is a machine, for somebody who has not agreed, or where its words could hurt, decide or
 be believed."""
 
+IN_A_FOLDER = """\
+With [Elman](https://pypi.org/project/elman/) installed, in this folder:
+
+    elman chat .
+
+In Python `elman.load_bot(FOLDER)`; of a bot on the Hub `elman.load_bot("hf://OWNER/NAME")`. Only
+JSON and safetensors are read, and no code.
+"""
+
 
 def model_card(
     name: str,
     config: Mapping[str, Any],
     license_id: str | None = None,
     languages: Sequence[str] = (),
+    how_to_talk: str = IN_A_FOLDER,
 ) -> str:
     """Write the card.
 
@@ -31,6 +41,7 @@ def model_card(
         config: as `read_config` reads it, of the bot at home.
         license_id: as the Hub spells it, such as "cc-by-4.0"; None: the base's own, else unknown.
         languages: ISO 639-1 codes; none: the base's own, else not told.
+        how_to_talk: what is said of that.
     """
     is_base = config.get("data", {}).get("path") == BASE.name
     header = {
@@ -50,19 +61,7 @@ def model_card(
     lines = [f"{key}: {json.dumps(each)}" for key, each in header.items() if each is not None]
     front = "\n".join(["---", *lines, "---"])
     own = (BASE / "CARD.md").read_text("utf-8") if is_base else _own_card(name, config)
-    return f"{front}\n\n{own.rstrip()}\n\n{_HOW_TO_TALK}"
-
-
-_HOW_TO_TALK = """\
-## How to talk with it
-
-With [Elman](https://pypi.org/project/elman/) installed, in this folder:
-
-    elman chat .
-
-In Python `elman.load_bot(FOLDER)`; of a bot on the Hub `elman.load_bot("hf://OWNER/NAME")`. Only
-JSON and safetensors are read, and no code.
-"""
+    return f"{front}\n\n{own.rstrip()}\n\n## How to talk with it\n\n{how_to_talk}"
 
 
 def _own_card(name: str, config: Mapping[str, Any]) -> str:

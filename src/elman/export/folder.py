@@ -2,14 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from elman.data.files import CONFIG, new_folder, write_file
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
-from elman.export.private import config_to_leave
+from elman.export.card import model_card
+from elman.export.private import config_to_leave, private_words
 from elman.model.array_files import opened
 from elman.model.config import ModelConfig
 from elman.model.folder import (
@@ -18,13 +19,14 @@ from elman.model.folder import (
     SMALL_TALK,
     TOKENIZER,
     WEIGHTS,
+    folder_of,
     no_weights,
     read_config,
     read_tokenizer,
 )
 from elman.runtime.weights import is_known, weights_of
 
-CARD = "README.md"
+MODEL_CARD = "README.md"
 
 MODEL_TYPE = {"model_type": "elman"}
 """By what the Hub knows whose a configuration is."""
@@ -33,29 +35,54 @@ LEAVING_FILES = (TOKENIZER, WEIGHTS, SMALL_TALK, MATCH)
 """What leaves as it is, where it is there. `match.safetensors` has maps of states, and no words."""
 
 
-def write_folder(folder: Path, out: Path, card: str, with_replies: bool = False) -> list[str]:
+def write_folder(
+    bot: Path | str,
+    out: Path,
+    tell: Callable[[str], None],
+    *,
+    name: str | None = None,
+    license_id: str | None = None,
+    languages: Sequence[str] = (),
+    with_replies: bool = False,
+) -> dict[str, Any]:
     """Write what others need of a bot into a new folder: the same bits, and no private files.
 
     Args:
-        folder: of the bot's files.
+        bot: its folder, or "base".
         out: the new folder.
-        card: its README.md.
+        tell: is told what private words leave all the same.
+        name: of the bot, for its card; None: that of the new folder.
+        license_id, languages: as `model_card` has them.
         with_replies: take along the replies of people.
 
     Returns:
-        The names of its files.
+        `files`, their names, and `bytes`, of all.
 
     Raises:
         ElmanError: where the bot is damaged, has no replies to take along, or `out` is there.
     """
+    folder = folder_of(bot)
     config = checked_bot(folder)
     if with_replies and not (folder / REPLIES).is_file():
         raise ElmanError(f"{folder}: has no {REPLIES} to take along; leave out --with-replies")
+    for warning in private_words(config, with_replies):
+        tell(warning)
     with new_folder(out) as new:
         _copy(folder, new, (*LEAVING_FILES, REPLIES) if with_replies else LEAVING_FILES)
         write_json(new / CONFIG, MODEL_TYPE | config_to_leave(config))
-        write_file(new / CARD, card)
-        return sorted(path.name for path in new.iterdir())
+        write_file(
+            new / MODEL_CARD, model_card(name or out.resolve().name, config, license_id, languages)
+        )
+        return written(new)
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """Return the names of a new folder's files, and the bytes of all."""
+    files = sorted(folder.iterdir())
+    return {
+        "bytes": sum(path.stat().st_size for path in files),
+        "files": [path.name for path in files],
+    }
 
 
 def take_folder(folder: Path, out: Path) -> None:

@@ -1,14 +1,14 @@
 """A bot on its way to the Hugging Face Hub."""
 
 import tempfile
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import elman
 from elman.errors import ElmanError, require
-from elman.export.card import model_card
-from elman.export.folder import CARD, write_folder
-from elman.model.folder import folder_of, read_config
+from elman.export.folder import MODEL_CARD, write_folder
 from elman.model.hub import TAKEN_FILES, hub_errors
 
 
@@ -17,8 +17,9 @@ def push_to_hub(
     repo_id: str,
     *,
     license_id: str | None = None,
-    languages: tuple[str, ...] = (),
+    languages: Sequence[str] = (),
     with_replies: bool = False,
+    tell: Callable[[str], None] = warnings.warn,
     **options: Any,
 ) -> str:
     """Upload what others need of a bot to the Hub, as `elman export BOT --to folder` writes it.
@@ -28,6 +29,7 @@ def push_to_hub(
         repo_id: OWNER/NAME.
         license_id, languages: as `model_card` has them.
         with_replies: take along the replies of people.
+        tell: is told what private words leave.
         options: as of `push_folder`.
 
     Returns:
@@ -36,11 +38,17 @@ def push_to_hub(
     Raises:
         ElmanError: as `write_folder` and `push_folder` do.
     """
-    folder, name = folder_of(bot), repo_id.rpartition("/")[2]
-    card = model_card(name, read_config(folder, trust=None), license_id, languages)
     with tempfile.TemporaryDirectory() as temporary:
         new = Path(temporary) / "bot"
-        write_folder(folder, new, card, with_replies)
+        write_folder(
+            bot,
+            new,
+            tell,
+            name=repo_id.rpartition("/")[2],
+            license_id=license_id,
+            languages=languages,
+            with_replies=with_replies,
+        )
         return push_folder(new, repo_id, **options)
 
 
@@ -84,7 +92,7 @@ def push_folder(
             commit_message=commit_message,
             revision=branch,
             create_pr=create_pr,
-            allow_patterns=[*TAKEN_FILES, CARD],
+            allow_patterns=[*TAKEN_FILES, MODEL_CARD],
             delete_patterns=list(
                 TAKEN_FILES
             ),  # of an earlier push, where there is no such file now

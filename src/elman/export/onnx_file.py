@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from elman.data.files import CONFIG, new_folder, write_file
 from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
-from elman.export.folder import CARD, write_json
-from elman.export.private import config_to_leave
+from elman.export.card import model_card
+from elman.export.folder import MODEL_CARD, write_json, written
 from elman.export.onnx_graph import CONSTANT
 from elman.export.onnx_step import step_model
+from elman.export.private import config_to_leave, private_words
 from elman.model.array_files import write_arrays
 from elman.model.config import ModelConfig
 from elman.model.folder import (
@@ -28,6 +29,7 @@ from elman.model.folder import (
     WEIGHTS,
     checked_config,
     checked_tokenizer,
+    folder_of,
     read_config,
     read_tokenizer,
 )
@@ -47,22 +49,44 @@ PREFIX = "elman."
 
 EXAMPLES = Path(__file__).with_name("onnx_examples")
 
+HOW_TO_TALK = """\
+`model.onnx` is one step in onnxruntime: token and state in, logits and the next state out. The
+state must be carried on from step to step; `self_test.py`, `self_test.mjs` and `SelfTest.cs` show
+how, and fail where it is not. A message is its role (1 user, 2 bot), its text by `tokenizer.json`
+with 4 added to each id, and 0, which ends it. `elman import model.onnx --out BOT` makes a bot for
+Elman of it.
+"""
+
 SELF_TEST_TALK = ("hello! my name is Alex.", "hi Alex, how are you?", "what is my name?")
 """Messages that the self-test reads, of either side in turn: made up, so that they tell nothing."""
 
 CHECKED_LOGITS, LOGIT_TOLERANCE = 16, 1e-3
 
 
-def write_onnx(folder: Path, out: Path, card: str) -> list[str]:
+def write_onnx(
+    bot: Path | str,
+    out: Path,
+    tell: Callable[[str], None],
+    *,
+    license_id: str | None = None,
+    languages: Sequence[str] = (),
+) -> dict[str, Any]:
     """Write a bot as an ONNX file or, where `out` does not end in .onnx, as a new folder with one,
     its self-test, its tokenizer, a card, and examples of how it is used.
 
+    Args:
+        bot: its folder, or "base".
+        out: the file or the new folder.
+        tell: is told what private words leave.
+        license_id, languages: as `model_card` has them.
+
     Returns:
-        The names of what was written.
+        `files`, their names, and `bytes`, of all.
 
     Raises:
         ElmanError: where a cell is the user's own, the bot is damaged, or too large for one file.
     """
+    folder = folder_of(bot)
     config, tokenizer = read_config(folder, trust=None), read_tokenizer(folder)
     model = ModelConfig.model_validate(config["model"])
     if not is_known(model):
@@ -71,19 +95,22 @@ def write_onnx(folder: Path, out: Path, card: str) -> list[str]:
             "as ONNX: only the cells and memories that come with Elman are known as operators"
         )
     weights = weights_of(folder, config, tokenizer)
+    for warning in private_words(config):
+        tell(warning)
+    card = model_card(out.resolve().stem, config, license_id, languages, HOW_TO_TALK)
     test = self_test(weights, tokenizer)
     content = _model_bytes(weights, config_to_leave(config), tokenizer, test, card)
     if out.suffix == ".onnx":
         write_file(out, content, parents=True)
-        return [out.name]
+        return {"bytes": len(content), "files": [out.name]}
     with new_folder(out) as new:
         write_file(new / MODEL, content)
         write_json(new / SELF_TEST, test)
         write_file(new / TOKENIZER, tokenizer.to_json())
-        write_file(new / CARD, card)
+        write_file(new / MODEL_CARD, card)
         for example in EXAMPLES.iterdir():
             shutil.copyfile(example, new / example.name)
-        return sorted(path.name for path in new.iterdir())
+        return written(new)
 
 
 def _model_bytes(

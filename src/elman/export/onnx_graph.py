@@ -94,7 +94,7 @@ class OnnxGraph:
 
     def _keep(self, name: str, array: np.ndarray) -> str:
         if name not in self._initializers:
-            whole = np.ascontiguousarray(array)
+            whole = np.asarray(array, order="C")  # which leaves single numbers as they are
             self._initializers[name] = numpy_helper.from_array(whole, name)
         return name
 

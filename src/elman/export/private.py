@@ -40,8 +40,8 @@ def config_to_leave(config: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"data": {"path": path, **own}}
 
 
-def warnings_before_leaving(config: Mapping[str, Any], with_replies: bool = False) -> list[str]:
-    """Say what private words a bot takes along: a sentence for each kind.
+def private_words(config: Mapping[str, Any], with_replies: bool = False) -> list[str]:
+    """Say what private words leave with a bot: a sentence for each kind.
 
     Args:
         config: as `read_config` reads it.
