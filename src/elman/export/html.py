@@ -17,6 +17,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import parse_json, read_text
 from elman.errors import ElmanError
 from elman.export.leaving import Leaving, leaving
+from elman.export.module import MODULE, PAGE_FOLDER
 from elman.export.packing import as_characters, from_characters, pack, unpack
 from elman.export.rounding import MAX_COARSENESS, code_bytes, rounded
 from elman.generate.bot import Bot
@@ -38,8 +39,6 @@ PAGE_FORMAT = 1
 DEFAULT_MAX_MB = 8.0
 BYTES_PER_MB = 1_000_000
 
-FOLDER = Path(__file__).with_name("page")
-
 ENGINE = tuple(
     f"engine/{name}.js"
     for name in ("bytes", "numbers", "tokens", "layers", "reference", "compiled", "sampling",
@@ -47,11 +46,8 @@ ENGINE = tuple(
 )  # fmt: skip
 """Scripts that compute; they share one scope."""
 
-PAGE = ("icons.js", "engine.js", "messages.js", "main.js")
+PAGE = ("engine.js", "messages.js", "main.js")
 """Scripts that show; likewise."""
-
-MODULE = "elman.wasm"
-"""The compiled library for a browser (wasm/build)."""
 
 COST_BYTES = 64
 """Of a page, what is left for the number that says what rounding costs."""
@@ -241,7 +237,7 @@ def _cost(bot: Bot, weights: Weights, arrays: Mapping[str, np.ndarray]) -> float
 
 def _page(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
     """Make the whole file."""
-    module = np.frombuffer((FOLDER / MODULE).read_bytes(), np.uint8)
+    module = np.frombuffer((PAGE_FOLDER / MODULE).read_bytes(), np.uint8)
     packed = pack(document, {**arrays, MODULE: module})
     page = Template(source("index.html")).substitute(
         title=escape(str(document["name"])),
@@ -257,4 +253,4 @@ def _page(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byte
 
 def source(name: str) -> str:
     """Read a script of the page."""
-    return (FOLDER / name).read_text("utf-8")
+    return (PAGE_FOLDER / name).read_text("utf-8")

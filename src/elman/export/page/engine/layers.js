@@ -15,6 +15,7 @@ class Matrix {
   /** Returns weight @ x + bias, (N). */
   times(x, bias = this.bias) {
     const { N, K, data, scale } = this, out = new Float32Array(N);
+    x = Float64Array.from(x); // so that each number is widened once
     for (let n = 0, at = 0; n < N; n++) {
       let a = 0, b = 0, c = 0, d = 0, k = 0;
       for (; k + 3 < K; k += 4, at += 4) {
