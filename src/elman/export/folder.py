@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from elman.data.files import CONFIG, new_folder, write_file
@@ -11,7 +12,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.export.card import model_card
 from elman.export.private import config_to_leave, private_words
-from elman.model.array_files import opened
+from elman.model.array_files import opened, write_arrays
 from elman.model.config import ModelConfig
 from elman.model.folder import (
     MATCH,
@@ -24,7 +25,7 @@ from elman.model.folder import (
     read_config,
     read_tokenizer,
 )
-from elman.runtime.weights import is_known, weights_of
+from elman.runtime.weights import Weights, is_known, weights_of
 
 MODEL_CARD = "README.md"
 
@@ -97,6 +98,25 @@ def take_folder(folder: Path, out: Path) -> None:
         write_json(new / CONFIG, config_to_leave(config))
 
 
+def make_folder(
+    out: Path,
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    weights: Weights,
+    files: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Make a bot's folder of what a file held; `files` are others by name, as JSON.
+
+    Raises:
+        ElmanError: where `out` is there.
+    """
+    with new_folder(out) as new:
+        write_arrays(new / WEIGHTS, weights.stored, {"tokenizer": tokenizer.digest})
+        write_file(new / TOKENIZER, tokenizer.to_json())
+        for name, value in {CONFIG: config_to_leave(config), **files}.items():
+            write_json(new / name, value)
+
+
 def checked_bot(folder: Path) -> dict[str, Any]:
     """Read the configuration of a bot, and check its weights; no code is run.
 
@@ -111,14 +131,9 @@ def checked_bot(folder: Path) -> dict[str, Any]:
         weights_of(folder, config, tokenizer)
         return config
     with opened(path, "np") as (_, facts):  # only its own cell knows which arrays there must be
-        require_same_tokenizer(folder, facts, tokenizer)
+        if facts.get("tokenizer") != tokenizer.digest:
+            raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
     return config
-
-
-def require_same_tokenizer(where: object, facts: Mapping[str, Any], tokenizer: Tokenizer) -> None:
-    """Raise ElmanError where weights were made with another tokenizer."""
-    if facts.get("tokenizer") != tokenizer.digest:
-        raise ElmanError(f"{where}: {WEIGHTS} and {TOKENIZER} do not belong together")
 
 
 def write_json(path: Path, value: Any) -> None:

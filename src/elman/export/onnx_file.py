@@ -13,20 +13,18 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 import elman
-from elman.data.files import CONFIG, new_folder, write_file
+from elman.data.files import new_folder, write_file
 from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
 from elman.export.card import model_card
-from elman.export.folder import MODEL_CARD, write_json, written
+from elman.export.folder import MODEL_CARD, make_folder, write_json, written
 from elman.export.onnx_graph import CONSTANT
 from elman.export.onnx_step import step_model
 from elman.export.private import config_to_leave, private_words
-from elman.model.array_files import write_arrays
 from elman.model.config import ModelConfig
 from elman.model.folder import (
     TOKENIZER,
-    WEIGHTS,
     checked_config,
     checked_tokenizer,
     folder_of,
@@ -181,15 +179,11 @@ def take_onnx(path: Path, out: Path) -> None:
     Raises:
         ElmanError: where it is cut, foreign, changed since, of a newer format, or `out` is there.
     """
-    config, tokenizer, weights = read_onnx(path)
-    with new_folder(out) as new:
-        write_arrays(new / WEIGHTS, weights.stored, {"tokenizer": tokenizer.digest})
-        write_file(new / TOKENIZER, tokenizer.to_json())
-        write_json(new / CONFIG, config)
+    make_folder(out, *read_onnx(path))
 
 
 def read_onnx(path: Path) -> tuple[dict[str, Any], Tokenizer, Weights]:
-    """Read a bot of an ONNX file; errors as of `take_onnx`."""
+    """Read the configuration, tokenizer and weights of an ONNX file; errors as of `take_onnx`."""
     if path.stat().st_size > MAX_ONNX_BYTES:
         raise ElmanError(f"{path}: larger than {MAX_ONNX_BYTES:,} bytes, which no ONNX file is")
     try:
@@ -208,7 +202,7 @@ def read_onnx(path: Path) -> tuple[dict[str, Any], Tokenizer, Weights]:
             f"{path}: of format {str(fact('format'))[:20]}, made by Elman "
             f"{str(fact('version'))[:20]}; this Elman reads format {ONNX_FORMAT}"
         )
-    config = config_to_leave(checked_config(fact("config"), path, None))
+    config = checked_config(fact("config"), path, None)
     tokenizer = checked_tokenizer(found.get(PREFIX + "tokenizer", ""), path)
     sizes = ModelConfig.model_validate(config["model"])
     if not is_known(sizes):
