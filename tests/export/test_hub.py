@@ -1,7 +1,6 @@
 """A bot on its way to the Hub and back, against a fake on this machine: nothing is uploaded."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,8 +127,9 @@ def test_what_cannot_be_had_is_one_sentence(
 
 def test_nothing_is_fetched_unless_the_hub_is_named(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["ann/bot"] = Repository(private=False)
-    shutil.rmtree(tmp_path / "ann", ignore_errors=True)
     for command in (("chat", "ann/bot"), ("import", "ann/bot", "--out", tmp_path / "home")):
         ran = hub.elman(*command)
         assert ran.returncode == 2
+    ran = hub.elman("chat", "hf://ann/bot")
+    assert "elman import hf://OWNER/NAME --out FOLDER" in ran.stderr
     assert hub.asked == []

@@ -22,6 +22,7 @@ from elman.export.folder import MODEL_CARD, make_folder, write_json, written
 from elman.export.onnx_graph import CONSTANT
 from elman.export.onnx_step import step_model
 from elman.export.private import config_to_leave, private_words
+from elman.model.array_files import DTYPES
 from elman.model.config import ModelConfig
 from elman.model.folder import (
     TOKENIZER,
@@ -225,6 +226,8 @@ def _arrays(path: Path, model: onnx.ModelProto, rest: Any) -> dict[str, np.ndarr
                 array = numpy_helper.to_array(each)
                 found[each.name] = array.view(np.int16) if array.dtype == np.uint16 else array
         for name, given in rest.items():
+            if given["dtype"] not in DTYPES.values():
+                raise ValueError(f"{name!r} is of {given['dtype']}")
             found[name] = np.array(given["values"], given["dtype"])
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ElmanError(f"{path}: damaged: {error}") from None

@@ -88,6 +88,8 @@ def current_id(folder: Path) -> str | None:
 
 def no_bot(folder: Path) -> str:
     """Say that a folder has no bot, and what makes one."""
+    if folder.parts[:1] == ("hf:",):  # of a name on the Hub, a path has one slash less
+        return f"{folder}: is no folder; elman import hf://OWNER/NAME --out FOLDER makes one of it"
     return f"{folder}: no bot here ({CONFIG} is missing); elman train makes one"
 
 
