@@ -13,16 +13,16 @@ import onnx
 import onnxruntime
 import pytest
 
-from elman.data.tokenizer import END
+from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
-from elman.export.onnx_file import MODEL, read_onnx, write_onnx
+from elman.export.onnx_file import MODEL, read_onnx, self_test, write_onnx
 from elman.export.onnx_step import step_model
 from elman.model.folder import CONFIG, TOKENIZER, WEIGHTS
 from elman.runtime.choose import load_bot
 from elman.runtime.decoder import ArrayState
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import Weights
-from tests.runtime.test_decoders import CONFIGS, LIMIT, made, message, weights_of
+from tests.runtime.test_decoders import CONFIGS, LIMIT, VOCABULARY, made, message, weights_of
 from tests.runtime.test_exactness import rounded
 
 Run = Callable[..., Any]
@@ -91,6 +91,19 @@ def test_greedy_tokens_are_python_s(pair: tuple[ReferenceDecoder, OnnxSteps]) ->
             for each, before in ((ours.step, state), (theirs, other))
         )
     assert heard == said
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_self_test_tells_whether_the_state_is_carried_on(name: str) -> None:
+    weights = weights_of(CONFIGS[name], made(CONFIGS[name]))
+    test = self_test(weights, Tokenizer.train(["tea and the sea", "what is it?"] * 9, VOCABULARY))
+    steps = OnnxSteps(step_model(weights)[0].SerializeToString(), weights)
+    nothing = state = ReferenceDecoder(weights).initial_state(1)
+    for token in test["tokens"]:
+        forgetful, _ = steps(np.array([token]), nothing)
+        logits, state = steps(np.array([token]), state)
+    assert np.abs(logits[0, test["at"]] - test["logits"]).max() <= test["tolerance"]
+    assert np.abs(forgetful[0, test["at"]] - test["logits"]).min() > test["tolerance"]
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from elman.export.leaving import NOT_FOR
 from elman.export.private import learned_in_public
 from elman.model.config import ModelConfig
 from elman.model.folder import BASE
 
 UNKNOWN_LICENSE, BASE_LICENSE = "unknown", "apache-2.0"
 """As the Hub spells them."""
-
-MUST_NOT = """\
-It knows nothing, and says what sounds likely: nothing it says is advice, a fact or anybody's
-opinion. It can say what it learned from word for word. Do not let it speak to people who do not
-know that it is a machine, for somebody who has not agreed, or where its words could hurt, decide or
-be believed."""
 
 IN_A_FOLDER = """\
 With [Elman](https://pypi.org/project/elman/) installed, in this folder:
@@ -93,7 +88,7 @@ It learned from {source}{begun}.
 
 ## What it must not be used for
 
-{MUST_NOT}
+{NOT_FOR} It can say what it learned from word for word.
 """
 
 

@@ -61,6 +61,9 @@ SELF_TEST_TALK = ("hello! my name is Alex.", "hi Alex, how are you?", "what is m
 
 CHECKED_LOGITS, LOGIT_TOLERANCE = 16, 1e-3
 
+MIN_TOLERANCE = 1e-5
+"""Runtimes add in other orders, and differ by a few millionths."""
+
 
 def write_onnx(
     bot: Path | str,
@@ -98,6 +101,10 @@ def write_onnx(
         tell(warning)
     card = model_card(out.resolve().stem, config, license_id, languages, HOW_TO_TALK)
     test = self_test(weights, tokenizer)
+    if test["tolerance"] < MIN_TOLERANCE:
+        tell(
+            "it says the same whether its state is carried on or not: its self-test is worth little"
+        )
     content = _model_bytes(weights, config_to_leave(config), tokenizer, test, card)
     if out.suffix == ".onnx":
         write_file(out, content, parents=True)
@@ -150,8 +157,9 @@ def self_test(weights: Weights, tokenizer: Tokenizer) -> dict[str, Any]:
     Those are checked that differ most where the state is not carried on.
 
     Returns:
-        tokens; at, the ids whose logits are checked; logits; state_size; tolerance, beyond which
-        something is wrong; and forgetful, by how much they are off without a state.
+        tokens; at, the ids whose logits are checked; logits; state_size; forgetful, by how much
+        they are off without a state; and tolerance, a tenth of that at most, beyond which
+        something is wrong.
     """
     tokens = []
     for number, text in enumerate(SELF_TEST_TALK):
@@ -167,10 +175,10 @@ def self_test(weights: Weights, tokenizer: Tokenizer) -> dict[str, Any]:
     return {
         "tokens": tokens,
         "at": at.tolist(),
-        "logits": [round(float(each), 6) for each in logits[at]],
+        "logits": logits[at].tolist(),
         "state_size": sum(size for _, size in weights.state_spec()),
-        "tolerance": LOGIT_TOLERANCE,
-        "forgetful": round(float(off.max()), 6),
+        "forgetful": float(off.max()),
+        "tolerance": min(LOGIT_TOLERANCE, float(off.max()) / 10),
     }
 
 
