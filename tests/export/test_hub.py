@@ -46,6 +46,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield Hub(fake, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_bot_goes_to_the_hub_and_comes_back(hub: Hub, trained: Path, tmp_path: Path) -> None:
     ran = hub.elman(
         "export", trained, "--to", "folder", "--out", tmp_path / "away", "--push", "ann/bot"
@@ -78,6 +79,7 @@ def test_a_bot_goes_to_the_hub_and_comes_back(hub: Hub, trained: Path, tmp_path:
     assert not (tmp_path / "home" / WEIGHTS).is_symlink()  # as it lies in the library's cache
 
 
+@pytest.mark.slow
 def test_a_second_push_leaves_nothing_of_the_first(hub: Hub, trained: Path, tmp_path: Path) -> None:
     push = f"import elman; elman.push_to_hub({str(trained)!r}, 'ann/bot', with_replies=%s)"
     assert hub.run("-c", push % True).returncode == 0
@@ -87,6 +89,7 @@ def test_a_second_push_leaves_nothing_of_the_first(hub: Hub, trained: Path, tmp_
     assert sorted(hub.repositories["ann/bot"].files) == NAMES
 
 
+@pytest.mark.slow
 def test_what_should_be_private_never_lies_in_a_public_repository(
     hub: Hub, trained: Path, tmp_path: Path
 ) -> None:
