@@ -1,6 +1,5 @@
 """A page says what Python says with the same weights, in WebAssembly and in plain JavaScript."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +40,18 @@ def likeliest(bot: Bot, asked: str, count: int) -> list[int]:
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def any_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def any_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_bot(tmp_path_factory.mktemp("bots") / request.param, CONFIGS[request.param])
     write_page(folder, folder.with_suffix(".html"), 8, lambda line: None)
-    yield folder.with_suffix(".html")
+    return folder.with_suffix(".html")
 
 
 @pytest.mark.parametrize("how", ["", "#javascript"])
 def test_the_likeliest_tokens_are_python_s(any_file: Path, how: str, opened: Opened) -> None:
     page = opened(any_file, how)
-    assert page.evaluate("document.documentElement.dataset.how") == ("JavaScript" if how else "WebAssembly")
+    assert page.evaluate("document.documentElement.dataset.how") == (
+        "JavaScript" if how else "WebAssembly"
+    )
     found = ask(page, "likeliest", {"asked": ASKED, "count": COUNT})
     assert found == likeliest(read_bot(any_file), ASKED, COUNT)
 

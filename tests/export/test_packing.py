@@ -30,7 +30,7 @@ def test_every_pair_of_bytes_is_a_character_that_html_leaves_alone() -> None:
 
 def test_a_document_and_arrays_come_back() -> None:
     draw = np.random.default_rng(0)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "codes": draw.integers(-128, 128, (5, 7)).astype(np.int8),
         "floats": draw.normal(size=3).astype(np.float32),
         "none": np.zeros(0, np.int32),
@@ -45,7 +45,10 @@ def test_a_document_and_arrays_come_back() -> None:
 
 def test_rounding_keeps_within_half_a_step_and_takes_fewer_bits_the_coarser_it_is() -> None:
     draw = np.random.default_rng(0)
-    arrays = {"a.weight": draw.normal(size=(64, 100)).astype(np.float32), "bias": np.ones(64, np.float32)}
+    arrays = {
+        "a.weight": draw.normal(size=(64, 100)).astype(np.float32),
+        "bias": np.ones(64, np.float32),
+    }
     sizes = []
     for coarseness in (0.0, 0.1, 0.3, 0.6):
         found = rounded(arrays, coarseness)

@@ -48,7 +48,11 @@ def test_one_talks_with_it(file: Path, opened: Opened) -> None:
 
 def test_a_reply_streams_and_can_be_stopped(file: Path, opened: Opened) -> None:
     page = opened(file)
-    ask(page, "settings", {"samples": 1, "temperature": 1, "seed": "1", "speaker": None, "max_tokens": 4000})
+    ask(
+        page,
+        "settings",
+        {"samples": 1, "temperature": 1, "seed": "1", "speaker": None, "max_tokens": 4000},
+    )
     page.fill("#say", "tell me a very long story")
     page.press("#say", "Enter")
     expect(page.locator("#send")).to_have_text("Stop")
@@ -126,7 +130,9 @@ def test_a_memory_of_another_bot_is_refused(file: Path, opened: Opened, tmp_path
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.9995])
-def test_a_file_that_was_cut_says_so(file: Path, share: float, opened: Opened, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_says_so(
+    file: Path, share: float, opened: Opened, tmp_path: Path
+) -> None:
     content = file.read_bytes()
     (tmp_path / "cut.html").write_bytes(content[: int(share * len(content)) // 2 * 2])
     page = opened(tmp_path / "cut.html", ready=False)
@@ -189,6 +195,8 @@ def test_everything_is_reached_by_keyboard(file: Path, opened: Opened) -> None:
     reached = set()
     for _ in range(20):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+        reached.add(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent")
+        )
     assert {"undo", "fork", "begin", "save", "load", "open-settings", "open-card", "say",
             "Another reply", "Others"} <= reached  # fmt: skip

@@ -39,14 +39,14 @@ PAGE_FORMAT = 1
 DEFAULT_MAX_MB = 8.0
 BYTES_PER_MB = 1_000_000
 
-ENGINE = tuple(
+ENGINE_SCRIPTS = tuple(
     f"engine/{name}.js"
     for name in ("bytes", "numbers", "tokens", "layers", "reference", "compiled", "sampling",
                  "ranking", "fixed", "states", "session", "worker")
 )  # fmt: skip
 """Scripts that compute; they share one scope."""
 
-PAGE = ("engine.js", "messages.js", "main.js")
+PAGE_SCRIPTS = ("engine.js", "messages.js", "main.js")
 """Scripts that show; likewise."""
 
 COST_BYTES = 64
@@ -62,10 +62,8 @@ SAMPLING = {"temperature", "top_p", "min_p", "repetition_penalty", "max_tokens"}
 PROBE_ROWS, PROBE_TOKENS = 48, 40
 """Replies, and tokens of each, by which is measured what rounding costs."""
 
-Tell = Callable[[str], None]
 
-
-def write_page(bot: Path, out: Path, max_mb: float, tell: Tell) -> dict[str, Any]:
+def write_page(bot: Path, out: Path, max_mb: float, tell: Callable[[str], None]) -> dict[str, Any]:
     """Write a bot as a page.
 
     Args:
@@ -124,7 +122,9 @@ def read_page(path: Path) -> tuple[dict[str, Any], Weights, Tokenizer]:
     """
     text = path.read_bytes().decode("utf-16", "replace")
     try:
-        head, _, rest = text.partition('<script type="elman/bot" id="bot" data-bytes="')[2].partition('">')
+        head, _, rest = text.partition('<script type="elman/bot" id="bot" data-bytes="')[
+            2
+        ].partition('">')
         content, _, tail = rest.partition("</script>")
         size, check = head.split('" data-check="')[0], tail.split('data-check="')[1].split('"')[0]
         packed = from_characters(content, int(size))
@@ -156,7 +156,10 @@ def require_known(bot: Path) -> None:
     except ValidationError:
         return  # whoever loads it says what is wrong
     if not known:
-        names = [model.get(n) for n in ("memory", "cell", "encoder_cell", "conversation_cell", "decoder_cell")]
+        names = [
+            model.get(n)
+            for n in ("memory", "cell", "encoder_cell", "conversation_cell", "decoder_cell")
+        ]
         own = ", ".join(str(name) for name in names if name and ":" in str(name)) or names[0]
         raise ElmanError(
             f"{bot}: {own} is code of your own, which cannot leave: a page computes the cells and "
@@ -231,7 +234,9 @@ def _cost(bot: Bot, weights: Weights, arrays: Mapping[str, np.ndarray]) -> float
     kind = CompiledDecoder if isinstance(own, CompiledDecoder) else ReferenceDecoder
     stored = {n: a for n, a in arrays.items() if not n.startswith("match.")}
     other = kind(replace(weights, stored=stored))
-    before, after = (each.costs(messages, each.initial_state(PROBE_ROWS)).sum() for each in (own, other))
+    before, after = (
+        each.costs(messages, each.initial_state(PROBE_ROWS)).sum() for each in (own, other)
+    )
     return float(after / before - 1)
 
 
@@ -242,8 +247,8 @@ def _page(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byte
     page = Template(source("index.html")).substitute(
         title=escape(str(document["name"])),
         style=source("page.css"),
-        engine="\n".join(map(source, ENGINE)),
-        page="\n".join(map(source, PAGE)),
+        engine="\n".join(map(source, ENGINE_SCRIPTS)),
+        page="\n".join(map(source, PAGE_SCRIPTS)),
         bytes=len(packed),
         check=f"{zlib.crc32(packed):08x}",
         bot=as_characters(packed),

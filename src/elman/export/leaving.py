@@ -93,12 +93,17 @@ def _card(bot: Bot, data: Mapping[str, Any], redacted: bool, verbatim: list[str]
     card = {
         "What it is": (
             f"A small recurrent network that was trained by Elman: {model['layers']} layers of "
-            f"{model['hidden_size']}, memory of {model['memory']}, {bot.tokenizer.vocabulary_size:,} "
-            "kinds of tokens. It runs in this page alone: what is said here is sent to nobody."
+            f"{model['hidden_size']}, memory of {model['memory']}, "
+            f"{bot.tokenizer.vocabulary_size:,} kinds of tokens. It runs in this page "
+            "alone: what is said here is sent to nobody."
         ),
         "What it learned from": (
             "Conversations that its maker chose. Private data in them was "
-            + ("replaced by placeholders, by rules that miss some." if redacted else "left as it was.")
+            + (
+                "replaced by placeholders, by rules that miss some."
+                if redacted
+                else "left as it was."
+            )
         ),
         "What it must not be used for": NOT_FOR,
     }

@@ -25,13 +25,14 @@ SOURCES = Path(elman.__file__).parent / "native" / "csrc"
 COMPILED = ("variant.cpp", "read.cpp", "entry.cpp")
 
 COMPILER = "emcc"
+EXPORTED = ("elman_use", "elman_struct_size", "elman_packed_size", "elman_pack", "elman_read",
+            "malloc", "free")  # fmt: skip
 FLAGS = (
     "-std=c++17", "-O3", "-msimd128", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
     "-Wno-unknown-pragmas", "-DELMAN_ISA=simd128", "-DELMAN_WIDTH=4", "--no-entry",
     "-sSTANDALONE_WASM=1", "-sALLOW_MEMORY_GROWTH=1", "-sMAXIMUM_MEMORY=2147483648",
     "-sINITIAL_MEMORY=33554432", "-sTOTAL_STACK=1048576", "-sFILESYSTEM=0",
-    "-sEXPORTED_FUNCTIONS=_elman_use,_elman_struct_size,_elman_packed_size,_elman_pack,_elman_read,"
-    "_malloc,_free",
+    f"-sEXPORTED_FUNCTIONS={','.join(f'_{name}' for name in EXPORTED)}",
 )  # fmt: skip
 
 

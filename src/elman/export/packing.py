@@ -6,8 +6,8 @@ at a multiple of 8. The JSON lists the arrays, and says of those in the first st
 
 Two bytes are one character of UTF-16. A file of that begins with a mark that counts for more than
 what a server says of its encoding, so it is read alike from everywhere. Characters that HTML
-changes, or half a pair, are written as two: `ESCAPE`, and the other one with its highest bit turned.
-Base64 would make a third more of it, this makes 3 %.
+changes, or half a pair, are written as two: `ESCAPE`, and the
+other one with a bit turned. Base64 would make a third more of it, this makes 3 %.
 """
 
 import json
@@ -50,8 +50,9 @@ def pack(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes
             others += bytes(-len(others) % ALIGNED_BYTES)
     text = json.dumps({**document, "arrays": listed}, separators=(",", ":")).encode()
     text += b" " * (-(4 + len(text)) % ALIGNED_BYTES)
-    squeezed = _huffman(b"".join(codes)), zlib.compress(
-        struct.pack("<I", len(text)) + text + bytes(others), 9
+    squeezed = (
+        _huffman(b"".join(codes)),
+        zlib.compress(struct.pack("<I", len(text)) + text + bytes(others), 9),
     )
     return HEAD.pack(MAGIC, *map(len, squeezed)) + b"".join(squeezed)
 

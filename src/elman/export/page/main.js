@@ -165,11 +165,11 @@ function listen() {
   byId("conversations").addEventListener("change", ({ target }) => act("go", Number(target.value)));
   const keys = { u: () => byId("undo").click(), f: () => byId("fork").click(), n: () => byId("begin").click(), r: () => !busy && shown.path.length && again() };
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && busy) engine.stop();
-    else if (event.altKey && keys[event.key]) {
-      event.preventDefault();
-      keys[event.key]();
-    }
+    if (event.key === "Escape" && busy) engine?.stop();
+    if (!event.altKey) return;
+    const key = keys[event.key.toLowerCase()] ?? keys[event.code.slice(-1).toLowerCase()]; // of a Mac
+    if (key) event.preventDefault();
+    key?.();
   });
 }
 
