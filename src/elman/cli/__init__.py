@@ -18,6 +18,7 @@ from elman.cli import (
     evaluate,
     export,
     forget,
+    import_,
     keys,
     learn,
     lens,
@@ -80,6 +81,7 @@ app.command("learn")(learn.learn)
 app.command("versions")(versions.versions)
 app.command("rollback")(versions.rollback)
 app.command("export")(export.export)
+app.command("import")(import_.import_)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
 
