@@ -56,9 +56,7 @@ class ShardedCorpus(Corpus):
     @property
     def ids(self) -> np.ndarray:
         """Refused: all tokens at once may be more than memory holds."""
-        raise TypeError(
-            "these tokens are in files: ask for blocks() or first_tokens()"
-        )
+        raise TypeError("these tokens are in files: ask for blocks() or first_tokens()")
 
     def __repr__(self) -> str:
         return f"ShardedCorpus({len(self):,} conversations, {self.tokens:,} tokens)"
