@@ -25,8 +25,8 @@ MADE = "<!-- Made by `python docs/reference.py`: change the code instead. -->\n"
 CLI_HEAD = f"""# Commands
 
 {MADE}
-`--help` after any of them says the same. Exit codes: 0, it is done; 1, a check found something; 2, what
-was given is wrong, which one sentence says.
+`--help` after any of them says the same. Exit codes: 0, it is done; 1, a check found something;
+2, what was given is wrong, which one sentence says.
 """
 
 HTTP_HEAD = f"""# HTTP

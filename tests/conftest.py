@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -19,6 +21,9 @@ from playwright.sync_api import Browser, sync_playwright
 from elman.cli import main
 from elman.train import Config, train
 from elman.train.config import layered
+
+if TYPE_CHECKING:
+    from postgres_server import Postgres
 
 # Where tests share the cores, an example takes as long as it takes.
 settings.register_profile("elman", deadline=None)
@@ -55,20 +60,32 @@ def sums_chat(conversations: int, seed: int = 0) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def load_file(folder: str, name: str) -> ModuleType:
+    """Import a file that is in no package."""
+    path = Path(__file__).parents[1] / folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def load_example() -> Callable[[str], ModuleType]:
     """Import a file of examples/ by its name."""
+    return partial(load_file, "examples")
 
-    def load(name: str) -> ModuleType:
-        path = Path(__file__).parents[1] / "examples" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
 
-    return load
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Postgres]":
+    """A real PostgreSQL; skips where there is none, but never in CI."""
+    server = load_file("benchmarks", "postgres_server")
+    if server.programs() is None:
+        why = "PostgreSQL is not installed: apt-get install postgresql"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    with server.running_postgres() as found:
+        yield found
 
 
 TINY = {

@@ -9,7 +9,10 @@ EXTRA_MODULES = {
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "evaluate": ("sacrebleu",),
     "parquet": ("pyarrow",),
+    "postgres": ("psycopg", "sqlalchemy", "alembic"),
     "tensorboard": ("tensorboard",),
+    "hub": ("huggingface_hub",),
+    "onnx": ("onnx",),
 }
 """The modules that each extra of pyproject.toml installs."""
 

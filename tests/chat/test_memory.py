@@ -248,8 +248,8 @@ def test_places_that_are_no_store(tmp_path: Path) -> None:
     bad.write_bytes(b"this is no database " * 300)
     with pytest.raises(ElmanError, match="not a database"):
         MemoryStore(bad)
-    with pytest.raises(ElmanError, match="SQLite"):
-        MemoryStore("postgresql://localhost/elman")
+    with pytest.raises(ElmanError, match="mysql"):
+        MemoryStore("mysql://localhost/elman")
     for place in ("memory:db", "sqlite://host/memory.db", f"sqlite:///{tmp_path}/m.db?mode=ro"):
         with pytest.raises(ElmanError, match="not a database"):
             MemoryStore(place)
@@ -309,7 +309,7 @@ def test_stores_of_earlier_releases_are_opened(tmp_path: Path, bot: Bot) -> None
 
 
 def test_a_store_in_memory_is_used_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elman.chat.database.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("elman.chat.sqlite.BUSY_SECONDS", 0.01)
     with MemoryStore() as store:
         with (
             store.writing(),

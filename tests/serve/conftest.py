@@ -21,6 +21,7 @@ from elman.serve.models import Model
 from elman.serve.run import listen
 from elman.serve.service import Service
 from elman.serve.store.keys import Keys
+from elman.serve.store.state_keys import StateKeys
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,17 @@ class Served:
 @contextmanager
 def running(
     bots: dict[str, Bot],
-    place: Path,
+    place: Path | str,
     host: str = "127.0.0.1",
     batch_size: int = 8,
     max_waiting: int = 64,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
     policy: AccessPolicy | None = None,
     limits: ConnectionLimits | None = None,
+    state_keys: StateKeys | None = None,
 ) -> Iterator[Served]:
     with MemoryStore(place) as store, listen("127.0.0.1", 0) as listening:
-        service = Service(bots, store, batch_size, max_waiting, repliers)
+        service = Service(bots, store, batch_size, max_waiting, repliers, state_keys)
         server = make_server(service, policy or AccessPolicy(host), limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

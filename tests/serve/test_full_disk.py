@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from elman.chat import LOCAL, MemoryStore, Recall
-from elman.chat.database import RESERVE_BYTES
+from elman.chat.sqlite import RESERVE_BYTES
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
 

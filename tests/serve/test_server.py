@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from elman.bptt import State
+from elman.chat.sqlite import SqliteDatabase
 from elman.cli import main
 from elman.errors import ElmanError
 from elman.generate import index_files
@@ -298,7 +299,8 @@ def test_a_full_disk_is_said_and_the_server_goes_on(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = serving()
-    store = served.service.store
+    store = served.service.store.database
+    assert isinstance(store, SqliteDatabase)
     with served.client() as http:
         first = ask(http, "hello")
         with store.reading() as connection:

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from elman.chat.database import Connection, Database, listed, scalars
-from elman.chat.memory import MAX_QUERY_KEYS
+from elman.chat.database import Connection, listed, scalars
+from elman.chat.memory import MAX_QUERY_KEYS, MemoryStore
 
 
 class StoredCounts(NamedTuple):
@@ -39,7 +39,8 @@ def roots_with(
         wanted.append(f"lower(substr(text, 1, :length{number})) = lower(:begin{number})")
     for number, text in enumerate(sorted(texts)):
         values[f"text{number}"] = text
-        wanted.append(f"instr(lower(text), lower(:text{number})) > 0")
+        # What is left without it is shorter: SQLite and PostgreSQL search by different names.
+        wanted.append(f"replace(lower(text), lower(:text{number}), '') <> lower(text)")
     found = set(
         scalars(
             connection.execute(
@@ -47,9 +48,8 @@ def roots_with(
             )
         )
     )
-    asked = f"SELECT head FROM sessions WHERE name IN {owners} OR owner IN {owners}"
-    if _has_responses(connection):
-        asked += f" UNION SELECT key FROM responses WHERE chat IN {owners} OR id IN {owners}"
+    asked = f"""SELECT head FROM sessions WHERE name IN {owners} OR owner IN {owners}
+        UNION SELECT key FROM responses WHERE chat IN {owners} OR id IN {owners}"""
     heads = scalars(connection.execute(asked, listed("name", sorted(names))[1]))
     for some in _parts([key for key in heads if key is not None]):
         keys, values = listed("key", some)
@@ -64,17 +64,19 @@ def count_conversations(connection: Connection, roots: Collection[bytes]) -> Sto
     for some in _parts(sorted(roots)):
         inside, values = _inside(some)
         whole[0] += len(some)
-        counted = [f"nodes WHERE key IN {inside}", f"sessions WHERE head IN {inside}"]
-        if _has_responses(connection):
-            counted.append(f"responses WHERE key IN {inside}")
-            counted.append(f"feedback WHERE response_id IN {_rated(inside)}")
+        counted = [
+            f"nodes WHERE key IN {inside}",
+            f"sessions WHERE head IN {inside}",
+            f"responses WHERE key IN {inside}",
+            f"feedback WHERE response_id IN {_rated(inside)}",
+        ]
         for at, what in enumerate(counted, 1):
             [number] = connection.execute(f"SELECT count(*) FROM {what}", values).fetchone()
             whole[at] += number
     return StoredCounts(*whole)
 
 
-def delete_conversations(store: Database, roots: Collection[bytes]) -> None:
+def delete_conversations(store: MemoryStore, roots: Collection[bytes]) -> None:
     """Delete some conversations, and overwrite where they were.
 
     Raises:
@@ -82,25 +84,22 @@ def delete_conversations(store: Database, roots: Collection[bytes]) -> None:
     """
 
     def write(connection: Connection) -> None:
-        connection.execute("PRAGMA secure_delete=ON")
         for some in _parts(sorted(roots)):
             inside, values = _inside(some)
             # Nodes come last: what else is to go is found by them.
             doomed = [
+                f"feedback WHERE response_id IN {_rated(inside)}",
+                f"responses WHERE key IN {inside}",
                 f"sessions WHERE head IN {inside}",
                 f"holds WHERE key IN {inside}",
                 f"states WHERE key IN {inside}",
                 f"nodes WHERE key IN {inside}",
             ]
-            if _has_responses(connection):
-                responses = [f"feedback WHERE response_id IN {_rated(inside)}"]
-                doomed = [*responses, f"responses WHERE key IN {inside}", *doomed]
             for what in doomed:
                 connection.execute(f"DELETE FROM {what}", values)
 
     if roots:
-        store.freeing(write)
-        store.vacuum()
+        store.database.wipe(write)
 
 
 def _inside(roots: Sequence[bytes]) -> tuple[str, dict[str, bytes]]:
@@ -111,13 +110,6 @@ def _inside(roots: Sequence[bytes]) -> tuple[str, dict[str, bytes]]:
 
 def _rated(inside: str) -> str:
     return f"(SELECT id FROM responses WHERE key IN {inside})"
-
-
-def _has_responses(connection: Connection) -> bool:
-    """Tell whether a server has used this store."""
-    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'responses'"
-    [number] = connection.execute(asked).fetchone()
-    return bool(number)
 
 
 def _parts(keys: Sequence[bytes]) -> list[Sequence[bytes]]:

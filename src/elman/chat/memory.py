@@ -9,9 +9,10 @@ messages holds about 16 + 8 log2(n / 16) states, and the end of every branch is 
 import hashlib
 import time
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
 
-from elman.chat.database import TABLES, Connection, Database, listed, scalars
+from elman.chat.database import Connection, listed, open_database, scalars
 from elman.data.conversation import Role
 
 LOCAL = "local"
@@ -25,46 +26,6 @@ MAX_QUERY_KEYS = 500
 
 CLOCK_TICK_SECONDS = 1e-6
 """Between two answers to one message, at least, so that their order is that of their times."""
-
-TABLES += [
-    """CREATE TABLE IF NOT EXISTS nodes (
-        key BLOB NOT NULL PRIMARY KEY,
-        owner VARCHAR NOT NULL,
-        parent BLOB NOT NULL,
-        root BLOB NOT NULL,
-        depth INTEGER NOT NULL,
-        role VARCHAR NOT NULL,
-        text TEXT NOT NULL,
-        tokens BLOB,
-        time FLOAT NOT NULL
-    ) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS children ON nodes (parent)",
-    """CREATE TABLE IF NOT EXISTS states (
-        key BLOB NOT NULL PRIMARY KEY,
-        root BLOB NOT NULL,
-        depth INTEGER NOT NULL,
-        state BLOB NOT NULL
-    )""",
-    "CREATE INDEX IF NOT EXISTS to_be_thinned ON states (root, depth)",
-    """CREATE TABLE IF NOT EXISTS holds (
-        owner VARCHAR NOT NULL,
-        holder VARCHAR NOT NULL,
-        key BLOB NOT NULL,
-        PRIMARY KEY (owner, holder, key)
-    ) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS held ON holds (key)",
-    # What is `fingerprint` here is called made_by there, as in stores of earlier releases.
-    """CREATE TABLE IF NOT EXISTS sessions (
-        owner VARCHAR NOT NULL,
-        name VARCHAR NOT NULL,
-        bot VARCHAR NOT NULL,
-        made_by BLOB NOT NULL,
-        head BLOB,
-        created FLOAT NOT NULL,
-        updated FLOAT NOT NULL,
-        PRIMARY KEY (owner, name)
-    )""",
-]
 
 
 class Node(NamedTuple):
@@ -134,8 +95,26 @@ def expiring(depth: int) -> list[int]:
     return found
 
 
-class MemoryStore(Database):
-    """Nodes, states and sessions in a database. A look-up names an owner, and finds only theirs."""
+class MemoryStore:
+    """Nodes, states and sessions in a database. A look-up names an owner, and finds only theirs.
+
+    Args:
+        place: as `open_database` takes it. By default, memory.
+
+    Raises:
+        ElmanError: as `open_database` does.
+    """
+
+    def __init__(self, place: str | Path = "sqlite://") -> None:
+        self.database = open_database(place)
+        self.reading, self.writing = self.database.reading, self.database.writing
+        self.freeing, self.close = self.database.freeing, self.database.close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def put(
         self, connection: Connection, owner: str, node: Node, state: bytes | None = None

@@ -94,7 +94,8 @@ class Recall:
             parent: the message before it, None where it is the first.
             tokens: how the bot cut the text, where it said it; None: as the tokenizer does.
         """
-        text = text.encode(errors="replace").decode()
+        # No store keeps half of a character, and PostgreSQL no character 0.
+        text = text.encode(errors="replace").decode().replace("\0", "\ufffd")
         before = self.start if parent is None else parent.key
         key = next_key(before, role, text)
         own = None
@@ -139,12 +140,12 @@ class Recall:
             )
         return np.array([ROLES[node.role], *self.tokens(node), END], np.uint16)
 
-    def history(self, connection: Connection, path: Sequence[Node]) -> History:
-        """Return what was said last in a conversation, up to a message that is to be answered.
+    def latest(self, connection: Connection, path: Sequence[Node]) -> list[Node]:
+        """Return the last messages of a conversation, as many as a reply is compared with.
 
         Args:
             connection: to the store, which is asked for what came before.
-            path: the last messages that are known, at least the one to be answered.
+            path: the last messages that are known, at least one.
         """
         nodes = list(path[-HISTORY_MESSAGES:])
         while len(nodes) < HISTORY_MESSAGES and nodes[0].parent != self.start:
@@ -152,6 +153,14 @@ class Recall:
             if before is None:
                 break
             nodes.insert(0, before)
+        return nodes
+
+    def history(self, connection: Connection, path: Sequence[Node]) -> History:
+        """Return what was said last in a conversation, up to a message that is to be answered.
+
+        The arguments are those of `latest`.
+        """
+        nodes = self.latest(connection, path)
         return History(
             [node.text for node in reversed(nodes) if node.role == "user"],
             [tuple(self.tokens(node)) for node in reversed(nodes) if node.role == "bot"],

@@ -1,6 +1,5 @@
 """The command line: one typed function per verb, each in a file of its own."""
 
-import io
 import sys
 from typing import Annotated
 
@@ -17,7 +16,9 @@ from elman.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     forget,
+    import_,
     keys,
     learn,
     lens,
@@ -29,8 +30,8 @@ from elman.cli import (
     watch,
 )
 from elman.cli.renamed import with_new_names
-from elman.cli.text import plain
-from elman.errors import ElmanError, telling_where_torch_is_missing
+from elman.cli.text import telling_errors
+from elman.errors import telling_where_torch_is_missing
 
 app = typer.Typer(
     name="elman",
@@ -79,31 +80,13 @@ app.add_typer(sessions.app)
 app.command("learn")(learn.learn)
 app.command("versions")(versions.versions)
 app.command("rollback")(versions.rollback)
+app.command("export")(export.export)
+app.command("import")(import_.import_)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
 
 
 def main() -> None:
     """Run the command `elman`; what is wrong with what was given is one line, and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        # Where an old encoding lacks a character, it is replaced: nothing ends for it.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    try:
-        with telling_where_torch_is_missing():
-            app(with_new_names(sys.argv[1:]))
-    except ElmanError as error:
-        print(f"elman: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
-        sys.exit(2)
-    except MemoryError as error:
-        why = plain(str(error)) or "end other programs, or take a smaller bot"
-        print(f"elman: out of memory: {why}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:
-        # Whoever read our output has gone; writing the rest at exit would fail again.
-        sys.stdout = None
-        sys.exit(1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"elman: {plain(where)}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
+    with telling_errors(), telling_where_torch_is_missing():
+        app(with_new_names(sys.argv[1:]))

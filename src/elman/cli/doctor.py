@@ -189,8 +189,8 @@ def _conversations(database: str | None) -> Finding:
     if isinstance(place, Path) and not place.exists():
         return Finding("conversations", "fine", f"none yet; they will be kept in {place}")
     with open_store(database) as store, store.reading() as connection:
-        kept = len(store.sessions(connection, LOCAL))
-    return Finding("conversations", "fine", f"{kept} kept in {place}")
+        kept, where = len(store.sessions(connection, LOCAL)), store.database.where
+    return Finding("conversations", "fine", f"{kept} kept in {where}")
 
 
 def _torch() -> Finding:

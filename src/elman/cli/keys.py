@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elman.cli.data import write_lines
-from elman.cli.options import DatabaseOption, open_store
+from elman.cli.options import DatabaseOption, StateKeysOption, open_store, state_keys_of
 from elman.cli.sessions import conversation_line
 from elman.cli.text import plain
 
@@ -151,6 +151,22 @@ def delete(name: RevokedKeyArgument, database: DatabaseOption = None) -> None:
     print(plain(f"{name} is forgotten, and {count:,} conversations with it"))
     if not left:
         print("There is no key any more: at this computer, elman serve asks for none.")
+
+
+@app.command()
+def rotate(
+    grace_days: Annotated[
+        float,
+        typer.Option(help="For which states that the key before it signed are accepted."),
+    ] = 30.0,
+    state_keys: StateKeysOption = None,
+) -> None:
+    """Sign the states that clients carry with a new key. A server that runs takes it at once.
+
+    The first key is made by the first state that is asked for.
+    """
+    key = state_keys_of(state_keys).rotate(grace_days)
+    print(f"{key.id} signs states from now on")
 
 
 def _minute(seconds: float) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from elman.generate.replier import Replier, ReplyFrom
     from elman.generate.sampling import SamplingParams
     from elman.runtime.compiled import WeightPrecision
+    from elman.serve.store.state_keys import StateKeys
 
 T = TypeVar("T")
 
@@ -35,6 +36,14 @@ DatabaseOption = Annotated[
         "--db",
         help="Where conversations are kept: a file, or sqlite:///FILE.  "
         "[default: memory.db in your data folder]",
+        show_default=False,
+    ),
+]
+StateKeysOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file of the keys that sign states which clients carry.  "
+        "[default: state-keys.json in your data folder]",
         show_default=False,
     ),
 ]
@@ -257,6 +266,15 @@ def open_store(place: str | None) -> "MemoryStore":
     from elman.chat.memory import MemoryStore
 
     return MemoryStore(database_of(place))
+
+
+def state_keys_of(path: Path | None) -> "StateKeys":
+    """Read the file of `--state-keys`; raise ElmanError where it cannot be used."""
+    from platformdirs import user_data_path
+
+    from elman.serve.store.state_keys import StateKeys
+
+    return StateKeys(path or user_data_path("elman") / "state-keys.json")
 
 
 def database_of(place: str | None) -> str | Path:

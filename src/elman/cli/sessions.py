@@ -118,6 +118,26 @@ def delete(name: SessionArgument, database: DatabaseOption = None) -> None:
     print(plain(f"{name} is forgotten"))
 
 
+@app.command()
+def copy(
+    to: Annotated[str, typer.Option(help="The database to copy into: postgresql://...")],
+    database: DatabaseOption = None,
+) -> None:
+    """Copy a store of SQLite with all sessions, chats and keys into another database.
+
+    Example: `elman sessions copy --to postgresql://elman@db.example.org/elman`
+    """
+    from elman.chat.copying import copy_store
+    from elman.chat.sqlite import SqliteDatabase
+
+    with open_store(database) as source, open_store(to) as target:
+        if not isinstance(source.database, SqliteDatabase):
+            raise ElmanError(f"--db {source.database.where}: only a store of SQLite is copied")
+        found = copy_store(source, target)
+        there = f"; {found.there:,} were there already" if found.there else ""
+        print(plain(f"{found.copied:,} rows are copied to {target.database.where}{there}"))
+
+
 def _kept(store: "MemoryStore", connection: "Connection", name: str) -> "StoredSession":
     from elman.chat.memory import LOCAL
 

@@ -1,10 +1,13 @@
 """A terminal: text from conversations is shown there and never obeyed."""
 
+import io
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from elman.errors import ElmanError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +38,31 @@ def plain(text: str) -> str:
 def tell(text: str) -> None:
     """Say something beside what a command prints, on standard error."""
     print(plain(text), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def telling_errors() -> Iterator[None]:
+    """Say what is wrong with what was given as one line, and exit with code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # Where an old encoding lacks a character, it is replaced: nothing ends for it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        yield
+    except ElmanError as error:
+        tell(f"elman: {' '.join(str(error).splitlines())}")
+        sys.exit(2)
+    except MemoryError as error:
+        tell(f"elman: out of memory: {error or 'end other programs, or take a smaller bot'}")
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read our output has gone; writing the rest at exit would fail again.
+        sys.stdout = None
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        tell(f"elman: {where}{error.strerror or error}")
+        sys.exit(2)
 
 
 def console(*, stderr: bool = False) -> "Console":

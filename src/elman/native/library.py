@@ -51,7 +51,8 @@ JOB_STRUCTURES = (Forward, Backward, Product, Softmax, ReadStruct, DrawStruct)
 BotStruct = _structure(
     "Bot",
     "V H pointer key orders longest",
-    "embedding output recorded looking tell gate context stack encoder decoder tables alone",
+    "embedding output recorded looking tell gate context stack encoder decoder tables alone "
+    "embedding_int8 embedding_scale",
 )
 MatrixStruct = _structure("Matrix", "N K kind", "packed scale bias")
 LayerStruct = _structure(

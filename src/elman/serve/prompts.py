@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from elman.chat import MemoryStore, Node, Recall
+from elman.chat.memory import next_key
 from elman.data.conversation import Turn
 from elman.generate.decoder import State
 from elman.generate.penalties import History
 from elman.generate.sampling import SamplingParams
+from elman.serve.carried import CarriedState, SaidMessage
 from elman.serve.http.errors import ApiError, no_such
 from elman.serve.jobs import Event, Job
 from elman.serve.limits import MAX_UNCUT_TOKENS
@@ -35,6 +37,7 @@ class Prompt:
         known: tokens before those.
         path: the last messages, as far as they had to be looked at, the last of them `asked`.
         before: the response that this goes on from, if any.
+        carries: whether its client carries the state, so that nothing of it is kept here.
     """
 
     model: Model
@@ -46,6 +49,7 @@ class Prompt:
     known: int
     path: Sequence[Node]
     before: StoredResponse | None = None
+    carries: bool = False
 
     @property
     def tokens(self) -> int:
@@ -85,7 +89,9 @@ class Prompt:
         return [tuple(self.recall.tokens(each)) for each in others if each.role == "bot"]
 
     def remember_reply(self, text: str, said: Sequence[int], state: State) -> Node:
-        """Have the state after a reply at hand. This tokenizes: not for the event loop.
+        """Have the state after a reply at hand, unless its client carries it.
+
+        This tokenizes: not for the event loop.
 
         Returns:
             The reply; the last message that was asked, where nothing was said.
@@ -93,9 +99,31 @@ class Prompt:
         if not said:
             return self.asked
         node = self.recall.after(self.asked, "bot", text, said)
-        tokens = self.tokens + len(said) + ROLE_AND_END_TOKENS
-        self.model.recent.put(node.key, state, tokens)
+        if not self.carries:
+            self.model.recent.put(node.key, state, self.tokens_with(said))
         return node
+
+    def tokens_with(self, said: Sequence[int]) -> int:
+        """Count the tokens of the conversation with a reply; nothing said is no message."""
+        return self.tokens + (len(said) + ROLE_AND_END_TOKENS if said else 0)
+
+    def carried(self, node: Node, said: Sequence[int], state: State) -> CarriedState:
+        """Return what the client is to carry after a reply."""
+        path = [*self.path, node] if said else self.path
+        with self.recall.store.reading() as connection:
+            latest = self.recall.latest(connection, path)
+        return CarriedState(
+            self.model.bot.decoder.to_arrays(state),
+            node.depth,
+            self.tokens_with(said),
+            [
+                SaidMessage(
+                    each.role, each.text, None if each.tokens is None else self.recall.tokens(each)
+                )
+                for each in latest
+                if each.role != "state"
+            ],
+        )
 
     def kept_messages(
         self, node: Node, asked: State | None, state: State
@@ -160,6 +188,24 @@ class Prompts:
         new = recall.chain(last, turns)
         prompt = self._prompt(model, recall, [*old, *new], [last, *new], found, [*unread, *new])
         prompt.before = response
+        return prompt
+
+    def from_carried(
+        self, model: Model, owner: str, carried: CarriedState, turns: Sequence[Turn]
+    ) -> Prompt:
+        """Resolve a conversation that goes on from a state that its client brought."""
+        recall = model.recall(self._store, owner)
+        path: list[Node] = []
+        if forgotten := carried.messages - len(carried.said):
+            key = next_key(recall.start, "state", b"".join(map(bytes, carried.arrays)).hex())
+            first = recall.after(None, "state", "")
+            path.append(first._replace(key=key, root=key, depth=forgotten))
+        for each in carried.said:
+            path.append(recall.after(path[-1] if path else None, *each))
+        new = recall.chain(path[-1], turns)
+        found = RecentState(model.bot.decoder.from_arrays(carried.arrays), carried.tokens)
+        prompt = self._prompt(model, recall, new, [*path, *new], found, new)
+        prompt.carries = True
         return prompt
 
     @staticmethod

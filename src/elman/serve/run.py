@@ -5,7 +5,8 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from elman.serve.http.server import LISTEN_BACKLOG, make_server
 from elman.serve.renewal import Load, VersionWatcher
 from elman.serve.service import Service
 from elman.serve.store.keys import Keys
+from elman.serve.store.state_keys import StateKeys
 
 
 def load(
@@ -139,50 +141,69 @@ def check_policy(policy: AccessPolicy, keys: Keys) -> None:
         )
 
 
+@contextmanager
+def listening_at(
+    policy: AccessPolicy, port: int = 8000, uds: Path | None = None
+) -> Iterator[tuple[socket.socket, str]]:
+    """Listen at an address; yield the socket, and where that is.
+
+    Args:
+        policy: its host is the address.
+        port: 0 takes any.
+        uds: a Unix socket to listen at instead, which is removed in the end.
+
+    Raises:
+        ElmanError: where it cannot be listened at.
+    """
+    with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
+        if uds is None:
+            name = f"[{policy.host}]" if ":" in policy.host else policy.host
+            where = f"http://{name}:{listening.getsockname()[1]}"
+        else:
+            where = f"unix:{uds}"
+        try:
+            yield listening, where
+        finally:
+            if uds is not None:
+                uds.unlink(missing_ok=True)
+
+
 def serve(
     bots: dict[str, Bot],
     store: MemoryStore,
+    listening: socket.socket,
     policy: AccessPolicy | None = None,
-    port: int = 8000,
-    uds: Path | None = None,
-    tell: Callable[[str], None] = print,
+    on_started: Callable[[], None] = lambda: None,
     repliers: Mapping[str, Replier] = MappingProxyType({}),
     load_again: Load | None = None,
+    state_keys: StateKeys | None = None,
 ) -> None:
     """Serve until told to stop. Replies that are being said then have a few seconds to end.
 
     Args:
         bots: by the names under which they are served.
         store: of all conversations.
-        policy: the address to listen at, and who may ask.
-        port: 0 takes any.
-        uds: a Unix socket to listen at instead of the address.
-        tell: is told the server's address, once it answers.
+        listening: where.
+        policy: who may ask.
+        on_started: called once the server answers.
         repliers: who chooses the replies, by the bots' names; without one, replies are drawn.
         load_again: loads a bot of which there is a new version; None: that waits for a restart.
+        state_keys: sign the states that clients carry; None: such that end with the process.
 
     Raises:
-        ElmanError: where the address cannot be listened at, or `check_policy` refuses.
+        ElmanError: where `check_policy` refuses.
     """
     policy = policy or AccessPolicy()
     check_policy(policy, Keys(store))
-    with listen(policy.host, port) if uds is None else listen_unix(uds) as listening:
-        service = Service(bots, store, repliers=repliers)
-        server = make_server(service, policy)
-        watcher = None if load_again is None else VersionWatcher(service, load_again)
-        release_memory()
-        if uds is None:
-            name = f"[{policy.host}]" if ":" in policy.host else policy.host
-            where = f"http://{name}:{listening.getsockname()[1]}"
-        else:
-            where = f"unix:{uds}"
-        server.on_started = lambda: tell(where)
-        try:
-            if watcher is not None:
-                watcher.start()
-            server.run(sockets=[listening])
-        finally:
-            if watcher is not None:
-                watcher.close()
-            if uds is not None:
-                uds.unlink(missing_ok=True)
+    service = Service(bots, store, repliers=repliers, state_keys=state_keys)
+    server = make_server(service, policy)
+    server.on_started = on_started
+    watcher = None if load_again is None else VersionWatcher(service, load_again)
+    release_memory()
+    try:
+        if watcher is not None:
+            watcher.start()
+        server.run(sockets=[listening])
+    finally:
+        if watcher is not None:
+            watcher.close()

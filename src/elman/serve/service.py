@@ -14,6 +14,7 @@ from elman.generate.replier import Replier
 from elman.model.folder import WEIGHTS
 from elman.serve.attribution import Attributor
 from elman.serve.batching import MAX_WAITING_REPLIES, REPLY_BATCH_SIZE, Batcher
+from elman.serve.carried import CARRY, CarriedState, check_size, read_carried
 from elman.serve.http.errors import full, no_such_model
 from elman.serve.jobs import Job
 from elman.serve.metrics import Metrics
@@ -21,6 +22,7 @@ from elman.serve.models import Model, RecentStates
 from elman.serve.prompts import Prompts
 from elman.serve.store.keys import Keys
 from elman.serve.store.responses import ResponseStore
+from elman.serve.store.state_keys import StateKeys
 from elman.serve.submission import Deliver, Mailbox, Submission
 from elman.serve.workers import Keeper, Workers
 
@@ -36,6 +38,7 @@ class Service:
         batch_size: replies that each bot says at once.
         max_waiting: replies that may wait for each bot.
         repliers: by the bots' names, who chooses replies; without one, they are drawn.
+        state_keys: sign the states that clients carry; None: such that end with the process.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Service:
         batch_size: int = REPLY_BATCH_SIZE,
         max_waiting: int = MAX_WAITING_REPLIES,
         repliers: Mapping[str, Replier] = MappingProxyType({}),
+        state_keys: StateKeys | None = None,
     ) -> None:
         self.store, self.responses, self.keys = store, ResponseStore(store), Keys(store)
+        self.state_keys = state_keys or StateKeys()
         self.prompts, self.keeper = Prompts(store, self.responses), Keeper(store)
         self.workers, self._mailbox = Workers(), Mailbox()
         self._limits = batch_size, max_waiting
@@ -112,6 +117,20 @@ class Service:
         if not model.batcher.has_room(owner, replies):
             raise full()
         return model
+
+    def carried(self, model: Model, owner: str, text: str | None) -> CarriedState | None:
+        """Return the state that a request brings; None: it brings none.
+
+        Raises:
+            ApiError: where it cannot be used, or this bot's are too large to be carried.
+        """
+        if text is None:
+            return None
+        spec = model.bot.decoder.state_spec
+        check_size(spec)
+        if text == CARRY:
+            return None
+        return read_carried(text, self.state_keys, owner, model.fingerprint, spec)
 
     def prepare(
         self, model: Model, ask: Callable[[Deliver], Job], known_tokens: int = 0

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from elman.chat import MemoryStore
-from elman.chat.database import Connection
+from elman.chat.database import Connection, UnavailableError
 from elman.errors import ElmanError
 from elman.serve.http.errors import full
 
@@ -99,12 +99,14 @@ class Keeper:
                 for write, _ in batch:
                     write(connection)
         except Exception as error:
-            if len(batch) > 1:  # one that cannot be written must not take the others with it
-                for each in batch:
+            if len(batch) > 1 and not isinstance(error, UnavailableError):
+                for each in batch:  # one that cannot be written must not take the others with it
                     self._write([each])
                 return
             known = isinstance(error, ElmanError)
-            batch[0][1].set_exception(error if known else ElmanError(f"cannot be kept: {error}"))
+            why = error if known else ElmanError(f"cannot be kept: {error}")
+            for _, done in batch:
+                done.set_exception(why)
             return
         for _, done in batch:
             done.set_result(None)

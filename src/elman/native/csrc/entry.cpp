@@ -48,6 +48,8 @@ ELMAN_DECLARE(avx512bf16)
 #if defined(ELMAN_AMX)
 ELMAN_DECLARE(amx)
 #endif
+#elif defined(__wasm__)
+ELMAN_DECLARE(simd128)
 #else
 ELMAN_DECLARE(neon)
 #endif
@@ -67,6 +69,8 @@ const Variant* const variants[] = {
     &avxvnni::variant,
 #endif
     &avx2::variant
+#elif defined(__wasm__)
+    &simd128::variant
 #else
     &neon::variant
 #endif

@@ -1,5 +1,7 @@
 // Products with a weight matrix that was packed once: out[m] = W a[m] for a few rows m.
 #pragma once
+#include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -46,12 +48,19 @@ struct Pair {
 using Pair = uint16_t;
 #endif
 
-// int8 to be multiplied in fours in the same way: quads.h. Elsewhere only the weights are rounded.
+// int8 to be multiplied in fours in the same way: quads.h; in WebAssembly in pairs: words.h. Elsewhere
+// only the weights are rounded.
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 #define ELMAN_QUADS
 struct Quad {
   uint8_t above_least;  // 128 more than the weight
   Quad& operator=(int8_t weight) { return above_least = uint8_t(weight + 128), *this; }
+};
+#elif defined(__wasm_simd128__)
+#define ELMAN_WORDS
+struct Quad {
+  int8_t weight;
+  Quad& operator=(int8_t given) { return weight = given, *this; }
 };
 #else
 using Quad = int8_t;
@@ -83,6 +92,9 @@ constexpr bool in_tiles() {
 // How many k of a lane lie side by side.
 template <class T>
 constexpr int64_t side_by_side() {
+#if defined(ELMAN_WORDS)
+  if (factor<T>() == Factor::QUADS) return 2;
+#endif
   return factor<T>() == Factor::QUADS ? 4 : factor<T>() == Factor::PAIRS ? 2 : 1;
 }
 
@@ -148,6 +160,9 @@ constexpr int rows_in_registers() {
 template <int NV, class T>
 constexpr int most_rows() {
   if (in_tiles<T>()) return factor<T>() == Factor::QUADS ? 2 * TILE_ROWS : TILE_ROWS;
+#if defined(ELMAN_WORDS)
+  if (factor<T>() == Factor::QUADS) return 1;
+#endif
   return rows_in_registers<NV>();
 }
 
@@ -259,7 +274,7 @@ struct Rows {
 // out[(m * NV + v) * W + lane] for at most 8 rows.
 template <int NV, class T, class Row>
 void few_rows(int rows, int64_t K, const Row* a, int64_t lda, const T* b, float* out) {
-  constexpr int M = rows_in_registers<NV>();
+  constexpr int M = std::min(rows_in_registers<NV>(), most_rows<NV, T>());
   switch (rows) {
 #define ELMAN_CASE(R) \
   case R:             \

@@ -32,8 +32,16 @@ struct Reader {
   std::unique_ptr<float[]> embedded(const Chunk& c) const {
     auto x = floats(c.total() * H + 1);
     for (int64_t row = 0; row < rows; row++)
-      for (int64_t t = 0; t < c.length(row); t++)
-        std::copy_n(bot.embedding + tokens(c, row)[t] * H, H, x.get() + (c.begins[row] + t) * H);
+      for (int64_t t = 0; t < c.length(row); t++) {
+        const int64_t token = tokens(c, row)[t];
+        float* to = x.get() + (c.begins[row] + t) * H;
+        if (bot.embedding) {
+          std::copy_n(bot.embedding + token * H, H, to);
+          continue;
+        }
+        const float scale = bot.embedding_scale[token];
+        for (int64_t n = 0; n < H; n++) to[n] = float(bot.embedding_int8[token * H + n]) * scale;
+      }
     return x;
   }
 

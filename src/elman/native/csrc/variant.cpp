@@ -6,6 +6,7 @@
 
 #include "cells.h"
 #include "tiles.h"
+#include "words.h"
 
 namespace elman::ELMAN_ISA {
 namespace {
@@ -316,8 +317,13 @@ bool draw(const ElmanDraw& job);  // draw.cpp
 #define ELMAN_NAME_(x) #x
 #define ELMAN_NAME(x) ELMAN_NAME_(x)
 extern const Variant variant;
+#if defined(__wasm__)  // a bot in a page talks, and never learns
+const Variant variant = {ELMAN_NAME(ELMAN_ISA), size_any,    pack_any, forward_any, nullptr,
+                         product_any,           nullptr,     read,     nullptr};
+#else
 const Variant variant = {ELMAN_NAME(ELMAN_ISA), size_any,    pack_any,
                          forward_any,           backward_any, product_any, softmax_any,
                          read,                  draw};
+#endif
 
 }  // namespace elman::ELMAN_ISA

@@ -1,7 +1,7 @@
 """/v1/chat/completions: the client tells the whole conversation each time.
 
 Nothing of it is kept on disk. The states of the last conversations stay at hand, so that only
-what is new is read.
+what is new is read. Of one whose client carries the state, only what is new is told.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from elman.data.conversation import Turn
 from elman.serve.api.requests import (
     ROLE_OF,
+    CarriedText,
     ChoicesRequest,
     Content,
     Metadata,
@@ -57,6 +58,7 @@ class ChatRequest(ChoicesRequest):
     audio: Any = None
     response_format: Any = None
     modalities: Any = None
+    state: CarriedText = None
 
 
 @router.post("/chat/completions", response_model=ChatCompletion, responses=STREAMS)
@@ -90,7 +92,13 @@ def resolve(service: Service, owner: str, body: ChatRequest) -> tuple[Prompt, Su
         ApiError: where there is no such bot, or it cannot read the conversation.
     """
     model = service.model_with_room(body.model, owner, body.choices)
-    prompt = service.prompts.from_history(model, owner, turns_of(body.messages))
+    turns = turns_of(body.messages)
+    carried = service.carried(model, owner, body.state)
+    if carried is None:
+        prompt = service.prompts.from_history(model, owner, turns)
+    else:
+        prompt = service.prompts.from_carried(model, owner, carried, turns)
+    prompt.carries = body.state is not None
     params = body.params_of(
         model,
         body.max_completion_tokens or body.max_tokens,

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from elman.data.conversation import Role, Turn
 from elman.data.tokenizer import SPECIALS
 from elman.generate.sampling import SamplingParams
+from elman.serve.carried import CARRY, MAX_CARRIED_CHARACTERS
 from elman.serve.http.errors import ApiError
 from elman.serve.limits import LIMITS
 from elman.serve.models import Model
@@ -46,6 +47,16 @@ def expected(what: str) -> WrapValidator:
             raise PydanticCustomError("expected", "must be {what}", {"what": what}) from None
 
     return WrapValidator(validate)
+
+
+CarriedText = Annotated[
+    str | None,
+    Field(
+        max_length=MAX_CARRIED_CHARACTERS,
+        description=f'"{CARRY}": the answer brings the state of the chat, and nothing of it is '
+        "kept. Later on that state: the chat goes on from it.",
+    ),
+]
 
 
 class Body(BaseModel):

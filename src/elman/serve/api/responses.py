@@ -12,6 +12,7 @@ from elman.chat.database import Connection
 from elman.data.conversation import Turn
 from elman.serve.api.requests import (
     ROLE_OF,
+    CarriedText,
     Content,
     Metadata,
     ReplyRequest,
@@ -21,6 +22,7 @@ from elman.serve.api.requests import (
     refuse_formats,
     text_of,
 )
+from elman.serve.carried import CARRY
 from elman.serve.http.access import Owner
 from elman.serve.http.errors import ERRORS, ApiError, ErrorResponse
 from elman.serve.http.stream import STREAMS, respond, unless_gone
@@ -82,6 +84,7 @@ class ResponsesRequest(ReplyRequest):
     prompt: Any = None
     text: Any = None
     elman: ElmanSettings | None = None
+    state: CarriedText = None
 
 
 @router.post("/responses", response_model=ResponseObject, responses=STREAMS)
@@ -100,6 +103,12 @@ def parse(body: ResponsesRequest) -> None:
     refuse(body, "tools", "background", "conversation", "prompt")
     format_ = body.text.get("format") if isinstance(body.text, dict) else body.text
     refuse_formats(format_, "text.format")
+    if body.state is not None and body.store:
+        raise ApiError(400, "a chat whose state is carried is not stored: leave out store", "store")
+    if body.state not in (None, CARRY) and body.previous_response_id is not None:
+        raise ApiError(
+            400, "a chat goes on from a state or from a response: leave out one of them", "state"
+        )
 
 
 def resolve(
@@ -112,7 +121,12 @@ def resolve(
     """
     model = service.model_with_room(body.model, owner, 1)
     turns = turns_of(body)
-    prompt = service.prompts.from_response(model, owner, body.previous_response_id, turns)
+    carried = service.carried(model, owner, body.state)
+    if carried is None:
+        prompt = service.prompts.from_response(model, owner, body.previous_response_id, turns)
+    else:
+        prompt = service.prompts.from_carried(model, owner, carried, turns)
+    prompt.carries = body.state is not None
     before = prompt.before
     if before is None and body.elman is not None and body.elman.beside is not None:
         with service.store.reading() as connection:
@@ -127,7 +141,7 @@ def resolve(
         **body.model_dump(include={"instructions", "max_output_tokens", "user"}),
         **params.model_dump(include=drawn),
         "top_logprobs": body.top_logprobs or 0,
-        "store": body.store is not False,
+        "store": body.store is not False and not prompt.carries,
         "metadata": body.metadata or {},
     }
     said = "\n".join(turn.text for turn in turns if turn.role == "user")

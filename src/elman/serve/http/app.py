@@ -18,7 +18,7 @@ import elman
 from elman.errors import ElmanError
 from elman.serve.api import chat_completions, chats, completions, models, responses, tokenizing
 from elman.serve.http.access import Access, AccessPolicy, Owner
-from elman.serve.http.errors import ERRORS, ApiError, invalid, unreadable_body
+from elman.serve.http.errors import ERRORS, ApiError, api_error, invalid, unreadable_body
 from elman.serve.http.guard import Guard
 from elman.serve.service import Served, Service
 
@@ -100,13 +100,9 @@ def _make_keys_optional(app: FastAPI) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(ApiError)
-    async def api(_: Request, error: ApiError) -> Response:
-        return error.response()
-
     @app.exception_handler(ElmanError)
     async def known(_: Request, error: ElmanError) -> Response:
-        return ApiError(507, str(error), None, "not_stored").response()
+        return api_error(error).response()
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:

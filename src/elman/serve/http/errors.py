@@ -1,11 +1,13 @@
 """Errors as OpenAI's clients know them: {"error": {message, type, param, code}}."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from elman.chat.database import UnavailableError
 from elman.errors import ElmanError
 
 
@@ -23,9 +25,12 @@ class ErrorResponse(BaseModel):
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorResponse} for status in (400, 401, 403, 404, 413, 429, 500, 507)
+    status: {"model": ErrorResponse} for status in (400, 401, 403, 404, 413, 429, 500, 503, 507)
 }
 """What the schema says of every route."""
+
+RETRY_SECONDS = 2
+"""After which to ask again, where the database does not answer."""
 
 ERROR_TYPES = {
     401: "authentication_error",
@@ -73,6 +78,17 @@ class ApiError(ElmanError):
         if self.status == 401:
             own["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body.model_dump(), self.status, own | dict(headers or {}))
+
+
+def api_error(error: ElmanError) -> ApiError:
+    """Return an error as it is told: what the store says to a client that waits for it."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, UnavailableError):
+        logging.getLogger("elman").error("%s", error)  # who asks is not told where it is
+        why = "the database of conversations does not answer: try again soon"
+        return ApiError(503, why, None, "unavailable", RETRY_SECONDS)
+    return ApiError(507, str(error), None, "not_stored")
 
 
 def invalid(error: Mapping[str, Any]) -> ApiError:

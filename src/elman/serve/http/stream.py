@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from elman.serve.http.errors import ApiError
+from elman.errors import ElmanError
+from elman.serve.http.errors import ApiError, api_error
 
 T = TypeVar("T")
 
@@ -84,8 +85,8 @@ class EventStream(Response):
         try:
             async for piece in self._answer.stream():
                 await put(piece)
-        except ApiError as error:
-            await put(self._answer.failed(error))
+        except ElmanError as error:
+            await put(self._answer.failed(api_error(error)))
         except Exception:
             logging.getLogger("elman").exception("a stream failed")
             await put(self._answer.failed(ApiError(500, "something failed in the server")))

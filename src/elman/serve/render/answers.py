@@ -3,13 +3,14 @@
 import secrets
 import time
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from elman.chat import Node
 from elman.generate.decoder import State
 from elman.generate.replier import Origin
+from elman.serve.carried import write_carried
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
 from elman.serve.jobs import Ended, Read, Said
@@ -141,6 +142,8 @@ class ToldReplies:
         """Why each reply has ended."""
         self.origins: list[Origin] = ["generate"] * choices
         """Where each reply came from."""
+        self.states: list[str | None] = [None] * choices
+        """What the client is to carry after each reply, where it does."""
         self.said = 0
         """Tokens of the replies that have ended."""
         self.asked: State | None = None
@@ -154,7 +157,8 @@ class ToldReplies:
             if isinstance(event, Read):
                 self.asked = event.state
                 prompt = self._prompt
-                prompt.model.recent.put(prompt.asked.key, event.state, prompt.tokens)
+                if not prompt.carries:
+                    prompt.model.recent.put(prompt.asked.key, event.state, prompt.tokens)
                 continue
             self.texts[event.choice] += event.text
             if isinstance(event, Ended):
@@ -168,9 +172,20 @@ class ToldReplies:
         self.reasons[event.choice] = finish_reason(event)
         self.origins[event.choice] = event.origin
         text = self.texts[event.choice]
-        remember = partial(self._prompt.remember_reply, text, event.said, event.state)
-        owner = self._prompt.recall.owner
-        self.node = await self._service.workers.do(owner, remember, is_continuation=True)
+        prompt, owner = self._prompt, self._prompt.recall.owner
+        # Of a reply that never began, what was asked may have been read in part.
+        state = event.state if event.said else self.asked
+
+        def remember() -> tuple[Node, str | None]:
+            node = prompt.remember_reply(text, event.said, event.state)
+            if not prompt.carries or state is None:
+                return node, None
+            carried = prompt.carried(node, event.said, state)
+            fingerprint = prompt.model.fingerprint
+            return node, write_carried(carried, self._service.state_keys, owner, fingerprint)
+
+        found = await self._service.workers.do(owner, remember, is_continuation=True)
+        self.node, self.states[event.choice] = found
 
     @property
     def usage(self) -> Usage:

@@ -1,9 +1,10 @@
 """How a chat completion is told, whole or as it comes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from elman.generate.replier import Origin
 from elman.serve.jobs import Ended
@@ -37,6 +38,9 @@ class ChatChoice(BaseModel):
     logprobs: ChatLogprobs | None
     finish_reason: Literal["stop", "length"]
     origin: Origin
+    state: str | None = Field(
+        None, description="Where the client carries it: what the next request brings back."
+    )
 
 
 class ChatCompletion(BaseModel):
@@ -72,6 +76,7 @@ class ChatAnswer(CompletionAnswer):
                 logprobs=ChatLogprobs(content=logprobs) if self._with_logprobs else None,
                 finish_reason=replies.reasons[number],
                 origin=replies.origins[number],
+                state=replies.states[number],
             )
             for number, logprobs in enumerate(replies.logprobs)
         ]
@@ -89,7 +94,10 @@ class ChatAnswer(CompletionAnswer):
             if event.text or likely:
                 yield self._delta(event.choice, {"content": event.text}, likely)
             if isinstance(event, Ended):
-                yield self._delta(event.choice, {}, None, finish_reason(event), event.origin)
+                ends: dict[str, Any] = {"origin": event.origin}
+                if (state := replies.states[event.choice]) is not None:
+                    ends["state"] = state
+                yield self._delta(event.choice, {}, None, finish_reason(event), ends)
         yield self.end(replies.usage)
 
     def _delta(
@@ -98,7 +106,7 @@ class ChatAnswer(CompletionAnswer):
         delta: dict[str, Any],
         logprobs: dict[str, Any] | None = None,
         reason: str | None = None,
-        origin: Origin | None = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        return self.event(choice | ({} if origin is None else {"origin": origin}))
+        return self.event({**choice, **more})

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-from elman.chat.database import Connection
+from elman.chat.database import Connection, UnavailableError
 from elman.errors import ElmanError
 from elman.serve.http.errors import ApiError
 from elman.serve.http.stream import sse
@@ -148,9 +148,11 @@ class ResponseAnswer:
         if self._settings["store"]:
             try:
                 await self._service.keeper.write(write)
+            except UnavailableError:
+                raise
             except ElmanError as error:
                 why = f"the reply could not be kept: {error}"
                 raise ApiError(507, why, None, "not_stored") from None
         found = response_of(response, prompt.known, replies.logprobs[0])
-        found.elman.origin = replies.origins[0]
+        found.elman.origin, found.state = replies.origins[0], replies.states[0]
         return found

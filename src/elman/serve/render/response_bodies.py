@@ -135,6 +135,9 @@ class ResponseObject(BaseModel):
     safety_identifier: None = None
     prompt_cache_key: None = None
     elman: ElmanFacts
+    state: str | None = Field(
+        None, description="Where the client carries it: what the next request brings back."
+    )
 
 
 class Deleted(BaseModel):

@@ -5,20 +5,9 @@ import secrets
 import time
 from typing import NamedTuple
 
-from elman.chat.database import TABLES, Connection
+from elman.chat.database import Connection
 from elman.chat.memory import MemoryStore
 from elman.errors import ElmanError
-
-TABLES.append(
-    """CREATE TABLE IF NOT EXISTS keys (
-        id VARCHAR NOT NULL PRIMARY KEY,
-        name VARCHAR NOT NULL,
-        hash BLOB NOT NULL UNIQUE,
-        per_minute INTEGER,
-        created FLOAT NOT NULL,
-        revoked FLOAT
-    )"""
-)
 
 
 class Key(NamedTuple):

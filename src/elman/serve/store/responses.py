@@ -4,44 +4,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from elman.chat.database import TABLES, Connection, scalars
+from elman.chat.database import Connection, scalars
 from elman.chat.memory import MemoryStore
 from elman.serve.http.errors import no_such
 
 MAX_TITLE_CHARACTERS = 80
 """Of a conversation's title."""
-
-TABLES += [
-    # What is `fingerprint` here is called made_by there, as in stores of earlier releases.
-    """CREATE TABLE IF NOT EXISTS responses (
-        id VARCHAR NOT NULL PRIMARY KEY,
-        owner VARCHAR NOT NULL,
-        chat VARCHAR NOT NULL,
-        previous VARCHAR,
-        model VARCHAR NOT NULL,
-        made_by BLOB NOT NULL,
-        key BLOB NOT NULL,
-        messages INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        input TEXT NOT NULL,
-        output TEXT NOT NULL,
-        status VARCHAR NOT NULL,
-        read INTEGER NOT NULL,
-        said INTEGER NOT NULL,
-        asked_for JSON NOT NULL,
-        created_at FLOAT NOT NULL,
-        completed_at FLOAT NOT NULL
-    )""",
-    "CREATE INDEX IF NOT EXISTS of_chat ON responses (owner, chat, created_at)",
-    """CREATE TABLE IF NOT EXISTS feedback (
-        owner VARCHAR NOT NULL,
-        response_id VARCHAR NOT NULL,
-        rating VARCHAR,
-        instead TEXT,
-        created_at FLOAT NOT NULL,
-        PRIMARY KEY (owner, response_id)
-    )""",
-]
 
 
 class StoredResponse(NamedTuple):
