@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import typer
 
-from elman import _HOMES as PUBLIC_NAMES
+import elman
 from elman.cli import app
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
@@ -20,6 +20,9 @@ from elman.serve.service import Service
 from elman.train.settings import put_table
 
 DOCS = Path(__file__).parent
+
+PUBLIC_NAMES: dict[str, str] = vars(elman)["_HOMES"]
+"""The module of each public name: the stub that type checkers see does not have it."""
 
 MADE = "<!-- Made by `python docs/reference.py`: change the code instead. -->\n"
 CLI_HEAD = f"""# Commands
