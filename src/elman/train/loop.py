@@ -20,6 +20,7 @@ from elman.model.folder import CONFIG, WEIGHTS
 from elman.model.tensor_files import write_tensors
 from elman.train.canaries import write_canaries
 from elman.train.config import Config
+from elman.train.distributed import ALONE, World
 from elman.train.finishing import learn_to_reply, tokens_read
 from elman.train.prepare import Data
 from elman.train.resuming import RESUME as RESUME
@@ -44,7 +45,7 @@ class Result:
     """How a run ended.
 
     Args:
-        reason: "finished", "early stop" or "interrupted".
+        reason: "finished", "early stop" or "interrupted"; "followed" in a process that follows.
         steps: made in all.
         seconds: spent in all, everything included.
         bits_per_byte: of held-out conversations at the best checkpoint; None without any.
@@ -65,9 +66,18 @@ class TrainingLoop:
         data: what is learned and held out.
         tell: told of everything.
         began: when the clock of a budget in minutes began, as of `time.monotonic()`.
+        world: the processes that learn together, of which this one leads.
     """
 
-    def __init__(self, config: Config, out: Path, data: Data, tell: Tell, began: float) -> None:
+    def __init__(
+        self,
+        config: Config,
+        out: Path,
+        data: Data,
+        tell: Tell,
+        began: float,
+        world: World = ALONE,
+    ) -> None:
         self._config, self._out, self._data, self._tell = config, out, data, tell
         self._began = began
         self._budget = Budget(config.train)
@@ -78,7 +88,8 @@ class TrainingLoop:
         self._before: float | None = None  # the best before this cycle; None in the first
         self._contents = contents(data.train, data.dev)
         self._samples = Samples(data.dev or data.train, data.tokenizer, config.data.learn_from)
-        self.trainer = Trainer.of(config, data)
+        self._world = world
+        self.trainer = Trainer.of(config, data, world)
 
     def begin(self) -> None:
         """Start a new run from a base's weights, or from what counting tells of the tokens."""
@@ -90,6 +101,8 @@ class TrainingLoop:
             chatbot.begin_from(base.chatbot)
         ids = self._data.learned.ids
         chatbot.count(ids, scored(ids, self._config.data.learn_from))
+        if self._world.size > 1:
+            self.trainer.load_state_dict(*self.trainer.state_dict())  # in all processes
         self._begin_cycle()  # the learning rate starts here, whatever is spent
 
     def watch(self, watcher: Watcher | None) -> None:
@@ -113,6 +126,7 @@ class TrainingLoop:
         self._tell.observers.append(log)
         try:
             reason = self._cycles(stop)
+            self.trainer.dismiss()
             if reason != "interrupted":
                 learn_to_reply(self._config, self._out, self._data, self._tell)
             self._list_canaries()
@@ -298,6 +312,7 @@ class TrainingLoop:
         tensors, facts = self.trainer.state_dict()
         remembered = {
             "trainer": facts,
+            "processes": self._world.size,
             "seconds": self._seconds(),
             "validated": self._validated,
             "best": self._best,

@@ -51,6 +51,7 @@ class _Contents(_Strict):
 
 class _Facts(_Strict):
     trainer: _Trainer
+    processes: Count = 1
     seconds: Real
     validated: Count
     best: Real | None
