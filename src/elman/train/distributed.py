@@ -191,11 +191,10 @@ class World:
         try:
             yield
         except RuntimeError as error:
-            why = str(error).strip().splitlines()[0]
             raise ElmanError(
-                f"process {self.rank} lost another process of its run, whose own message says why; "
+                f"process {self.rank} lost another process of its run, which may have said why; "
                 "the last checkpoint is kept, and torchrun --max-restarts goes on from it "
-                f"({why})"
+                f"({_reason(error)})"
             ) from None
 
 
@@ -233,11 +232,10 @@ def joined() -> Iterator[World]:
         )
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        why = str(error).strip().splitlines()[0]
         raise ElmanError(
             f"process {world.rank} of {size} could not meet the others at {where}: see that all "
             "were started, that each reaches it, and that no other program has the port "
-            f"(torchrun --master-port names another): {why}"
+            f"(torchrun --master-port names another): {_reason(error)}"
         ) from None
     try:
         world.agree("versions", {name: version(name) for name in COMPARED_PACKAGES})
@@ -289,6 +287,12 @@ def _launch() -> str:
     name = os.environ.get("TORCHELASTIC_RUN_ID", "")
     # Without --rdzv-id, all are called "none".
     return f"process {os.getppid()} on {socket.gethostname()}" if name == "none" else name
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an error of torch's, without its place in their code."""
+    first = str(error).strip().partition("\n")[0].partition(". ")[0]
+    return first.rpartition(".cc:")[2].partition("] ")[2] if ".cc:" in first else first
 
 
 def _number(variable: str, default: int) -> int:

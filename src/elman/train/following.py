@@ -47,10 +47,11 @@ def check_data(world: World, data: Data, tell: Tell) -> None:
 
 def dealt_anew(facts: Mapping[str, Any], world: World, config: Config) -> str:
     """Say what another number of processes than a checkpoint's changes."""
-    before = facts.get("processes", 1)
+    now = "1 process goes" if world.size == 1 else f"{world.size:,} processes go"
+    learn = "it learns" if world.size == 1 else "they share"
     dropout = ", and dropout is drawn anew" if config.model.dropout else ""
     return (
-        f"{world.size:,} processes go on where {before:,} were: they share the same "
+        f"{now} on where {facts.get('processes', 1):,} were: {learn} the same "
         f"{config.train.batch_size:,} rows of the batch, so no message is left out or learned "
         f"twice; sums are rounded in another order{dropout}"
     )
