@@ -28,9 +28,9 @@ from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.errors import ElmanError
 from elman.model.tensor_files import read_tensors, write_tensors
 from elman.train import Config, distributed
+from elman.train.checkpoints import checkpoint_path
 from elman.train.distributed import ALONE, LAUNCH, World, joined, restarts
 from elman.train.prepare import Data
-from elman.train.resuming import RESUME
 from elman.train.runlog import LOG
 from elman.train.trainer import Trainer
 
@@ -259,7 +259,7 @@ def test_killed_processes_are_started_again_and_end_in_the_same_weights(
     assert "process 0 lost another process of its run" in said
     for step in (4, 8):
         assert f"torchrun has started all processes again: step {step} was the last" in said
-    one, other = (read_tensors(folder / RESUME) for folder in (whole, killed))
+    one, other = (read_tensors(checkpoint_path(folder, 12)) for folder in (whole, killed))
     assert one[0].keys() == other[0].keys()
     assert {"rng", "rng.1"} <= one[0].keys()
     for name, tensor in one[0].items():
@@ -278,7 +278,7 @@ def test_killed_processes_are_started_again_and_end_in_the_same_weights(
     ("conversations", "setting", "said"),
     [
         (30, "train.lr=0.5", "have different settings: train.lr: 0.5 and 0.1"),
-        (29, "train.lr=0.1", "have different data: held out.digest"),
+        (29, "train.lr=0.1", "have different data: learned from.conversations: 27 and 28"),
     ],
 )
 def test_a_process_that_differs_is_named(

@@ -45,6 +45,9 @@ ends is noticed at once."""
 COMPARED_PACKAGES = ("elman", "torch", "numpy")
 """Packages whose versions must be equal in all processes."""
 
+MAX_SHOWN_CHARS = 40
+"""Characters of a value that differs between processes."""
+
 LAUNCH = ".training.launch"
 """Lies in the folder while a run goes on that torchrun started, and names that start of it."""
 
@@ -224,8 +227,12 @@ def joined() -> Iterator[World]:
 
     timeout = timedelta(minutes=COLLECTIVE_MINUTES)
     try:
-        store = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))[0]
-        _meet(world, PrefixStore(f"elman/{restarts()}", store))
+        everyones = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))[0]
+        # The store may outlive processes that were killed: theirs are addresses of nobody.
+        start = f"elman/{restarts()}"
+        times = everyones.add(f"{start}/{world.rank}", 1)
+        store = PrefixStore(f"{start}/{times}", everyones)
+        _meet(world, store)
         # Elman's tensors lie in main memory, also on a machine with GPUs: gloo, and not NCCL.
         dist.init_process_group(
             "gloo", store=store, rank=world.rank, world_size=size, timeout=timeout
@@ -313,11 +320,16 @@ def _json_with_host(mine: Mapping[str, Any]) -> bytes:
     return json.dumps([socket.gethostname(), mine]).encode()
 
 
-def _differences(one: Any, other: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _differences(one: Any, other: Any, name: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield the dotted name of each value that differs, and both values."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
             below = f"{name}.{key}" if name else key
             yield from _differences(one.get(key), other.get(key), below)
     elif one != other:
-        yield name, one, other
+        yield name, _short(one), _short(other)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."
