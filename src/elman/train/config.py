@@ -121,6 +121,9 @@ class TrainConfig(Section):
         "cycle are limited",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="of all randomness")
+    deterministic: bool = Field(
+        False, description="end in the very same weights each time, on one machine"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.model.folder import require_trust
 from elman.train.config import Config
+from elman.train.determinism import determined
 from elman.train.distributed import World
 from elman.train.loop import Result
 from elman.train.prepare import Data, prepare_again
@@ -87,7 +88,8 @@ def _follow(
     tell = Tell(())
     data = prepare_again(config, Tokenizer.from_json(given["tokenizer"]), tell)
     check_data(world, data, tell)
-    trainer = Trainer.of(config, data, world)
-    Tell(observers)("follow", rank=world.rank, processes=world.size)
-    trainer.follow()
+    with determined(config.train.deterministic):
+        trainer = Trainer.of(config, data, world)
+        Tell(observers)("follow", rank=world.rank, processes=world.size)
+        trainer.follow()
     return Result("followed", trainer.steps, 0.0, None)

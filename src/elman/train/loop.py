@@ -1,10 +1,9 @@
-"""The loop of a training run: cycles of the learning rate, steps, validations and checkpoints."""
+"""The loop of a training run: steps, validations and checkpoints, and what is done about faults."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from elman.bptt import State
 from elman.data.corpus import scored
@@ -13,22 +12,25 @@ from elman.errors import ElmanError
 from elman.model.embeddings import begin_with
 from elman.model.folder import CONFIG
 from elman.train.canaries import write_canaries
-from elman.train.checkpoints import CHECKPOINTS, Checkpoint, write_checkpoint
+from elman.train.checkpoints import (
+    CHECKPOINTS,
+    Checkpoint,
+    checkpoint_path,
+    read_last_checkpoint,
+    write_checkpoint,
+)
 from elman.train.config import Config
+from elman.train.cycles import Cycles, Done
+from elman.train.determinism import conditions, other_conditions
 from elman.train.distributed import ALONE, World
+from elman.train.faults import MAX_SKIPPED_STEPS, Faults, NotFiniteError
 from elman.train.finishing import learn_to_reply
 from elman.train.prepare import Data
 from elman.train.resuming import changes, contents
 from elman.train.runlog import LOG, RunLog, Tell, Watcher
-from elman.train.schedule import Budget, rate
+from elman.train.schedule import rate
 from elman.train.trainer import Trainer
 from elman.train.validating import Validator
-
-MIN_CYCLE_GAIN = 0.01
-"""The share of its bits per byte that a cycle must gain for another one to follow."""
-
-MAX_VALIDATING_SHARE = 0.05
-"""The share of a budget in minutes that validations take at most: in short ones there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,9 @@ class TrainingLoop:
     ) -> None:
         self._config, self._out, self._data, self._tell = config, out, data, tell
         self._began = began
-        self._budget = Budget(config.train)
         self._validator = Validator(out, data, tell)
-        self._validated = 0  # validations of this cycle
-        self._checked, self._cycle_began = 0.0, 0.0  # seconds
-        self._before: float | None = None  # the best before this cycle; None in the first
+        self._cycles = Cycles(config.train, self._validator, self._done)
+        self._faults = Faults(data.tokenizer, tell)
         self._contents = contents(data.train, data.dev)
         self._ended: str | None = None
         self._world = world
@@ -96,7 +96,7 @@ class TrainingLoop:
         chatbot.count(ids, scored(ids, self._config.data.learn_from))
         if self._world.size > 1:
             self.trainer.load_state_dict(*self.trainer.state_dict())  # in all processes
-        self._begin_cycle()  # the learning rate starts here, whatever is spent
+        self._cycles.begin()  # the learning rate starts here, whatever is spent
         self._validator.keep(chatbot, 0)
         self._save()
 
@@ -128,24 +128,14 @@ class TrainingLoop:
             self.trainer.dismiss()
             if reason != "interrupted":
                 learn_to_reply(self._config, self._out, self._data, self._tell)
-            self._list_canaries()
+            seed, passes = self._config.data.canary_seed, self.trainer.batches.epochs
+            write_canaries(self._out, self._data.canaries, seed, passes, self._tell.note)
             best = self._validator.best
             result = Result(reason, self.trainer.steps, self._seconds(), best)
             self._tell("end", **vars(result))
             return result
         finally:
             log.close()
-
-    def _list_canaries(self) -> None:
-        canaries, passes = self._data.canaries, self.trainer.batches.epochs
-        if not canaries:
-            return
-        write_canaries(self._out, canaries, self._config.data.canary_seed, passes)
-        if passes < 1:
-            self._tell.note(
-                f"only {passes:.0%} of the conversations were read, so some of the "
-                f"{len(canaries):,} canaries were not: an audit will find less than there may be"
-            )
 
     def _learn(self, stop: Callable[[], bool]) -> str:
         """Train in cycles as long as they gain; return why the last one ended."""
@@ -157,24 +147,27 @@ class TrainingLoop:
             held_out=len(self._data.dev or ()),
             config=self._config.model_dump(mode="json"),
         )
-        if self._spent() >= 1 and not self.trainer.steps:
+        if self._cycles.spent >= 1 and not self.trainer.steps:
             seconds = round(self._seconds())
             self._tell.note(
                 f"nothing is learned: reading alone took {seconds:,} seconds; give it more "
                 "--minutes"
             )
         while True:
-            spent = self._spent()
+            spent = self._cycles.spent
             if spent < 1:
                 if stop():
                     return self._interrupted()
                 self._step(spent)
-            if spent >= 1 or self._is_due():
+            if spent >= 1 or (self._cycles.is_due and not self._faults.skipped):
                 self._checkpoint(cycle_ended=spent >= 1)
                 if self._ended is not None:
                     return self._ended
 
     def _interrupted(self) -> str:
+        if self._faults.skipped or not self.trainer.is_finite():
+            self._tell.note("the last checkpoint stays, which is of before what was skipped")
+            return "interrupted"
         if self._validator.best is None:
             self._validator.keep(self.trainer.chatbot, self.trainer.steps)
         self._save()
@@ -184,66 +177,24 @@ class TrainingLoop:
         """Validate, decide whether the run goes on, and save.
 
         What was decided is saved with it: whoever goes on from there does so in the same way.
+        Where something is no number, the run goes back instead.
         """
         begin = self._seconds()
         trainer = self.trainer
-        self._validated = self._parts_of(self._spent())
-        self._validator(trainer.chatbot, trainer.steps, begin)
-        self._reserve(begin)
+        self._cycles.count_validation()
+        if not (trainer.is_finite() and self._validator(trainer.chatbot, trainer.steps, begin)):
+            self._go_back()
+            return
+        self._faults.skipped = 0
+        self._cycles.reserve(begin)
         if cycle_ended:
-            self._ended = None if self._again() else "finished"
-        elif self._impatient():
+            self._ended = None if self._cycles.again() else "finished"
+            if self._ended is None:
+                self._tell.note("what is held out still gained: another cycle begins")
+        elif self._cycles.is_impatient:
             self._ended = "early stop"
         self._save()
-        self._reserve(begin)
-
-    def _reserve(self, begin: float) -> None:
-        """Keep time for another checkpoint like the one that began then, and for replies."""
-        self._checked = self._seconds()
-        self._budget.reserve = self._checked - begin + self._validator.replying_seconds
-
-    def _impatient(self) -> bool:
-        """Tell whether nothing has been gained for too long.
-
-        A cycle of limited passes goes to its end: it is often in the last of them, at a low rate,
-        that what is held out gains.
-        """
-        settings = self._config.train
-        return settings.cycle_epochs is None and self._validator.worse >= settings.patience
-
-    def _is_due(self) -> bool:
-        """Tell whether held-out conversations are to be scored now, within a cycle."""
-        spent = self._spent()
-        if spent >= 1 or self._parts_of(spent) <= self._validated:
-            return False
-        waited = self._seconds() - self._checked
-        validating = self._budget.reserve - self._validator.replying_seconds
-        return self._config.train.minutes is None or waited > validating / MAX_VALIDATING_SHARE
-
-    def _parts_of(self, spent: float) -> int:
-        """Count the validations that are due once that share of a cycle is spent."""
-        return int(spent * self._config.train.validations)
-
-    def _again(self) -> bool:
-        """Begin another cycle where passes are limited and the last one still gained."""
-        limited, best, before = (
-            self._config.train.cycle_epochs,
-            self._validator.best,
-            self._before,
-        )
-        if limited is None or best is None or self._validator.worse:
-            return False
-        if before is not None and best > (1 - MIN_CYCLE_GAIN) * before:
-            return False
-        if not self._budget.enough(**self._done()):
-            return False
-        self._begin_cycle(best)
-        self._tell.note("what is held out still gained: another cycle begins")
-        return True
-
-    def _begin_cycle(self, before: float | None = None) -> None:
-        self._budget.begin(**self._done())
-        self._validated, self._before, self._cycle_began = 0, before, self._seconds()
+        self._cycles.reserve(begin)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -258,7 +209,18 @@ class TrainingLoop:
         self._began -= facts["seconds"]
         validator = self._validator
         validator.best, validator.best_step = facts["best"], facts.get("best_step")
+        self._faults.setbacks = facts.get("setbacks", 0)
+        if changed := other_conditions(facts.get("conditions", {}), conditions()):
+            self._tell.note(f"{changed}: the run does not end bit for bit as it would have")
         validator.check_kept(self.trainer.chatbot, self.trainer.steps)
+
+    def _go_back(self) -> None:
+        """Go on from the last checkpoint, at a lower learning rate."""
+        size = self._data.tokenizer.vocabulary_size
+        checkpoint = read_last_checkpoint(self._out, self._config, size, self._tell.note)
+        last = checkpoint_path(self._out, checkpoint[1]["trainer"]["steps"])
+        self._faults.go_back(self.trainer.steps, last.name)
+        self._load(checkpoint)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         tensors, facts = checkpoint
@@ -268,33 +230,33 @@ class TrainingLoop:
             why = " ".join(str(error).split())
             raise ElmanError(f"{self._out / CHECKPOINTS}: does not fit {CONFIG}: {why}") from None
         self._ended = facts["ended"]
-        self._validated, self._validator.worse = facts["validated"], facts["worse"]
-        share, epochs, self._before = facts.get("cycle", (0.0, 0.0, None))
-        self._budget.begun = share, epochs
-        self._cycle_began = facts.get("cycle_began", 0.0)
+        self._validator.worse = facts["worse"]
+        self._cycles.load_facts(facts)
 
     def _step(self, spent: float) -> None:
         begin = time.monotonic()
-        factor = rate(spent, self._config.train.warmup)
-        metrics = self.trainer.step(factor)
+        factor = rate(spent, self._config.train.warmup) * self._faults.rate
+        try:
+            metrics = self.trainer.step(factor)
+        except NotFiniteError as fault:
+            self._faults.skip(self.trainer.chatbot, fault)
+            if self._faults.skipped == MAX_SKIPPED_STEPS:
+                self._go_back()
+            return
+        self._faults.skipped = 0
         self._tell(
             "step",
             step=self.trainer.steps,
-            spent=round(self._spent(), 5),
+            spent=round(self._cycles.spent, 5),
             loss=round(metrics.loss, 4),
             bits_per_byte=round(metrics.bits_per_byte, 4),
             grad_norm=round(metrics.grad_norm, 4),
             lr=self._config.train.lr * factor,
             tokens_per_second=round(metrics.steps / (time.monotonic() - begin)),
             seconds=round(self._seconds(), 2),
-            left=round(self._left()),
+            left=round(self._cycles.seconds_left),
             epochs=round(self.trainer.batches.epochs, 4),
         )
-
-    def _left(self) -> float:
-        """Estimate the seconds to the end of the cycle, if it goes on as so far."""
-        spent = min(max(self._spent(), 1e-6), 1.0)
-        return (self._seconds() - self._cycle_began) * (1 - spent) / spent
 
     def _save(self) -> None:
         tensors, trained = self.trainer.state_dict()
@@ -303,23 +265,20 @@ class TrainingLoop:
             "trainer": trained,
             "processes": self._world.size,
             "seconds": self._seconds(),
-            "validated": self._validated,
             "best": validator.best,
             "best_step": validator.best_step,
             "worse": validator.worse,
-            "cycle": (*self._budget.begun, self._before),
-            "cycle_began": self._cycle_began,
+            **self._cycles.facts(),
             "corpus": self._data.train.digest,
             "contents": self._contents,
             "ended": self._ended,
+            "setbacks": self._faults.setbacks,
+            "conditions": conditions(),
         }
         keep = self._config.train.keep_checkpoints
         write_checkpoint(self._out, tensors, facts, keep=keep, best=validator.best_step)
 
-    def _spent(self) -> float:
-        return self._budget.spent(**self._done())
-
-    def _done(self) -> dict[str, Any]:
+    def _done(self) -> Done:
         return {
             "seconds": self._seconds(),
             "epochs": self.trainer.batches.epochs,

@@ -15,6 +15,7 @@ OLD_FACTS = {"round": "cycle", "round_began": "cycle_began"}
 """What facts were called in the last release, and what they are called today."""
 
 Count = Annotated[int, Field(ge=0)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -56,6 +57,8 @@ class CheckpointFacts(_Strict):
     cycle_began: Real = 0.0
     corpus: str
     contents: dict[Literal["learned from", "held out"], _Contents] | None = None
+    setbacks: Count = 0
+    conditions: dict[str, Threads | Annotated[str, Field(max_length=100)]] = {}
     ended: Literal["finished", "early stop"] | None
 
 

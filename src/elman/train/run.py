@@ -27,6 +27,7 @@ from elman.model.folder import (
 from elman.model.versions import forget_current
 from elman.train.checkpoints import read_last_checkpoint, remove_checkpoints
 from elman.train.config import AUTO, BUDGETS, Config, write_config
+from elman.train.determinism import determined, fixed
 from elman.train.distributed import World
 from elman.train.following import check_data, dealt_anew, follow, share
 from elman.train.joining import goes_on, joined, marked
@@ -67,6 +68,7 @@ def train(
     for name in ("cell", "encoder_cell", "conversation_cell", "decoder_cell"):
         if cell := getattr(config.model, name):
             cell_class(cell)
+    config = fixed(config)
     with ExitStack() as held:
         world = held.enter_context(joined())
         world.agree("settings", config.model_dump(mode="json", exclude={"data": {"path"}}))
@@ -75,6 +77,7 @@ def train(
             return follow(world, config.data.path, observers, trusted)
         if goes_on(out) and (out / CONFIG).exists():
             return _resume(world, out, tell, watcher, stop, began, trust)
+        held.enter_context(determined(config.train.deterministic))
         if out.is_dir():  # else it is made, and held, when there is something to learn
             held.enter_context(only_one(out, tell.note))
         data = prepare(_located(config), tell, trust, partial(share, world))
@@ -138,11 +141,15 @@ def _resume(
     """Go on with a run, as the process that leads."""
     saved = read_config(out, trust)
     again = goes_on(out)  # its budget may be spent, and is no new one
-    with only_one(out, tell.note), marked(out):
-        config = _config_again(out, saved, budget, data_path)
+    with ExitStack() as held:
+        held.enter_context(only_one(out, tell.note))
+        held.enter_context(marked(out))
+        config = fixed(_config_again(out, saved, budget, data_path))
         tokenizer = read_tokenizer(out)
         _remove_unfinished(out)
         tensors, facts = read_last_checkpoint(out, config, tokenizer.vocabulary_size, tell.note)
+        threads = facts.get("conditions", {}).get("threads")
+        held.enter_context(determined(config.train.deterministic, threads))
         steps = facts["trainer"]["steps"]
         if again and not facts["ended"]:
             budget = None

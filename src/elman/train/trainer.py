@@ -1,6 +1,7 @@
 """One optimizer step: forward, backward through time, clip, update."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from math import isfinite, log
@@ -14,11 +15,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from elman.bptt import Full, State, Unfold
 from elman.data.layout import Batch, Layout
 from elman.data.tokenizer import Tokenizer
-from elman.errors import ElmanError
 from elman.model import build
 from elman.model.chatbot import Batches, Chatbot
 from elman.train.config import Config
 from elman.train.distributed import ALONE, World
+from elman.train.faults import NotFiniteError, finite_rows
 from elman.train.optim import check_moments, make_optimizer
 from elman.train.prepare import Data
 
@@ -134,8 +135,9 @@ class Trainer:
         """Learn from the next batch, with learning rates times `rate`.
 
         Raises:
-            ElmanError: where the loss or its gradient is no longer a number; the weights are left
-                as they were before the step.
+            NotFiniteError: where the loss, its gradient or a state is no longer a number; the
+                weights are left as they were. The batch was read, and the step counts. Rows whose
+                state is no number begin anew.
         """
         self._lead(_Command.STEP, rate)
         self.chatbot.train()
@@ -147,22 +149,29 @@ class Trainer:
         self._optimizer.zero_grad()
         (loss.nats / count + self._pointer_loss_weight * loss.pointer_nats / count).backward()
         own_bytes = int(self._token_bytes[loss.targets].sum())
-        nats, targets, text_bytes, steps = self._world.sum_gradients(
+        finite = finite_rows(loss.state)
+        bad_rows = (~finite).nonzero().flatten().tolist()
+        nats, targets, text_bytes, steps, bad = self._world.sum_gradients(
             self.chatbot.parameters(),
             weight=len(loss.targets),
-            numbers=(loss.nats.item(), len(loss.targets), own_bytes, loss.steps),
+            numbers=(loss.nats.item(), len(loss.targets), own_bytes, loss.steps, len(bad_rows)),
         )
         gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
+        mean_nats = nats / max(targets, 1)
+        if not (isfinite(mean_nats) and torch.isfinite(norm)) or bad:  # alike in all processes
+            before, fresh = self._state, self.chatbot.initial_state(len(finite))
+            keep = finite.unsqueeze(1)
+            self._state = tuple(
+                torch.where(keep, *both) for both in zip(loss.state, fresh, strict=True)
+            )
+            self.steps += 1
+            cut = "lower train.clip" if self._clip else "turn clipping on with --set train.clip=1"
+            advice = f"lower train.lr, or {cut}"
+            numbers = mean_nats, norm.item()
+            raise NotFiniteError(self.steps, *numbers, bad_rows, batch, before, advice)
         if self.look is not None:
             self.look(batch, self._state, norm.item())
-        mean_nats = nats / max(targets, 1)
-        if not (isfinite(mean_nats) and torch.isfinite(norm)):
-            raise ElmanError(
-                f"step {self.steps + 1}: the loss is {mean_nats:.3g} and the norm of its "
-                f"gradient {norm.item():.3g}; the last checkpoint is kept: lower train.lr, or "
-                + ("lower train.clip" if self._clip else "turn clipping on with --set train.clip=1")
-            )
         if 0 < self._clip < norm:
             clip_grads_with_norm_(self.chatbot.parameters(), self._clip, norm)
         for group, lr in zip(self._optimizer.param_groups, self._lr, strict=True):
@@ -177,13 +186,19 @@ class Trainer:
             steps=int(steps),
         )
 
+    def is_finite(self) -> bool:
+        """Tell whether every number that the next step depends on is one."""
+        tensors, _ = self.state_dict()
+        return all(bool(each.isfinite().all()) for each in tensors.values())
+
     def follow(self) -> None:
         """Do what process 0 does, until it dismisses."""
         while True:
             command, rate = self._world.broadcast_numbers(0, 0)
             match _Command(int(command)):
                 case _Command.STEP:
-                    self.step(rate)
+                    with suppress(NotFiniteError):  # process 0 says what is done about it
+                        self.step(rate)
                 case _Command.SAVE:
                     self.state_dict()
                 case _Command.LOAD:
