@@ -1,6 +1,6 @@
 """What a run is trained on: conversations read, surveyed, held out and encoded."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -66,13 +66,19 @@ class Data:
         return self.train if self.invented is None else Corpus.joined(self.train, self.invented)
 
 
-def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
+def prepare(
+    asked: Config,
+    tell: Tell,
+    trust: Collection[str] = (),
+    chosen: Callable[[Config, Tokenizer], object] = lambda config, tokenizer: None,
+) -> Data:
     """Read the conversations, choose what was not given, and encode them.
 
     Args:
         asked: what was given.
         tell: told what is found and chosen.
         trust: cells from outside Elman that the bot to start from may name.
+        chosen: told of the configuration and the tokenizer, before anything is encoded.
     """
     if is_built(asked.data.path):
         return _prepare_built(asked, tell, trust)
@@ -101,10 +107,13 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     if data.max_text_bytes is not None and data.max_text_bytes < dataset.survey.text_bytes:
         dataset = dataset.gathered(data.test, _held_out_bytes(plan.config))
     if base is not None and plan.config.train.base is not None:
-        return _encode(plan.config, dataset, base.tokenizer, tell, base)
-    tell("stage", text=f"learning a vocabulary of {data.vocabulary:,}")
-    tokenizer = Tokenizer.train(dataset.texts(data.test, MAX_LEARNED_BYTES), data.vocabulary)
-    return _encode(plan.config, dataset, tokenizer, tell)
+        tokenizer = base.tokenizer
+    else:
+        base = None
+        tell("stage", text=f"learning a vocabulary of {data.vocabulary:,}")
+        tokenizer = Tokenizer.train(dataset.texts(data.test, MAX_LEARNED_BYTES), data.vocabulary)
+    chosen(plan.config, tokenizer)
+    return _encode(plan.config, dataset, tokenizer, tell, base)
 
 
 def _prepare_built(asked: Config, tell: Tell, trust: Collection[str]) -> Data:
