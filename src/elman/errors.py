@@ -9,6 +9,7 @@ EXTRA_MODULES = {
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "evaluate": ("sacrebleu",),
     "parquet": ("pyarrow",),
+    "datasets": ("pyarrow",),
     "tensorboard": ("tensorboard",),
 }
 """The modules that each extra of pyproject.toml installs."""

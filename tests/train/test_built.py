@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from elman.data.shards.build import Build
+from elman.data.shards.build import CorpusBuild
 from elman.data.view import View
 from elman.errors import ElmanError
 from elman.model.folder import read_config
@@ -21,7 +21,7 @@ Make = Callable[..., Config]
 @pytest.fixture(scope="module")
 def corpus(chats: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("built") / "corpus"
-    asked = Build(
+    asked = CorpusBuild(
         [str(chats)], out, View(bot="Ann"), vocabulary=lambda size: 300, workers=1,
         piece_bytes=1500, shard_tokens=200,
     )  # fmt: skip
