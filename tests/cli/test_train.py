@@ -19,6 +19,7 @@ from elman.generate.rerank import Ranking
 from elman.model.folder import CONFIG, WEIGHTS
 from elman.model.tensor_files import read_tensors, write_tensors
 from elman.train import resume, train
+from elman.train.checkpoints import CHECKPOINTS, checkpoints
 from elman.train.config import SECTIONS
 from elman.train.resuming import OLD_FACTS, RESUME
 from elman.train.settings import SETTINGS_JSON, list_settings, put_table
@@ -179,9 +180,12 @@ def test_a_bot_of_the_last_release_talks_and_goes_on(
     said = [elman("chat", each, "--seed", 1, given="what is 1 plus 1?\n").out
             for each in (trained, bot)]  # fmt: skip
     assert said[0] == said[1]
-    tensors, facts = read_tensors(bot / RESUME)
+    tensors, facts = read_tensors(checkpoints(bot)[0])
     for old, new in OLD_FACTS.items():
         facts[old] = facts.pop(new)
+    del facts["best_step"]
+    facts["finished"] = facts.pop("ended") is not None
+    shutil.rmtree(bot / CHECKPOINTS)
     write_tensors(bot / RESUME, tensors, facts)
     assert resume(bot, budget={"steps": 13}).steps == 13
     after = json.loads((bot / CONFIG).read_text())

@@ -12,6 +12,9 @@ from elman.errors import ElmanError
 CONFIG, LOG, CANARIES = "config.json", "log.jsonl", "canaries.json"
 """Files of a bot's folder that are read without its network."""
 
+UNFINISHED, MAX_PREFIX_CHARS = ".elman-", 40
+"""What the name of a file begins with while it is written, and how much of its own name follows."""
+
 
 @contextmanager
 def replacing(
@@ -33,7 +36,8 @@ def replacing(
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".elman-", delete=False) as file:
+        prefix = f"{UNFINISHED}{path.name[:MAX_PREFIX_CHARS]}-"
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
             temporary = Path(file.name)
             yield file
             file.flush()
@@ -48,6 +52,16 @@ def replacing(
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, *names: str) -> None:
+    """Remove what a crash left of writing files of those names, for whoever alone writes them.
+
+    Without names: of writing any file of the folder.
+    """
+    for name in names or ("",):
+        for path in folder.glob(f"{UNFINISHED}{name[:MAX_PREFIX_CHARS]}*"):
+            path.unlink(missing_ok=True)
 
 
 def umask() -> int:

@@ -21,12 +21,12 @@ from elman.model.folder import SMALL_TALK
 from elman.model.ngrams import MAX_NGRAM_TOKENS
 from elman.model.versions import Version
 from elman.runtime.choose import INT8_LOSS, load_bot
+from elman.train.checkpoints import CHECKPOINTS, remove_checkpoints
 from elman.train.config import BUDGETS, NO_BASE, Config
-from elman.train.resuming import RESUME
 from elman.train.run import train
 from elman.train.runlog import Observer
 
-REMAINS = (LOG, RESUME, CANARIES)
+REMAINS = (LOG, CHECKPOINTS, CANARIES)
 """What training leaves beside a version. It lies in the bot's folder."""
 
 
@@ -104,6 +104,8 @@ def sweep(home: Path, kept: Version) -> None:
 
     For whoever holds the bot's folder.
     """
+    if (kept.folder / CHECKPOINTS).exists():
+        remove_checkpoints(home)
     for name in REMAINS:
         if (kept.folder / name).exists():
             (kept.folder / name).replace(home / name)
