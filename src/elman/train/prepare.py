@@ -81,7 +81,7 @@ def prepare(
         chosen: told of the configuration and the tokenizer, before anything is encoded.
     """
     if is_built(asked.data.path):
-        return _prepare_built(asked, tell, trust)
+        return _prepare_built(asked, tell, trust, chosen)
     dataset = _read(asked, tell)
     wanted = wanted_base(asked)
     base = (
@@ -116,13 +116,19 @@ def prepare(
     return _encode(plan.config, dataset, tokenizer, tell, base)
 
 
-def _prepare_built(asked: Config, tell: Tell, trust: Collection[str]) -> Data:
+def _prepare_built(
+    asked: Config,
+    tell: Tell,
+    trust: Collection[str],
+    chosen: Callable[[Config, Tokenizer], object],
+) -> Data:
     index, tokenizer, parts = open_built(asked, tell)
     asked, counted, base = facts(asked, index, tokenizer, tell, trust)
     plan = resolve(asked, counted, _machine(asked, base))
     for text in plan.notes:
         tell.note(text)
     base = None if plan.config.train.base is None else base
+    chosen(plan.config, tokenizer)
     return _data(plan.config, parts, tokenizer, tell, base)
 
 
