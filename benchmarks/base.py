@@ -41,72 +41,17 @@ ECHO_WORDS = 4
 RIVALS = 10
 """Replies among which the real one is to be found."""
 
-TOLD = [
-    ("My name is Peter.", "What is my name?", "peter"),
-    ("I live in Lisbon.", "Where do I live?", "lisbon"),
-    ("My dog is called Max.", "What is my dog called?", "max"),
-    ("I have a cat named Luna.", "What is my cat called?", "luna"),
-    ("My sister is called Anna.", "What is my sister called?", "anna"),
-    ("My brother's name is Paul.", "What is my brother's name?", "paul"),
-    ("My best friend is Tom.", "Who is my best friend?", "tom"),
-    ("My favorite color is green.", "What is my favorite color?", "green"),
-    ("My favorite food is sushi.", "What is my favorite food?", "sushi"),
-    ("I work as a nurse.", "What is my job?", "nurse"),
-    ("My hobby is chess.", "What is my hobby?", "chess"),
-    ("I play the violin.", "Which instrument do I play?", "violin"),
-    ("I always drink tea in the morning.", "What do I drink in the morning?", "tea"),
-    ("I am 34 years old.", "How old am I?", "34"),
-    ("I have a parrot.", "What pet do I have?", "parrot"),
-    ("My favorite sport is tennis.", "What is my favorite sport?", "tennis"),
-    ("My birthday is in May.", "When is my birthday?", "may"),
-    ("My exam is on Friday.", "On which day is my exam?", "friday"),
-    ("I am learning Spanish.", "Which language am I learning?", "spanish"),
-    ("I am reading Dracula.", "Which book am I reading?", "dracula"),
-    ("I drive a Volvo.", "What car do I drive?", "volvo"),
-]
-BETWEEN = ("It is a nice day.", "I slept well.", "I had pasta for lunch.", "It rained a little.")
-OWN = {
-    "name": ("Can you give me your name?", "How do people call you?", "Say who you are once more."),
-    "home": ("Whereabouts do you live?", "In what town is your home?", "Tell me where you stay."),
-    "job": (
-        "What sort of work do you do?",
-        "How do you earn your money?",
-        "By what do you make a living?",
-    ),
-}
-"""Wordings of what the base was taught, none of which it was taught or is kept as small talk."""
+WORDINGS: dict[str, Any] = json.loads(Path(__file__).with_name("wordings.json").read_text("utf-8"))
+"""What is said to the bots. It was taught `told` in nearly these words; of the others it was taught
+none and nothing like `families` (a test holds it). `unknown` are facts that nobody tells it.
+"""
 
-TURNED = [
-    ("By the way, I'm Peter.", "Say my name.", "peter"),
-    ("Lisbon is my home.", "In which town is my home?", "lisbon"),
-    ("There is Max, my dog.", "How did I name my dog?", "max"),
-    ("Luna is our cat.", "Tell me the name of my cat.", "luna"),
-    ("Anna, my sister, is here.", "Can you say how my sister is named?", "anna"),
-    ("Of all colors I like green most.", "Which color do I like most?", "green"),
-    ("I could eat sushi every day.", "What could I eat every day?", "sushi"),
-    ("I earn my money as a nurse.", "How do I earn my money?", "nurse"),
-    ("On Sundays I play chess.", "What do I play on Sundays?", "chess"),
-    ("Tennis is the sport for me.", "Which is the sport for me?", "tennis"),
-    ("They have my exam on Friday.", "When do they have my exam?", "friday"),
-    ("Right now I read Dracula.", "What do I read right now?", "dracula"),
-]
-"""What is told and asked in words that it was not taught."""
-
-UNKNOWN = [asked for _, asked, _ in TURNED] + [
-    "Do you recall what I am called?",
-    "How many cousins do I have?",
-    "Which city is the capital of Norway?",
-    "Who built the pyramids?",
-    "How deep is the sea?",
-    "How much is 31 times 7?",
-    "Which man is president of Chile?",
-    "In which year was the wheel invented?",
-]
-"""Asked first in a conversation: what nobody has told, and facts."""
+BETWEEN = WORDINGS["between"]
 
 _DENIES = re.compile(
     r"\b(?:not? (?:know|sure|remember|told|tell|say|said)|don't (?:know|remember)|haven't told"
-    r"|didn't (?:tell|say)|never told|not told|no idea|only be guessing|not one of my talents)\b",
+    r"|did(?:n't| not) (?:tell|say)|never told|not told|no idea|only be guessing"
+    r"|not one of my talents|too small to|no facts|not for me)\b",
     re.I,
 )
 _COMMON = {"what", "your", "name", "called", "live", "living", "work", "home", "place", "this"}
@@ -165,36 +110,76 @@ def replies(
     }
 
 
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def told_and_asked(bot: Bot) -> dict[str, Any]:
     """Measure whether what was told 1 to 10 messages before is known when it is asked."""
-    return {"told things known": _known(bot, TOLD), "in words not taught": _known(bot, TURNED)}
+    return {
+        "told things known": _known(bot, WORDINGS["told"]),
+        "in words not taught": _known(bot, WORDINGS["turned"]),
+        "in families not taught": _known(bot, asked_of_user()),
+    }
 
 
-def _known(bot: Bot, told: Sequence[tuple[str, str, str]]) -> float:
+def asked_of_user() -> list[tuple[str, str, str]]:
+    """Write what a user tells, how it asks for it, and what the answer is."""
+    told = WORDINGS["families told"]
+    return [
+        (told[n % len(told)].format(said=said), capital(family.format(**asked)), value)
+        for family in WORDINGS["families"]
+        for n, (said, asked, value) in enumerate(
+            (said, {"alone": alone, "part": part, "thing": thing}, value)
+            for said, alone, part, thing, value in WORDINGS["facts"]
+        )
+    ]
+
+
+def asked_of_bot() -> list[tuple[str, str]]:
+    """Write how a user asks for the bot's own facts, and what is in the answer."""
+    return [
+        (capital(family.format(alone=alone, part=part, thing=thing)), value)
+        for family in WORDINGS["families"]
+        for alone, part, thing, value in WORDINGS["own facts"]
+    ]
+
+
+def _known(bot: Bot, told: Sequence[Sequence[str]]) -> float:
     scripts = [
         [said, *(BETWEEN[n % len(BETWEEN)] for n in range(number % 5)), asked]
         for number, (said, asked, _) in enumerate(told)
     ]
-    answers = [talk[-1].text.lower() for talk in hold_talks(bot, scripts)]
-    return share(
-        re.search(rf"\b{value}\b", answer) is not None
-        for answer, (_, _, value) in zip(answers, told, strict=True)
-    )
+    answers = [talk[-1].text for talk in hold_talks(bot, scripts)]
+    return share(map(says, answers, (value for _, _, value in told)))
+
+
+def says(answer: str, value: str) -> bool:
+    return re.search(rf"\b(?:{value})\b", answer.lower()) is not None
 
 
 def not_told(bot: Bot) -> dict[str, Any]:
     """Measure whether it says that it does not know what nobody told it, nor facts."""
-    answers = [talk[0].text for talk in hold_talks(bot, [[asked] for asked in UNKNOWN])]
-    return {"says that it does not know": share(_DENIES.search(each) for each in answers)}
+    found = {}
+    for what, asked in {
+        "says that it does not know": [
+            *WORDINGS["unknown"], *(asked for _, asked, _ in WORDINGS["turned"])
+        ],
+        "the same, in families not taught": [asked for _, asked, _ in asked_of_user()],
+    }.items():  # fmt: skip
+        answers = [talk[0].text for talk in hold_talks(bot, [[each] for each in asked])]
+        found[what] = share(map(_DENIES.search, answers))
+    return found
 
 
 def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
     """Measure whether own facts stay the same over 20 turns, each asked three times."""
     script = [BETWEEN[turn % len(BETWEEN)] for turn in range(20)]
-    turns = {name: [7 * n + 2 * k for n in range(3)] for k, name in enumerate(OWN)}
+    own = WORDINGS["own"]
+    turns = {name: [7 * n + 2 * k for n in range(3)] for k, name in enumerate(own)}
     for name, asked in turns.items():
         for n, turn in enumerate(asked):
-            script[turn] = OWN[name][n]
+            script[turn] = own[name][n]
     kept = [
         bool(
             set.intersection(
@@ -204,7 +189,10 @@ def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
         for talk in hold_talks(bot, [script] * talks)
         for asked in turns.values()
     ]
-    return {"own facts kept": share(kept)}
+    asked = asked_of_bot()
+    answers = [talk[1].text for talk in hold_talks(bot, [[BETWEEN[0], each] for each, _ in asked])]
+    right = map(says, answers, (value for _, value in asked))
+    return {"own facts kept": share(kept), "own facts in families not taught": share(right)}
 
 
 def lines_again(bot: Bot, scripts: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -39,7 +39,8 @@ from elman.errors import ElmanError
 from elman.generate.replier import Replier
 from elman.generate.taught import TaughtReplies
 from elman.learning.lessons import Exchange
-from elman.learning.update import Outcome, UpdateSettings, learn
+from elman.learning.revision import UpdateSettings
+from elman.learning.update import Outcome, learn
 from elman.runtime.choose import load_bot
 from elman.train import Config, train
 

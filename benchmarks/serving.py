@@ -341,8 +341,8 @@ def main() -> None:
             print("| time to first token, ms | tokens so far | resumed | resent | Transformer |")
             print("|---|---|---|---|---|")
             for at, row in firsts.items():
-                other = row["transformer"]
-                beside = "not installed" if other is None else f"{1000 * other:.0f}"
+                seconds = row["transformer"]
+                beside = "not installed" if seconds is None else f"{1000 * seconds:.0f}"
                 print(
                     f"| {at} | {row['tokens']:,} | {1000 * row['resumed']:.1f} | "
                     f"{1000 * row['resent']:.1f} | {beside} |"

@@ -38,9 +38,9 @@ from elman.model.checkpoint import save_weights
 from elman.model.folder import BASE, SMALL_TALK, TOKENIZER, read_config
 from elman.model.tensor_files import read_tensors
 from elman.train import Config, resume, train
+from elman.train.checkpoints import last_checkpoint
 from elman.train.config import write_config
 from elman.train.finishing import fitted, measured_int8_loss
-from elman.train.loop import RESUME
 from elman.train.prepare import Data
 
 BOTH_RUNS: dict[str, dict[str, Any]] = {
@@ -139,13 +139,14 @@ def learn(
     """
     stop = Stop(last)
     with shown(as_json=False) as observer:
-        if not (out / RESUME).exists():
+        kept = last_checkpoint(out)
+        if kept is None:
             values = {name: BOTH_RUNS[name] | settings[name] for name in settings}
             values["data"]["path"] = str(chats.resolve())
             if base is not None:
                 values["train"]["base"] = str(base.resolve())
             train(Config.make(values), out, observers=(observer, stop.observe), stop=stop)
-        elif read_tensors(out / RESUME)[1]["trainer"]["steps"] < last:
+        elif read_tensors(kept)[1]["trainer"]["steps"] < last:
             resume(out, observers=(observer, stop.observe), stop=stop)
     if stop.interrupted:
         raise SystemExit(f"{out}: saved; the same command goes on")

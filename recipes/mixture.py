@@ -16,7 +16,7 @@ import gzip
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
 from random import Random
@@ -53,7 +53,7 @@ LICENSES = {
 }
 """Of every set that is learned from. None asks that what is made of it has the same license."""
 
-BROAD, CLEAN, HELD = "broad", "clean", "held"
+BROAD, CLEAN, HELD, WIDE = "broad", "clean", "held", "wide"
 
 OWN = "taught"
 """What is made of taught.json alone."""
@@ -124,17 +124,21 @@ def read_smalltalk(data: Path) -> list[Turns]:
     return found
 
 
+Insert = Callable[[Turns, Random, Sequence[Turns]], Turns]
+
+
 class Mixture:
     """Gathers the three parts, set by set.
 
     Args:
         data: where the sets are.
+        insert: puts what is taught between the turns of a conversation.
     """
 
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._smalltalk = read_smalltalk(data)
-        self.parts: dict[str, list[tuple[str, Turns]]] = {BROAD: [], CLEAN: [], HELD: []}
+    def __init__(self, data: Path, insert: Insert = with_insertions) -> None:
+        self._data, self._insert = data, insert
+        self.smalltalk = read_smalltalk(data)
+        self.parts: dict[str, list[tuple[str, Turns]]] = {BROAD: [], CLEAN: [], HELD: [], WIDE: []}
 
     def gather(self) -> None:
         """Gather everything. The order counts: each part is shuffled from it by a fixed seed."""
@@ -152,29 +156,36 @@ class Mixture:
         )
         self._add_built_in()
 
-    def write(self, out: Path) -> None:
-        """Write each part, shuffled, as JSON Lines, and say how many words of which set it has."""
+    def write(self, out: Path, most: int | None = None) -> None:
+        """Write each part, shuffled, as JSON Lines, and say how many words of which set it has.
+
+        Args:
+            out: the folder.
+            most: how many conversations of each part; None: all.
+        """
         out.mkdir(parents=True, exist_ok=True)
         for part, conversations in self.parts.items():
+            if not conversations:
+                continue
             Random(0).shuffle(conversations)
             lines, words = [], Counter[str]()
-            for id_, turns in conversations:
+            for id_, turns in conversations[:most]:
                 said = [{"speaker": turn.speaker, "text": turn.text} for turn in turns]
                 lines.append(json.dumps({"id": id_, "turns": said}, ensure_ascii=False) + "\n")
                 words[set_of(id_)] += sum(len(turn.text.split()) for turn in turns)
             write_file(out / f"{part}.jsonl", "".join(lines))
-            print(f"{part}: {len(conversations):,} conversations, {words.total():,} words")
+            print(f"{part}: {len(conversations[:most]):,} conversations, {words.total():,} words")
             for name, number in words.most_common():
                 print(f"  {name}: {number:,} words")
 
-    def _add(self, part: str, id_: str, turns: Turns) -> None:
+    def add(self, part: str, id_: str, turns: Turns) -> None:
         if len(turns) >= 2:
             self.parts[part].append((id_, turns))
 
     def _add_smalltalk(self) -> None:
         """Add small talk, one to four exchanges a conversation, to both parts."""
         random = Random(1)
-        shuffled = self._smalltalk[:]
+        shuffled = self.smalltalk[:]
         random.shuffle(shuffled)
         left = iter(shuffled)
         for number in count(1):
@@ -186,8 +197,8 @@ class Mixture:
                 turns += one
                 turns += about_itself(random) if random.random() < 0.25 else []
                 turns += unknown(random) if random.random() < 0.08 else []
-            self._add(BROAD, f"smalltalk-{number}", turns)
-            self._add(CLEAN, f"smalltalk-c{number}", turns)
+            self.add(BROAD, f"smalltalk-{number}", turns)
+            self.add(CLEAN, f"smalltalk-c{number}", turns)
 
     def _add_identity(self) -> None:
         """Add conversations that are made of questions about the bot alone."""
@@ -200,9 +211,9 @@ class Mixture:
                 elif random.random() < 0.4:
                     turns += unknown(random)
                 else:
-                    turns += random.choice(self._smalltalk)
+                    turns += random.choice(self.smalltalk)
             part = BROAD if number % 2 else CLEAN
-            self._add(part, f"self-{number}", with_insertions(turns, random, self._smalltalk))
+            self.add(part, f"self-{number}", self._insert(turns, random, self.smalltalk))
 
     def _add_people(self, name: str, files: Sequence[str], insertions: float = 0.3) -> None:
         """Add talk of two people: in the broad part with one of them as the bot, in the cleaner
@@ -215,19 +226,19 @@ class Mixture:
                     continue
                 one = with_roles(id_, turns)
                 if name in HELD_OUT_SETS and hashed(id_) % 10 == 0:
-                    self._add(HELD, f"{name}:{id_}", one)
+                    self.add(HELD, f"{name}:{id_}", one)
                     continue
                 if not one:
                     continue
                 random = Random(hashed("x" + id_))
                 if random.random() < insertions:
-                    one = with_insertions(one, random, self._smalltalk)
-                self._add(BROAD, f"{name}:{id_}", one)
+                    one = self._insert(one, random, self.smalltalk)
+                self.add(BROAD, f"{name}:{id_}", one)
                 if name in CLEAN_SETS or (name == "self_dialogue" and is_short(id_, turns)):
                     other = with_roles(id_, turns, side=1)
                     if random.random() < 0.35:
-                        other = with_insertions(other, random, self._smalltalk)
-                    self._add(CLEAN, f"{name}-f:{id_}", other)
+                        other = self._insert(other, random, self.smalltalk)
+                    self.add(CLEAN, f"{name}-f:{id_}", other)
 
     def _add_tasks(
         self, name: str, bot: str, percent: int = 100, salt: str = "", called: str = ""
@@ -236,7 +247,7 @@ class Mixture:
         for id_, separate in read(self._data / name / "train.jsonl.gz"):
             if in_percent(percent, salt + id_):
                 turns = [Turn(BOT if s == bot else USER, t) for s, t in joined(separate)]
-                self._add(BROAD, f"{called or name}:{id_}", turns)
+                self.add(BROAD, f"{called or name}:{id_}", turns)
 
     def _add_built_in(self) -> None:
         """Add the cleaner of the built-in conversations, without what Elman itself holds out.
@@ -269,11 +280,11 @@ class Mixture:
             one = with_roles(id_, turns, tidy=False)
             random = Random(hashed("x" + id_))
             if random.random() < 0.1:
-                one = with_insertions(one, random, self._smalltalk)
+                one = self._insert(one, random, self.smalltalk)
             if rank < BUILT_IN_BROAD * len(ranked):
-                self._add(BROAD, f"{BUILT_IN}:{id_}", one)
+                self.add(BROAD, f"{BUILT_IN}:{id_}", one)
             if rank < BUILT_IN_CLEAN * len(ranked):
-                self._add(CLEAN, f"{BUILT_IN}-f:{id_}", with_roles(id_, turns, side=1))
+                self.add(CLEAN, f"{BUILT_IN}-f:{id_}", with_roles(id_, turns, side=1))
 
 
 def is_short(id_: str, turns: Turns) -> bool:

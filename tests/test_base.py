@@ -1,7 +1,7 @@
 """The bot that comes with Elman: there, small, without code, and able to talk."""
 
-import ast
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,26 +92,24 @@ def test_training_starts_from_it(elman: Callable[..., Any], chats: Path, tmp_pat
     assert config["train"]["base"] is None
 
 
-def test_no_wording_that_is_measured_was_taught() -> None:
+def test_no_wording_that_is_measured_was_taught(monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).parents[1]
-    measured = ast.parse((root / "benchmarks" / "base.py").read_text("utf-8"))
-    lists = {
-        target.id: node.value
-        for node in measured.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    own = [text for wordings in ast.literal_eval(lists["OWN"]).values() for text in wordings]
-    turned = [
-        text for told, asked, _ in ast.literal_eval(lists["TURNED"]) for text in (told, asked)
-    ]
-    taught = (root / "recipes" / "taught.json").read_text("utf-8")
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    base = runpy.run_path(str(root / "benchmarks" / "base.py"))
+    grammar = runpy.run_path(str(root / "recipes" / "grammar.py"))
+    measured = [text for wordings in base["WORDINGS"]["own"].values() for text in wordings]
+    measured += [text for told, asked, _ in base["WORDINGS"]["turned"] for text in (told, asked)]
+    measured += [text for told, asked, _ in base["asked_of_user"]() for text in (told, asked)]
+    measured += [text for text, _ in base["asked_of_bot"]()]
+    few = (root / "recipes" / "taught.json").read_text("utf-8")
     known = SmallTalk.read(BASE)
     assert known is not None
     phrasings = {text for intent in known.content.intents for text in intent.phrasings}
-    assert own
-    assert turned
-    for text in own + turned:
+    bare = {text: text.replace(" ", "").rstrip(".?!") for text in measured}
+    many = [grammar["pattern"](wording) for wording in grammar["said_by_users"]()]
+    assert any(each.fullmatch("Hey,whatwasmynameagain") for each in many)
+    assert len(measured) > 250
+    for text in measured:
         assert text not in phrasings
-        assert json.dumps(text) not in taught
+        assert json.dumps(text) not in few
+        assert not [each.pattern for each in many if each.fullmatch(bare[text])], text

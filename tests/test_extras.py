@@ -91,11 +91,11 @@ def test_the_extras_are_those_of_the_package() -> None:
             if not line.startswith("elman[")
         )
         for extra, lines in extras.items()
-        if extra != "dev"
+        if extra not in ("dev", "docs")
     }
     assert modules == EXTRA_MODULES
     (all_of_them,) = [line for line in extras["dev"] if line.startswith("elman[")]
-    assert set(re.findall(r"\w+", all_of_them)) == {"elman", *modules}
+    assert set(re.findall(r"\w+", all_of_them)) == {"elman", "docs", *modules}
 
 
 @pytest.mark.parametrize("extra", EXTRA_MODULES)
@@ -111,6 +111,8 @@ def test_a_missing_extra_is_one_sentence(
         "parquet": ["data", "inspect", table],
         "postgres": ["sessions", "list", "--db", "postgresql:///elman"],
         "tensorboard": ["watch", trained, "--tensorboard", tmp_path / "events"],
+        "hub": ["import", "hf://ann/bot", "--out", tmp_path / "bot"],
+        "onnx": ["export", trained, "--to", "onnx", "--out", tmp_path / "bot.onnx"],
     }
     ran = run_without(set(EXTRA_MODULES[extra]), COMMAND, *commands[extra])
     assert ran.returncode == 2
@@ -124,7 +126,8 @@ def test_a_missing_extra_is_one_sentence(
 def test_the_core_and_torch_train_without_any_other_extra(
     chats: Path, tmp_path: Path, small_run: tuple[str, ...]
 ) -> None:
-    optional = {m for extra in EXTRA_MODULES.keys() - {"train"} for m in EXTRA_MODULES[extra]}
+    extras = EXTRA_MODULES.keys() - {"train", "onnx"}  # torch itself asks whether there is onnx
+    optional = {m for extra in extras for m in EXTRA_MODULES[extra]}
     bot = tmp_path / "ann"
     two_steps = (*small_run, "--set", "train.steps=2")
     trained = run_without(optional, COMMAND, "train", chats, "--out", bot, *two_steps)

@@ -11,6 +11,8 @@ EXTRA_MODULES = {
     "parquet": ("pyarrow",),
     "postgres": ("psycopg", "sqlalchemy", "alembic"),
     "tensorboard": ("tensorboard",),
+    "hub": ("huggingface_hub",),
+    "onnx": ("onnx",),
 }
 """The modules that each extra of pyproject.toml installs."""
 

@@ -752,14 +752,14 @@ def test_a_set_that_is_not_there_leaves_the_reference_and_says_why(
 def test_a_library_that_is_missing_or_broken_leaves_the_reference_and_says_why(
     fresh: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fresh.setattr("elman.native.library._find", lambda: None)
+    fresh.setattr("elman.native.library.library_file", lambda: None)
     library, why = load()
     assert library is None
     assert "not built" in why
 
     broken = tmp_path / "libelman.so"
     broken.write_text("no library", "utf-8")
-    fresh.setattr("elman.native.library._find", lambda: broken)
+    fresh.setattr("elman.native.library.library_file", lambda: broken)
     load_library.cache_clear()
     library, why = load()
     assert library is None

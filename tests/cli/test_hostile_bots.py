@@ -21,8 +21,9 @@ from elman.generate.bot import load_state
 from elman.generate.network import NetworkBot
 from elman.model import build
 from elman.model.folder import FORMAT, REPLIES
-from elman.model.tensor_files import write_tensors
+from elman.model.tensor_files import CHECKSUM, write_tensors
 from elman.train import resume
+from elman.train.checkpoints import checkpoints
 
 Run = Callable[..., Any]
 Spoil = Callable[[Path], object]
@@ -65,6 +66,13 @@ def written(name: str, content: bytes) -> Spoil:
     return lambda folder: (folder / name).write_bytes(content)
 
 
+def without_checksum(metadata: dict[str, str]) -> None:
+    """Whoever spoils a file can leave out its checksum, as earlier versions did."""
+    facts = json.loads(metadata["elman"])
+    facts.pop(CHECKSUM, None)
+    metadata["elman"] = json.dumps(facts)
+
+
 def header(change: Callable[[dict[str, Any]], object], name: str = WEIGHTS) -> Spoil:
     """Change what a safetensors file says of itself, and none of its numbers."""
 
@@ -72,6 +80,7 @@ def header(change: Callable[[dict[str, Any]], object], name: str = WEIGHTS) -> S
         data = (folder / name).read_bytes()
         size = int.from_bytes(data[:8], "little")
         found = json.loads(data[8 : 8 + size])
+        without_checksum(found["__metadata__"])
         change(found)
         whole = json.dumps(found).encode()
         whole += b" " * (-len(whole) % 8)
@@ -87,6 +96,7 @@ def tensors(change: Callable[[dict[str, Any]], object], name: str = WEIGHTS) -> 
         data = (folder / name).read_bytes()
         size = int.from_bytes(data[:8], "little")
         facts = json.loads(data[8 : 8 + size])["__metadata__"]
+        without_checksum(facts)
         found = load_file(folder / name)
         change(found)
         (folder / name).write_bytes(save(found, facts))
@@ -381,7 +391,8 @@ def test_replies_that_do_harm(elman: Run, folder: Path, name: str) -> None:
     assert "replies.safetensors" in line
 
 
-RESUME = "resume.safetensors"
+CHECKPOINT = "checkpoints/step-00000012.safetensors"
+"""The last one that there is."""
 
 
 def facts(change: Callable[[dict[str, Any]], object]) -> Spoil:
@@ -392,7 +403,7 @@ def facts(change: Callable[[dict[str, Any]], object]) -> Spoil:
         change(said)
         found["__metadata__"]["elman"] = json.dumps(said)
 
-    return header(changed, RESUME)
+    return header(changed, CHECKPOINT)
 
 
 HOSTILE_RUNS: dict[str, Spoil] = {
@@ -414,35 +425,37 @@ HOSTILE_RUNS: dict[str, Spoil] = {
     ),
     "contents of a part that is none": facts(lambda found: found["contents"].update({"\n": {}})),
     "weights of another size": tensors(
-        lambda found: found.update({"model.output_bias": np.zeros(3, np.float32)}), RESUME
+        lambda found: found.update({"model.output_bias": np.zeros(3, np.float32)}), CHECKPOINT
     ),
     "moments of another size": tensors(
-        lambda found: found.update({"optimizer.0.exp_avg": np.zeros(3, np.float32)}), RESUME
+        lambda found: found.update({"optimizer.0.exp_avg": np.zeros(3, np.float32)}), CHECKPOINT
     ),
     "moments of another optimizer": tensors(
         lambda found: found.update({"optimizer.0.momentum_buffer": np.zeros(3, np.float32)}),
-        RESUME,
+        CHECKPOINT,
     ),
     "states of another size": tensors(
-        lambda found: found.update({"state.0": np.zeros((4, 3), np.float32)}), RESUME
+        lambda found: found.update({"state.0": np.zeros((4, 3), np.float32)}), CHECKPOINT
     ),
     "randomness that is none": tensors(
-        lambda found: found.update(rng=np.zeros(3, np.float32)), RESUME
+        lambda found: found.update(rng=np.zeros(3, np.float32)), CHECKPOINT
     ),
-    "no numbers": tensors(lambda found: found["model.output_bias"].fill(np.nan), RESUME),
-    "what is nothing": tensors(lambda found: found.update(payload=np.zeros(3)), RESUME),
-    "a pipe": pipe(RESUME),
+    "no numbers": tensors(lambda found: found["model.output_bias"].fill(np.nan), CHECKPOINT),
+    "what is nothing": tensors(lambda found: found.update(payload=np.zeros(3)), CHECKPOINT),
+    "a pipe": pipe(CHECKPOINT),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE_RUNS)
 def test_runs_that_do_harm(elman: Run, folder: Path, name: str) -> None:
+    for path in checkpoints(folder)[1:]:
+        path.unlink()
     HOSTILE_RUNS[name](folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     ran = elman("train", "--resume", folder, "--set", "train.steps=13")
     assert ran.code == 2, ran
     [line] = [line for line in ran.err.splitlines() if line.startswith("elman: ")]
-    assert "resume.safetensors" in line
+    assert "checkpoints" in line
     assert before == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
@@ -507,8 +520,8 @@ def test_a_log_that_does_harm_is_cut(elman: Run, folder: Path) -> None:
 
 def test_nothing_is_written_through_a_link(elman: Run, folder: Path, tmp_path: Path) -> None:
     """Files of a folder from elsewhere could be links to any file of whoever trains there."""
-    for name in (CONFIG, WEIGHTS, RESUME, REPLIES, "log.jsonl"):
-        aside = tmp_path / name
+    for name in (CONFIG, WEIGHTS, CHECKPOINT, REPLIES, "log.jsonl"):
+        aside = tmp_path / Path(name).name
         (folder / name).rename(aside)
         (folder / name).symlink_to(aside)
     kept = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}

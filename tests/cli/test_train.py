@@ -19,6 +19,7 @@ from elman.generate.rerank import Ranking
 from elman.model.folder import CONFIG, WEIGHTS
 from elman.model.tensor_files import read_tensors, write_tensors
 from elman.train import resume, train
+from elman.train.checkpoints import CHECKPOINTS, checkpoints
 from elman.train.config import SECTIONS
 from elman.train.resuming import OLD_FACTS, RESUME
 from elman.train.settings import SETTINGS_JSON, list_settings, put_table
@@ -86,7 +87,7 @@ def test_the_file_of_settings_is_what_the_fields_say() -> None:
 
 def test_the_document_shows_what_the_fields_say() -> None:
     """Where it does not: python -m elman.train.settings"""
-    shown = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    shown = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
     assert shown == put_table(shown)
     assert shown.count("| `train.") == sum(
         each["name"].startswith("train.") for each in list_settings()
@@ -96,7 +97,7 @@ def test_the_document_shows_what_the_fields_say() -> None:
 def test_help_shows_what_a_person_needs_and_all_settings_are_listed(elman: Run) -> None:
     said = elman("train", "--help").out
     shown = set(FLAG.findall(said)) - {"--help", "--set", "--no-redact", "--no-rename"}
-    assert len(shown) <= 16, shown
+    assert len(shown) <= 17, shown
     assert not shown & RENAMED_FLAGS["train"].keys()
     listed = elman("train", "--all-settings")
     for each in list_settings():
@@ -179,9 +180,12 @@ def test_a_bot_of_the_last_release_talks_and_goes_on(
     said = [elman("chat", each, "--seed", 1, given="what is 1 plus 1?\n").out
             for each in (trained, bot)]  # fmt: skip
     assert said[0] == said[1]
-    tensors, facts = read_tensors(bot / RESUME)
+    tensors, facts = read_tensors(checkpoints(bot)[0])
     for old, new in OLD_FACTS.items():
         facts[old] = facts.pop(new)
+    del facts["best_step"]
+    facts["finished"] = facts.pop("ended") is not None
+    shutil.rmtree(bot / CHECKPOINTS)
     write_tensors(bot / RESUME, tensors, facts)
     assert resume(bot, budget={"steps": 13}).steps == 13
     after = json.loads((bot / CONFIG).read_text())

@@ -18,9 +18,13 @@ from elman.data.dataset import Dataset
 from elman.data.forgotten import forgotten_digest
 from elman.generate.network import load_network_bot
 from elman.learning.forget import subtracted
+from elman.learning.lessons import Exchange
+from elman.learning.revision import UpdateSettings
 from elman.learning.selection import ForgetRequest, select
+from elman.learning.update import learn
 from elman.model import versions
-from elman.model.folder import CONFIG, WEIGHTS, folder_of
+from elman.model.folder import CONFIG, WEIGHTS, folder_of, read_tokenizer
+from elman.model.replay import read_replay
 from elman.runtime.choose import load_bot
 from elman.train import Config, train
 
@@ -234,6 +238,76 @@ def test_a_version_that_was_removed_by_hand(home: Path, tmp_path: Path, elman: R
     assert ran.code == 2
     assert "is gone" in ran.err
     assert "rollback" in ran.err
+
+
+def taught_by(name: str, count: int) -> list[Exchange]:
+    return [
+        Exchange(name, f"{name.lower()} wants {n} plus {n}", f"{name.lower()} gets {2 * n}")
+        for n in range(count)
+    ]
+
+
+def updated(home: Path, *people: str) -> None:
+    """Let a bot learn from corrections, whatever the gate says."""
+    settings = UpdateSettings(gate=False, epochs=1)
+    learn(home, [each for name in people for each in taught_by(name, 12)], settings=settings)
+
+
+def sources_of(home: Path) -> set[str]:
+    kept = read_replay(folder_of(home), read_tokenizer(folder_of(home)))
+    assert kept is not None
+    return {each.person for each in (*kept.sources, *kept.held_out_sources)}
+
+
+def test_what_an_update_learned_is_forgotten_by_the_version_before_it(
+    home: Path, tmp_path: Path, elman: Run
+) -> None:
+    first = versions.keep_first(home).id
+    updated(home, "Gus")
+    before = versions.current(home)
+    assert before is not None
+    updated(home, "Hana", "Ida")
+    assert sources_of(home) == {"Gus", "Hana", "Ida"}
+    ran = elman("forget", home, "--person", "Hana", "--samples", 40, "--db", tmp_path / "m.db",
+                "--json")  # fmt: skip
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["started_from"] == f"version {before.id}"
+    assert told["steps"] > 0
+    assert told["after"]["unlearned_repeating"] is not None
+    assert [each.id for each in versions.versions(home)] == [told["version"]]
+    assert first not in (told["version"], before.id)
+    assert sources_of(home) == {"Gus", "Ida"}
+    for path in home.rglob("*"):
+        if path.is_file():
+            assert b"hana" not in path.read_bytes().lower(), path
+    again = elman("forget", home, "--person", "Hana", "--db", tmp_path / "m.db")
+    assert again.code == 2
+    assert "nobody has that name" in again.err
+
+
+def test_what_others_taught_stays_when_training_is_repeated(
+    home: Path, tmp_path: Path, elman: Run
+) -> None:
+    updated(home, "Gus", "Bob")
+    ran = elman("forget", home, "--person", "bob", "--samples", 40, "--db", tmp_path / "m.db",
+                "--json")  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["started_from"] is None
+    assert sources_of(home) == {"Gus"}
+
+
+def test_lines_of_an_update_are_forgotten(home: Path, tmp_path: Path, elman: Run) -> None:
+    updated(home, "Gus")
+    (tmp_path / "text.txt").write_text("gus wants 3 plus 3\n", "utf-8")
+    before = load_bot(home)
+    ran = elman("forget", home, "--text", tmp_path / "text.txt", "--samples", 40, "--db",
+                tmp_path / "m.db", "--json")  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert not before.path.exists()
+    kept = read_replay(folder_of(home), before.tokenizer)
+    assert kept is not None
+    assert len(kept.later) + len(kept.later_held_out) == 11
 
 
 KILLED = """

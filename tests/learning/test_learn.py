@@ -18,7 +18,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.generate.taught import TaughtReplies
 from elman.learning import lessons as lessons_module
-from elman.learning import update
+from elman.learning import revision, update
 from elman.learning.gate import (
     ContextGain,
     Costs,
@@ -33,7 +33,8 @@ from elman.learning.history import curve, drawing, table
 from elman.learning.lessons import Exchange, lessons, repeats_itself, talks_of
 from elman.learning.mixing import MixedBatches
 from elman.learning.past import Past
-from elman.learning.update import UpdateSettings, learn
+from elman.learning.revision import UpdateSettings
+from elman.learning.update import learn
 from elman.model import versions
 from elman.model.folder import REPLAY, WEIGHTS, folder_of
 from elman.model.replay import NOTHING, Replay, drawn, read_replay, write_replay
@@ -291,11 +292,17 @@ def test_loops_are_seen() -> None:
 
 def test_a_sample_is_kept_within_its_limits(tmp_path: Path, tokenizer: Tokenizer) -> None:
     talks = list(talks_of(tokenizer, "bot", asked(30)))
-    corpora = [lessons_module._corpus(talks[:n]) for n in (20, 10, 5, 0)]
-    write_replay(tmp_path, Replay(*corpora), tokenizer)
+    first, second, third, nothing = corpora = [
+        lessons_module._corpus(talks[:n]) for n in (20, 10, 5, 0)
+    ]
+    sources = tuple(talk.source for talk in talks[:5]), ()
+    whole = Replay(first, second, third, nothing, *sources)
+    write_replay(tmp_path, whole, tokenizer)
     found = read_replay(tmp_path, tokenizer)
     assert found is not None
-    assert [each.digest for each in vars(found).values()] == [each.digest for each in corpora]
+    parts = found.train, found.held_out, found.later, found.later_held_out
+    assert [each.digest for each in parts] == [each.digest for each in corpora]
+    assert (found.sources, found.held_out_sources) == sources
     few = drawn(corpora[0], 100)
     assert 0 < len(few.ids) <= 100
     assert Corpus.joined(NOTHING, NOTHING).digest == NOTHING.digest
@@ -391,7 +398,7 @@ def test_a_full_disk_leaves_the_bot_as_it_was(home: Path, monkeypatch: pytest.Mo
     def full(folder: Path, *given: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(update, "save_weights", full)
+    monkeypatch.setattr(revision, "save_weights", full)
     with pytest.raises(ElmanError, match="No space left on device; the bot is as it was"):
         learn(home, asked(40))
     assert load_bot(home).made_by == first

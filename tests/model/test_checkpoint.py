@@ -46,7 +46,7 @@ def test_what_is_on_disk(trained: Path) -> None:
         "model.safetensors",
         "tokenizer.json",
         "replies.safetensors",
-        "resume.safetensors",
+        "checkpoints",
         "log.jsonl",
     }
 

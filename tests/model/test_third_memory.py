@@ -35,7 +35,7 @@ from elman.model.ragged import ragged
 from elman.model.tensor_files import read_tensors
 from elman.model.unrolled import Unrolled
 from elman.train import Config, resume, train
-from elman.train.loop import RESUME
+from elman.train.checkpoints import checkpoints
 
 Make = Callable[..., Config]
 VOCABULARY = 20
@@ -312,7 +312,7 @@ def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Pat
     asked = iter(range(9))
     train(config, tmp_path / "parts", stop=lambda: next(asked, None) is None)
     resume(tmp_path / "parts")
-    one, other = (read_tensors(tmp_path / name / RESUME)[0] for name in ("whole", "parts"))
+    one, other = (read_tensors(checkpoints(tmp_path / name)[0])[0] for name in ("whole", "parts"))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
     bot = load_network_bot(tmp_path / "whole")
@@ -342,5 +342,5 @@ def test_from_training_to_the_lens(tmp_path: Path, make_config: Make, chats: Pat
 
 
 def test_the_document_shows_this_very_memory() -> None:
-    document = Path(__file__).parents[2] / "docs" / "extending.md"
+    document = Path(__file__).parents[2] / "docs" / "memory.md"
     assert inspect.getsource(BagChatbot) in document.read_text("utf-8")

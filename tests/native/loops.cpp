@@ -2,6 +2,11 @@
 // for, and compares what they compute: test_sanitizers.py builds both with a sanitizer.
 //
 //     loops LIBRARY
+//
+// With two arguments more, it writes what one instruction set computes alone, as floats: between
+// processors test_aarch64.py compares that.
+//
+//     loops LIBRARY ISA FILE
 #include <dlfcn.h>
 
 #include <cmath>
@@ -167,14 +172,34 @@ void draws(long rows, long V) {
   }
 }
 
+// All that does not depend on how a processor multiplies rounded numbers.
+void write(const char* file) {
+  std::FILE* out = std::fopen(file, "wb");
+  auto put = [&](const std::vector<float>& all) {
+    std::fwrite(all.data(), sizeof(float), all.size(), out);
+  };
+  for (int kind : {FLOAT32, BFLOAT16, INT8}) {
+    for (int cell = 0; cell < 6; cell++)
+      for (long B : {1, 11}) put(loop(cell, kind, B, 37, 1, true));
+    put(product(kind, 7, 130, 67, 1));
+  }
+  put(softmax(9, 83, 1));
+  std::fclose(out);
+}
+
 }  // namespace
 
-int main(int, char** arguments) {
+int main(int count, char** arguments) {
   library = dlopen(arguments[1], RTLD_NOW);
   if (!library) return std::printf("%s\n", dlerror()), 1;
   function<void(void*, void*, void*)>("elman_set_threads")(
       reinterpret_cast<void*>(parallel), reinterpret_cast<void*>(thread_number),
       reinterpret_cast<void*>(thread_count));
+  if (count == 4) {
+    if (!function<int(const char*)>("elman_use")(arguments[2])) return 1;
+    write(arguments[3]);
+    return 0;
+  }
   auto isa = function<const char*(int)>("elman_isa");
   for (int n = 0; const char* name = isa(n); n++) {
     function<int(const char*)>("elman_use")(name);

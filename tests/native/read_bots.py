@@ -42,7 +42,7 @@ def reads(decoder: ArrayDecoder, count: int, begin: ArrayState | None = None) ->
 
 def main() -> None:
     found, *bots = map(Path, sys.argv[1:])
-    library._find = lambda: found
+    library.library_file = lambda: found
     assert library.load()[0] is not None, library.load()[1]
     for bot in bots:
         weights: Weights = pickle.loads(bot.read_bytes())

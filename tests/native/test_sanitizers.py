@@ -32,11 +32,11 @@ def test_nothing_is_found(sanitizers: str, tmp_path: Path) -> None:
     name = f"lib{sanitizers[0]}san.so"
     if shutil.which("g++") is None or shutil.which("cmake") is None:
         pytest.skip("needs g++ and cmake")
-    runtime = _run(["g++", f"-print-file-name={name}"]).strip()
+    runtime = run(["g++", f"-print-file-name={name}"]).strip()
     if not Path(runtime).is_absolute():
         pytest.skip(f"g++ has no {name}")
-    _run(["cmake", "-S", str(ROOT), "-B", str(tmp_path), f"-DELMAN_SANITIZE={sanitizers}"])
-    _run(["cmake", "--build", str(tmp_path), "--parallel", "2"])
+    run(["cmake", "-S", str(ROOT), "-B", str(tmp_path), f"-DELMAN_SANITIZE={sanitizers}"])
+    run(["cmake", "--build", str(tmp_path), "--parallel", "2"])
     library, loops = tmp_path / "libelman.so", tmp_path / "loops"
 
     flags = [
@@ -48,8 +48,8 @@ def test_nothing_is_found(sanitizers: str, tmp_path: Path) -> None:
         "-ldl",
         "-pthread",
     ]
-    _run(["g++", str(HERE / "loops.cpp"), "-o", str(loops), *flags])
-    tried = _run([str(loops), str(library)]).split()
+    run(["g++", str(HERE / "loops.cpp"), "-o", str(loops), *flags])
+    tried = run([str(loops), str(library)]).split()
     assert tried == list(LIBRARY.sets if LIBRARY else ())
 
     bots = []
@@ -57,10 +57,10 @@ def test_nothing_is_found(sanitizers: str, tmp_path: Path) -> None:
         bots.append(tmp_path / f"{each}.pickle")
         bots[-1].write_bytes(pickle.dumps(weights_of(CONFIGS[each], made(CONFIGS[each]))))
     command = [sys.executable, str(HERE / "read_bots.py"), str(library), *map(str, bots)]
-    assert _run(command, LD_PRELOAD=runtime) == f"{len(BOTS)} bots\n"
+    assert run(command, LD_PRELOAD=runtime) == f"{len(BOTS)} bots\n"
 
 
-def _run(command: list[str], **more: str) -> str:
+def run(command: list[str], **more: str) -> str:
     """Run a command; return what it prints, or fail with all that it said."""
     ran = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | OPTIONS | more, timeout=1800

@@ -421,6 +421,20 @@ def test_feedback_is_kept_with_consent_alone(page: Page) -> None:
     assert [(each["rating"], each["instead"]) for each in kept()] == [("up", "it is 2, Bob.")]
 
 
+def test_another_reply_is_picked(page: Page) -> None:
+    said(page, "what is 2 plus 2?")
+    last(page, "Other replies").click()
+    dialog = page.get_by_role("dialog", name="What should it have said?")
+    first = dialog.locator(".replies button").first
+    expect(first).to_be_focused()
+    text = first.inner_text()
+    first.click()
+    page.get_by_role("button", name="Yes, keep it").click()
+    expect(bar(page)).to_contain_text("Kept")
+    lines = page.request.get("/v1/feedback").text().splitlines()
+    assert text in [json.loads(line)["instead"] for line in lines]
+
+
 def test_several_bots(page: Page, hostile: Path) -> None:
     said(page, "hello, ann")
     page.get_by_label("Bot").select_option(hostile.name)

@@ -1,4 +1,4 @@
-"""Behind a real nginx and a real Caddy, where they are installed: as docs/serving.md shows them."""
+"""Behind a real nginx and a real Caddy, where they are installed: as docs/proxy.md shows them."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ from .test_server import ask
 
 Serving = Callable[..., Served]
 NAME = "chat.example.org"
-DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
+DOCS = Path(__file__).parents[2] / "docs" / "proxy.md"
 
 NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
@@ -44,7 +44,7 @@ http://{name} {{
 
 
 def documented(kind: str, served: Served) -> str:
-    """The directives of docs/serving.md for a proxy, with the port of a server."""
+    """The directives of docs/proxy.md for a proxy, with the port of a server."""
     found = re.search(rf"```{kind}\n(.*?)```", DOCS.read_text(), re.DOTALL)
     assert found is not None, kind
     block = found[1].replace("http://127.0.0.1:8000", served.url)

@@ -16,7 +16,9 @@ from elman.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     forget,
+    import_,
     keys,
     learn,
     lens,
@@ -78,6 +80,8 @@ app.add_typer(sessions.app)
 app.command("learn")(learn.learn)
 app.command("versions")(versions.versions)
 app.command("rollback")(versions.rollback)
+app.command("export")(export.export)
+app.command("import")(import_.import_)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
 

@@ -8,7 +8,7 @@ from elman.data.corpus import is_scored
 from elman.errors import ElmanError
 from elman.lens.lags import draw_replies, lags
 from elman.model.chatbot import Chatbot
-from elman.model.embeddings import begin_with
+from elman.model.embeddings import MAX_NEIGHBOUR_TOKENS, begin_with
 from elman.train.config import Config
 from elman.train.prepare import Data, prepare
 from elman.train.runlog import Tell
@@ -67,7 +67,7 @@ def _run(data: Data, cell: str, clip: float, tell: Callable[[str], None]) -> dic
     config = data.config.changed(model={"cell": cell}, train={"clip": clip})
     trainer = Trainer.of(config, data)
     chatbot, seed, steps = trainer.chatbot, config.train.seed, config.train.steps or 0
-    begin_with(chatbot, data.train.ids, seed)
+    begin_with(chatbot, data.train.first_tokens(MAX_NEIGHBOUR_TOKENS), seed)
     loss: list[float] = []
     norm: list[float] = []
     ended = None

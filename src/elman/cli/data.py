@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from elman.cli.options import JsonOption
+from elman.cli.settings import flag_of
 from elman.cli.text import console, plain, status
 from elman.errors import ElmanError
 
@@ -95,6 +96,105 @@ def convert(
     )
     for line in dataset.notes.lines():
         print(plain(line), file=sys.stderr)
+
+
+@app.command("build")
+def build(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders and archives of conversations; several are joined."),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    bot: Annotated[str | None, flag_of("data.bot")] = None,
+    encoding: EncodingOption = "utf-8",
+    gap: Gap = None,
+    drop: Drop = None,
+    redact: Annotated[bool, flag_of("data.redact")] = False,
+    rename: Annotated[bool, flag_of("data.rename")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Hold out a test part, too.")] = False,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="A bot, or base, whose tokenizer is used.  [default: one is learned]"),
+    ] = None,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(help="Size of a tokenizer that is learned.  [default: from the data's size]"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes.  [default: one for each core]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a corpus on disk, which may be larger than memory, for elman train.
+
+    Example: `elman data build chats/ --out corpus --bot Ann` and then `elman train corpus`
+    """
+    from elman.data.shards.build import Build
+    from elman.data.view import View
+    from elman.model.folder import folder_of, read_tokenizer
+
+    if tokenizer is not None and vocabulary is not None:
+        raise ElmanError("--vocabulary is of a tokenizer that is learned: leave out --tokenizer")
+    view = View(bot=bot, gap=seconds(gap), drop=drop or (), redact=redact, rename=rename)
+    with status(f"building {out}") as tell:
+        asked = Build(
+            sources,
+            out,
+            view,
+            test,
+            encoding,
+            tokenizer=None if tokenizer is None else read_tokenizer(folder_of(tokenizer)),
+            vocabulary=lambda size: vocabulary or _vocabulary(size),
+            workers=workers,
+            tell=tell,
+        )
+        try:
+            index, notes = asked.run()
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on", file=sys.stderr)
+            raise
+    facts = {
+        name: {
+            "conversations": sum(shard.conversations for shard in part.shards),
+            "messages": sum(shard.messages for shard in part.shards),
+            "tokens": sum(shard.tokens for shard in part.shards),
+            "shards": len(part.shards),
+        }
+        for name, part in index.parts.items()
+    }
+    if as_json:
+        about = {"out": str(out), "near_duplicates": index.near_duplicates, "parts": facts}
+        print(json.dumps(about | {"text_bytes": index.text_bytes, "notes": notes.lines()}))
+        return
+    for name, part in facts.items():
+        print(
+            f"{name}: {part['conversations']:,} conversations, {part['messages']:,} messages, "
+            f"{part['tokens']:,} tokens in {_many(part['shards'], 'shard')}"
+        )
+    for line in notes.lines():
+        print(plain(line), file=sys.stderr)
+    print(f"wrote {plain(str(out))}; next: elman train {shlex.quote(plain(str(out)))}")
+
+
+@app.command("verify")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A corpus that elman data build made.")],
+) -> None:
+    """Compare every byte of a corpus on disk with its digests.
+
+    Example: `elman data verify corpus`
+    """
+    from elman.data.shards.corpus import verify
+
+    index = verify(folder)
+    shards = sum(len(part.shards) for part in index.parts.values())
+    print(f"{plain(str(folder))}: sound: {_many(shards, 'shard')}, every byte as it was written")
+
+
+def _vocabulary(text_bytes: int) -> int:
+    from elman.train.choices import vocabulary
+
+    return vocabulary(text_bytes)
 
 
 @contextmanager

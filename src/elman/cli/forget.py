@@ -69,6 +69,7 @@ def forget(
     from elman.learning.forget import finish
     from elman.learning.forget import forget as make_forget
     from elman.learning.selection import select
+    from elman.model.replay import NO_UPDATES, read_replay
     from elman.runtime.choose import load_bot
 
     wanted = _wanted(person, conversation, text)
@@ -78,7 +79,8 @@ def forget(
     dataset = dataset_learned(loaded, data)
     parts, _ = dataset.encode(loaded.tokenizer, loaded.data.test)
     require_same(loaded, dataset.path, parts["train"], "forget")
-    selection = select(dataset, loaded.tokenizer, loaded.data.test, wanted)
+    later = read_replay(loaded.path, loaded.tokenizer) or NO_UPDATES
+    selection = select(dataset, loaded.tokenizer, loaded.data.test, wanted, later)
     with open_store(database) as store:
         roots, stored = _stored(store, selection, wanted)
         going = _going(loaded, selection, stored)

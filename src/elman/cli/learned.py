@@ -18,22 +18,21 @@ def has_learned_from(bot: "Bot", path: str) -> bool:
     """
     from elman.data.dataset import Dataset
     from elman.data.source import fingerprint
-    from elman.model.tensor_files import read_tensors
-    from elman.train.resuming import RESUME
 
     saved = bot.data
     if path == saved.path or Path(path).resolve() == Path(saved.path):
         return True
-    kept = bot.home / RESUME
-    if path == "-" or fingerprint(saved.path) is not None or not kept.exists():
+    if path == "-" or fingerprint(saved.path) is not None:
+        return False
+    expected = corpus_learned(bot)
+    if expected is None:
         return False
     try:
         moved = Dataset.again(bot.config["data"] | {"path": path})
     except ElmanError:  # such as that nobody in them has the bot's name
         return False
     parts, _ = moved.encode(bot.tokenizer, saved.test)
-    digest = read_tensors(kept)[1].get("corpus")
-    return "train" in parts and parts["train"].digest == digest
+    return "train" in parts and parts["train"].digest == expected
 
 
 def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "Dataset":
@@ -95,8 +94,6 @@ def dataset_learned(bot: "Bot", path: str | None) -> "Dataset":
 
 def corpus_learned(bot: "Bot") -> str | None:
     """Return the digest of what a bot learned from, as its run kept it; None: it is not known."""
-    from elman.model.array_files import read_arrays
-    from elman.train.resuming import RESUME
+    from elman.train.checkpoints import corpus_of_run
 
-    kept = bot.home / RESUME
-    return read_arrays(kept)[1].get("corpus") if kept.exists() else None
+    return corpus_of_run(bot.home)

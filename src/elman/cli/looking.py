@@ -181,9 +181,10 @@ def _facts(bot: NetworkBot, said: list[ViewedMessage]) -> dict[str, Any]:
 
 def _unfinished(bot: NetworkBot) -> int | None:
     """Count the steps of a run that still goes on, or could; None: it has ended."""
-    from elman.train.resuming import RESUME, read_resume
+    from elman.train.checkpoints import last_checkpoint, read_checkpoint
 
-    if not (bot.home / RESUME).exists():
+    path = last_checkpoint(bot.home)
+    if path is None:
         return None
-    _, facts = read_resume(bot.home, Config.make(bot.config), bot.tokenizer.vocabulary_size)
-    return None if facts["finished"] else int(facts["trainer"]["steps"])
+    _, facts = read_checkpoint(path, Config.make(bot.config), bot.tokenizer.vocabulary_size)
+    return None if facts["ended"] else int(facts["trainer"]["steps"])

@@ -10,7 +10,7 @@ import typer
 
 from elman.cli.data import seconds
 from elman.cli.options import TrustOption
-from elman.cli.settings import flag_of, show_settings
+from elman.cli.settings import flag_of, help_of, show_settings
 from elman.errors import ElmanError
 
 DATA_PANEL, RUN_PANEL = "The conversations", "The run"
@@ -38,6 +38,9 @@ def train(
     canaries: Annotated[int | None, flag_of("data.canaries", DATA_PANEL)] = None,
     base: Annotated[str | None, flag_of("train.base", RUN_PANEL)] = None,
     minutes: Annotated[float | None, flag_of("train.minutes", RUN_PANEL)] = None,
+    deterministic: Annotated[
+        bool, _RunOption("--deterministic", help=help_of("train.deterministic"))
+    ] = False,
     out: Annotated[
         Path | None, _RunOption(help="The bot's folder.  [default: bots/ and CHATS' name]")
     ] = None,
@@ -81,6 +84,7 @@ def train(
         "data.canaries": canaries,
         "train.base": base,
         "train.minutes": minutes,
+        "train.deterministic": deterministic or None,
     }
     from elman.cli import training
     from elman.cli.progress import say

@@ -2,10 +2,10 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
@@ -69,12 +69,36 @@ class Corpus:
         lengths = [np.zeros(1, np.int64), *(np.diff(part.starts) for part in parts)]
         return cls(ids, np.cumsum(np.concatenate(lengths)))
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens all conversations have."""
+        return int(self.starts[-1])
+
+    @cached_property
+    def message_count(self) -> int:
+        """How many messages all conversations have."""
+        return sum(int((part == END).sum()) for part in self.blocks())
+
+    def first_tokens(self, most: int) -> np.ndarray:
+        """Return the first tokens of all, (at most `most`,) uint16."""
+        return self.ids[:most]
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield all tokens in arrays that fit into memory, each of whole conversations."""
+        yield self.ids
+
     @cached_property
     def digest(self) -> str:
         """Names the content: equal digests hold the same tokens."""
-        content = hashlib.sha256(self.ids.tobytes())
-        content.update(self.starts.tobytes())
-        return content.hexdigest()
+        return content_digest(self.blocks(), [self.starts])
+
+
+def content_digest(blocks: Iterable[np.ndarray], starts: Iterable[np.ndarray]) -> str:
+    """Return the digest of the corpus whose tokens and starts these are, one after another."""
+    content = hashlib.sha256()
+    for each in chain(blocks, starts):
+        content.update(np.ascontiguousarray(each).data)
+    return content.hexdigest()
 
 
 def encode_parts(

@@ -15,7 +15,7 @@ from elman.data.forgotten import forgotten_digest, remembered
 from elman.data.notes import Notes
 from elman.data.overlap import SHINGLE_BYTES, SHINGLE_TOKENS, near_duplicates, without
 from elman.data.people import People, dropped, known
-from elman.data.readers import Reading, first_reading, read
+from elman.data.readers import FirstReading, Reading, first_reading, read
 from elman.data.source import BUILT_IN, Source
 from elman.data.split import Part, Survey
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
@@ -87,26 +87,21 @@ class Dataset:
             asked = replace(asked, split="id")
         with _uncollected():
             first = first_reading(source.documents, asked.names_people, MAX_HELD_CHARS)
-            people = People(first.people)
-            changes, pseudonyms = asked.changes(people)
-            seen = asked.match(people, pseudonyms, lenient)
-            gap = first.gap if asked.gap is None or first.gap is None else asked.gap
-            reading = Reading(gap, frozenset(seen.drop), composed(changes), asked.hides_names)
-            watched = composed([*changes, *([watch] if watch else [])])
+            seen, reading, pseudonyms = settle(asked, first, lenient)
+            shown = [each for each in (reading.change, watch) if each is not None]
+            watched = replace(reading, change=composed(shown))
             notes = Notes() if first.items is None else first.notes
-            found = read(source.documents, notes, replace(reading, change=watched), first.items)
+            found = read(source.documents, notes, watched, first.items)
             kept: list[Conversation] | None = [] if keep else None
             survey = Survey(asked.split)
-            for conversation in survey.watch(_with_bot(found, seen.bot, notes)):
+            for conversation in survey.watch(with_bot(found, seen.bot, notes)):
                 if survey.text_bytes > MAX_KEPT_TEXT_BYTES:
                     kept = None
                 if kept is not None:
                     kept.append(conversation)
         if not survey.conversations:
             raise ElmanError(f"{path}: {seen.bot} speaks with nobody in it")
-        several = survey.largest_group > 2 and seen.bot is not None
-        others = asked.others or ("names" if several else "user")
-        settled = replace(seen, gap=gap, others=others)
+        settled = replace(seen, gap=reading.gap, others=others_seen(seen, survey))
         return cls(source, settled, survey, notes, pseudonyms, reading, kept)
 
     @classmethod
@@ -160,7 +155,7 @@ class Dataset:
         """Yield those that are forgotten, too: only so are the others divided as before."""
         if self._kept is not None:
             return iter(self._kept)
-        return _with_bot(read(self.source.documents, None, self._reading), self.bot)
+        return with_bot(read(self.source.documents, None, self._reading), self.bot)
 
     def parts(self, test: bool = False) -> Iterator[Labelled]:
         """Yield each with the part that it belongs to: train, dev, or test where one is wanted.
@@ -265,7 +260,32 @@ class Dataset:
         return parts, repeated
 
 
-def _with_bot(
+def settle(
+    asked: View, first: FirstReading, lenient: bool = False
+) -> tuple[View, Reading, dict[str, str]]:
+    """Choose what a first reading decides of a view, and how conversations are read for it.
+
+    Returns:
+        The view with people named as its conversations name them, the reading, and pseudonyms.
+
+    Raises:
+        ElmanError: where nobody has one of the names.
+    """
+    people = People(first.people)
+    changes, pseudonyms = asked.changes(people)
+    seen = asked.match(people, pseudonyms, lenient)
+    gap = first.gap if asked.gap is None or first.gap is None else asked.gap
+    reading = Reading(gap, frozenset(seen.drop), composed(changes), asked.hides_names)
+    return seen, reading, pseudonyms
+
+
+def others_seen(view: View, survey: Survey) -> Others:
+    """Choose how the bot sees the others: by name where there are several."""
+    several = survey.largest_group > 2 and view.bot is not None
+    return view.others or ("names" if several else "user")
+
+
+def with_bot(
     conversations: Iterable[Conversation], bot: str | None, notes: Notes | None = None
 ) -> Iterator[Conversation]:
     """Leave out and count the conversations in which the bot says nothing."""

@@ -8,11 +8,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 
+from elman.data.span import Span
 from elman.data.unpacking import UnpackLimit, limited_gzip, measure
 from elman.errors import ElmanError
 
@@ -36,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Document:
-    """One file of conversations, read as text line by line.
+    """One file of conversations, read as text line by line. It can be sent to another process.
 
     Args:
         name: what to call it in messages to people; its folder is that of the name.
@@ -45,6 +47,7 @@ class Document:
         owner: kept alive as long as the document, such as the temporary file behind `path`.
         member: of an open archive, where `path` is one.
         limit: what compressed files may unpack to, all of one archive together.
+        span: the part of a plain file in UTF-8 that is read; None: all. Its head is the file's.
     """
 
     name: str
@@ -53,6 +56,18 @@ class Document:
     owner: Any = None
     member: tuple[zipfile.ZipFile, zipfile.ZipInfo] | None = None
     limit: UnpackLimit | None = None
+    span: Span | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An open archive stays here; what owns a file here keeps it while others read it.
+        member = None if self.member is None else self.member[1]
+        return {**self.__dict__, "owner": None, "member": member}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        info = state["member"]
+        if info is not None:
+            state["member"] = (_opened_archive(state["path"]), info)
+        self.__dict__.update(state)
 
     @property
     def folder(self) -> str:
@@ -71,10 +86,21 @@ class Document:
 
     def head(self, size: int = HEAD_BYTES) -> str:
         """Return the first bytes as text, which may end mid-character; they tell the format."""
-        with self._bytes() as stream:
+        whole = self if self.span is None else replace(self, span=None)
+        with whole._bytes() as stream:
             codec = self._codec(stream)
             data = self._checked(stream.read, size)
         return data.decode(codec, errors="replace")
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether it is a plain file in UTF-8, of which a `span` can be read."""
+        if self.member is not None or self.encoding.lower() not in UTF8:
+            return False
+        with self.path.open("rb") as stream:
+            begin = stream.read(4)
+        packed = begin[:2] == GZIP or begin in PARQUET
+        return not packed and begin[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Line numbers from 1, and lines without their ends.
@@ -167,8 +193,9 @@ class Document:
 
     def _lines_of_utf8(self, stream: IO[bytes], codec: str) -> Iterator[tuple[int, str]]:
         """Lines of UTF-8, decoded one at a time so that an error can name its byte."""
-        offset = 0
-        for number in count(1):
+        span = self.span or Span(0, 0, 1)
+        offset = span.begin
+        for number in count(span.first_line):
             data: bytes = self._checked(stream.readline, MAX_LINE_BYTES + 1)
             if not data:
                 return
@@ -202,6 +229,8 @@ class Document:
             ) from None
 
     def _bytes(self) -> io.BufferedReader:
+        if self.span is not None:
+            return self.span.open(self.path)
         stream = self._unpacked_bytes()
         if self._checked(stream.peek, 4)[:4] not in PARQUET:
             return stream
@@ -267,6 +296,11 @@ class Document:
                 raise
             kind = "gzip" if self.member is None else "zip"
             raise ElmanError(f"{self.name}: damaged {kind} data: {error}") from None
+
+
+@lru_cache(maxsize=16)
+def _opened_archive(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
 
 
 class _Utf8:

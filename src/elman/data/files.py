@@ -1,6 +1,7 @@
-"""Files that are never half written."""
+"""Files and folders that are never half written."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from elman.errors import ElmanError
 
 CONFIG, LOG, CANARIES = "config.json", "log.jsonl", "canaries.json"
 """Files of a bot's folder that are read without its network."""
+
+UNFINISHED, MAX_PREFIX_CHARS = ".elman-", 40
+"""What the name of a file begins with while it is written, and how much of its own name follows."""
 
 
 @contextmanager
@@ -33,7 +37,8 @@ def replacing(
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".elman-", delete=False) as file:
+        prefix = f"{UNFINISHED}{path.name[:MAX_PREFIX_CHARS]}-"
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
             temporary = Path(file.name)
             yield file
             file.flush()
@@ -48,6 +53,16 @@ def replacing(
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, *names: str) -> None:
+    """Remove what a crash left of writing files of those names, for whoever alone writes them.
+
+    Without names: of writing any file of the folder.
+    """
+    for name in names or ("",):
+        for path in folder.glob(f"{UNFINISHED}{name[:MAX_PREFIX_CHARS]}*"):
+            path.unlink(missing_ok=True)
 
 
 def umask() -> int:
@@ -67,3 +82,34 @@ def write_file(
     """
     with replacing(path, parents=parents, follow_link=follow_link) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that is there at once, when all of its files are.
+
+    Args:
+        path: of the folder; nothing, or an empty folder, is there.
+
+    Yields:
+        A temporary folder, for its files.
+
+    Raises:
+        ElmanError: where something is there already, or it cannot be written.
+    """
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        raise ElmanError(f"{path}: is there already; name a new folder")
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".elman-"))
+        yield temporary
+        temporary.chmod(0o777 & ~umask())
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        raise ElmanError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

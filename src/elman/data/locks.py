@@ -36,7 +36,7 @@ else:
 
 
 @contextmanager
-def only_one(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
+def only_one(folder: Path, warn: Callable[[str], None], done: str = "trained") -> Iterator[None]:
     """Hold a folder, which exists, while something is trained in it.
 
     A crash leaves the file but not the lock. Reading a folder needs none: its files are replaced at
@@ -45,12 +45,13 @@ def only_one(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
     Args:
         folder: to hold.
         warn: told where the file system has no locks, so that nothing is held.
+        done: what is done with it.
 
     Raises:
         ElmanError: where somebody else holds it, who is named, or it cannot be written.
     """
     path = folder / LOCK
-    with _held(path, warn) as file:
+    with _held(path, warn, done) as file:
         try:
             file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
             file.flush()
@@ -63,7 +64,7 @@ def only_one(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _held(path: Path, warn: Callable[[str], None]) -> Iterator[IO[bytes]]:
+def _held(path: Path, warn: Callable[[str], None], done: str) -> Iterator[IO[bytes]]:
     """Return the file, locked; a new one where its last holder has removed it just now."""
     while True:
         file = _opened(path)
@@ -72,7 +73,7 @@ def _held(path: Path, warn: Callable[[str], None]) -> Iterator[IO[bytes]]:
                 _lock(file)
             except OSError as error:
                 if error.errno in HELD:
-                    raise _refused(path) from None
+                    raise _refused(path, done) from None
                 warn(
                     f"{path.parent}: this file system has no locks ({error.strerror}): see to it "
                     "that nobody else trains there meanwhile"
@@ -94,10 +95,10 @@ def _opened(path: Path) -> IO[bytes]:
         raise ElmanError(f"{path.parent}: cannot be written: {error.strerror}") from None
 
 
-def _refused(path: Path) -> ElmanError:
+def _refused(path: Path, done: str) -> ElmanError:
     with path.open("rb") as file:
         who = file.read(MAX_HOLDER_BYTES).decode("utf-8", "replace")
     return ElmanError(
-        f"{path.parent}: is being trained by {who or 'another process'}: wait until that has "
+        f"{path.parent}: is being {done} by {who or 'another process'}: wait until that has "
         "ended, or name another folder"
     )

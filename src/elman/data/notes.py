@@ -36,6 +36,13 @@ class Notes:
         self.changed[what] += 1
         self.first.setdefault(what, where)
 
+    def add(self, later: "Notes") -> None:
+        """Add what was told of what lies after it."""
+        for name in ("left_out", "files", "changed", "formats"):
+            getattr(self, name).update(getattr(later, name))
+        for reason, where in later.first.items():
+            self.first.setdefault(reason, where)
+
     def lines(self) -> list[str]:
         """Return one sentence for each reason."""
         kinds = (

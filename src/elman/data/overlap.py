@@ -48,36 +48,48 @@ def _low(keys: np.ndarray) -> np.ndarray:
     return found
 
 
-def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE_TOKENS) -> np.ndarray:
-    """Mark held-out conversations that are nearly one of train's, (len(held_out),) bool.
+class HeldOutShingles:
+    """The shingles of held-out conversations, by which their near-duplicates are found.
 
-    Every pair that shares anything is compared, so none is missed; memory grows with the held-out
+    Every pair that shares anything is compared, so none is missed. Memory grows with the held-out
     part alone.
 
     Args:
+        held_out: the conversations.
         width: tokens of a shingle.
     """
-    sets = [shingles(held_out[index], width) for index in range(len(held_out))]
-    sizes = np.array([len(each) for each in sets])
-    found = np.zeros(len(held_out), bool)
-    if not sizes.sum():
+
+    def __init__(self, held_out: Corpus, width: int = SHINGLE_TOKENS) -> None:
+        self._width = width
+        sets = [shingles(held_out[index], width) for index in range(len(held_out))]
+        self._sizes = np.array([len(each) for each in sets])
+        keys = np.concatenate([np.zeros(0, np.uint64), *sets])
+        order = np.argsort(keys, kind="stable")
+        self._keys = keys[order]
+        self._owners = np.repeat(np.arange(len(sets)), self._sizes)[order]
+        self._possible = np.zeros(1 << SIEVE_BITS, bool)
+        self._possible[_low(keys)] = True
+
+    def near(self, train: Corpus) -> np.ndarray:
+        """Mark held-out conversations that are nearly one of train's, (held-out,) bool."""
+        sizes, keys = self._sizes, self._keys
+        found = np.zeros(len(sizes), bool)
+        for index in range(len(train) if len(keys) else 0):
+            mine = shingles(train[index], self._width)
+            shared_by_any = mine[self._possible[_low(mine)]]
+            if not len(mine) or len(shared_by_any) < MIN_NEAR_OVERLAP * len(mine):
+                continue  # what is near to it shares that many with it, and they would all be here
+            begin = np.searchsorted(keys, shared_by_any, "left")
+            end = np.searchsorted(keys, shared_by_any, "right")
+            places = np.concatenate([np.arange(b, e) for b, e in zip(begin, end, strict=True)])
+            shared = np.bincount(self._owners[places], minlength=len(sizes))
+            found |= (shared > 0) & (shared >= MIN_NEAR_OVERLAP * (len(mine) + sizes - shared))
         return found
-    keys = np.concatenate(sets)
-    order = np.argsort(keys, kind="stable")
-    keys, owners = keys[order], np.repeat(np.arange(len(sets)), sizes)[order]
-    possible = np.zeros(1 << SIEVE_BITS, bool)
-    possible[_low(keys)] = True
-    for index in range(len(train)):
-        mine = shingles(train[index], width)
-        shared_by_any = mine[possible[_low(mine)]]
-        if not len(mine) or len(shared_by_any) < MIN_NEAR_OVERLAP * len(mine):
-            continue  # what is near to it shares that many with it, and they would all be here
-        begin = np.searchsorted(keys, shared_by_any, "left")
-        end = np.searchsorted(keys, shared_by_any, "right")
-        places = np.concatenate([np.arange(b, e) for b, e in zip(begin, end, strict=True)])
-        shared = np.bincount(owners[places], minlength=len(sets))
-        found |= (shared > 0) & (shared >= MIN_NEAR_OVERLAP * (len(mine) + sizes - shared))
-    return found
+
+
+def near_duplicates(train: Corpus, held_out: Corpus, width: int = SHINGLE_TOKENS) -> np.ndarray:
+    """Mark held-out conversations that are nearly one of train's, (len(held_out),) bool."""
+    return HeldOutShingles(held_out, width).near(train)
 
 
 def without(corpus: Corpus, left_out: np.ndarray) -> Corpus:

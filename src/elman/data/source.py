@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from elman.data.document import Document
+from elman.data.shards.index import is_built, read_index
 from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO, UnpackLimit
 from elman.errors import ElmanError, missing_extra
 
@@ -46,6 +47,12 @@ class Source:
         """Look up what there is at a path; raises as `documents` does."""
         return cls(path, encoding, documents(path, encoding))
 
+    @classmethod
+    def joined(cls, paths: Sequence[str], encoding: str = "utf-8") -> "Source":
+        """Look up what there is at several paths, one after another."""
+        found = [each for path in paths for each in documents(path, encoding)]
+        return cls(", ".join(paths), encoding, found)
+
 
 def fingerprint(path: Path | str) -> str | None:
     """Make a digest that changes whenever files do, from their names, sizes and times.
@@ -71,6 +78,8 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
     A zip archive stands for the files in it, wherever it lies. Hidden files and those that systems
     put beside ours (`__MACOSX`) are nobody's conversations and are passed over.
 
+    A corpus that `elman data build` made stands for its sources, where these are still there.
+
     The name `chitchat`, where no such file exists, stands for the built-in conversations.
     Standard input is kept in a temporary file, since training reads its data more than once.
 
@@ -93,6 +102,8 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
         raise ElmanError(f"{path}: no such file or folder")
     if path.is_file():
         return _unpacked(Document(str(path), path, encoding))
+    if is_built(path):
+        return _sources_of(path, encoding)
     if not path.is_dir():  # a pipe, which can be read but once
         with path.open("rb") as stream:
             return _spooled(stream, str(path), encoding)
@@ -105,6 +116,18 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
         raise ElmanError(f"{path}: an empty folder; expected files of conversations")
     found = [_unpacked(Document(str(file), file, encoding)) for file in files]
     return [document for some in found for document in some]
+
+
+def _sources_of(folder: Path, encoding: str) -> list[Document]:
+    index = read_index(folder)
+    for source, made_of in zip(index.sources, index.fingerprints, strict=False):
+        if (now := fingerprint(source)) != made_of:
+            what = "is gone" if now is None else "has changed"
+            raise ElmanError(
+                f"{source}: {what}, and {folder} was built of it: the messages themselves are read "
+                "there, since the corpus has only their tokens"
+            )
+    return [each for source in index.sources for each in documents(source, encoding)]
 
 
 def _spooled(stream: IO[bytes], name: str, encoding: str) -> list[Document]:

@@ -8,6 +8,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Literal
 
+import numpy as np
+
 from elman.data.conversation import SYSTEM, Conversation
 from elman.errors import ElmanError
 
@@ -27,6 +29,60 @@ divided by it before and are the rest: then nearly nothing would be held out.
 
 MAX_HELD_OUT_SHARE = 0.3
 """Where conversations are so few and so long that more would be held out, ids decide."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """What says of each conversation whether it is learned from or held out.
+
+    Args:
+        kind: "tail": the end of the only conversation is held out; "time": what began late; "id":
+            by a hash of the id; "alone": one conversation, the one whose hash is lowest.
+        dev_from, test_from: of "time", when the first held-out conversations began.
+        bucket: of "id", which hash decides, as a name of `Conversation`.
+        held_out: of "id", the part of each bucket that is not learned from.
+        lowest: of "alone", the hash and the id of the one that is held out.
+    """
+
+    kind: Literal["tail", "time", "id", "alone"]
+    dev_from: float | None = None
+    test_from: float | None = None
+    bucket: str = "bucket"
+    held_out: tuple[Part, ...] = ()
+    lowest: tuple[int, str] | None = None
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether it must see all conversations in order, and not each by itself."""
+        return self.kind in ("tail", "alone")
+
+    def parts(self, conversations: Iterable[Conversation]) -> Iterator[tuple[Part, Conversation]]:
+        """Yield each conversation with its part."""
+        if self.kind == "tail":
+            for conversation in conversations:
+                yield from _head_and_tail(conversation)
+        elif self.kind == "alone":
+            chosen = False  # of conversations with one and the same id, only the first
+            for conversation in conversations:
+                alone = not chosen and (conversation.bucket, conversation.id) == self.lowest
+                chosen = chosen or alone
+                yield ("dev" if alone else "train"), conversation
+        else:
+            part_of = self._by_time if self.kind == "time" else self._by_id
+            for conversation in conversations:
+                yield part_of(conversation), conversation
+
+    def _by_time(self, conversation: Conversation) -> Part:
+        start = conversation.start
+        assert start is not None
+        assert self.dev_from is not None
+        if self.test_from is not None and start >= self.test_from:
+            return "test"
+        return "dev" if start >= self.dev_from else "train"
+
+    def _by_id(self, conversation: Conversation) -> Part:
+        bucket = attrgetter(self.bucket)(conversation)
+        return self.held_out[bucket] if bucket < len(self.held_out) else "train"
 
 
 @dataclass
@@ -58,7 +114,9 @@ class Survey:
     _other_buckets: Counter[int] = field(default_factory=Counter)
     _lowest: tuple[int, str] | None = None
     _starts: "array[float]" = field(default_factory=lambda: array("d"))
-    _turns: "array[int]" = field(default_factory=lambda: array("q"))
+    _turns: "array[int]" = field(default_factory=lambda: array("I"))
+    _bucket_of: "array[int]" = field(default_factory=lambda: array("B"))
+    _other_bucket_of: "array[int]" = field(default_factory=lambda: array("B"))
 
     def watch(self, conversations: Iterable[Conversation]) -> Iterator[Conversation]:
         """Yield the conversations, each counted as it passes."""
@@ -80,7 +138,38 @@ class Survey:
                     self.text_bytes_of[author] += size
                 self.text_bytes += size
             self._turns.append(self.turns - before)
+            self._bucket_of.append(conversation.bucket)
+            self._other_bucket_of.append(conversation.other_bucket)
             yield conversation
+
+    def add(self, later: "Survey") -> None:
+        """Add what was found in the conversations after these."""
+        for name in ("conversations", "turns", "text_bytes"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        for name in ("authors", "people", "text_bytes_of", "_buckets", "_other_buckets"):
+            getattr(self, name).update(getattr(later, name))
+        self.largest_group = max(self.largest_group, later.largest_group)
+        self._lowest = min((x for x in (self._lowest, later._lowest) if x), default=None)
+        self.first = min((x for x in (self.first, later.first) if x is not None), default=None)
+        self.last = max((x for x in (self.last, later.last) if x is not None), default=None)
+        for name in ("_starts", "_turns", "_bucket_of", "_other_bucket_of"):
+            getattr(self, name).extend(getattr(later, name))
+
+    def turns_learned(self, division: Division, first: int, count: int) -> int:
+        """Count the turns that are learned from in some conversations.
+
+        Args:
+            division: of each conversation by itself.
+            first, count: the number of the first of them, from 0, and how many they are.
+        """
+        some = slice(first, first + count)
+        if division.kind == "time":
+            learned = np.asarray(self._starts)[some] < division.dev_from
+        else:
+            learned = np.asarray(getattr(self, f"_{division.bucket}_of"))[some] >= len(
+                division.held_out
+            )
+        return int(np.asarray(self._turns)[some].sum(where=learned, dtype=np.int64))
 
     def _note_times(self, conversation: Conversation) -> None:
         start = conversation.start
@@ -98,7 +187,7 @@ class Survey:
         Raises:
             ElmanError: where time was asked for and cannot decide.
         """
-        possible = all(start == start for start in self._starts)
+        possible = not np.isnan(np.asarray(self._starts)).any()
         possible = possible and self._threshold(HELD_OUT_SHARE) is not None
         if self.split == "time" and not possible:
             raise ElmanError(
@@ -121,13 +210,25 @@ class Survey:
 
         The start is None where these are all.
         """
-        newer, threshold = 0, None
-        for start, turns in sorted(zip(self._starts, self._turns, strict=True), reverse=True):
-            if newer >= share * self.turns and start != threshold:
-                return threshold, newer
-            newer += turns
-            threshold = start
-        return None, newer
+        starts = np.asarray(self._starts)
+        turns = np.asarray(self._turns)
+        if not len(starts):
+            return None, 0
+
+        def newer(start: float) -> int:
+            return int(turns.sum(where=starts >= start, dtype=np.int64))
+
+        # By halves, and in place: to sort them would take several times the memory.
+        low, high = starts.min(), starts.max()
+        while low < high:
+            middle = low + (high - low) / 2
+            middle = high if middle <= low else middle
+            if newer(middle) >= share * self.turns:
+                low = starts.min(where=starts >= middle, initial=np.inf)
+            else:
+                high = starts.max(where=starts < middle, initial=low)
+        found = newer(low)
+        return (None if found == self.turns else float(low)), found
 
     def most(self, text_bytes: int | None) -> Callable[[Conversation], bool]:
         """Return what says whether to learn from a conversation that is not held out.
@@ -171,57 +272,34 @@ class Survey:
             conversations: the same ones that the survey saw.
             test: hold out a test part too.
         """
+        return self.division(test).parts(conversations)
+
+    def division(self, test: bool = False) -> Division:
+        """Return what `divide` does, without what was counted."""
         if self.conversations == 1:
-            for conversation in conversations:
-                yield from _head_and_tail(conversation)
-        elif self.by_time:
-            yield from self._divide_by_time(conversations, test)
-        else:
-            yield from self._divide_by_id(conversations, test)
+            return Division("tail")
+        if self.by_time:
+            dev_from = self._threshold(HELD_OUT_SHARE)
+            test_from = self._threshold(HELD_OUT_SHARE / 2) if test else None
+            assert dev_from is not None
+            # Where they are the same, one conversation is the whole tenth.
+            later = test_from is not None and test_from > dev_from
+            return Division("time", dev_from, test_from if later else None)
+        held_out: tuple[Part, ...] = ("dev", "test") if test else ("dev",)
+        bucket, sizes = self._hash()
+        in_train = self.conversations - sum(sizes[number] for number in range(len(held_out)))
+        if not sizes[0] or not in_train:
+            return Division("alone", lowest=self._lowest)
+        return Division("id", bucket=bucket, held_out=held_out)
 
-    def _divide_by_time(
-        self, conversations: Iterable[Conversation], test: bool
-    ) -> Iterator[tuple[Part, Conversation]]:
-        dev_from = self._threshold(HELD_OUT_SHARE)
-        test_from = self._threshold(HELD_OUT_SHARE / 2) if test else None
-        assert dev_from is not None
-        if test_from is not None and test_from <= dev_from:
-            test_from = None  # one conversation is the whole tenth
-        for conversation in conversations:
-            start = conversation.start
-            assert start is not None
-            if test_from is not None and start >= test_from:
-                yield "test", conversation
-            else:
-                yield ("dev" if start >= dev_from else "train"), conversation
-
-    def _divide_by_id(
-        self, conversations: Iterable[Conversation], test: bool
-    ) -> Iterator[tuple[Part, Conversation]]:
-        held_out = {0, 1} if test else {0}
-        bucket_of, sizes = self._hash()
-        in_dev = sizes[0]
-        in_train = self.conversations - sum(sizes[bucket] for bucket in held_out)
-        chosen = False
-        for conversation in conversations:
-            bucket = bucket_of(conversation)
-            if not in_dev or not in_train:
-                # Of conversations with one and the same id, only the first.
-                alone = not chosen and (conversation.bucket, conversation.id) == self._lowest
-                chosen = chosen or alone
-                yield ("dev" if alone else "train"), conversation
-            else:
-                parts: dict[int, Part] = {0: "dev", 1: "test"}
-                yield (parts[bucket] if bucket in held_out else "train"), conversation
-
-    def _hash(self) -> tuple[Callable[[Conversation], int], Counter[int]]:
+    def _hash(self) -> tuple[str, Counter[int]]:
         """Return what divides by id, and how many conversations it puts in each bucket."""
         if (
             self.conversations >= MIN_HASHED_CONVERSATIONS
             and self._buckets[0] * MIN_HASHED_CONVERSATIONS < self.conversations
         ):
-            return attrgetter("other_bucket"), self._other_buckets
-        return attrgetter("bucket"), self._buckets
+            return "other_bucket", self._other_buckets
+        return "bucket", self._buckets
 
 
 def _head_and_tail(conversation: Conversation) -> Iterator[tuple[Part, Conversation]]:

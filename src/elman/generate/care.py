@@ -84,7 +84,7 @@ def care(text: str, said: Iterable[str] = ()) -> str | None:
     plain = " ".join(text.lower().replace("\u2019", "'").split())
     if plain.count(" ") >= MAX_CARED_WORDS:
         return None
-    for pattern, answers in _patterns():
+    for pattern, answers in patterns():
         if pattern.search(plain):
             last = next((answers.index(each) for each in said if each in answers), -1)
             return answers[(last + 1) % len(answers)]
@@ -98,7 +98,7 @@ def _read() -> CareFile:
 
 
 @cache
-def _patterns() -> list[tuple[re.Pattern[str], tuple[str, ...]]]:
+def patterns() -> list[tuple[re.Pattern[str], tuple[str, ...]]]:
     """Compile each rule's phrases into one pattern; return each with its answers."""
     parts = _read().parts
     found = []

@@ -227,17 +227,15 @@ def _replies_among(
 
 def _drawn(corpus: Corpus, learn_from: str, most: int) -> Corpus:
     """Whole conversations, drawn by a fixed seed, that have about so many replies."""
-    sizes = np.array(
-        [
-            sum(is_scored(message, learn_from) for message in corpus.messages(index)[1:])
-            for index in range(len(corpus))
-        ]
-    )
-    if sizes.sum() <= most:
-        return corpus
     order = np.random.default_rng(0).permutation(len(corpus))
-    chosen = np.sort(order[: max(1, int(np.searchsorted(sizes[order].cumsum(), most)))])
-    return Corpus.of(corpus[index] for index in chosen.tolist())
+    replies, chosen = 0, 0
+    for index in order:  # not further than needed: a corpus may be larger than memory
+        messages = corpus.messages(int(index))[1:]
+        replies += sum(is_scored(message, learn_from) for message in messages)
+        chosen += replies < most
+        if replies > most:
+            return Corpus.of(corpus[int(n)] for n in np.sort(order[: max(1, chosen)]))
+    return corpus
 
 
 def _directions(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

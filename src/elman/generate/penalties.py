@@ -113,8 +113,8 @@ def people_habits(corpus: Corpus, tokenizer: Tokenizer, learn_from: str) -> Habi
         learn_from: whose messages are replies, "bot" or "all".
     """
     found: list[Habits] = []
-    for index in np.random.default_rng(0).permutation(len(corpus)).tolist():
-        messages = corpus.messages(index)
+    for index in np.random.default_rng(0).permutation(len(corpus)):
+        messages = corpus.messages(int(index))
         for n in range(1, len(messages)):
             if is_scored(messages[n], learn_from):
                 history = history_before(messages[: n + 1], tokenizer)

@@ -27,6 +27,9 @@ MAX_TELLING_GROUPS = 62
 
 RUN_BYTES = (2, 3, 4)
 
+RUNS_AT_ONCE = 1 << 14
+"""That are looked at; all of them would take twenty times the memory of what is kept."""
+
 BUCKETS = 1 << 18
 """Runs are told apart by a hash of so many values."""
 
@@ -78,9 +81,11 @@ class SmallTalk:
     content: SmallTalkFile
     _intent: np.ndarray = field(init=False, repr=False)
     _row: np.ndarray = field(init=False, repr=False)
+    _bucket: np.ndarray = field(init=False, repr=False)
     _begin: np.ndarray = field(init=False, repr=False)
     _weight: np.ndarray = field(init=False, repr=False)
     _rarity: np.ndarray = field(init=False, repr=False)
+    _rarity_unseen: float = field(init=False, repr=False)
     _group: dict[str, int] = field(init=False, repr=False)
     _told: np.ndarray = field(init=False, repr=False)
 
@@ -89,15 +94,22 @@ class SmallTalk:
         phrasings = [text for each in intents for text in each.phrasings]
         self._intent = np.repeat(np.arange(len(intents)), [len(i.phrasings) for i in intents])
         self._row, bucket = _runs(phrasings)
-        often = np.bincount(bucket, minlength=BUCKETS)
-        self._begin = np.concatenate([[0], often.cumsum()])
+        first = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1])[: len(bucket)])
+        self._bucket, self._begin = bucket[first], np.append(first, len(bucket))
+        often = np.diff(self._begin)
         self._rarity = np.log((1 + len(phrasings)) / (1 + often))
-        weight = self._rarity[bucket]
-        lengths = np.sqrt(np.bincount(self._row, weight**2, len(phrasings)))
+        self._rarity_unseen = float(np.log(1 + len(phrasings)))
+        weight = np.repeat(self._rarity.astype(np.float32), often)
+        slices = [slice(n, n + RUNS_AT_ONCE) for n in range(0, len(weight), RUNS_AT_ONCE)]
+        squares = np.full(len(phrasings), 1e-18)
+        for some in slices:
+            squares += np.bincount(self._row[some], weight[some] ** 2, len(phrasings))
+        lengths = np.sqrt(squares).astype(np.float32)
+        for some in slices:
+            weight[some] /= lengths[self._row[some]]
+        self._weight = weight
         self._group = {word: n for n, own in enumerate(self.content.telling) for word in own}
         self._told = np.array([self._telling(text) for text in phrasings], np.int64)
-        weight /= np.maximum(lengths, 1e-9)[self._row]
-        self._weight = weight.astype(np.float32)
 
     @classmethod
     def read(cls, folder: Path) -> "SmallTalk | None":
@@ -115,10 +127,12 @@ class SmallTalk:
     def nearest(self, text: str) -> tuple[int, float]:
         """Return the intent of the nearest phrasing, and how alike they are, from 0 to 1."""
         _, buckets = _runs([text])
-        rarity = self._rarity[buckets]
+        at = np.searchsorted(self._bucket, buckets)
+        known = np.append(self._bucket, -1)[at] == buckets
+        rarity = np.where(known, np.append(self._rarity, 0)[at], self._rarity_unseen)
         alike = np.zeros(len(self._intent))
-        for bucket, weight in zip(buckets.tolist(), rarity.tolist(), strict=True):
-            there = slice(self._begin[bucket], self._begin[bucket + 1])
+        for place, weight in zip(at[known].tolist(), rarity[known].tolist(), strict=True):
+            there = slice(self._begin[place], self._begin[place + 1])
             alike[self._row[there]] += weight * self._weight[there]
         alike[self._told != self._telling(text)] = 0
         best = int(alike.argmax())
@@ -160,7 +174,7 @@ class SmallTalk:
 def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return each run of bytes of some texts once, as the text's number and a bucket, by buckets.
 
-    There are hundreds of thousands of runs, so each array of them is megabytes.
+    There are hundreds of thousands of runs, so each array of all of them is megabytes.
     """
     plain = [f" {' '.join(words_of(text)).replace(chr(39), '')} " for text in texts]
     data = np.frombuffer("\n".join(plain).encode(), np.uint8)
@@ -168,23 +182,28 @@ def _runs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     size = max(1, len(texts))
     kind = np.dtype(np.uint32 if BUCKETS * size <= 1 << 32 else np.uint64)
     found = [np.zeros(0, kind)]
-    for length in RUN_BYTES:
-        count = len(data) - length + 1
-        if count <= 0:
-            continue
-        code = np.full(count, length, np.uint64)
-        within = np.ones(count, bool)
+    places = [
+        (length, begin, min(begin + RUNS_AT_ONCE, len(data) - length + 1))
+        for length in RUN_BYTES
+        for begin in range(0, len(data) - length + 1, RUNS_AT_ONCE)
+    ]
+    for length, begin, end in places:
+        code = np.full(end - begin, length, np.uint64)
+        within = np.ones(end - begin, bool)
         for n in range(length):
             code *= np.uint64(1_000_003)
-            code += data[n : n + count]
-            within &= data[n : n + count] != ord("\n")
+            code += data[begin + n : end + n]
+            within &= data[begin + n : end + n] != ord("\n")
         code ^= code >> np.uint64(29)
         code %= np.uint64(BUCKETS)
-        found.append(code[within].astype(kind) * size + row[:count][within])
+        found.append(code[within].astype(kind) * size + row[begin:end][within])
     keys = np.concatenate(found)
+    found.clear()
     keys.sort()
     # What `np.unique` gives, which took ten times as long.
     new = np.ones(len(keys), bool)
     new[1:] = keys[1:] != keys[:-1]
     keys = keys[new]
-    return (keys % size).astype(np.int32), (keys // size).astype(np.int32)
+    rows = keys % size
+    keys //= size
+    return rows, keys

@@ -13,6 +13,7 @@ from elman.evaluate.membership import Auc, auc, encoded_for, losses
 from elman.evaluate.spans import longest_spans, with_spans_of
 from elman.generate.bot import Bot
 from elman.learning.selection import Selection
+from elman.model.replay import NOTHING, drawn
 
 CERTIFIED_SAMPLES = 10_000
 """Replies that are drawn to look for what was forgotten."""
@@ -41,6 +42,9 @@ class Remnant:
         repeating: how many of them have 8 tokens in a row that were said there and nowhere else in
             what is learned now.
         longest_tokens: the longest run of what was said there, whoever else said it.
+        unlearned_repeating: how many replies have such a run of talk that was never learned, which
+            is chance; None where nothing was held out.
+        own_tokens, unlearned_tokens: how much of both was looked for.
     """
 
     exposure: Exposure | None
@@ -49,6 +53,9 @@ class Remnant:
     samples: int
     repeating: int
     longest_tokens: int
+    unlearned_repeating: int | None
+    own_tokens: int
+    unlearned_tokens: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Certificate:
         counts_subtracted: whether the new counts, less what stays of those conversations, are byte
             by byte the old ones less what was there; None where the vocabulary is another.
         versions_removed: ids.
-        started_from: the bot that the net was retrained from, which never saw it; None: nothing.
+        started_from: what the net was trained from again, which never saw it: a bot, or a version;
+            None: nothing.
         steps: of training.
         not_undone: what cannot be undone, in words.
     """
@@ -123,6 +131,11 @@ def _remnant_lines(remnant: Remnant) -> list[str]:
         f"stand in it alone; the longest run of it, whoever else said it, is "
         f"{remnant.longest_tokens} tokens"
     )
+    if remnant.unlearned_repeating is not None:
+        found.append(
+            f"by chance, of talk that was never learned: {remnant.unlearned_repeating:,} replies "
+            f"({remnant.unlearned_tokens:,} tokens of it; of the forgotten {remnant.own_tokens:,})"
+        )
     return found
 
 
@@ -170,11 +183,16 @@ def remnant(
     said = draw_replies(bot, unseen, learn_from, samples, seed)
     theirs = own(selection.own, bot)
     runs = longest_spans(said, theirs)
+    rest = own(stays, bot)
+    never = NOTHING if unseen is None else drawn(unseen, len(theirs.ids))
     return Remnant(
         exposure=exposed(selection.planted),
         others=exposed(selection.stays),
         membership=None if held_out is None else auc(cost(selection.before), cost(held_out), seed),
         samples=samples,
-        repeating=sum(with_spans_of(said, theirs, own(stays, bot))),
+        repeating=sum(with_spans_of(said, theirs, rest)),
         longest_tokens=max((run.length for run in runs if run is not None), default=0),
+        unlearned_repeating=sum(with_spans_of(said, never, rest)) if len(never) else None,
+        own_tokens=len(theirs.ids),
+        unlearned_tokens=len(never.ids),
     )

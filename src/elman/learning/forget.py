@@ -2,31 +2,39 @@
 
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from elman.data.corpus import scored
+from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.files import CANARIES, LOG
 from elman.data.locks import only_one
+from elman.data.tokenizer import END, Tokenizer
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
+from elman.evaluate.audit import Learned
 from elman.evaluate.card import AUDIT
+from elman.evaluate.membership import encoded_for
 from elman.generate.bot import Bot
 from elman.generate.network import load_network_bot
 from elman.learning.certificate import CERTIFIED_SAMPLES, Certificate, Remnant, remnant
-from elman.learning.selection import Selection
+from elman.learning.lessons import Lessons
+from elman.learning.past import Past
+from elman.learning.revision import keep_learned, revise
+from elman.learning.selection import Selection, Staying, without
 from elman.model import versions
-from elman.model.folder import SMALL_TALK
+from elman.model.folder import REPLIES, SMALL_TALK, read_config, read_tokenizer
 from elman.model.ngrams import MAX_NGRAM_TOKENS
+from elman.model.replay import NO_UPDATES, NOTHING, Replay, read_replay
 from elman.model.versions import Version
 from elman.runtime.choose import INT8_LOSS, load_bot
-from elman.train.config import BUDGETS, NO_BASE, Config
-from elman.train.resuming import RESUME
+from elman.train.checkpoints import CHECKPOINTS, remove_checkpoints
+from elman.train.config import BUDGETS, NO_BASE, Config, write_config
 from elman.train.run import train
 from elman.train.runlog import Observer
 
-REMAINS = (LOG, RESUME, CANARIES)
+REMAINS = (LOG, CHECKPOINTS, CANARIES)
 """What training leaves beside a version. It lies in the bot's folder."""
 
 
@@ -64,17 +72,25 @@ def forget(
     with only_one(home, warn):
         old = versions.keep_first(home)
         before = load_bot(old.folder, "float32", trust)
+        innocent = None if selection.from_training else never_saw(home, old, selection)
         config = config_without(before.config, dataset.path, selection.digests, minutes)
-        with versions.draft(home) as folder:
-            result = train(config, folder, observers=observers, trust=trust)
-            if result.reason == "interrupted":
-                raise ElmanError(f"{home}: was interrupted; nothing is forgotten yet")
-            if (old.folder / SMALL_TALK).exists():
-                shutil.copyfile(old.folder / SMALL_TALK, folder / SMALL_TALK)
+        start = config.train.base if innocent is None else f"version {innocent.id}"
+        with versions.draft(home, innocent) as folder:
+            if innocent is None:
+                result = train(config, folder, observers=observers, trust=trust)
+                if result.reason == "interrupted":
+                    raise ElmanError(f"{home}: was interrupted; nothing is forgotten yet")
+                if (old.folder / SMALL_TALK).exists():
+                    shutil.copyfile(old.folder / SMALL_TALK, folder / SMALL_TALK)
+                steps = result.steps
+            else:
+                _leave_out(folder, selection.digests)
+                steps = 0
+            steps += learn_again(folder, selection.later, before.tokenizer, trust)
             after = load_bot(folder, "float32", trust)
             gone = [each.id for each in versions.versions(home)]
             certificate = _certificate(
-                before, after, dataset, selection, gone, result.steps, samples, seed, trust
+                before, after, dataset, selection, gone, start, steps, samples, seed, trust
             )
             kept = versions.keep(
                 home, folder, by="forget", parent=None, report=certificate.to_json()
@@ -82,6 +98,79 @@ def forget(
         versions.make_current(home, kept)
         sweep(home, kept)
         return kept, certificate
+
+
+def never_saw(home: Path, version: Version, selection: Selection) -> Version | None:
+    """Find the last version on the way to one that learned nothing of what is to be forgotten.
+
+    Returns:
+        None where none is left: then the bot is trained anew.
+    """
+    every = {each.id: each for each in versions.versions(home)}
+    seen = True
+    while seen:
+        tokenizer = read_tokenizer(version.folder)
+        sample = read_replay(version.folder, tokenizer) or NO_UPDATES
+        kept = without(sample, tokenizer, selection.digests)
+        seen = kept != Staying([*range(len(sample.later))], [*range(len(sample.later_held_out))])
+        if seen:
+            if version.parent not in every:
+                return None
+            version = every[version.parent]
+    return version
+
+
+def learn_again(
+    folder: Path, later: Replay, encoded_by: Tokenizer, trust: Collection[str] = ()
+) -> int:
+    """Let a draft learn again what updates had taught and may stay.
+
+    Args:
+        folder: of the draft.
+        later: what may stay.
+        encoded_by: the tokenizer of its conversations.
+        trust: cells from outside Elman whose code may run.
+
+    Returns:
+        Steps of training.
+    """
+    bot = load_bot(folder, "float32", trust)
+    saved, tokenizer = bot.data, bot.tokenizer
+    known = read_replay(folder, tokenizer) or NO_UPDATES
+    given = replace(
+        later,
+        later=encoded_for(later.later, encoded_by, tokenizer),
+        later_held_out=encoded_for(later.later_held_out, encoded_by, tokenizer),
+    )
+    rest = given.only(
+        _others(given.later, known.later), _others(given.later_held_out, known.later_held_out)
+    )
+    if not len(rest.later):
+        return 0
+    learned = Learned.read(Dataset.again(bot.config["data"]), tokenizer, saved.test)
+    held_out = learned.held_out or NOTHING
+    past = Past(replace(known, train=learned.train, held_out=held_out), "data", [])
+    new = Lessons(
+        rest.later, rest.later_held_out, rest.sources, rest.held_out_sources,
+        turns=int((rest.later.ids == END).sum()), left_out={}, people={},
+    )  # fmt: skip
+    has_replies = (folder / REPLIES).exists()
+    steps: int = revise(folder, past, new, trust=trust)["steps"]
+    keep_learned(folder, load_bot(folder, "float32", trust), past, new, has_replies)
+    return steps
+
+
+def _others(corpus: Corpus, known: Corpus) -> list[int]:
+    """Return the numbers of the conversations that another corpus does not have."""
+    seen = {known[n].tobytes() for n in range(len(known))}
+    return [n for n in range(len(corpus)) if corpus[n].tobytes() not in seen]
+
+
+def _leave_out(folder: Path, digests: Collection[str]) -> None:
+    """Have a draft learn from something no more."""
+    config = Config.make(read_config(folder))
+    forgotten = tuple(sorted({*config.data.forgotten, *digests}))
+    write_config(folder, config.changed(data={"forgotten": forgotten}))
 
 
 def finish(home: Path, warn: Callable[[str], None]) -> bool:
@@ -104,6 +193,8 @@ def sweep(home: Path, kept: Version) -> None:
 
     For whoever holds the bot's folder.
     """
+    if (kept.folder / CHECKPOINTS).exists():
+        remove_checkpoints(home)
     for name in REMAINS:
         if (kept.folder / name).exists():
             (kept.folder / name).replace(home / name)
@@ -151,6 +242,7 @@ def _certificate(
     dataset: Dataset,
     selection: Selection,
     gone: list[str],
+    start: str | None,
     steps: int,
     samples: int,
     seed: int,
@@ -178,7 +270,7 @@ def _certificate(
         after=measured(after),
         counts_subtracted=subtracted(before, after, selection, trust) if small else None,
         versions_removed=tuple(gone),
-        started_from=name,
+        started_from=start,
         steps=steps,
     )
 

@@ -16,7 +16,7 @@ from elman.data.redact.redactor import Redactor
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, SPECIALS, Tokenizer
 from elman.errors import ElmanError
 from elman.generate.rerank import as_message
-from elman.model.replay import NOTHING
+from elman.model.replay import NOTHING, Replay, TalkSource
 
 MIN_TURNS = 10
 """That can be learned from, for an update."""
@@ -52,13 +52,13 @@ class Lesson:
     """Something to learn from: a conversation, or an exchange.
 
     Args:
-        person: who talked with the bot.
+        source: who talked with the bot, and where.
         ids: its tokens as the bot reads them.
         turns: how many of its messages are learned.
         said: what the bot says in it.
     """
 
-    person: str
+    source: TalkSource
     ids: np.ndarray
     turns: int
     said: tuple[str, ...]
@@ -75,6 +75,7 @@ class Lessons:
 
     Args:
         learned, held_out: its conversations.
+        sources, held_out_sources: where each of them comes from.
         turns: that are learned.
         left_out: how many talks were left out, by why.
         people: turns of each person in what is learned.
@@ -82,9 +83,21 @@ class Lessons:
 
     learned: Corpus
     held_out: Corpus
+    sources: tuple[TalkSource, ...]
+    held_out_sources: tuple[TalkSource, ...]
     turns: int
     left_out: dict[str, int]
     people: dict[str, int]
+
+    @property
+    def talk(self) -> Replay:
+        """What is kept of them for later updates."""
+        return Replay(
+            later=self.learned,
+            later_held_out=self.held_out,
+            sources=self.sources,
+            held_out_sources=self.held_out_sources,
+        )
 
 
 def talks_of(
@@ -101,7 +114,7 @@ def talks_of(
         if redactor is not None:
             texts = redactor.redact(each.asked), redactor.redact(each.answer)
         turns = [Turn("user", texts[0]), Turn("bot", texts[1])]
-        yield _talk(each.person, turns, tokenizer, learn_from, is_exchange=True)
+        yield _talk(TalkSource(each.person, ""), turns, tokenizer, learn_from, is_exchange=True)
     if dataset is None:
         return
     for conversation in dataset.conversations():
@@ -109,11 +122,11 @@ def talks_of(
         bot = dataset.bot or (conversation.authors[1:2] or ("",))[0]
         others = Counter(author for author, _ in conversation.runs() if author != bot)
         person = others.most_common(1)[0][0] if others else ""
-        yield _talk(person, turns, tokenizer, learn_from)
+        yield _talk(TalkSource(person, conversation.id), turns, tokenizer, learn_from)
 
 
 def _talk(
-    person: str,
+    source: TalkSource,
     turns: Sequence[Turn],
     tokenizer: Tokenizer,
     learn_from: str,
@@ -124,7 +137,7 @@ def _talk(
     learned = sum(is_scored(message, learn_from) for message in messages)
     said = tuple(turn.text for turn in turns if turn.role == "bot")
     ids = np.concatenate([*messages, np.zeros(0, np.int64)]).astype(np.uint16)
-    return Lesson(person, ids, learned, said, is_exchange)
+    return Lesson(source, ids, learned, said, is_exchange)
 
 
 def lessons(
@@ -165,10 +178,12 @@ def lessons(
     held_out, learned = kept[:count], kept[count:]
     people: Counter[str] = Counter()
     for talk in learned:
-        people[talk.person] += talk.turns
+        people[talk.source.person] += talk.turns
     return Lessons(
         _corpus(learned),
         _corpus(held_out),
+        tuple(talk.source for talk in learned),
+        tuple(talk.source for talk in held_out),
         sum(talk.turns for talk in learned),
         dict(left_out),
         dict(people),
@@ -219,16 +234,16 @@ def _within_shares(talks: Sequence[Lesson], left_out: Counter[str]) -> Iterator[
     """Leave out talk of whoever has more than their share; alone, somebody may have all."""
     turns: Counter[str] = Counter()
     for talk in talks:
-        turns[talk.person] += talk.turns
+        turns[talk.source.person] += talk.turns
     most, own = turns.most_common(1)[0] if turns else ("", 0)
     others = sum(turns.values()) - own
     limit = others * MAX_PERSON_SHARE / (1 - MAX_PERSON_SHARE) if others else own
     taken = 0
     for talk in sorted(talks, key=lambda talk: talk.digest):
-        if talk.person == most and taken + talk.turns > limit:
+        if talk.source.person == most and taken + talk.turns > limit:
             left_out["beyond one person's share"] += 1
             continue
-        taken += talk.turns if talk.person == most else 0
+        taken += talk.turns if talk.source.person == most else 0
         yield talk
 
 

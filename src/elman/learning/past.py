@@ -1,6 +1,6 @@
 """What a bot learned before, from its data or from the sample that it keeps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elman.data.dataset import Dataset
 from elman.data.source import fingerprint
@@ -8,9 +8,8 @@ from elman.errors import ElmanError
 from elman.evaluate.audit import Learned
 from elman.evaluate.exposure import Planted
 from elman.generate.bot import Bot
-from elman.model.array_files import opened
-from elman.model.replay import NOTHING, Replay, read_replay
-from elman.train.resuming import RESUME
+from elman.model.replay import NO_UPDATES, NOTHING, Replay, read_replay
+from elman.train.checkpoints import corpus_of_run
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,14 @@ class Past:
         """
         saved = bot.data
         sample = read_replay(bot.path, bot.tokenizer)
-        later = sample or Replay()
+        later = sample or NO_UPDATES
         why = "is gone"
         if saved.path != "-" and fingerprint(saved.path) is not None:
             learned = Learned.read(Dataset.again(bot.config["data"]), bot.tokenizer, saved.test)
-            expected = _digest_learned(bot)
+            expected = corpus_of_run(bot.home)
             if expected in (None, learned.train.digest):
                 held_out = sample.held_out if sample and len(sample.held_out) else learned.held_out
-                talk = Replay(learned.train, held_out or NOTHING, later.later, later.later_held_out)
+                talk = replace(later, train=learned.train, held_out=held_out or NOTHING)
                 return cls(talk, "data", learned.planted)
             why = "changed since"
         if sample is None:
@@ -52,12 +51,3 @@ class Past:
                 f"copy lies somewhere else: elman train PATH --resume {bot.home}"
             )
         return cls(sample, "sample", [])
-
-
-def _digest_learned(bot: Bot) -> str | None:
-    """Return the digest of what training learned from; None: its last checkpoint is gone."""
-    path = bot.home / RESUME
-    if not path.exists():
-        return None
-    with opened(path, "np") as (_, facts):
-        return facts.get("corpus")

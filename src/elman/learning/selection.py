@@ -1,8 +1,12 @@
 """What somebody wants forgotten, found in what a bot learned from."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
+from types import MappingProxyType
+from typing import NamedTuple
 
 from elman.data.conversation import Conversation, Turn
 from elman.data.corpus import Corpus
@@ -13,6 +17,7 @@ from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.evaluate.exposure import Planted
 from elman.generate.rerank import as_message
+from elman.model.replay import NO_UPDATES, Replay, TalkSource
 
 NEAREST_NAMES = 5
 """Names that are told where nobody is called so."""
@@ -47,12 +52,14 @@ class Selection:
         digests: by which it is left out from now on.
         names: by which stored chats are found: of the person, or of the conversation.
         own: what they said themselves, each message a conversation of its own.
-        before: the conversations to learn from in which something goes, as they were.
+        before: the conversations that were learned from in which something goes, as they were.
         after: what stays of these.
         whole: how many of these go wholly.
         held_out: how many conversations that were held out change, too.
         planted: canaries that go.
         stays: canaries that do not.
+        from_training: whether something goes of what training read, and not only of updates.
+        later: what updates learned, and may still be learned.
     """
 
     digests: tuple[str, ...]
@@ -64,6 +71,8 @@ class Selection:
     held_out: int
     planted: list[Planted]
     stays: list[Planted]
+    from_training: bool
+    later: Replay
 
     @property
     def messages(self) -> int:
@@ -71,7 +80,13 @@ class Selection:
         return int((self.before.ids == END).sum() - (self.after.ids == END).sum())
 
 
-def select(dataset: Dataset, tokenizer: Tokenizer, test: bool, wanted: ForgetRequest) -> Selection:
+def select(
+    dataset: Dataset,
+    tokenizer: Tokenizer,
+    test: bool,
+    wanted: ForgetRequest,
+    later: Replay = NO_UPDATES,
+) -> Selection:
     """Find what goes.
 
     Args:
@@ -79,11 +94,14 @@ def select(dataset: Dataset, tokenizer: Tokenizer, test: bool, wanted: ForgetReq
         tokenizer: the bot's.
         test: whether a test part was held out.
         wanted: what is to be forgotten.
+        later: what updates learned since.
 
     Raises:
         ElmanError: where there is nothing of it; the nearest names are listed.
     """
-    digests, names = _digests(dataset, wanted)
+    digests, names = _digests(dataset, tokenizer, wanted, later)
+    since = without(later, tokenizer, digests)
+    gone = [later.later[n] for n in range(len(later.later)) if n not in since.numbers]
     before, after, own = [], [], list[Turn]()
     whole = held_out = 0
     planted: list[Planted] = []
@@ -103,7 +121,9 @@ def select(dataset: Dataset, tokenizer: Tokenizer, test: bool, wanted: ForgetReq
         whole += left is None
         after += [] if left is None else [left]
         own += _own(dataset, conversation, digests)
-    if not before and not held_out:
+    from_training = bool(before) or held_out > 0
+    held_out += len(later.later_held_out) - len(since.held_out_numbers)
+    if not before and not gone and not held_out:
         raise ElmanError("nothing of it is learned from: it is forgotten already")
 
     def encoded(some: Sequence[Conversation]) -> Corpus:
@@ -112,23 +132,71 @@ def select(dataset: Dataset, tokenizer: Tokenizer, test: bool, wanted: ForgetReq
     return Selection(
         digests=tuple(sorted(digests)),
         names=names,
-        own=_messages(own, tokenizer),
-        before=encoded(before),
+        own=Corpus.joined(_messages(own, tokenizer), Corpus.of(gone)),
+        before=Corpus.joined(encoded(before), Corpus.of(gone)),
         after=encoded(after),
-        whole=whole,
+        whole=whole + len(gone),
         held_out=held_out,
         planted=planted,
         stays=stays,
+        from_training=from_training,
+        later=later.only(since.numbers, since.held_out_numbers),
     )
 
 
-def _digests(dataset: Dataset, wanted: ForgetRequest) -> tuple[frozenset[str], tuple[str, ...]]:
+class Staying(NamedTuple):
+    """The numbers of what stays of what was learned later, and of what was held out then."""
+
+    numbers: list[int]
+    held_out_numbers: list[int]
+
+
+def without(later: Replay, tokenizer: Tokenizer, digests: Collection[str]) -> Staying:
+    """Find what stays of what updates learned. A conversation goes whole, or stays whole.
+
+    Args:
+        later: what they learned.
+        tokenizer: the bot's.
+        digests: of what goes.
+    """
+    wanted = frozenset(digests)
+    has_texts = any(each.startswith("message#") for each in wanted)
+
+    def stay(corpus: Corpus, sources: Sequence[TalkSource]) -> list[int]:
+        return [
+            number
+            for number, source in enumerate(sources)
+            if wanted.isdisjoint(
+                (
+                    forgotten_digest("person", source.person),
+                    forgotten_digest("conversation", source.conversation),
+                    *(forgotten_digest("message", each) for each in texts(corpus, number)),
+                )
+            )
+        ]
+
+    def texts(corpus: Corpus, number: int) -> list[str]:
+        return _texts(corpus, number, tokenizer) if has_texts else []
+
+    return Staying(
+        stay(later.later, later.sources), stay(later.later_held_out, later.held_out_sources)
+    )
+
+
+def _texts(corpus: Corpus, number: int, tokenizer: Tokenizer) -> list[str]:
+    return [tokenizer.decode(message[1:-1].tolist()) for message in corpus.messages(number)]
+
+
+def _digests(
+    dataset: Dataset, tokenizer: Tokenizer, wanted: ForgetRequest, later: Replay
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    sources = (*later.sources, *later.held_out_sources)
     if wanted.person is not None:
-        name = find_person(dataset, wanted.person)
+        name = find_person(dataset, wanted.person, Counter(each.person for each in sources))
         real = {name, *(r for r, other in dataset.pseudonyms.items() if other == name)}
         return frozenset({forgotten_digest("person", name)}), tuple(sorted(real))
     if wanted.conversation is not None:
-        _find_conversation(dataset, wanted.conversation)
+        _find_conversation(dataset, wanted.conversation, [each.conversation for each in sources])
         found = forgotten_digest("conversation", wanted.conversation)
         return frozenset({found}), (wanted.conversation,)
     lines = wanted.lines
@@ -137,25 +205,38 @@ def _digests(dataset: Dataset, wanted: ForgetRequest) -> tuple[frozenset[str], t
             f"{short[0]!r}: a line to be forgotten has at least {MIN_FORGOTTEN_CHARACTERS} "
             "characters: every message goes in which it stands"
         )
+    learned = (message.text for _, each, _ in dataset.with_canaries() for message in each.messages)
+    since = (
+        text
+        for corpus in (later.later, later.later_held_out)
+        for number in range(len(corpus))
+        for text in _texts(corpus, number, tokenizer)
+    )
     digests = {
-        forgotten_digest("message", message.text)
-        for _, each, _ in dataset.with_canaries()
-        for message in each.messages
-        if any(line in message.text for line in lines)
+        forgotten_digest("message", text)
+        for text in chain(learned, since)
+        if any(line in text for line in lines)
     }
     if not digests:
         raise ElmanError(f"none of the {len(lines):,} lines stands in {dataset.path}")
     return frozenset(digests), ()
 
 
-def find_person(dataset: Dataset, name: str) -> str:
+def find_person(
+    dataset: Dataset, name: str, others: Mapping[str, int] = MappingProxyType({})
+) -> str:
     """Find a person's name as the conversations have it.
+
+    Args:
+        dataset: what the bot learned from.
+        name: as it was given.
+        others: people whom the bot learned from later, and how often.
 
     Raises:
         ElmanError: where nobody is called so, with the nearest names; or where it is the bot.
     """
     real = dataset.pseudonyms.get(name, name)
-    people = dataset.survey.people
+    people = dataset.survey.people + Counter({who: n for who, n in others.items() if who})
     try:
         found = People(people).find(real, "--person")
     except ElmanError:
@@ -174,8 +255,8 @@ def find_person(dataset: Dataset, name: str) -> str:
     return found
 
 
-def _find_conversation(dataset: Dataset, wanted: str) -> None:
-    ids = [each.id for _, each, _ in dataset.with_canaries()]
+def _find_conversation(dataset: Dataset, wanted: str, later: Sequence[str]) -> None:
+    ids = [*(each.id for _, each, _ in dataset.with_canaries()), *filter(None, later)]
     if wanted not in ids:
         close = get_close_matches(wanted, ids, NEAREST_NAMES, MIN_NEARNESS) or ids[:NEAREST_NAMES]
         raise ElmanError(

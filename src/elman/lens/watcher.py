@@ -16,10 +16,10 @@ from torch import Tensor
 
 from elman.bptt import State
 from elman.data.corpus import Corpus, scored
-from elman.data.tokenizer import END, Tokenizer
+from elman.data.tokenizer import Tokenizer
 from elman.lens.lags import FollowedReply, Lags, draw_replies, lags
-from elman.lens.spikes import culprit
 from elman.model.chatbot import Chatbot
+from elman.model.culprit import culprit
 
 MAX_TIME_SHARE = 0.02
 """Of the time of training that looking may take."""
@@ -96,7 +96,7 @@ class GradientWatcher:
         if not self._steps:
             self._began = now
         usual = median(self._norms) if len(self._norms) >= MIN_STEPS_FOR_SPIKE else None
-        if not isfinite(norm) or (usual is not None and norm > SPIKE_FACTOR * usual):
+        if usual is not None and norm > SPIKE_FACTOR * usual:
             yield "spike", self._spike(batch, state, norm, usual, now)
         elif (
             self._replies
@@ -104,8 +104,7 @@ class GradientWatcher:
             and self._may(now, self._cost or FIRST_LOOK_STEPS * self._step(now), LOOKS_BUDGET_SHARE)
         ):
             yield from self._look(now)
-        if isfinite(norm):
-            self._norms.append(norm)
+        self._norms.append(norm)
         self._steps += 1
 
     @property
@@ -150,38 +149,23 @@ class GradientWatcher:
             yield "warning", {"text": verdict}
 
     def _spike(
-        self, batch: Any, state: State | None, norm: float, usual: float | None, now: float
+        self, batch: Any, state: State | None, norm: float, usual: float, now: float
     ) -> dict[str, Any]:
-        facts: dict[str, Any] = {
-            "grad_norm": _round(norm),
-            "usual": None if usual is None else _round(usual),
-        }
-        size = "is no longer a number" if not isfinite(norm) else f"is {norm:.3g}"
-        text = f"the norm of the gradient {size}" + (
-            "" if usual is None else f", usually about {usual:.3g}"
-        )
-        if isfinite(norm) and not self._may(
-            now, self._spike_cost or FIRST_CAUSE_STEPS * self._step(now)
-        ):
+        facts: dict[str, Any] = {"grad_norm": _round(norm), "usual": _round(usual)}
+        text = f"the norm of the gradient is {norm:.3g}, usually about {usual:.3g}"
+        if not self._may(now, self._spike_cost or FIRST_CAUSE_STEPS * self._step(now)):
             return facts | {"text": f"{text} (what caused it was not looked for, to save time)"}
         found = culprit(self._chatbot, batch, state)
         self._spike_cost = perf_counter() - now
         self.spent += self._spike_cost
         if found is None:
             return facts | {"text": text}
-        said = " ".join(self._tokenizer.decode(found.origin.tokens.tolist()).split())
-        excerpt = said if len(said) <= 80 else said[:79] + "…"
-        facts |= {
-            "conversation": found.origin.conversation,
-            "message": found.origin.message,
-            "said": said,
+        facts |= found.to_json(self._tokenizer) | {
             "conversation_norm": _round(found.conversation_norm),
             "message_norm": _round(found.message_norm),
         }
-        where = (
-            f"conversation {found.origin.conversation + 1:,}, message {found.origin.message + 1:,}"
-        )
-        return facts | {"text": f"{text}; most of it comes from {where}: “{excerpt}”"}
+        where = found.in_words(self._tokenizer)
+        return facts | {"text": f"{text}; most of it comes from {where}"}
 
 
 def judged(found: Lags, unfold: float, cell: str) -> str:
@@ -239,7 +223,7 @@ def _trimmed(chatbot: Chatbot, reply: FollowedReply) -> FollowedReply:
 
 
 def _steps_a_message(corpus: Corpus) -> float:
-    return len(corpus.ids) / max(1, int((corpus.ids == END).sum()))
+    return corpus.tokens / max(1, corpus.message_count)
 
 
 def _round(value: float) -> float | None:

@@ -23,6 +23,9 @@ MAX_HEADER_BYTES = 1 << 24
 METADATA = "__metadata__"
 """Where a header of safetensors has what is no array."""
 
+FACTS_KEY = "elman"
+"""Where its metadata has facts, as JSON."""
+
 HALVES = ("float16", "bfloat16")
 
 DTYPES = {
@@ -64,7 +67,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
 
 def packed_facts(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Return JSON metadata as the header of a file keeps it."""
-    return {"elman": json.dumps(metadata)}
+    return {FACTS_KEY: json.dumps(metadata)}
 
 
 def read_arrays(
@@ -115,9 +118,9 @@ def opened(
             )
         with safetensors.safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
-            if "elman" not in metadata:
+            if FACTS_KEY not in metadata:
                 raise ElmanError(f"{path}: not written by Elman")
-            facts = parse_json(metadata["elman"], path)
+            facts = parse_json(metadata[FACTS_KEY], path)
             if not isinstance(facts, dict):
                 raise ElmanError(f"{path}: not written by Elman")
             header = {name: _spec(path, name, file.get_slice(name)) for name in file.keys()}  # noqa: SIM118

@@ -1,6 +1,5 @@
 """A bot on disk: a folder of JSON and safetensors, written so that it is never half there."""
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from elman.model.folder import folder_of, no_weights
 from elman.model.folder import read_config as read_config
 from elman.model.folder import read_tokenizer as read_tokenizer
 from elman.model.folder import require_trust as require_trust
-from elman.model.tensor_files import check_finite, from_int8, spec_of, to_int8
+from elman.model.tensor_files import check_finite, digest, from_int8, spec_of, to_int8
 from elman.model.tensor_files import read_tensors as read_tensors
 from elman.model.tensor_files import write_tensors as write_tensors
 
@@ -134,9 +133,4 @@ def check_weights(
 
 def weights_digest(chatbot: Chatbot) -> str:
     """Digest the weights: a state is valid only for the weights that made it."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(chatbot.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().contiguous().reshape(-1)  # a scalar cannot be viewed as bytes
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return digest(chatbot.state_dict())

@@ -1,5 +1,7 @@
 """Tensors in the files of array_files.py."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,12 @@ from torch import Tensor
 
 from elman.bptt.decode import Rounded
 from elman.data.files import write_file
-from elman.model.array_files import ArraySpec, Check, not_finite, opened, packed_facts
+from elman.errors import ElmanError
+from elman.model.array_files import FACTS_KEY, ArraySpec, Check, not_finite, opened, packed_facts
 from elman.model.folder import INT8_SCALE
+
+CHECKSUM = "sha256"
+"""Where the facts of a file have the digest of all that it holds."""
 
 
 def spec_of(tensor: Tensor) -> ArraySpec:
@@ -20,15 +26,20 @@ def spec_of(tensor: Tensor) -> ArraySpec:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file. A link is replaced, not followed."""
+    """Write tensors and JSON metadata as one safetensors file, with a checksum.
+
+    A link is replaced, not followed.
+    """
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_file(path, save(contiguous, packed_facts(metadata)), follow_link=False)
+    # Among the facts: two entries of a header would come in any order, and other bytes each time.
+    facts = {**metadata, CHECKSUM: digest(contiguous, json.dumps(metadata))}
+    write_file(path, save(contiguous, packed_facts(facts)), follow_link=False)
 
 
 def read_tensors(
     path: Path, check: Check | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote.
+    """Read what `write_tensors` wrote, and verify its checksum; earlier versions wrote none.
 
     Args:
         path: of the file.
@@ -38,7 +49,24 @@ def read_tensors(
         ElmanError: where the file is missing, damaged, truncated or not Elman's.
     """
     with opened(path, "pt", check) as (file, facts):
-        return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        written = json.loads(file.metadata()[FACTS_KEY])  # the check may have renamed some
+        checksum = written.pop(CHECKSUM, None)
+        if checksum not in (None, digest(tensors, json.dumps(written))):
+            raise ElmanError(f"{path}: damaged: its checksum does not fit what it holds")
+        facts.pop(CHECKSUM, None)
+        return tensors, facts
+
+
+def digest(tensors: Mapping[str, Tensor], facts: str = "") -> str:
+    """Digest tensors by their names, kinds, shapes and bytes, and what is said beside them."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().contiguous().reshape(-1)  # a scalar cannot be viewed as bytes
+        whole.update(flat.view(torch.uint8).numpy().tobytes())
+    whole.update(facts.encode())
+    return whole.hexdigest()
 
 
 def to_int8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -51,7 +51,8 @@ JOB_STRUCTURES = (Forward, Backward, Product, Softmax, ReadStruct, DrawStruct)
 BotStruct = _structure(
     "Bot",
     "V H pointer key orders longest",
-    "embedding output recorded looking tell gate context stack encoder decoder tables alone",
+    "embedding output recorded looking tell gate context stack encoder decoder tables alone "
+    "embedding_int8 embedding_scale",
 )
 MatrixStruct = _structure("Matrix", "N K kind", "packed scale bias")
 LayerStruct = _structure(
@@ -116,7 +117,7 @@ def load() -> tuple[Library | None, str]:
     wanted = os.environ.get(KERNELS_VARIABLE, "")
     if wanted == "reference":
         return None, f"{KERNELS_VARIABLE}=reference is set"
-    found = _find()
+    found = library_file()
     if found is None:
         return None, "the kernels were not built: no C++ compiler was found at installation"
     try:
@@ -141,7 +142,8 @@ def load() -> tuple[Library | None, str]:
     return Library(isa, tuple(sets), library), f"{isa} kernels"
 
 
-def _find() -> Path | None:
+def library_file() -> Path | None:
+    """Find the library that was built when Elman was installed."""
     # An editable installation has two folders: of the sources, and of what was built.
     folders = import_module(__package__).__path__
     places = [Path(folder) / "libelman.so" for folder in folders]

@@ -112,7 +112,12 @@ class _Builder:
         self._arrays = arrays = weights.arrays
         config, size = weights.config, weights.config.hidden_size
         bot = BotStruct(V=weights.vocabulary_size, H=size, pointer=config.pointer, key=KEY_SIZE)
-        bot.embedding = self._floats(arrays["embedding.weight"])
+        if (stored := arrays.int8("embedding.weight")) is None:
+            bot.embedding = self._floats(arrays["embedding.weight"])
+        else:
+            values, scale = stored
+            bot.embedding_int8 = self._kept_array(np.array(values, order="C"))
+            bot.embedding_scale = self._floats(scale)
         bot.output = self._matrix("embedding.weight", "output_bias")
         if config.pointer:
             part = {

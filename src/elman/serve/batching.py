@@ -236,7 +236,9 @@ class Batcher:
         params = job.params
         if self._replier is None or job.begins or job.cancelled or not params.max_tokens:
             return None
-        if (fixed := self._replier.fixed(job.history)) is not None:
+        fixed = self._replier.fixed(job.history)
+        # Who asks for several replies wants to see others than the one that is always given.
+        if fixed is not None and (job.choices == 1 or fixed.origin == "rule"):
             return fixed
         if self._replier.reply_from == "generate":
             several = self._replier.ranking.samples > 1 and job.choices == 1

@@ -1,7 +1,7 @@
 """The canaries of a run: checked that each is learned from, and listed in the bot's folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from elman.data.canaries import SECRET_BITS, Canary
@@ -50,15 +50,24 @@ def learned_canaries(
     return tuple(sorted(found, key=lambda each: each.number))
 
 
-def write_canaries(folder: Path, canaries: Sequence[Canary], seed: int, passes: float) -> None:
-    """List canaries in a bot's folder.
+def write_canaries(
+    folder: Path,
+    canaries: Sequence[Canary],
+    seed: int,
+    passes: float,
+    note: Callable[[str], None],
+) -> None:
+    """List canaries in a bot's folder, if there are any.
 
     Args:
         folder: of the bot.
         canaries: planted in what it learns.
         seed: by which they were drawn.
-        passes: over what it learns that were made; below 1, some canaries may not have been read.
+        passes: over what it learns that were made.
+        note: told that some canaries may not have been read.
     """
+    if not canaries:
+        return
     listed = {
         "seed": seed,
         "secret_bits": SECRET_BITS,
@@ -66,3 +75,8 @@ def write_canaries(folder: Path, canaries: Sequence[Canary], seed: int, passes: 
         "canaries": [each.to_json() for each in canaries],
     }
     write_file(folder / CANARIES, json.dumps(listed, indent=1) + "\n", follow_link=False)
+    if passes < 1:
+        note(
+            f"only {passes:.0%} of the conversations were read, so some of the "
+            f"{len(canaries):,} canaries were not: an audit will find less than there may be"
+        )

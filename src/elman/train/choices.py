@@ -150,19 +150,22 @@ def check_sizes(config: Config, base: BaseFacts) -> None:
         )
 
 
+def vocabulary(text_bytes: int) -> int:
+    """Choose the size of a new tokenizer."""
+    return next(v for least, v in reversed(VOCABULARY_BY_BYTES.items()) if text_bytes >= least)
+
+
 def from_scratch(config: Config, text_bytes: int, machine: Machine) -> Config:
     """Choose the sizes of a bot that starts from nothing."""
-    vocabulary = next(
-        v for least, v in reversed(VOCABULARY_BY_BYTES.items()) if text_bytes >= least
-    )
+    pieces = vocabulary(text_bytes)
     in_minutes = config.train.minutes is not None
     model: dict[str, Any] = {"pointer": POINTER_TOKENS, "ngrams": ngrams(config, POINTER_TOKENS)}
     train: dict[str, Any] = {"cycle_epochs": CYCLE_EPOCHS if in_minutes else None}
-    if vocabulary > MIN_VOCABULARY_SIZE:
+    if pieces > MIN_VOCABULARY_SIZE:
         model |= {"hidden_size": hidden_size(config, text_bytes, machine), "mlp": 1.0}
     elif step_unit(config.model) == "tokens" and config.train.unit == "steps":
         train["unfold"] = BYTES_UNFOLD
-    config = with_layout(filled(config, data={"vocabulary": vocabulary}, model=model, train=train))
+    config = with_layout(filled(config, data={"vocabulary": pieces}, model=model, train=train))
     often = passes(config, text_bytes, machine)
     dropout = max((rate for rate, least in DROPOUT_BY_PASSES.items() if often >= least), default=0)
     return filled(config, model={"dropout": dropout})

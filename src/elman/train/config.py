@@ -111,6 +111,9 @@ class TrainConfig(Section):
         10, ge=1, description="how often in a cycle held-out conversations are scored"
     )
     validation_tokens: int = Field(16384, ge=1, description="held-out tokens that are scored")
+    keep_checkpoints: int = Field(
+        2, ge=1, description="how many of the last checkpoints are kept, beside the best"
+    )
     patience: int = Field(
         3,
         ge=1,
@@ -118,6 +121,9 @@ class TrainConfig(Section):
         "cycle are limited",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="of all randomness")
+    deterministic: bool = Field(
+        False, description="end in the very same weights each time, on one machine"
+    )
 
     @model_validator(mode="before")
     @classmethod

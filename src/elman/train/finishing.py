@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from elman.data.tokenizer import END
 from elman.generate import index_files
 from elman.generate.calibrate import Choice, fit_replies
 from elman.generate.match import Match
@@ -105,5 +104,5 @@ def tokens_read(config: Config, data: Data) -> int:
     """
     replies = config.data.replies
     compared = (replies > 0) * COMPARED_TOKENS + bool(config.reply.open) * FITTING_TOKENS
-    messages = int((data.train.ids == END).sum())
-    return compared + 2 * len(data.train.ids) * min(replies, messages) // max(1, messages)
+    messages = data.train.message_count
+    return compared + 2 * data.train.tokens * min(replies, messages) // max(1, messages)

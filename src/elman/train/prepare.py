@@ -1,7 +1,7 @@
 """What a run is trained on: conversations read, surveyed, held out and encoded."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -12,6 +12,7 @@ from elman.data.corpus import Corpus, scored
 from elman.data.dataset import Dataset
 from elman.data.expectation import basis, hope
 from elman.data.invent import Inventor
+from elman.data.shards.index import is_built
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import END, MAX_LEARNED_BYTES, Tokenizer
 from elman.errors import ElmanError
@@ -19,6 +20,7 @@ from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import subset
 from elman.model import MEMORIES
 from elman.model.config import ModelConfig
+from elman.train.built import facts, open_built
 from elman.train.canaries import learned_canaries
 from elman.train.choices import HIDDEN_SIZES, BaseFacts, wanted_base
 from elman.train.config import AUTO, Config
@@ -72,6 +74,8 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
         tell: told what is found and chosen.
         trust: cells from outside Elman that the bot to start from may name.
     """
+    if is_built(asked.data.path):
+        return _prepare_built(asked, tell, trust)
     dataset = _read(asked, tell)
     wanted = wanted_base(asked)
     base = (
@@ -103,8 +107,23 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     return _encode(plan.config, dataset, tokenizer, tell)
 
 
+def _prepare_built(asked: Config, tell: Tell, trust: Collection[str]) -> Data:
+    index, tokenizer, parts = open_built(asked, tell)
+    asked, counted, base = facts(asked, index, tokenizer, tell, trust)
+    plan = resolve(asked, counted, _machine(asked, base))
+    for text in plan.notes:
+        tell.note(text)
+    base = None if plan.config.train.base is None else base
+    return _data(plan.config, parts, tokenizer, tell, base)
+
+
 def prepare_again(config: Config, tokenizer: Tokenizer, tell: Tell) -> Data:
     """Read and encode the conversations of a run that goes on."""
+    if is_built(config.data.path):
+        _, own, parts = open_built(config, tell)
+        if own.digest != tokenizer.digest:
+            raise ElmanError(f"{config.data.path}: another tokenizer made it than the bot has")
+        return _data(config, parts, tokenizer, tell)
     return _encode(config, _read(config, tell), tokenizer, tell)
 
 
@@ -162,6 +181,25 @@ def _encode(
     parts, repeated = dataset.encode(tokenizer, data.test, _held_out_bytes(config))
     if repeated:
         tell.note(f"{repeated:,} held-out conversations left out: nearly the same is learned from")
+    found = _data(config, parts, tokenizer, tell, base)
+    canaries = learned_canaries(dataset, found.train, tokenizer, data)
+    invented = None
+    if data.invent:
+        invented = _invented(dataset, tokenizer, data.test)
+        count = 0 if invented is None else len(invented)
+        tell.note(f"{count:,} conversations are learned once more with invented words")
+    return replace(found, canaries=canaries, invented=invented)
+
+
+def _data(
+    config: Config,
+    parts: Mapping[str, Corpus],
+    tokenizer: Tokenizer,
+    tell: Tell,
+    base: NetworkBot | None = None,
+) -> Data:
+    """Put together what is learned, and of what is held out as much as is scored."""
+    data = config.data
     longest = MEMORIES[config.model.memory].longest_learned(config.model)
     if longest is not None:
         _note_long_messages(parts, longest, tell)
@@ -174,13 +212,7 @@ def _encode(
         tell.note("too little to hold anything out: no validation and no early stop")
     else:
         dev = subset(dev, config.train.validation_tokens)
-    canaries = learned_canaries(dataset, parts["train"], tokenizer, data)
-    invented = None
-    if data.invent:
-        invented = _invented(dataset, tokenizer, data.test)
-        count = 0 if invented is None else len(invented)
-        tell.note(f"{count:,} conversations are learned once more with invented words")
-    return Data(tokenizer, parts["train"], dev, config, base, canaries, invented)
+    return Data(tokenizer, parts["train"], dev, config, base)
 
 
 def _invented(dataset: Dataset, tokenizer: Tokenizer, test: bool) -> Corpus | None:
@@ -220,8 +252,9 @@ def measure_token_bytes(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[flo
 
 def _note_long_messages(parts: Mapping[str, Corpus], longest: int, tell: Tell) -> None:
     """Say how many messages the encoder does not read to their end."""
-    lengths = [np.diff(np.flatnonzero(corpus.ids == END), prepend=-1) for corpus in parts.values()]
-    if count := int((np.concatenate(lengths) > longest).sum()):
+    blocks = (block for corpus in parts.values() for block in corpus.blocks())
+    lengths = (np.diff(np.flatnonzero(block == END), prepend=-1) for block in blocks)
+    if count := sum(int((each > longest).sum()) for each in lengths):
         tell.note(
             f"{count:,} messages are longer than {longest:,} tokens: the encoder reads their "
             "beginning (model.max_message_tokens); all of each is learned to be said"

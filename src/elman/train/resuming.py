@@ -1,27 +1,20 @@
-"""What a run goes on from: read from its folder, and held to what the next step will need."""
+"""What a checkpoint says beside its tensors, and whether the conversations are still the same."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from elman.data.corpus import Corpus
-from elman.data.tokenizer import END
-from elman.data.untrusted import validated
-from elman.errors import ElmanError
-from elman.model.array_files import ArrayHeader
-from elman.model.checkpoint import check_weights
-from elman.model.tensor_files import check_finite, read_tensors
-from elman.train.config import Config
 
 RESUME = "resume.safetensors"
+"""The one checkpoint of a run of the last release."""
 
 OLD_FACTS = {"round": "cycle", "round_began": "cycle_began"}
 """What facts were called in the last release, and what they are called today."""
 
 Count = Annotated[int, Field(ge=0)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -49,44 +42,31 @@ class _Contents(_Strict):
     digest: str
 
 
-class _Facts(_Strict):
+class CheckpointFacts(_Strict):
+    """What a checkpoint says beside its tensors."""
+
     trainer: _Trainer
     seconds: Real
     validated: Count
     best: Real | None
+    best_step: Count | None = None
     worse: Count
     cycle: list[Real | None] = Field([0.0, 0.0, None], min_length=3, max_length=3)
     cycle_began: Real = 0.0
     corpus: str
     contents: dict[Literal["learned from", "held out"], _Contents] | None = None
-    finished: bool
+    setbacks: Count = 0
+    conditions: dict[str, Threads | Annotated[str, Field(max_length=100)]] = {}
+    ended: Literal["finished", "early stop"] | None
 
 
-def read_resume(
-    folder: Path, config: Config, vocabulary_size: int
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a run's last checkpoint; its weights are checked before anything is allocated.
-
-    Raises:
-        ElmanError: where it is missing, damaged, or of another network than the configuration's.
-    """
-    path = folder / RESUME
-
-    def check(header: ArrayHeader, facts: dict[str, Any]) -> None:
-        for old, new in OLD_FACTS.items():
-            if old in facts:
-                facts[new] = facts.pop(old)
-        validated(_Facts, facts, path)
-        known = ("model", "optimizer", "state", "rng")
-        if strange := [name for name in header if name.partition(".")[0] not in known]:
-            raise ElmanError(f"{path}: {strange[0]!r} is nothing that a run goes on from")
-        prefix = "model."
-        weights = {n.removeprefix(prefix): s for n, s in header.items() if n.startswith(prefix)}
-        check_weights(path, weights, config.model, vocabulary_size)
-
-    tensors, facts = read_tensors(path, check)
-    check_finite(path, tensors)
-    return tensors, facts
+def with_new_facts(facts: dict[str, Any]) -> None:
+    """Call facts of the last release as they are called today."""
+    for old, new in OLD_FACTS.items():
+        if old in facts:
+            facts[new] = facts.pop(old)
+    if "finished" in facts:
+        facts["ended"] = "finished" if facts.pop("finished") else None
 
 
 def contents(train: Corpus, dev: Corpus | None) -> dict[str, Any]:
@@ -95,8 +75,8 @@ def contents(train: Corpus, dev: Corpus | None) -> dict[str, Any]:
     return {
         name: {
             "conversations": len(corpus),
-            "messages": int((corpus.ids == END).sum()),
-            "tokens": len(corpus.ids),
+            "messages": corpus.message_count,
+            "tokens": corpus.tokens,
             "digest": corpus.digest,
         }
         for name, corpus in parts.items()

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from elman.data.files import CANARIES, write_file
+from elman.data.files import CANARIES, remove_unfinished, write_file
 from elman.data.locks import only_one
 from elman.data.source import fingerprint
-from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.model.blocks import cell_class
@@ -25,11 +24,12 @@ from elman.model.folder import (
     read_tokenizer,
 )
 from elman.model.versions import forget_current
+from elman.train.checkpoints import read_last_checkpoint, remove_checkpoints
 from elman.train.config import AUTO, BUDGETS, Config, write_config
-from elman.train.loop import RESUME, Result, TrainingLoop
+from elman.train.determinism import determined, fixed
+from elman.train.loop import Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
-from elman.train.resuming import read_resume
-from elman.train.runlog import LOG, Observer, Tell, Watcher
+from elman.train.runlog import LOG, Observer, Tell, Watcher, has_ended
 
 
 def train(
@@ -61,16 +61,20 @@ def train(
     for name in ("cell", "encoder_cell", "conversation_cell", "decoder_cell"):
         if cell := getattr(config.model, name):
             cell_class(cell)
+    config = fixed(config)
     with ExitStack() as held:
+        held.enter_context(determined(config.train.deterministic))
         if out.is_dir():  # else it is made, and held, when there is something to learn
             held.enter_context(only_one(out, tell.note))
         data = prepare(_located(config), tell, trust)
         if not out.is_dir():
             _make(out)
             held.enter_context(only_one(out, tell.note))
-        _write_new(out, data.config, data.tokenizer)
+        _clear(out)
+        write_file(out / TOKENIZER, data.tokenizer.to_json(), follow_link=False)
         run = TrainingLoop(data.config, out, data, tell, began)
         run.begin()
+        write_config(out, data.config)  # last: where it is, there is a run to go on with
         run.watch(watcher)
         return run.loop(stop)
 
@@ -101,12 +105,16 @@ def resume(
     began = time.monotonic() if started is None else started
     saved = read_config(out, trust)
     tell = Tell(observers)
-    with only_one(out, tell.note):
-        config = _config_again(out, saved, budget, data_path)
+    with ExitStack() as held:
+        held.enter_context(only_one(out, tell.note))
+        config = fixed(_config_again(out, saved, budget, data_path))
         tokenizer = read_tokenizer(out)
-        tensors, facts = read_resume(out, config, tokenizer.vocabulary_size)
+        _remove_unfinished(out)
+        tensors, facts = read_last_checkpoint(out, config, tokenizer.vocabulary_size, tell.note)
+        threads = facts.get("conditions", {}).get("threads")
+        held.enter_context(determined(config.train.deterministic, threads))
         steps = facts["trainer"]["steps"]
-        if facts["finished"] and not budget:
+        if facts["ended"] and not budget and has_ended(out / LOG, steps):
             raise ElmanError(
                 f"{out}: this run is finished; to train it further, name a larger budget, for "
                 f"example --set train.steps={2 * steps}"
@@ -127,7 +135,8 @@ def resume(
         if budget:
             facts.pop("cycle", None)
             facts.pop("cycle_began", None)
-        run.restore(tensors, facts)
+            facts["ended"] = None
+        run.restore((tensors, facts))
         if budget or data_path is not None:
             write_config(out, config)
         forget_current(out)
@@ -179,13 +188,18 @@ def _make(folder: Path) -> None:
         raise ElmanError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _write_new(out: Path, config: Config, tokenizer: Tokenizer) -> None:
-    """Begin a run directory. Weights of an earlier run go first: they would not fit."""
+def _clear(out: Path) -> None:
+    """Remove what an earlier run left: it would not fit. Its configuration goes first."""
     try:
-        for name in (WEIGHTS, RESUME, LOG, REPLIES, REPLAY, COMMON, CANARIES):
+        for name in (CONFIG, LOG, WEIGHTS, REPLIES, REPLAY, COMMON, CANARIES):
             (out / name).unlink(missing_ok=True)
+        remove_checkpoints(out)
         forget_current(out)
     except OSError as error:
         raise ElmanError(f"{out}: cannot be written: {error.strerror}") from None
-    write_file(out / TOKENIZER, tokenizer.to_json(), follow_link=False)
-    write_config(out, config)
+    _remove_unfinished(out)
+
+
+def _remove_unfinished(out: Path) -> None:
+    """Remove what a crash left of files that only training writes."""
+    remove_unfinished(out, CONFIG, TOKENIZER, LOG, WEIGHTS, REPLIES, REPLAY, COMMON, CANARIES)

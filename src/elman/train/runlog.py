@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from elman.data.files import LOG as LOG
 from elman.data.files import replacing
 from elman.data.layout import Batch
 from elman.data.tokenizer import Tokenizer
+from elman.errors import ElmanError
 from elman.model.chatbot import Chatbot
 
 Observer = Callable[[str, dict[str, Any]], None]
@@ -68,35 +70,64 @@ class RunLog:
     """
 
     def __init__(self, path: Path, step: int) -> None:
+        self.last_step = 0
+        """The last step that the log told of before."""
         with replacing(path, follow_link=False) as kept:
-            for line in _until(path, step) if path.is_file() else ():
-                kept.write(line)
+            for line, self.last_step in _lines(path) if path.is_file() else ():
+                if self.last_step <= step:
+                    kept.write(line)
+        self._path = path
         self._file = path.open("a", encoding="utf-8")
         self._flushed = 0.0
 
     def __call__(self, kind: str, facts: dict[str, Any]) -> None:
         if kind == "end":
             facts = {"step": facts["steps"], **facts}
-        if "step" in facts:
-            self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
         now = time.perf_counter()
-        if kind != "step" or now - self._flushed > MAX_UNWRITTEN_SECONDS:
-            self._file.flush()
-            self._flushed = now
+        with self._writing():
+            if "step" in facts:
+                self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
+            if kind != "step" or now - self._flushed > MAX_UNWRITTEN_SECONDS:
+                self._file.flush()
+                self._flushed = now
 
     def close(self) -> None:
-        self._file.close()
+        """Write what is left.
+
+        Raises:
+            ElmanError: where that cannot be written.
+        """
+        with self._writing():
+            self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ElmanError(
+                f"{self._path}: cannot be written: {error.strerror}; elman train --resume "
+                f"{self._path.parent} goes on from the last checkpoint"
+            ) from None
 
 
-def _until(path: Path, step: int) -> Iterator[bytes]:
-    """Read the lines of a log up to a step, or up to the first one that a crash cut off."""
+def has_ended(path: Path, step: int) -> bool:
+    """Tell whether a log says that its run came to its end at a step, replies and all."""
+    last: dict[str, Any] = {}
+    for line, _ in _lines(path) if path.is_file() else ():
+        last = json.loads(line)
+    ended = last.get("kind") == "end" and last.get("reason") != "interrupted"
+    return ended and last["step"] == step
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Read the lines of a log and their steps, up to the first one that a crash cut off."""
     with path.open("rb") as file:
         while line := file.readline(MAX_LOG_LINE_BYTES):
             try:
-                wanted = bool(json.loads(line)["step"] <= step)
-            except (ValueError, KeyError, TypeError, RecursionError):
+                step = int(json.loads(line)["step"])
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 return
             if not line.endswith(b"\n"):
                 return
-            if wanted:
-                yield line
+            yield line, step

@@ -1,7 +1,7 @@
 """Every setting of a run, as the fields of its configuration say it.
 
 The command line reads these from a file, so that its help needs neither torch nor pydantic, and
-docs/training.md shows them. `python -m elman.train.settings` writes both anew.
+docs/configuration.md shows them. `python -m elman.train.settings` writes both anew.
 """
 
 import json
@@ -69,5 +69,5 @@ def put_table(document: str) -> str:
 
 if __name__ == "__main__":
     SETTINGS_JSON.write_text(json.dumps(list_settings(), indent=1) + "\n", "utf-8")
-    shown = Path("docs/training.md")
+    shown = Path("docs/configuration.md")
     shown.write_text(put_table(shown.read_text("utf-8")), "utf-8")

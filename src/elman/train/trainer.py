@@ -12,10 +12,10 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from elman.bptt import Full, State, Unfold
 from elman.data.layout import Batch, Layout
 from elman.data.tokenizer import Tokenizer
-from elman.errors import ElmanError
 from elman.model import build
 from elman.model.chatbot import Batches, Chatbot
 from elman.train.config import Config
+from elman.train.faults import NotFiniteError, finite_rows
 from elman.train.optim import check_moments, make_optimizer
 from elman.train.prepare import Data
 
@@ -114,8 +114,9 @@ class Trainer:
         """Learn from the next batch, with learning rates times `rate`.
 
         Raises:
-            ElmanError: where the loss or its gradient is no longer a number; the weights are left
-                as they were before the step.
+            NotFiniteError: where the loss, its gradient or a state is no longer a number; the
+                weights are left as they were. The batch was read, and the step counts. Rows whose
+                state is no number begin anew.
         """
         self.chatbot.train()
         batch = self.batches.next()
@@ -128,14 +129,20 @@ class Trainer:
         (mean + self._pointer_loss_weight * loss.pointer_nats / count).backward()
         gradients = [p.grad for p in self.chatbot.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)
+        finite = finite_rows(loss.state)
+        if not (torch.isfinite(mean) and torch.isfinite(norm) and finite.all()):
+            before, fresh = self._state, self.chatbot.initial_state(len(finite))
+            keep = finite.unsqueeze(1)
+            self._state = tuple(
+                torch.where(keep, *both) for both in zip(loss.state, fresh, strict=True)
+            )
+            self.steps += 1
+            cut = "lower train.clip" if self._clip else "turn clipping on with --set train.clip=1"
+            rows, advice = (~finite).nonzero().flatten().tolist(), f"lower train.lr, or {cut}"
+            numbers = mean.item(), norm.item()
+            raise NotFiniteError(self.steps, *numbers, rows, batch, before, advice)
         if self.look is not None:
             self.look(batch, self._state, norm.item())
-        if not (torch.isfinite(mean) and torch.isfinite(norm)):
-            raise ElmanError(
-                f"step {self.steps + 1}: the loss is {mean.item():.3g} and the norm of its "
-                f"gradient {norm.item():.3g}; the last checkpoint is kept: lower train.lr, or "
-                + ("lower train.clip" if self._clip else "turn clipping on with --set train.clip=1")
-            )
         if 0 < self._clip < norm:
             clip_grads_with_norm_(self.chatbot.parameters(), self._clip, norm)
         for group, lr in zip(self._optimizer.param_groups, self._lr, strict=True):
@@ -150,6 +157,11 @@ class Trainer:
             grad_norm=norm.item(),
             steps=loss.steps,
         )
+
+    def is_finite(self) -> bool:
+        """Tell whether every number that the next step depends on is one."""
+        tensors, _ = self.state_dict()
+        return all(bool(each.isfinite().all()) for each in tensors.values())
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything that the next step depends on, as named tensors and as JSON."""

@@ -1,6 +1,7 @@
 """The compiled library over torch's tensors, and over the threads that torch has."""
 
 import ctypes
+import sys
 from dataclasses import dataclass
 from functools import cache
 
@@ -111,6 +112,8 @@ def _share_threads(found: Library) -> bool:
     Returns:
         Whether torch has a GNU OpenMP to give.
     """
+    if sys.platform == "win32":
+        return False
     process = ctypes.CDLL(None)  # torch loads its OpenMP for the whole process
     names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
     if not all(hasattr(process, name) for name in names):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 from elman.data.conversation import SYSTEM, Chat, Conversation, Message
@@ -47,16 +48,21 @@ class FirstReading:
     """What one reading finds in a source, before anything is chosen.
 
     Args:
-        gap: seconds of silence at which its chats are best cut; None: it has no chats.
+        gaps: how long people waited in its chats; None: it has no chats.
         people: messages of everybody by name, also where nobody answered; empty: not counted.
         notes: what the readers left out.
         items: all that was read, to be gone through again; None: not all was, or it was too much.
     """
 
-    gap: float | None
+    gaps: Gaps | None
     people: Counter[str]
     notes: Notes
     items: Items | None
+
+    @cached_property
+    def gap(self) -> float | None:
+        """Seconds of silence at which its chats are best cut; None: it has no chats."""
+        return None if self.gaps is None else self.gaps.choose()
 
 
 def read(
@@ -78,28 +84,16 @@ def read(
     """
     documents = list(documents)
     notes = Notes() if notes is None else notes
-    reading = reading or Reading()
-    gap = reading.gap
     found = 0
     one_sided: set[str] = set()
-    for name, item in _items(documents, notes) if items is None else items:
-        if isinstance(item, Chat):
-            if gap is None:
-                gap = first_reading(documents).gap or DEFAULT_GAP_SECONDS
-            tidied = Chat(_mended(item.id), _tidied(item.messages, name, notes, reading))
-            conversations = cut(tidied, gap)
-        else:
-            messages = tuple(_tidied(item.messages, name, notes, reading))
-            conversations = iter([Conversation(messages, _mended(item.id))])
-        for conversation in conversations:
-            if len(conversation.authors) < 2:
-                one_sided.update(conversation.authors)
-                if conversation.messages:
-                    count = len(conversation.messages)
-                    notes.leave_out("nobody answered in their conversation", name, count)
-                continue
-            found += 1
-            yield _under_digest(conversation) if reading.hide_ids else conversation
+
+    def find_gap() -> float:
+        return first_reading(documents).gap or DEFAULT_GAP_SECONDS
+
+    items = _items(documents, notes) if items is None else items
+    for conversation in answered(items, notes, reading or Reading(), find_gap, one_sided):
+        found += 1
+        yield conversation
     if not found:
         names = ", ".join(repr(author) for author in sorted(one_sided)[:10])
         who = f"only {names} spoke" if len(one_sided) == 1 else "nobody answered anybody"
@@ -110,6 +104,43 @@ def read(
             + (f" ({'; '.join(notes.lines())})" if notes.lines() else "")
             + ("" if notes.formats else what_is_missing(documents))
         )
+
+
+def answered(
+    items: Items,
+    notes: Notes,
+    reading: Reading,
+    find_gap: Callable[[], float] = lambda: DEFAULT_GAP_SECONDS,
+    one_sided: set[str] | None = None,
+) -> Iterator[Conversation]:
+    """Yield what readers found as conversations, each with at least two people in it.
+
+    Args:
+        items: what they found.
+        notes: told of everything that is left out or changed, and why.
+        reading: how it is read.
+        find_gap: says at which silence chats are cut, where the reading does not.
+        one_sided: those are added who spoke where nobody answered.
+    """
+    gap = reading.gap
+    for name, item in items:
+        if isinstance(item, Chat):
+            if gap is None:
+                gap = find_gap()
+            tidied = Chat(_mended(item.id), _tidied(item.messages, name, notes, reading))
+            conversations = cut(tidied, gap)
+        else:
+            messages = tuple(_tidied(item.messages, name, notes, reading))
+            conversations = iter([Conversation(messages, _mended(item.id))])
+        for conversation in conversations:
+            if len(conversation.authors) < 2:
+                if one_sided is not None:
+                    one_sided.update(conversation.authors)
+                if conversation.messages:
+                    count = len(conversation.messages)
+                    notes.leave_out("nobody answered in their conversation", name, count)
+                continue
+            yield _under_digest(conversation) if reading.hide_ids else conversation
 
 
 def _under_digest(conversation: Conversation) -> Conversation:
@@ -135,10 +166,21 @@ def first_reading(
         count_people: read everything, to count everybody's messages.
         max_held_chars: hold the messages in memory, as long as their text is no longer than that.
     """
-    gaps, people, notes = Gaps(), Counter[str](), Notes()
+    notes = Notes()
+    return first_reading_of(groups(documents, notes), notes, count_people, max_held_chars)
+
+
+def first_reading_of(
+    found: Iterable[tuple[str, Iterator[Conversation | Chat]]],
+    notes: Notes,
+    count_people: bool = False,
+    max_held_chars: int = 0,
+) -> FirstReading:
+    """Do `first_reading` on groups of documents, whose readers tell the notes."""
+    gaps, people = Gaps(), Counter[str]()
     held = _Held(max_held_chars)
     has_chats = False
-    for name, group in groups(documents, notes):
+    for name, group in found:
         for item in group:
             is_chat = isinstance(item, Chat)
             has_chats |= is_chat
@@ -155,7 +197,7 @@ def first_reading(
                         if held.is_given_up and number >= MAX_GAPS_OF_CHAT:
                             break
     del people[SYSTEM]
-    return FirstReading(gaps.choose() if has_chats else None, people, notes, held.items)
+    return FirstReading(gaps if has_chats else None, people, notes, held.items)
 
 
 def _watched(messages: Iterator[Message], gaps: Gaps) -> Generator[Message, None, None]:

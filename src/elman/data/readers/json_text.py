@@ -37,6 +37,11 @@ def starts_with_object(head: str, *keys: str) -> bool:
     return head.startswith(("{", "[")) and all(f'"{key}"' in head for key in keys)
 
 
+def after_lines(head: str) -> bytes | None:
+    """Say that JSON Lines may be cut after each line, and one JSON text nowhere."""
+    return b"\n" if json_start(head).startswith("{") else None
+
+
 def objects(document: Document, notes: Notes) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the objects of JSON Lines, or of one JSON list, each with where it stands.
 
@@ -59,7 +64,7 @@ def _values(document: Document) -> Iterator[tuple[str, Any]]:
         for where, _, item in items(document, "item"):
             yield where, item
         return
-    begun = False
+    begun = document.span is not None and document.span.begin > 0
     for number, line in document.lines():
         begun = begun or line.lstrip().startswith("{")
         if line.strip() and (begun or not line.lstrip().startswith(("//", "#"))):

@@ -13,7 +13,7 @@ from typing import Any
 from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document
 from elman.data.notes import NoteReason, Notes
-from elman.data.readers.json_text import objects, starts_with_object
+from elman.data.readers.json_text import after_lines, objects, starts_with_object
 from elman.data.readers.reader import Reader
 from elman.data.readers.records import OddRecordError, expect, kept, listed, texts_of
 
@@ -93,5 +93,8 @@ def id_of(item: dict[str, Any], key: str = "id") -> str:
 
 
 READER = Reader(
-    lambda head: starts_with_object(head, "messages", "role"), _read, keys=("messages", "role")
+    lambda head: starts_with_object(head, "messages", "role"),
+    _read,
+    keys=("messages", "role"),
+    separator=after_lines,
 )

@@ -17,7 +17,7 @@ from elman.data.conversation import Conversation
 from elman.data.document import Document
 from elman.data.notes import NoteReason, Notes
 from elman.data.readers import table
-from elman.data.readers.json_text import json_start, objects
+from elman.data.readers.json_text import after_lines, json_start, objects
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader
 from elman.data.readers.rows import (
@@ -95,4 +95,4 @@ def _read(document: Document, notes: Notes) -> Iterator[Conversation]:
             yield Conversation(joined(prompt, answer), id=id_of(row))
 
 
-READER = Reader(_matches, _read, keys=("prompt", "completion"))
+READER = Reader(_matches, _read, keys=("prompt", "completion"), separator=after_lines)

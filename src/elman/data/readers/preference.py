@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document
 from elman.data.notes import NoteReason, Notes
-from elman.data.readers.json_text import objects
+from elman.data.readers.json_text import after_lines, objects
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader
 from elman.data.readers.rows import dialogue_of, fields_of, joined, messages_of, prompt_of
@@ -48,4 +48,6 @@ def _parted(chosen: str, rejected: object) -> list[Message]:
 
 
 _KEYS = ("chosen", "rejected")
-READER = Reader(lambda head: fields_of(head).keys() >= set(_KEYS), _read, keys=_KEYS)
+READER = Reader(
+    lambda head: fields_of(head).keys() >= set(_KEYS), _read, keys=_KEYS, separator=after_lines
+)

@@ -18,11 +18,14 @@ class Reader:
             every message of the document is either yielded or counted. A chat's messages are read
             before the next one is asked for, or not at all. Chats come before conversations.
         keys: names that its JSON has, by which a file that is almost of this format is known.
+        separator: says from how a document begins after which bytes it may be cut, so that each
+            part can be read by itself; None where it cannot be cut.
     """
 
     matches: Callable[[str], bool]
     read: Callable[[Document, Notes], Iterator[Conversation | Chat]]
     keys: tuple[str, ...] = ()
+    separator: Callable[[str], bytes | None] = lambda head: None
 
 
 @dataclass(frozen=True)

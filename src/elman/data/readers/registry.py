@@ -32,7 +32,8 @@ from elman.data.source import OFFICE
 from elman.errors import ElmanError
 
 AnyReader = Reader | FolderReader
-Group = tuple[AnyReader, list[Document]]
+Group = tuple[str, list[Document]]
+"""The name of a reader, and the documents that it reads as one."""
 
 READERS: dict[str, AnyReader] = {
     "chitchat": chitchat.READER,
@@ -85,15 +86,16 @@ def groups(
     Raises:
         ElmanError: where a document is broken; where it is the only one, of no known format too.
     """
-    for reader, group in _sorted_out(documents, notes):
-        name = group[0].name if len(group) == 1 else group[0].folder
-        yield name, _read_group(reader, group, notes, is_all=len(documents) == 1)
+    for format_name, group in sorted_out(documents, notes):
+        yield read_group(format_name, group, notes, is_all=len(documents) == 1)
 
 
-def _sorted_out(
-    documents: Sequence[Document], notes: Notes
-) -> list[tuple[AnyReader, list[Document]]]:
-    """Find the reader of each document; those of one `FolderReader` are one group."""
+def sorted_out(documents: Sequence[Document], notes: Notes) -> list[Group]:
+    """Find the format of each document; those of one `FolderReader` are one group.
+
+    Raises:
+        ElmanError: where the only document is of no known format.
+    """
     found: list[Group] = []
     together: dict[str, list[Document]] = {}
     for document in documents:
@@ -111,8 +113,23 @@ def _sorted_out(
             together[name].append(document)
             continue
         together[name] = [document]
-        found.append((reader, together[name]))
+        found.append((name, together[name]))
     return found
+
+
+def read_group(
+    format_name: str, group: list[Document], notes: Notes, is_all: bool
+) -> tuple[str, Iterator[Conversation | Chat]]:
+    """Return where documents of one format lie, and what is in them.
+
+    Args:
+        format_name: of the reader.
+        group: one document, or all of a `FolderReader`.
+        notes: told what is left out.
+        is_all: whether there are no other documents, which could be read without these.
+    """
+    place = group[0].name if len(group) == 1 else group[0].folder
+    return place, _read_group(READERS[format_name], group, notes, is_all)
 
 
 def _read_group(

@@ -15,7 +15,7 @@ from typing import Any
 from elman.data.conversation import SYSTEM, Conversation, Message
 from elman.data.document import Document
 from elman.data.notes import NoteReason, Notes
-from elman.data.readers.json_text import ODD_ITEMS, json_start, objects
+from elman.data.readers.json_text import ODD_ITEMS, after_lines, json_start, objects
 from elman.data.readers.messages import INSTRUCTIONS, MACHINERY, id_of, text_of
 from elman.data.readers.reader import Reader
 from elman.data.readers.records import OddRecordError, expect, kept, listed, shown
@@ -79,4 +79,4 @@ def message_of(message: Any, where: str, notes: Notes) -> Message | None:
     return Message(author, text_of(message.get(text), where, notes))
 
 
-READER = Reader(_matches, _read, keys=("conversations", "from", "value"))
+READER = Reader(_matches, _read, keys=("conversations", "from", "value"), separator=after_lines)

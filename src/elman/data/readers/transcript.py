@@ -48,4 +48,4 @@ def _conversation(pending: list[tuple[str, list[str]]]) -> Conversation:
     return Conversation(tuple(Message(author, "\n".join(lines)) for author, lines in pending))
 
 
-READER = Reader(_matches, _read)
+READER = Reader(_matches, _read, separator=lambda head: b"\n\n")

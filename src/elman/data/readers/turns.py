@@ -9,7 +9,7 @@ from typing import Any
 from elman.data.conversation import Conversation, Message
 from elman.data.document import Document
 from elman.data.notes import Notes
-from elman.data.readers.json_text import objects, starts_with_object
+from elman.data.readers.json_text import after_lines, objects, starts_with_object
 from elman.data.readers.messages import id_of
 from elman.data.readers.reader import Reader
 from elman.data.readers.records import expect, kept, listed
@@ -32,5 +32,8 @@ def _message(turn: Any, where: str, notes: Notes) -> Message:
 
 
 READER = Reader(
-    lambda head: starts_with_object(head, "turns", "speaker"), _read, keys=("turns", "speaker")
+    lambda head: starts_with_object(head, "turns", "speaker"),
+    _read,
+    keys=("turns", "speaker"),
+    separator=after_lines,
 )

@@ -42,7 +42,7 @@ struct ElmanBot {
   int64_t key;          // D, the size of a recorded token's key
   int64_t orders;       // tokens of the longest counted sequence, or 0
   int64_t longest;      // tokens of a message that the encoder reads; 0: the memory of tokens
-  const float* embedding;      // (V, H)
+  const float* embedding;      // (V, H); null: it is stored in int8
   const ElmanMatrix* output;
   const ElmanMatrix* recorded; // (2 D, H): half of the next token's key, half of its own
   const ElmanMatrix* looking;  // (D + 2 + 1, H): query / sqrt(D), follow, sentinel
@@ -54,6 +54,8 @@ struct ElmanBot {
   const ElmanStack* decoder;
   const ElmanTable* tables;    // of 1, 2, ... tokens
   const float* alone;          // (V) p of each token after nothing
+  const int8_t* embedding_int8;  // (V, H)
+  const float* embedding_scale;  // (V)
 };
 
 struct ElmanRead {      // reads tokens in some rows; the state changes in place

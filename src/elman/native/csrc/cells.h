@@ -21,7 +21,7 @@ struct Forward {
   float* kept;          // (H) more of it: c of an LSTM, gh_n of a GRU
   const float* h_prev;  // (H), 0 after a reset
   const float* c_prev;  // (H), or null after a reset
-  long H, u;
+  int64_t H, u;
   int n;
 
   V x(int g) const {
@@ -47,7 +47,7 @@ struct Backward {
   E* dgh;               // (G * H); may be dgx
   float* dc;            // (H) of an LSTM: in dLoss/dc_t, out dLoss/dc_{t-1}
   bool passes;          // false where the state, or its gradient, stops
-  long H, u;
+  int64_t H, u;
   int n;
 
   V gate(int g) const { return load(reinterpret_cast<const Kept<E>*>(gates) + g * H + u, n); }

@@ -16,23 +16,23 @@ struct Candidate {
   int64_t token;
 };
 
-constexpr long BLOCK = 4 * W;
+constexpr int64_t BLOCK = 4 * W;
 
 // The largest number of each block, so that most of a vocabulary is looked at once.
-void find_largest(const float* logits, long size, std::vector<float>& largest) {
+void find_largest(const float* logits, int64_t size, std::vector<float>& largest) {
   largest.clear();
-  for (long at = 0; at < size; at += BLOCK) {
-    const long n = std::min(BLOCK, size - at);
+  for (int64_t at = 0; at < size; at += BLOCK) {
+    const int64_t n = std::min(BLOCK, size - at);
     float top = -__builtin_inff();
     if (n == BLOCK) {
       V most = load(logits + at);
-      for (long v = W; v < BLOCK; v += W) {
+      for (int64_t v = W; v < BLOCK; v += W) {
         const V x = load(logits + at + v);
         most = x > most ? x : most;
       }
       for (int lane = 0; lane < W; lane++) top = std::max(top, most[lane]);
     } else {
-      for (long k = 0; k < n; k++) top = std::max(top, logits[at + k]);
+      for (int64_t k = 0; k < n; k++) top = std::max(top, logits[at + k]);
     }
     largest.push_back(top);
   }
@@ -43,20 +43,20 @@ struct Drawing {
   std::vector<Candidate> candidates;
 };
 
-int64_t drawn(const float* logits, long size, double temperature, double top_p, double min_p,
+int64_t drawn(const float* logits, int64_t size, double temperature, double top_p, double min_p,
               double point, Drawing& own) {
   auto& [largest, candidates] = own;
   find_largest(logits, size, largest);
-  const long block = std::max_element(largest.begin(), largest.end()) - largest.begin();
+  const int64_t block = std::max_element(largest.begin(), largest.end()) - largest.begin();
   const float* found = std::find(logits + block * BLOCK, logits + size, largest[block]);
   const int64_t best = found == logits + size ? 0 : found - logits;
   if (temperature <= 0) return best;
   const float top = logits[best];
   const float least = float(std::max(top + temperature * std::log(min_p), double(-FLT_MAX)));
   candidates.clear();
-  for (long at = 0; at < size; at += BLOCK) {
+  for (int64_t at = 0; at < size; at += BLOCK) {
     if (!(largest[at / BLOCK] >= least) && at / BLOCK != best / BLOCK) continue;
-    for (long token = at; token < std::min(at + BLOCK, size); token++)
+    for (int64_t token = at; token < std::min(at + BLOCK, size); token++)
       if (logits[token] >= least || token == best)
         candidates.push_back({std::exp((logits[token] - top) / temperature), token});
   }
@@ -79,7 +79,7 @@ int64_t drawn(const float* logits, long size, double temperature, double top_p, 
 bool draw(const ElmanDraw& job) {
   try {
     Drawing own;
-    for (long row = 0; row < job.rows; row++)
+    for (int64_t row = 0; row < job.rows; row++)
       job.tokens[row] = drawn(job.logits + row * job.V, job.V, job.temperature[row], job.top_p[row],
                               job.min_p[row], job.points[row], own);
     return true;

@@ -5,8 +5,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
+
+#include <initializer_list>
 #endif
-#include <sched.h>
+#include <thread>
 #if defined(ELMAN_AMX)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,7 +27,7 @@ void Barrier::wait() {
 #if defined(__x86_64__)
     _mm_pause();
 #endif
-    if (spins > 2000) sched_yield();  // a core short: let the others have this one
+    if (spins > 2000) std::this_thread::yield();  // a core short: let the others have this one
   }
 }
 
@@ -46,6 +48,8 @@ ELMAN_DECLARE(avx512bf16)
 #if defined(ELMAN_AMX)
 ELMAN_DECLARE(amx)
 #endif
+#elif defined(__wasm__)
+ELMAN_DECLARE(simd128)
 #else
 ELMAN_DECLARE(neon)
 #endif
@@ -65,48 +69,71 @@ const Variant* const variants[] = {
     &avxvnni::variant,
 #endif
     &avx2::variant
+#elif defined(__wasm__)
+    &simd128::variant
 #else
     &neon::variant
 #endif
 };
 
-#if defined(ELMAN_AMX)
-// The processor has tiles for bfloat16 and int8, and the kernel lets this process use them: they are 8 KB
-// more to be kept of each thread, so it wants to be asked once.
-bool has_tiles() {
-  static const bool has = [] {
+#if defined(__x86_64__)
+// What of the processor and of the system is asked for. Compilers have functions for that, but not
+// every one brings the library that they are in.
+struct Processor {
+  bool avx2 = false, avxvnni = false, avx512 = false, avx512vnni = false, avx512bf16 = false;
+  bool tiles = false;
+
+  Processor() {
     unsigned a, b, c, d;
-    constexpr unsigned TILES = 1u << 22 | 1u << 24 | 1u << 25;  // AMX-BF16, AMX-TILE, AMX-INT8
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, {12, 27})) return;  // FMA, XGETBV
+    unsigned kept, upper;  // which registers the system keeps of each thread
+    asm("xgetbv" : "=a"(kept), "=d"(upper) : "c"(0));
+    if (!has(kept, {1, 2}) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    avx2 = has(b, {5});
+    avx512 = avx2 && has(b, {16, 17, 30, 31}) && has(kept, {5, 6, 7});  // F, DQ, BW, VL
+    avx512vnni = avx512 && has(c, {11});
+    tiles = has(d, {22, 24, 25}) && has(kept, {17, 18}) && lets_us_have_tiles();  // BF16, TILE, INT8
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
+    avxvnni = avx2 && has(a, {4});
+    avx512bf16 = avx512vnni && has(a, {5});
+    tiles = tiles && avx512bf16;
+  }
+
+ private:
+  static bool has(unsigned bits, std::initializer_list<int> wanted) {
+    for (int bit : wanted)
+      if (!(bits >> bit & 1)) return false;
+    return true;
+  }
+  // They are 8 KB more to be kept of each thread, so Linux wants to be asked once.
+  static bool lets_us_have_tiles() {
+#if defined(ELMAN_AMX)
     constexpr long ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & TILES) == TILES &&
-           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
-  }();
-  return has;
-}
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+    return false;
+#endif
+  }
+};
 #endif
 
 bool runs_here(const Variant* v) {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
+  static const Processor own;
 #if defined(ELMAN_AMX)
-  if (v == &amx::variant && !has_tiles()) return false;
+  if (v == &amx::variant) return own.tiles;
 #endif
 #if defined(ELMAN_BF16)
-  if (v == &avx512bf16::variant && !__builtin_cpu_supports("avx512bf16")) return false;
+  if (v == &avx512bf16::variant) return own.avx512bf16;
 #endif
 #if defined(ELMAN_AVXVNNI)
-  unsigned a = 0, b, c, d;
-  constexpr unsigned AVX_VNNI = 1u << 4;
-  if (v == &avxvnni::variant) return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & AVX_VNNI;
+  if (v == &avxvnni::variant) return own.avxvnni;
 #endif
-  if (v != &avx2::variant && v != &avx512::variant && !__builtin_cpu_supports("avx512vnni"))
-    return false;
-  if (v != &avx2::variant)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-#endif
+  if (v == &avx512vnni::variant) return own.avx512vnni;
+  return v == &avx512::variant ? own.avx512 : own.avx2;
+#else
   return v != nullptr;
+#endif
 }
 
 const Variant* active = nullptr;
@@ -146,7 +173,11 @@ void run(const Job& job, void (*work)(const Job&, int, int, Barrier&)) {
 
 extern "C" {
 
+#if defined(_WIN32)
+#define ELMAN_API __declspec(dllexport)
+#else
 #define ELMAN_API __attribute__((visibility("default")))
+#endif
 
 // The name of the nth instruction set that this processor has, best first; null after the last.
 ELMAN_API const char* elman_isa(int n) {

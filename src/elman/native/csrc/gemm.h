@@ -1,7 +1,9 @@
 // Products with a weight matrix that was packed once: out[m] = W a[m] for a few rows m.
 #pragma once
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <type_traits>
 
 #include "vec.h"
@@ -17,8 +19,20 @@ constexpr int NV_PLAIN = 4;
 template <int G>
 constexpr int panel_vectors() { return G == 1 ? NV_PLAIN : G; }
 
-inline long panels(long units, int gates) {
-  long per_panel = (gates == 1 ? NV_PLAIN : 1) * W;
+// Memory that begins with a line of the cache.
+constexpr std::align_val_t LINE{64};
+struct DeleteLines {
+  void operator()(void* p) const { ::operator delete(p, LINE); }
+};
+template <class T>
+using Lines = std::unique_ptr<T, DeleteLines>;
+template <class T>
+Lines<T> lines(size_t bytes) {
+  return Lines<T>(static_cast<T*>(::operator new(bytes, LINE)));
+}
+
+inline int64_t panels(int64_t units, int gates) {
+  int64_t per_panel = (gates == 1 ? NV_PLAIN : 1) * W;
   return (units + per_panel - 1) / per_panel;
 }
 
@@ -34,12 +48,19 @@ struct Pair {
 using Pair = uint16_t;
 #endif
 
-// int8 to be multiplied in fours in the same way: quads.h. Elsewhere only the weights are rounded.
+// int8 to be multiplied in fours in the same way: quads.h; in WebAssembly in pairs: words.h. Elsewhere
+// only the weights are rounded.
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 #define ELMAN_QUADS
 struct Quad {
   uint8_t above_least;  // 128 more than the weight
   Quad& operator=(int8_t weight) { return above_least = uint8_t(weight + 128), *this; }
+};
+#elif defined(__wasm_simd128__)
+#define ELMAN_WORDS
+struct Quad {
+  int8_t weight;
+  Quad& operator=(int8_t given) { return weight = given, *this; }
 };
 #else
 using Quad = int8_t;
@@ -70,7 +91,10 @@ constexpr bool in_tiles() {
 
 // How many k of a lane lie side by side.
 template <class T>
-constexpr long side_by_side() {
+constexpr int64_t side_by_side() {
+#if defined(ELMAN_WORDS)
+  if (factor<T>() == Factor::QUADS) return 2;
+#endif
   return factor<T>() == Factor::QUADS ? 4 : factor<T>() == Factor::PAIRS ? 2 : 1;
 }
 
@@ -78,36 +102,36 @@ constexpr int TILE_ROWS = 16;
 
 // How many k a tile has.
 template <class T>
-constexpr long tile_k() { return side_by_side<T>() * TILE_ROWS; }
+constexpr int64_t tile_k() { return side_by_side<T>() * TILE_ROWS; }
 
 template <class T>
-constexpr long padded(long K) {
-  const long step = in_tiles<T>() ? tile_k<T>() : side_by_side<T>();
+constexpr int64_t padded(int64_t K) {
+  const int64_t step = in_tiles<T>() ? tile_k<T>() : side_by_side<T>();
   return (K + step - 1) / step * step;
 }
 
 template <class T>
-long packed_size(long units, int gates, long K) {
+int64_t packed_size(int64_t units, int gates, int64_t K) {
   return panels(units, gates) * (gates == 1 ? NV_PLAIN : gates) * W * padded<T>(K);
 }
 
 // weight[(g * units + u) * row_stride + k * column_stride]; T is float, uint16_t (bfloat16), Pair,
 // int8_t or Quad; of a Quad the weights come as int8_t.
 template <class T, class Given>
-void pack(const Given* weight, long row_stride, long column_stride, long units, int gates, long K,
-          T* packed) {
-  constexpr long side = side_by_side<T>();
+void pack(const Given* weight, int64_t row_stride, int64_t column_stride, int64_t units, int gates,
+          int64_t K, T* packed) {
+  constexpr int64_t side = side_by_side<T>();
   const int nv = gates == 1 ? NV_PLAIN : gates;
-  const long n = panels(units, gates), step = nv * W;
-  for (long p = 0; p < n; p++, packed += step * padded<T>(K)) {
+  const int64_t n = panels(units, gates), step = nv * W;
+  for (int64_t p = 0; p < n; p++, packed += step * padded<T>(K)) {
     std::memset(static_cast<void*>(packed), 0, sizeof(T) * step * padded<T>(K));
     for (int v = 0; v < nv; v++)
       for (int lane = 0; lane < W; lane++) {
-        const long unit = (p * (nv / gates) + v / gates) * W + lane;
+        const int64_t unit = (p * (nv / gates) + v / gates) * W + lane;
         if (unit >= units) break;
         const Given* from = weight + ((v % gates) * units + unit) * row_stride;
-        const long at = v * W + lane;
-        for (long k = 0; k < K; k++)
+        const int64_t at = v * W + lane;
+        for (int64_t k = 0; k < K; k++)
           packed[k / side * step * side + at * side + k % side] = from[k * column_stride];
       }
   }
@@ -136,6 +160,9 @@ constexpr int rows_in_registers() {
 template <int NV, class T>
 constexpr int most_rows() {
   if (in_tiles<T>()) return factor<T>() == Factor::QUADS ? 2 * TILE_ROWS : TILE_ROWS;
+#if defined(ELMAN_WORDS)
+  if (factor<T>() == Factor::QUADS) return 1;
+#endif
   return rows_in_registers<NV>();
 }
 
@@ -156,10 +183,10 @@ inline __attribute__((always_inline)) void put(const V (&sum)[MR][NV], float* ou
 }
 
 template <int NV, int MR, class T>
-inline __attribute__((always_inline)) void tile(long K, const float* a, long lda, const T* b,
+inline __attribute__((always_inline)) void tile(int64_t K, const float* a, int64_t lda, const T* b,
                                                 float* out) {
   V sum[MR][NV] = {};
-  for (long k = 0; k < K; k++) {
+  for (int64_t k = 0; k < K; k++) {
     prefetch<NV * W * sizeof(T)>(b);
     if constexpr (MR < NV) {
       V x[MR];
@@ -189,19 +216,19 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
 
 #if defined(__AVX512BF16__)
 template <int NV, int MR>
-inline __attribute__((always_inline)) void tile(long K, const float* a, long lda, const Pair* b,
+inline __attribute__((always_inline)) void tile(int64_t K, const float* a, int64_t lda, const Pair* b,
                                                 float* out) {
-  constexpr long BLOCK = 256;
+  constexpr int64_t BLOCK = 256;
   uint32_t pairs[MR][BLOCK / 2];
   V sum[MR][NV] = {};
-  for (long begin = 0; begin < K; begin += BLOCK) {
-    const long n = K - begin < BLOCK ? K - begin : BLOCK;
+  for (int64_t begin = 0; begin < K; begin += BLOCK) {
+    const int64_t n = K - begin < BLOCK ? K - begin : BLOCK;
     for (int m = 0; m < MR; m++)
-      for (long k = 0; k < n; k += W) {
+      for (int64_t k = 0; k < n; k += W) {
         V x = load(a + m * lda + begin + k, int(n - k < W ? n - k : W));
         _mm256_storeu_si256((__m256i*)(pairs[m] + k / 2), (__m256i)_mm512_cvtneps_pbh((__m512)x));
       }
-    for (long k = 0; k < (n + 1) / 2; k++) {
+    for (int64_t k = 0; k < (n + 1) / 2; k++) {
       __m512bh weights[NV];
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) weights[v] = (__m512bh)_mm512_loadu_si512(b + v * W * 2);
@@ -224,30 +251,30 @@ inline __attribute__((always_inline)) void tile(long K, const float* a, long lda
 // be rounded before.
 template <class T, Factor = in_tiles<T>() || factor<T>() == Factor::QUADS ? factor<T>() : Factor::FLOATS>
 struct Rows {
-  Rows(long begin, long end, long K) : begin_(begin), end_(end), K_(K) {}
+  Rows(int64_t begin, int64_t end, int64_t K) : begin_(begin), end_(end), K_(K) {}
   void read(const float* a) { a_ = a; }
   void read(const uint16_t* a) {
     if (!widened_) widened_.reset(new float[(end_ - begin_) * K_]);
-    const long first = begin_ * K_, n = end_ * K_ - first;
-    for (long k = 0; k < n; k += W) {
+    const int64_t first = begin_ * K_, n = end_ * K_ - first;
+    for (int64_t k = 0; k < n; k += W) {
       const int some = int(n - k < W ? n - k : W);
       store(widened_.get() + k, load(a + first + k, some), some);
     }
     a_ = widened_.get() - first;
   }
-  const float* at(long row) const { return a_ + row * K_; }
-  long stride() const { return K_; }
+  const float* at(int64_t row) const { return a_ + row * K_; }
+  int64_t stride() const { return K_; }
 
  private:
-  const long begin_, end_, K_;
+  const int64_t begin_, end_, K_;
   const float* a_ = nullptr;
   std::unique_ptr<float[]> widened_;
 };
 
 // out[(m * NV + v) * W + lane] for at most 8 rows.
 template <int NV, class T, class Row>
-void few_rows(int rows, long K, const Row* a, long lda, const T* b, float* out) {
-  constexpr int M = rows_in_registers<NV>();
+void few_rows(int rows, int64_t K, const Row* a, int64_t lda, const T* b, float* out) {
+  constexpr int M = std::min(rows_in_registers<NV>(), most_rows<NV, T>());
   switch (rows) {
 #define ELMAN_CASE(R) \
   case R:             \
@@ -261,7 +288,7 @@ void few_rows(int rows, long K, const Row* a, long lda, const T* b, float* out) 
 
 // The same for `rows` <= most_rows<NV, T>().
 template <int NV, class T, class Row>
-void tile_rows(int rows, long K, const Row* a, long lda, const T* b, float* out) {
+void tile_rows(int rows, int64_t K, const Row* a, int64_t lda, const T* b, float* out) {
   few_rows<NV>(rows, K, a, lda, b, out);
 }
 
@@ -289,9 +316,9 @@ struct Tiles {};
 
 // Rows in blocks of nearly equal size: 16 as 6 + 5 + 5 and not as 6 + 6 + 4.
 template <int NV, class T, class F>
-inline void for_row_blocks(long begin, long end, F&& f) {
+inline void for_row_blocks(int64_t begin, int64_t end, F&& f) {
   constexpr int M = most_rows<NV, T>();
-  long left = (end - begin + M - 1) / M;
+  int64_t left = (end - begin + M - 1) / M;
   while (begin < end) {
     int rows = int((end - begin + left - 1) / left);
     f(begin, rows);

@@ -28,17 +28,17 @@ inline V log(V x) {
 }
 
 // The sum of e^(x - the largest).
-inline float sum_of_exponentials(const float* x, long size, float* largest) {
+inline float sum_of_exponentials(const float* x, int64_t size, float* largest) {
   V most = splat(x[0]), sums{};
   *largest = x[0];
-  each(size, [&](long at, int n) {
+  each(size, [&](int64_t at, int n) {
     const V some = load(x + at, n);
     if (n == W) most = some > most ? some : most;
     else for (int lane = 0; lane < n; lane++) *largest = std::max(*largest, some[lane]);
   });
   for (int lane = 0; lane < W; lane++) *largest = std::max(*largest, most[lane]);
   float rest = 0;
-  each(size, [&](long at, int n) {
+  each(size, [&](int64_t at, int n) {
     const V e = exp(load(x + at, n) - *largest);
     if (n == W) sums += e;
     else for (int lane = 0; lane < n; lane++) rest += e[lane];
@@ -48,13 +48,13 @@ inline float sum_of_exponentials(const float* x, long size, float* largest) {
 
 // What one row has read: the L tokens before some steps and those of the steps, oldest first.
 struct Record {
-  long length, key;                  // L, D
+  int64_t length, key;                  // L, D
   std::vector<float> ids, keys;
   const float* only = nullptr;       // the keys of a single step, where `keys` has none
 
   // The last L tokens, the step's own the last of them, begin at `step + 1`.
-  const float* last(long step) const { return ids.data() + step + 1; }
-  const float* last_keys(long step) const { return only ? only : keys.data() + (step + 1) * key; }
+  const float* last(int64_t step) const { return ids.data() + step + 1; }
+  const float* last_keys(int64_t step) const { return only ? only : keys.data() + (step + 1) * key; }
 };
 
 // Calls give(words, counts, n, rate) for what is known after the last tokens, the longest context
@@ -62,16 +62,16 @@ struct Record {
 template <class F>
 inline float counted(const ElmanBot& bot, const float* now, F&& give) {
   int64_t keys[8] = {};
-  long known = 0;
+  int64_t known = 0;
   for (; known + 1 < bot.orders && known < bot.pointer && now[-known] >= SPECIALS; known++)
     keys[known + 1] = keys[known] | int64_t(now[-known]) << (TOKEN_BITS * known);
-  for (long n = known + 1; n < bot.orders; n++) keys[n] = keys[known];
+  for (int64_t n = known + 1; n < bot.orders; n++) keys[n] = keys[known];
   float share = 1;
-  for (long n = bot.orders - 1; n > 0; n--) {
+  for (int64_t n = bot.orders - 1; n > 0; n--) {
     const ElmanTable& t = bot.tables[n];
     const int64_t* found = std::lower_bound(t.contexts, t.contexts + t.size, keys[n]);
     if (found == t.contexts + t.size || *found != keys[n]) continue;
-    const long at = found - t.contexts, begin = t.begins[at];
+    const int64_t at = found - t.contexts, begin = t.begins[at];
     give(t.words + begin, t.counts + begin, t.begins[at + 1] - begin, share / t.totals[at]);
     share *= t.left[at] / t.totals[at];
   }
@@ -80,17 +80,17 @@ inline float counted(const ElmanBot& bot, const float* now, F&& give) {
 
 // Attention over the record from one step: shares (L), and what was looked at, (D). Returns the
 // sentinel's share. `looking`: query, follow, sentinel of this step.
-inline float look(const Record& record, long step, const float* looking, float* shares,
+inline float look(const Record& record, int64_t step, const float* looking, float* shares,
                   float* looked) {
-  const long L = record.length, D = record.key;
+  const int64_t L = record.length, D = record.key;
   const float *ids = record.last(step), *earlier = ids - 1;
   const float* keys = record.last_keys(step);
   const float *follow = looking + D, sentinel = looking[D + 2];
   float most = sentinel;
-  for (long p = 0; p < L; p++) {
+  for (int64_t p = 0; p < L; p++) {
     if (ids[p] == 0) continue;
     V products{};
-    each(D, [&](long at, int n) { products += load(looking + at, n) * load(keys + p * D + at, n); });
+    each(D, [&](int64_t at, int n) { products += load(looking + at, n) * load(keys + p * D + at, n); });
     float score = sum(products);
     const float now = ids[L - 1], before = L > 1 ? ids[L - 2] : 0;
     if (now != 0 && earlier[p] == now) {
@@ -102,17 +102,17 @@ inline float look(const Record& record, long step, const float* looking, float* 
   }
   float total = std::exp(sentinel - most);
   const float gate = total;
-  each(L, [&](long at, int n) {
+  each(L, [&](int64_t at, int n) {
     V e = exp(load(shares + at, n) - most);
     e = load(ids + at, n) == 0 ? V{} : e;
     store(shares + at, e, n);
     total += sum(e);
   });
   std::fill_n(looked, D, 0.0f);
-  for (long p = 0; p < L; p++) {
+  for (int64_t p = 0; p < L; p++) {
     if (shares[p] == 0) continue;
     shares[p] /= total;
-    for (long d = 0; d < D; d++) looked[d] += shares[p] * keys[p * D + d];
+    for (int64_t d = 0; d < D; d++) looked[d] += shares[p] * keys[p * D + d];
   }
   return gate / total;
 }
@@ -120,34 +120,34 @@ inline float look(const Record& record, long step, const float* looking, float* 
 // A step from which the next token is predicted.
 struct Query {
   const Record* record;  // of its row; null without a pointer
-  long step;             // among those of the record
+  int64_t step;             // among those of the record
   const float* hidden;   // (H)
   float* logits;         // out, (V); or null:
   double* nats;          // out, of `target`
-  long target;
+  int64_t target;
 };
 
 // log p where the record alone is mixed in: of most tokens a sum, and a logarithm of those read.
 // `shift` is what makes a logit of the row the log of its share.
 inline void mix(const ElmanBot& bot, const Query& q, const float* shares, float shift, float* row) {
   const V least = splat(std::log(TINY));
-  each(bot.V, [&](long at, int n) {
+  each(bot.V, [&](int64_t at, int n) {
     const V own = load(row + at, n) + shift;
     store(q.logits + at, own > least ? own : least, n);
   });
   const float* ids = q.record->last(q.step);
-  for (long at = 0; at < bot.pointer; at++) row[long(ids[at])] = 0;
-  for (long at = 0; at < bot.pointer; at++) row[long(ids[at])] += shares[at];
-  long places[W], count = 0;
+  for (int64_t at = 0; at < bot.pointer; at++) row[int64_t(ids[at])] = 0;
+  for (int64_t at = 0; at < bot.pointer; at++) row[int64_t(ids[at])] += shares[at];
+  int64_t places[W], count = 0;
   auto add = [&] {
     V p{}, own{};
-    for (long n = 0; n < count; n++) own[n] = q.logits[places[n]], p[n] = row[places[n]];
+    for (int64_t n = 0; n < count; n++) own[n] = q.logits[places[n]], p[n] = row[places[n]];
     own = log(exp(own) + p);
-    for (long n = 0; n < count; n++) q.logits[places[n]] = own[n], row[places[n]] = 0;
+    for (int64_t n = 0; n < count; n++) q.logits[places[n]] = own[n], row[places[n]] = 0;
     count = 0;
   };
-  for (long at = 0; at < bot.pointer; at++) {
-    const long id = long(ids[at]);
+  for (int64_t at = 0; at < bot.pointer; at++) {
+    const int64_t id = int64_t(ids[at]);
     if (id == 0 || row[id] == 0) continue;
     places[count++] = id;
     if (count == W) add();
@@ -158,7 +158,7 @@ inline void mix(const ElmanBot& bot, const Query& q, const float* shares, float 
 // Turns a row of logits into what a query wants: log p of all where a pointer is mixed in.
 inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float* shares, float gate,
                    const float* counts_gate, float* row) {
-  const long V_ = bot.V, L = bot.pointer;
+  const int64_t V_ = bot.V, L = bot.pointer;
   if (!mixed && q.logits) {
     std::copy_n(row, V_, q.logits);
     return;
@@ -176,10 +176,10 @@ inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float*
   const float rest = counts_gate ? 1 / (1 + std::exp(*counts_gate)) : 1;
   if (!q.logits) {
     float p = std::exp(row[q.target] - largest) * (gate / total);
-    for (long at = 0; at < L; at++) p += ids[at] == q.target ? shares[at] : 0;
+    for (int64_t at = 0; at < L; at++) p += ids[at] == q.target ? shares[at] : 0;
     if (counts_gate) {
       float found = 0;
-      const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, long n, float rate) {
+      const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, int64_t n, float rate) {
         const auto word = std::lower_bound(words, words + n, q.target);
         if (word != words + n && *word == q.target) found += rate * counts[word - words];
       });
@@ -188,15 +188,15 @@ inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float*
     *q.nats = -std::log(double(std::max(p, TINY)));
     return;
   }
-  each(V_, [&](long at, int n) {
+  each(V_, [&](int64_t at, int n) {
     store(row + at, exp(load(row + at, n) - largest) * (gate / total * rest), n);
   });
-  for (long at = 0; at < L; at++)
-    if (ids[at] != 0) row[long(ids[at])] += shares[at] * rest;
-  const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, long n, float rate) {
-    for (long at = 0; at < n; at++) row[words[at]] += z * rate * counts[at];
+  for (int64_t at = 0; at < L; at++)
+    if (ids[at] != 0) row[int64_t(ids[at])] += shares[at] * rest;
+  const float left = counted(bot, ids + L - 1, [&](auto words, auto counts, int64_t n, float rate) {
+    for (int64_t at = 0; at < n; at++) row[words[at]] += z * rate * counts[at];
   });
-  each(V_, [&](long at, int n) {
+  each(V_, [&](int64_t at, int n) {
     const V p = load(row + at, n) + load(bot.alone + at, n) * (z * left);
     store(q.logits + at, log(p > TINY ? p : splat(TINY)), n);
   });
@@ -204,29 +204,29 @@ inline void finish(const ElmanBot& bot, const Query& q, bool mixed, const float*
 
 // mixed: with the shares of the pointer and of the counts, where there are some
 inline void predict(const ElmanBot& bot, const std::vector<Query>& queries, bool mixed) {
-  constexpr long BLOCK = 32;  // rows of logits that exist at once
-  const long H = bot.H, L = bot.pointer, D = bot.key, count = long(queries.size());
-  const long block = std::min(BLOCK, count);
+  constexpr int64_t BLOCK = 32;  // rows of logits that exist at once
+  const int64_t H = bot.H, L = bot.pointer, D = bot.key, count = int64_t(queries.size());
+  const int64_t block = std::min(BLOCK, count);
   auto heard = floats(block * H), told = floats(block * H), rows = floats(block * bot.V);
   auto looking = floats(block * (D + 3)), looked = floats(block * D), shares = floats(block * (L + 1));
   auto gates = floats(block), counts = floats(block);
-  for (long begin = 0; begin < count; begin += BLOCK) {
-    const long n = std::min(BLOCK, count - begin);
+  for (int64_t begin = 0; begin < count; begin += BLOCK) {
+    const int64_t n = std::min(BLOCK, count - begin);
     const Query* query = queries.data() + begin;
-    for (long i = 0; i < n; i++) std::copy_n(query[i].hidden, H, heard.get() + i * H);
+    for (int64_t i = 0; i < n; i++) std::copy_n(query[i].hidden, H, heard.get() + i * H);
     if (L) {
       multiply(*bot.looking, heard.get(), n, looking.get());
-      for (long i = 0; i < n; i++)
+      for (int64_t i = 0; i < n; i++)
         gates[i] = look(*query[i].record, query[i].step, looking.get() + i * (D + 3),
                         shares.get() + i * L, looked.get() + i * D);
       multiply(*bot.tell, looked.get(), n, told.get());
-      each(n * H, [&](long at, int some) {
+      each(n * H, [&](int64_t at, int some) {
         store(heard.get() + at, load(heard.get() + at, some) + load(told.get() + at, some), some);
       });
     }
     multiply(*bot.output, heard.get(), n, rows.get());
     if (bot.orders) multiply(*bot.gate, heard.get(), n, counts.get());
-    for (long i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++)
       finish(bot, query[i], mixed && L, shares.get() + i * L, gates[i],
              bot.orders ? counts.get() + i : nullptr, rows.get() + i * bot.V);
   }

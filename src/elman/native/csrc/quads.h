@@ -1,6 +1,5 @@
 // Products of int8 by int8, four k at once, where the processor has an instruction for that.
 #pragma once
-#include <new>
 
 #include "gemm.h"
 
@@ -17,19 +16,18 @@ struct RowEnd {
 // Rows rounded to int8 once for all the panels they are multiplied with, each by its largest number.
 template <class T>
 struct Rows<T, Factor::QUADS> {
-  Rows(long begin, long end, long K)
+  Rows(int64_t begin, int64_t end, int64_t K)
       : begin_(begin), end_(end), K_(K), stride_((K + 63) / 64 * 64 + 64),
-        bytes_(static_cast<int8_t*>(std::aligned_alloc(64, size())), std::free) {
-    if (!bytes_) throw std::bad_alloc();
+        bytes_(lines<int8_t>(size())) {
     std::memset(bytes_.get(), 0, size());
   }
 
   void read(const float* a) {
-    for (long row = begin_; row < end_; row++) {
+    for (int64_t row = begin_; row < end_; row++) {
       const float* from = a + row * K_;
       int8_t* to = bytes_.get() + (row - begin_) * stride_;
       I most{};  // the bits of |x| grow as it does, and are most of all where it is no number
-      for (long k = 0; k < K_; k += W) {
+      for (int64_t k = 0; k < K_; k += W) {
         const I bits = reinterpret_cast<I>(load(from + k, some(k))) & 0x7fffffff;
         most = bits > most ? bits : most;
       }
@@ -39,7 +37,7 @@ struct Rows<T, Factor::QUADS> {
       std::memcpy(&largest, &bits, sizeof largest);
       const float inverse = largest < 1e-30f ? 0 : 127 / largest;
       I sums{};
-      for (long k = 0; k < K_; k += W) {
+      for (int64_t k = 0; k < K_; k += W) {
         const float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
         V x = load(from + k, some(k)) * inverse + shift;
         const I steps = reinterpret_cast<I>(x) - 0x4b400000;
@@ -53,18 +51,18 @@ struct Rows<T, Factor::QUADS> {
       std::memcpy(to + stride_ - sizeof end, &end, sizeof end);
     }
   }
-  const int8_t* at(long row) const { return bytes_.get() + (row - begin_) * stride_; }
-  long stride() const { return stride_; }
+  const int8_t* at(int64_t row) const { return bytes_.get() + (row - begin_) * stride_; }
+  int64_t stride() const { return stride_; }
 
  private:
-  int some(long k) const { return int(K_ - k < W ? K_ - k : W); }
+  int some(int64_t k) const { return int(K_ - k < W ? K_ - k : W); }
   size_t size() const { return (end_ - begin_ + (in_tiles<T>() ? TILE_ROWS : 0)) * stride_; }
-  const long begin_, end_, K_, stride_;
-  const std::unique_ptr<int8_t, decltype(&std::free)> bytes_;
+  const int64_t begin_, end_, K_, stride_;
+  const Lines<int8_t> bytes_;
   Tiles tiles_;
 };
 
-inline RowEnd end_of_row(const int8_t* row, long stride) {
+inline RowEnd end_of_row(const int8_t* row, int64_t stride) {
   RowEnd end;
   std::memcpy(&end, row + stride - sizeof end, sizeof end);
   return end;
@@ -80,10 +78,10 @@ inline I dot(I sum, const Quad* weights, int32_t row) {
 }
 
 template <int NV, int MR>
-inline __attribute__((always_inline)) void tile(long K, const int8_t* a, long lda, const Quad* b,
+inline __attribute__((always_inline)) void tile(int64_t K, const int8_t* a, int64_t lda, const Quad* b,
                                                 float* out) {
   I sum[MR][NV] = {};
-  for (long k = 0; k < K; k += 4, b += NV * W * 4) {
+  for (int64_t k = 0; k < K; k += 4, b += NV * W * 4) {
     prefetch<NV * W * 4>(b);
 #pragma GCC unroll 16
     for (int m = 0; m < MR; m++) {

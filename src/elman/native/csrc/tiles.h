@@ -11,42 +11,42 @@ namespace elman::ELMAN_ISA {
 // what a tile computes of rows that nobody asked for is left alone.
 template <class T>
 struct Rows<T, Factor::PAIRS> {
-  Rows(long begin, long end, long K)
+  Rows(int64_t begin, int64_t end, int64_t K)
       : begin_(begin), end_(end), K_(K), stride_(padded<T>(K)),
-        bits_(static_cast<uint16_t*>(std::aligned_alloc(64, size())), std::free) {
+        bits_(lines<uint16_t>(size())) {
     std::memset(bits_.get(), 0, size());
   }
 
   void read(const float* a) {
-    for (long row = begin_; row < end_; row++)
-      for (long k = 0; k < K_; k += W) {
+    for (int64_t row = begin_; row < end_; row++)
+      for (int64_t k = 0; k < K_; k += W) {
         V x = load(a + row * K_ + k, int(K_ - k < W ? K_ - k : W));
         _mm256_store_si256((__m256i*)(bits_.get() + (row - begin_) * stride_ + k),
                            (__m256i)_mm512_cvtneps_pbh((__m512)x));
       }
   }
   void read(const uint16_t* a) {
-    for (long row = begin_; row < end_; row++)
+    for (int64_t row = begin_; row < end_; row++)
       std::memcpy(bits_.get() + (row - begin_) * stride_, a + row * K_, K_ * sizeof(uint16_t));
   }
-  const uint16_t* at(long row) const { return bits_.get() + (row - begin_) * stride_; }
-  long stride() const { return stride_; }
+  const uint16_t* at(int64_t row) const { return bits_.get() + (row - begin_) * stride_; }
+  int64_t stride() const { return stride_; }
 
  private:
   size_t size() const { return (end_ - begin_ + TILE_ROWS) * stride_ * sizeof(uint16_t); }
-  const long begin_, end_, K_, stride_;
-  const std::unique_ptr<uint16_t, decltype(&std::free)> bits_;
+  const int64_t begin_, end_, K_, stride_;
+  const Lines<uint16_t> bits_;
   Tiles tiles_;
 };
 
 template <int NV>
-void tile_rows(int, long K, const uint16_t* a, long lda, const Pair* b, float* out) {
+void tile_rows(int, int64_t K, const uint16_t* a, int64_t lda, const Pair* b, float* out) {
   static_assert(NV == 3 || NV == 4);
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (long k = 0; k < padded<Pair>(K); k += tile_k<Pair>(), b += NV * W * tile_k<Pair>()) {
+  for (int64_t k = 0; k < padded<Pair>(K); k += tile_k<Pair>(), b += NV * W * tile_k<Pair>()) {
     _tile_loadd(4, a + k, lda * sizeof(uint16_t));
     _tile_loadd(5, b, NV * W * 4);
     _tile_dpbf16ps(0, 4, 5);
@@ -70,13 +70,13 @@ constexpr int FEW_ROWS = 6;
 
 // Two tiles of rows, or one, by two of outputs, or one: sums[(m * NV + v) * W + lane].
 template <int NV, bool MORE_ROWS, bool MORE_OUTPUTS>
-void tile_quads(long K, const int8_t* a, long lda, const Quad* b, int32_t* sums) {
-  constexpr long STEP = NV * W * tile_k<Quad>(), BYTES = NV * W * 4;
+void tile_quads(int64_t K, const int8_t* a, int64_t lda, const Quad* b, int32_t* sums) {
+  constexpr int64_t STEP = NV * W * tile_k<Quad>(), BYTES = NV * W * 4;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (long k = 0, steps = padded<Quad>(K); k < steps; k += tile_k<Quad>(), b += STEP) {
+  for (int64_t k = 0, steps = padded<Quad>(K); k < steps; k += tile_k<Quad>(), b += STEP) {
     _tile_loadd(4, a + k, lda);
     _tile_loadd(6, b, BYTES);
     _tile_dpbsud(0, 4, 6);
@@ -106,7 +106,7 @@ void tile_quads(long K, const int8_t* a, long lda, const Quad* b, int32_t* sums)
 }
 
 template <int NV>
-void tile_rows(int rows, long K, const int8_t* a, long lda, const Quad* b, float* out) {
+void tile_rows(int rows, int64_t K, const int8_t* a, int64_t lda, const Quad* b, float* out) {
   if (rows <= FEW_ROWS) return few_rows<NV>(rows, K, a, lda, b, out);
   alignas(64) int32_t sums[2 * TILE_ROWS * NV * W];
   for (int v = 0; v < NV; v += 2) {

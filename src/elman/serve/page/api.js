@@ -29,6 +29,11 @@ export class Api {
   response = (id) => this.json("GET", `/v1/responses/${encodeURIComponent(id)}`);
   why = (id) => this.json("GET", `/v1/responses/${encodeURIComponent(id)}?why=true`);
   feedback = (given) => this.json("POST", "/v1/feedback", given);
+  /** Up to 8 replies to the last of some messages, each another one. */
+  async others(model, messages) {
+    const { choices } = await this.json("POST", "/v1/chat/completions", { model, messages, n: 8 });
+    return [...new Set(choices.map((choice) => choice.message.content.trim()).filter(Boolean))];
+  }
   kept = async () => (await this.request("GET", "/v1/feedback")).blob();
 
   async alive() {

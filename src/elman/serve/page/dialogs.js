@@ -73,7 +73,7 @@ const KEYS = [
   ["On a message", [
     ["↑ ↓", "the message before, after"], ["Home End", "the first, the last"], ["← →", "its other versions"],
     ["E", "edit what you said"], ["R", "another reply"], ["B", "back to here: go on from this state"],
-    ["+ -", "good, bad"], ["S", "say this instead"], ["W", "why this reply?"], ["C", "copy"],
+    ["+ -", "good, bad"], ["S", "say this instead"], ["O", "pick one of other replies"], ["W", "why this reply?"], ["C", "copy"],
   ]],
   ["On the branches", [["↑ ↓ ← →", "the next dot that way"], ["Enter", "go on from there"]]],
 ];
@@ -84,6 +84,14 @@ export function showShortcuts() {
       "section", {}, h("h3", {}, where),
       h("dl", {}, keys.map(([key, what]) => h("div", {}, h("dt", {}, key.split(" ").map((k) => h("kbd", {}, k))), h("dd", {}, what)))),
     ))),
+  ]);
+}
+
+/** One of several texts, or null. */
+export function picked(texts) {
+  return asked("What should it have said?", (close) => [
+    texts.length ? "" : h("p", {}, "It has nothing else to say."),
+    h("div", { class: "replies" }, texts.map((text, n) => choice(text, () => close(text), { autofocus: n === 0 }))),
   ]);
 }
 

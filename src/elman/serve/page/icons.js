@@ -17,6 +17,7 @@ const STROKES = {
   left: "M14 6l-6 6 6 6",
   menu: "M5 7h14M5 12h14M5 17h9",
   moon: "M19 14.5A7.5 7.5 0 1 1 9.5 5a6 6 0 0 0 9.5 9.5z",
+  others: "M8 7h12M8 12h12M8 17h12M4 7h.01M4 12h.01M4 17h.01",
   plus: "M12 5v14M5 12h14",
   right: "M10 6l6 6-6 6",
   send: "M12 19V5M6 11l6-6 6 6",

@@ -6,7 +6,7 @@ import { ChatList } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { Conversation, found } from "./conversation.js";
-import { askKey, confirmed, showShortcuts } from "./dialogs.js";
+import { askKey, confirmed, showShortcuts, picked } from "./dialogs.js";
 import { announce, byId, h } from "./dom.js";
 import { Drawers } from "./drawers.js";
 import { Feedback } from "./feedback.js";
@@ -42,6 +42,7 @@ const view = new ConversationView(conversation, {
   rate: (turn, rating) => feedback.rate(turn, rating),
   better: (turn) => feedback.of(turn).instead,
   instead: async (turn, text) => (await feedback.instead(turn, text)) && say("Kept as the better reply."),
+  others,
   retry: () => conversation.retry(),
   takeBack: () => conversation.takeBack(),
   why,
@@ -159,6 +160,16 @@ async function why(turn) {
   if (!attribution?.length) say(`What made this reply is not available: ${cut ?? "another bot has taken its name since"}.`);
   else if (attributionBars(attribution, elements))
     say(`The bars show how much each message made this reply likelier${cut ? ` (${cut})` : ""}.`);
+}
+
+/** Shows other replies; the one that is picked is kept as the better one. */
+async function others(turn) {
+  const said = conversation.tree.path(turn.id).flatMap((each) => [
+    { role: "user", content: each.said }, { role: "assistant", content: each.reply },
+  ]).slice(0, -1);
+  const texts = await trying(() => api.others(conversation.tree.model, said));
+  const text = texts && (await picked(texts));
+  if (text && (await feedback.instead(turn, text))) say("Kept as the better reply.");
 }
 
 async function copy(turn) {

@@ -7,7 +7,7 @@ import { MessageView, toolButton } from "./message.js";
 
 const NEAR = 64; // pixels from the end within which the page follows a reply
 
-/** `actions`: edit, again, rewind, rate, instead, why, go, retry, takeBack. */
+/** `actions`: edit, again, rewind, rate, instead, others, why, go, retry, takeBack. */
 export class ConversationView {
   constructor(conversation, actions) {
     this.conversation = conversation;
@@ -77,6 +77,7 @@ export class ConversationView {
       toolButton("up", "Good (+)", of(actions.rate, "up"), { "aria-pressed": "false", "data-rating": "up" }),
       toolButton("worse", "Bad (-)", of(actions.rate, "down"), { "aria-pressed": "false", "data-rating": "down" }),
       toolButton("instead", "Say this instead (S)", () => this.instead(pair)),
+      toolButton("others", "Other replies (O)", of(actions.others)),
       toolButton("why", "Why this? (W)", of(actions.why)),
       toolButton("copy", "Copy (C)", of(actions.copy)),
     ], (by) => this.step(pair.turn, "replies", by));
@@ -186,7 +187,7 @@ export class ConversationView {
       ...(done && { e: () => this.edit(pair), r: () => actions.again(turn) }),
       ...(done && reply && {
         b: () => actions.rewind(turn), "+": () => actions.rate(turn, "up"), "-": () => actions.rate(turn, "down"),
-        s: () => this.instead(pair), w: () => actions.why(turn), c: () => actions.copy(turn),
+        s: () => this.instead(pair), o: () => actions.others(turn), w: () => actions.why(turn), c: () => actions.copy(turn),
       }),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!does) return;

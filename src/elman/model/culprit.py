@@ -1,4 +1,4 @@
-"""Who made a gradient large: the conversation of a batch, and its message."""
+"""Who made a gradient large, or no number: the conversation of a batch, and its message."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -8,7 +8,11 @@ import torch
 
 from elman.bptt import Full, State
 from elman.data.layout import MessageOrigin
+from elman.data.tokenizer import Tokenizer
 from elman.model.chatbot import Chatbot
+
+MAX_EXCERPT_CHARS = 80
+"""Of a message, in words."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +20,33 @@ class Culprit:
     """Who made a gradient large.
 
     Args:
+        row: of the batch, which its conversation is in.
         conversation_norm: of the gradient of its conversation's loss.
         message_norm: of the gradient of that one message's loss.
         origin: of the message.
     """
 
+    row: int
     conversation_norm: float
     message_norm: float
     origin: MessageOrigin
+
+    def to_json(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """Name its conversation and message in the training data, from 0, with their text."""
+        said = " ".join(tokenizer.decode(self.origin.tokens.tolist()).split())
+        return {
+            "row": self.row,
+            "conversation": self.origin.conversation,
+            "message": self.origin.message,
+            "said": said,
+        }
+
+    def in_words(self, tokenizer: Tokenizer) -> str:
+        """Name its conversation and message, counted from 1, and how that begins."""
+        said = self.to_json(tokenizer)["said"]
+        excerpt = said if len(said) <= MAX_EXCERPT_CHARS else said[: MAX_EXCERPT_CHARS - 1] + "…"
+        conversation, message = self.origin.conversation + 1, self.origin.message + 1
+        return f"conversation {conversation:,}, message {message:,}: “{excerpt}”"
 
 
 def culprit(chatbot: Chatbot, batch: Any, state: State | None) -> Culprit | None:
@@ -57,7 +80,7 @@ def culprit(chatbot: Chatbot, batch: Any, state: State | None) -> Culprit | None
     if not messages:
         return None
     norm, origin = max(messages, key=lambda message: _size(message[0]))
-    return Culprit(norms[worst][0] / count, norm / count, origin)
+    return Culprit(worst, norms[worst][0] / count, norm / count, origin)
 
 
 def _norm(chatbot: Chatbot, batch: Any, state: State | None) -> tuple[float, int]:
