@@ -50,6 +50,8 @@ CHEAPER = {
 }
 """What is added to a command with one of these words, so that it ends in seconds."""
 
+POSTGRES = re.compile(r"postgresql://\S+")
+
 CELLS = """
 import torch
 import elman
@@ -235,6 +237,7 @@ def test_every_command_of_a_page_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     elman: Callable[..., Ran],
+    request: pytest.FixtureRequest,
 ) -> None:
     home = tmp_path / "h"
     shutil.copytree(prepared, home)
@@ -246,6 +249,9 @@ def test_every_command_of_a_page_runs(
         if command.words[0] != "elman":
             continue
         verb, *rest = [word.replace("~", str(home)) for word in command.words[1:]]
+        if any(map(POSTGRES.fullmatch, rest)):
+            url = request.getfixturevalue("postgres").database()
+            rest = [POSTGRES.sub(lambda _: url, word) for word in rest]
         rest += [more for word in command.words for more in CHEAPER.get(word, [])]
         if verb == "serve":
             assert_serves(home, [verb, *rest, *([] if "--uds" in rest else ["--port", "0"])])
