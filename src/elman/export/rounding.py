@@ -17,7 +17,7 @@ ROUNDED_SIZE = 4096
 
 EMBEDDING = "embedding.weight"
 
-EMBEDDING_SHARE = 0.75
+EMBEDDING_SHARE = 0.5
 """Steps of the embedding beside those of other matrices: what is said is chosen by it (LOG.md)."""
 
 MAX_COARSENESS = 0.7
