@@ -49,6 +49,9 @@ ENGINE_SCRIPTS = tuple(
 PAGE_SCRIPTS = ("engine.js", "messages.js", "main.js")
 """Scripts that show; likewise."""
 
+BOT_BEGINS = '<script type="elman/bot" id="bot" data-bytes="'
+"""In index.html; behind it stands how many bytes there are, and after the tag they."""
+
 COST_BYTES = 64
 """Of a page, what is left for the number that says what rounding costs."""
 
@@ -122,11 +125,9 @@ def read_page(path: Path) -> tuple[dict[str, Any], Weights, Tokenizer]:
     """
     text = path.read_bytes().decode("utf-16", "replace")
     try:
-        head, _, rest = text.partition('<script type="elman/bot" id="bot" data-bytes="')[
-            2
-        ].partition('">')
-        content, _, tail = rest.partition("</script>")
-        size, check = head.split('" data-check="')[0], tail.split('data-check="')[1].split('"')[0]
+        size, content = text.split(BOT_BEGINS)[1].split('">', 1)
+        content, end = content.split("</script>", 1)
+        check = end.split('data-check="')[1].split('"')[0]
         packed = from_characters(content, int(size))
     except (IndexError, ValueError):
         raise ElmanError(f"{path}: no page of a bot's, or cut") from None

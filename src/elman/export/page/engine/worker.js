@@ -16,8 +16,8 @@ function engine(post) {
   });
 
   const methods = {
-    async open(give, { packed, check, size, plain }) {
-      packed = packed.subarray(0, size);
+    async open(give, { text, check, size, plain }) {
+      const packed = fromCharacters(text).subarray(0, size);
       if (packed.length !== size || crc32(packed) !== check) {
         throw new ElmanError("This file was cut or changed on its way, so the bot in it cannot be trusted. Get it again.");
       }
