@@ -110,6 +110,8 @@ def test_a_missing_extra_is_one_sentence(
         "evaluate": ["eval", trained, chats],
         "parquet": ["data", "inspect", table],
         "tensorboard": ["watch", trained, "--tensorboard", tmp_path / "events"],
+        "hub": ["import", "hf://ann/bot", "--out", tmp_path / "bot"],
+        "onnx": ["export", trained, "--to", "onnx", "--out", tmp_path / "bot.onnx"],
     }[extra]
     ran = run_without(set(EXTRA_MODULES[extra]), COMMAND, *arguments)
     assert ran.returncode == 2
@@ -123,7 +125,8 @@ def test_a_missing_extra_is_one_sentence(
 def test_the_core_and_torch_train_without_any_other_extra(
     chats: Path, tmp_path: Path, small_run: tuple[str, ...]
 ) -> None:
-    optional = {m for extra in EXTRA_MODULES.keys() - {"train"} for m in EXTRA_MODULES[extra]}
+    extras = EXTRA_MODULES.keys() - {"train", "onnx"}  # torch itself asks whether there is onnx
+    optional = {m for extra in extras for m in EXTRA_MODULES[extra]}
     bot = tmp_path / "ann"
     two_steps = (*small_run, "--set", "train.steps=2")
     trained = run_without(optional, COMMAND, "train", chats, "--out", bot, *two_steps)

@@ -29,6 +29,7 @@ from elman.data.readers import read as read
 from elman.data.source import documents as documents
 from elman.data.tokenizer import Tokenizer as Tokenizer
 from elman.errors import ElmanError as ElmanError
+from elman.export.hub import push_to_hub as push_to_hub
 from elman.generate.network import load_network_bot as load_network_bot
 from elman.generate.replier import Replier as Replier
 from elman.generate.rerank import Ranking as Ranking

@@ -10,6 +10,8 @@ EXTRA_MODULES = {
     "evaluate": ("sacrebleu",),
     "parquet": ("pyarrow",),
     "tensorboard": ("tensorboard",),
+    "hub": ("huggingface_hub",),
+    "onnx": ("onnx",),
 }
 """The modules that each extra of pyproject.toml installs."""
 

@@ -19,6 +19,7 @@ from elman.cli import (
     evaluate,
     export,
     forget,
+    import_,
     keys,
     learn,
     lens,
@@ -81,6 +82,7 @@ app.command("learn")(learn.learn)
 app.command("versions")(versions.versions)
 app.command("rollback")(versions.rollback)
 app.command("export")(export.export)
+app.command("import")(import_.import_)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app)
 

@@ -1,6 +1,7 @@
-"""Files that are never half written."""
+"""Files and folders that are never half written."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,3 +68,34 @@ def write_file(
     """
     with replacing(path, parents=parents, follow_link=follow_link) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that is there at once, when all of its files are.
+
+    Args:
+        path: of the folder; nothing, or an empty folder, is there.
+
+    Yields:
+        A temporary folder, for its files.
+
+    Raises:
+        ElmanError: where something is there already, or it cannot be written.
+    """
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        raise ElmanError(f"{path}: is there already; name a new folder")
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".elman-"))
+        yield temporary
+        temporary.chmod(0o777 & ~umask())
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        raise ElmanError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -88,6 +88,8 @@ def current_id(folder: Path) -> str | None:
 
 def no_bot(folder: Path) -> str:
     """Say that a folder has no bot, and what makes one."""
+    if folder.parts[:1] == ("hf:",):  # of a name on the Hub, a path has one slash less
+        return f"{folder}: is no folder; elman import hf://OWNER/NAME --out FOLDER makes one of it"
     return f"{folder}: no bot here ({CONFIG} is missing); elman train makes one"
 
 
@@ -96,12 +98,13 @@ def no_weights(folder: Path) -> str:
     return f"{folder}: has no weights yet; elman train --resume {folder} goes on with its training"
 
 
-def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
+def read_config(folder: Path, trust: Collection[str] | None = ()) -> dict[str, Any]:
     """Read the configuration of a run directory.
 
     Args:
         folder: the run directory.
-        trust: cells (`my.module:Name`) from outside Elman that it may name.
+        trust: cells (`my.module:Name`) from outside Elman that it may name. None: any, for whoever
+            builds no network of it, and so runs no code of theirs.
 
     Raises:
         ElmanError: where there is none, another version of Elman wrote it, a value is wrong, or it
@@ -110,7 +113,11 @@ def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise ElmanError(no_bot(folder))
-    config = parse_json(read_text(path, MAX_JSON_BYTES), path)
+    return checked_config(parse_json(read_text(path, MAX_JSON_BYTES), path), path, trust)
+
+
+def checked_config(config: Any, path: Path, trust: Collection[str] | None) -> dict[str, Any]:
+    """Check a configuration that was read from some file; as `read_config` otherwise."""
     if not isinstance(config, dict):
         raise ElmanError(f"{path}: not a configuration of Elman's")
     made = str(config.get("elman", "of unknown version"))[:20]
@@ -121,7 +128,8 @@ def read_config(folder: Path, trust: Collection[str] = ()) -> dict[str, Any]:
         )
     where = path if made == elman.__version__ else f"{path} (made by Elman {made})"
     model = validated(ModelConfig, config.get("model"), where, "model")
-    require_trust(model, trust, path)
+    if trust is not None:
+        require_trust(model, trust, path)
     sections = {
         "model": model,
         "reply": validated(ReplyConfig, config.get("reply", {}), where, "reply"),
@@ -152,7 +160,11 @@ def require_trust(model: ModelConfig, trust: Collection[str], where: object) -> 
 def read_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer of a run directory."""
     path = folder / TOKENIZER
-    text = read_text(path, MAX_JSON_BYTES)
+    return checked_tokenizer(read_text(path, MAX_JSON_BYTES), path)
+
+
+def checked_tokenizer(text: str, path: Path) -> Tokenizer:
+    """Make the tokenizer that was read from some file."""
     try:
         return Tokenizer.from_json(text)
     except ElmanError as error:

@@ -11,6 +11,7 @@ from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
 from elman.model.config import ModelConfig
 from elman.model.folder import WEIGHTS, folder_of, read_config, read_tokenizer
+from elman.model.hub import downloaded, is_on_hub
 from elman.native.library import load
 from elman.runtime.compiled import CompiledDecoder, WeightPrecision
 from elman.runtime.reference import ReferenceDecoder
@@ -33,7 +34,7 @@ def load_bot(
 
     Args:
         folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
-            a folder is called so.
+            a folder is called so; `hf://OWNER/NAME`: one on the Hugging Face Hub.
         precision: of the weights that replies are made from; None: int8 where the bot's
             configuration says that this costs next to nothing, else float32.
         trust: cells from outside Elman (`my.module:Name`) whose code may be imported and run.
@@ -42,7 +43,7 @@ def load_bot(
         ElmanError: where something of it is missing, damaged, does not belong together, or would
             run code that is not trusted.
     """
-    folder = folder_of(folder)
+    folder = downloaded(str(folder)) if is_on_hub(folder) else folder_of(folder)
     config = read_config(folder, trust)
     if not is_known(ModelConfig.model_validate(config["model"])):
         from elman.generate.network import load_network_bot
