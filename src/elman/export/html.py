@@ -19,6 +19,7 @@ from elman.errors import ElmanError
 from elman.export.leaving import Leaving, leaving
 from elman.export.module import MODULE, PAGE_FOLDER
 from elman.export.packing import as_characters, from_characters, pack, unpack
+from elman.export.private import config_to_leave
 from elman.export.rounding import MAX_COARSENESS, code_bytes, rounded
 from elman.generate.bot import Bot
 from elman.generate.care import cares, patterns
@@ -170,15 +171,12 @@ def require_known(bot: Path) -> None:
 
 def _document(bot: Bot, found: Leaving) -> dict[str, Any]:
     """Return all of a page that is not weights, but for what a page need not know."""
-    data = bot.config.get("data", {})
-    known = {name: data[name] for name in ("bot", "others", "known", "learn_from") if name in data}
-    config = {name: bot.config[name] for name in ("format", "elman", "model")}
-    config |= {"data": known, "reply": bot.config.get("reply", {})}
     rules = cares(bot.config)
     return {
         "page": PAGE_FORMAT,
-        "name": data.get("bot") or bot.home.name,
-        "config": config,
+        "name": bot.config.get("data", {}).get("bot") or bot.home.name,
+        "people": found.people,
+        "config": config_to_leave(bot.config),
         "made_by": bot.made_by,
         "tokenizer": json.loads(bot.tokenizer.to_json()),
         "sampling": SamplingParams.of(bot.config).model_dump(include=SAMPLING),
