@@ -24,7 +24,7 @@ from elman.generate.manners import QUESTION_MARKS, Manners, MannersFile
 from elman.generate.match import Match
 from elman.generate.penalties import beyond
 from elman.generate.positions import ReplyPosition, draw_positions, states_at
-from elman.generate.rerank import Likelihoods, Ranking, Tokens, as_drawn, draw, ranked
+from elman.generate.rerank import Likelihoods, Ranking, Tokens, as_drawn, draw, gained, ranked
 from elman.generate.sampling import SamplingParams
 
 MEASURED_CONVERSATIONS = 400
@@ -64,8 +64,8 @@ def drawn(bot: Bot, corpus: Corpus, positions: Sequence[ReplyPosition]) -> Itera
         state = tuple(array[some] for array in states)
         rows = draw(decoder, state, params, ranking.samples, generator)
         texts = [[each.tokens for each in own] for own in rows]
-        gains = match.gains(decoder, state, texts) if match else map(np.zeros, map(len, rows))
-        likely = as_drawn(decoder, state, rows)
+        likely = list(as_drawn(decoder, state, rows, gaining=match is not None))
+        gains = gained(match.gains if match else None, decoder, state, rows, likely)
         for place, *own in zip(positions[some], texts, likely, gains, strict=True):
             history = place.history(corpus, tokenizer)
             far = [beyond(reply, history, ranking.limits, tokenizer) for reply in own[0]]

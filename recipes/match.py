@@ -24,8 +24,9 @@ from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
-from elman.generate.match import LinearMap, Match, states_after
+from elman.generate.match import LinearMap, Match
 from elman.generate.positions import is_reply
+from elman.generate.rerank import read_alone
 from elman.generate.scoring import walk
 
 SETS = ("synthetic_persona_chat_validtest", "personachat_valid", "self_dialogue")
@@ -76,7 +77,7 @@ def gather(decoder: Decoder, corpora: Sequence[Corpus]) -> Pairs:
             states.append(decoder.vectors(decoder.select(step.before, rows)).astype(np.float16))
             said += [tuple(step.messages[row][1:-1].tolist()) for row in rows]
     number = {tokens: n for n, tokens in enumerate(dict.fromkeys(said))}
-    own = states_after(decoder, list(number)).astype(np.float16)
+    own = read_alone(decoder, list(number))[1].astype(np.float16)
     return Pairs(np.concatenate(states), np.array([number[t] for t in said]), own)
 
 

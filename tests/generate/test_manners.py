@@ -44,7 +44,7 @@ def test_they_are_kept_with_a_bot(bot: NetworkBot) -> None:
     state = bot.decoder.read([[message]], bot.decoder.initial_state(1))
     gains = gains_of(bot)
     assert gains is not None
-    [own] = gains(bot.decoder, state, [[tuple(bot.tokenizer.encode("no"))]])
+    [own] = gains(bot.decoder, state, [[tuple(bot.tokenizer.encode("no"))]], [])
     assert own == pytest.approx([-log(4)])
 
     path = bot.path / MANNERS

@@ -73,11 +73,15 @@ class Manners:
         write_file(bot.path / MANNERS, self.content.model_dump_json(indent=1) + "\n")
 
     def gains(
-        self, decoder: Decoder, state: State, replies: Sequence[Sequence[Tokens]]
+        self,
+        decoder: Decoder,
+        state: State,
+        replies: Sequence[Sequence[Tokens]],
+        after: Sequence[np.ndarray] = (),
     ) -> list[np.ndarray]:
         """Return what the score of each reply gains, (replies,) for each row.
 
-        They depend on neither the decoder nor the state.
+        It depends on the replies alone.
         """
         return [np.array([self._gain(tokens) for tokens in own]) for own in replies]
 
@@ -98,9 +102,12 @@ def gains_of(bot: Bot) -> Gains | None:
         return None
 
     def gains(
-        decoder: Decoder, state: State, replies: Sequence[Sequence[Tokens]]
+        decoder: Decoder,
+        state: State,
+        replies: Sequence[Sequence[Tokens]],
+        after: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
-        parts = [each(decoder, state, replies) for each in found]
+        parts = [each(decoder, state, replies, after) for each in found]
         return [np.sum(own, axis=0) for own in zip(*parts, strict=True)]
 
     return gains
