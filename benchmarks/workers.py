@@ -138,9 +138,11 @@ def kills(database: str, times: int, clients: int, seconds: float) -> dict[str, 
         for thread in threads:
             thread.start()
         for _ in range(times):
-            time.sleep(draw.uniform(0.1, seconds))
-            while len(server.workers) < 2:
-                time.sleep(0.05)
+            # Under load: every client has had an answer since the last kill, on average.
+            enough = len(acknowledged) + clients
+            while len(acknowledged) < enough or len(server.workers) < 2:
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, seconds))
             os.kill(draw.choice(server.workers), signal.SIGKILL)
         ending.set()
         for thread in threads:
@@ -259,7 +261,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="kills, forged, first (all)")
     parser.add_argument("--times", type=int, default=100, help="kills")
     parser.add_argument("--clients", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=3.0, help="between two kills, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="of waiting before a kill, at most"
+    )
     parser.add_argument("--forgeries", type=int, default=10_000)
     parser.add_argument("--messages", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=31)

@@ -1,14 +1,15 @@
-"""Make the base bot that comes with Elman: mix, train broadly, train on the clean part, pack.
+"""Make the base bot that comes with Elman: mix, train broadly, on the clean part, and on the part
+with many wordings, and pack.
 
     python recipes/base.py --data DIR --work DIR               # about 10 hours of one core
     python recipes/base.py --data DIR --work DIR --pack-only --out FOLDER    # a quarter of an hour
 
 Interrupted, the same command goes on where it stopped. DIR of --data holds the sets that
-`mixture.LICENSES` names. In DIR of --work lie the mixture (broad.jsonl, clean.jsonl, held.jsonl)
-and the two runs (run1, run2). Without --out the bot in the package is replaced.
+`mixture.LICENSES` names. In DIR of --work lie the mixture (broad.jsonl, clean.jsonl, wide.jsonl,
+held.jsonl) and the three runs (run1, run2, run3). Without --out the bot in the package is replaced.
 
-What the second run validates on, the first has read with the sides changed: its held-out bits per
-byte choose a checkpoint and are no measure. The measure is held.jsonl, which neither has read:
+What the later runs validate on, the first has read with the sides changed: their held-out bits per
+byte choose a checkpoint and are no measure. The measure is held.jsonl, which none has read:
 
     python benchmarks/base.py OLD FOLDER --held DIR/held.jsonl --bot Elman --json base.json
     python recipes/card.py --work DIR --bot FOLDER --figures base.json
@@ -22,12 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import card
+import manners
 import match
 import mixture
 import smalltalk
 import torch
+import wordings
 
 import elman
+from elman import load_bot
 from elman.cli.progress import shown
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
@@ -43,7 +47,7 @@ from elman.train.config import write_config
 from elman.train.finishing import fitted, measured_int8_loss
 from elman.train.prepare import Data
 
-BOTH_RUNS: dict[str, dict[str, Any]] = {
+EVERY_RUN: dict[str, dict[str, Any]] = {
     "data": {
         "bot": mixture.BOT,
         "others": "user",
@@ -88,8 +92,24 @@ CLEAN_RUN: dict[str, dict[str, Any]] = {
 }
 """The cleaner part, from where the first run stopped, with a pointer."""
 
-MEASURED_CONVERSATIONS = 400
-"""Of held.jsonl, the first, which benchmarks/base.py reads; replies are fitted on later ones."""
+WIDE_RUN: dict[str, dict[str, Any]] = {
+    "data": {},
+    "model": {"pointer": 256},
+    "train": {
+        "steps": 340,
+        "lr": 3e-4,
+        "pointer_loss_weight": 0.03,
+        "warmup": 0.04,
+        "validations": 5,
+        "patience": 5,
+        "validation_tokens": 20_000,
+    },
+}
+"""The part with many wordings, from the best weights of the second run.
+
+The run behind the base was begun for 500 steps, and its end was set to 340 after 112 of them, from
+where the rate fell faster.
+"""
 
 REPLY = {"temperature": 0.7, "min_p": 0.1, "samples": 16}
 """How replies are drawn; the rest is fitted. Chosen by reading, where F1 of words does not tell
@@ -128,10 +148,10 @@ class Stop:
 def learn(
     settings: dict[str, dict[str, Any]], chats: Path, out: Path, base: Path | None, last: int
 ) -> None:
-    """Begin one of the two runs, or go on with it, unless it is done.
+    """Begin one of the runs, or go on with it, unless it is done.
 
     Args:
-        settings: what it has beside `BOTH_RUNS`.
+        settings: what it has beside `EVERY_RUN`.
         chats: what it learns from.
         out: the run's folder.
         base: the run that it starts from.
@@ -141,7 +161,7 @@ def learn(
     with shown(as_json=False) as observer:
         kept = last_checkpoint(out)
         if kept is None:
-            values = {name: BOTH_RUNS[name] | settings[name] for name in settings}
+            values = {name: EVERY_RUN[name] | settings[name] for name in settings}
             values["data"]["path"] = str(chats.resolve())
             if base is not None:
                 values["train"]["base"] = str(base.resolve())
@@ -156,14 +176,14 @@ def read_held_out(path: Path, run: Path) -> Corpus:
     """Encode held-out conversations as the bot of a run sees them, without those measured on."""
     bot = load_network_bot(run)
     dataset = Dataset.read(str(path), bot=mixture.BOT, others=bot.data.others)
-    some = islice(dataset.conversations(), MEASURED_CONVERSATIONS, None)
+    some = islice(dataset.conversations(), manners.MEASURED_CONVERSATIONS, None)
     corpus = Corpus.encode(some, bot.tokenizer, dataset.bot, dataset.others)
     return subset(corpus, FITTING_TOKENS)
 
 
 def pack(run: Path, work: Path, data: Path, out: Path) -> None:
-    """Write the bot that is given away: int8 weights, how it replies, which replies belong, small
-    talk, a card.
+    """Write the bot that is given away: int8 weights, how it replies, which replies belong, its
+    manners, small talk, a card.
 
     Nothing in it names the machine that made it.
 
@@ -183,7 +203,7 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
 
     held = read_held_out(work / "held.jsonl", run)
     bot, learn_from = load_network_bot(out), config.data.learn_from
-    match.write(work, bot)
+    match.write(work, load_bot(out))
     found = Data(bot.tokenizer, train=held, dev=held, config=config)
     replies = HeldOut.of(bot.decoder, bot.tokenizer, held, learn_from)
     reply = fitted(config.reply, bot, found, replies)
@@ -191,6 +211,7 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     loss = measured_int8_loss(run, found, ())
     print(f"int8 weights take {loss} more, as a share of the bits")
     write_config(out, config.model_copy(update={"reply": reply, "int8_loss": loss}))
+    manners.write(work, load_bot(out))
 
     smalltalk.write(data, work / "held.jsonl", out / SMALL_TALK)
     card.write(work, out)
@@ -203,17 +224,21 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where mixture and runs are kept")
     parser.add_argument("--out", type=Path, default=BASE, help="where the bot is written")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--pack-only", action="store_true", help="from the run2 that is there")
+    parser.add_argument("--pack-only", action="store_true", help="from the run3 that is there")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     data, work = arguments.data, arguments.work
     broad, clean, held = (work / f"{part}.jsonl" for part in ("broad", "clean", "held"))
     if not all(path.exists() for path in (broad, clean, held)):
         mixture.mix(data, work)
+    if not (work / "wide.jsonl").exists():
+        wordings.wide(data, work)
     if not arguments.pack_only:
         learn(BROAD_RUN, broad, work / "run1", None, BROAD_RUN_STOPS_AFTER)
         learn(CLEAN_RUN, clean, work / "run2", work / "run1", CLEAN_RUN["train"]["steps"])
-    pack(work / "run2", work, data, arguments.out)
+        wide = work / "wide.jsonl"
+        learn(WIDE_RUN, wide, work / "run3", work / "run2", WIDE_RUN["train"]["steps"])
+    pack(work / "run3", work, data, arguments.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from mixture import BROAD, BUILT_IN, CLEAN, HELD, LICENSES, OWN, set_of
+from mixture import BROAD, BUILT_IN, CLEAN, HELD, LICENSES, OWN, WIDE, set_of
 
 from elman.data.files import write_file
 
@@ -68,7 +68,7 @@ ABOUT = {
         "how": 'the voice "friendly"; what it is asked of itself is answered as Elman',
     },
     OWN: {
-        "what": "`recipes/taught.json`",
+        "what": "`recipes/taught.json` and `wordings.json`",
         "who": "Elman",
         "how": "facts told and asked again, who it is, what it does not know; also put between "
         "the turns of other conversations",
@@ -84,15 +84,16 @@ A small recurrent language model of conversations, from which new bots start and
 
 ## What it learned from
 
-| conversations | broad part | cleaner part | held out | license | what they are |
-|---|---|---|---|---|---|
+| conversations | broad part | cleaner part | last part | held out | license | what they are |
+|---|---|---|---|---|---|---|
 {sets}
 
-`recipes/mixture.py` makes both parts. The broad part was read first, then the cleaner one. In the
-broad part one of the two people is the bot, in the cleaner one the other; names that this person
-goes by became "Elman". In the built-in conversations, placeholders stand in the place of e-mail
-addresses, phone numbers, cards, IBANs, IP addresses, keys and passwords (`--redact`), by rules that
-miss some. Other names of people are as they were.
+The broad part was read first, then the cleaner one (`recipes/mixture.py`). The last one are cleaner
+conversations again, with more that is taught, in many wordings (`recipes/wordings.py`); about half
+of it was read, once. In the broad part one of the two people is the bot, in the others the other
+one; names that this person goes by became "Elman". In the built-in conversations, placeholders
+stand in the place of e-mail addresses, phone numbers, cards, IBANs, IP addresses, keys and
+passwords (`--redact`), by rules that miss some. Other names of people are as they were.
 
 ## What was left out
 
@@ -146,7 +147,7 @@ def describe_model(bot: Path) -> str:
 
 def describe_sets(work: Path) -> str:
     """Count the conversations of each set in each part; return the rows of a table."""
-    counts = {part: Counter[str]() for part in (BROAD, CLEAN, HELD)}
+    counts = {part: Counter[str]() for part in (BROAD, CLEAN, WIDE, HELD)}
     for part, found in counts.items():
         with (work / f"{part}.jsonl").open(encoding="utf-8") as lines:
             found.update(set_of(json.loads(line)["id"]) for line in lines)

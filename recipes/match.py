@@ -19,17 +19,21 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from elman import load_bot
 from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
-from elman.generate.match import LinearMap, Match, states_after
-from elman.generate.network import load_network_bot
+from elman.generate.match import LinearMap, Match
 from elman.generate.positions import is_reply
+from elman.generate.rerank import read_alone
 from elman.generate.scoring import walk
 
 SETS = ("synthetic_persona_chat_validtest", "personachat_valid", "self_dialogue")
-"""From whose conversations it is learned: 112,013 replies."""
+"""From whose conversations it is learned."""
+
+CONVERSATIONS = 3000
+"""Of each set, the first in the mixture, which is shuffled."""
 
 DIRECTIONS = 64
 """Numbers that are compared."""
@@ -73,7 +77,7 @@ def gather(decoder: Decoder, corpora: Sequence[Corpus]) -> Pairs:
             states.append(decoder.vectors(decoder.select(step.before, rows)).astype(np.float16))
             said += [tuple(step.messages[row][1:-1].tolist()) for row in rows]
     number = {tokens: n for n, tokens in enumerate(dict.fromkeys(said))}
-    own = states_after(decoder, list(number)).astype(np.float16)
+    own = read_alone(decoder, list(number))[1].astype(np.float16)
     return Pairs(np.concatenate(states), np.array([number[t] for t in said]), own)
 
 
@@ -150,7 +154,7 @@ def read_clean(path: Path, bot: Bot, name: str) -> Corpus:
     some = [
         each for each in dataset.conversations() if each.id.split(":")[0].removesuffix("-f") == name
     ]
-    return Corpus.encode(some, bot.tokenizer, dataset.bot, dataset.others)
+    return Corpus.encode(some[:CONVERSATIONS], bot.tokenizer, dataset.bot, dataset.others)
 
 
 def main() -> None:
@@ -158,7 +162,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--bot", type=Path, required=True)
     arguments = parser.parse_args()
-    write(arguments.work, load_network_bot(arguments.bot))
+    write(arguments.work, load_bot(arguments.bot))
 
 
 if __name__ == "__main__":

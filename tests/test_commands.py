@@ -54,6 +54,8 @@ CHEAPER = {
 keep the computer busy, and in the place of a bot that is there already.
 """
 
+POSTGRES = re.compile(r"postgresql://\S+")
+
 CELLS = """
 import torch
 import elman
@@ -239,6 +241,7 @@ def test_every_command_of_a_page_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     elman: Callable[..., Ran],
+    request: pytest.FixtureRequest,
 ) -> None:
     home = tmp_path / "h"
     shutil.copytree(prepared, home)
@@ -250,6 +253,9 @@ def test_every_command_of_a_page_runs(
         if command.page != name or FIRST_PAGES[command.words] != name:
             continue
         verb, *rest = [word.replace("~", str(home)) for word in command.words[1:]]
+        if any(map(POSTGRES.fullmatch, rest)):
+            url = request.getfixturevalue("postgres").database()
+            rest = [POSTGRES.sub(lambda _: url, word) for word in rest]
         rest += [more for word in command.words for more in CHEAPER.get(word, [])]
         if verb == "serve":
             assert_serves(home, [verb, *rest, *([] if "--uds" in rest else ["--port", "0"])])

@@ -104,7 +104,7 @@ def test_a_missing_extra_is_one_sentence(
 ) -> None:
     table = tmp_path / "chats.parquet"
     table.write_bytes(b"PAR1" + bytes(16) + b"PAR1")
-    arguments: list[object] = {
+    commands: dict[str, list[object]] = {
         "train": ["train", chats],
         "serve": ["serve", trained],
         "evaluate": ["eval", trained, chats],
@@ -113,8 +113,8 @@ def test_a_missing_extra_is_one_sentence(
         "tensorboard": ["watch", trained, "--tensorboard", tmp_path / "events"],
         "hub": ["import", "hf://ann/bot", "--out", tmp_path / "bot"],
         "onnx": ["export", trained, "--to", "onnx", "--out", tmp_path / "bot.onnx"],
-    }[extra]
-    ran = run_without(set(EXTRA_MODULES[extra]), COMMAND, *arguments)
+    }
+    ran = run_without(set(EXTRA_MODULES[extra]), COMMAND, *commands[extra])
     assert ran.returncode == 2
     *_, sentence = ran.stderr.splitlines()
     assert sentence.startswith("elman: ")

@@ -9,6 +9,7 @@ EXTRA_MODULES = {
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "evaluate": ("sacrebleu",),
     "parquet": ("pyarrow",),
+    "datasets": ("pyarrow",),
     "postgres": ("psycopg", "sqlalchemy", "alembic"),
     "tensorboard": ("tensorboard",),
     "hub": ("huggingface_hub",),

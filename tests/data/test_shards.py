@@ -10,20 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elman.data import span
+from elman.data import file_span
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
+from elman.data.file_span import spans
 from elman.data.notes import Notes
 from elman.data.readers import read
 from elman.data.shards import build, finish
-from elman.data.shards.build import Build
+from elman.data.shards.build import CorpusBuild
 from elman.data.shards.corpus import ShardedCorpus, open_corpus, verify
 from elman.data.shards.files import HEADER_BYTES
 from elman.data.shards.index import INDEX, TOKENIZER, partial, read_index
 from elman.data.shards.pieces import cut
-from elman.data.shards.work import PIECES, Encode
+from elman.data.shards.work import PIECES_FOLDER, Encode
 from elman.data.source import documents
-from elman.data.span import spans
 from elman.data.tokenizer import MAX_LEARNED_BYTES, Tokenizer
 from elman.data.view import View
 from elman.errors import ElmanError
@@ -111,7 +111,7 @@ def test_any_cut_gives_the_corpus_in_memory(
     for number, (some, name) in enumerate(zip(talks, formats, strict=False)):
         text = "".join(line(name, n, talk, timed) for n, talk in enumerate(some))
         (sources / f"b{number}.txt").write_text(text, "utf-8", newline="")
-    asked = Build(
+    asked = CorpusBuild(
         [str(sources)], home / "out", View(bot=bot), test, tokenizer=tokenizer, workers=1,
         piece_bytes=piece_bytes, shard_tokens=shard_tokens,
     )  # fmt: skip
@@ -152,7 +152,7 @@ def write_talks(path: Path, number: int, timed: bool = False) -> None:
 def test_a_tokenizer_is_learned_as_in_memory(tmp_path: Path, workers: int, timed: bool) -> None:
     write_talks(tmp_path / "a.jsonl", 300, timed)
     view: dict[str, Any] = {"bot": "Ann", "redact": True, "rename": True, "drop": ["nobody"][:0]}
-    asked = Build(
+    asked = CorpusBuild(
         [str(tmp_path / "a.jsonl")], tmp_path / "out", View(**view), True,
         vocabulary=lambda size: 300, workers=workers, piece_bytes=5000, shard_tokens=900,
     )  # fmt: skip
@@ -173,7 +173,7 @@ def test_texts_are_those_that_a_dataset_takes(
     write_talks(tmp_path / "a.jsonl", 200)
     size = Dataset.read(str(tmp_path / "a.jsonl")).survey.text_bytes
     monkeypatch.setattr(build, "MAX_LEARNED_BYTES", size // every)
-    asked = Build(
+    asked = CorpusBuild(
         [str(tmp_path / "a.jsonl")], tmp_path / "out", workers=1, piece_bytes=700,
         vocabulary=lambda size: 300,
     )  # fmt: skip
@@ -193,7 +193,7 @@ def test_chats_archives_and_what_cannot_be_cut(tmp_path: Path, tokenizer: Tokeni
     listed = [json.loads(line("turns", n, talk, False)) for n, talk in enumerate(talks)]
     (tmp_path / "list.json").write_text(json.dumps(listed))
     names = [str(tmp_path / "both.zip"), str(tmp_path / "list.json")]
-    asked = Build(names, tmp_path / "out", tokenizer=tokenizer, workers=2, piece_bytes=10)
+    asked = CorpusBuild(names, tmp_path / "out", tokenizer=tokenizer, workers=2, piece_bytes=10)
     _, notes = asked.run()
     told = Notes()
     found = list(read([each for name in names for each in documents(name)], told))
@@ -207,7 +207,7 @@ def test_errors_name_the_line_of_the_file(tmp_path: Path, tokenizer: Tokenizer) 
     write_talks(tmp_path / "a.jsonl", 50)
     with (tmp_path / "a.jsonl").open("a") as file:
         file.write("{broken\n")
-    asked = Build([str(tmp_path / "a.jsonl")], tmp_path / "out", workers=2, piece_bytes=300)
+    asked = CorpusBuild([str(tmp_path / "a.jsonl")], tmp_path / "out", workers=2, piece_bytes=300)
     with pytest.raises(ElmanError, match=r"a\.jsonl: line 51, column"):
         asked.run()
     assert not (tmp_path / "out").exists()
@@ -231,7 +231,7 @@ def test_spans_are_the_file(
     data = b"".join(parts)
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(span, "READ_BYTES", read_bytes)
+        patched.setattr(file_span, "READ_BYTES", read_bytes)
         found = spans(path, separator, size)
     assert all(each.end - each.begin >= size for each in found[:-1])
     assert b"".join(each.open(path).read() for each in found) == data
@@ -256,7 +256,7 @@ def test_notes_count_lines_of_the_whole_file(tmp_path: Path) -> None:
 @pytest.fixture
 def built(tmp_path: Path, tokenizer: Tokenizer) -> Path:
     write_talks(tmp_path / "a.jsonl", 120)
-    asked = Build(
+    asked = CorpusBuild(
         [str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer=tokenizer, workers=1,
         piece_bytes=4000, shard_tokens=500,
     )  # fmt: skip
@@ -270,7 +270,7 @@ def test_a_build_that_was_killed_goes_on(
 ) -> None:
     write_talks(tmp_path / "a.jsonl", 120)
     said: list[str] = []
-    asked = Build(
+    asked = CorpusBuild(
         [str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer=tokenizer, workers=1,
         piece_bytes=4000, shard_tokens=500, tell=said.append,
     )  # fmt: skip
@@ -288,7 +288,7 @@ def test_a_build_that_was_killed_goes_on(
         with pytest.raises(KeyboardInterrupt):
             asked.run()
     assert not (tmp_path / "out").exists()
-    assert len(list((partial(tmp_path / "out") / PIECES).glob("*.json"))) == done
+    assert len(list((partial(tmp_path / "out") / PIECES_FOLDER).glob("*.json"))) == done
     asked.run()
     assert said.count(f"going on: {done} pieces were done before") == 1
     assert_equal(tmp_path / "out", tmp_path / "a.jsonl", tokenizer)
@@ -299,7 +299,9 @@ def test_killed_at_the_end_nothing_is_half_written(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     write_talks(tmp_path / "a.jsonl", 120)
-    asked = Build([str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer=tokenizer, workers=1)
+    asked = CorpusBuild(
+        [str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer=tokenizer, workers=1
+    )
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -318,7 +320,7 @@ def test_another_build_begins_anew(
 ) -> None:
     write_talks(tmp_path / "a.jsonl", 120)
     source = [str(tmp_path / "a.jsonl")]
-    asked = Build(source, tmp_path / "out", tokenizer=tokenizer, workers=1, piece_bytes=4000)
+    asked = CorpusBuild(source, tmp_path / "out", tokenizer=tokenizer, workers=1, piece_bytes=4000)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -327,7 +329,7 @@ def test_another_build_begins_anew(
         patched.setattr(build, "part_of", killed)
         with pytest.raises(KeyboardInterrupt):
             asked.run()
-    other = Build(source, tmp_path / "out", View(bot="Bo"), tokenizer=tokenizer, workers=1)
+    other = CorpusBuild(source, tmp_path / "out", View(bot="Bo"), tokenizer=tokenizer, workers=1)
     other.run()
     assert_equal(tmp_path / "out", tmp_path / "a.jsonl", tokenizer, bot="Bo")
 
@@ -404,13 +406,13 @@ def test_a_shard_named_outside_of_its_folder_is_refused(built: Path) -> None:
 def test_what_cannot_be_built_is_refused(tmp_path: Path, built: Path, tokenizer: Tokenizer) -> None:
     source = [str(tmp_path / "a.jsonl")]
     for asked, said in [
-        (Build(source, built), "a corpus is there already"),
-        (Build(source, tmp_path), "something is there already"),
-        (Build(["-"], tmp_path / "x"), "only once"),
-        (Build([str(built)], tmp_path / "x"), "a corpus that was built"),
-        (Build([str(tmp_path / "none")], tmp_path / "x"), "no such file"),
-        (Build(source, tmp_path / "x", View(canaries=3)), "canaries"),
-        (Build(source, tmp_path / "x", View(bot="Zoe"), tokenizer=tokenizer), "nobody has"),
+        (CorpusBuild(source, built), "a corpus is there already"),
+        (CorpusBuild(source, tmp_path), "something is there already"),
+        (CorpusBuild(["-"], tmp_path / "x"), "only once"),
+        (CorpusBuild([str(built)], tmp_path / "x"), "a corpus that was built"),
+        (CorpusBuild([str(tmp_path / "none")], tmp_path / "x"), "no such file"),
+        (CorpusBuild(source, tmp_path / "x", View(canaries=3)), "canaries"),
+        (CorpusBuild(source, tmp_path / "x", View(bot="Zoe"), tokenizer=tokenizer), "nobody has"),
     ]:
         with pytest.raises(ElmanError, match=said):
             asked.run()
@@ -435,7 +437,7 @@ def test_of_held_out_text_only_the_first_is_kept(
     write_talks(tmp_path / "a.jsonl", 400)
     monkeypatch.setattr(build, "MAX_HELD_OUT_BYTES", 300)
     monkeypatch.setattr(finish, "MAX_HELD_OUT_BYTES", 300)
-    asked = Build(
+    asked = CorpusBuild(
         [str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer=tokenizer, workers=1,
         piece_bytes=3000,
     )  # fmt: skip

@@ -188,6 +188,21 @@ def test_a_damaged_bot_goes_nowhere(
     assert not (tmp_path / "away").exists()
 
 
+@pytest.mark.parametrize("name", [MATCH, REPLIES, "smalltalk.json"])
+def test_a_file_that_is_something_else_goes_nowhere(
+    bot: Path, tmp_path: Path, elman: Run, name: str
+) -> None:
+    """Such as a link to a secret, which would be uploaded the next time."""
+    (tmp_path / "secret").write_text("my password")
+    (bot / name).unlink(missing_ok=True)
+    (bot / name).symlink_to(tmp_path / "secret")
+    for command in (("export", bot, "--to", "folder"), ("import", bot)):
+        ran = elman(*command, "--out", tmp_path / "away")
+        assert ran.code == 2
+        assert name in ran.err
+        assert not (tmp_path / "away").exists()
+
+
 def test_only_what_is_known_is_taken(bot: Path, tmp_path: Path, elman: Run) -> None:
     (bot / "evil.py").write_text("raise SystemExit")
     (bot / "pytorch_model.bin").write_bytes(b"\x80")

@@ -111,6 +111,7 @@ def test_what_should_be_private_never_lies_in_a_public_repository(
         ("hf://ann/bot", {"HF_TOKEN": "hf_of_somebody_else"}, "hf://ann/bot: "),
         ("hf://ann/bot", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "hf://ann/bot: "),
         ("hf://ann/bot/../../x", {}, "expected hf://OWNER/NAME"),
+        ("hf://../..", {}, "hf://../..: "),
         ("hf://ann/cut", {}, f"{WEIGHTS}: damaged or truncated"),
     ],
 )

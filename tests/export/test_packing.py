@@ -1,5 +1,6 @@
 """What a page holds comes back as it was; what was cut or changed is told."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.data.unpacking import BOMB_BYTES
 from elman.errors import ElmanError
 from elman.export.html import read_page
-from elman.export.packing import ESCAPED, as_characters, from_characters, pack, unpack
+from elman.export.packing import ESCAPED, HEAD, MAGIC, as_characters, from_characters, pack, unpack
 from elman.export.rounding import code_bytes, rounded
 
 
@@ -66,3 +68,10 @@ def test_a_page_that_was_cut_is_not_read(file: Path, share: float, tmp_path: Pat
     (tmp_path / "cut.html").write_bytes(content[: int(share * len(content))])
     with pytest.raises(ElmanError, match=r"cut\.html: (no page|damaged)"):
         read_page(tmp_path / "cut.html")
+
+
+def test_a_bomb_is_refused() -> None:
+    bomb = zlib.compress(bytes(BOMB_BYTES + 1), 9)
+    packed = HEAD.pack(MAGIC, len(bomb), len(bomb)) + bomb + bomb
+    with pytest.raises(ElmanError, match="unpacks to more than any bot"):
+        unpack(packed, "bomb.html")

@@ -11,10 +11,10 @@ import pytest
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.generate.decoder import Decoder, State
-from elman.generate.match import MATCH, LinearMap, Match, states_after
+from elman.generate.match import MATCH, LinearMap, Match
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import History
-from elman.generate.rerank import Ranking, Tokens, best_drawn, draw
+from elman.generate.rerank import Ranking, Tokens, best_drawn, draw, read_alone
 from elman.generate.sampling import SamplingParams
 from elman.model.array_files import read_arrays, write_arrays
 from elman.train import Config, train
@@ -54,7 +54,11 @@ def tokens_of(bot: NetworkBot, *texts: str) -> list[Tokens]:
 
 
 def gains_of(
-    wanted: Tokens, decoder: Decoder, state: State, rows: Sequence[Sequence[Tokens]]
+    wanted: Tokens,
+    decoder: Decoder,
+    state: State,
+    rows: Sequence[Sequence[Tokens]],
+    after: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
     return [np.array([1e6 * (each == wanted) for each in own]) for own in rows]
 
@@ -62,9 +66,10 @@ def gains_of(
 def test_it_is_the_cosine_less_that_of_a_crowd(bot: NetworkBot) -> None:
     match, state = made(bot), asked(bot, "what is 2 plus 1?", "hello")
     replies = tokens_of(bot, "it is 3", "it is 4, Bob.", "no")
-    found = match.gains(bot.decoder, state, [replies, replies[:1]])
+    after = read_alone(bot.decoder, replies)[1]
+    found = match.gains(bot.decoder, state, [replies, replies[:1]], [after, after[:1]])
     assert [len(own) for own in found] == [3, 1]
-    said = match.answered(states_after(bot.decoder, replies))
+    said = match.answered(after)
     there = match.asked(bot.decoder.vectors(state))
     for n in range(3):
         hub = np.log(np.mean(np.exp(16 * match.crowd @ said[n]))) / 16
@@ -127,5 +132,6 @@ def test_the_base_has_one_and_it_finds_what_belongs() -> None:
         "I have two dogs and a cat.": "What are their names?",
     }
     replies = tokens_of(base, *pairs.values())
-    gains = match.gains(base.decoder, asked(base, *pairs), [replies] * len(pairs))
+    after = read_alone(base.decoder, replies)[1]
+    gains = match.gains(base.decoder, asked(base, *pairs), [replies] * 3, [after] * 3)
     assert [int(own.argmax()) for own in gains] == list(range(len(pairs)))

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from elman.chat import MemoryStore
 from elman.generate.bot import Bot
+from elman.serve.http.access import KeyRates
+from elman.serve.http.errors import ApiError
+from elman.serve.store.keys import Keys
+from elman.serve.store.ownership import erase
 
 from .conftest import Served, running
 from .test_keys import (  # noqa: F401
@@ -64,6 +70,31 @@ def test_chats_are_listed_in_their_order_and_deleted(serving: Callable[..., Serv
         for unknown in (ids[1], "\0", "\U0010ffff" * 50):
             body = {"model": "ann", "input": "hi", "previous_response_id": unknown}
             assert http.post("/v1/responses", json=body).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_processes_count_together_how_often_a_key_asks(url: str, tmp_path: Path, kind: str) -> None:
+    place = url if kind == "postgres" else tmp_path / "memory.db"
+    now = [1e9]
+    with MemoryStore(place) as one, MemoryStore(place) as other:
+        key, _ = Keys(one).add("phone", 60)
+        rates = [KeyRates(lambda: now[0], Keys(store)) for store in (one, other)]
+        for number in range(60):
+            rates[number % 2].take(key)
+        for each in rates:
+            with pytest.raises(ApiError, match="60 times a minute"):
+                each.take(key)
+        now[0] += 1.1
+        rates[0].take(key)
+        with pytest.raises(ApiError):
+            rates[1].take(key)
+        now[0] -= 100  # a clock that goes back gives nothing
+        with pytest.raises(ApiError):
+            rates[1].take(key)
+        Keys(one).revoke("phone")
+        with one.writing() as connection:
+            erase(connection, key)
+            assert connection.execute("SELECT * FROM rates").fetchall() == []
 
 
 def test_what_cannot_be_kept_takes_nothing_else_with_it(serving: Callable[..., Served]) -> None:

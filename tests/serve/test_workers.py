@@ -145,6 +145,17 @@ def test_kill_9_of_a_worker_loses_no_acknowledged_turn(trained: Path, database: 
         assert "ended with -9; another one starts" in process.said()
 
 
+def test_a_key_asks_no_more_often_of_two_workers(
+    trained: Path, database: str, elman: Callable[..., Any]
+) -> None:
+    secret = elman("keys", "add", "phone", "--per-minute", 1, "--db", database).out.strip()
+    with workers(trained, database) as process:
+        for worker, status in zip(both(process), (200, 429), strict=True):
+            key = f"Bearer {secret}"
+            with only(process, worker), client(process, Authorization=key) as http:
+                assert http.get("/v1/models").status_code == status
+
+
 def test_all_end_together(trained: Path, tmp_path: Path) -> None:
     """Ctrl-C reaches the supervisor alone; where that is killed, its workers end by themselves."""
     for end in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from elman.data.shards.build import Build
+from elman.data.shards.build import CorpusBuild
 from elman.data.view import View
 from elman.errors import ElmanError
 from elman.model.folder import read_config
 from elman.model.tensor_files import read_tensors
 from elman.train import Config, resume, train
 from elman.train.built import IN_MEMORY_ONLY
-from elman.train.resuming import RESUME
+from elman.train.checkpoints import last_checkpoint
 
 Make = Callable[..., Config]
 
@@ -21,12 +21,18 @@ Make = Callable[..., Config]
 @pytest.fixture(scope="module")
 def corpus(chats: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("built") / "corpus"
-    asked = Build(
+    asked = CorpusBuild(
         [str(chats)], out, View(bot="Ann"), vocabulary=lambda size: 300, workers=1,
         piece_bytes=1500, shard_tokens=200,
     )  # fmt: skip
     asked.run()
     return out
+
+
+def checkpoint_of(folder: Path) -> Path:
+    path = last_checkpoint(folder)
+    assert path is not None
+    return path
 
 
 @pytest.mark.parametrize("memory", ["tokens", "messages"])
@@ -37,7 +43,7 @@ def test_the_bot_is_the_same(tmp_path: Path, make_config: Make, corpus: Path, me
     train(make_config(**settings), tmp_path / "sources")
     train(make_config(**settings, **{"data.path": str(corpus)}), tmp_path / "built")
     (weights, facts), (own, known) = (
-        read_tensors(tmp_path / name / RESUME) for name in ("sources", "built")
+        read_tensors(checkpoint_of(tmp_path / name)) for name in ("sources", "built")
     )
     assert all((weights[name] == own[name]).all() for name in weights)
     assert facts["contents"] == known["contents"]
@@ -63,7 +69,7 @@ def test_a_run_goes_on(tmp_path: Path, make_config: Make, corpus: Path) -> None:
     train(config, tmp_path / "parted", stop=lambda: next(calls) == 5)
     resume(tmp_path / "parted")
     (weights, _), (own, _) = (
-        read_tensors(tmp_path / name / RESUME) for name in ("whole", "parted")
+        read_tensors(checkpoint_of(tmp_path / name)) for name in ("whole", "parted")
     )
     assert all((weights[name] == own[name]).all() for name in weights)
 

@@ -50,6 +50,12 @@ TABLES = (
         created FLOAT NOT NULL,
         revoked FLOAT
     )""",
+    # How much of its minute a key has left, for processes that count together.
+    """CREATE TABLE IF NOT EXISTS rates (
+        id VARCHAR NOT NULL PRIMARY KEY,
+        tokens FLOAT NOT NULL,
+        at FLOAT NOT NULL
+    )""",
     # What is `fingerprint` here is called made_by there, as in stores of earlier releases.
     """CREATE TABLE IF NOT EXISTS responses (
         id VARCHAR NOT NULL PRIMARY KEY,

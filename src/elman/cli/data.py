@@ -129,7 +129,7 @@ def build(
 
     Example: `elman data build chats/ --out corpus --bot Ann` and then `elman train corpus`
     """
-    from elman.data.shards.build import Build
+    from elman.data.shards.build import CorpusBuild
     from elman.data.view import View
     from elman.model.folder import folder_of, read_tokenizer
 
@@ -137,7 +137,7 @@ def build(
         raise ElmanError("--vocabulary is of a tokenizer that is learned: leave out --tokenizer")
     view = View(bot=bot, gap=seconds(gap), drop=drop or (), redact=redact, rename=rename)
     with status(f"building {out}") as tell:
-        asked = Build(
+        asked = CorpusBuild(
             sources,
             out,
             view,

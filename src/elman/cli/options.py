@@ -34,7 +34,8 @@ DatabaseOption = Annotated[
     str | None,
     typer.Option(
         "--db",
-        help="Where conversations are kept: a file, or sqlite:///FILE.  "
+        help="Where conversations are kept: a file, sqlite:///FILE, or "
+        "postgresql://USER@HOST/NAME.  "
         "[default: memory.db in your data folder]",
         show_default=False,
     ),

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,6 +130,7 @@ class _Asked:
             self._serve(listening, is_first, answers)
 
     def _serve(self, listening: socket.socket, is_first: bool, answers: Callable[[], None]) -> None:
+        from elman.chat.sqlite import SqliteDatabase
         from elman.serve.run import load, serve
 
         loaded = load(self.bots, as_weights(self.weights), self.trust)
@@ -146,8 +147,10 @@ class _Asked:
                     self._tell(loaded, store)
                 answers()
 
+            alone = self.workers == 1 and isinstance(store.database, SqliteDatabase)
+            policy = replace(self.policy, shares_rates=not alone)
             serve(
-                loaded, store, listening, self.policy, on_started, repliers, self._load_again,
+                loaded, store, listening, policy, on_started, repliers, self._load_again,
                 state_keys_of(self.state_keys),
             )  # fmt: skip
 

@@ -102,7 +102,7 @@ def train(
         result = training.begin(
             values, out, overwrite=overwrite, as_json=as_json, started=started, trust=trust or ()
         )
-    if result.reason != "interrupted" and not as_json:
+    if result.reason not in ("interrupted", "followed") and not as_json:
         say(f"talk with it: elman chat {out}{training.trusting(out)}")
 
 

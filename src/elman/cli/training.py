@@ -16,6 +16,7 @@ from elman.model.config import ModelConfig
 from elman.model.folder import CONFIG, require_trust
 from elman.train import Config, Result
 from elman.train.config import AUTO, BUDGETS, assigned, layered
+from elman.train.joining import goes_on, leads_here
 from elman.train.runlog import Observer
 
 
@@ -57,7 +58,8 @@ def begin(
         raise ElmanError(f"{out}: cannot start from itself; name another --out")
     if out.exists() and not out.is_dir():
         raise ElmanError(f"{out}: a file is there; name another --out")
-    if (out / CONFIG).exists() and not overwrite:
+    mine = overwrite or goes_on(out) or not leads_here()  # who follows writes nothing
+    if (out / CONFIG).exists() and not mine:
         raise ElmanError(
             f"{out}: a bot is there already; go on with it (--resume {out}), replace it "
             "(--overwrite), or name another --out"
@@ -90,7 +92,12 @@ def resume(
 def _shown_run(
     run: Callable[..., Result], out: Path, as_json: bool, observers: tuple[Observer, ...] = ()
 ) -> Result:
-    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped."""
+    """Show a run, and stop it on Ctrl-C; say how to go on with one that was stopped.
+
+    A process that follows another shows nothing, and ends when that one does.
+    """
+    if not leads_here():
+        return run(observers=(_leave_signals,))
     with shown(as_json) as progress, _Interrupt() as interrupt:
         result = run(
             observers=(progress, interrupt.watch, *observers),
@@ -100,6 +107,12 @@ def _shown_run(
     if result.reason == "interrupted" and not as_json:
         say(f"saved; go on with: elman train --resume {out}{trusting(out)}")
     return result
+
+
+def _leave_signals(kind: str, facts: dict[str, Any]) -> None:
+    """Leave Ctrl-C to the process that leads, which saves the rows of all."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def trusting(out: Path) -> str:

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 
-from elman.data.span import Span
+from elman.data.file_span import FileSpan
 from elman.data.unpacking import UnpackLimit, limited_gzip, measure
 from elman.errors import ElmanError
 
@@ -30,8 +30,8 @@ UNBOUNDED = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 UTF8 = ("utf-8", "utf-8-sig")
 GZIP = b"\x1f\x8b"
-PARQUET = (b"PAR1", b"PARE")
-"""How such files begin; the second kind is encrypted."""
+TABLES = (b"PAR1", b"PARE", b"ARRO", b"\xff\xff\xff\xff")
+"""How Parquet begins, and encrypted Parquet; how Arrow does, as a file and as a stream."""
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Document:
     owner: Any = None
     member: tuple[zipfile.ZipFile, zipfile.ZipInfo] | None = None
     limit: UnpackLimit | None = None
-    span: Span | None = None
+    span: FileSpan | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # An open archive stays here; what owns a file here keeps it while others read it.
@@ -99,7 +99,7 @@ class Document:
             return False
         with self.path.open("rb") as stream:
             begin = stream.read(4)
-        packed = begin[:2] == GZIP or begin in PARQUET
+        packed = begin[:2] == GZIP or begin in TABLES
         return not packed and begin[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -193,7 +193,7 @@ class Document:
 
     def _lines_of_utf8(self, stream: IO[bytes], codec: str) -> Iterator[tuple[int, str]]:
         """Lines of UTF-8, decoded one at a time so that an error can name its byte."""
-        span = self.span or Span(0, 0, 1)
+        span = self.span or FileSpan(0, 0, 1)
         offset = span.begin
         for number in count(span.first_line):
             data: bytes = self._checked(stream.readline, MAX_LINE_BYTES + 1)
@@ -232,7 +232,7 @@ class Document:
         if self.span is not None:
             return self.span.open(self.path)
         stream = self._unpacked_bytes()
-        if self._checked(stream.peek, 4)[:4] not in PARQUET:
+        if self._checked(stream.peek, 4)[:4] not in TABLES:
             return stream
         from elman.data.parquet import rows_as_json_lines
 

@@ -18,6 +18,8 @@ class Layout:
         slide: every reply is learned through exactly `unfold` messages (of unit "messages").
         learn_from: "bot" or "all".
         seed: decides the order.
+        own_rows: the rows that this process cuts; None: all. Every process deals the conversations
+            to all rows, so that each knows whose turn it is, and makes batches of its own alone.
     """
 
     batch_size: int
@@ -26,12 +28,18 @@ class Layout:
     slide: bool = False
     learn_from: str = "all"
     seed: int = 0
+    own_rows: range | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.unfold < 1:
             raise ValueError(
                 f"batch_size and unfold must be at least 1, got {self.batch_size} and {self.unfold}"
             )
+
+    @property
+    def rows(self) -> range:
+        """The rows of which batches are made."""
+        return range(self.batch_size) if self.own_rows is None else self.own_rows
 
 
 @dataclass(frozen=True)

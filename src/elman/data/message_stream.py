@@ -8,6 +8,7 @@ import numpy as np
 from elman.data.corpus import scored
 from elman.data.layout import MessageOrigin
 from elman.data.shuffle import ShuffledRows
+from elman.data.tokenizer import END
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ class MessageStream(ShuffledRows[list[np.ndarray], MessageWindow]):
 
     def next(self) -> MessageWindow:
         """Cut the next window."""
-        return MessageWindow([self._advance(row) for row in range(self._layout.batch_size)])
+        every = [self._advance(row) for row in range(self._layout.batch_size)]
+        return MessageWindow([window for window in every if window is not None])
 
-    def _advance(self, row: int) -> RowWindow:
+    def _advance(self, row: int) -> RowWindow | None:
+        """Move a row on; return its window if the row is one of this process's own."""
         unfold = self._layout.unfold
-        conversation, messages, done = self._at(row)
+        conversation, done, length = self._at(row)
         if self._layout.slide:
             last = done + 1
             first = max(0, last - unfold)
@@ -95,18 +98,21 @@ class MessageStream(ShuffledRows[list[np.ndarray], MessageWindow]):
             carry = 1 if last + 1 > unfold else 0
         else:
             first = max(0, done)
-            last = min(first + unfold, len(messages) - 1)
+            last = min(first + unfold, length - 1)
             due = set(range(done + 1, last + 1))
             carry = last - first
-        window = RowWindow(
-            messages[first : last + 1],
-            [n in due and self._learns(messages[n]) for n in range(first, last + 1)],
-            carry,
-            fresh=first == 0,
-            conversation=conversation,
-            first=first,
-        )
-        self._move(row, last, finished=last == len(messages) - 1)
+        window = None
+        if row in self._layout.rows:
+            messages = self._read(row)
+            window = RowWindow(
+                messages[first : last + 1],
+                [n in due and self._learns(messages[n]) for n in range(first, last + 1)],
+                carry,
+                fresh=first == 0,
+                conversation=conversation,
+                first=first,
+            )
+        self._move(row, last, finished=last == length - 1)
         return window
 
     def _learns(self, message: np.ndarray) -> bool:
@@ -116,4 +122,4 @@ class MessageStream(ShuffledRows[list[np.ndarray], MessageWindow]):
         return self._corpus.messages(conversation)
 
     def _length(self, conversation: int) -> int:
-        return len(self._corpus.messages(conversation))
+        return int((self._corpus[conversation] == END).sum())

@@ -1,4 +1,4 @@
-"""Parquet read as text: one line of JSON for each row, so that readers of JSON Lines read it too.
+"""Parquet and Arrow read as text, a line of JSON for each row: readers of JSON Lines read it too.
 
 pyarrow (the extra `elman[parquet]`) does the work, a few rows at a time. It does so in a process
 of its own, with little memory: a damaged file can make it abort, and a hostile one could make it
@@ -28,7 +28,7 @@ MAX_MEMORY_BYTES = 4 << 30
 
 
 def rows_as_json_lines(packed: io.BufferedReader, name: str) -> io.BufferedReader:
-    """Open the rows of a Parquet file as a stream of UTF-8 text; closing it closes the file.
+    """Open the rows of a Parquet or Arrow file as UTF-8 text; closing it closes the file.
 
     Args:
         packed: the file. Where it is not a plain file, a temporary copy is made, since Parquet is
@@ -39,20 +39,21 @@ def rows_as_json_lines(packed: io.BufferedReader, name: str) -> io.BufferedReade
         ElmanError: where pyarrow is missing; from reads, where the file is damaged or a bomb.
     """
     with packed:
-        require("parquet", f"{name}: a Parquet file, which")
+        kind = "Parquet" if packed.peek(3)[:3] == b"PAR" else "Arrow"
+        require("parquet", f"{name}: {'a' if kind == 'Parquet' else 'an'} {kind} file, which")
         if isinstance(packed.raw, io.FileIO):
-            return io.BufferedReader(_Rows(packed, name), 1 << 16)
+            return io.BufferedReader(_Rows(packed, name, kind), 1 << 16)
         with tempfile.TemporaryFile(prefix="elman-parquet-") as copy:
             shutil.copyfileobj(packed, copy)
-            return io.BufferedReader(_Rows(copy, name), 1 << 16)
+            return io.BufferedReader(_Rows(copy, name, kind), 1 << 16)
 
 
 class _Rows(io.RawIOBase):
     """What another process, running `main`, makes of a file."""
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str, kind: str) -> None:
         file.seek(0)
-        self._name = name
+        self._name, self._kind = name, kind
         # -P: nothing is imported from the folder that we happen to be in.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-m", __name__],
@@ -77,7 +78,7 @@ class _Rows(io.RawIOBase):
         if self._process.returncode:
             lines = problem.decode("utf-8", "replace").strip().splitlines()
             raise ElmanError(
-                f"{self._name}: damaged or hostile Parquet data: "
+                f"{self._name}: damaged or hostile {self._kind} data: "
                 f"{lines[-1].strip()[:200] if lines else 'it cannot be read'}"
             )
 
@@ -89,7 +90,7 @@ class _Rows(io.RawIOBase):
 
 
 def main() -> None:
-    """Write the rows of the Parquet file that is standard input to standard output."""
+    """Write the rows of the table that is standard input to standard output."""
     import pyarrow
 
     _limit_memory()
@@ -107,14 +108,12 @@ def main() -> None:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    from pyarrow import parquet
-
     max_bytes = max(BOMB_BYTES, BOMB_RATIO * file.seek(0, io.SEEK_END))
-    # Without extension types, nothing in the file chooses which code reads it.
-    rows = parquet.ParquetFile(file, buffer_size=PAGE_BUFFER_BYTES, arrow_extensions_enabled=False)
-    size = _stated_size(rows.metadata)
-    columns = [field.name for field in rows.schema_arrow if "binary" not in str(field.type)]
-    for batch in rows.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
+    file.seek(0)
+    magic = file.read(4)
+    file.seek(0)
+    size, batches = (_parquet if magic[:3] == b"PAR" else _arrow)(file, magic)
+    for batch in batches:
         if size > max_bytes:
             break
         for row in batch.to_pylist():
@@ -126,6 +125,40 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
         raise ValueError(
             f"it unpacks to more than {max_bytes:,} bytes, {BOMB_RATIO} times what it takes"
         )
+
+
+def _parquet(file: IO[bytes], magic: bytes) -> tuple[int, Iterator[Any]]:
+    """Return what a Parquet file says that it unpacks to, and its rows, some at a time."""
+    from pyarrow import parquet
+
+    # Without extension types, nothing in the file chooses which code reads it.
+    rows = parquet.ParquetFile(file, buffer_size=PAGE_BUFFER_BYTES, arrow_extensions_enabled=False)
+    columns = _readable(rows.schema_arrow)
+    batches = rows.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False)
+    return _stated_size(rows.metadata), batches
+
+
+def _arrow(file: IO[bytes], magic: bytes) -> tuple[int, Iterator[Any]]:
+    """Return the rows of an Arrow file or stream, some at a time; it says no size."""
+    from pyarrow import ipc
+
+    if magic == b"ARRO":
+        reader = ipc.open_file(file)
+        batches = map(reader.get_batch, range(reader.num_record_batches))
+    else:
+        reader = batches = ipc.open_stream(file)
+    columns = _readable(reader.schema)
+    parts = (
+        batch.select(columns).slice(begin, ROWS_AT_ONCE)
+        for batch in batches
+        for begin in range(0, batch.num_rows, ROWS_AT_ONCE)
+    )
+    return 0, parts
+
+
+def _readable(schema: Any) -> list[str]:
+    """Name the columns that are not bytes."""
+    return [field.name for field in schema if "binary" not in str(field.type)]
 
 
 def _as_list(value: Any) -> Any:

@@ -76,6 +76,7 @@ class ShuffledRows(ABC, Generic[T, B]):
         self._shuffle = Shuffle(len(corpus), layout.seed)
         self._conversation = [-1] * layout.batch_size  # -1: the row takes the next one
         self._position = [self._first] * layout.batch_size
+        self._lengths = [0] * layout.batch_size
         self._loaded: list[T | None] = [None] * layout.batch_size
 
     @abstractmethod
@@ -95,20 +96,26 @@ class ShuffledRows(ABC, Generic[T, B]):
         """How many times the corpus has been handed out to the rows."""
         return self._shuffle.epochs
 
-    def _at(self, row: int) -> tuple[int, T, int]:
-        """Say which conversation a row reads, what it reads of it, and its position there."""
+    def _at(self, row: int) -> tuple[int, int, int]:
+        """Say which conversation a row reads, its position there, and how long it is."""
         if self._conversation[row] < 0:
             self._conversation[row], self._position[row] = self._shuffle.take(), self._first
+        if not self._lengths[row]:
+            self._lengths[row] = self._length(self._conversation[row])
+        return self._conversation[row], self._position[row], self._lengths[row]
+
+    def _read(self, row: int) -> T:
+        """Return what a row reads of its conversation, which is loaded once."""
         loaded = self._loaded[row]
         if loaded is None:
             loaded = self._loaded[row] = self._load(self._conversation[row])
-        return self._conversation[row], loaded, self._position[row]
+        return loaded
 
     def _move(self, row: int, position: int, *, finished: bool) -> None:
         """Go on to a position; where the conversation is finished, the next one comes."""
         self._position[row] = position
         if finished:
-            self._conversation[row], self._loaded[row] = -1, None
+            self._conversation[row], self._lengths[row], self._loaded[row] = -1, 0, None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position as plain numbers, from which the same corpus and layout resume."""
@@ -134,4 +141,4 @@ class ShuffledRows(ABC, Generic[T, B]):
                 raise ValueError(f"conversation {number} has no {self._position_key} {position}")
         self._shuffle.load_state_dict(state)
         self._conversation, self._position = conversations, positions
-        self._loaded = [None] * len(positions)
+        self._lengths, self._loaded = [0] * len(positions), [None] * len(positions)

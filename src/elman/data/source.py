@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from elman.data.document import Document
+from elman.data.saved_datasets import without_bookkeeping
 from elman.data.shards.index import is_built, read_index
 from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO, UnpackLimit
 from elman.errors import ElmanError, missing_extra
@@ -107,11 +108,12 @@ def documents(path: Path | str, encoding: str = "utf-8") -> list[Document]:
     if not path.is_dir():  # a pipe, which can be read but once
         with path.open("rb") as stream:
             return _spooled(stream, str(path), encoding)
-    files = sorted(
+    every = sorted(
         file
         for file in path.rglob("*")
         if file.is_file() and not _is_hidden(file.relative_to(path).parts)
     )
+    files = without_bookkeeping(every)
     if not files:
         raise ElmanError(f"{path}: an empty folder; expected files of conversations")
     found = [_unpacked(Document(str(file), file, encoding)) for file in files]

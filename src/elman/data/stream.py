@@ -75,7 +75,8 @@ class Stream(ShuffledRows[Loaded, Window]):
     def next(self) -> Window:
         """Cut the next window."""
         steps = self._layout.unfold
-        shape = (steps, self._layout.batch_size)
+        own = self._layout.rows
+        shape = (steps, len(own))
         inputs = np.empty(shape, np.int64)
         targets = np.empty(shape, np.int64)
         weight = np.empty(shape, np.float32)
@@ -85,18 +86,21 @@ class Stream(ShuffledRows[Loaded, Window]):
         for row in range(self._layout.batch_size):
             step = 0
             while step < steps:
-                number, (tokens, counts, numbers), begin = self._at(row)
-                end = min(begin + steps - step, len(tokens) - 1)
+                number, begin, length = self._at(row)
+                end = min(begin + steps - step, length - 1)
                 span = slice(step, step + end - begin)
-                if begin == 0:
-                    keep[step, row] = False
-                inputs[span, row] = tokens[begin:end]
-                targets[span, row] = tokens[begin + 1 : end + 1]
-                weight[span, row] = counts[begin + 1 : end + 1]
-                conversation[span, row] = number
-                message[span, row] = numbers[begin + 1 : end + 1]
+                if row in own:
+                    tokens, counts, numbers = self._read(row)
+                    column = row - own.start
+                    if begin == 0:
+                        keep[step, column] = False
+                    inputs[span, column] = tokens[begin:end]
+                    targets[span, column] = tokens[begin + 1 : end + 1]
+                    weight[span, column] = counts[begin + 1 : end + 1]
+                    conversation[span, column] = number
+                    message[span, column] = numbers[begin + 1 : end + 1]
                 step = span.stop
-                self._move(row, end, finished=end == len(tokens) - 1)
+                self._move(row, end, finished=end == length - 1)
         arrays = (inputs, targets, weight, keep, conversation, message)
         return Window(*(torch.from_numpy(array) for array in arrays))
 

@@ -12,6 +12,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.export.card import model_card
 from elman.export.private import config_to_leave, private_words
+from elman.generate.smalltalk import SmallTalk
 from elman.model.array_files import opened, write_arrays
 from elman.model.config import ModelConfig
 from elman.model.folder import (
@@ -118,7 +119,7 @@ def make_folder(
 
 
 def checked_bot(folder: Path) -> dict[str, Any]:
-    """Read the configuration of a bot, and check its weights; no code is run.
+    """Read the configuration of a bot, and check its other files; no code is run.
 
     Raises:
         ElmanError: where something is missing, damaged, or does not belong together.
@@ -127,6 +128,11 @@ def checked_bot(folder: Path) -> dict[str, Any]:
     path = folder / WEIGHTS
     if not path.exists():
         raise ElmanError(no_weights(folder))
+    SmallTalk.read(folder)
+    for name in (MATCH, REPLIES):
+        if (folder / name).exists():
+            with opened(folder / name, "np"):
+                pass
     if is_known(ModelConfig.model_validate(config["model"])):
         weights_of(folder, config, tokenizer)
         return config

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO
 from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
 
@@ -67,8 +68,8 @@ def unpack(packed: bytes, where: object) -> tuple[dict[str, Any], dict[str, np.n
         magic, first, second = HEAD.unpack_from(packed)
         if magic != MAGIC or len(packed) != HEAD.size + first + second:
             raise ValueError("its length is another")
-        codes = zlib.decompress(packed[HEAD.size : HEAD.size + first])
-        rest = zlib.decompress(packed[HEAD.size + first :])
+        codes = _unzipped(packed[HEAD.size : HEAD.size + first])
+        rest = _unzipped(packed[HEAD.size + first :])
         begin = 4 + struct.unpack_from("<I", rest)[0]
         document = parse_json(rest[4:begin].decode(), where)
         arrays = {}
@@ -80,6 +81,15 @@ def unpack(packed: bytes, where: object) -> tuple[dict[str, Any], dict[str, np.n
     except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
         raise ElmanError(f"{where}: damaged or cut: {error}") from None
     return document, arrays
+
+
+def _unzipped(content: bytes) -> bytes:
+    """Undo zlib; a page may come from somebody who means harm."""
+    unpacking = zlib.decompressobj()
+    found = unpacking.decompress(content, max(BOMB_BYTES, BOMB_RATIO * len(content)))
+    if not unpacking.eof:
+        raise ValueError("it ends early, or unpacks to more than any bot")
+    return found
 
 
 def as_characters(packed: bytes) -> str:

@@ -16,7 +16,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
 from elman.generate.penalties import Habits, beyond, words_of
 from elman.generate.positions import HeldOut, in_common
-from elman.generate.rerank import Gains, Likelihoods, as_drawn, draw, ranked
+from elman.generate.rerank import Gains, Likelihoods, as_drawn, draw, gained, ranked
 from elman.generate.sampling import SamplingParams
 
 WARMTHS = ((0.7, 0.1), (0.5, 0.1), (0.85, 0.05), (1.0, 0.02))
@@ -91,11 +91,9 @@ def fit_replies(
             temperature=warmth[0], min_p=warmth[1], seed=0, max_tokens=MAX_DRAWN_TOKENS
         )
         rows = draw(decoder, heldout.state, params, most, params.generator())
-        likely = as_drawn(decoder, heldout.state, rows)
+        likely = list(as_drawn(decoder, heldout.state, rows, gaining=gains_of is not None))
         texts = [[each.tokens for each in own] for own in rows]
-        gains = (
-            gains_of(decoder, heldout.state, texts) if gains_of else map(np.zeros, map(len, rows))
-        )
+        gains = gained(gains_of, decoder, heldout.state, rows, likely)
         for position, (replies, gain, found) in enumerate(zip(texts, gains, likely, strict=True)):
             history = heldout.histories[position]
             far = [beyond(reply, history, limits, tokenizer) for reply in replies]

@@ -117,6 +117,16 @@ class Decoder(ABC):
         """Return `costs` where nothing is copied. A decoder that `copies` has its own."""
         return self.costs(messages, state)
 
+    def read_without_copies(
+        self, messages: Sequence[np.ndarray], state: State
+    ) -> tuple[np.ndarray, State]:
+        """Return `costs_without_copies`, and the state after each message.
+
+        A decoder that finds both at once has its own.
+        """
+        after = self.read([[message] for message in messages], state)
+        return self.costs_without_copies(messages, state), after
+
     @abstractmethod
     def begin_reply(self, state: State) -> tuple[np.ndarray, State]:
         """Return the logits of a reply's first token, (rows, vocabulary_size), and the state."""

@@ -14,7 +14,7 @@ import numpy as np
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
-from elman.generate.rerank import Tokens, alike_in_length, as_message, split
+from elman.generate.rerank import Tokens, split
 from elman.model.array_files import read_arrays, write_arrays
 from elman.model.folder import MATCH as MATCH
 
@@ -58,7 +58,11 @@ class Match(NamedTuple):
     weight: float
 
     def gains(
-        self, decoder: Decoder, state: State, replies: Sequence[Sequence[Tokens]]
+        self,
+        decoder: Decoder,
+        state: State,
+        replies: Sequence[Sequence[Tokens]],
+        after: Sequence[np.ndarray],
     ) -> list[np.ndarray]:
         """Return what the score of each reply gains, in nats per square root of a token.
 
@@ -69,13 +73,14 @@ class Match(NamedTuple):
             decoder: by whose states.
             state: (rows, size) arrays, after the messages to be answered.
             replies: some to each row, without END.
+            after: (replies, S) for each row, the layers' numbers after each alone.
 
         Returns:
             (replies,) float32 for each row.
         """
         sizes = [len(own) for own in replies]
         wanted = np.repeat(self.asked(decoder.vectors(state)), sizes, axis=0)
-        said = self.answered(states_after(decoder, [each for own in replies for each in own]))
+        said = self.answered(np.concatenate(after))
         near = np.exp(CROWD_SHARPNESS * (said @ self.crowd.T)).mean(1)
         alike = (wanted * said).sum(1) - np.log(near) / CROWD_SHARPNESS
         return split(self.weight * alike, sizes)
@@ -132,12 +137,3 @@ def _is_match(tensors: Mapping[str, np.ndarray], size: int) -> bool:
     return {name: each.shape for name, each in tensors.items()} == expected and all(
         each.dtype.kind == "f" for each in tensors.values()
     )
-
-
-def states_after(decoder: Decoder, replies: Sequence[Tokens]) -> np.ndarray:
-    """Return the layers' numbers after each reply alone, (replies, S) float32."""
-    found = decoder.vectors(decoder.initial_state(1)).repeat(len(replies), axis=0)
-    for group in alike_in_length([len(tokens) for tokens in replies]):
-        messages = [[as_message(replies[n])] for n in group]
-        found[group] = decoder.vectors(decoder.read(messages, decoder.initial_state(len(group))))
-    return found

@@ -15,7 +15,7 @@ from elman.generate.care import care, cares
 from elman.generate.decoder import State
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
-from elman.generate.match import Match
+from elman.generate.manners import gains_of
 from elman.generate.penalties import History
 from elman.generate.rerank import (
     Ranking,
@@ -106,7 +106,7 @@ class Replier:
         self.taught = TaughtReplies(bot.home, bot.knows_names, common)
         """What it was taught in the chat."""
         self._small_talk = None if reply_from == "data" else SmallTalk.read(bot.path)
-        self._match = None if reply_from == "data" else Match.read(bot)
+        self._gains = None if reply_from == "data" else gains_of(bot)
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None
         if unsure is not None:
@@ -218,7 +218,7 @@ class Replier:
                 Chosen(each.tokens, "generate", each.score, each.certain, each.state)
                 for each in best_drawn(
                     self.decoder, state, self.params, self.ranking, generator, recent, histories,
-                    self._tokenizer, keep_states, self._match.gains if self._match else None,
+                    self._tokenizer, keep_states, self._gains,
                 )
             ]  # fmt: skip
         if self.reply_from == "generate":

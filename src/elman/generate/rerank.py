@@ -44,8 +44,12 @@ CERTAIN_LOG_P = -log(2)
 """log p from which a reply is likelier than all others together."""
 
 
-Gains = Callable[[Decoder, State, Sequence[Sequence[Tokens]]], Sequence[np.ndarray]]
-"""What the scores of some replies to each row of a state gain (`elman.generate.match`)."""
+Gains = Callable[
+    [Decoder, State, Sequence[Sequence[Tokens]], Sequence[np.ndarray]], Sequence[np.ndarray]
+]
+"""What the scores of some replies to each row of a state gain (`elman.generate.match`), given what
+`Likelihoods.after` is of them.
+"""
 
 
 class Ranking(BaseModel):
@@ -108,12 +112,14 @@ class Likelihoods(NamedTuple):
         alone: log p given none.
         lengths: tokens of each, END being one.
         uncopied: as `given`, where nothing is copied; None: as `given`. `alone` is then so too.
+        after: (candidates, S) float32, the layers' numbers after each alone; None: not wanted.
     """
 
     given: np.ndarray
     alone: np.ndarray
     lengths: np.ndarray
     uncopied: np.ndarray | None = None
+    after: np.ndarray | None = None
 
     def scores(self, mmi_weight: float) -> np.ndarray:
         """Score each, in nats per square root of a token; higher is better."""
@@ -298,9 +304,9 @@ def best_drawn(
     for _ in range(MAX_DRAWS if params.temperature else 1):
         own_state = state if len(rows) == len(histories) else decoder.select(state, rows)
         drawn = draw(decoder, own_state, params, ranking.samples, generator, recent, keep_states)
-        likely = as_drawn(decoder, own_state, drawn, mmi=ranking.mmi_weight > 0)
-        texts = [[each.tokens for each in own] for own in drawn]
-        gains = gains_of(decoder, own_state, texts) if gains_of else [np.zeros(1)] * len(rows)
+        mmi, gaining = ranking.mmi_weight > 0, gains_of is not None
+        likely = list(as_drawn(decoder, own_state, drawn, mmi, gaining))
+        gains = gained(gains_of, decoder, own_state, drawn, likely)
         for row, own, likelihood, gain in zip(rows, drawn, likely, gains, strict=True):
             replies, states = [each.tokens for each in own], [each.state for each in own]
             far = [
@@ -315,8 +321,26 @@ def best_drawn(
     return [best(found[row], histories[row].said) for row in sorted(found)]
 
 
+def gained(
+    gains_of: Gains | None,
+    decoder: Decoder,
+    state: State,
+    rows: Sequence[Sequence[Drawn]],
+    likely: Sequence[Likelihoods],
+) -> Sequence[np.ndarray]:
+    """Tell what replies that were drawn for each row gain, given what `as_drawn` told of them."""
+    if gains_of is None:
+        return [np.zeros(len(own)) for own in rows]
+    after = [each.after for each in likely if each.after is not None]
+    return gains_of(decoder, state, [[each.tokens for each in own] for own in rows], after)
+
+
 def as_drawn(
-    decoder: Decoder, state: State, rows: Sequence[Sequence[Drawn]], mmi: bool = True
+    decoder: Decoder,
+    state: State,
+    rows: Sequence[Sequence[Drawn]],
+    mmi: bool = True,
+    gaining: bool = False,
 ) -> Iterator[Likelihoods]:
     """Tell how likely the replies are that `draw` gave to each row.
 
@@ -325,11 +349,14 @@ def as_drawn(
         state: from which they were drawn.
         rows: the replies.
         mmi: whether what `mmi_weight` weighs is wanted; else it is 0.
+        gaining: whether `Likelihoods.after` is wanted.
     """
     every = [each.tokens for own in rows for each in own]
     numbers = [row for row, own in enumerate(rows) for _ in own]
-    alone, uncopied = np.zeros(len(every)), None
-    if mmi:
+    alone, uncopied, after = np.zeros(len(every)), None, None
+    if gaining:
+        alone, after = read_alone(decoder, every)
+    elif mmi:
         alone = log_likelihoods(decoder, every, copied=False)
     if mmi and decoder.copies:
         uncopied = log_likelihoods(decoder, every, state, numbers, copied=False)
@@ -339,7 +366,24 @@ def as_drawn(
         span = slice(begin, end)
         given = -np.array([each.nats for each in own])
         lengths = lengths_with_end([each.tokens for each in own])
-        yield Likelihoods(given, alone[span], lengths, None if uncopied is None else uncopied[span])
+        parts = [None if each is None else each[span] for each in (uncopied, after)]
+        yield Likelihoods(given, alone[span], lengths, *parts)
+
+
+def read_alone(decoder: Decoder, replies: Sequence[Tokens]) -> tuple[np.ndarray, np.ndarray]:
+    """Read replies to which nothing was said before.
+
+    Returns:
+        log p of each and its END in nats where nothing is copied, (replies,) float64, and the
+        layers' numbers after each, (replies, S) float32.
+    """
+    nats = np.zeros(len(replies))
+    vectors = decoder.vectors(decoder.initial_state(1)).repeat(len(replies), axis=0)
+    for group in alike_in_length([len(tokens) for tokens in replies]):
+        messages = [as_message(replies[n]) for n in group]
+        costs, after = decoder.read_without_copies(messages, decoder.initial_state(len(group)))
+        nats[group], vectors[group] = -costs, decoder.vectors(after)
+    return nats, vectors
 
 
 def best(candidates: Sequence[Candidate], avoid: Sequence[Tokens]) -> Candidate:

@@ -23,6 +23,7 @@ INT8_SCALE = ".int8_scale"
 TOKENIZER = "tokenizer.json"
 REPLIES, SMALL_TALK = "replies.safetensors", "smalltalk.json"
 REPLAY, MATCH, COMMON = "replay.safetensors", "match.safetensors", "common.json"
+MANNERS = "manners.json"
 
 VERSIONS, CURRENT = "versions", "current.json"
 """The folder in a bot's folder where its versions lie (`versions.py`), and the file there that

@@ -28,6 +28,7 @@ from elman.model.folder import (
     COMMON,
     CONFIG,
     CURRENT,
+    MANNERS,
     MATCH,
     MAX_JSON_BYTES,
     REPLAY,
@@ -46,7 +47,7 @@ FACTS = "version.json"
 DIGESTED_FILES = (CONFIG, TOKENIZER, WEIGHTS, SMALL_TALK)
 """What a version is."""
 
-MADE_FILES = (REPLIES, REPLAY, MATCH, COMMON)
+MADE_FILES = (REPLIES, REPLAY, MATCH, MANNERS, COMMON)
 """What is kept beside: made of that and of conversations."""
 
 LINKED_FILES = (WEIGHTS, *MADE_FILES)

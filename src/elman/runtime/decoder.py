@@ -102,8 +102,13 @@ class ArrayDecoder(Decoder):
         return np.array([each.sum() for each in self.run(messages, state, "nats").nats])
 
     def costs_without_copies(self, messages: Sequence[np.ndarray], state: ArrayState) -> np.ndarray:
-        found = self.run(messages, state, "nats without copies").nats
-        return np.array([each.sum() for each in found])
+        return self.read_without_copies(messages, state)[0]
+
+    def read_without_copies(
+        self, messages: Sequence[np.ndarray], state: ArrayState
+    ) -> tuple[np.ndarray, ArrayState]:
+        _, nats, state = self.run(messages, state, "nats without copies")
+        return np.array([each.sum() for each in nats]), state
 
     def begin_reply(self, state: ArrayState) -> tuple[np.ndarray, ArrayState]:
         return self.step(np.full(len(state[0]), ROLES["bot"]), state)

@@ -87,7 +87,9 @@ class Faults:
         text = f"skipped: {fault.found}"
         facts: dict[str, Any] = {"skipped": self.skipped}
         facts |= {"loss": _json(fault.loss), "grad_norm": _json(fault.grad_norm)}
-        if found is not None:
+        if found is None or math.isfinite(found.conversation_norm):
+            text += "" if numbers else "; no conversation that is read here is so alone"
+        else:
             text += f"; most of it comes from {found.in_words(self._tokenizer)}"
             facts |= found.to_json(self._tokenizer)
         self._seen.append(f"step {fault.step:,} was {text}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from elman.generate import index_files
 from elman.generate.calibrate import Choice, fit_replies
-from elman.generate.match import Match
+from elman.generate.manners import gains_of
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, people_habits
 from elman.generate.positions import HeldOut
@@ -89,8 +89,7 @@ def fitted(reply: ReplyConfig, bot: NetworkBot, data: Data, heldout: HeldOut | N
     if heldout is not None:
         given = {name: getattr(reply, name) for name in set(Choice._fields) - reply.open}
         limits = habits or PEOPLE
-        match = Match.read(bot)
-        gains = match.gains if match else None
+        gains = gains_of(bot)
         found |= fit_replies(bot.decoder, bot.tokenizer, heldout, limits, given, gains)._asdict()
     found = {name: value for name, value in found.items() if name in reply.open}
     return reply.model_copy(update=found | {"fitted": sorted(found)})

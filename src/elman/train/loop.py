@@ -18,11 +18,13 @@ from elman.train.checkpoints import (
     Checkpoint,
     checkpoint_path,
     read_last_checkpoint,
+    remove_others,
     write_checkpoint,
 )
 from elman.train.config import Config
 from elman.train.cycles import Cycles, Done
 from elman.train.determinism import conditions, other_conditions
+from elman.train.distributed import ALONE, World
 from elman.train.faults import MAX_SKIPPED_STEPS, Faults, NotFiniteError
 from elman.train.finishing import learn_to_reply
 from elman.train.prepare import Data
@@ -38,7 +40,7 @@ class Result:
     """How a run ended.
 
     Args:
-        reason: "finished", "early stop" or "interrupted".
+        reason: "finished", "early stop" or "interrupted"; "followed" in a process that follows.
         steps: made in all.
         seconds: spent in all, everything included.
         bits_per_byte: of held-out conversations at the best checkpoint; None without any.
@@ -59,9 +61,18 @@ class TrainingLoop:
         data: what is learned and held out.
         tell: told of everything.
         began: when the clock of a budget in minutes began, as of `time.monotonic()`.
+        world: the processes that learn together, of which this one leads.
     """
 
-    def __init__(self, config: Config, out: Path, data: Data, tell: Tell, began: float) -> None:
+    def __init__(
+        self,
+        config: Config,
+        out: Path,
+        data: Data,
+        tell: Tell,
+        began: float,
+        world: World = ALONE,
+    ) -> None:
         self._config, self._out, self._data, self._tell = config, out, data, tell
         self._began = began
         self._validator = Validator(out, data, tell)
@@ -69,7 +80,8 @@ class TrainingLoop:
         self._faults = Faults(data.tokenizer, tell)
         self._contents = contents(data.train, data.dev)
         self._ended: str | None = None
-        self.trainer = Trainer.of(config, data)
+        self._world = world
+        self.trainer = Trainer.of(config, data, world)
 
     def begin(self) -> None:
         """Start a new run from a base's weights, or from what counting tells of the tokens.
@@ -85,6 +97,8 @@ class TrainingLoop:
             chatbot.begin_from(base.chatbot)
         ids = self._data.learned.first_tokens(MAX_NGRAM_TOKENS)
         chatbot.count(ids, scored(ids, self._config.data.learn_from))
+        if self._world.size > 1:
+            self.trainer.load_state_dict(*self.trainer.state_dict())  # in all processes
         self._cycles.begin()  # the learning rate starts here, whatever is spent
         self._validator.keep(chatbot, 0)
         self._save()
@@ -114,6 +128,7 @@ class TrainingLoop:
         self._tell.observers.append(log)
         try:
             reason = self._ended or self._learn(stop)
+            self.trainer.dismiss()
             if reason != "interrupted":
                 learn_to_reply(self._config, self._out, self._data, self._tell)
             seed, passes = self._config.data.canary_seed, self.trainer.batches.epochs
@@ -200,7 +215,9 @@ class TrainingLoop:
         self._faults.setbacks = facts.get("setbacks", 0)
         if changed := other_conditions(facts.get("conditions", {}), conditions()):
             self._tell.note(f"{changed}: the run does not end bit for bit as it would have")
-        validator.check_kept(self.trainer.chatbot, self.trainer.steps)
+        steps, keep = self.trainer.steps, self._config.train.keep_checkpoints
+        validator.check_kept(self.trainer.chatbot, steps)
+        remove_others(self._out, steps, keep=keep, best=validator.best_step)
 
     def _go_back(self) -> None:
         """Go on from the last checkpoint, at a lower learning rate."""
@@ -251,6 +268,7 @@ class TrainingLoop:
         validator = self._validator
         facts = {
             "trainer": trained,
+            "processes": self._world.size,
             "seconds": self._seconds(),
             "best": validator.best,
             "best_step": validator.best_step,

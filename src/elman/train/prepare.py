@@ -1,6 +1,6 @@
 """What a run is trained on: conversations read, surveyed, held out and encoded."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -66,16 +66,22 @@ class Data:
         return self.train if self.invented is None else Corpus.joined(self.train, self.invented)
 
 
-def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
+def prepare(
+    asked: Config,
+    tell: Tell,
+    trust: Collection[str] = (),
+    chosen: Callable[[Config, Tokenizer], object] = lambda config, tokenizer: None,
+) -> Data:
     """Read the conversations, choose what was not given, and encode them.
 
     Args:
         asked: what was given.
         tell: told what is found and chosen.
         trust: cells from outside Elman that the bot to start from may name.
+        chosen: told of the configuration and the tokenizer, before anything is encoded.
     """
     if is_built(asked.data.path):
-        return _prepare_built(asked, tell, trust)
+        return _prepare_built(asked, tell, trust, chosen)
     dataset = _read(asked, tell)
     wanted = wanted_base(asked)
     base = (
@@ -101,19 +107,28 @@ def prepare(asked: Config, tell: Tell, trust: Collection[str] = ()) -> Data:
     if data.max_text_bytes is not None and data.max_text_bytes < dataset.survey.text_bytes:
         dataset = dataset.gathered(data.test, _held_out_bytes(plan.config))
     if base is not None and plan.config.train.base is not None:
-        return _encode(plan.config, dataset, base.tokenizer, tell, base)
-    tell("stage", text=f"learning a vocabulary of {data.vocabulary:,}")
-    tokenizer = Tokenizer.train(dataset.texts(data.test, MAX_LEARNED_BYTES), data.vocabulary)
-    return _encode(plan.config, dataset, tokenizer, tell)
+        tokenizer = base.tokenizer
+    else:
+        base = None
+        tell("stage", text=f"learning a vocabulary of {data.vocabulary:,}")
+        tokenizer = Tokenizer.train(dataset.texts(data.test, MAX_LEARNED_BYTES), data.vocabulary)
+    chosen(plan.config, tokenizer)
+    return _encode(plan.config, dataset, tokenizer, tell, base)
 
 
-def _prepare_built(asked: Config, tell: Tell, trust: Collection[str]) -> Data:
+def _prepare_built(
+    asked: Config,
+    tell: Tell,
+    trust: Collection[str],
+    chosen: Callable[[Config, Tokenizer], object],
+) -> Data:
     index, tokenizer, parts = open_built(asked, tell)
     asked, counted, base = facts(asked, index, tokenizer, tell, trust)
     plan = resolve(asked, counted, _machine(asked, base))
     for text in plan.notes:
         tell.note(text)
     base = None if plan.config.train.base is None else base
+    chosen(plan.config, tokenizer)
     return _data(plan.config, parts, tokenizer, tell, base)
 
 

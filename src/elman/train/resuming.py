@@ -46,6 +46,7 @@ class CheckpointFacts(_Strict):
     """What a checkpoint says beside its tensors."""
 
     trainer: _Trainer
+    processes: Count = 1
     seconds: Real
     validated: Count
     best: Real | None

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from elman.model.versions import forget_current
 from elman.train.checkpoints import read_last_checkpoint, remove_checkpoints
 from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.determinism import determined, fixed
+from elman.train.distributed import World
+from elman.train.following import check_data, dealt_anew, follow, share
+from elman.train.joining import goes_on, joined, marked
 from elman.train.loop import Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
 from elman.train.runlog import LOG, Observer, Tell, Watcher, has_ended
@@ -53,6 +57,9 @@ def train(
         started: when the clock of a budget in minutes began, as of `time.monotonic()`.
         trust: cells from outside Elman that the base may name; those of `config` are its maker's.
 
+    Of the processes that torchrun starts, process 0 does all this. The others need neither the
+    folder nor `stop`, and their observers are told one thing, of the kind "follow".
+
     Raises:
         ElmanError: for anything wrong with the data, the configuration or the folder.
     """
@@ -63,16 +70,25 @@ def train(
             cell_class(cell)
     config = fixed(config)
     with ExitStack() as held:
+        world = held.enter_context(joined())
+        world.agree("settings", config.model_dump(mode="json", exclude={"data": {"path"}}))
+        if not world.leads:
+            trusted = {*trust, *config.model.outside_cells}
+            return follow(world, config.data.path, observers, trusted)
+        if goes_on(out) and (out / CONFIG).exists():
+            return _resume(world, out, tell, watcher, stop, began, trust)
         held.enter_context(determined(config.train.deterministic))
         if out.is_dir():  # else it is made, and held, when there is something to learn
             held.enter_context(only_one(out, tell.note))
-        data = prepare(_located(config), tell, trust)
+        data = prepare(_located(config), tell, trust, partial(share, world))
+        check_data(world, data, tell)
         if not out.is_dir():
             _make(out)
             held.enter_context(only_one(out, tell.note))
         _clear(out)
         write_file(out / TOKENIZER, data.tokenizer.to_json(), follow_link=False)
-        run = TrainingLoop(data.config, out, data, tell, began)
+        held.enter_context(marked(out))
+        run = TrainingLoop(data.config, out, data, tell, began, world)
         run.begin()
         write_config(out, data.config)  # last: where it is, there is a run to go on with
         run.watch(watcher)
@@ -103,10 +119,31 @@ def resume(
         ElmanError: where nothing is left to do, the data changed, or a file is damaged.
     """
     began = time.monotonic() if started is None else started
+    with joined() as world:
+        world.agree("settings", {"budget": budget and dict(budget)})
+        if not world.leads:
+            return follow(world, data_path, observers, trust)
+        tell = Tell(observers)
+        return _resume(world, out, tell, watcher, stop, began, trust, budget, data_path)
+
+
+def _resume(
+    world: World,
+    out: Path,
+    tell: Tell,
+    watcher: Watcher | None,
+    stop: Callable[[], bool],
+    began: float,
+    trust: Collection[str],
+    budget: Mapping[str, float] | None = None,
+    data_path: str | None = None,
+) -> Result:
+    """Go on with a run, as the process that leads."""
     saved = read_config(out, trust)
-    tell = Tell(observers)
+    again = goes_on(out)  # its budget may be spent, and is no new one
     with ExitStack() as held:
         held.enter_context(only_one(out, tell.note))
+        held.enter_context(marked(out))
         config = fixed(_config_again(out, saved, budget, data_path))
         tokenizer = read_tokenizer(out)
         _remove_unfinished(out)
@@ -114,6 +151,8 @@ def resume(
         threads = facts.get("conditions", {}).get("threads")
         held.enter_context(determined(config.train.deterministic, threads))
         steps = facts["trainer"]["steps"]
+        if again and not facts["ended"]:
+            budget = None
         if facts["ended"] and not budget and has_ended(out / LOG, steps):
             raise ElmanError(
                 f"{out}: this run is finished; to train it further, name a larger budget, for "
@@ -123,6 +162,11 @@ def resume(
             raise ElmanError(
                 f"{out}: {steps:,} steps are done already; name more of them with --set train.steps"
             )
+        if again:
+            tell.note(f"torchrun has started all processes again: step {steps:,} was the last")
+        if facts.get("processes", 1) != world.size:
+            tell.note(dealt_anew(facts, world, config))
+        share(world, config, tokenizer)
         try:
             prepared = prepare_again(config, tokenizer, tell)
         except ElmanError as error:
@@ -131,7 +175,8 @@ def resume(
             raise ElmanError(
                 f"{data_path}: not the conversations that {out} was trained on: {error}"
             ) from None
-        run = TrainingLoop(config, out, prepared, tell, began)
+        check_data(world, prepared, tell)
+        run = TrainingLoop(config, out, prepared, tell, began, world)
         if budget:
             facts.pop("cycle", None)
             facts.pop("cycle_began", None)

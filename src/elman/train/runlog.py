@@ -25,6 +25,7 @@ Observer = Callable[[str, dict[str, Any]], None]
     step        step, spent, loss, bits_per_byte, grad_norm, lr, tokens_per_second, seconds, epochs
     validation  step, bits_per_byte, best, seconds
     samples     step, samples: replies at the same places each time, as heard, person and bot
+    warning     step, text; of a step that was skipped also loss, grad_norm, conversation, message
     end         reason, steps, seconds, bits_per_byte
 
 and whatever a `Watcher` saw: its step, and what the watcher says.

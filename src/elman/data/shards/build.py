@@ -28,25 +28,25 @@ from elman.data.segmentation import Gaps
 from elman.data.shards.files import ShardWriter
 from elman.data.shards.finish import MAX_HELD_OUT_BYTES, appear, held_out_first, part_of
 from elman.data.shards.index import (
+    CORPUS_FORMAT,
     INDEX,
-    INDEX_FORMAT,
     TOKENIZER,
     BuiltView,
     Index,
-    Part,
+    ShardedPart,
     is_built,
     partial,
     read_index,
 )
 from elman.data.shards.pieces import PIECE_BYTES, Piece, cut
 from elman.data.shards.work import (
-    PIECES,
+    PIECES_FOLDER,
     Encode,
     Encoded,
     FindNear,
     FirstLook,
-    Look,
     Sight,
+    SurveyPiece,
     TakeTexts,
     finished,
 )
@@ -60,11 +60,9 @@ from elman.errors import ElmanError
 SHARD_TOKENS = 1 << 25
 """Tokens of a shard, about: 64 MB."""
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Build:
+class CorpusBuild:
     """What is to be built, and with how much at a time.
 
     Args:
@@ -91,10 +89,10 @@ class Build:
     workers: int | None = None
     piece_bytes: int = PIECE_BYTES
     shard_tokens: int = SHARD_TOKENS
-    tell: Tell = lambda text: None
+    tell: Callable[[str], None] = lambda text: None
 
     def run(self) -> tuple[Index, Notes]:
-        """Build the corpus; its folder appears at once, when all of it is on disk.
+        """CorpusBuild the corpus; its folder appears at once, when all of it is on disk.
 
         Returns:
             Its index, and what was left out or changed in the sources.
@@ -186,7 +184,7 @@ class Build:
         survey, counts = Survey(sight.view.split), []
         sizes = [piece.size for piece in pieces]
         done = 0
-        for found, told in in_order(Look(sight), pieces, self._workers, sizes):
+        for found, told in in_order(SurveyPiece(sight), pieces, self._workers, sizes):
             survey.add(found)
             notes.add(told)
             counts.append(found.conversations)
@@ -225,7 +223,7 @@ class Build:
             str(Path(each).resolve()) if Path(each).exists() else each for each in self.sources
         ]
         facts: dict[str, Any] = {
-            "format": INDEX_FORMAT,
+            "format": CORPUS_FORMAT,
             "elman": elman.__version__,
             "tokenizer": tokenizer.digest,
             "sources": sources,
@@ -250,7 +248,7 @@ class Build:
 
     def _begin(self, folder: Path, plan: str, tokenizer: Tokenizer) -> None:
         """Go on with what a build was killed at, if it is the same; else begin anew."""
-        pieces = folder / PIECES
+        pieces = folder / PIECES_FOLDER
         written = pieces / "plan"
         if written.exists() and written.read_text() == plan:
             self.tell(f"going on: {len(list(pieces.glob('*.json'))):,} pieces were done before")
@@ -284,11 +282,11 @@ class Build:
 
     def _parts(
         self, folder: Path, tokenizer: Tokenizer, encoded: Sequence[Encoded]
-    ) -> tuple[dict[str, Part], int]:
+    ) -> tuple[dict[str, ShardedPart], int]:
         """Put the shards of all pieces together, and leave out what is held out and learned."""
         self.tell("looking for held-out conversations that are nearly learned")
         train = [shard for each in encoded for shard in each.shards.get("train", ())]
-        parts: dict[str, Part] = {}
+        parts: dict[str, ShardedPart] = {}
         if train:
             parts["train"] = part_of(folder, train)
         near_duplicates = 0

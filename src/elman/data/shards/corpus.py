@@ -7,7 +7,7 @@ import numpy as np
 
 from elman.data.corpus import Corpus
 from elman.data.shards.files import file_digest, open_shard
-from elman.data.shards.index import Index, Part, read_index, read_tokenizer
+from elman.data.shards.index import Index, ShardedPart, read_index, read_tokenizer
 from elman.data.tokenizer import END, SPECIALS, Tokenizer
 from elman.errors import ElmanError
 
@@ -29,7 +29,9 @@ class ShardedCorpus(Corpus):
             conversation is none.
     """
 
-    def __init__(self, folder: Path, part: Part, tokenizer: str, vocabulary_size: int) -> None:
+    def __init__(
+        self, folder: Path, part: ShardedPart, tokenizer: str, vocabulary_size: int
+    ) -> None:
         self._paths = [folder / shard.file for shard in part.shards]
         self._ids: list[np.ndarray] = []
         self._first_of = np.cumsum([0, *(shard.conversations for shard in part.shards)])

@@ -10,8 +10,8 @@ import numpy as np
 from elman.data.corpus import content_digest
 from elman.data.shards.corpus import ShardedCorpus
 from elman.data.shards.files import HEADER_BYTES
-from elman.data.shards.index import Part, Shard, read_index
-from elman.data.shards.work import PIECES, Encoded
+from elman.data.shards.index import Shard, ShardedPart, read_index
+from elman.data.shards.work import PIECES_FOLDER, Encoded
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 
@@ -27,7 +27,7 @@ def held_out_first(
     """Yield the first conversations of a held-out part, up to `MAX_HELD_OUT_BYTES` of text."""
     total = 0
     for each in encoded:
-        part = Part(digest="0" * 64, shards=each.shards.get(name, []))
+        part = ShardedPart(digest="0" * 64, shards=each.shards.get(name, []))
         corpus = ShardedCorpus(folder, part, tokenizer.digest, tokenizer.vocabulary_size)
         for number, size in enumerate(each.held_out_bytes.get(name, ())):
             if total >= MAX_HELD_OUT_BYTES:
@@ -36,7 +36,7 @@ def held_out_first(
             total += size
 
 
-def part_of(folder: Path, shards: Sequence[Shard]) -> Part:
+def part_of(folder: Path, shards: Sequence[Shard]) -> ShardedPart:
     """Describe shards, with the digest of the same corpus in memory."""
 
     def blocks() -> Iterator[np.ndarray]:
@@ -56,12 +56,12 @@ def part_of(folder: Path, shards: Sequence[Shard]) -> Part:
             yield ends
             begin = ends if len(ends) else begin
 
-    return Part(digest=content_digest(blocks(), starts()), shards=list(shards))
+    return ShardedPart(digest=content_digest(blocks(), starts()), shards=list(shards))
 
 
 def appear(folder: Path, out: Path) -> None:
     """Give a corpus that is whole its name."""
-    shutil.rmtree(folder / PIECES, ignore_errors=True)
+    shutil.rmtree(folder / PIECES_FOLDER, ignore_errors=True)
     used = {shard.file for part in read_index(folder).parts.values() for shard in part.shards}
     for path in folder.glob("*.shard"):
         if path.name not in used:

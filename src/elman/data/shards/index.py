@@ -10,7 +10,7 @@ from elman.data.untrusted import parse_json, read_text, validated
 from elman.errors import ElmanError
 
 INDEX, TOKENIZER = "corpus.json", "tokenizer.json"
-INDEX_FORMAT = 1
+CORPUS_FORMAT = 1
 """Raised whenever a corpus that was built before can no longer be read."""
 
 MAX_INDEX_BYTES = 1 << 26
@@ -33,7 +33,7 @@ class Shard(_Table):
     sha256: _Digest
 
 
-class Part(_Table):
+class ShardedPart(_Table):
     """The conversations that are learned from, or some that are held out.
 
     `digest` is that of the same `Corpus` in memory.
@@ -84,7 +84,7 @@ class Index(_Table):
     known: list[str]
     text_bytes: _Count
     near_duplicates: _Count
-    parts: dict[Literal["train", "dev", "test"], Part]
+    parts: dict[Literal["train", "dev", "test"], ShardedPart]
 
 
 def is_built(path: Path | str) -> bool:
@@ -106,11 +106,11 @@ def read_index(folder: Path) -> Index:
     path = folder / INDEX
     found = parse_json(read_text(path, MAX_INDEX_BYTES), path)
     number = found.get("format") if isinstance(found, dict) else None
-    if number != INDEX_FORMAT:
+    if number != CORPUS_FORMAT:
         made = str(found.get("elman", "unknown"))[:20] if isinstance(found, dict) else "unknown"
         raise ElmanError(
             f"{path}: of format {str(number)[:20]}, made by Elman {made}; this Elman reads format "
-            f"{INDEX_FORMAT}: use that version, or build the corpus again"
+            f"{CORPUS_FORMAT}: use that version, or build the corpus again"
         )
     return validated(Index, found, path)
 

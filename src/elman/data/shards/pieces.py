@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from elman.data.conversation import Chat, Conversation
 from elman.data.document import Document
+from elman.data.file_span import spans
 from elman.data.notes import Notes
 from elman.data.readers.reader import Reader
 from elman.data.readers.registry import READERS, Group, read_group, sorted_out
-from elman.data.span import spans
 
 PIECE_BYTES = 1 << 24
 """Bytes of a source, about, that one process reads at a time."""

@@ -21,7 +21,7 @@ from elman.data.people import People
 from elman.data.readers import FirstReading, Reading, answered, first_reading_of
 from elman.data.shards.corpus import ShardedCorpus
 from elman.data.shards.files import ShardWriter
-from elman.data.shards.index import Part, Shard
+from elman.data.shards.index import Shard, ShardedPart
 from elman.data.shards.pieces import Piece
 from elman.data.split import Division, Survey
 from elman.data.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ from elman.data.view import View, composed
 ENCODED_AT_ONCE = 256
 """Conversations that are encoded before they are written."""
 
-PIECES = "pieces"
+PIECES_FOLDER = "pieces"
 """The folder with what was done, while a corpus is being built."""
 
 
@@ -78,7 +78,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Look:
+class SurveyPiece:
     """Count what is in a piece."""
 
     sight: Sight
@@ -155,7 +155,7 @@ class Encode:
 
     def __call__(self, item: tuple[int, Piece]) -> Encoded:
         number, piece = item
-        record = self.folder / PIECES / f"{number:06d}.json"
+        record = self.folder / PIECES_FOLDER / f"{number:06d}.json"
         if record.exists():
             return _read_record(record)
         encoded = self._encoded(number, piece)
@@ -242,7 +242,7 @@ class FindNear:
         return HeldOutShingles(self.held_out, self.width)
 
     def __call__(self, shard: Shard) -> np.ndarray:
-        part = Part(digest="0" * 64, shards=[shard])
+        part = ShardedPart(digest="0" * 64, shards=[shard])
         train = ShardedCorpus(self.folder, part, self.tokenizer, self.vocabulary_size)
         return self._shingles.near(train)
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from elman.errors import ElmanError
 
-T = TypeVar("T")
-R = TypeVar("R")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 _job: Callable[[Any], Any]
 """Of a working process: what it does, sent once and not with every item."""
@@ -27,8 +27,11 @@ def cores() -> int:
 
 
 def in_order(
-    job: Callable[[T], R], items: Sequence[T], workers: int, sizes: Sequence[int] | None = None
-) -> Iterator[R]:
+    job: Callable[[Item], Made],
+    items: Sequence[Item],
+    workers: int,
+    sizes: Sequence[int] | None = None,
+) -> Iterator[Made]:
     """Yield what a job makes of each item, in the order of the items.
 
     Args:
@@ -52,7 +55,7 @@ def in_order(
         order = sorted(order, key=lambda number: -sizes[number])  # type: ignore[assignment]
     pool = ProcessPoolExecutor(min(workers, len(items)), context, _begin, (job,))
     try:
-        futures: dict[int, Future[R]] = {n: pool.submit(_do, items[n]) for n in order}
+        futures: dict[int, Future[Made]] = {n: pool.submit(_do, items[n]) for n in order}
         for number in range(len(items)):
             yield futures.pop(number).result()
     except BrokenProcessPool:

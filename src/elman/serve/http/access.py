@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from elman.chat import LOCAL
 from elman.serve.http.errors import ApiError
-from elman.serve.store.keys import Key, Keys
+from elman.serve.store.keys import Key, Keys, take_one
 
 bearer = HTTPBearer(auto_error=False, description="A key of `elman keys add`.")
 x_api_key = APIKeyHeader(name="x-api-key", scheme_name="x-api-key", auto_error=False)
@@ -62,12 +62,15 @@ class AccessPolicy:
             are keys. None: everybody does as soon as there is one.
         allow_hosts: names that others reach the server by; "*": any.
         allow_origins: sites whose pages may ask, as browsers write them; "*": any.
+        shares_rates: whether other processes serve the same store, so that how often a key asks is
+            counted there.
     """
 
     host: str = "127.0.0.1"
     require_key: bool | None = None
     allow_hosts: Sequence[str] = ()
     allow_origins: Sequence[str] = ()
+    shares_rates: bool = False
 
     @property
     def is_local(self) -> bool:
@@ -136,10 +139,16 @@ def _is_own_origin(origin: str, host: str | None) -> bool:
 
 
 class KeyRates:
-    """Limits how often each key may ask. A key's bucket fills evenly, and a request takes one."""
+    """Limits how often each key may ask. A key's bucket fills evenly, and a request takes one.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    Args:
+        clock: seconds since 1970.
+        shared: where all processes count together; None: only this one counts. What is refused
+            here is not written there, so that a flood of requests is none of writes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, shared: Keys | None = None) -> None:
+        self._clock, self._shared = clock, shared
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, key: Key) -> None:
@@ -151,22 +160,24 @@ class KeyRates:
         if key.per_minute is None:
             return
         now = self._clock()
-        left, then = self._buckets.get(key.id, (float(key.per_minute), now))
-        left = min(key.per_minute, left + (now - then) * key.per_minute / 60)
-        if left < 1:
-            wait = (1 - left) * 60 / key.per_minute
+        left, wait = take_one(key.per_minute, self._buckets.get(key.id), now)
+        if not wait:
+            self._buckets[key.id] = (left, now)
+            if self._shared is not None:
+                wait = self._shared.take(key, now)
+        if wait:
             raise ApiError(
                 429, f"this key may ask {key.per_minute} times a minute", None,
                 "rate_limit_exceeded", max(1, round(wait + 0.5)),
             )  # fmt: skip
-        self._buckets[key.id] = (left - 1, now)
 
 
 class Access:
     """Decides whose conversations a request may reach."""
 
     def __init__(self, keys: Keys, policy: AccessPolicy) -> None:
-        self._keys, self._policy, self._rates = keys, policy, KeyRates()
+        self._keys, self._policy = keys, policy
+        self._rates = KeyRates(shared=keys if policy.shares_rates else None)
 
     def owner(self, request: Request, secrets: Sequence[str]) -> str:
         """Return the owner of what a request asks for.

@@ -103,6 +103,44 @@ class Keys:
             found = connection.execute(query, {"hash": _hash(secret)}).fetchone()
         return None if found is None else Key(*found)
 
+    def take(self, key: Key, now: float) -> float:
+        """Count one request of a key with all processes that serve this store.
+
+        Args:
+            now: in seconds since 1970.
+
+        Returns:
+            For how many seconds it has to wait; 0: it was counted.
+        """
+        assert key.per_minute is not None
+        with self._store.writing() as connection:
+            asked = "SELECT tokens, at FROM rates WHERE id = :id"
+            found = connection.execute(asked, {"id": key.id}).fetchone()
+            left, wait = take_one(key.per_minute, found, now)
+            if not wait:
+                connection.execute(
+                    """INSERT INTO rates (id, tokens, at) VALUES (:id, :left, :now)
+                    ON CONFLICT (id) DO UPDATE SET tokens = :left, at = :now""",
+                    {"id": key.id, "left": left, "now": now},
+                )
+        return wait
+
+
+def take_one(
+    per_minute: int, bucket: tuple[float, float] | None, now: float
+) -> tuple[float, float]:
+    """Take a request from a bucket, which fills evenly.
+
+    Args:
+        bucket: how many it held, and when; None: it is full.
+
+    Returns:
+        How many are left, and for how many seconds to wait where there was none.
+    """
+    held, then = bucket or (per_minute, now)
+    left = min(per_minute, held + max(0.0, now - then) * per_minute / 60)
+    return (left - 1, 0.0) if left >= 1 else (left, (1 - left) * 60 / per_minute)
+
 
 def _hash(secret: str) -> bytes:
     # A secret of 256 random bits cannot be guessed from its hash, however fast that is made.

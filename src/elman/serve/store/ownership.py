@@ -63,5 +63,6 @@ def erase(connection: Connection, key: Key) -> int:
     )
     for table in OWNED:
         connection.execute(f"DELETE FROM {table} WHERE owner = :owner", mine)
-    connection.execute("DELETE FROM keys WHERE id = :owner", mine)
+    for table in ("rates", "keys"):
+        connection.execute(f"DELETE FROM {table} WHERE id = :owner", mine)
     return count

@@ -9,7 +9,7 @@ from alembic import op
 
 revision, down_revision = "1", None
 
-TABLES = (
+STATEMENTS = (
     """CREATE TABLE nodes (
         key BYTEA NOT NULL PRIMARY KEY,
         owner VARCHAR NOT NULL,
@@ -58,6 +58,11 @@ TABLES = (
         created DOUBLE PRECISION NOT NULL,
         revoked DOUBLE PRECISION
     )""",
+    """CREATE TABLE rates (
+        id VARCHAR NOT NULL PRIMARY KEY,
+        tokens DOUBLE PRECISION NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    )""",
     """CREATE TABLE responses (
         rowid BIGINT GENERATED ALWAYS AS IDENTITY UNIQUE,
         id VARCHAR NOT NULL PRIMARY KEY,
@@ -92,5 +97,5 @@ TABLES = (
 
 
 def upgrade() -> None:
-    for statement in TABLES:
+    for statement in STATEMENTS:
         op.execute(statement)

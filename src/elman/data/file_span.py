@@ -9,7 +9,7 @@ READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Span:
+class FileSpan:
     """A part of a plain file, cut where a reader says that it may be.
 
     Args:
@@ -27,7 +27,7 @@ class Span:
 
 
 class _Part(io.RawIOBase):
-    def __init__(self, path: Path, span: Span) -> None:
+    def __init__(self, path: Path, span: FileSpan) -> None:
         self._file = path.open("rb", buffering=0)
         self._file.seek(span.begin)
         self._left = span.end - span.begin
@@ -45,9 +45,9 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def spans(path: Path, separator: bytes, size: int) -> list[Span]:
+def spans(path: Path, separator: bytes, size: int) -> list[FileSpan]:
     """Cut a file into parts of at least so many bytes, each up to a separator and with it."""
-    found: list[Span] = []
+    found: list[FileSpan] = []
     begin, first_line = 0, 1
     at, lines = 0, 0  # bytes, and ends of lines, before what is at hand
     with path.open("rb") as file:
@@ -63,11 +63,11 @@ def spans(path: Path, separator: bytes, size: int) -> list[Span]:
                 end = place + len(separator)
                 lines += whole.count(b"\n", counted, end)
                 counted = max(counted, end)
-                found.append(Span(begin, at + end, first_line))
+                found.append(FileSpan(begin, at + end, first_line))
                 begin, first_line = at + end, lines + 1
             lines += whole.count(b"\n", counted)
             at += len(whole)
             kept = whole[max(0, len(whole) - len(separator) + 1) :]
     if at > begin:
-        found.append(Span(begin, at, first_line))
+        found.append(FileSpan(begin, at, first_line))
     return found

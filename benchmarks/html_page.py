@@ -1,0 +1,220 @@
+"""A bot as one HTML file: how large it is, how fast it talks, and whether it says what Python says.
+
+    python benchmarks/html_page.py [BOT] [--tokens 10000]        # the base, if no bot is named
+
+In Chromium and in Firefox, where they are installed (Debian: chromium, firefox-esr), from file://:
+
+size        of the file, bits of a weight, and what rounding costs
+opened      milliseconds until the bot can talk
+reply       milliseconds from opening to the end of the first reply that the net makes: as it is
+            drawn, and the best of several
+tokens/s    likeliest tokens of one conversation, one after another, in WebAssembly and in plain
+            JavaScript; beside it the compiled library in Python, asked in turn
+memory      of the tab's process, MB
+equal       of so many likeliest tokens, in conversations of 250, how many are those of Python with
+            the weights of the page, in WebAssembly and in JavaScript
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from threading import Thread
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from machine import describe
+from playwright.sync_api import sync_playwright
+
+from elman.data.tokenizer import END, ROLES, Tokenizer
+from elman.export.html import read_page, write_page
+from elman.runtime.compiled import CompiledDecoder
+
+CONVERSATION_TOKENS, TIMED_TOKENS, ROUNDS = 250, 200, 3
+ASKED = (
+    "I watched a film about dolphins yesterday, it was great.",
+    "What do you like about the sea?",
+    "My sister plays the violin in an orchestra.",
+    "Tell me something about football.",
+    "We are going to Spain next week!",
+)
+Evaluate = Callable[[str], Any]
+"""Evaluates an expression in a page, which may be a promise, and returns what it gives."""
+
+
+@contextmanager
+def chromium(url: str) -> Iterator[Evaluate]:
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("html[data-ready], .wrong", state="attached", timeout=120_000)
+        yield lambda expression: page.evaluate(expression)
+        browser.close()
+
+
+@contextmanager
+def firefox(url: str) -> Iterator[Evaluate]:
+    """Firefox by its own protocol, WebDriver BiDi: no driver is needed."""
+    from websockets.sync.client import connect
+
+    with tempfile.TemporaryDirectory() as profile:
+        command = [
+            "firefox-esr",
+            "--headless",
+            "--remote-debugging-port",
+            "0",
+            "--profile",
+            profile,
+        ]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        try:
+            said = next(line for line in process.stdout if "BiDi listening on" in line)
+            Thread(target=process.stdout.read, daemon=True).start()  # what it says later is lost
+            with connect(f"{said.split()[-1]}/session", max_size=None) as socket:
+                count = 0
+
+                def send(method: str, **params: Any) -> Any:
+                    nonlocal count
+                    count += 1
+                    socket.send(json.dumps({"id": count, "method": method, "params": params}))
+                    while (found := json.loads(socket.recv())).get("id") != count:
+                        pass
+                    return found["result"]
+
+                def evaluate(expression: str) -> Any:
+                    found = send(
+                        "script.evaluate",
+                        expression=f"Promise.resolve({expression}).then((x) => JSON.stringify(x))",
+                        target={"context": context},
+                        awaitPromise=True,
+                    )["result"]
+                    return json.loads(found["value"]) if "value" in found else None
+
+                send("session.new", capabilities={})
+                context = send("browsingContext.getTree")["contexts"][0]["context"]
+                send("browsingContext.navigate", context=context, url=url, wait="complete")
+                ready = "document.documentElement.dataset.ready || document.querySelector('.wrong')"
+                evaluate(
+                    "new Promise((resolve) => { const look = () => "
+                    f"({ready}) ? resolve(0) : setTimeout(look, 20); look(); }})"
+                )
+                yield evaluate
+        finally:
+            process.terminate()
+            process.wait()
+
+
+BROWSERS = {"chromium": chromium, "firefox-esr": firefox}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("bot", nargs="?", default="base")
+    parser.add_argument("--tokens", type=int, default=10_000)
+    parser.add_argument("--browser", choices=BROWSERS, help="Only this one.")
+    args = parser.parse_args()
+    print(describe())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bot.html"
+        told = write_page(Path(args.bot), file, 8, print)
+        print(f"size        {told['bytes']:,} bytes, {told['bits_per_weight']} bits of a weight")
+        _, weights, tokenizer = read_page(file)
+        decoder = CompiledDecoder(weights)
+        for name, browser in BROWSERS.items():
+            if args.browser in (None, name) and shutil.which(name):
+                print(name)
+                measure(file.as_uri(), browser, decoder, tokenizer, args.tokens)
+
+
+def measure(
+    url: str, browser: Callable, decoder: CompiledDecoder, tokenizer: Tokenizer, tokens: int
+) -> None:
+    for samples in (1, 8):
+        with browser(url) as evaluate:
+            opened = int(evaluate("document.documentElement.dataset.ready"))
+            settings = {"samples": samples, "temperature": 0.7, "seed": "1", "speaker": None}
+            asked = json.dumps(ASKED[0])
+            spent = evaluate(
+                f"elman.ask('settings', {json.dumps(settings)}).then(async () => {{ "
+                f"const begun = performance.now(); await elman.ask('say', {asked}); "
+                "return performance.now() - begun; })"
+            )
+            print(f"reply       opened {opened} ms, best of {samples}: {opened + spent:.0f} ms")
+            memory = tab_memory()
+    print(f"memory      {memory / 1e6:.0f} MB")
+    for how in ("", "#javascript"):
+        with browser(url + how) as evaluate:
+            kind = evaluate("document.documentElement.dataset.how")
+            ours, theirs = [], []
+            for _ in range(ROUNDS):
+                begun = perf_counter()
+                likeliest(decoder, tokenizer, ASKED[0], TIMED_TOKENS)
+                ours.append(TIMED_TOKENS / (perf_counter() - begun))
+                spent = evaluate(
+                    "(async () => { const begun = performance.now(); await elman.ask('likeliest', "
+                    f"{json.dumps({'asked': ASKED[0], 'count': TIMED_TOKENS})}); "
+                    "return performance.now() - begun; })()"
+                )
+                theirs.append(1000 * TIMED_TOKENS / spent)
+            print(
+                f"tokens/s    {kind} {median(theirs):.0f}; compiled, in Python {median(ours):.0f}"
+            )
+            equal = count = 0
+            while count < tokens:
+                asked = f"{ASKED[count % len(ASKED)]} {count}"
+                wanted = {"asked": asked, "count": CONVERSATION_TOKENS}
+                found = evaluate(f"elman.ask('likeliest', {json.dumps(wanted)})")
+                own = likeliest(decoder, tokenizer, asked, CONVERSATION_TOKENS)
+                equal += sum(a == b for a, b in zip(found, own, strict=True))
+                count += CONVERSATION_TOKENS
+            print(f"equal       {kind} {equal:,} of {count:,}", flush=True)
+
+
+def likeliest(decoder: CompiledDecoder, tokenizer: Tokenizer, asked: str, count: int) -> list[int]:
+    """Return the likeliest tokens after a message, each after those before it."""
+    said, message = list[int](), np.array([ROLES["user"], *tokenizer.encode(asked), END])
+    logits, state = decoder.begin_reply(decoder.read([[message]], decoder.initial_state(1)))
+    while len(said) < count:
+        said.append(int(logits[0].argmax()))
+        logits, state = decoder.step(np.array(said[-1:]), state)
+    return said
+
+
+def tab_memory() -> int:
+    """Return the bytes that the largest process of a tab among ours has in memory."""
+    parents, found = {}, {}
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(each.name)] = int((each / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = (each / "cmdline").read_bytes()
+            if b"--type=renderer" in command or command.rstrip(b"\0").endswith(b"tab"):
+                found[int(each.name)] = int((each / "statm").read_text().split()[1]) * os.sysconf(
+                    "SC_PAGESIZE"
+                )
+        except (OSError, IndexError):
+            continue
+
+    def is_ours(process: int) -> bool:
+        while process > 1 and process != os.getpid():
+            process = parents.get(process, 0)
+        return process == os.getpid()
+
+    return max((size for process, size in found.items() if is_ours(process)), default=0)
+
+
+if __name__ == "__main__":
+    main()
