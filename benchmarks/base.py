@@ -177,17 +177,17 @@ def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
     script = [BETWEEN[turn % len(BETWEEN)] for turn in range(20)]
     own = WORDINGS["own"]
     turns = {name: [7 * n + 2 * k for n in range(3)] for k, name in enumerate(own)}
-    for name, asked in turns.items():
-        for n, turn in enumerate(asked):
+    for name, places in turns.items():
+        for n, turn in enumerate(places):
             script[turn] = own[name][n]
     kept = [
         bool(
             set.intersection(
-                *(set(re.findall(r"\w{4,}", talk[turn].text.lower())) - _COMMON for turn in asked)
+                *(set(re.findall(r"\w{4,}", talk[turn].text.lower())) - _COMMON for turn in places)
             )
         )
         for talk in hold_talks(bot, [script] * talks)
-        for asked in turns.values()
+        for places in turns.values()
     ]
     asked = asked_of_bot()
     answers = [talk[1].text for talk in hold_talks(bot, [[BETWEEN[0], each] for each, _ in asked])]

