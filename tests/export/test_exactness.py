@@ -12,6 +12,7 @@ from elman.generate.bot import Bot, load_state, save_state
 from elman.generate.replier import Replier
 from elman.generate.rerank import Ranking
 from elman.generate.sampling import SamplingParams
+from elman.runtime.choose import load_bot
 from elman.runtime.reference import ReferenceDecoder
 from tests.export.conftest import Opened, ask, write_bot
 from tests.runtime.test_decoders import CONFIGS
@@ -24,7 +25,6 @@ def read_bot(file: Path) -> Bot:
     """Return the bot of a page, computed in numpy."""
     document, weights, tokenizer = read_page(file)
     decoder = ReferenceDecoder(weights)
-    decoder._weights_digest = document["made_by"]["weights"]
     config = {**document["config"], "format": 1}
     return Bot(decoder, tokenizer, config, file.with_suffix(""))
 
@@ -69,19 +69,21 @@ def test_a_seed_gives_the_words_that_python_gives(file: Path, samples: int, open
         assert ask(page, "say", asked)["path"][-1]["text"] == said
 
 
-def test_states_go_both_ways_byte_for_byte(file: Path, opened: Opened, tmp_path: Path) -> None:
-    page, bot = opened(file), read_bot(file)
+def test_states_go_both_ways_byte_for_byte(
+    bot: Path, file: Path, opened: Opened, tmp_path: Path
+) -> None:
+    page, loaded = opened(file), load_bot(bot, "float32")
     ask(page, "say", "I like the sea")
     kept = bytes(page.evaluate("async () => Array.from(await elman.ask('save'))"))
     (tmp_path / "page.state").write_bytes(kept)
-    state, facts = load_state(tmp_path / "page.state", bot)
+    state, facts = load_state(tmp_path / "page.state", loaded)
     assert facts["messages"] == 2
     assert any(part.any() for part in state)
-    save_state(tmp_path / "ours.state", bot, state, {"messages": 2})
+    save_state(tmp_path / "ours.state", loaded, state, {"messages": 2})
     assert (tmp_path / "ours.state").read_bytes() == kept
 
-    state = bot.decoder.read([[np.array([1, 100, 101, 0])]], state)
-    save_state(tmp_path / "more.state", bot, state, {"messages": 3})
+    state = loaded.decoder.read([[np.array([1, 100, 101, 0])]], state)
+    save_state(tmp_path / "more.state", loaded, state, {"messages": 3})
     more = (tmp_path / "more.state").read_bytes()
     load = "async (bytes) => elman.ask('load', {bytes: new Uint8Array(bytes), name: 'more.state'})"
     assert page.evaluate(load, list(more))["messages"] == 3

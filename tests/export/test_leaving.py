@@ -24,9 +24,9 @@ def test_a_page_is_written_and_read_again(bot: Path, elman: Elman, tmp_path: Pat
     assert told["bits_per_weight"] <= 8
     document, weights, tokenizer = read_page(out)
     assert document["name"] == "Ann"
-    assert "path" not in document["config"]["data"]
+    assert document["config"]["data"]["path"] == "-"
     assert weights.checked(out).vocabulary_size == tokenizer.vocabulary_size
-    assert "it learned without --redact" in ran.err
+    assert "conversations that were not redacted" in ran.err
 
 
 def test_what_leaves_word_for_word_is_told(elman: Elman, tmp_path: Path) -> None:
@@ -41,14 +41,15 @@ def test_what_leaves_word_for_word_is_told(elman: Elman, tmp_path: Path) -> None
     ran = elman("export", str(folder), "--to", "html", "--out", str(out))
     assert ran.code == 0, ran.err
     for line in (
-        "leaves word for word: counts of sequences of words",
-        "1 answers that it was taught",
+        "its counts are sequences of up to 3 tokens, word for word",
+        "leaves word for word: 1 answers that it was taught",
         "the names of 1 people",
         "what it was taught holds 1 pieces of private data",
         "does not leave: replies of people",
     ):
         assert line in ran.err
     document = read_page(out)[0]
+    assert document["people"] == ["Bob"]
     assert document["taught"] == [["where is it?", "ask ann@example.com"]]
     assert "word for word" in " ".join(document["card"])
 

@@ -19,6 +19,7 @@ from elman.errors import ElmanError
 from elman.export.leaving import Leaving, leaving
 from elman.export.module import MODULE, PAGE_FOLDER
 from elman.export.packing import as_characters, from_characters, pack, unpack
+from elman.export.private import config_to_leave
 from elman.export.rounding import MAX_COARSENESS, code_bytes, rounded
 from elman.generate.bot import Bot
 from elman.generate.care import cares, patterns
@@ -48,6 +49,9 @@ ENGINE_SCRIPTS = tuple(
 
 PAGE_SCRIPTS = ("engine.js", "messages.js", "main.js")
 """Scripts that show; likewise."""
+
+BOT_BEGINS = '<script type="elman/bot" id="bot" data-bytes="'
+"""In index.html; behind it stands how many bytes there are, and after the tag they."""
 
 COST_BYTES = 64
 """Of a page, what is left for the number that says what rounding costs."""
@@ -122,11 +126,9 @@ def read_page(path: Path) -> tuple[dict[str, Any], Weights, Tokenizer]:
     """
     text = path.read_bytes().decode("utf-16", "replace")
     try:
-        head, _, rest = text.partition('<script type="elman/bot" id="bot" data-bytes="')[
-            2
-        ].partition('">')
-        content, _, tail = rest.partition("</script>")
-        size, check = head.split('" data-check="')[0], tail.split('data-check="')[1].split('"')[0]
+        size, content = text.split(BOT_BEGINS)[1].split('">', 1)
+        content, end = content.split("</script>", 1)
+        check = end.split('data-check="')[1].split('"')[0]
         packed = from_characters(content, int(size))
     except (IndexError, ValueError):
         raise ElmanError(f"{path}: no page of a bot's, or cut") from None
@@ -169,15 +171,12 @@ def require_known(bot: Path) -> None:
 
 def _document(bot: Bot, found: Leaving) -> dict[str, Any]:
     """Return all of a page that is not weights, but for what a page need not know."""
-    data = bot.config.get("data", {})
-    known = {name: data[name] for name in ("bot", "others", "known", "learn_from") if name in data}
-    config = {name: bot.config[name] for name in ("format", "elman", "model")}
-    config |= {"data": known, "reply": bot.config.get("reply", {})}
     rules = cares(bot.config)
     return {
         "page": PAGE_FORMAT,
-        "name": data.get("bot") or bot.home.name,
-        "config": config,
+        "name": bot.config.get("data", {}).get("bot") or bot.home.name,
+        "people": found.people,
+        "config": config_to_leave(bot.config),
         "made_by": bot.made_by,
         "tokenizer": json.loads(bot.tokenizer.to_json()),
         "sampling": SamplingParams.of(bot.config).model_dump(include=SAMPLING),

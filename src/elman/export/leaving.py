@@ -1,14 +1,14 @@
 """What leaves with a bot, what stays, and what whoever gets it should know of it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from elman.data.redact import Redactor
+from elman.export.private import private_words
 from elman.generate.bot import Bot
 from elman.generate.smalltalk import SmallTalk
 from elman.generate.taught import TaughtReplies, read_common_words
-from elman.model.folder import BASE, REPLAY, REPLIES
+from elman.model.folder import REPLAY, REPLIES
 
 CARD = "CARD.md"
 
@@ -28,6 +28,7 @@ class Leaving:
         small_talk: the content of its file, or None.
         taught: each message that it was taught to answer, with the answer.
         common: words by which what it was taught is known in other wordings, or None.
+        people: whom it knows by name; None: it knows nobody so.
         warnings: what whoever gives it away should know.
     """
 
@@ -35,6 +36,7 @@ class Leaving:
     small_talk: dict[str, Any] | None
     taught: list[tuple[str, str]]
     common: list[str] | None
+    people: list[str] | None
     warnings: list[str]
 
 
@@ -47,36 +49,30 @@ def leaving(bot: Bot) -> Leaving:
     common = read_common_words(bot.path)
     taught = TaughtReplies(bot.home, bot.knows_names, common).pairs()
     talk = SmallTalk.read(bot.path)
-    data = bot.config.get("data", {})
-    is_base = bot.path == BASE
-    redacted, counted = bool(data.get("redact")), bool(bot.config["model"].get("ngrams"))
+    people = list(bot.data.known) if bot.knows_names else None
     verbatim = []
-    if counted:
-        verbatim.append("counts of sequences of words, as they were said")
     if taught:
         verbatim.append(f"{len(taught):,} answers that it was taught, and what they answer")
-    if bot.knows_names and data.get("known"):
-        verbatim.append(f"the names of {len(data['known']):,} people that it knows")
-    warnings = []
-    if not redacted and not is_base:
-        warnings.append(
-            "it learned without --redact: what it says may hold addresses, numbers and passwords "
-            "of the conversations; elman audit measures it, elman train --redact hides them"
-        )
+    if people:
+        verbatim.append(f"the names of {len(people):,} people that it knows")
+    warnings = private_words(bot.config)
     if verbatim:
         warnings.append(f"leaves word for word: {'; '.join(verbatim)}")
     find = Redactor().find
     private = sum(len(find(text)) for pair in taught for text in pair)
     if private:
         warnings.append(f"what it was taught holds {private:,} pieces of private data")
+    if bot.config["model"].get("ngrams"):
+        verbatim.append("counts of sequences of words, as they were said")
     stay = [what for name, what in STAYING.items() if (bot.path / name).exists()]
     if stay:
         warnings.append(f"does not leave: {'; '.join(stay)}")
     return Leaving(
-        _card(bot, data, redacted, verbatim),
+        _card(bot, verbatim),
         None if talk is None else talk.content.model_dump(),
         taught,
         None if common is None else sorted(common),
+        people,
         warnings,
     )
 
@@ -88,8 +84,8 @@ STAYING = {
 """Files that hold people's own words, and what is lost without them."""
 
 
-def _card(bot: Bot, data: Mapping[str, Any], redacted: bool, verbatim: list[str]) -> dict[str, str]:
-    model = bot.config["model"]
+def _card(bot: Bot, verbatim: list[str]) -> dict[str, str]:
+    model, redacted = bot.config["model"], bool(bot.config.get("data", {}).get("redact"))
     card = {
         "What it is": (
             f"A small recurrent network that was trained by Elman: {model['layers']} layers of "

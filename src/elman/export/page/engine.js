@@ -12,27 +12,27 @@ class Engine {
       this.worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
       this.worker.onmessage = ({ data }) => take(data);
       this.worker.onerror = (event) => this.fail(event.message || "the worker did not start");
-      this.send = (message, moved) => this.worker.postMessage(message, moved);
+      this.send = (message) => this.worker.postMessage(message);
     } catch {
       const script = document.createElement("script");
       script.textContent = `window.elmanEngine = (() => {${source}\nreturn engine; })();`;
       document.head.append(script);
       const engine = window.elmanEngine(take);
-      this.send = (message) => engine(message);
+      this.send = engine;
     }
   }
 
   /** Asks for something; `give` gets pieces of text. Rejects with what is shown of the conversation. */
-  ask(method, args, give, moved = []) {
+  ask(method, args, give) {
     const id = ++this.count;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject, give });
-      this.send({ id, method, args }, moved);
+      this.send({ id, method, args });
     });
   }
 
   stop() {
-    this.send({ method: "stop" }, []);
+    this.send({ method: "stop" });
   }
 
   take({ id, piece, result, error, shown }) {

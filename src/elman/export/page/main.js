@@ -3,17 +3,11 @@
 const TOO_MANY_BYTES = 1 << 26;
 let engine, messages, shown = { path: [], conversations: 1, at: 0 }, busy = true, settings;
 
-/** Returns the bytes of the bot, and forgets the characters that they were. */
+/** Takes the characters of the bot out of the page. */
 function packedBot() {
-  const element = byId("bot"), text = element.textContent, units = new Uint16Array(text.length);
-  let size = 0;
-  for (let at = 0; at < text.length; at++) {
-    let unit = text.charCodeAt(at);
-    if (unit === 0xe000) unit = text.charCodeAt(++at) ^ 0x4000; // export/packing.py: ESCAPE, TURNED_BIT
-    units[size++] = unit;
-  }
+  const element = byId("bot");
   element.remove();
-  return { packed: new Uint8Array(units.buffer, 0, 2 * size), size: Number(element.dataset.bytes), check: byId("page-end").dataset.check };
+  return { text: element.textContent, size: Number(element.dataset.bytes), check: byId("page-end").dataset.check };
 }
 
 function notice(text, wrong = false) {
@@ -46,12 +40,12 @@ function enable() {
 }
 
 /** Has the engine do something, and shows what the conversation is then. */
-async function act(method, args, give = null, moved = []) {
+async function act(method, args, give = null) {
   busy = true;
   notice("");
   enable();
   try {
-    shown = await engine.ask(method, args, give, moved);
+    shown = await engine.ask(method, args, give);
     return true;
   } catch (error) {
     shown = error.shown ?? shown;
@@ -178,8 +172,7 @@ addEventListener("DOMContentLoaded", async () => {
   listen();
   try {
     engine = new Engine();
-    const bot = packedBot();
-    const told = fillIn(await engine.ask("open", { ...bot, plain: location.hash === "#javascript" }, null, [bot.packed.buffer]));
+    const told = fillIn(await engine.ask("open", { ...packedBot(), plain: location.hash === "#javascript" }));
     busy = false;
     draw();
     notice(told);

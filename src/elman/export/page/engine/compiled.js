@@ -2,7 +2,7 @@
 // library that was built for WebAssembly, where an address has four bytes.
 
 const CELL_NAMES = ["rnn", "relu", "gru", "lstm", "mingru", "minlstm"];
-const FLOAT32 = 0, INT8 = 4, WANTED = ["state", "logits", "nats", "nats without copies"];
+const FLOAT32 = 0, INT8_QUADS = 4, WANTED = ["state", "logits", "nats", "nats without copies"];
 
 // The structs of bot.h: int64 first, then addresses.
 const STRUCTS = {
@@ -182,13 +182,13 @@ class CompiledDecoder extends Decoder {
 
   matrix(name, bias = null, gates = 1) {
     const { data, scale, N, K } = new Matrix(this.arrays, name);
-    return this.packed(data, scale ? INT8 : FLOAT32, N, K, gates, scale, bias);
+    return this.packed(data, scale ? INT8_QUADS : FLOAT32, N, K, gates, scale, bias);
   }
 
   packed(data, kind, N, K, gates, scale, bias) {
     const { library } = this, { elman_packed_size: sizeOf, elman_pack: pack, free } = library.functions;
     const of = [kind, N / gates, gates, K].map(BigInt);
-    const from = library.put(data), packed = library.take(Number(sizeOf(...of)) * (kind === INT8 ? 1 : 4));
+    const from = library.put(data), packed = library.take(Number(sizeOf(...of)) * (kind === INT8_QUADS ? 1 : 4));
     pack(from, of[0], BigInt(K), 1n, of[1], of[2], of[3], packed);
     free(from);
     return library.struct("matrix", {

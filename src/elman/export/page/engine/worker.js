@@ -16,8 +16,8 @@ function engine(post) {
   });
 
   const methods = {
-    async open(give, { packed, check, size, plain }) {
-      packed = packed.subarray(0, size);
+    async open(give, { text, check, size, plain }) {
+      const packed = fromCharacters(text).subarray(0, size);
       if (packed.length !== size || crc32(packed) !== check) {
         throw new ElmanError("This file was cut or changed on its way, so the bot in it cannot be trusted. Get it again.");
       }
@@ -27,8 +27,9 @@ function engine(post) {
       document.ranking.samples = Math.min(document.ranking.samples, MAX_OPENING_SAMPLES);
       const match = arrays["match.weight"] ? new Match(arrays) : null;
       session = new Session({ document, decoder, tokenizer, match, fixed: new Fixed(document, tokenizer) });
-      const { name, card, cost, config, ranking, sampling } = document;
-      return { name, card, cost, how, people: config.data.others === "names" ? config.data.known ?? [] : null, ranking, sampling };
+      setTimeout(() => session.bot.fixed.prepare());
+      const { name, card, cost, people, ranking, sampling } = document;
+      return { name, card, cost, how, people, ranking, sampling };
     },
     say: (give, text) => session.say(text, give, breather),
     again: (give) => session.again(give, breather),
