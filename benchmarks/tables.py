@@ -13,7 +13,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -49,7 +49,8 @@ class Table:
 
     def markdown(self) -> str:
         """Write it as a table in Markdown, with its machine and command below."""
-        lines: list[list[Cell]] = [[*self.columns], ["---"] * len(self.columns), *self.rows]
+        rule = ["---"] * len(self.columns)
+        lines: list[Sequence[Cell]] = [self.columns, rule, *self.rows]
         text = "".join(f"| {' | '.join(map(shown, row))} |\n" for row in lines)
         said = "; ".join(filter(None, (self.machine, self.note)))
         return f"\n{text}\n{said[0].upper()}{said[1:]}. From `{self.command}`.\n\n"

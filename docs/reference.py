@@ -21,6 +21,9 @@ from elman.train.settings import put_table
 
 DOCS = Path(__file__).parent
 
+PUBLIC_NAMES: dict[str, str] = vars(elman)["_HOMES"]
+"""The module of each public name: the stub that type checkers see does not have it."""
+
 MADE = "<!-- Made by `python docs/reference.py`: change the code instead. -->\n"
 CLI_HEAD = f"""# Commands
 
