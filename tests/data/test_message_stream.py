@@ -128,6 +128,43 @@ def test_resumes_exactly(
     assert one.epochs == other.epochs
 
 
+@given(lengths_strategy, st.integers(1, 4), st.integers(1, 4), st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_two_then_three_then_one_process_learn_each_message_once_a_pass(
+    lengths: list[int], batch_size: int, unfold: int, slide: bool
+) -> None:
+    data = corpus(lengths)
+    state = MessageStream(data, Layout(batch_size, unfold, "messages", slide, seed=3)).state_dict()
+    finished = 0
+    now: dict[int, list[int]] = {}  # what was learned of the conversation that a row reads
+    begun: list[int] = []
+    for size in (2, 3, 1, 2, 3, 1):
+        rows = [range(n * batch_size // size, (n + 1) * batch_size // size) for n in range(size)]
+        parts = []
+        for own in rows:
+            layout = Layout(batch_size, unfold, "messages", slide, seed=3, own_rows=own)
+            parts.append(MessageStream(data, layout))
+            parts[-1].load_state_dict(state)
+        for _ in range(7):
+            windows = [window for part in parts for window in part.next().rows]
+            assert len(windows) == batch_size
+            for row, window in enumerate(windows):
+                if row not in now:
+                    now[row] = []
+                    begun.append(window.conversation)
+                now[row] += learned(window)
+                if len(now[row]) == lengths[window.conversation]:
+                    every = [int(each[1]) for each in data.messages(window.conversation)]
+                    assert now.pop(row) == every
+                    finished += 1
+        state = parts[0].state_dict()
+        assert all(part.state_dict() == state for part in parts)
+    # Conversations are handed out in whole passes, and none in the next before its turn.
+    for first in range(0, len(begun) - len(lengths) + 1, len(lengths)):
+        assert sorted(begun[first : first + len(lengths)]) == list(range(len(lengths)))
+    assert finished == len(begun) - len(now)
+
+
 def test_unfolding_over_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1, got 1 and 0"):
         MessageStream(corpus([2]), Layout(1, 0, "messages"))

@@ -1,5 +1,6 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,11 +35,12 @@ class Case:
         )
         return Corpus.encode(talks, BYTES)
 
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.lanes, self.window, "steps", False, self.learn_from, self.seed)
+
     def stream(self) -> Stream:
-        return Stream(
-            self.corpus,
-            Layout(self.lanes, self.window, "steps", False, self.learn_from, self.seed),
-        )
+        return Stream(self.corpus, self.layout)
 
 
 some = settings(max_examples=40, deadline=None, derandomize=True)
@@ -126,6 +128,27 @@ def test_a_saved_position_resumes_exactly(case: Case, taken: int) -> None:
         for one, other in zip(tensors(window), tensors(resumed.next()), strict=True):
             assert torch.equal(one, other)
     assert resumed.epochs == stream.epochs
+
+
+@given(cases, st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@some
+def test_processes_that_share_the_rows_read_what_one_would(case: Case, sizes: list[int]) -> None:
+    whole = case.stream()
+    for size in sizes:  # one number of processes after another goes on from what was saved
+        begins = [rank * case.lanes // size for rank in range(size + 1)]
+        parts = [
+            Stream(case.corpus, replace(case.layout, own_rows=range(begin, end)))
+            for begin, end in pairwise(begins)
+        ]
+        for part in parts:
+            part.load_state_dict(whole.state_dict())
+        for _ in range(3):
+            windows = [part.next() for part in parts]
+            expected = whole.next()
+            for name in ("inputs", "targets", "weight", "keep", "conversation", "message"):
+                together = torch.cat([getattr(window, name) for window in windows], dim=1)
+                assert torch.equal(together, getattr(expected, name)), name
+            assert all(part.state_dict() == whole.state_dict() for part in parts)
 
 
 def test_a_position_that_was_saved_before_is_still_read() -> None:

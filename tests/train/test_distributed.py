@@ -27,9 +27,10 @@ from elman.data.stream import Window
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.errors import ElmanError
 from elman.model.tensor_files import read_tensors, write_tensors
-from elman.train import Config, distributed
+from elman.train import Config, joining
 from elman.train.checkpoints import checkpoint_path
-from elman.train.distributed import ALONE, LAUNCH, World, joined, restarts
+from elman.train.distributed import ALONE, World
+from elman.train.joining import LAUNCH, joined, restarts
 from elman.train.prepare import Data
 from elman.train.runlog import LOG
 from elman.train.trainer import Trainer
@@ -322,7 +323,7 @@ def test_versions_that_differ_are_named() -> None:
 def test_a_process_that_is_missing_and_a_port_that_is_taken(
     monkeypatch: pytest.MonkeyPatch, taken: bool
 ) -> None:
-    monkeypatch.setattr(distributed, "JOIN_SECONDS", 0.1)
+    monkeypatch.setattr(joining, "JOIN_SECONDS", 0.1)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]

@@ -16,7 +16,7 @@ from elman.model.config import ModelConfig
 from elman.model.folder import CONFIG, require_trust
 from elman.train import Config, Result
 from elman.train.config import AUTO, BUDGETS, assigned, layered
-from elman.train.distributed import goes_on, leads_here
+from elman.train.joining import goes_on, leads_here
 from elman.train.runlog import Observer
 
 

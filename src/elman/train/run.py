@@ -28,8 +28,9 @@ from elman.model.versions import forget_current
 from elman.train.checkpoints import read_last_checkpoint, remove_checkpoints
 from elman.train.config import AUTO, BUDGETS, Config, write_config
 from elman.train.determinism import determined, fixed
-from elman.train.distributed import World, goes_on, joined, marked
+from elman.train.distributed import World
 from elman.train.following import check_data, dealt_anew, follow, share
+from elman.train.joining import goes_on, joined, marked
 from elman.train.loop import Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
 from elman.train.runlog import LOG, Observer, Tell, Watcher, has_ended
