@@ -103,14 +103,28 @@ def write_checkpoint(
             f"{why}; the last checkpoint is {last.name}, and elman train --resume {folder} goes on "
             "from it"
         ) from None
-    # A later one is of a future that did not come: it was damaged when the run went on.
-    others = [each for each in checkpoints(folder) if each != path]
-    earlier = [each for each in others if _step(each) < step]
-    kept = {*earlier[: keep - 1], *([] if best is None else [checkpoint_path(folder, best)])}
-    for each in others:
-        if each not in kept:
-            each.unlink(missing_ok=True)
-    remove_unfinished(path.parent)
+    remove_others(folder, step, keep=keep, best=best)
+
+
+def remove_others(folder: Path, step: int, *, keep: int, best: int | None) -> None:
+    """Remove checkpoints that are kept no more, once that of a step is whole.
+
+    A later one is of a future that did not come: it was damaged when the run went on.
+
+    Args:
+        folder: the run directory.
+        step: of the newest one.
+        keep, best: as for `write_checkpoint`.
+    """
+    newest = checkpoint_path(folder, step)
+    earlier = [path for path in checkpoints(folder) if _step(path) < step]
+    kept = {newest, *earlier[: keep - 1]}
+    if best is not None:
+        kept.add(checkpoint_path(folder, best))
+    for path in checkpoints(folder):
+        if newest.exists() and path not in kept:
+            path.unlink(missing_ok=True)
+    remove_unfinished(newest.parent)
 
 
 def read_last_checkpoint(

@@ -17,6 +17,7 @@ from elman.train.checkpoints import (
     Checkpoint,
     checkpoint_path,
     read_last_checkpoint,
+    remove_others,
     write_checkpoint,
 )
 from elman.train.config import Config
@@ -212,7 +213,9 @@ class TrainingLoop:
         self._faults.setbacks = facts.get("setbacks", 0)
         if changed := other_conditions(facts.get("conditions", {}), conditions()):
             self._tell.note(f"{changed}: the run does not end bit for bit as it would have")
-        validator.check_kept(self.trainer.chatbot, self.trainer.steps)
+        steps, keep = self.trainer.steps, self._config.train.keep_checkpoints
+        validator.check_kept(self.trainer.chatbot, steps)
+        remove_others(self._out, steps, keep=keep, best=validator.best_step)
 
     def _go_back(self) -> None:
         """Go on from the last checkpoint, at a lower learning rate."""
