@@ -316,6 +316,7 @@ def measure(path: Path, times: int, built: Path) -> None:
 
     import torch
     from machine import describe
+    from torch.multiprocessing.spawn import spawn
 
     torch.set_num_threads(1)
     alone = measure_alone(times)
@@ -325,7 +326,7 @@ def measure(path: Path, times: int, built: Path) -> None:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/joined.json"
-        torch.multiprocessing.spawn(joined_process, (port, times, out), nprocs=2)
+        spawn(joined_process, (port, times, out), nprocs=2)
         together = json.loads(Path(out).read_text())
     steps = alone["steps"]
     checked = [{"processes": 1, "rows_each": rows, "seconds": steps[rows]} for rows in CHECKED_ROWS]
