@@ -91,12 +91,48 @@ def errors(measured: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
 
 # The figures on paper.
 
-LINKS = {"1 Gbit/s": 1e9 / 8, "10 Gbit/s": 1e10 / 8, "100 Gbit/s": 1e11 / 8}
+GIGABIT = 1e9 / 8
+"""Bytes a second."""
 EXCHANGE_SECONDS = 1e-4
 """Of one exchange between machines, whatever is sent; assumed."""
-SIZES = {"1 M weights": 1e6, "10 M weights": 1e7, "100 M weights": 1e8}
-ROWS, CORE_FLOPS = 16, 5e10
-"""Rows of a process, and operations a second of one core; assumed."""
+WEIGHTS, CORE_FLOPS = 1e7, 5e10
+"""Of a network, and operations a second of one core; assumed."""
+PROCESSES = (2, 8, 64, 512)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Processes that learn together, each with so much speed and so many rows of the batch."""
+
+    process: str
+    flops: float
+    rows: int
+    gigabits: float
+
+    def cost(self) -> TrainingCost:
+        row = 6 * WEIGHTS * UNFOLD / self.flops
+        return TrainingCost(0.0, row, EXCHANGE_SECONDS, self.gigabits * GIGABIT)
+
+    def communication_share(self) -> float:
+        """Return the time of an exchange over that of the arithmetic, with very many processes."""
+        cost = self.cost()
+        sent = cost.exchange_seconds + 2 * 4 * WEIGHTS / cost.bytes_per_second
+        return sent / (self.rows * cost.row_seconds)
+
+    def speedups(self) -> list[float]:
+        return [self.cost().speedup(n, self.rows, 4 * WEIGHTS) for n in PROCESSES]
+
+
+CLUSTERS = (
+    Cluster("a core", CORE_FLOPS, 16, 1),
+    Cluster("a core", CORE_FLOPS, 16, 10),
+    Cluster("a core", CORE_FLOPS, 64, 1),
+    Cluster("16 cores", 16 * CORE_FLOPS, 64, 1),
+    Cluster("16 cores", 16 * CORE_FLOPS, 256, 10),
+    Cluster("a GPU of 20 TFLOP/s", 2e13, 256, 10),
+    Cluster("a GPU of 20 TFLOP/s", 2e13, 256, 100),
+    Cluster("a core over the internet", CORE_FLOPS, 16, 0.02),
+)
 
 USERS = (1_000, 100_000, 1_000_000)
 MESSAGES_A_DAY, PEAK_FACTOR, REPLY_TOKENS, HEARD_TOKENS, RANKED = 20, 5, 20, 20, 1
@@ -109,22 +145,6 @@ SERVED_SHARE = 0.5
 
 BYTES_A_TOKEN, TOKEN_BYTES = 3.8, 2
 CORPORA = {"1 GB": 1e9, "1 TB": 1e12, "10 TB": 1e13}
-
-
-def training_table() -> Iterator[tuple[str, str, list[tuple[int, float]], float]]:
-    """Yield for a network and a link: speedups by processes, and where efficiency is a half."""
-    for size, weights in SIZES.items():
-        row = 6 * weights * UNFOLD / CORE_FLOPS
-        for link, bandwidth in LINKS.items():
-            cost = TrainingCost(0.0, row, EXCHANGE_SECONDS, bandwidth)
-            found = [(n, cost.speedup(n, ROWS, 4 * weights)) for n in (2, 8, 64, 512)]
-            yield size, link, found, communication_share(cost, 4 * weights)
-
-
-def communication_share(cost: TrainingCost, gradient_bytes: float) -> float:
-    """Return the time of an exchange over that of the arithmetic, with very many processes."""
-    sent = cost.exchange_seconds + 2 * gradient_bytes / cost.bytes_per_second
-    return sent / (ROWS * cost.row_seconds)
 
 
 def serving(measured: Mapping[str, Any], users: int) -> dict[str, float]:
@@ -147,7 +167,7 @@ def serving(measured: Mapping[str, Any], users: int) -> dict[str, float]:
 def corpus(measured: Mapping[str, Any], text_bytes: float) -> dict[str, float]:
     """Say what so much text needs: to build it, to keep it, and to read it once in training."""
     tokens = text_bytes / BYTES_A_TOKEN
-    operations = 6 * 1e7 * tokens
+    operations = 6 * WEIGHTS * tokens
     return {
         "build_core_hours": text_bytes / 1e6 / measured["build_mb_per_cpu_second"] / 3600,
         "disk_gb": tokens * TOKEN_BYTES / 1e9,
@@ -156,27 +176,28 @@ def corpus(measured: Mapping[str, Any], text_bytes: float) -> dict[str, float]:
 
 
 def show(measured: Mapping[str, Any]) -> None:
-    print("| network | link | exchange / arithmetic | x 2 | x 8 | x 64 | x 512 |")
-    print("|---|---|---|---|---|---|---|")
-    for size, link, speedups, share in training_table():
-        cells = " | ".join(f"{speedup:.1f}" for _, speedup in speedups)
-        print(f"| {size} | {link} | {share:.2f} | {cells} |")
+    print("| each process | rows | Gbit/s | exchange / arithmetic | x 2 | x 8 | x 64 | x 512 |")
+    print("|---|---|---|---|---|---|---|---|")
+    for each in CLUSTERS:
+        cells = " | ".join(f"{speedup:.1f}" for speedup in each.speedups())
+        share = each.communication_share()
+        print(f"| {each.process} | {each.rows} | {each.gigabits:g} | {share:.2f} | {cells} |")
     print("\n| users | replies a second | cores | states | writes a second | databases |")
     print("|---|---|---|---|---|---|")
     for users in USERS:
-        each = serving(measured, users)
+        needed = serving(measured, users)
         print(
-            f"| {users:,} | {each['replies_a_second']:,.0f} | {each['cores']:,.1f} | "
-            f"{each['states_gb']:,.1f} GB | {each['writes_a_second']:,.0f} | "
-            f"{each['databases']:.1f} |"
+            f"| {users:,} | {needed['replies_a_second']:,.0f} | {needed['cores']:,.1f} | "
+            f"{needed['states_gb']:,.1f} GB | {needed['writes_a_second']:,.0f} | "
+            f"{needed['databases']:.1f} |"
         )
     print("\n| text | to build | tokens on disk | one pass of 10 M weights |")
     print("|---|---|---|---|")
     for name, size in CORPORA.items():
-        each = corpus(measured, size)
+        needed = corpus(measured, size)
         print(
-            f"| {name} | {each['build_core_hours']:,.1f} core hours | {each['disk_gb']:,.1f} GB | "
-            f"{each['core_years_a_pass']:,.2f} core years |"
+            f"| {name} | {needed['build_core_hours']:,.1f} core hours | "
+            f"{needed['disk_gb']:,.1f} GB | {needed['core_years_a_pass']:,.2f} core years |"
         )
     print("\n| step | measured | simulated | error |")
     print("|---|---|---|---|")
@@ -295,6 +316,7 @@ def measure(path: Path, times: int, built: Path) -> None:
 
     import torch
     from machine import describe
+    from torch.multiprocessing.spawn import spawn
 
     torch.set_num_threads(1)
     alone = measure_alone(times)
@@ -304,7 +326,7 @@ def measure(path: Path, times: int, built: Path) -> None:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/joined.json"
-        torch.multiprocessing.spawn(joined_process, (port, times, out), nprocs=2)
+        spawn(joined_process, (port, times, out), nprocs=2)
         together = json.loads(Path(out).read_text())
     steps = alone["steps"]
     checked = [{"processes": 1, "rows_each": rows, "seconds": steps[rows]} for rows in CHECKED_ROWS]

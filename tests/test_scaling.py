@@ -46,7 +46,7 @@ def test_the_simulator_says_what_was_measured(scaling: ModuleType) -> None:
 def test_a_wrong_cost_is_noticed(scaling: ModuleType) -> None:
     measured = json.loads(scaling.MEASURED.read_text())
     measured["fit"]["exchanges"] = [
-        [size, 9 * seconds] for size, seconds in measured["fit"]["exchanges"]
+        [size, 90 * seconds] for size, seconds in measured["fit"]["exchanges"]
     ]
     assert any(
         abs(simulated / seconds - 1) >= scaling.MAX_ERROR
