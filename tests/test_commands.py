@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import typer
 
-from elman.cli import app
+from elman.cli import app, main
 from elman.cli.renamed import RENAMED_FLAGS
 from tests.conftest import Ran
 from tests.shown import PAGES, ROOT, Command, commands, spans
@@ -206,12 +206,20 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def assert_ran(home: Path, *arguments: str, given: str = "") -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "elman", *arguments],
-        cwd=home, env=environment(home), input=given, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
+def assert_ran(home: Path, *arguments: str) -> None:
+    """Run a command in this process, which has imported everything already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.syspath_prepend(home)
+        for name, value in environment(home).items():
+            patch.setenv(name, value)
+        patch.setattr("sys.argv", ["elman", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        assert not code, arguments
 
 
 def assert_serves(home: Path, arguments: list[str]) -> None:
