@@ -189,9 +189,9 @@ def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
         for talk in hold_talks(bot, [script] * talks)
         for places in turns.values()
     ]
-    asked = asked_of_bot()
-    answers = [talk[1].text for talk in hold_talks(bot, [[BETWEEN[0], each] for each, _ in asked])]
-    right = map(says, answers, (value for _, value in asked))
+    scripts = [[BETWEEN[0], text] for text, _ in asked_of_bot()]
+    answers = [talk[1].text for talk in hold_talks(bot, scripts)]
+    right = map(says, answers, (value for _, value in asked_of_bot()))
     return {"own facts kept": share(kept), "own facts in families not taught": share(right)}
 
 
