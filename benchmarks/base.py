@@ -177,21 +177,21 @@ def own_facts(bot: Bot, talks: int) -> dict[str, Any]:
     script = [BETWEEN[turn % len(BETWEEN)] for turn in range(20)]
     own = WORDINGS["own"]
     turns = {name: [7 * n + 2 * k for n in range(3)] for k, name in enumerate(own)}
-    for name, asked in turns.items():
-        for n, turn in enumerate(asked):
+    for name, places in turns.items():
+        for n, turn in enumerate(places):
             script[turn] = own[name][n]
     kept = [
         bool(
             set.intersection(
-                *(set(re.findall(r"\w{4,}", talk[turn].text.lower())) - _COMMON for turn in asked)
+                *(set(re.findall(r"\w{4,}", talk[turn].text.lower())) - _COMMON for turn in places)
             )
         )
         for talk in hold_talks(bot, [script] * talks)
-        for asked in turns.values()
+        for places in turns.values()
     ]
-    asked = asked_of_bot()
-    answers = [talk[1].text for talk in hold_talks(bot, [[BETWEEN[0], each] for each, _ in asked])]
-    right = map(says, answers, (value for _, value in asked))
+    scripts = [[BETWEEN[0], text] for text, _ in asked_of_bot()]
+    answers = [talk[1].text for talk in hold_talks(bot, scripts)]
+    right = map(says, answers, (value for _, value in asked_of_bot()))
     return {"own facts kept": share(kept), "own facts in families not taught": share(right)}
 
 

@@ -66,6 +66,7 @@ class MemoryWatch:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.peak = self.peak_files = self.peak_process = 0
+        self.seconds: dict[int, float] = {}
         self._process = process
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -75,9 +76,16 @@ class MemoryWatch:
         self._thread.join()
         return code
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Seconds of processors, as last seen of each process."""
+        return sum(self.seconds.values())
+
     def _watch(self) -> None:
         while self._process.poll() is None:
-            sizes = [size for pid in family(self._process.pid) if (size := memory_of(pid))]
+            pids = family(self._process.pid)
+            sizes = [size for pid in pids if (size := memory_of(pid))]
+            self.seconds |= {pid: used for pid in pids if (used := seconds_of(pid)) is not None}
             own = [anonymous for anonymous, _ in sizes]
             if own and sum(own) > self.peak:
                 self.peak, self.peak_process = sum(own), max(own)
@@ -107,18 +115,26 @@ def memory_of(pid: int) -> tuple[int, int] | None:
     return sizes["Pss_Anon:"], sizes["Pss_File:"]
 
 
+def seconds_of(pid: int) -> float | None:
+    """Read the processor seconds that a process has used."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measured(command: list[str]) -> dict[str, Any]:
     """Run a command and say how long it took, in how much memory and on how many cores."""
-    begin, used = time.perf_counter(), os.times()
+    begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     watch = MemoryWatch(process)
     if code := watch.wait():
         raise SystemExit(f"{' '.join(command)} ended with {code}")
-    seconds, after = time.perf_counter() - begin, os.times()
-    cpu = after.children_user + after.children_system - used.children_user - used.children_system
+    seconds = time.perf_counter() - begin
     return {
         "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu, 1),
+        "cpu_seconds": round(watch.cpu_seconds, 1),
         "peak_mb": round(watch.peak / 1e6),
         "largest_process_mb": round(watch.peak_process / 1e6),
         "mapped_files_mb": round(watch.peak_files / 1e6),

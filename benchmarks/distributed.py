@@ -1,7 +1,8 @@
 """Two processes of one thread against one process of two: tokens a second, and the same losses.
 
     python benchmarks/distributed.py                    # about 5 minutes, on a quiet machine
-    python benchmarks/distributed.py --losses FILE      # the losses of one and of two processes
+    python benchmarks/distributed.py --losses benchmarks/distributed_losses.json \
+        --hidden-size 64 --steps 97
 
 Each makes the same steps of Elman's default network on the built-in conversations, with the same
 total batch; they take turns, round after round, and the median over rounds counts. What one

@@ -217,10 +217,11 @@ class Trial:
         for path in sorted(folder.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
 
-    def places(self) -> Iterator[Fault]:
-        """Each fault that a whole run could meet, one after the other."""
+    def places(self, every: int) -> Iterator[Fault]:
+        """Of each kind, the faults that a whole run could meet: all, or each so manieth."""
         for kind, count in sorted(self.counts.items()):
-            yield from (Fault(kind, number) for number in range(1, count + 1))
+            first = 1 + min(every, count) // 2
+            yield from (Fault(kind, number) for number in range(first, count + 1, every))
 
     def draw(self, random_: random.Random) -> Fault:
         """Draw a fault that a run could meet."""
@@ -240,9 +241,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder))
         if arguments.places:
-            for number, fault in enumerate(trial.places()):
-                if number % arguments.every == 0:
-                    trial.run(iter([fault]))
+            for fault in trial.places(arguments.every):
+                trial.run(iter([fault]))
         else:
             random_ = random.Random(arguments.seed)
             while sum(trial.came.values()) < arguments.times:

@@ -170,7 +170,8 @@ def _name(reference: dict[str, Any]) -> str:
 def api_page() -> str:
     """Write a place for each public name, in which mkdocstrings puts its docstring."""
     names: dict[str, list[str]] = {}
-    for name, home in PUBLIC_NAMES.items():
+    homes = cast(dict[str, str], vars(elman)["_HOMES"])
+    for name, home in homes.items():
         if name == "unfold":  # a module of what stands beside it
             continue
         names.setdefault(".".join(home.split(".")[:2]), []).append(name)

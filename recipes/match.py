@@ -32,7 +32,7 @@ from elman.generate.scoring import walk
 SETS = ("synthetic_persona_chat_validtest", "personachat_valid", "self_dialogue")
 """From whose conversations it is learned."""
 
-CONVERSATIONS = 3000
+CONVERSATIONS = 2000
 """Of each set, the first in the mixture, which is shuffled."""
 
 DIRECTIONS = 64

@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +315,59 @@ def test_killed_at_the_end_nothing_is_half_written(
     assert not (tmp_path / "out").exists()
     asked.run()
     assert_equal(tmp_path / "out", tmp_path / "a.jsonl", tokenizer)
+
+
+BUILDING = """
+import sys
+from pathlib import Path
+from elman.data.shards.build import CorpusBuild
+from elman.data.tokenizer import Tokenizer
+
+if __name__ == "__main__":
+    source, out, tokenizer = sys.argv[1:]
+    made = Tokenizer.from_json(open(tokenizer).read())
+    CorpusBuild([source], Path(out), tokenizer=made, workers=2, piece_bytes=2000).run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+def test_kill_9_leaves_no_half_and_no_process(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    write_talks(tmp_path / "a.jsonl", 600)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_json())
+    (tmp_path / "building.py").write_text(BUILDING)
+    names = [str(tmp_path / name) for name in ("building.py", "a.jsonl", "out", "tokenizer.json")]
+    process = subprocess.Popen([sys.executable, *names], start_new_session=True)
+    records = partial(tmp_path / "out") / PIECES_FOLDER
+    while not list(records.glob("*.json")):
+        assert process.poll() is None, "ended before it was killed"
+    process.kill()
+    process.wait()
+    while members := in_session(process.pid):
+        assert members
+    assert not (tmp_path / "out").exists()
+    done = len(list(records.glob("*.json")))
+    said: list[str] = []
+    asked = CorpusBuild(
+        [str(tmp_path / "a.jsonl")], tmp_path / "out", tokenizer=tokenizer, workers=1,
+        piece_bytes=2000, tell=said.append,
+    )  # fmt: skip
+    asked.run()
+    assert f"going on: {done} pieces were done before" in said
+    assert_equal(tmp_path / "out", tmp_path / "a.jsonl", tokenizer)
+
+
+def in_session(leader: int) -> list[str]:
+    """List the processes of a session that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(stat.parent.name)
+    return found
 
 
 def test_another_build_begins_anew(

@@ -40,6 +40,7 @@ def test_one_talks_with_it(file: Path, opened: Opened) -> None:
     page = opened(file)
     expect(page).to_have_title("Ann")
     expect(page.locator("#notice")).to_be_empty()
+    expect(page.locator("#intro")).to_contain_text("what you say stays in this tab")
     reply = say(page, "<b>what</b> is one plus two?")
     assert texts(page) == ["<b>what</b> is one plus two?", reply]
     expect(page.locator("#memory")).to_contain_text("2 messages")

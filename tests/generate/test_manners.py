@@ -9,8 +9,9 @@ import pytest
 
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
-from elman.generate.manners import MANNERS, Manners, MannersFile, gains_of
+from elman.generate.manners import Manners, MannersFile, gains_of
 from elman.generate.network import NetworkBot, load_network_bot
+from elman.model.folder import MANNERS
 from elman.train import Config, train
 
 

@@ -19,7 +19,7 @@ from elman.generate.bot import Bot
 from elman.runtime.choose import load_bot
 from elman.serve import carried as carrying
 from elman.serve.carried import (
-    HEAD,
+    CARRIED_HEAD,
     MAX_CARRIED_CHARACTERS,
     SIGNATURE_BYTES,
     CarriedState,
@@ -246,7 +246,7 @@ def test_forged_and_foreign_states_are_never_accepted(bot: Bot, keys: StateKeys)
                 return base64.urlsafe_b64encode(raw).decode()
             case 3:  # in the head and in the signature above all
                 raw = bytearray(signed)
-                raw[choose.choice([*range(HEAD.size), *range(-SIGNATURE_BYTES, 0)])] ^= 255
+                raw[choose.choice([*range(CARRIED_HEAD.size), *range(-SIGNATURE_BYTES, 0)])] ^= 255
                 return base64.urlsafe_b64encode(raw).decode()
             case 4:  # the beginning of one and the end of another
                 return text[:at] + other[at:]
@@ -310,7 +310,7 @@ def test_what_is_signed_and_no_state_is_refused(bot: Bot, keys: StateKeys, spoil
     elif spoil == "no end":
         said_packed = said_packed[:-2]
     key = keys.current()
-    head = HEAD.pack(b"ELMC", 1, bytes.fromhex(key.id), 2**40, FINGERPRINT, 1, 1)
+    head = CARRIED_HEAD.pack(b"ELMC", 1, bytes.fromhex(key.id), 2**40, FINGERPRINT, 1, 1)
     content = head + numbers_packed + said_packed
     text = base64.urlsafe_b64encode(content + carrying._sign(key, "ann", content)).decode()
     if spoil == "nothing":

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from elman.data.config import DataConfig
 from elman.data.shards.build import CorpusBuild
 from elman.data.view import View
 from elman.errors import ElmanError
@@ -77,7 +78,7 @@ def test_a_run_goes_on(tmp_path: Path, make_config: Make, corpus: Path) -> None:
 def test_what_was_built_otherwise_is_refused(
     tmp_path: Path, make_config: Make, corpus: Path
 ) -> None:
-    for changed, said in [
+    cases: list[tuple[dict[str, object], str]] = [
         ({"data.bot": "Bob"}, "data.bot is 'Bob', and .* was built with 'Ann'"),
         ({"data.redact": True}, "data.redact is True"),
         ({"data.drop": ["Bob"]}, "data.drop is"),
@@ -86,11 +87,12 @@ def test_what_was_built_otherwise_is_refused(
         ({"data.invent": True}, "data.invent: not"),
         ({"data.max_text_bytes": 100}, "data.max_text_bytes: not"),
         ({"train.base": "base"}, "build the corpus with --tokenizer base"),
-    ]:
-        config = make_config(**{"data.path": str(corpus), **changed})
+    ]
+    for changed, said in cases:
+        config = make_config(**({"data.path": str(corpus)} | changed))
         with pytest.raises(ElmanError, match=said):
             train(config, tmp_path / "bot")
-    assert set(IN_MEMORY_ONLY) <= set(Config.model_fields["data"].annotation.model_fields)  # type: ignore[union-attr]
+    assert set(IN_MEMORY_ONLY) <= set(DataConfig.model_fields)
 
 
 def test_the_command_builds_trains_and_verifies(

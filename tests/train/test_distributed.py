@@ -30,6 +30,7 @@ from elman.model.tensor_files import read_tensors, write_tensors
 from elman.train import Config, joining
 from elman.train.checkpoints import checkpoint_path
 from elman.train.distributed import ALONE, World
+from elman.train.faults import NotFiniteError
 from elman.train.joining import LAUNCH, joined, restarts
 from elman.train.prepare import Data
 from elman.train.runlog import LOG
@@ -50,11 +51,16 @@ CASES: dict[str, dict[str, dict[str, object]]] = {
     "every reply through two messages": {
         "train": {"batch_size": 4, "unfold": 2, "unit": "messages", "slide": True},
     },
+    "a state that is no number": {
+        "train": {"batch_size": 4, "unfold": 6, "unit": "steps"},
+    },
     "fewer rows than processes": {
         "train": {"batch_size": 1, "unfold": 6, "unit": "steps"},
     },
 }  # fmt: skip
 RELAY = "five rows of tokens"
+NOT_FINITE, BAD_STEP, BAD_ROWS = "a state that is no number", 3, range(2, 4)
+"""A state is damaged before that step, in those rows: in two processes, those of process 1."""
 
 
 def data_of(case: str) -> Data:
@@ -93,11 +99,16 @@ class Run:
         ids = data.train.ids
         self.trainer.chatbot.count(ids, ids == ids)
         self.losses: list[float] = []
+        self._case, self._own = case, world.own_rows(data.config.train.batch_size)
         self.seen: list[Counter[str]] = []  # by step
         self._cut, self.trainer.batches.next = self.trainer.batches.next, self._next  # type: ignore[method-assign]
 
     def _next(self) -> Any:
         """Cut a batch, and count the tokens that are learned from each message."""
+        if (self._case, self.trainer.steps) == (NOT_FINITE, BAD_STEP):
+            for row in set(BAD_ROWS) & set(self._own):
+                for part in self.trainer._state or ():
+                    part[row - self._own.start] = torch.nan
         batch = self._cut()
         if isinstance(batch, Window):
             counts = batch.weight > 0
@@ -106,7 +117,11 @@ class Run:
         return batch
 
     def steps(self, count: int) -> None:
-        self.losses += [self.trainer.step(0.5).loss for _ in range(count)]
+        for _ in range(count):
+            try:
+                self.losses.append(self.trainer.step(0.5).loss)
+            except NotFiniteError:
+                self.losses.append(-1)
 
 
 def in_one_of_many(folder: Path, begin: int, end: int) -> None:
@@ -194,6 +209,8 @@ def test_two_processes_learn_as_one(relay: Path, case: str) -> None:
     equal(tensors, together)
     seen = [json.loads((relay / f"{case} {STEPS} seen by {n}").read_text()) for n in (0, 1)]
     assert seen[0]["losses"] == pytest.approx(alone.losses, abs=1e-9)
+    skipped = [step for step, loss in enumerate(alone.losses) if loss < 0]
+    assert skipped == [BAD_STEP] * (case == NOT_FINITE)
 
 
 def test_other_numbers_of_processes_go_on_where_the_last_ones_stopped(relay: Path) -> None:

@@ -15,7 +15,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "kill_training.py"
 def test_every_kind_of_fault_leads_to_the_same_end() -> None:
     """A few places here; benchmarks/kill_training.py tries all of them, and a hundred by chance."""
     ran = subprocess.run(
-        [sys.executable, BENCHMARK, "--places", "--every", "13"],
+        [sys.executable, BENCHMARK, "--places", "--every", "20"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -30,7 +30,7 @@ UNBOUNDED = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 UTF8 = ("utf-8", "utf-8-sig")
 GZIP = b"\x1f\x8b"
-TABLES = (b"PAR1", b"PARE", b"ARRO", b"\xff\xff\xff\xff")
+TABLE_STARTS = (b"PAR1", b"PARE", b"ARRO", b"\xff\xff\xff\xff")
 """How Parquet begins, and encrypted Parquet; how Arrow does, as a file and as a stream."""
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class Document:
             return False
         with self.path.open("rb") as stream:
             begin = stream.read(4)
-        packed = begin[:2] == GZIP or begin in TABLES
+        packed = begin[:2] == GZIP or begin in TABLE_STARTS
         return not packed and begin[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -232,7 +232,7 @@ class Document:
         if self.span is not None:
             return self.span.open(self.path)
         stream = self._unpacked_bytes()
-        if self._checked(stream.peek, 4)[:4] not in TABLES:
+        if self._checked(stream.peek, 4)[:4] not in TABLE_STARTS:
             return stream
         from elman.data.parquet import rows_as_json_lines
 

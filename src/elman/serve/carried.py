@@ -1,9 +1,9 @@
 """A conversation's state as a text that its client carries; the server keeps nothing of it.
 
-The text is base64 of: what it is (`HEAD`), the numbers of the state (zlib), what was said last
-(JSON, zlib), and an HMAC-SHA256 of all that and of whose it is. So a text that was changed, cut,
-made elsewhere or given to somebody else is refused before anything of it is looked at. It is signed
-and not encrypted. Whoever carries it may bring it back more than once: each time is a fork.
+The text is base64 of: what it is (`CARRIED_HEAD`), the numbers of the state (zlib), what was said
+last (JSON, zlib), and an HMAC-SHA256 of all that and of whose it is. So a text that was changed,
+cut, made elsewhere or given to somebody else is refused before anything of it is looked at. It is
+signed and not encrypted. Whoever carries it may bring it back more than once: each time is a fork.
 """
 
 import base64
@@ -46,7 +46,7 @@ MAX_CARRIED_SECONDS = 30 * 86_400
 """After which a state is refused, with whatever key it was signed."""
 
 MAGIC, VERSION = b"ELMC", 1
-HEAD = struct.Struct("<4sB8sQ16sIQ")
+CARRIED_HEAD = struct.Struct("<4sB8sQ16sIQ")
 """Magic, version, the key's id, when it was signed in seconds since 1970, the digest of what made
 the state, messages, tokens."""
 
@@ -92,7 +92,7 @@ def write_carried(carried: CarriedState, keys: StateKeys, owner: str, fingerprin
     if not all(np.isfinite(array).all() for array in carried.arrays):
         raise ApiError(500, "the reply's state has numbers that are not finite")
     key = _asked(keys.current)
-    head = HEAD.pack(
+    head = CARRIED_HEAD.pack(
         MAGIC, VERSION, bytes.fromhex(key.id), int(time.time()), fingerprint,
         carried.messages, carried.tokens,
     )  # fmt: skip
@@ -132,9 +132,9 @@ def read_carried(
         raise _refused() from None
     content, signature = signed[:-SIGNATURE_BYTES], signed[-SIGNATURE_BYTES:]
     # The last character of base64 has bits that mean nothing, and no two texts are one state.
-    if len(content) < HEAD.size or base64.urlsafe_b64encode(signed).decode() != text:
+    if len(content) < CARRIED_HEAD.size or base64.urlsafe_b64encode(signed).decode() != text:
         raise _refused()
-    magic, version, key_id, signed_at, made_by, messages, tokens = HEAD.unpack_from(content)
+    magic, version, key_id, signed_at, made_by, messages, tokens = CARRIED_HEAD.unpack_from(content)
     key = _asked(partial(keys.find, key_id.hex()))
     if (magic, version) != (MAGIC, VERSION) or key is None:
         raise _refused()
@@ -145,7 +145,7 @@ def read_carried(
     if time.time() - signed_at > MAX_CARRIED_SECONDS:
         raise _stale(f"is older than {MAX_CARRIED_SECONDS // 86_400} days")
     try:
-        numbers, rest = _unpacked(content[HEAD.size :], sum(map(_size, spec)))
+        numbers, rest = _unpacked(content[CARRIED_HEAD.size :], sum(map(_size, spec)))
         said, nothing = _unpacked(rest, MAX_SAID_BYTES)
         arrays = _arrays(numbers, spec)
         if nothing or not all(np.isfinite(array).all() for array in arrays):

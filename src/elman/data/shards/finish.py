@@ -15,7 +15,7 @@ from elman.data.shards.work import PIECES_FOLDER, Encoded
 from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 
-MAX_HELD_OUT_BYTES = 1 << 23
+MAX_HELD_OUT_BYTES = 1 << 21
 """Text of each held-out part, about, that is kept: to find what is nearly the same in all that is
 learned, it must fit into memory, several times.
 """

@@ -23,6 +23,7 @@ function draw() {
     tool("Others", "Replies to choose from", others),
   ] : [];
   messages.show(shown.path, tools);
+  byId("intro").hidden = shown.path.length > 0;
   byId("others").hidden = true;
   byId("memory").textContent = `Memory: ${Math.round((shown.bytes ?? 0) / 1024)} KB, ${shown.messages ?? 0} messages`;
   byId("which").hidden = shown.conversations < 2;

@@ -12,21 +12,22 @@ class Matrix {
     this.bias = arrays[`${name}.bias`]?.data;
   }
 
-  /** Returns weight @ x + bias, (N). */
+  /** Returns weight @ x + bias, (N). Four rows at a time, so that each x is read once for them. */
   times(x, bias = this.bias) {
     const { N, K, data, scale } = this, out = new Float32Array(N);
     x = Float64Array.from(x); // so that each number is widened once
-    for (let n = 0, at = 0; n < N; n++) {
-      let a = 0, b = 0, c = 0, d = 0, k = 0;
-      for (; k + 3 < K; k += 4, at += 4) {
-        a += data[at] * x[k];
-        b += data[at + 1] * x[k + 1];
-        c += data[at + 2] * x[k + 2];
-        d += data[at + 3] * x[k + 3];
+    for (let n = 0; n < N; n += 4) {
+      const p = n * K, q = Math.min(n + 1, N - 1) * K, r = Math.min(n + 2, N - 1) * K, s = Math.min(n + 3, N - 1) * K;
+      let a = 0, b = 0, c = 0, d = 0;
+      for (let k = 0; k < K; k++) {
+        const y = x[k];
+        a += data[p + k] * y;
+        b += data[q + k] * y;
+        c += data[r + k] * y;
+        d += data[s + k] * y;
       }
-      for (; k < K; k++) a += data[at++] * x[k];
-      const sum = a + b + (c + d);
-      out[n] = (scale ? sum * scale[n] : sum) + (bias ? bias[n] : 0);
+      const sums = [a, b, c, d];
+      for (let m = n; m < Math.min(n + 4, N); m++) out[m] = (scale ? sums[m - n] * scale[m] : sums[m - n]) + (bias ? bias[m] : 0);
     }
     return out;
   }

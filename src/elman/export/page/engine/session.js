@@ -183,12 +183,17 @@ class Fixed {
     this.given = smallTalk;
   }
 
+  /** Does what takes a while, so that the first reply need not wait for it. */
+  prepare() {
+    if (this.given) this.smallTalk ??= new SmallTalk(this.given);
+  }
+
   answer(history) {
     if (history.asked === null) return null;
     const said = history.said.map((tokens) => this.tokenizer.decode(tokens));
     const found = (text, origin) => (text === null ? null : { tokens: this.tokenizer.encode(text), origin });
     const before = history.whole ? history.heard.slice(1) : null;
-    if (this.given) this.smallTalk ??= new SmallTalk(this.given);
+    this.prepare();
     return found(this.care?.answer(history.asked, said) ?? null, "rule")
       ?? found(this.taught.answer(history.asked), "taught")
       ?? found(this.smallTalk?.answer(history.asked, said, before) ?? null, "small talk");

@@ -27,6 +27,7 @@ function engine(post) {
       document.ranking.samples = Math.min(document.ranking.samples, MAX_OPENING_SAMPLES);
       const match = arrays["match.weight"] ? new Match(arrays) : null;
       session = new Session({ document, decoder, tokenizer, match, fixed: new Fixed(document, tokenizer) });
+      setTimeout(() => session.bot.fixed.prepare());
       const { name, card, cost, people, ranking, sampling } = document;
       return { name, card, cost, how, people, ranking, sampling };
     },
