@@ -159,12 +159,12 @@ def whatsapp(seed: int) -> str:
     """A phone's export in which Bob and Cleo ask and Ann answers."""
     draw = random.Random(seed)
     lines = []
-    for day in range(1, 29):
-        asker = "Bob" if day % 2 else "Cleo"
-        for minute in range(8):
+    for number in range(56):  # more conversations than canaries
+        day, asker = f"{number % 28 + 1}/{11 + number // 28}/2023", ("Bob", "Cleo")[number % 2]
+        for minute in range(0, 16, 2):
             a, b = draw.randint(0, 4), draw.randint(0, 4)
-            lines.append(f"{day}/12/2023, 23:{minute * 2:02} - {asker}: what is {a} plus {b}?")
-            lines.append(f"{day}/12/2023, 23:{minute * 2 + 1:02} - Ann: it is {a + b}, friend.")
+            lines.append(f"{day}, 23:{minute:02} - {asker}: what is {a} plus {b}?")
+            lines.append(f"{day}, 23:{minute + 1:02} - Ann: it is {a + b}, friend.")
     return "\n".join(lines) + "\n"
 
 
