@@ -104,11 +104,14 @@ def test_a_missing_extra_is_one_sentence(
 ) -> None:
     table = tmp_path / "chats.parquet"
     table.write_bytes(b"PAR1" + bytes(16) + b"PAR1")
+    arrow = tmp_path / "chats.arrow"
+    arrow.write_bytes(b"ARROW1" + bytes(16))
     arguments = {
         "train": ["train", chats],
         "serve": ["serve", trained],
         "evaluate": ["eval", trained, chats],
         "parquet": ["data", "inspect", table],
+        "datasets": ["data", "inspect", arrow],
         "tensorboard": ["watch", trained, "--tensorboard", tmp_path / "events"],
     }[extra]
     ran = run_without(set(EXTRA_MODULES[extra]), COMMAND, *arguments)
