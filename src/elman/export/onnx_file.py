@@ -46,7 +46,10 @@ MAX_ONNX_BYTES = (1 << 31) - 1
 PREFIX = "elman."
 """What the names of a bot's facts in the metadata begin with."""
 
-EXAMPLES = Path(__file__).with_name("onnx_examples")
+EXAMPLES = tuple(
+    Path(__file__).with_name("onnx_examples") / name
+    for name in ("self_test.py", "self_test.mjs", "SelfTest.cs")
+)
 
 HOW_TO_TALK = """\
 `model.onnx` is one step in onnxruntime: token and state in, logits and the next state out. The
@@ -114,7 +117,7 @@ def write_onnx(
         write_json(new / SELF_TEST, test)
         write_file(new / TOKENIZER, tokenizer.to_json())
         write_file(new / MODEL_CARD, card)
-        for example in EXAMPLES.iterdir():
+        for example in EXAMPLES:
             shutil.copyfile(example, new / example.name)
         return written(new)
 
