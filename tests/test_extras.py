@@ -104,12 +104,15 @@ def test_a_missing_extra_is_one_sentence(
 ) -> None:
     table = tmp_path / "chats.parquet"
     table.write_bytes(b"PAR1" + bytes(16) + b"PAR1")
+    arrow = tmp_path / "chats.arrow"
+    arrow.write_bytes(b"ARROW1" + bytes(16))
     commands: dict[str, list[object]] = {
         "train": ["train", chats],
         "serve": ["serve", trained],
         "evaluate": ["eval", trained, chats],
         "parquet": ["data", "inspect", table],
         "postgres": ["sessions", "list", "--db", "postgresql:///elman"],
+        "datasets": ["data", "inspect", arrow],
         "tensorboard": ["watch", trained, "--tensorboard", tmp_path / "events"],
         "hub": ["import", "hf://ann/bot", "--out", tmp_path / "bot"],
         "onnx": ["export", trained, "--to", "onnx", "--out", tmp_path / "bot.onnx"],

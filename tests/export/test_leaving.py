@@ -3,16 +3,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from elman.export.html import read_page
 from elman.generate.taught import TaughtReplies
-from tests.conftest import Ran
 from tests.export.conftest import write_bot
 from tests.runtime.test_decoders import config
 
-Elman = Callable[..., Ran]
+Elman = Callable[..., Any]
 
 
 def test_a_page_is_written_and_read_again(bot: Path, elman: Elman, tmp_path: Path) -> None:

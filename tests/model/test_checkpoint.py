@@ -46,6 +46,8 @@ def test_what_is_on_disk(trained: Path) -> None:
         "model.safetensors",
         "tokenizer.json",
         "replies.safetensors",
+        "replay.safetensors",
+        "common.json",
         "checkpoints",
         "log.jsonl",
     }

@@ -40,7 +40,8 @@ def rows_as_json_lines(packed: io.BufferedReader, name: str) -> io.BufferedReade
     """
     with packed:
         kind = "Parquet" if packed.peek(3)[:3] == b"PAR" else "Arrow"
-        require("parquet", f"{name}: {'a' if kind == 'Parquet' else 'an'} {kind} file, which")
+        extra = "parquet" if kind == "Parquet" else "datasets"
+        require(extra, f"{name}: {'a' if kind == 'Parquet' else 'an'} {kind} file, which")
         if isinstance(packed.raw, io.FileIO):
             return io.BufferedReader(_Rows(packed, name, kind), 1 << 16)
         with tempfile.TemporaryFile(prefix="elman-parquet-") as copy:
