@@ -17,6 +17,7 @@ from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.export.onnx_file import MODEL, read_onnx, self_test, write_onnx
 from elman.export.onnx_step import step_model
+from elman.model.array_files import read_arrays
 from elman.model.folder import CONFIG, TOKENIZER, WEIGHTS
 from elman.runtime.choose import load_bot
 from elman.runtime.decoder import ArrayState
@@ -143,14 +144,20 @@ def test_the_self_test_fails_without_the_state(exported: Path, right: str, wrong
     assert "passed" not in ran.stdout
 
 
+def numbers_of(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Return the kind and the bytes of every array of a bot; a checksum beside them may differ."""
+    arrays, _ = read_arrays(folder / WEIGHTS)
+    return {name: (str(each.dtype), each.tobytes()) for name, each in arrays.items()}
+
+
 def test_it_becomes_the_same_bot_again(
     exported: Path, trained: Path, elman: Run, tmp_path: Path
 ) -> None:
     out = tmp_path / "again"
     ran = elman("import", exported / MODEL, "--out", out)
     assert ran.code == 0, ran.err
-    for name in (WEIGHTS, TOKENIZER):
-        assert (out / name).read_bytes() == (trained / name).read_bytes()
+    assert numbers_of(out) == numbers_of(trained)
+    assert (out / TOKENIZER).read_bytes() == (trained / TOKENIZER).read_bytes()
     one, two = load_bot(trained), load_bot(out)
     assert one.state_digest == two.state_digest
     assert sorted(path.name for path in out.iterdir()) == [CONFIG, WEIGHTS, TOKENIZER]
@@ -248,6 +255,7 @@ def test_none_of_it_needs_torch(trained: Path, tmp_path: Path, without_torch: Ru
         assert ran.code == 0, ran.err
         ran = without_torch("-m", "elman", "import", out, "--out", tmp_path / f"from-{to}")
         assert ran.code == 0, ran.err
-    for name in (WEIGHTS, TOKENIZER):
-        one, two = ((tmp_path / f"from-{to}" / name).read_bytes() for to in ("onnx", "folder"))
-        assert one == two == (trained / name).read_bytes()
+    for to in ("onnx", "folder"):
+        again = tmp_path / f"from-{to}"
+        assert numbers_of(again) == numbers_of(trained)
+        assert (again / TOKENIZER).read_bytes() == (trained / TOKENIZER).read_bytes()
