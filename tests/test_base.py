@@ -23,6 +23,7 @@ def test_it_is_data_alone_and_not_much() -> None:
     assert files.keys() == {
         "CARD.md",
         "config.json",
+        "manners.json",
         "match.safetensors",
         "model.safetensors",
         "smalltalk.json",
