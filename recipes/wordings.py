@@ -65,7 +65,7 @@ class Fact:
         direct, clause = (self._draw(each, "{v}") for each in (direct, clause))
         if random.random() < 0.12:
             thing = random.choice(self._content["thing"])
-            how = random.choice(WORDINGS["things"])
+            [how] = WORDINGS["things"]
             text = self._draw(how, q=lowered(self._draw(thing)))
         elif random.random() < 0.6:
             text = self._draw(random.choice(asked["direct"]), q=lowered(direct))
