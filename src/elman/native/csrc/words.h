@@ -20,7 +20,7 @@ template <class T>
 struct Rows<T, Factor::QUADS> {
   Rows(int64_t begin, int64_t end, int64_t K)
       : begin_(begin), K_(K), half_((K + 7) / 8 * 8), words_(new int16_t[(end - begin) * stride()]()) {
-    levels_ = float(std::min(32767L, 0x7fffffffL / (128 * K)));
+    levels_ = float(std::min<int64_t>(32767, 0x7fffffff / (128 * K)));
     end_ = end;
   }
 

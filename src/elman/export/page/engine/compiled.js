@@ -8,7 +8,7 @@ const FLOAT32 = 0, INT8_QUADS = 4, WANTED = ["state", "logits", "nats", "nats wi
 const STRUCTS = {
   read: ["rows wanted", "bot tokens begins state logits nats"],
   bot: ["V H pointer key orders longest",
-    "embedding output recorded looking tell gate context stack encoder decoder tables alone"],
+    "embedding output recorded looking tell gate context stack encoder decoder tables alone embedding_int8 embedding_scale"],
   matrix: ["N K kind", "packed scale bias"],
   layer: ["cell states", "norm_weight norm_bias ih hh mlp_norm_weight mlp_norm_bias up down"],
   stack: ["count", "layers norm_weight norm_bias"],
