@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from elman.data.unpacking import BOMB_BYTES
 from elman.errors import ElmanError
 from elman.export.html import read_page
-from elman.export.packing import ESCAPED, HEAD, MAGIC, as_characters, from_characters, pack, unpack
+from elman.export.packing import ESCAPED, HEAD, PACK_MAGIC, as_characters, from_characters, pack, unpack
 from elman.export.rounding import code_bytes, rounded
 
 
@@ -72,6 +72,6 @@ def test_a_page_that_was_cut_is_not_read(file: Path, share: float, tmp_path: Pat
 
 def test_a_bomb_is_refused() -> None:
     bomb = zlib.compress(bytes(BOMB_BYTES + 1), 9)
-    packed = HEAD.pack(MAGIC, len(bomb), len(bomb)) + bomb + bomb
+    packed = HEAD.pack(PACK_MAGIC, len(bomb), len(bomb)) + bomb + bomb
     with pytest.raises(ElmanError, match="unpacks to more than any bot"):
         unpack(packed, "bomb.html")

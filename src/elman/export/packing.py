@@ -22,7 +22,7 @@ from elman.data.unpacking import BOMB_BYTES, BOMB_RATIO
 from elman.data.untrusted import parse_json
 from elman.errors import ElmanError
 
-MAGIC = b"ELMP"
+PACK_MAGIC = b"ELMP"
 HEAD = struct.Struct("<4sII")
 ALIGNED_BYTES = 8
 
@@ -55,7 +55,7 @@ def pack(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes
         _huffman(b"".join(codes)),
         zlib.compress(struct.pack("<I", len(text)) + text + bytes(others), 9),
     )
-    return HEAD.pack(MAGIC, *map(len, squeezed)) + b"".join(squeezed)
+    return HEAD.pack(PACK_MAGIC, *map(len, squeezed)) + b"".join(squeezed)
 
 
 def unpack(packed: bytes, where: object) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -66,7 +66,7 @@ def unpack(packed: bytes, where: object) -> tuple[dict[str, Any], dict[str, np.n
     """
     try:
         magic, first, second = HEAD.unpack_from(packed)
-        if magic != MAGIC or len(packed) != HEAD.size + first + second:
+        if magic != PACK_MAGIC or len(packed) != HEAD.size + first + second:
             raise ValueError("its length is another")
         codes = _unzipped(packed[HEAD.size : HEAD.size + first])
         rest = _unzipped(packed[HEAD.size + first :])
