@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from elman.data.unpacking import BOMB_BYTES
 from elman.errors import ElmanError
 from elman.export.html import read_page
-from elman.export.packing import ESCAPED, HEAD, PACK_MAGIC, as_characters, from_characters, pack, unpack
+from elman.export.packing import (
+    ESCAPED,
+    HEAD,
+    PACK_MAGIC,
+    as_characters,
+    from_characters,
+    pack,
+    unpack,
+)
 from elman.export.rounding import code_bytes, rounded
 
 
