@@ -16,6 +16,7 @@ from elman.generate.bot import load_state, save_state
 from elman.generate.taught import TAUGHT
 from elman.model.folder import (
     CONFIG,
+    MANNERS,
     MATCH,
     REPLAY,
     REPLIES,
@@ -126,7 +127,9 @@ def test_the_base_leaves_with_its_own_card(tmp_path: Path, elman: Run) -> None:
     ran = elman("export", "base", "--to", "folder", "--out", away)
     assert ran.code == 0
     assert not ran.err  # nothing of it is private
-    assert names(away) == ["README.md", CONFIG, MATCH, WEIGHTS, "smalltalk.json", TOKENIZER]
+    assert names(away) == [
+        "README.md", CONFIG, MANNERS, MATCH, WEIGHTS, "smalltalk.json", TOKENIZER,
+    ]  # fmt: skip
     card = (away / "README.md").read_text("utf-8")
     assert card.startswith('---\nlicense: "apache-2.0"\nlanguage: ["en"]\n')
     assert "Self-dialogue Corpus" in card

@@ -12,13 +12,14 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.export.card import model_card
 from elman.export.private import config_to_leave, private_words
+from elman.generate.manners import read_manners
 from elman.generate.smalltalk import SmallTalk
 from elman.model.array_files import opened, write_arrays
 from elman.model.config import ModelConfig
 from elman.model.folder import (
+    LEAVING_FILES,
     MATCH,
     REPLIES,
-    SMALL_TALK,
     TOKENIZER,
     WEIGHTS,
     folder_of,
@@ -32,9 +33,6 @@ MODEL_CARD = "README.md"
 
 MODEL_TYPE = {"model_type": "elman"}
 """By what the Hub knows whose a configuration is."""
-
-LEAVING_FILES = (TOKENIZER, WEIGHTS, SMALL_TALK, MATCH)
-"""What leaves as it is, where it is there. `match.safetensors` has maps of states, and no words."""
 
 
 def write_folder(
@@ -129,6 +127,7 @@ def checked_bot(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise ElmanError(no_weights(folder))
     SmallTalk.read(folder)
+    read_manners(folder)
     for name in (MATCH, REPLIES):
         if (folder / name).exists():
             with opened(folder / name, "np"):

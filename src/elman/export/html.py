@@ -10,11 +10,9 @@ from string import Template
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from elman.data.files import write_file
 from elman.data.tokenizer import Tokenizer
-from elman.data.untrusted import parse_json, read_text
 from elman.errors import ElmanError
 from elman.export.leaving import Leaving, leaving
 from elman.export.module import MODULE, PAGE_FOLDER
@@ -28,7 +26,7 @@ from elman.generate.match import Match
 from elman.generate.rerank import Ranking, as_message
 from elman.generate.sampling import SamplingParams
 from elman.model.config import ModelConfig
-from elman.model.folder import CONFIG, MAX_JSON_BYTES, folder_of, no_bot
+from elman.model.folder import folder_of, read_config
 from elman.runtime.choose import load_bot
 from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.reference import ReferenceDecoder
@@ -148,21 +146,9 @@ def require_known(bot: Path) -> None:
     Raises:
         ElmanError: where its memory or a cell is somebody's own code.
     """
-    path = folder_of(bot) / CONFIG
-    if not path.is_file():
-        raise ElmanError(no_bot(bot))
-    config = parse_json(read_text(path, MAX_JSON_BYTES), path)
-    model = config.get("model", {}) if isinstance(config, dict) else {}
-    try:
-        known = is_known(ModelConfig.model_validate(model))
-    except ValidationError:
-        return  # whoever loads it says what is wrong
-    if not known:
-        names = [
-            model.get(n)
-            for n in ("memory", "cell", "encoder_cell", "conversation_cell", "decoder_cell")
-        ]
-        own = ", ".join(str(name) for name in names if name and ":" in str(name)) or names[0]
+    model = ModelConfig.model_validate(read_config(folder_of(bot), trust=None)["model"])
+    if not is_known(model):
+        own = ", ".join(model.outside_cells) or model.memory
         raise ElmanError(
             f"{bot}: {own} is code of your own, which cannot leave: a page computes the cells and "
             "memories that come with Elman. Train it with one of those, or share the bot's folder"

@@ -7,6 +7,7 @@ people do. One that the bot drew in many conversations loses the logarithm of ho
 
 from collections.abc import Sequence
 from math import log1p
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -43,6 +44,18 @@ class MannersFile(BaseModel):
     often: dict[str, int] = Field({})
 
 
+def read_manners(folder: Path) -> MannersFile | None:
+    """Read what a folder holds, of whichever weights; None where there is none.
+
+    Raises:
+        ElmanError: where it is damaged.
+    """
+    path = folder / MANNERS
+    if not path.exists():
+        return None
+    return validated(MannersFile, parse_json(read_text(path, MAX_JSON_BYTES), path), path)
+
+
 class Manners:
     """Tells what replies gain.
 
@@ -61,10 +74,9 @@ class Manners:
         Raises:
             ElmanError: where it is damaged.
         """
-        path = bot.path / MANNERS
-        if not path.exists():
+        content = read_manners(bot.path)
+        if content is None:
             return None
-        content = validated(MannersFile, parse_json(read_text(path, MAX_JSON_BYTES), path), path)
         made_by = {"weights": content.weights, "tokenizer": content.tokenizer}
         return cls(content, bot.tokenizer) if made_by == bot.made_by else None
 

@@ -25,6 +25,9 @@ REPLIES, SMALL_TALK = "replies.safetensors", "smalltalk.json"
 REPLAY, MATCH, COMMON = "replay.safetensors", "match.safetensors", "common.json"
 MANNERS = "manners.json"
 
+LEAVING_FILES = (TOKENIZER, WEIGHTS, SMALL_TALK, MATCH, MANNERS)
+"""Of a bot, what leaves home as it is, where it is there: no words that people said to it."""
+
 VERSIONS, CURRENT = "versions", "current.json"
 """The folder in a bot's folder where its versions lie (`versions.py`), and the file there that
 names the one it is. Without that file the bot is what training wrote."""

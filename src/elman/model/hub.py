@@ -11,11 +11,11 @@ from typing import cast
 import elman
 from elman.data.files import CONFIG
 from elman.errors import ElmanError, require
-from elman.model.folder import MATCH, REPLIES, SMALL_TALK, TOKENIZER, WEIGHTS
+from elman.model.folder import LEAVING_FILES, REPLIES
 
 HUB = "hf://"
 
-TAKEN_FILES = (CONFIG, TOKENIZER, WEIGHTS, SMALL_TALK, MATCH, REPLIES)
+TAKEN_FILES = (CONFIG, *LEAVING_FILES, REPLIES)
 """What is taken of a bot that comes from elsewhere."""
 
 _NAME = re.compile(rf"{HUB}(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
