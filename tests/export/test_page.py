@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from elman.export.html import write_page
+from tests.accessible import violations
 from tests.export.conftest import Opened, ask, write_bot
 from tests.runtime.test_decoders import config
 
@@ -191,13 +191,7 @@ def test_axe_finds_nothing(file: Path, opened: Opened, scheme: str, size: tuple[
     page = opened(file, color_scheme=scheme, viewport={"width": size[0], "height": size[1]})
 
     def check(state: str) -> None:
-        found = Axe().run(page).response["violations"]
-        told = [
-            f"{state}: {each['impact']} {each['id']} {node['target']} {node['failureSummary']}"
-            for each in found
-            for node in each["nodes"]
-        ]
-        assert told == []
+        assert violations(page, state) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
     check("empty")

@@ -23,6 +23,7 @@ from elman.generate.token_draw import (
 )
 from elman.model import ModelConfig, build
 from elman.native.library import KERNELS_VARIABLE, load
+from tests.instruction_sets import instruction_set
 
 VOCABULARY = 270
 
@@ -141,11 +142,8 @@ def test_what_is_drawn(lanes: list[tuple[list[int], float, float, float, float]]
 
 @pytest.fixture(params=() if LIBRARY is None else LIBRARY.sets)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(KERNELS_VARIABLE, request.param)
-        load.cache_clear()
+    with instruction_set(request.param):
         yield request.param
-    load.cache_clear()
 
 
 @settings(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +17,12 @@ from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.generate.network import NetworkDecoder, load_network_bot
 from elman.model import Chatbot, ModelConfig, build
-from elman.native.library import KERNELS_VARIABLE, load
+from elman.native.library import load
 from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.decoder import ArrayDecoder, ArrayState
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import Weights, load_weights
+from tests.instruction_sets import instruction_set
 
 VOCABULARY = 270
 WORDS = 16  # so few that a pointer and counts find most of what comes next
@@ -84,14 +86,9 @@ class Pair:
 def implementation(
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[Weights], ArrayDecoder]]:
-    """Numpy, and the library with each instruction set: weights are packed for one of them."""
-    with pytest.MonkeyPatch.context() as patched:
-        if request.param != "numpy":
-            patched.setenv(KERNELS_VARIABLE, request.param)
-            load.cache_clear()
+    """Numpy, and the library with each instruction set."""
+    with nullcontext() if request.param == "numpy" else instruction_set(request.param):
         yield IMPLEMENTATIONS[request.param]
-    load.cache_clear()
-    load()
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

@@ -16,9 +16,10 @@ from elman.data.tokenizer import END, Tokenizer
 from elman.generate.network import NetworkDecoder, load_network_bot
 from elman.generate.token_draw import draw_tokens
 from elman.model.folder import INT8_SCALE
-from elman.native.library import KERNELS_VARIABLE, load
+from elman.native.library import load
 from elman.runtime.compiled import CompiledDecoder, WeightPrecision
 from elman.runtime.weights import Weights, load_weights
+from tests.instruction_sets import instruction_set
 from tests.runtime.test_decoders import CONFIGS, LIBRARY, VOCABULARY, made, message, weights_of
 
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason=load()[1])
@@ -29,13 +30,9 @@ PRECISIONS: tuple[WeightPrecision, ...] = get_args(WeightPrecision)
 
 @pytest.fixture(scope="module", params=SETS)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each instruction set of this processor: weights are packed for one of them."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(KERNELS_VARIABLE, request.param)
-        load.cache_clear()
+    """Each instruction set of this processor."""
+    with instruction_set(request.param):
         yield request.param
-    load.cache_clear()
-    load()
 
 
 def rounded(weights: Weights) -> Weights:

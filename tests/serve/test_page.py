@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -36,6 +35,7 @@ from elman.serve.run import listen, load
 from elman.serve.service import Service
 from elman.serve.store.keys import Keys
 from elman.serve.submission import Submission
+from tests.accessible import violations
 
 WIDE, NARROW = (1280, 800), (390, 844)
 
@@ -770,13 +770,7 @@ def test_accessible(page: Page, served: Served, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
 
     def check(state: str) -> None:
-        found = Axe().run(page).response["violations"]
-        told = [
-            f"{state}: {each['impact']} {each['id']} {node['target']} {node['failureSummary']}"
-            for each in found
-            for node in each["nodes"]
-        ]
-        assert told == []
+        assert violations(page, state) == []
 
     check("empty")
     said(page, "one")

@@ -85,7 +85,6 @@ class SmallTalk:
     _begin: np.ndarray = field(init=False, repr=False)
     _weight: np.ndarray = field(init=False, repr=False)
     _rarity: np.ndarray = field(init=False, repr=False)
-    _rarity_unseen: float = field(init=False, repr=False)
     _group: dict[str, int] = field(init=False, repr=False)
     _told: np.ndarray = field(init=False, repr=False)
 
@@ -95,11 +94,12 @@ class SmallTalk:
         self._intent = np.repeat(np.arange(len(intents)), [len(i.phrasings) for i in intents])
         self._row, bucket = _runs(phrasings)
         first = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1])[: len(bucket)])
-        self._bucket, self._begin = bucket[first], np.append(first, len(bucket))
+        self._begin = np.append(first, len(bucket))
         often = np.diff(self._begin)
-        self._rarity = np.log((1 + len(phrasings)) / (1 + often))
-        self._rarity_unseen = float(np.log(1 + len(phrasings)))
-        weight = np.repeat(self._rarity.astype(np.float32), often)
+        # The last bucket and rarity stand for every run that no phrasing has.
+        self._bucket = np.append(bucket[first], BUCKETS)
+        self._rarity = np.log((1 + len(phrasings)) / (1 + np.append(often, 0)))
+        weight = np.repeat(self._rarity[:-1].astype(np.float32), often)
         slices = [slice(n, n + RUNS_AT_ONCE) for n in range(0, len(weight), RUNS_AT_ONCE)]
         squares = np.full(len(phrasings), 1e-18)
         for some in slices:
@@ -128,8 +128,8 @@ class SmallTalk:
         """Return the intent of the nearest phrasing, and how alike they are, from 0 to 1."""
         _, buckets = _runs([text])
         at = np.searchsorted(self._bucket, buckets)
-        known = np.append(self._bucket, -1)[at] == buckets
-        rarity = np.where(known, np.append(self._rarity, 0)[at], self._rarity_unseen)
+        known = self._bucket[at] == buckets
+        rarity = self._rarity[np.where(known, at, -1)]
         alike = np.zeros(len(self._intent))
         for place, weight in zip(at[known].tolist(), rarity[known].tolist(), strict=True):
             there = slice(self._begin[place], self._begin[place + 1])

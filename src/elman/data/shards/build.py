@@ -92,7 +92,7 @@ class CorpusBuild:
     tell: Callable[[str], None] = lambda text: None
 
     def run(self) -> tuple[Index, Notes]:
-        """CorpusBuild the corpus; its folder appears at once, when all of it is on disk.
+        """Build the corpus; its folder appears at once, when all of it is on disk.
 
         Returns:
             Its index, and what was left out or changed in the sources.
