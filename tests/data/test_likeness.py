@@ -69,7 +69,7 @@ def test_what_a_text_looks_like(tmp_path: Path, text: str, kind: str, missing: s
         (b"{\\rtf1 Ann: hi}", "a document in RTF: "),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><p>Ann: hi", "a web page (HTML): "),
         (b"<?xml version='1.0'?><smses/>", "XML: "),
-        (b"ARROW1\0\0", "an Arrow file: "),
+        (b"FEA1\0\0", "a Feather file of version 1: "),
         (b"7z\xbc\xaf\x27\x1c", "an archive: "),
     ],
 )

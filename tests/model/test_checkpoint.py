@@ -219,3 +219,22 @@ def test_int8_weights_that_do_not_fit_are_refused(folder: Path, change: str) -> 
         load_network_bot(folder)
     with pytest.raises(ElmanError, match=r"model\.safetensors"):
         load_weights(folder)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.tensor(7),
+        torch.zeros(0, 3, dtype=torch.long),
+        torch.arange(3)[:0],
+        torch.tensor([5]).expand(1),
+        torch.tensor([5, 6])[::2],
+        torch.tensor(5).expand(4),
+        torch.arange(6).reshape(2, 3).T,
+    ],
+    ids=["scalar", "empty", "empty slice", "one of stride 0", "one of stride 2", "expanded", "turned"],
+)  # fmt: skip
+def test_a_tensor_of_any_stride_comes_back(tensor: torch.Tensor, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "a", {"a": tensor}, {})
+    read, _ = read_tensors(tmp_path / "a")
+    assert torch.equal(read["a"], tensor)

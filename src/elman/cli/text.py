@@ -53,7 +53,8 @@ def telling_errors() -> Iterator[None]:
         tell(f"elman: {' '.join(str(error).splitlines())}")
         sys.exit(2)
     except MemoryError as error:
-        tell(f"elman: out of memory: {error or 'end other programs, or take a smaller bot'}")
+        why = str(error) or "end other programs, or take a smaller bot"
+        tell(f"elman: out of memory: {why}")
         sys.exit(2)
     except BrokenPipeError:
         # Whoever read our output has gone; writing the rest at exit would fail again.

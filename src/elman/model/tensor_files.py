@@ -63,7 +63,8 @@ def digest(tensors: Mapping[str, Tensor], facts: str = "") -> str:
     whole = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().contiguous().reshape(-1)  # a scalar cannot be viewed as bytes
+        # A scalar cannot be viewed as bytes, nor can one number or none, whose stride is anything.
+        flat = tensor.detach().contiguous().as_strided((tensor.numel(),), (1,))
         whole.update(flat.view(torch.uint8).numpy().tobytes())
     whole.update(facts.encode())
     return whole.hexdigest()

@@ -18,7 +18,7 @@ _SIGNATURES = {
     r"\s*<(?:!doctype html|html|head|body|div)\b": "a web page (HTML): export the chat as JSON or "
     "plain text instead",
     r"\s*<(?:\?xml|!--)": "XML: export the chat as JSON, CSV or plain text instead",
-    r"ARROW1|FEA1": "an Arrow file: save it as Parquet or as JSON Lines",
+    "FEA1": "a Feather file of version 1: save it as Parquet, Arrow or JSON Lines",
     r"Rar!|7z\ufffd\ufffd": "an archive: unpack it, and give the folder",
 }
 _JSON = re.compile(
