@@ -53,7 +53,10 @@ LICENSES = {
 }
 """Of every set that is learned from. None asks that what is made of it has the same license."""
 
-BROAD, CLEAN, HELD, WIDE = "broad", "clean", "held", "wide"
+BROAD, CLEAN, HELD = "broad", "clean", "held"
+
+WIDE, SETTLED = "wide", "settled"
+"""Parts that `wordings` makes from the cleaner one."""
 
 OWN = "taught"
 """What is made of taught.json alone."""
@@ -138,7 +141,7 @@ class Mixture:
     def __init__(self, data: Path, insert: Insert = with_insertions) -> None:
         self._data, self._insert = data, insert
         self.smalltalk = read_smalltalk(data)
-        self.parts: dict[str, list[tuple[str, Turns]]] = {BROAD: [], CLEAN: [], HELD: [], WIDE: []}
+        self.parts: dict[str, list[tuple[str, Turns]]] = {BROAD: [], CLEAN: [], HELD: []}
 
     def gather(self) -> None:
         """Gather everything. The order counts: each part is shuffled from it by a fixed seed."""

@@ -3,18 +3,19 @@
     python recipes/wordings.py --data DIR --out DIR              # two minutes of one core
 
 taught.json has a few wordings of each thing, and a bot that learned from them knows little in
-others. wordings.json composes many (`grammar`). wide.jsonl is written: cleaner conversations of
-`mixture`, most of them with such exchanges between their turns, and conversations that are made of
-nothing else.
+others. wordings.json composes many (`grammar`). wide.jsonl and settled.jsonl are written: cleaner
+conversations of `mixture`, some of them with such exchanges between their turns, and conversations
+that are made of nothing else. In the first such text is nearly half, in the second a fifth.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from grammar import WORDINGS, clauses, drawn, lowered, yours
-from mixture import BUILT_IN, CLEAN, OWN, WIDE, Mixture, set_of
+from mixture import BUILT_IN, CLEAN, OWN, SETTLED, WIDE, Mixture, set_of
 from roles import hashed
 from taught import BOT, FIRST_NAMES, PLACES, TAUGHT, USER, VALUES, Turn, Turns, exchange, varied
 
@@ -23,10 +24,24 @@ ALL_VALUES = VALUES | WORDINGS["values"]
 PEOPLE_SETS = ("personachat_valid", "synthetic_persona_chat_validtest", BUILT_IN)
 """In these, people tell of themselves: nobody can say there that something was not told."""
 
-INSERTED_PERCENT, TAUGHT_CONVERSATIONS = 70, 6000
 
-CONVERSATIONS = 8000
-"""Of all that are made, drawn by a seed: more than the run that learns from them reads."""
+class Part(NamedTuple):
+    """How much is taught in a file.
+
+    Args:
+        inserted_percent: of conversations between people, into which exchanges are put.
+        taught: how many conversations are made of such exchanges alone.
+        untold: share of a user's questions about what they did not tell.
+        most: conversations, drawn by a seed from all that are made; None: all.
+    """
+
+    inserted_percent: int
+    taught: int
+    untold: float
+    most: int | None
+
+
+PARTS = {WIDE: Part(70, 6000, 0.4, 8000), SETTLED: Part(22, 2200, 0.5, None)}
 
 ASKS_BACK = 0.3
 """Share of the answers about itself that ask the user for the same."""
@@ -187,8 +202,14 @@ def event(random: Random) -> Turns:
     return exchange(varied(text, random), drawn(random.choice(content["answered"]), random))
 
 
-def chains(random: Random, untold: bool, number: int) -> list[list[Turns]]:
-    """Make exchanges; those of one list belong together, in this order."""
+def chains(random: Random, untold: float, number: int) -> list[list[Turns]]:
+    """Make exchanges; those of one list belong together, in this order.
+
+    Args:
+        random: what is drawn by.
+        untold: share of questions about what was not told.
+        number: of the lists, at most.
+    """
     found: list[list[Turns]] = []
     used: set[tuple[str, str]] = set()
 
@@ -203,7 +224,7 @@ def chains(random: Random, untold: bool, number: int) -> list[list[Turns]]:
             fact = Fact(random.choice(list(WORDINGS["facts"])), random)
             if fact.key in used:
                 continue
-            if untold and random.random() < 0.4:
+            if untold and random.random() < untold:
                 used.add(fact.key)
                 asked = fact.untold()
                 later = [asked + fact.told(), fact.asked()] if random.random() < 0.4 else [asked]
@@ -241,14 +262,14 @@ def placed(chain: Sequence[Turns], spots: int, random: Random) -> list[int]:
 
 
 def with_wordings(
-    turns: Turns, random: Random, untold: bool, number: int, smalltalk: Sequence[Turns]
+    turns: Turns, random: Random, untold: float, number: int, smalltalk: Sequence[Turns]
 ) -> Turns:
     """Put exchanges before turns of the user's.
 
     Args:
         turns: of one conversation.
         random: what is drawn by.
-        untold: whether what was not told may be asked.
+        untold: share of questions about what was not told.
         number: of the chains that are put in.
         smalltalk: exchanges, some of which are put in too.
     """
@@ -269,26 +290,30 @@ def with_wordings(
     return out
 
 
-def wide(data: Path, out: Path) -> None:
-    """Write wide.jsonl."""
+def write(name: str, data: Path, out: Path) -> None:
+    """Write one of `PARTS`."""
+    part = PARTS[name]
     mixture = Mixture(data, insert=lambda turns, *_: turns)
     mixture.gather()
-    for id_, turns in mixture.parts[CLEAN]:
-        random, name = Random(hashed("w" + id_)), set_of(id_)
-        if name == OWN:
+    made = mixture.parts[CLEAN]
+    mixture.parts = {name: []}
+    for id_, turns in made:
+        random, set_name = Random(hashed("w" + id_)), set_of(id_)
+        if set_name == OWN:
             continue
-        if hashed("p" + id_) % 100 < INSERTED_PERCENT:
+        if hashed("p" + id_) % 100 < part.inserted_percent:
             number = random.choice([1, 2, 2, 3])
-            turns = with_wordings(turns, random, name not in PEOPLE_SETS, number, mixture.smalltalk)
-        mixture.add(WIDE, id_, turns)
-    for number in range(TAUGHT_CONVERSATIONS):
-        random = Random(hashed(f"wide{number}"))
+            untold = 0.0 if set_name in PEOPLE_SETS else part.untold
+            turns = with_wordings(turns, random, untold, number, mixture.smalltalk)
+        mixture.add(name, id_, turns)
+    for number in range(part.taught):
+        random = Random(hashed(f"{name}{number}"))
         fillers = random.sample(mixture.smalltalk, random.choice([2, 3, 4, 5]))
         turns = [Turn(*turn) for one in fillers for turn in one]
-        turns = with_wordings(turns, random, True, random.choice([3, 4, 5, 6]), mixture.smalltalk)
-        mixture.add(WIDE, f"self-w{number}", turns)
-    mixture.parts = {WIDE: mixture.parts[WIDE]}
-    mixture.write(out, most=CONVERSATIONS)
+        number_of_chains = random.choice([3, 4, 5, 6])
+        turns = with_wordings(turns, random, part.untold, number_of_chains, mixture.smalltalk)
+        mixture.add(name, f"self-w{number}", turns)
+    mixture.write(out, most=part.most)
 
 
 def main() -> None:
@@ -296,7 +321,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    wide(arguments.data, arguments.out)
+    for name in PARTS:
+        write(name, arguments.data, arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from elman.chat import Session
 from elman.data.tokenizer import END, ROLES
 from elman.export.html import read_page, write_page
 from elman.generate.bot import Bot, load_state, save_state
+from elman.generate.manners import Manners, MannersFile
 from elman.generate.replier import Replier
 from elman.generate.rerank import Ranking
 from elman.generate.sampling import SamplingParams
 from elman.runtime.choose import load_bot
 from elman.runtime.reference import ReferenceDecoder
 from tests.export.conftest import Opened, ask, write_bot
-from tests.runtime.test_decoders import CONFIGS
+from tests.runtime.test_decoders import CONFIGS, config
 
 ASKED = "what is one plus two?"
 COUNT = 200
@@ -24,9 +25,8 @@ COUNT = 200
 def read_bot(file: Path) -> Bot:
     """Return the bot of a page, computed in numpy."""
     document, weights, tokenizer = read_page(file)
-    decoder = ReferenceDecoder(weights)
-    config = {**document["config"], "format": 1}
-    return Bot(decoder, tokenizer, config, file.with_suffix(""))
+    facts = {**document["config"], "format": 1}
+    return Bot(ReferenceDecoder(weights), tokenizer, facts, file.with_suffix(""))
 
 
 def likeliest(bot: Bot, asked: str, count: int) -> list[int]:
@@ -67,6 +67,33 @@ def test_a_seed_gives_the_words_that_python_gives(file: Path, samples: int, open
     for asked in ("hello there", ASKED, "so do I, and the sea?", "tea"):
         said = "".join(session.say(asked))
         assert ask(page, "say", asked)["path"][-1]["text"] == said
+
+
+def test_its_manners_leave_with_it(opened: Opened, tmp_path: Path) -> None:
+    folder = write_bot(tmp_path / "ann", config(ngrams=0), reply={"samples": 4})
+    file = folder.with_suffix(".html")
+    write_page(folder, file, 8, lambda line: None)
+
+    def said(bot: Bot) -> list[str]:
+        params = SamplingParams.of(bot.config, seed=7, max_tokens=20)
+        session = Session(bot, replier=Replier(bot, params, Ranking.of(bot.config)))
+        return ["".join(session.say(asked)) for asked in (ASKED, "tea")]
+
+    bot = read_bot(file)
+    before = said(bot)
+    unlike = {"asks": 3.0, "often": dict.fromkeys([*before, "constructor"], 500)}
+    ours = load_bot(folder, "float32")
+    Manners(MannersFile(**ours.made_by, **unlike), bot.tokenizer).save(ours)
+    write_page(folder, file, 8, lambda line: None)
+    Manners(MannersFile(**bot.made_by, **unlike), bot.tokenizer).save(bot)
+    after = said(bot)
+    assert after != before
+
+    page = opened(file)
+    settings = {"samples": 4, "temperature": SamplingParams.of(bot.config).temperature}
+    ask(page, "settings", {**settings, "seed": "7", "speaker": None, "max_tokens": 20})
+    for asked, text in zip((ASKED, "tea"), after, strict=True):
+        assert ask(page, "say", asked)["path"][-1]["text"] == text
 
 
 def test_states_go_both_ways_byte_for_byte(

@@ -22,6 +22,7 @@ from elman.export.rounding import MAX_COARSENESS, code_bytes, rounded
 from elman.generate.bot import Bot
 from elman.generate.care import cares, patterns
 from elman.generate.drawing import reply_batch
+from elman.generate.manners import Manners
 from elman.generate.match import Match
 from elman.generate.rerank import Ranking, as_message
 from elman.generate.sampling import SamplingParams
@@ -157,7 +158,7 @@ def require_known(bot: Path) -> None:
 
 def _document(bot: Bot, found: Leaving) -> dict[str, Any]:
     """Return all of a page that is not weights, but for what a page need not know."""
-    rules = cares(bot.config)
+    rules, manners = cares(bot.config), Manners.read(bot)
     return {
         "page": PAGE_FORMAT,
         "name": bot.config.get("data", {}).get("bot") or bot.home.name,
@@ -167,6 +168,7 @@ def _document(bot: Bot, found: Leaving) -> dict[str, Any]:
         "tokenizer": json.loads(bot.tokenizer.to_json()),
         "sampling": SamplingParams.of(bot.config).model_dump(include=SAMPLING),
         "ranking": Ranking.of(bot.config).model_dump(),
+        "manners": manners and manners.content.model_dump(include={"asks", "often"}),
         "care": [(each.pattern, answers) for each, answers in patterns()] if rules else [],
         "small_talk": found.small_talk,
         "taught": found.taught,

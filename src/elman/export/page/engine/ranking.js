@@ -1,8 +1,9 @@
-// Which of several replies is best: generate/rerank.py, penalties.py and match.py.
+// Which of several replies is best: generate/rerank.py, penalties.py, match.py and manners.py.
 
 const MAX_DRAWS = 3, REPEATED_SCORE_LOSS = 1.5, CERTAIN_LOG_P = -Math.LN2, CROWD_SHARPNESS = 16;
 const GRAM_WORDS = 3, PICKED_FROM = 8;
 const A_WORD = /[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[\p{L}\p{N}](?:['\u2019]?[\p{L}\p{N}])*/gu;
+const A_QUESTION_MARK = /[?\uff1f\u061f]/;
 
 /** The words of a text in small letters, without punctuation. */
 const wordsOf = (text) => text.toLowerCase().match(A_WORD) ?? [];
@@ -58,10 +59,14 @@ class Match {
   }
 }
 
+/** What the score of a reply gains by how the bot differs from people as a whole. */
+const mannersGain = ({ asks, often }, text) =>
+  (A_QUESTION_MARK.test(text) ? asks : 0) - Math.log1p(Object.hasOwn(often, text) ? often[text] : 0);
+
 /** Draws replies and tells which is best. */
 class Ranker {
   constructor(bot) {
-    Object.assign(this, bot); // decoder, tokenizer, match
+    Object.assign(this, bot); // document, decoder, tokenizer, match
   }
 
   /** Draws replies from a state of one row, and scores them; the best comes first. */
@@ -90,12 +95,14 @@ class Ranker {
     const given = weight && decoder.copies
       ? costs(decoder.run(messages, decoder.select(state, zeros), "nats without copies")) : after.map((each) => -each);
     await breather.breathe();
-    const gains = ranks && this.match
+    const matched = ranks && this.match
       ? this.match.gains(decoder.vector(state, 0), replies.map((_, row) => decoder.vector(alone.state, row))) : zeros;
+    const manners = ranks && this.document.manners
+      ? replies.map((each) => mannersGain(this.document.manners, this.tokenizer.decode(each.tokens))) : zeros;
     const unasked = weight ? costs(alone) : zeros;
     return replies.map((reply, n) => {
       const informed = (1 - weight) * after[n] + weight * (unasked[n] - given[n]);
-      return informed / Math.sqrt(reply.tokens.length + 1) + gains[n];
+      return informed / Math.sqrt(reply.tokens.length + 1) + matched[n] + manners[n];
     });
   }
 
