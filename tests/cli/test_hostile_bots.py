@@ -20,8 +20,9 @@ from elman.errors import ElmanError
 from elman.generate.bot import load_state
 from elman.generate.network import NetworkBot
 from elman.model import build
+from elman.model.array_files import CHECKSUM
 from elman.model.folder import FORMAT, REPLIES
-from elman.model.tensor_files import CHECKSUM, write_tensors
+from elman.model.tensor_files import write_tensors
 from elman.train import resume
 from elman.train.checkpoints import checkpoints
 

@@ -85,11 +85,10 @@ def chat(
     from elman.cli.attribution import AttributionLines
     from elman.model.folder import BASE
     from elman.runtime.choose import load_bot
-    from elman.runtime.reference import ReferenceDecoder
 
     loaded = load_bot(bot, as_weights(weights), trust or ())
     params = sampling.params(loaded)
-    if isinstance(loaded.decoder, ReferenceDecoder):
+    if loaded.slower:
         tell(f"Replies are computed by {loaded.why}")
     if loaded.path == BASE:
         tell("This is the base bot, which knows nobody; elman train CHATS makes one of yours.")

@@ -34,6 +34,7 @@ class Bot:
         path: the folder of its files, which is that of one version where it has several.
         precision: of the weights that replies are made from.
         why: in words, what the decoder is, and why that one.
+        slower: whether something is missing or damaged, so that another would be faster.
     """
 
     decoder: Decoder
@@ -42,6 +43,7 @@ class Bot:
     path: Path
     precision: str = "float32"
     why: str = ""
+    slower: bool = False
 
     @property
     def home(self) -> Path:

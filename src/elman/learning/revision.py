@@ -20,10 +20,10 @@ from elman.learning.mixing import MixedBatches
 from elman.learning.past import Past
 from elman.model import build
 from elman.model.checkpoint import save_weights
-from elman.model.folder import REPLAY, REPLIES
+from elman.model.folder import INT8_WEIGHTS, REPLAY, REPLIES
 from elman.model.replay import write_replay
-from elman.train.config import Config, write_config
-from elman.train.finishing import measured_int8_loss
+from elman.train.config import Config
+from elman.train.finishing import with_int8
 from elman.train.optim import make_optimizer
 from elman.train.prepare import Data
 from elman.train.schedule import rate
@@ -137,12 +137,13 @@ def revise(
         "replay_rows": replay_rows,
         "counts": "counted again" if counted else "as they were, for the data is gone",
     }
-    (folder / REPLIES).unlink(missing_ok=True)
+    for name in (REPLIES, INT8_WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
     save_weights(folder, chatbot, bot.tokenizer)
     held_out = past.talk.held_out
     data = Data(bot.tokenizer, past.talk.train, held_out, config)
-    if len(held_out) and (loss := measured_int8_loss(folder, data, trust)) is not None:
-        write_config(folder, config.model_copy(update={"int8_loss": loss}))
+    if len(held_out):
+        with_int8(config, folder, data)
     return facts
 
 

@@ -26,6 +26,9 @@ METADATA = "__metadata__"
 FACTS_KEY = "elman"
 """Where its metadata has facts, as JSON."""
 
+CHECKSUM = "sha256"
+"""Where the facts of a file have the digest of all that it holds."""
+
 HALVES = ("float16", "bfloat16")
 
 DTYPES = {

@@ -17,6 +17,9 @@ FORMAT = 1
 """Raised whenever a run directory written before can no longer be read."""
 
 WEIGHTS = "model.safetensors"
+INT8_WEIGHTS = "model.int8.safetensors"
+"""The same rounded, where the others are of float32 and to round them costs next to nothing."""
+
 INT8_SCALE = ".int8_scale"
 """What the name of an int8 matrix ends in for the factor of each of its rows, float32."""
 

@@ -13,11 +13,16 @@ from torch import Tensor
 from elman.bptt.decode import Rounded
 from elman.data.files import write_file
 from elman.errors import ElmanError
-from elman.model.array_files import FACTS_KEY, ArraySpec, Check, not_finite, opened, packed_facts
+from elman.model.array_files import (
+    CHECKSUM,
+    FACTS_KEY,
+    ArraySpec,
+    Check,
+    not_finite,
+    opened,
+    packed_facts,
+)
 from elman.model.folder import INT8_SCALE
-
-CHECKSUM = "sha256"
-"""Where the facts of a file have the digest of all that it holds."""
 
 
 def spec_of(tensor: Tensor) -> ArraySpec:

@@ -28,6 +28,7 @@ from elman.model.folder import (
     COMMON,
     CONFIG,
     CURRENT,
+    INT8_WEIGHTS,
     MANNERS,
     MATCH,
     MAX_JSON_BYTES,
@@ -47,7 +48,7 @@ FACTS = "version.json"
 DIGESTED_FILES = (CONFIG, TOKENIZER, WEIGHTS, SMALL_TALK)
 """What a version is."""
 
-MADE_FILES = (REPLIES, REPLAY, MATCH, MANNERS, COMMON)
+MADE_FILES = (INT8_WEIGHTS, REPLIES, REPLAY, MATCH, MANNERS, COMMON)
 """What is kept beside: made of that and of conversations."""
 
 LINKED_FILES = (WEIGHTS, *MADE_FILES)

@@ -1,11 +1,13 @@
 """Which implementation reads and replies for the bot of a folder."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
@@ -14,6 +16,7 @@ from elman.model.folder import WEIGHTS, folder_of, read_config, read_tokenizer
 from elman.model.hub import downloaded, is_on_hub
 from elman.native.library import load
 from elman.runtime.compiled import CompiledDecoder, WeightPrecision
+from elman.runtime.int8_weights import read_int8
 from elman.runtime.reference import ReferenceDecoder
 from elman.runtime.weights import Weights, is_known, weights_of
 
@@ -50,24 +53,37 @@ def load_bot(
 
         found = load_network_bot(folder, precision or "float32", trust)
         return replace(found, why="torch: its memory or a cell is not built in")
-    tokenizer = read_tokenizer(folder)
-    weights, (library, why) = weights_of(folder, config, tokenizer), load()
+    tokenizer, (library, why) = read_tokenizer(folder), load()
     decoder: Decoder
     if library is None:
-        precision, why = "float32", f"numpy: {why}"
-        decoder = ReferenceDecoder(weights)
+        precision, why, slower = "float32", f"numpy: {why}", True
+        decoder = ReferenceDecoder(weights_of(folder, config, tokenizer))
     else:
         reason = ""
         if precision is None:
             precision, reason = affordable(config.get(INT8_LOSS))
-        why = f"{why}, {precision} weights{reason}"
-        decoder = CompiledDecoder(weights, precision)
+        weights, wrong = None, ""
+        if precision == "int8":
+            weights, wrong = _kept_in_int8(folder, config, tokenizer)
+        why, slower = f"{why}, {precision} weights{reason}{wrong}", bool(wrong)
+        decoder = CompiledDecoder(weights or weights_of(folder, config, tokenizer), precision)
     logits, _ = decoder.begin_reply(decoder.initial_state(1))
     if not np.isfinite(logits).all():
         raise ElmanError(
             f"{folder / WEIGHTS}: numbers so large that no reply can be computed from them"
         )
-    return Bot(decoder, tokenizer, config, folder, precision, why)
+    return Bot(decoder, tokenizer, config, folder, precision, why, slower)
+
+
+def _kept_in_int8(
+    folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer
+) -> tuple[Weights | None, str]:
+    """Read the int8 weights of a folder; None where there are none, and what is wrong with them."""
+    model = ModelConfig.model_validate(config["model"])
+    try:
+        return read_int8(folder, model, tokenizer), ""
+    except ElmanError as error:
+        return None, f", rounded from {WEIGHTS}, since its int8 file cannot be used ({error})"
 
 
 def affordable(loss: object) -> tuple[WeightPrecision, str]:

@@ -30,6 +30,7 @@ from elman.native.library import (
 )
 from elman.runtime.counts import Counts
 from elman.runtime.decoder import ArrayDecoder, ArrayState, Found, Wanted
+from elman.runtime.int8_weights import round_rows
 from elman.runtime.layers import CELL_KINDS, StackShape
 from elman.runtime.weights import Weights
 
@@ -112,7 +113,10 @@ class _Builder:
         self._arrays = arrays = weights.arrays
         config, size = weights.config, weights.config.hidden_size
         bot = BotStruct(V=weights.vocabulary_size, H=size, pointer=config.pointer, key=KEY_SIZE)
-        if (stored := arrays.int8("embedding.weight")) is None:
+        stored = arrays.int8("embedding.weight")
+        if stored is None and precision == "int8":
+            stored = round_rows(arrays["embedding.weight"])
+        if stored is None:
             bot.embedding = self._floats(arrays["embedding.weight"])
         else:
             values, scale = stored
@@ -239,7 +243,5 @@ def _rounded(weight: np.ndarray, precision: WeightPrecision) -> StoredMatrix:
         bits = weight.view(np.uint32)
         return BFLOAT16, ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16), None
     if precision == "int8":
-        least = np.finfo(np.float32).tiny
-        scale = np.maximum(np.abs(weight).max(1), least) / np.float32(127)
-        return INT8_QUADS, np.rint(weight / scale[:, None]).astype(np.int8), scale
+        return INT8_QUADS, *round_rows(weight)
     raise ValueError(f"precision must be {' or '.join(get_args(WeightPrecision))}")

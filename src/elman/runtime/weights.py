@@ -57,6 +57,9 @@ class FloatArrays(Arrays):
         return None if scale is None else (self.stored[name], scale)
 
 
+LARGE_MATRICES = ("embedding.weight", ".weight_ih", ".weight_hh", ".up.weight", ".down.weight")
+"""What their names end in."""
+
 MAX_INT8 = np.float32(128)
 """The largest number in an int8 matrix, without its sign."""
 
@@ -70,12 +73,14 @@ class Weights:
         vocabulary_size: V.
         stored: its arrays by name, as its file has them. Matrices may lie in the file.
         characters: which tokens keep a reply whole; None: any.
+        made_of: the digest of the weights that these were rounded from; None: they are no copy.
     """
 
     config: ModelConfig
     vocabulary_size: int
     stored: Arrays
     characters: Characters | None = None
+    made_of: str | None = None
 
     @property
     def arrays(self) -> FloatArrays:
@@ -138,8 +143,14 @@ class Weights:
             for order in range(config.ngrams):
                 yield f"ngrams.layers.{order}.discount", (1,)
 
+    def matrices(self) -> list[str]:
+        """Name what is rounded where weights are of int8: all large matrices."""
+        return [name for name, _ in self.shapes() if name.endswith(LARGE_MATRICES)]
+
     def digest(self) -> str:
         """Digest all arrays, as `weights_digest` digests those of a network."""
+        if self.made_of is not None:
+            return self.made_of
         digest = hashlib.sha256()
         arrays = self.arrays
         for name in sorted(arrays):  # one after the other: in float32 they take much memory
@@ -207,11 +218,24 @@ def weights_of(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) ->
     path = folder / WEIGHTS
     if not path.exists():
         raise ElmanError(no_weights(folder))
+    return read_weights(path, model, tokenizer)[0]
+
+
+def read_weights(
+    path: Path, model: ModelConfig, tokenizer: Tokenizer
+) -> tuple[Weights, dict[str, Any]]:
+    """Read a file of weights, and the facts in it.
+
+    Raises:
+        ElmanError: where it is damaged, or does not fit the model or the tokenizer.
+    """
     empty = Weights(model, tokenizer.vocabulary_size, {}, tokenizer.characters)
 
     def check(header: ArrayHeader, facts: dict[str, Any]) -> None:
         if facts.get("tokenizer") != tokenizer.digest:
-            raise ElmanError(f"{folder}: {WEIGHTS} and {TOKENIZER} do not belong together")
+            where = f"{path.parent}: {path.name} and {TOKENIZER}"
+            raise ElmanError(f"{where} do not belong together")
         check_header(path, header, empty.expected(header), CONFIG, int8=True)
 
-    return replace(empty, stored=read_arrays(path, check, mapped=True)[0]).checked(path)
+    stored, facts = read_arrays(path, check, mapped=True)
+    return replace(empty, stored=stored).checked(path), facts

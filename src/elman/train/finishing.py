@@ -12,9 +12,11 @@ from elman.generate.positions import HeldOut
 from elman.generate.scoring import subset, texts_of
 from elman.generate.taught import common_words, write_common_words
 from elman.model.config import ReplyConfig
+from elman.model.folder import INT8_WEIGHTS
 from elman.model.replay import NOTHING, Replay, write_replay
 from elman.native.library import load
-from elman.runtime.choose import int8_loss
+from elman.runtime.choose import MAX_INT8_LOSS, int8_loss
+from elman.runtime.int8_weights import write_int8
 from elman.runtime.weights import is_known, load_weights
 from elman.train.config import Config, write_config
 from elman.train.prepare import Data
@@ -33,9 +35,7 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
 
     The folder already holds the best weights. What is given in the configuration stays.
     """
-    if (loss := measured_int8_loss(out, data, config.model.outside_cells)) is not None:
-        config = config.model_copy(update={"int8_loss": loss})
-        write_config(out, config)
+    config = with_int8(config, out, data)
     reply, saved = config.reply, config.data
     if not (reply.open or saved.replies):
         return
@@ -56,6 +56,23 @@ def learn_to_reply(config: Config, out: Path, data: Data, tell: Tell) -> None:
         index_files.save(out, index, bot, saved.path)
     write_common_words(out, common_words(texts_of(data.train, data.tokenizer)))
     write_replay(out, Replay(data.train, data.dev or NOTHING), data.tokenizer)
+
+
+def with_int8(config: Config, out: Path, data: Data) -> Config:
+    """Measure what int8 weights cost, keep them where it is next to nothing, and write it down.
+
+    Returns:
+        The configuration, with what they cost where that could be measured.
+    """
+    (out / INT8_WEIGHTS).unlink(missing_ok=True)
+    loss = measured_int8_loss(out, data, config.model.outside_cells)
+    if loss is None:
+        return config
+    if loss <= MAX_INT8_LOSS:
+        write_int8(out, data.tokenizer)
+    config = config.model_copy(update={"int8_loss": loss})
+    write_config(out, config)
+    return config
 
 
 def measured_int8_loss(out: Path, data: Data, trust: Collection[str]) -> float | None:

@@ -17,6 +17,7 @@ from elman.model.blocks import cell_class
 from elman.model.folder import (
     COMMON,
     CONFIG,
+    INT8_WEIGHTS,
     REPLAY,
     REPLIES,
     TOKENIZER,
@@ -34,6 +35,9 @@ from elman.train.joining import goes_on, joined, marked
 from elman.train.loop import Result, TrainingLoop
 from elman.train.prepare import prepare, prepare_again
 from elman.train.runlog import LOG, Observer, Tell, Watcher, has_ended
+
+RUN_FILES = (CONFIG, LOG, WEIGHTS, INT8_WEIGHTS, REPLIES, REPLAY, COMMON, CANARIES)
+"""What a run writes into a bot's folder beside its checkpoints and the tokenizer."""
 
 
 def train(
@@ -236,7 +240,7 @@ def _make(folder: Path) -> None:
 def _clear(out: Path) -> None:
     """Remove what an earlier run left: it would not fit. Its configuration goes first."""
     try:
-        for name in (CONFIG, LOG, WEIGHTS, REPLIES, REPLAY, COMMON, CANARIES):
+        for name in RUN_FILES:
             (out / name).unlink(missing_ok=True)
         remove_checkpoints(out)
         forget_current(out)
@@ -247,4 +251,4 @@ def _clear(out: Path) -> None:
 
 def _remove_unfinished(out: Path) -> None:
     """Remove what a crash left of files that only training writes."""
-    remove_unfinished(out, CONFIG, TOKENIZER, LOG, WEIGHTS, REPLIES, REPLAY, COMMON, CANARIES)
+    remove_unfinished(out, *RUN_FILES, TOKENIZER)
