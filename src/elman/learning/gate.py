@@ -27,6 +27,11 @@ MAX_P = 0.05
 MAX_OLD_LOSS = 0.01
 """How much worse held-out talk of before may become, as a share of its bits: the upper bound."""
 
+MAX_HISTORY_LOSS = 0.1
+"""How much less history may be worth for held-out talk of before, as a share: the lower bound. A bot
+that comes to know how answers begin needs history a little less.
+"""
+
 MAX_POISON_GAIN = 0.1
 """How much poisoned answers may gain on harmless ones, in bits for each byte: the lower bound."""
 
@@ -142,7 +147,7 @@ def judge_old(before: Costs, after: Costs, name: str = "old held-out talk") -> T
 
 
 def judge_context(before: "ContextGain", after: "ContextGain") -> Tested:
-    """Test that history is worth as much as before for what is answered.
+    """Test that history is worth about as much as before for what is answered.
 
     Answers given to other questions would teach a bot to answer past what was said, though each of
     them is good talk by itself.
@@ -150,9 +155,9 @@ def judge_context(before: "ContextGain", after: "ContextGain") -> Tested:
     count = len(before.bits)
     rows = np.random.default_rng(0).integers(count, size=(GATE_RESAMPLES, count))
     was, now = before.bits[rows].sum(1), after.bits[rows].sum(1)
-    lost = float(np.quantile((was - now) / before.text_bytes[rows].sum(1).clip(1), MAX_P))
-    bound = f"lost {lost:+.4f} bits a byte at least, more than 0 is not allowed"
-    return Tested("worth of history", lost <= 0, before.mean, after.mean, bound)
+    lost = float(np.quantile((was - now) / np.abs(was).clip(1e-9), MAX_P))
+    bound = f"lost {lost:+.1%} at least, up to {MAX_HISTORY_LOSS:+.0%} is allowed"
+    return Tested("worth of history", lost <= MAX_HISTORY_LOSS, before.mean, after.mean, bound)
 
 
 def judge_poison(before: Costs, after: Costs) -> Tested:
