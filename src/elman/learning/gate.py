@@ -28,8 +28,8 @@ MAX_OLD_LOSS = 0.01
 """How much worse held-out talk of before may become, as a share of its bits: the upper bound."""
 
 MAX_HISTORY_LOSS = 0.1
-"""How much less history may be worth for held-out talk of before, as a share: the lower bound. A bot
-that comes to know how answers begin needs history a little less.
+"""How much less history may be worth for held-out talk of before, as a share: the lower bound. A
+bot that comes to know how answers begin needs history a little less.
 """
 
 MAX_POISON_GAIN = 0.1
