@@ -13,6 +13,9 @@ tokens/s    likeliest tokens of one conversation, one after another, in WebAssem
 memory      of the tab's process, MB
 equal       of so many likeliest tokens, in conversations of 250, how many are those of Python with
             the weights of the page, in WebAssembly and in JavaScript
+
+With --onnxruntime-web FOLDER, `dist` of that package from npm, the same bot as an ONNX step is run
+by it in the same browsers, on one thread, served from this machine.
 """
 
 import argparse
@@ -23,6 +26,8 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from threading import Thread
@@ -35,7 +40,10 @@ from playwright.sync_api import sync_playwright
 
 from elman.data.tokenizer import END, ROLES, Tokenizer
 from elman.export.html import read_page, write_page
+from elman.export.onnx_file import write_onnx
+from elman.runtime.choose import load_bot
 from elman.runtime.compiled import CompiledDecoder
+from elman.runtime.weights import load_weights
 
 CONVERSATION_TOKENS, TIMED_TOKENS, ROUNDS = 250, 200, 3
 ASKED = (
@@ -116,6 +124,73 @@ def firefox(url: str) -> Iterator[Evaluate]:
             process.wait()
 
 
+SCRIPTS = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+
+STEP_PAGE = """<!doctype html>
+<script type="module">
+import * as ort from "./ort.wasm.min.mjs";
+ort.env.wasm.numThreads = 1;
+const session = await ort.InferenceSession.create("model.onnx");
+window.likeliest = async (tokens, count, size) => {
+  let state = new ort.Tensor("float32", new Float32Array(size), [1, size]), logits;
+  const said = [];
+  const step = async (id) => {
+    const token = new ort.Tensor("int32", [id], [1]);
+    ({ logits, next_state: state } = await session.run({ token, state }));
+  };
+  for (const id of tokens) await step(id);
+  while (said.length < count) {
+    const all = logits.data;
+    let best = 0;
+    for (let n = 1; n < all.length; n++) if (all[n] > all[best]) best = n;
+    said.push(best);
+    await step(best);
+  }
+  return said;
+};
+document.documentElement.dataset.ready = performance.now();
+</script>
+"""
+
+
+@contextmanager
+def step_page(bot: str, dist: Path, folder: Path) -> Iterator[str]:
+    """Serve a page in which onnxruntime-web runs the ONNX step of a bot."""
+    write_onnx(Path(bot), folder / "model.onnx", print)
+    for name in SCRIPTS:
+        shutil.copy(dist / name, folder / name)
+    (folder / "index.html").write_text(STEP_PAGE, "utf-8")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        server.shutdown()
+
+
+def measure_step(url: str, browser: Callable, bot: str) -> None:
+    """Time the ONNX step beside the compiled library, on the bot's own weights."""
+    tokenizer, decoder = load_bot(bot).tokenizer, CompiledDecoder(load_weights(bot))
+    size = sum(part.size for part in decoder.state_spec)
+    said = [ROLES["user"], *tokenizer.encode(ASKED[0]), END, ROLES["bot"]]
+    with browser(url) as evaluate:
+        opened, theirs = evaluate("document.documentElement.dataset.ready"), []
+        for _ in range(ROUNDS):
+            begun = perf_counter()
+            found = evaluate(f"likeliest({json.dumps(said)}, {TIMED_TOKENS}, {size})")
+            theirs.append((TIMED_TOKENS + len(said)) / (perf_counter() - begun))
+    own = likeliest(decoder, tokenizer, ASKED[0], TIMED_TOKENS)
+    equal = sum(a == b for a, b in zip(found, own, strict=True))
+    print(
+        f"onnxruntime-web  {median(theirs):.0f} tokens/s, {equal} of {TIMED_TOKENS} equal, "
+        f"opened after {float(opened):.0f} ms",
+        flush=True,
+    )
+
+
 BROWSERS = {"chromium": chromium, "firefox-esr": firefox}
 
 
@@ -126,6 +201,7 @@ def main() -> None:
     parser.add_argument("bot", nargs="?", default="base")
     parser.add_argument("--tokens", type=int, default=10_000)
     parser.add_argument("--browser", choices=BROWSERS, help="Only this one.")
+    parser.add_argument("--onnxruntime-web", type=Path, help="Its folder `dist`.")
     args = parser.parse_args()
     print(describe())
     with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +214,9 @@ def main() -> None:
             if args.browser in (None, name) and shutil.which(name):
                 print(name)
                 measure(file.as_uri(), browser, decoder, tokenizer, args.tokens)
+                if args.onnxruntime_web is not None:
+                    with step_page(args.bot, args.onnxruntime_web, Path(folder)) as url:
+                        measure_step(url, browser, args.bot)
 
 
 def measure(
