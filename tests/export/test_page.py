@@ -129,7 +129,7 @@ def test_memories_are_kept_and_loaded(file: Path, opened: Opened, tmp_path: Path
     assert kept.value.suggested_filename == "Ann.state"
     kept.value.save_as(tmp_path / "Ann.state")
     page.set_input_files("#file", tmp_path / "Ann.state")
-    expect(page.locator(".message .text")).to_have_text("Goes on from Ann.state, 2 messages old.")
+    expect(page.locator(".message .text")).to_have_text(["Goes on from Ann.state, 2 messages old."])
     say(page, "and the sea")
     expect(page.locator("#memory")).to_contain_text("4 messages")
 
