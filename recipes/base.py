@@ -241,7 +241,8 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     save_weights(out, trained.chatbot, trained.tokenizer, "int8")
     shutil.copy(run / TOKENIZER, out / TOKENIZER)
     config = Config.make(read_config(run) | {"elman": elman.__version__})
-    config = config.changed(data={"path": "base"}, train={"base": None}, reply=REPLY)
+    given = REPLY | {"fitted": sorted(config.reply.open - REPLY.keys())}
+    config = config.changed(data={"path": "base"}, train={"base": None}, reply=given)
     write_config(out, config)
 
     held = read_held_out(work / "held.jsonl", run)

@@ -41,7 +41,7 @@ def test_too_little_memory_is_one_sentence(
     def too_large(*_: object) -> None:
         raise MemoryError(*filter(None, [why]))
 
-    monkeypatch.setattr("elman.runtime.choose.weights_of", too_large)
+    monkeypatch.setattr("elman.runtime.choose.read_tokenizer", too_large)
     ran = elman("chat", trained, given="hello\n")
     assert ran.code == 2
     assert (
