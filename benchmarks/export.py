@@ -174,8 +174,9 @@ def main() -> None:
             for package in ("onnxruntime-node", "onnxruntime-web"):
                 every = range(arguments.rounds)
                 found[package] = [node_rate(package, folder) for _ in every]
+        print("\n| what computes | tokens per second |\n|---|---|")
         for name, rates in found.items():
-            print(f"| {name} | {np.median(rates):.0f} tokens/s |")
+            print(f"| {name} | {np.median(rates):.0f} |")
 
 
 if __name__ == "__main__":

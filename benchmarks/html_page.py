@@ -4,15 +4,14 @@
 
 In Chromium and in Firefox, where they are installed (Debian: chromium, firefox-esr), from file://:
 
-size        of the file, bits of a weight, and what rounding costs
-opened      milliseconds until the bot can talk
-reply       milliseconds from opening to the end of the first reply that the net makes: as it is
-            drawn, and the best of several
 tokens/s    likeliest tokens of one conversation, one after another, in WebAssembly and in plain
-            JavaScript; beside it the compiled library in Python, asked in turn
-memory      of the tab's process, MB
+            JavaScript
+Python      the same by the compiled library, asked in turn
+reply       milliseconds from opening to the end of the first reply that the net makes: as it is
+            drawn, and the best of 8
+MB          memory of the tab's process
 equal       of so many likeliest tokens, in conversations of 250, how many are those of Python with
-            the weights of the page, in WebAssembly and in JavaScript
+            the same weights
 
 With --onnxruntime-web FOLDER, `dist` of that package from npm, the same bot as an ONNX step is run
 by it in the same browsers, on one thread, served from this machine.
@@ -45,7 +44,7 @@ from elman.runtime.choose import load_bot
 from elman.runtime.compiled import CompiledDecoder
 from elman.runtime.weights import load_weights
 
-CONVERSATION_TOKENS, TIMED_TOKENS, ROUNDS = 250, 200, 3
+CONVERSATION_TOKENS, TIMED_TOKENS, ROUNDS = 250, 200, 7
 ASKED = (
     "I watched a film about dolphins yesterday, it was great.",
     "What do you like about the sea?",
@@ -171,24 +170,22 @@ def step_page(bot: str, dist: Path, folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def measure_step(url: str, browser: Callable, bot: str) -> None:
+def measure_step(url: str, browser: Callable, bot: str) -> list[str]:
     """Time the ONNX step beside the compiled library, on the bot's own weights."""
     tokenizer, decoder = load_bot(bot).tokenizer, CompiledDecoder(load_weights(bot))
     size = sum(part.size for part in decoder.state_spec)
     said = [ROLES["user"], *tokenizer.encode(ASKED[0]), END, ROLES["bot"]]
     with browser(url) as evaluate:
-        opened, theirs = evaluate("document.documentElement.dataset.ready"), []
+        theirs = []
         for _ in range(ROUNDS):
             begun = perf_counter()
             found = evaluate(f"likeliest({json.dumps(said)}, {TIMED_TOKENS}, {size})")
             theirs.append((TIMED_TOKENS + len(said)) / (perf_counter() - begun))
+        memory = tab_memory()
     own = likeliest(decoder, tokenizer, ASKED[0], TIMED_TOKENS)
     equal = sum(a == b for a, b in zip(found, own, strict=True))
-    print(
-        f"onnxruntime-web  {median(theirs):.0f} tokens/s, {equal} of {TIMED_TOKENS} equal, "
-        f"opened after {float(opened):.0f} ms",
-        flush=True,
-    )
+    shown = f"{equal:,} of {TIMED_TOKENS:,}"
+    return ["onnxruntime-web", f"{median(theirs):.0f}", "", "", "", f"{memory / 1e6:.0f}", shown]
 
 
 BROWSERS = {"chromium": chromium, "firefox-esr": firefox}
@@ -210,18 +207,23 @@ def main() -> None:
         print(f"size        {told['bytes']:,} bytes, {told['bits_per_weight']} bits of a weight")
         _, weights, tokenizer = read_page(file)
         decoder = CompiledDecoder(weights)
+        print("\n| browser | what computes | tokens/s | Python | reply | best of 8 | MB | equal |")
+        print("|---|---|---|---|---|---|---|---|")
         for name, browser in BROWSERS.items():
             if args.browser in (None, name) and shutil.which(name):
-                print(name)
-                measure(file.as_uri(), browser, decoder, tokenizer, args.tokens)
+                for row in measure(file.as_uri(), browser, decoder, tokenizer, args.tokens):
+                    print(f"| {name} | {' | '.join(row)} |", flush=True)
                 if args.onnxruntime_web is not None:
                     with step_page(args.bot, args.onnxruntime_web, Path(folder)) as url:
-                        measure_step(url, browser, args.bot)
+                        row = measure_step(url, browser, args.bot)
+                    print(f"| {name} | {' | '.join(row)} |", flush=True)
 
 
 def measure(
     url: str, browser: Callable, decoder: CompiledDecoder, tokenizer: Tokenizer, tokens: int
-) -> None:
+) -> Iterator[list[str]]:
+    """Measure a page in a browser; yield a row for each way to compute."""
+    replies = []
     for samples in (1, 8):
         with browser(url) as evaluate:
             opened = int(evaluate("document.documentElement.dataset.ready"))
@@ -232,9 +234,9 @@ def measure(
                 f"const begun = performance.now(); await elman.ask('say', {asked}); "
                 "return performance.now() - begun; })"
             )
-            print(f"reply       opened {opened} ms, best of {samples}: {opened + spent:.0f} ms")
+            replies.append(f"{opened + spent:.0f}")
             memory = tab_memory()
-    print(f"memory      {memory / 1e6:.0f} MB")
+    said = [*replies, f"{memory / 1e6:.0f}"]
     for how in ("", "#javascript"):
         with browser(url + how) as evaluate:
             kind = evaluate("document.documentElement.dataset.how")
@@ -249,9 +251,6 @@ def measure(
                     "return performance.now() - begun; })()"
                 )
                 theirs.append(1000 * TIMED_TOKENS / spent)
-            print(
-                f"tokens/s    {kind} {median(theirs):.0f}; compiled, in Python {median(ours):.0f}"
-            )
             equal = count = 0
             while count < tokens:
                 asked = f"{ASKED[count % len(ASKED)]} {count}"
@@ -260,7 +259,9 @@ def measure(
                 own = likeliest(decoder, tokenizer, asked, CONVERSATION_TOKENS)
                 equal += sum(a == b for a, b in zip(found, own, strict=True))
                 count += CONVERSATION_TOKENS
-            print(f"equal       {kind} {equal:,} of {count:,}", flush=True)
+            speeds = [f"{median(theirs):.0f}", f"{median(ours):.0f}"]
+            yield [kind, *speeds, *said, f"{equal:,} of {count:,}"]
+            said = ["", "", ""]
 
 
 def likeliest(decoder: CompiledDecoder, tokenizer: Tokenizer, asked: str, count: int) -> list[int]:
