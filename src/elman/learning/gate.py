@@ -28,8 +28,8 @@ MAX_OLD_LOSS = 0.01
 """How much worse held-out talk of before may become, as a share of its bits: the upper bound."""
 
 MAX_HISTORY_LOSS = 0.02
-"""How much less history may be worth for held-out talk of before, as a share: the lower bound. Where
-all answers are given to other questions it is 8 % (benchmarks/learning.py).
+"""How much less history may be worth for held-out talk of before, as a share: the lower bound. It
+is 8 % where all answers belong to other questions (benchmarks/learning.py).
 """
 
 MAX_POISON_GAIN = 0.1
