@@ -41,7 +41,8 @@ def check_within(seconds: float, asked: Asked) -> Verdict:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "told"
         path.touch()
-        command = [sys.executable, "-m", "elman.referee.limited", str(path)]
+        # Unbuffered: what a layer printed last is told where its process ends.
+        command = [sys.executable, "-u", "-m", "elman.referee.limited", str(path)]
         said, ended = "", ""
         try:
             ran = subprocess.run(  # noqa: S603 (this very module)
