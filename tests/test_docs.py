@@ -20,7 +20,7 @@ COUNTS_OF_WORDS = 20
 """Up to here a number counts what the sentence itself lists, such as steps or seeds."""
 
 NOT_MEASURED = {
-    "3.11", "2.13",  # versions of Python and PyTorch
+    "3.11", "2.13", "2.0",  # versions of Python, PyTorch and the license
     "127.0", "8000", "32", "64", "1000",  # of shown code
     "30", "100",  # "some 30 kilobytes" in words, and a percentage's whole
     "3,580",  # chats of chitchat-dataset
