@@ -20,7 +20,7 @@ from elman.learning.mixing import MixedBatches
 from elman.learning.past import Past
 from elman.model import build
 from elman.model.checkpoint import save_weights
-from elman.model.folder import INT8_WEIGHTS, REPLAY, REPLIES
+from elman.model.folder import REPLAY, REPLIES
 from elman.model.replay import write_replay
 from elman.train.config import Config
 from elman.train.finishing import with_int8
@@ -137,13 +137,10 @@ def revise(
         "replay_rows": replay_rows,
         "counts": "counted again" if counted else "as they were, for the data is gone",
     }
-    for name in (REPLIES, INT8_WEIGHTS):
-        (folder / name).unlink(missing_ok=True)
+    (folder / REPLIES).unlink(missing_ok=True)
     save_weights(folder, chatbot, bot.tokenizer)
-    held_out = past.talk.held_out
-    data = Data(bot.tokenizer, past.talk.train, held_out, config)
-    if len(held_out):
-        with_int8(config, folder, data)
+    held_out = past.talk.held_out if len(past.talk.held_out) else None
+    with_int8(config, folder, Data(bot.tokenizer, past.talk.train, held_out, config))
     return facts
 
 

@@ -4,8 +4,6 @@ They are a copy, and can be made again. They name the file that they were made f
 another by now, or where they are damaged, the float32 weights are rounded instead.
 """
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from elman.errors import ElmanError
 from elman.model.array_files import CHECKSUM, opened, write_arrays
 from elman.model.config import ModelConfig
 from elman.model.folder import INT8_SCALE, INT8_WEIGHTS, WEIGHTS
-from elman.runtime.weights import Weights, load_weights, read_weights
+from elman.runtime.weights import Weights, digest_of, load_weights, read_weights
 
 MADE_FROM = "made_from"
 """Where the facts have the checksum of the float32 file."""
@@ -40,7 +38,7 @@ def write_int8(folder: Path, tokenizer: Tokenizer) -> None:
         "tokenizer": tokenizer.digest,
         "weights": weights.digest(),
         MADE_FROM: _checksum_of_weights(folder),
-        CHECKSUM: _digest(stored),
+        CHECKSUM: digest_of(stored),
     }
     write_arrays(folder / INT8_WEIGHTS, stored, facts)
 
@@ -55,7 +53,7 @@ def read_int8(folder: Path, model: ModelConfig, tokenizer: Tokenizer) -> Weights
     if not path.exists():
         return None
     weights, facts = read_weights(path, model, tokenizer)
-    if facts.get(CHECKSUM) != _digest(weights.stored):
+    if facts.get(CHECKSUM) != digest_of(weights.stored):
         raise ElmanError(f"{path}: damaged: its checksum does not fit what it holds")
     made_from, made_of = facts.get(MADE_FROM), facts.get("weights")
     if made_from != _checksum_of_weights(folder) or not isinstance(made_of, str):
@@ -66,11 +64,3 @@ def read_int8(folder: Path, model: ModelConfig, tokenizer: Tokenizer) -> Weights
 def _checksum_of_weights(folder: Path) -> object:
     with opened(folder / WEIGHTS, "np") as (_, facts):
         return facts.get(CHECKSUM, "")
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

@@ -151,13 +151,7 @@ class Weights:
         """Digest all arrays, as `weights_digest` digests those of a network."""
         if self.made_of is not None:
             return self.made_of
-        digest = hashlib.sha256()
-        arrays = self.arrays
-        for name in sorted(arrays):  # one after the other: in float32 they take much memory
-            array = arrays[name]
-            digest.update(f"{name} torch.{array.dtype} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        return digest_of(self.arrays)
 
     def expected(self, header: ArrayHeader) -> dict[str, ArraySpec]:
         """Return what the header of a file must say. Tables of counts are as long as they are
@@ -189,6 +183,16 @@ class Weights:
                 if array.dtype.kind == "f" and not np.isfinite(array * largest).all():
                     raise not_finite(Path(str(where)), name)
         return self
+
+
+def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """Digest arrays by their names, kinds, shapes and bytes, as tensor_files.py digests tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):  # one after the other: in float32 they take much memory
+        array = arrays[name]
+        digest.update(f"{name} torch.{array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def is_known(config: ModelConfig) -> bool:
