@@ -31,10 +31,10 @@ from elman.evaluate.choices import candidates, hits
 from elman.evaluate.texts import distinct, repeated, reply_in
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
+from elman.generate.likelihood import likelihoods
 from elman.generate.penalties import Habits, habits_of, people_habits
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
-from elman.generate.rerank import likelihoods
 from elman.generate.scoring import walk
 
 ECHO_WORDS = 4

@@ -46,11 +46,12 @@ from elman.evaluate.texts import (
     reply_in,
 )
 from elman.generate import index_files
+from elman.generate.likelihood import Tokens, likelihoods, log_likelihoods
 from elman.generate.network import load_network_bot
 from elman.generate.penalties import History
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier, ReplyFrom
-from elman.generate.rerank import Ranking, Tokens, likelihoods, log_likelihoods
+from elman.generate.rerank import Ranking
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import bits_per_byte
 from elman.train import Config, train

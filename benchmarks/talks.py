@@ -11,9 +11,9 @@ import numpy as np
 from elman.data.conversation import Conversation
 from elman.data.tokenizer import END, ROLES
 from elman.generate.bot import Bot
+from elman.generate.likelihood import as_message
 from elman.generate.penalties import HISTORY_MESSAGES, History
 from elman.generate.replier import Origin, Replier
-from elman.generate.rerank import as_message
 
 LOOP = re.compile(r"(\b\w.{3,}?)\1\1")
 """Four characters or more, three times in a row."""

@@ -20,11 +20,12 @@ from elman import load_bot
 from elman.data.corpus import Corpus
 from elman.data.dataset import Dataset
 from elman.generate.bot import Bot
+from elman.generate.likelihood import Likelihoods, Tokens, as_drawn
 from elman.generate.manners import QUESTION_MARKS, Manners, MannersFile
 from elman.generate.match import Match
 from elman.generate.penalties import beyond
 from elman.generate.positions import ReplyPosition, draw_positions, states_at
-from elman.generate.rerank import Likelihoods, Ranking, Tokens, as_drawn, draw, gained, ranked
+from elman.generate.rerank import Ranking, draw, gained, ranked
 from elman.generate.sampling import SamplingParams
 
 MEASURED_CONVERSATIONS = 400

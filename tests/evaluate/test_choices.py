@@ -13,9 +13,9 @@ from elman.data.corpus import Corpus
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, Tokenizer
 from elman.evaluate import choices
 from elman.evaluate.choices import candidates, hits, hits_by_likelihood, recall
+from elman.generate.likelihood import Likelihoods
 from elman.generate.network import NetworkDecoder
 from elman.generate.positions import draw_positions, states_at
-from elman.generate.rerank import Likelihoods
 from elman.model import ModelConfig, build
 from elman.model.chatbot import Chatbot
 from elman.model.tokens import TokensChatbot

@@ -11,10 +11,11 @@ import pytest
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.generate.decoder import Decoder, State
+from elman.generate.likelihood import Tokens, read_alone
 from elman.generate.match import MATCH, LinearMap, Match
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import History
-from elman.generate.rerank import Ranking, Tokens, best_drawn, draw, read_alone
+from elman.generate.rerank import Ranking, best_drawn, draw
 from elman.generate.sampling import SamplingParams
 from elman.model.array_files import read_arrays, write_arrays
 from elman.train import Config, train

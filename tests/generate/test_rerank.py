@@ -8,18 +8,15 @@ from pydantic import ValidationError
 from elman.data.tokenizer import END, ROLES
 from elman.generate.decoder import Decoder
 from elman.generate.drawing import reply, reply_batch
+from elman.generate.likelihood import Likelihoods, Tokens, as_message, likelihoods
 from elman.generate.network import NetworkDecoder
 from elman.generate.rerank import (
     REPEATED_SCORE_LOSS,
     Candidate,
-    Likelihoods,
     Ranking,
-    Tokens,
-    as_message,
     best,
     best_drawn,
     draw,
-    likelihoods,
     ranked,
 )
 from elman.generate.sampling import ReplySampler, SamplingParams, choose

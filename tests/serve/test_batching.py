@@ -15,10 +15,10 @@ from elman.generate.bot import Bot
 from elman.generate.care import rules
 from elman.generate.decoder import Decoder, State
 from elman.generate.drawing import reply
+from elman.generate.likelihood import Tokens, as_message
 from elman.generate.network import load_network_bot
 from elman.generate.penalties import History
 from elman.generate.replier import Chosen, Replier, ReplyFrom
-from elman.generate.rerank import Tokens, as_message
 from elman.generate.sampling import SamplingParams
 from elman.runtime.choose import load_bot
 from elman.runtime.reference import ReferenceDecoder

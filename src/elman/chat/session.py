@@ -13,8 +13,8 @@ from elman.data.tokenizer import END
 from elman.errors import ElmanError
 from elman.generate.bot import Bot, load_state, save_state
 from elman.generate.decoder import State
+from elman.generate.likelihood import as_message
 from elman.generate.replier import Replier
-from elman.generate.rerank import as_message
 from elman.generate.sampling import SamplingParams
 
 MAX_MESSAGE_BYTES = 200_000

@@ -168,7 +168,7 @@ def _going(bot: "Bot", selection: "Selection", stored: "StoredCounts") -> dict[s
 
 def _kept_replies(bot: "Bot", selection: "Selection") -> int:
     """Count the kept replies of people that were said in what goes."""
-    from elman.generate.rerank import split
+    from elman.generate.likelihood import split
     from elman.model.array_files import read_arrays
     from elman.model.folder import REPLIES
 

@@ -11,8 +11,8 @@ from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
 from elman.evaluate.texts import words
 from elman.generate.decoder import Decoder
+from elman.generate.likelihood import Likelihoods, Tokens, likelihoods
 from elman.generate.positions import ReplyPosition
-from elman.generate.rerank import Likelihoods, Tokens, likelihoods
 
 COMMON_WORDS = 300
 """Words so common in a corpus that nobody remembers who said them."""

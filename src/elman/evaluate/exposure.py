@@ -16,7 +16,7 @@ from elman.data.canaries import CANARY_OPENING, Canary, other_secrets
 from elman.data.conversation import Turn
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
-from elman.generate.rerank import as_message
+from elman.generate.likelihood import as_message
 
 OTHER_SECRETS = 511
 MAX_EXPOSURE_BITS = log2(OTHER_SECRETS + 1)

@@ -25,9 +25,9 @@ from elman.evaluate.texts import (
     words,
 )
 from elman.generate.bot import Bot
+from elman.generate.likelihood import likelihoods
 from elman.generate.positions import ReplyPosition, draw_positions, states_at
 from elman.generate.replier import Replier
-from elman.generate.rerank import likelihoods
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import conversation_costs, subset
 

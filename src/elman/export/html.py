@@ -22,9 +22,10 @@ from elman.export.rounding import MAX_COARSENESS, code_bytes, rounded
 from elman.generate.bot import Bot
 from elman.generate.care import cares, patterns
 from elman.generate.drawing import reply_batch
+from elman.generate.likelihood import as_message
 from elman.generate.manners import Manners
 from elman.generate.match import Match
-from elman.generate.rerank import Ranking, as_message
+from elman.generate.rerank import Ranking
 from elman.generate.sampling import SamplingParams
 from elman.model.config import ModelConfig
 from elman.model.folder import folder_of, read_config

@@ -14,9 +14,10 @@ import numpy as np
 
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder
+from elman.generate.likelihood import Likelihoods, as_drawn
 from elman.generate.penalties import Habits, beyond, words_of
 from elman.generate.positions import HeldOut, in_common
-from elman.generate.rerank import Gains, Likelihoods, as_drawn, draw, gained, ranked
+from elman.generate.rerank import Gains, draw, gained, ranked
 from elman.generate.sampling import SamplingParams
 
 WARMTHS = ((0.7, 0.1), (0.5, 0.1), (0.85, 0.05), (1.0, 0.02))

@@ -12,15 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from elman.generate.decoder import Decoder, State
-from elman.generate.rerank import (
-    Candidate,
-    Likelihoods,
-    Tokens,
-    lengths_with_end,
-    log_likelihoods,
-    ranked,
-    split,
-)
+from elman.generate.likelihood import Likelihoods, Tokens, lengths_with_end, log_likelihoods, split
+from elman.generate.rerank import Candidate, ranked
 
 NEAREST_REPLIES = 16
 """Different replies that the net ranks."""

@@ -15,8 +15,8 @@ from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
 from elman.generate.index import ReplyIndex, unit
+from elman.generate.likelihood import Tokens, log_likelihoods, split
 from elman.generate.positions import HeldOut, in_common, is_reply
-from elman.generate.rerank import Tokens, log_likelihoods, split
 from elman.generate.scoring import walk
 from elman.model.array_files import read_arrays, write_arrays
 from elman.model.folder import BASE, REPLIES

@@ -18,8 +18,9 @@ from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import parse_json, read_text, validated
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
+from elman.generate.likelihood import Tokens
 from elman.generate.match import Match
-from elman.generate.rerank import Gains, Tokens
+from elman.generate.rerank import Gains
 from elman.model.folder import MANNERS, MAX_JSON_BYTES
 
 QUESTION_MARKS = ("?", "\uff1f", "\u061f")

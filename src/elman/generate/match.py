@@ -14,7 +14,7 @@ import numpy as np
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
-from elman.generate.rerank import Tokens, split
+from elman.generate.likelihood import Tokens, split
 from elman.model.array_files import read_arrays, write_arrays
 from elman.model.folder import MATCH as MATCH
 

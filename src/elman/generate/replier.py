@@ -15,19 +15,10 @@ from elman.generate.care import care, cares
 from elman.generate.decoder import State
 from elman.generate.drawing import reply
 from elman.generate.index import Bound, Known, ReplyIndex
+from elman.generate.likelihood import Tokens, as_drawn, as_message, likelihoods
 from elman.generate.manners import gains_of
 from elman.generate.penalties import History
-from elman.generate.rerank import (
-    Ranking,
-    Tokens,
-    as_drawn,
-    as_message,
-    best,
-    best_drawn,
-    draw,
-    likelihoods,
-    ranked,
-)
+from elman.generate.rerank import Ranking, best, best_drawn, draw, ranked
 from elman.generate.sampling import SamplingParams
 from elman.generate.smalltalk import SmallTalk
 from elman.generate.taught import TaughtReplies, read_common_words

@@ -14,10 +14,10 @@ from elman.data.corpus import Corpus, is_scored
 from elman.data.tokenizer import Tokenizer
 from elman.evaluate.texts import REPLIES_AT_ONCE, words
 from elman.generate.bot import Bot
+from elman.generate.likelihood import as_message
 from elman.generate.loops import LoopDetector
 from elman.generate.positions import draw_positions, states_at
 from elman.generate.replier import Replier
-from elman.generate.rerank import as_message
 from elman.generate.sampling import SamplingParams
 from elman.generate.scoring import conversation_costs, message_nats
 

@@ -15,7 +15,7 @@ from elman.data.overlap import SHINGLE_BYTES, SHINGLE_TOKENS, near_duplicates
 from elman.data.redact.redactor import Redactor
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE, SPECIALS, Tokenizer
 from elman.errors import ElmanError
-from elman.generate.rerank import as_message
+from elman.generate.likelihood import as_message
 from elman.model.replay import NOTHING, Replay, TalkSource
 
 MIN_TURNS = 10

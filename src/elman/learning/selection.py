@@ -16,7 +16,7 @@ from elman.data.people import People
 from elman.data.tokenizer import END, Tokenizer
 from elman.errors import ElmanError
 from elman.evaluate.exposure import Planted
-from elman.generate.rerank import as_message
+from elman.generate.likelihood import as_message
 from elman.model.replay import NO_UPDATES, Replay, TalkSource
 
 NEAREST_NAMES = 5

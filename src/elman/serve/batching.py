@@ -14,8 +14,8 @@ import numpy as np
 
 from elman.generate.bot import Bot
 from elman.generate.decoder import State
+from elman.generate.likelihood import as_message
 from elman.generate.replier import Chosen, Replier
-from elman.generate.rerank import as_message
 from elman.serve.isolation import step_rows
 from elman.serve.jobs import Job, Read
 from elman.serve.queueing import FairQueue, FullError, has_room, has_share, unfinished_of
