@@ -103,6 +103,7 @@ def test_no_wording_that_is_measured_was_taught(monkeypatch: pytest.MonkeyPatch)
     measured += [text for told, asked, _ in base["asked_of_user"]() for text in (told, asked)]
     measured += [text for text, _ in base["asked_of_bot"]()]
     few = (root / "recipes" / "taught.json").read_text("utf-8")
+    written = {text for texts in lines_of_talk(root) for _, text in texts}
     known = SmallTalk.read(BASE)
     assert known is not None
     phrasings = {text for intent in known.content.intents for text in intent.phrasings}
@@ -113,4 +114,28 @@ def test_no_wording_that_is_measured_was_taught(monkeypatch: pytest.MonkeyPatch)
     for text in measured:
         assert text not in phrasings
         assert json.dumps(text) not in few
+        assert text not in written
         assert not [each.pattern for each in many if each.fullmatch(bare[text])], text
+
+
+def lines_of_talk(root: Path) -> list[list[tuple[str, str]]]:
+    """Read recipes/talk: who says what in each conversation."""
+    blocks = [
+        block
+        for path in sorted((root / "recipes" / "talk").glob("*.txt"))
+        for block in path.read_text("utf-8").strip().split("\n\n")
+    ]
+    return [
+        [(line[:2], line[3:]) for line in block.splitlines() if line[2] == " "] for block in blocks
+    ]
+
+
+def test_talk_that_was_written_alternates_and_no_reply_is_long() -> None:
+    root = Path(__file__).parents[1]
+    conversations = lines_of_talk(root)
+    assert len(conversations) > 1000
+    assert len({tuple(each) for each in conversations}) == len(conversations)
+    for each in conversations:
+        assert [who for who, _ in each] == ["U:", "E:"] * (len(each) // 2), each
+        assert all(text.strip() == text != "" for _, text in each), each
+        assert all(len(text.split()) <= 30 for who, text in each if who == "E:"), each

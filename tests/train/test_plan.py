@@ -250,6 +250,11 @@ def test_what_is_measured_to_be_faster_is_taken_and_said() -> None:
         plan = resolve(config(), facts(10**6), replace(machine(), bfloat16_speed={256: speed}))
         assert plan.config.train.precision == precision
         assert plan.notes[-1] == f"{precision}: bfloat16 is {speed:.2f} times as fast here"
+    asked = config(train={"precision": "bfloat16"})
+    for speed, said in ((0.1, True), (1.26, False)):
+        plan = resolve(asked, facts(10**6), replace(machine(), bfloat16_speed={256: speed}))
+        assert plan.config.train.precision == "bfloat16"
+        assert plan.notes[-1].endswith("train.precision=auto would take float32") == said
     given = config(train={"precision": "float32"})
     slow = replace(machine(), bfloat16_speed={}, slow_loops="no compiler")
     assert resolve(given, facts(10**6), slow).notes[-1].endswith("slower: no compiler")

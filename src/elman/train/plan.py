@@ -74,9 +74,13 @@ def resolve(asked: Config, data: DataFacts, machine: Machine) -> Plan:
     if (most := config.data.max_text_bytes) is not None and most < data.text_bytes:
         size = f"{human(most)} of {human(data.text_bytes)}"
         notes.append(f"learned from are {size}, {data.selection} (data.max_text_bytes)")
-    if asked.train.precision == AUTO:
+    if asked.train.precision != "float32":
         speed = machine.bfloat16_speed[config.model.hidden_size]
-        notes.append(f"{config.train.precision}: bfloat16 is {speed:.2f} times as fast here")
+        note = f"{config.train.precision}: bfloat16 is {speed:.2f} times as fast here"
+        if asked.train.precision == AUTO:
+            notes.append(note)
+        elif speed < MIN_BFLOAT16_SPEEDUP:
+            notes.append(f"{note}; train.precision=auto would take float32")
     if machine.slow_loops:
         notes.append(f"the time loops run in Python, slower: {machine.slow_loops}")
     return Plan(config, tuple(notes))

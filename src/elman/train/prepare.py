@@ -172,7 +172,7 @@ def _base_facts(asked: Config, base: NetworkBot, dataset: Dataset) -> BaseFacts:
 
 def _machine(asked: Config, base: NetworkBot | None) -> Machine:
     """Measure this computer, for every size that the network could have."""
-    if asked.train.precision != AUTO:
+    if asked.train.precision == "float32":
         return measure_machine(())
     if "hidden_size" in asked.model.model_fields_set:
         return measure_machine((asked.model.hidden_size,))
