@@ -1,13 +1,13 @@
-"""Make the base bot that comes with Elman: mix, train broadly, on the clean part, and on two parts
-with many wordings, and pack.
+"""Make the base bot that comes with Elman: mix, train broadly, on the clean part, on two parts with
+many wordings, and on talk that was written for it, and pack.
 
     python recipes/base.py --data DIR --work DIR               # about 10 hours of one core
     python recipes/base.py --data DIR --work DIR --pack-only --out FOLDER    # a quarter of an hour
 
 Interrupted, the same command goes on where it stopped. DIR of --data holds the sets that
 `mixture.LICENSES` names. In DIR of --work lie the mixture (broad.jsonl, clean.jsonl, wide.jsonl,
-settled.jsonl, held.jsonl) and the four runs (run1 to run4). Without --out the bot in the package is
-replaced.
+settled.jsonl, talk.jsonl, plain.jsonl, held.jsonl) and the six runs (run1 to run6). Without --out
+the bot in the package is replaced.
 
 What the later runs validate on, the first has read with the sides changed: their held-out bits per
 byte choose a checkpoint and are no measure. The measure is held.jsonl, which none has read:
@@ -28,6 +28,7 @@ import manners
 import match
 import mixture
 import smalltalk
+import talk
 import torch
 import wordings
 
@@ -61,7 +62,7 @@ EVERY_RUN: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "unfold": 96,
         "validation_tokens": 60_000,
-        "precision": "bfloat16",
+        "precision": "auto",
     },
 }
 
@@ -134,6 +135,43 @@ SETTLED_RUN: dict[str, dict[str, Any]] = {
 
 The run behind the base started from the int8 weights of the base before it.
 """
+
+TALK_RUN: dict[str, dict[str, Any]] = {
+    "data": {},
+    "model": {"pointer": 256},
+    "train": {
+        "steps": 1100,
+        "lr": 6e-4,
+        "pointer_loss_weight": 0.03,
+        "warmup": 0.04,
+        "validations": 7,
+        "patience": 7,
+        "validation_tokens": 20_000,
+    },
+}
+"""The talk that was written for it, from the weights of the run before.
+
+The run behind the base started from the int8 weights of the base before it, and was in two: 640
+steps on the first half of the talk, while the second half was being written, and then all of it.
+"""
+
+TALK_RUN_STOPS_AFTER = 700
+"""Steps. The rate falls further on plain talk."""
+
+PLAIN_RUN: dict[str, dict[str, Any]] = {
+    "data": {},
+    "model": {"pointer": 256},
+    "train": {
+        "steps": 450,
+        "lr": 4e-4,
+        "pointer_loss_weight": 0.03,
+        "warmup": 0.04,
+        "validations": 3,
+        "patience": 3,
+        "validation_tokens": 20_000,
+    },
+}
+"""The plainest talk last, while the rate falls to nothing."""
 
 REPLY = {"temperature": 0.7, "min_p": 0.1, "samples": 16}
 """How replies are drawn; the rest is fitted. Chosen by reading, where F1 of words does not tell
@@ -278,6 +316,9 @@ def main() -> None:
     for name in wordings.PARTS:
         if not (work / f"{name}.jsonl").exists():
             wordings.write(name, data, work)
+    for name in talk.PARTS:
+        if not (work / f"{name}.jsonl").exists():
+            talk.write(name, work)
     if not arguments.pack_only:
         learn(BROAD_RUN, broad, work / "run1", None, BROAD_RUN_STOPS_AFTER)
         learn(CLEAN_RUN, clean, work / "run2", work / "run1", CLEAN_RUN["train"]["steps"])
@@ -285,7 +326,10 @@ def main() -> None:
         learn(WIDE_RUN, wide, work / "run3", work / "run2", WIDE_RUN["train"]["steps"])
         mix_weights(work / "run2", work / "run3", work / "mixed")
         learn(SETTLED_RUN, settled, work / "run4", work / "mixed", SETTLED_RUN["train"]["steps"])
-    pack(work / "run4", work, data, arguments.out)
+        written, plain = work / "talk.jsonl", work / "plain.jsonl"
+        learn(TALK_RUN, written, work / "run5", work / "run4", TALK_RUN_STOPS_AFTER)
+        learn(PLAIN_RUN, plain, work / "run6", work / "run5", PLAIN_RUN["train"]["steps"])
+    pack(work / "run6", work, data, arguments.out)
 
 
 if __name__ == "__main__":

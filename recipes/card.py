@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from mixture import BROAD, BUILT_IN, CLEAN, HELD, LICENSES, OWN, SETTLED, WIDE, set_of
+from mixture import BROAD, BUILT_IN, CLEAN, HELD, LICENSES, OWN, PLAIN, SETTLED, TALK, WIDE, set_of
 
 from elman.data.files import write_file
 
@@ -73,6 +73,12 @@ ABOUT = {
         "how": "facts told and asked again, who it is, what it does not know; also put between "
         "the turns of other conversations",
     },
+    TALK: {
+        "what": "`recipes/talk`",
+        "who": "Elman",
+        "how": "written for the base by a language model, so that every reply answers what was "
+        "just said; each stands there several times",
+    },
 }
 
 CARD = """\
@@ -84,17 +90,19 @@ A small recurrent language model of conversations, from which new bots start and
 
 ## What it learned from
 
-| conversations | broad | cleaner | many wordings | some wordings | held out | license | what |
-|---|---|---|---|---|---|---|---|
+| set | broad | cleaner | wide | settled | talk | plain | held out | license | what |
+|---|---|---|---|---|---|---|---|---|---|
 {sets}
 
-The broad part was read first, then the cleaner one (`recipes/mixture.py`). Two more are cleaner
-conversations again, with more that is taught, in many wordings (`recipes/wordings.py`): nearly half
-of the first is, and a sixth of the second. About half of each was read, once. In the broad part one
-of the two people is the bot, in the others the other one; names that this person goes by became
-"Elman". In the built-in conversations, placeholders stand in the place of e-mail addresses, phone
-numbers, cards, IBANs, IP addresses, keys and passwords (`--redact`), by rules that miss some. Other
-names of people are as they were.
+The broad part was read first, then the cleaner one (`recipes/mixture.py`). Wide and settled are
+cleaner conversations again, with more that is taught, in many wordings (`recipes/wordings.py`):
+nearly half of the first is, and a sixth of the second. The last two parts are talk that was written
+for the base, beside some of the part before (`recipes/talk.py`). About half of each was read.
+
+In the broad part one of the two people is the bot, in the others the other one; names that this
+person goes by became "Elman". In the built-in conversations, placeholders stand in the place of
+e-mail addresses, phone numbers, cards, IBANs, IP addresses, keys and passwords (`--redact`), by
+rules that miss some. Other names of people are as they were.
 
 ## What was left out
 
@@ -148,7 +156,7 @@ def describe_model(bot: Path) -> str:
 
 def describe_sets(work: Path) -> str:
     """Count the conversations of each set in each part; return the rows of a table."""
-    counts = {part: Counter[str]() for part in (BROAD, CLEAN, WIDE, SETTLED, HELD)}
+    counts = {part: Counter[str]() for part in (BROAD, CLEAN, WIDE, SETTLED, TALK, PLAIN, HELD)}
     for part, found in counts.items():
         with (work / f"{part}.jsonl").open(encoding="utf-8") as lines:
             found.update(set_of(json.loads(line)["id"]) for line in lines)

@@ -2,15 +2,15 @@
 
     python recipes/match.py --work DIR --bot FOLDER           # a quarter of an hour of one core
 
-Two linear maps are learned on the clean part of DIR: of the state after a message, and of the state
-after a reply alone. The cosine of the two shall be higher for the real reply than for those to
-other messages (a dual encoder, Lowe et al. 2015; the loss is InfoNCE, van den Oord et al. 2018).
-`elman.generate.match` ranks replies by it.
+Two linear maps are learned on conversations of DIR (`SETS`): of the state after a message, and of
+the state after a reply alone. The cosine of the two shall be higher for the real reply than for
+those to other messages (a dual encoder, Lowe et al. 2015; the loss is InfoNCE, van den Oord et al.
+2018). `elman.generate.match` ranks replies by it.
 """
 
 import argparse
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,16 +24,21 @@ from elman.data.corpus import Corpus, is_scored
 from elman.data.dataset import Dataset
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
+from elman.generate.likelihood import read_alone
 from elman.generate.match import LinearMap, Match
 from elman.generate.positions import is_reply
-from elman.generate.rerank import read_alone
 from elman.generate.scoring import walk
 
-SETS = ("synthetic_persona_chat_validtest", "personachat_valid", "self_dialogue")
-"""From whose conversations it is learned."""
+SETS = (
+    (mixture.CLEAN, "synthetic_persona_chat_validtest"),
+    (mixture.CLEAN, "personachat_valid"),
+    (mixture.CLEAN, "self_dialogue"),
+    (mixture.PLAIN, mixture.TALK),
+)
+"""Parts of the mixture, and a set of each from whose conversations it is learned."""
 
 CONVERSATIONS = 2000
-"""Of each set, the first in the mixture, which is shuffled."""
+"""Of each set, the first in its part, which is shuffled."""
 
 DIRECTIONS = 64
 """Numbers that are compared."""
@@ -141,20 +146,19 @@ def write(work: Path, bot: Bot) -> None:
         work: where the mixture is.
         bot: by whose states.
     """
-    pairs = gather(bot.decoder, [read_clean(work / "clean.jsonl", bot, name) for name in SETS])
+    pairs = gather(bot.decoder, [read(work, bot, part, name) for part, name in SETS])
     asked, answered = learn_maps(pairs)
     crowd = np.sort(np.random.default_rng(5).permutation(len(pairs.states))[:CROWD])
     Match(asked, answered, asked(pairs.states[crowd]), WEIGHT).save(bot)
     print(f"{bot.path}: learned from {len(pairs.states):,} replies which belong")
 
 
-def read_clean(path: Path, bot: Bot, name: str) -> Corpus:
-    """Encode the conversations of one set."""
-    dataset = Dataset.read(str(path), bot=mixture.BOT, others=bot.data.others)
-    some = [
-        each for each in dataset.conversations() if each.id.split(":")[0].removesuffix("-f") == name
-    ]
-    return Corpus.encode(some[:CONVERSATIONS], bot.tokenizer, dataset.bot, dataset.others)
+def read(work: Path, bot: Bot, part: str, name: str) -> Corpus:
+    """Encode the conversations of one set in a part of the mixture."""
+    path = str(work / f"{part}.jsonl")
+    dataset = Dataset.read(path, bot=mixture.BOT, others=bot.data.others)
+    some = (each for each in dataset.conversations() if mixture.set_of(each.id) == name)
+    return Corpus.encode(islice(some, CONVERSATIONS), bot.tokenizer, dataset.bot, dataset.others)
 
 
 def main() -> None:

@@ -58,6 +58,10 @@ BROAD, CLEAN, HELD = "broad", "clean", "held"
 WIDE, SETTLED = "wide", "settled"
 """Parts that `wordings` makes from the cleaner one."""
 
+TALK, PLAIN = "talk", "plain"
+"""Parts that `talk` makes from the settled one. The first is also the set that was written for it.
+"""
+
 OWN = "taught"
 """What is made of taught.json alone."""
 
@@ -160,26 +164,10 @@ class Mixture:
         self._add_built_in()
 
     def write(self, out: Path, most: int | None = None) -> None:
-        """Write each part, shuffled, as JSON Lines, and say how many words of which set it has.
-
-        Args:
-            out: the folder.
-            most: how many conversations of each part; None: all.
-        """
-        out.mkdir(parents=True, exist_ok=True)
+        """Write each part that has conversations (`write_part`)."""
         for part, conversations in self.parts.items():
-            if not conversations:
-                continue
-            Random(0).shuffle(conversations)
-            lines, words = [], Counter[str]()
-            for id_, turns in conversations[:most]:
-                said = [{"speaker": turn.speaker, "text": turn.text} for turn in turns]
-                lines.append(json.dumps({"id": id_, "turns": said}, ensure_ascii=False) + "\n")
-                words[set_of(id_)] += sum(len(turn.text.split()) for turn in turns)
-            write_file(out / f"{part}.jsonl", "".join(lines))
-            print(f"{part}: {len(conversations[:most]):,} conversations, {words.total():,} words")
-            for name, number in words.most_common():
-                print(f"  {name}: {number:,} words")
+            if conversations:
+                write_part(out, part, conversations, most)
 
     def add(self, part: str, id_: str, turns: Turns) -> None:
         if len(turns) >= 2:
@@ -288,6 +276,30 @@ class Mixture:
                 self.add(BROAD, f"{BUILT_IN}:{id_}", one)
             if rank < BUILT_IN_CLEAN * len(ranked):
                 self.add(CLEAN, f"{BUILT_IN}-f:{id_}", with_roles(id_, turns, side=1))
+
+
+def write_part(
+    out: Path, part: str, conversations: list[tuple[str, Turns]], most: int | None = None
+) -> None:
+    """Write a part, shuffled, as JSON Lines, and say how many words of which set it has.
+
+    Args:
+        out: the folder.
+        part: its name.
+        conversations: with their ids.
+        most: how many of them; None: all.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    Random(0).shuffle(conversations)
+    lines, words = [], Counter[str]()
+    for id_, turns in conversations[:most]:
+        said = [{"speaker": turn.speaker, "text": turn.text} for turn in turns]
+        lines.append(json.dumps({"id": id_, "turns": said}, ensure_ascii=False) + "\n")
+        words[set_of(id_)] += sum(len(turn.text.split()) for turn in turns)
+    write_file(out / f"{part}.jsonl", "".join(lines))
+    print(f"{part}: {len(conversations[:most]):,} conversations, {words.total():,} words")
+    for name, number in words.most_common():
+        print(f"  {name}: {number:,} words")
 
 
 def is_short(id_: str, turns: Turns) -> bool:
