@@ -155,14 +155,14 @@ The run behind the base started from the int8 weights of the base before it, and
 steps on the first half of the talk, while the second half was being written, and then all of it.
 """
 
-TALK_RUN_STOPS_AFTER = 700
+TALK_RUN_STOPS_AFTER = 763
 """Steps. The rate falls further on plain talk."""
 
 PLAIN_RUN: dict[str, dict[str, Any]] = {
     "data": {},
     "model": {"pointer": 256},
     "train": {
-        "steps": 450,
+        "steps": 440,
         "lr": 4e-4,
         "pointer_loss_weight": 0.03,
         "warmup": 0.04,

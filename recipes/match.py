@@ -37,7 +37,7 @@ SETS = (
 )
 """Parts of the mixture, and a set of each from whose conversations it is learned."""
 
-CONVERSATIONS = 2000
+CONVERSATIONS = 1500
 """Of each set, the first in its part, which is shuffled."""
 
 DIRECTIONS = 64
