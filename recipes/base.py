@@ -151,8 +151,8 @@ TALK_RUN: dict[str, dict[str, Any]] = {
 }
 """The talk that was written for it, from the weights of the run before.
 
-The run behind the base started from the int8 weights of the base before it, and was in two: 640
-steps on the first half of the talk, while the second half was being written, and then all of it.
+This run and the next were tried, from the int8 weights of the base, and are not behind the base
+that comes with Elman: read blind, it made no more sense (LOG.md).
 """
 
 TALK_RUN_STOPS_AFTER = 763
