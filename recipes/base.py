@@ -7,7 +7,8 @@ many wordings, and on talk that was written for it, and pack.
 Interrupted, the same command goes on where it stopped. DIR of --data holds the sets that
 `mixture.LICENSES` names. In DIR of --work lie the mixture (broad.jsonl, clean.jsonl, wide.jsonl,
 settled.jsonl, talk.jsonl, plain.jsonl, held.jsonl) and the six runs (run1 to run6). Without --out
-the bot in the package is replaced.
+the bot in the package is replaced: it is what run4 gave, with replies matched on the clean part
+alone. The two runs on written talk are for the next one.
 
 What the later runs validate on, the first has read with the sides changed: their held-out bits per
 byte choose a checkpoint and are no measure. The measure is held.jsonl, which none has read:
@@ -158,18 +159,8 @@ that comes with Elman: read blind, it made no more sense (LOG.md).
 TALK_RUN_STOPS_AFTER = 763
 """Steps. The rate falls further on plain talk."""
 
-PLAIN_RUN: dict[str, dict[str, Any]] = {
-    "data": {},
-    "model": {"pointer": 256},
-    "train": {
-        "steps": 440,
-        "lr": 4e-4,
-        "pointer_loss_weight": 0.03,
-        "warmup": 0.04,
-        "validations": 3,
-        "patience": 3,
-        "validation_tokens": 20_000,
-    },
+PLAIN_RUN: dict[str, dict[str, Any]] = TALK_RUN | {
+    "train": TALK_RUN["train"] | {"steps": 440, "lr": 4e-4, "validations": 3, "patience": 3},
 }
 """The plainest talk last, while the rate falls to nothing."""
 

@@ -125,9 +125,7 @@ def lines_of_talk(root: Path) -> list[list[tuple[str, str]]]:
         for path in sorted((root / "recipes" / "talk").glob("*.txt"))
         for block in path.read_text("utf-8").strip().split("\n\n")
     ]
-    return [
-        [(line[:2], line[3:]) for line in block.splitlines() if line[2] == " "] for block in blocks
-    ]
+    return [[(line[:3], line[3:]) for line in block.splitlines()] for block in blocks]
 
 
 def test_talk_that_was_written_alternates_and_no_reply_is_long() -> None:
@@ -136,6 +134,6 @@ def test_talk_that_was_written_alternates_and_no_reply_is_long() -> None:
     assert len(conversations) > 1000
     assert len({tuple(each) for each in conversations}) == len(conversations)
     for each in conversations:
-        assert [who for who, _ in each] == ["U:", "E:"] * (len(each) // 2), each
+        assert [who for who, _ in each] == ["U: ", "E: "] * (len(each) // 2), each
         assert all(text.strip() == text != "" for _, text in each), each
-        assert all(len(text.split()) <= 30 for who, text in each if who == "E:"), each
+        assert all(len(text.split()) <= 30 for who, text in each if who == "E: "), each
