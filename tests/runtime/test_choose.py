@@ -62,8 +62,8 @@ def test_what_int8_costs_the_base_is_next_to_nothing() -> None:
         said.append(logits[:, 4:].argmax(1) + 4)
         logits, state = decoder.step(said[-1], state)
     loss = int8_loss(weights, list(np.stack(said, 1)))
-    assert loss != 0
-    assert abs(loss) < 20 * MAX_INT8_LOSS  # of so few and such likely tokens
+    # Of so few and such likely tokens. It is 0 where whole numbers are multiplied as floats.
+    assert abs(loss) < 20 * MAX_INT8_LOSS
 
 
 @compiled

@@ -134,7 +134,9 @@ def test_the_base_takes_the_same_tokens_over_thousands_of_real_talk(isa: str) ->
             logits, states[name] = decoder.step(tokens, states[name])
             equal[name] += int((logits.argmax(1) == expected.argmax(1)).sum())
             if "float32" in name:
-                np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+                # Most differ by 3e-5. Where a gate tips, rounding grows tenfold for some steps, and
+                # dies away again; where that is depends on the order in which a machine sums.
+                np.testing.assert_allclose(logits, expected, rtol=0, atol=5e-4)
     assert equal["float32"] == equal["float32 in the file"] == rows * steps
     # Rounded weights now and then take another token.
     assert min(equal.values()) > 0.97 * rows * steps

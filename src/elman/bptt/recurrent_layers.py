@@ -1,5 +1,6 @@
 """What the recurrent layers share: torch's arguments, weights and layout over Elman's engine."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar, cast
@@ -189,6 +190,9 @@ class RecurrentLayers(nn.Module, Generic[Hx]):
             return not is_transformed()
         if x.device.type == "cpu":
             if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+                return False
+            # oneDNN's LSTM is wrong, and silent, where it gets fewer threads than it asked for.
+            if self.cell is LSTMCell and "OMP_THREAD_LIMIT" in os.environ:
                 return False
             few = self.cell is LSTMCell and x.shape[0] * x.shape[1] <= MAX_ONEDNN_LSTM_ROWS
             if not few and load()[0] is not None:
