@@ -7,8 +7,8 @@ many wordings, and on talk that was written for it, and pack.
 Interrupted, the same command goes on where it stopped. DIR of --data holds the sets that
 `mixture.LICENSES` names. In DIR of --work lie the mixture (broad.jsonl, clean.jsonl, wide.jsonl,
 settled.jsonl, talk.jsonl, plain.jsonl, held.jsonl) and the six runs (run1 to run6). Without --out
-the bot in the package is replaced: it is what run4 gave, with replies matched on the clean part
-alone. The two runs on written talk are for the next one.
+the bot in the package is replaced: it is what run4 gave. The two runs on written talk are for the
+next one; the written replies that it gives are of the same talk.
 
 What the later runs validate on, the first has read with the sides changed: their held-out bits per
 byte choose a checkpoint and are no measure. The measure is held.jsonl, which none has read:
@@ -32,6 +32,7 @@ import smalltalk
 import talk
 import torch
 import wordings
+import written
 
 import elman
 from elman import load_bot
@@ -255,7 +256,7 @@ def mix_weights(one: Path, other: Path, out: Path) -> None:
 
 def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     """Write the bot that is given away: int8 weights, how it replies, which replies belong, its
-    manners, small talk, a card.
+    manners, small talk, written replies, a card.
 
     Nothing in it names the machine that made it.
 
@@ -276,7 +277,7 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
 
     held = read_held_out(work / "held.jsonl", run)
     bot, learn_from = load_network_bot(out), config.data.learn_from
-    match.write(work, load_bot(out))
+    match.write(load_bot(out))
     found = Data(bot.tokenizer, train=held, dev=held, config=config)
     replies = HeldOut.of(bot.decoder, bot.tokenizer, held, learn_from)
     reply = fitted(config.reply, bot, found, replies)
@@ -286,6 +287,7 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     write_config(out, config.model_copy(update={"reply": reply, "int8_loss": loss}))
     manners.write(work, load_bot(out))
 
+    written.write(load_bot(out))
     smalltalk.write(data, work / "held.jsonl", out / SMALL_TALK)
     card.write(work, out)
     print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()):,} bytes")

@@ -135,6 +135,13 @@ What is asked in one of them is answered from there, and the reply says so (`ori
 The ways to ask, and the answers that fit, are those of Personality Chat, voice "friendly"
 (Copyright (c) Microsoft Corporation, MIT License); what it says of itself was written for Elman.
 `recipes/smalltalk.py` makes it.
+
+## Written replies
+
+`written.safetensors` holds exchanges that a language model (Claude, of Anthropic) wrote for Elman,
+line by line: what a person says, and an answer. Where a message is like one of them, its answer may
+be given, and the reply says so (`origin`: "written"). They have Elman's own license.
+`recipes/written.py` makes it.
 """
 
 NOT_MEASURED = (

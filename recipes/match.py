@@ -1,27 +1,26 @@
 """Learn by which the base tells whether a reply belongs to what was said.
 
-    python recipes/match.py --work DIR --bot FOLDER           # a quarter of an hour of one core
+    python recipes/match.py --bot FOLDER                      # ten minutes of one core
 
-Two linear maps are learned on conversations of DIR (`SETS`): of the state after a message, and of
-the state after a reply alone. The cosine of the two shall be higher for the real reply than for
-those to other messages (a dual encoder, Lowe et al. 2015; the loss is InfoNCE, van den Oord et al.
-2018). `elman.generate.match` ranks replies by it.
+Two linear maps are learned on conversations that were written for the base (talk/): of the state
+after a message, and of the state after a reply alone. The cosine of the two shall be higher for the
+real reply than for those to other messages (a dual encoder, Lowe et al. 2015; the loss is InfoNCE,
+van den Oord et al. 2018). `elman.generate.match` ranks replies by it.
 """
 
 import argparse
-from collections.abc import Sequence
-from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import mixture
 import numpy as np
 import torch
+from talk import conversations, is_measured
 from torch.nn.functional import cross_entropy, normalize
 
 from elman import load_bot
+from elman.data.conversation import Conversation, Message
 from elman.data.corpus import Corpus, is_scored
-from elman.data.dataset import Dataset
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder
 from elman.generate.likelihood import read_alone
@@ -29,16 +28,10 @@ from elman.generate.match import LinearMap, Match
 from elman.generate.positions import is_reply
 from elman.generate.scoring import walk
 
-SETS = (
-    (mixture.CLEAN, "synthetic_persona_chat_validtest"),
-    (mixture.CLEAN, "personachat_valid"),
-    (mixture.CLEAN, "self_dialogue"),
-    (mixture.PLAIN, mixture.TALK),
-)
-"""Parts of the mixture, and a set of each from whose conversations it is learned."""
-
-CONVERSATIONS = 1500
-"""Of each set, the first in its part, which is shuffled."""
+CONVERSATIONS = 12_000
+"""Of those that were written for the base, from which it is learned. In people's chats a reply is
+one of thousands that would do, and less is learned of what belongs (LOG.md).
+"""
 
 DIRECTIONS = 64
 """Numbers that are compared."""
@@ -52,7 +45,7 @@ messages read best with 8.
 CROWD = 256
 """States with which each reply is compared, so that none is said for being near to all."""
 
-PASSES, BATCH, RATE, DROPOUT, WEIGHT_DECAY = 3, 512, 2e-3, 0.3, 0.05
+PASSES, BATCH, RATE, DROPOUT, WEIGHT_DECAY = 12, 512, 2e-3, 0.4, 0.05
 
 
 class Pairs(NamedTuple):
@@ -69,10 +62,10 @@ class Pairs(NamedTuple):
     own: np.ndarray
 
 
-def gather(decoder: Decoder, corpora: Sequence[Corpus]) -> Pairs:
+def gather(decoder: Decoder, corpus: Corpus) -> Pairs:
     """Read conversations, and return the bot's replies with the states before them."""
     states, said = [], []
-    for step in chain.from_iterable(walk(decoder, each) for each in corpora):
+    for step in walk(decoder, corpus):
         rows = [
             row
             for row, (message, n) in enumerate(zip(step.messages, step.numbers, strict=True))
@@ -139,34 +132,31 @@ def _scaled(vectors: np.ndarray, scale: tuple[np.ndarray, np.ndarray]) -> torch.
     return torch.from_numpy((vectors.astype(np.float32) - scale[0]) / scale[1])
 
 
-def write(work: Path, bot: Bot) -> None:
-    """Write what was learned into a bot's folder.
-
-    Args:
-        work: where the mixture is.
-        bot: by whose states.
-    """
-    pairs = gather(bot.decoder, [read(work, bot, part, name) for part, name in SETS])
+def write(bot: Bot) -> None:
+    """Write what was learned into a bot's folder, by whose states."""
+    pairs = gather(bot.decoder, read(bot))
     asked, answered = learn_maps(pairs)
     crowd = np.sort(np.random.default_rng(5).permutation(len(pairs.states))[:CROWD])
     Match(asked, answered, asked(pairs.states[crowd]), WEIGHT).save(bot)
     print(f"{bot.path}: learned from {len(pairs.states):,} replies which belong")
 
 
-def read(work: Path, bot: Bot, part: str, name: str) -> Corpus:
-    """Encode the conversations of one set in a part of the mixture."""
-    path = str(work / f"{part}.jsonl")
-    dataset = Dataset.read(path, bot=mixture.BOT, others=bot.data.others)
-    some = (each for each in dataset.conversations() if mixture.set_of(each.id) == name)
-    return Corpus.encode(islice(some, CONVERSATIONS), bot.tokenizer, dataset.bot, dataset.others)
+def read(bot: Bot) -> Corpus:
+    """Encode some of the conversations."""
+    every = [
+        Conversation(tuple(Message(turn.speaker, turn.text) for turn in turns), id_)
+        for id_, turns in conversations()
+        if not is_measured(id_)
+    ]
+    random = np.random.default_rng(0)
+    some = [every[n] for n in random.permutation(len(every))[:CONVERSATIONS]]
+    return Corpus.encode(some, bot.tokenizer, mixture.BOT, bot.data.others)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--bot", type=Path, required=True)
-    arguments = parser.parse_args()
-    write(arguments.work, load_bot(arguments.bot))
+    write(load_bot(parser.parse_args().bot))
 
 
 if __name__ == "__main__":

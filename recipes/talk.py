@@ -48,6 +48,9 @@ HELD_OUT_BUCKETS = 2
 measuring. Neither is copied.
 """
 
+MEASURED_BUCKET = 1
+"""The bucket of those that are for measuring."""
+
 SPEAKERS = {"U": USER, "E": BOT}
 
 
@@ -57,6 +60,11 @@ def conversations() -> Iterator[tuple[str, Turns]]:
         for number, block in enumerate(re.split(r"\n\s*\n", path.read_text("utf-8").strip())):
             lines = [line.split(": ", 1) for line in block.splitlines()]
             yield f"{TALK}-{path.stem}:{number}", [Turn(SPEAKERS[who], text) for who, text in lines]
+
+
+def is_measured(id_: str) -> bool:
+    """Tell whether a conversation is for measuring: nothing is learned from it."""
+    return hashed(id_) % 20 == MEASURED_BUCKET
 
 
 def copies(id_: str, number: int) -> list[str]:

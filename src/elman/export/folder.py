@@ -22,6 +22,7 @@ from elman.model.folder import (
     REPLIES,
     TOKENIZER,
     WEIGHTS,
+    WRITTEN,
     folder_of,
     no_weights,
     read_config,
@@ -128,7 +129,7 @@ def checked_bot(folder: Path) -> dict[str, Any]:
         raise ElmanError(no_weights(folder))
     SmallTalk.read(folder)
     read_manners(folder)
-    for name in (MATCH, REPLIES):
+    for name in (MATCH, WRITTEN, REPLIES):
         if (folder / name).exists():
             with opened(folder / name, "np"):
                 pass

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, log
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,9 +22,10 @@ from elman.generate.rerank import Ranking, best, best_drawn, draw, ranked
 from elman.generate.sampling import SamplingParams
 from elman.generate.smalltalk import SmallTalk
 from elman.generate.taught import TaughtReplies, read_common_words
+from elman.generate.written import Written
 
 ReplyFrom = Literal["generate", "data", "best"]
-Origin = Literal["generate", "data", "unsure", "rule", "small talk", "taught"]
+Origin = Literal["generate", "data", "unsure", "rule", "small talk", "taught", "written"]
 
 NOTHING_SAID = History()
 
@@ -40,7 +41,8 @@ class Chosen:
         tokens: without END.
         origin: "generate": the net made it; "data": somebody gave it; "unsure": neither was good
             enough; "rule": fixed for insults, despair and danger; "small talk": written for
-            what was asked; "taught": somebody said in the chat that it should be.
+            what was asked; "taught": somebody said in the chat that it should be; "written":
+            somebody wrote it for what is like what was said.
         score: of the best reply there was (`elman.generate.rerank`).
         certain: whether it was likelier than all others together.
         state: in which END is yet to be said; None: it was not kept.
@@ -97,6 +99,7 @@ class Replier:
         self.taught = TaughtReplies(bot.home, bot.knows_names, common)
         """What it was taught in the chat."""
         self._small_talk = None if reply_from == "data" else SmallTalk.read(bot.path)
+        self._written = None if reply_from == "data" else Written.read(bot)
         self._gains = None if reply_from == "data" else gains_of(bot)
         self._bound = bound or Bound(-inf, -inf)
         self._unsure: Tokens | None = None
@@ -131,7 +134,7 @@ class Replier:
             Each token, and the state in which the reply could be ended after it: None where the
             reply was chosen as a whole. The last is END, with the state after it.
         """
-        self.last = self.fixed(history)
+        self.last = self.fixed(history) or self.written(state, [history])[0]
         if self.last is not None:
             return self._said(self.last, state)
         single = self.ranking.samples == 1 or self.params.temperature == 0
@@ -150,11 +153,17 @@ class Replier:
     ) -> list[Chosen]:
         """Choose what is answered in each row of a state; each has its history, if it is known."""
         histories = histories or [NOTHING_SAID] * len(state[0])
-        fixed = [self.fixed(history) for history in histories]
-        if all(fixed):
-            return [each for each in fixed if each is not None]
-        made = self._chosen(state, generator, recent, histories, keep_states)
-        return [own or other for own, other in zip(fixed, made, strict=True)]
+        chosen = [self.fixed(history) for history in histories]
+        for choose in (
+            self.written,
+            lambda state, histories: self._chosen(state, generator, recent, histories, keep_states),
+        ):
+            rows = [row for row, each in enumerate(chosen) if each is None]
+            if rows:
+                own = self.decoder.select(state, rows)
+                for row, each in zip(rows, choose(own, [histories[n] for n in rows]), strict=True):
+                    chosen[row] = each
+        return [each for each in chosen if each is not None]
 
     def candidates(
         self,
@@ -193,6 +202,26 @@ class Replier:
             if text is not None:
                 return Chosen(tuple(self._tokenizer.encode(text)), "small talk", 0.0)
         return None
+
+    def written(
+        self, state: State, histories: Sequence[History], by_net: bool = True
+    ) -> list[Chosen | None]:
+        """Return what somebody wrote for each row of a state; None: nothing fits well enough.
+
+        Args:
+            state: after the messages to be answered.
+            histories: what was said before, one for each row.
+            by_net: whether the net ranks too, which takes longer.
+        """
+        if self._written is None:
+            return [None] * len(histories)
+        found = self._written.best(
+            self.decoder, self._tokenizer, state, histories, self.ranking.limits, by_net
+        )
+        return [
+            None if each is None else Chosen(each.tokens, "written", log(max(each.sense, 1e-9)))
+            for each in found
+        ]
 
     def _chosen(
         self,

@@ -26,9 +26,9 @@ INT8_SCALE = ".int8_scale"
 TOKENIZER = "tokenizer.json"
 REPLIES, SMALL_TALK = "replies.safetensors", "smalltalk.json"
 REPLAY, MATCH, COMMON = "replay.safetensors", "match.safetensors", "common.json"
-MANNERS = "manners.json"
+MANNERS, WRITTEN = "manners.json", "written.safetensors"
 
-LEAVING_FILES = (TOKENIZER, WEIGHTS, SMALL_TALK, MATCH, MANNERS)
+LEAVING_FILES = (TOKENIZER, WEIGHTS, SMALL_TALK, MATCH, MANNERS, WRITTEN)
 """Of a bot, what leaves home as it is, where it is there: no words that people said to it."""
 
 VERSIONS, CURRENT = "versions", "current.json"

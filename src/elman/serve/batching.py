@@ -243,7 +243,10 @@ class Batcher:
         if self._replier.reply_from == "generate":
             several = self._replier.ranking.samples > 1 and job.choices == 1
             if not (alone and several and params.is_open):
-                return None
+                if job.choices > 1:
+                    return None
+                # It is found in a moment, unless the net is asked about it too.
+                return self._replier.written(job.state, [job.history], by_net=alone)[0]
         most = min(params.max_tokens, MAX_RANKED_TOKENS)
         replier = self._replier.with_params(params.model_copy(update={"max_tokens": most}))
         generator = params.generator()

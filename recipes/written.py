@@ -1,0 +1,284 @@
+"""Make the exchanges that come with the base, and learn which written reply makes sense.
+
+    python recipes/written.py --bot FOLDER                       # some minutes
+
+The exchanges are the conversations of talk/, and the ways of phrasings/ in which users ask what
+Elman knows of itself, with an answer. What a user may have told (asked.txt there) is left to the
+net, which remembers it. judged.jsonl holds replies to scripts that were written for it, and which
+of them make sense, as readers (a language model) judged them: talk/README.md tells how.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, cycle
+from pathlib import Path
+
+import numpy as np
+import torch
+from smalltalk import FAMILY, HOME, JOB, MACHINE, MADE, NAME
+from talk import conversations, is_measured
+from taught import Turns
+
+from elman import load_bot
+from elman.data.tokenizer import END, ROLES
+from elman.generate.bot import Bot
+from elman.generate.likelihood import as_message
+from elman.generate.match import Match
+from elman.generate.penalties import PEOPLE, History, words_of
+from elman.generate.written import (
+    NET_TRAITS,
+    WORD_TRAITS,
+    WRITTEN,
+    WRITTEN_FORMAT,
+    Exchange,
+    RankingFacts,
+    Regression,
+    Written,
+    WrittenArrays,
+    stems_of,
+)
+
+FOLDER = Path(__file__).parent
+
+OWN_PHRASINGS = FOLDER / "phrasings" / "own.txt"
+"""Sections of a line `# KEY` and ways to ask for what `OWN` says, one a line."""
+
+ASKED_PHRASINGS = FOLDER / "phrasings" / "asked.txt"
+"""Ways in which users ask for what they may have told, one a line."""
+
+LISTENING = FOLDER / "phrasings" / "listening.txt"
+"""What makes sense after nearly any statement, and to nearly any question: of 200 that were written
+those that readers found to make sense in 60 and in 50 % of a dozen places.
+"""
+
+JUDGED = FOLDER / "judged.jsonl"
+
+REMEMBERING = ("memory", "plain-memory")
+"""Files in which replies repeat what was told. That is the net's."""
+
+COMMON_IN = 400
+"""Replies in which a word must stand to fit anywhere."""
+
+PLACES_AT_ONCE = 32
+
+BOUND = 0.3
+"""How probably a reply must make sense. What is said else does so in two of three places, and says
+less.
+"""
+
+OWN = {
+    "name": NAME,
+    "home": HOME,
+    "job": JOB,
+    "age": ["I have no age. I am a small network.", "A network does not get older."],
+    "what": MACHINE,
+    "maker": MADE,
+    "learn": ["I learned to talk from conversations that people had."],
+    "family": FAMILY,
+    "food": ["I don't eat, but I like to hear about food."],
+    "sleep": ["I never sleep. I wait until you write.", "A network needs no rest."],
+    "body": ["I have no body. I am a small network.", "I am made of numbers alone."],
+    "feelings": ["I don't feel as you do. I am a small network."],
+    "color": ["I like blue most.", "Blue is my favorite color."],
+    "likes": ["I like to chat. What do you like?", "I like stories, and songs with good words."],
+    "music": ["I can't hear, but I like songs with good words."],
+    "memory": ["What you tell me lies in a small state of a few kilobytes, on this computer."],
+    "private": ["I run on this computer alone; nothing is sent anywhere."],
+    "ability": ["I can chat, and remember what you tell me. Facts I don't know."],
+    "gender": ["Neither. I am a small network.", "I am neither he nor she."],
+    "language": ["I only speak English."],
+    "travel": ["I have never left this computer, but I like to hear of places."],
+    "weather": ["I can't see the weather from here. How is it where you are?"],
+    "doing": ["I am chatting with you.", "Not much. I wait for what you write."],
+    "politely_how": ["I'm fine, thank you. How are you?", "I'm doing great! And you?"],
+}
+"""What Elman knows of itself, by the key of its phrasings."""
+
+
+def exchanges_of(turns: Turns) -> Iterator[Exchange]:
+    """Take a conversation apart.
+
+    A reply that takes up what was said earlier than the last two messages of the user is left out:
+    it fits nowhere else. So is one that says what was told, or that nothing was: that is the net's.
+    """
+    for n in range(1, len(turns), 2):
+        earlier = {stem for turn in turns[: max(0, n - 3)] for stem in stems_of(turn.text)}
+        near = {stem for turn in turns[max(0, n - 3) : n] for stem in stems_of(turn.text)}
+        reply = turns[n].text
+        fits = "told me" not in reply and not (set(stems_of(reply)) & earlier) - near - COMMON
+        yield Exchange(turns[n - 1].text, reply if fits else "", n > 1)
+
+
+def sections(path: Path) -> dict[str, list[str]]:
+    """Read lines by the `# KEY` above them."""
+    found: dict[str, list[str]] = {}
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("# "):
+            found[line[2:]] = []
+        elif line:
+            next(reversed(found.values())).append(line)
+    return found
+
+
+def own_exchanges() -> Iterator[Exchange]:
+    """Take the ways to ask what Elman knows of itself, each with one of the answers."""
+    for key, phrasings in sections(OWN_PHRASINGS).items():
+        for phrasing, answer in zip(phrasings, cycle(OWN[key])):
+            yield Exchange(phrasing, answer)
+
+
+def given_conversations() -> list[Turns]:
+    """Read the conversations whose exchanges are given."""
+    return [
+        turns
+        for id_, turns in conversations()
+        if not is_measured(id_) and not id_.split("-", 1)[1].startswith(REMEMBERING)
+    ]
+
+
+def asked_for_told() -> list[str]:
+    """Collect ways to ask for what was told: the user's lines about themself to which replies say
+    it, or that nothing was told.
+    """
+    found = ASKED_PHRASINGS.read_text("utf-8").splitlines()
+    for id_, turns in conversations():
+        remembering = id_.split("-", 1)[1].startswith(REMEMBERING)
+        for one, exchange in zip(turns[::2], exchanges_of(turns), strict=True):
+            own = {"i", "my", "me", "mine"} & set(words_of(one.text))
+            if own and "?" in one.text and (remembering or not exchange.reply):
+                found.append(one.text)
+    return list(dict.fromkeys(found))
+
+
+def common_stems(talks: list[Turns]) -> frozenset[int]:
+    """Return the words that stand in replies to everything."""
+    counts = Counter(
+        stem for turns in talks for turn in turns[1::2] for stem in set(stems_of(turn.text))
+    )
+    return frozenset(stem for stem, count in counts.items() if count >= COMMON_IN)
+
+
+TALKS = given_conversations()
+COMMON = common_stems(TALKS)
+
+
+def make(facts: RankingFacts) -> Written:
+    """Make the exchanges, with what ranks them."""
+    asked = asked_for_told()
+    every = [
+        *chain.from_iterable(map(exchanges_of, TALKS)),
+        *own_exchanges(),
+        *(Exchange(line, "") for line in asked),
+    ]
+    return Written(
+        WrittenArrays.of(every, COMMON_IN), facts.model_copy(update={"left": len(asked)})
+    )
+
+
+def histories_of(heard: list[str], said: list[str], bot: Bot) -> History:
+    """Return what was said before a reply to the last of some messages."""
+    own = [tuple(bot.tokenizer.encode(text)) for text in reversed(said)]
+    return History(heard[::-1], own, heard[-1], True)
+
+
+def traits_of_judged(written: Written, bot: Bot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the traits of judged replies, whether each makes sense, and where it was given."""
+    decoder, tokenizer = bot.decoder, bot.tokenizer
+    traits, senses, places = [], [], []
+    with JUDGED.open(encoding="utf-8") as lines:
+        every = [json.loads(line) for line in lines]
+    for begin in range(0, len(every), PLACES_AT_ONCE):
+        some = every[begin : begin + PLACES_AT_ONCE]
+        rows = []
+        for one in some:
+            messages = []
+            for n, text in enumerate(one["heard"]):
+                messages.append(np.array([ROLES["user"], *tokenizer.encode(text), END]))
+                messages += [as_message(tokenizer.encode(text)) for text in one["said"][n : n + 1]]
+            rows.append(messages)
+        state = decoder.read(rows, decoder.initial_state(len(rows)))
+        histories = [histories_of(one["heard"], one["said"], bot) for one in some]
+        judged = written.judged(decoder, tokenizer, state, histories, PEOPLE)
+        for place, (one, own) in enumerate(zip(some, judged, strict=True), begin):
+            for each in own or []:
+                if each.reply in one["replies"]:
+                    traits.append(each.traits)
+                    senses.append(each.reply in one["good"])
+                    places.append(place)
+    return np.array(traits), np.array(senses), np.array(places)
+
+
+def learn_regression(traits: np.ndarray, senses: np.ndarray) -> Regression:
+    """Learn how probably replies make sense, by logistic regression."""
+    mean, spread = traits.mean(0), traits.std(0)
+    given, wanted = torch.from_numpy((traits - mean) / spread), torch.from_numpy(senses).double()
+    weights = torch.zeros(len(mean) + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = given @ weights[:-1] + weights[-1]
+        found = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    *scaled, bias = weights.detach().numpy()
+    found = np.array(scaled) / spread
+    return Regression(weights=found.tolist(), bias=float(bias - mean @ found))
+
+
+def first_is_right(traits: np.ndarray, senses: np.ndarray, places: np.ndarray) -> float:
+    """Return in what share of places the reply that is ranked first makes sense, where the ranking
+    was learned from the others.
+    """
+    found = []
+    for fold in range(5):
+        held = places % 5 == fold
+        scores = learn_regression(traits[~held], senses[~held])(traits)
+        for place in np.unique(places[held]):
+            there = np.flatnonzero(places == place)
+            found.append(senses[there[scores[there].argmax()]])
+    return float(np.mean(found))
+
+
+def write(bot: Bot) -> None:
+    """Write the exchanges into a bot's folder."""
+    nothing = [
+        Regression(weights=[0.0] * size, bias=0.0)
+        for size in (len(WORD_TRAITS), len(WORD_TRAITS) + len(NET_TRAITS))
+    ]
+    facts = RankingFacts(
+        written=WRITTEN_FORMAT,
+        by_words=nothing[0],
+        by_all=nothing[1],
+        bound=BOUND,
+        left=0,
+        **sections(LISTENING),
+    )
+    unranked = make(facts)
+    unranked.match = Match.read(bot)
+    traits, senses, places = traits_of_judged(unranked, bot)
+    by_words = traits[:, : len(WORD_TRAITS)]
+    names = (*WORD_TRAITS, *NET_TRAITS)
+    learned = {name: learn_regression(own, senses) for name, own in
+               (("by_words", by_words), ("by_all", traits))}  # fmt: skip
+    for name, own in (("by words", by_words), ("by all", traits)):
+        weights = np.round(learned[name.replace(" ", "_")].weights * own.std(0), 2).tolist()
+        right = first_is_right(own, senses, places)
+        print(f"{name}: the first reply makes sense in {right:.1%} of {len(np.unique(places))}")
+        print(dict(zip(names, weights, strict=False)), flush=True)
+    make(facts.model_copy(update=learned)).save(bot.path)
+    print(f"{bot.path / WRITTEN}: {(bot.path / WRITTEN).stat().st_size:,} bytes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--bot", type=Path, required=True)
+    write(load_bot(parser.parse_args().bot))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""Replies that somebody wrote are found by what was said, and ranked by whether they make sense."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elman.data.tokenizer import END, ROLES
+from elman.errors import ElmanError
+from elman.generate.network import NetworkBot, load_network_bot
+from elman.generate.penalties import PEOPLE, History, Tokens
+from elman.generate.replier import Replier
+from elman.generate.written import (
+    CANDIDATES,
+    NET_TRAITS,
+    WORD_TRAITS,
+    WRITTEN,
+    WRITTEN_FORMAT,
+    Exchange,
+    Place,
+    RankingFacts,
+    Regression,
+    Written,
+    WrittenArrays,
+    stems_of,
+)
+from elman.model.array_files import read_arrays, write_arrays
+
+EXCHANGES = [
+    Exchange("We are getting a puppy!", "How nice! What will you call it?"),
+    Exchange("Maybe Benny.", "Benny is a good name.", goes_on=True),
+    Exchange("I broke my arm.", "Ouch! How did it happen?"),
+    Exchange("I fell off my bike.", "Does it hurt a lot?", goes_on=True),
+    Exchange("I fell off my chair.", "Are you all right?"),
+    Exchange("My cat is ill.", "Poor cat! Since when?"),
+    Exchange("My cat is sleeping.", "Let it sleep."),
+    Exchange("Thank you for today.", "You are welcome."),
+    Exchange("What is my name?", ""),
+]
+LIKENESS_ALONE = [1.0, *[0.0] * (len(WORD_TRAITS) - 1)]
+
+
+def ranking(bound: float = 0.0, left: int = 1) -> RankingFacts:
+    return RankingFacts(
+        written=WRITTEN_FORMAT,
+        by_words=Regression(weights=LIKENESS_ALONE, bias=0.0),
+        by_all=Regression(weights=[*LIKENESS_ALONE, *[0.0] * len(NET_TRAITS)], bias=0.0),
+        bound=bound,
+        left=left,
+    )
+
+
+def made(exchanges: Sequence[Exchange] = EXCHANGES, common_in: int = 100) -> Written:
+    return Written(WrittenArrays.of(exchanges, common_in), ranking())
+
+
+def found(written: Written, *heard: str, said: Sequence[str] = ()) -> list[str]:
+    """Return the replies to the last message, the first one said last."""
+    return [place.reply for place, _ in near(written, *heard, said=said)]
+
+
+def near(written: Written, *heard: str, said: Sequence[str] = ()) -> list[tuple[Place, float]]:
+    """Return the places of the replies to the last message, which is not left to the net."""
+    places = written.near(heard[::-1], said[::-1])
+    assert places is not None
+    return places
+
+
+@pytest.fixture(scope="module")
+def base() -> NetworkBot:
+    return load_network_bot("base")
+
+
+def asked(bot: NetworkBot, *texts: str) -> tuple[tuple[np.ndarray, ...], list[History]]:
+    rows = [[np.array([ROLES["user"], *bot.tokenizer.encode(text), END])] for text in texts]
+    state = bot.decoder.read(rows, bot.decoder.initial_state(len(texts)))
+    return state, [History([text], (), text, whole=True) for text in texts]
+
+
+def test_what_is_most_like_the_message_comes_first() -> None:
+    written = made()
+    assert found(written, "I broke my arm!")[0] == "Ouch! How did it happen?"
+    assert found(written, "we're getting puppies")[0] == "How nice! What will you call it?"
+    assert found(written, "xyzzy") == []
+    assert len(found(made([*EXCHANGES] * 9), "My cat is ill.")) <= CANDIDATES
+    [(place, support), *_] = near(written, "I broke my arm.")
+    assert place.asked == pytest.approx(1)
+    assert 0 < support <= place.alike
+
+
+def test_the_message_before_tells_where_one_is() -> None:
+    written = made()
+    fell = "I fell off it."
+    assert found(written, "I broke my arm.", fell)[0] == "Does it hurt a lot?"
+    places = {place.reply: place for place, _ in near(written, "I broke my arm.", fell)}
+    assert places["Does it hurt a lot?"].before == pytest.approx(1)
+    assert places["Are you all right?"].before == 0
+    told = near(written, "I broke my arm.", fell, said=["Ouch! How did it happen?"])
+    assert max(place.said for place, _ in told) == pytest.approx(1)
+
+
+def test_a_reply_that_takes_up_what_was_not_said_here_does_not_fit() -> None:
+    written = made()
+    assert "Poor cat! Since when?" in found(written, "My cat is ill.")
+    assert "Poor cat! Since when?" not in found(written, "My dog is ill.")
+    assert "Poor cat! Since when?" in found(written, "I have a cat.", "It is ill.")
+    everywhere = made(common_in=1)
+    assert "Poor cat! Since when?" in found(everywhere, "My dog is ill.")
+
+
+def test_what_was_told_is_left_to_the_net() -> None:
+    written = made()
+    for message in ("What is my name?", "what's my name"):
+        assert written.near([message], []) is None
+    assert found(replace(written, facts=ranking(left=0)), "Is my cat ill?")
+
+
+def test_the_likeness_is_the_cosine_of_all_words_and_pairs() -> None:
+    texts = [each.asked for each in EXCHANGES]
+
+    def bag(text: str) -> dict[object, float]:
+        stems: list[object] = list(stems_of(text))
+        own = [*stems, *zip(["^", *stems], [*stems, "$"], strict=True)]
+        often = {code: sum(code in codes(other) for other in texts) for code in own}
+        return {code: math.log((1 + len(texts)) / (1 + often[code])) for code in own}
+
+    def codes(text: str) -> set[object]:
+        stems: list[object] = list(stems_of(text))
+        return {*stems, *zip(["^", *stems], [*stems, "$"], strict=True)}
+
+    message = "My arm is ill today."
+    own = bag(message)
+    for place, _ in near(made(), message):
+        there = bag(texts[place.row])
+        product = sum(own[code] * there[code] for code in own.keys() & there.keys())
+        lengths = [math.hypot(*each.values()) for each in (own, there)]
+        assert place.asked == pytest.approx(product / math.prod(lengths), rel=1e-5)
+
+
+@given(
+    st.lists(st.builds(Exchange, *[st.text(max_size=30)] * 2), min_size=1, max_size=9),
+    st.lists(st.text(max_size=30), min_size=1, max_size=3),
+)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_any_text_can_be_written_and_asked(exchanges: list[Exchange], heard: list[str]) -> None:
+    exchanges = [Exchange(_whole(each.asked), _whole(each.reply)) for each in exchanges]
+    written = made(exchanges)
+    assert [written.reply(n) for n in range(len(exchanges))] == [each.reply for each in exchanges]
+    for place, support in written.near([_whole(text) for text in heard], []) or []:
+        assert place.reply
+        assert 0 <= place.asked < 1.001
+        assert math.isfinite(support)
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def test_a_file_holds_all_of_it(base: NetworkBot, tmp_path: Path) -> None:
+    bot = replace(base, path=tmp_path)
+    assert Written.read(bot) is None
+    written = made()
+    written.save(tmp_path)
+    again = Written.read(bot)
+    assert again is not None
+    assert again.facts == written.facts
+    for message in ("My cat is ill.", "I fell."):
+        assert again.near([message], []) == written.near([message], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lengths", np.array([0, 5], np.uint8)),
+        ("reply_lengths", np.zeros(9, np.uint8)),
+        ("goes_on", np.zeros(3, bool)),
+        ("stems", np.zeros(4, np.float32)),
+        ("common", np.zeros((2, 2), np.int16)),
+        ("other", np.zeros(1, np.int16)),
+    ],
+)
+def test_a_damaged_file_is_an_error(
+    base: NetworkBot, tmp_path: Path, name: str, value: np.ndarray
+) -> None:
+    made().save(tmp_path)
+    arrays, facts = read_arrays(tmp_path / WRITTEN)
+    write_arrays(tmp_path / WRITTEN, {**arrays, name: value}, facts)
+    with pytest.raises(ElmanError, match=WRITTEN):
+        Written.read(replace(base, path=tmp_path))
+
+
+def test_a_file_that_ranks_by_other_traits_is_an_error(base: NetworkBot, tmp_path: Path) -> None:
+    facts = ranking()
+    other = facts.model_copy(update={"by_words": Regression(weights=[1.0], bias=0)})
+    Written(made().arrays, other).save(tmp_path)
+    with pytest.raises(ElmanError, match="other traits"):
+        Written.read(replace(base, path=tmp_path))
+
+
+def test_the_base_takes_what_somebody_wrote(base: NetworkBot) -> None:
+    replier = Replier(base)
+    news = ["We are getting a puppy!", "I failed my driving test.", "What is my name?"]
+    state, histories = asked(base, *news)
+    generator = np.random.default_rng(0)
+    every = replier.choose(state, generator, (), histories)
+    assert [each.origin for each in every[:2]] == ["written", "written"]
+    assert every[2].origin != "written", "what was told is the net's"
+    for row in range(2):
+        own = base.decoder.select(state, [row])
+        alone = replier.choose(own, generator, (), [histories[row]])
+        assert alone[0].tokens == every[row].tokens
+        said = list(replier(own, generator, (), histories[row]))
+        assert tuple(token for token, _ in said[:-1]) == every[row].tokens
+        assert replier.last is not None
+        assert replier.last.origin == "written"
+        again = replier.choose(own, generator, (), [histories[row].also(every[row].tokens)])
+        assert again[0].tokens != every[row].tokens, "another one was wanted"
+        [by_words] = replier.written(own, [histories[row]], by_net=False)
+        assert by_words is not None
+
+
+def test_what_nothing_fits_is_listened_to(base: NetworkBot) -> None:
+    facts = ranking(bound=0.9).model_copy(
+        update={"listening": ["I see.", "Go on."], "unknowing": ["I don't know."]}
+    )
+    written = replace(made(), facts=facts)
+    texts = ["Xyzzy plugh.", "Xyzzy plugh?", "word " * 41, "", "?!", "What is my name?"]
+    state, histories = asked(base, *texts)
+    best = written.best(base.decoder, base.tokenizer, state, histories, PEOPLE)
+    replies = [each and each.reply for each in best]
+    assert replies[0] in facts.listening
+    assert replies[2] in facts.listening
+    assert [replies[1], *replies[3:]] == ["I don't know.", None, None, None]
+    # What was said lately is not said again; in the end the net replies.
+    one = base.decoder.select(state, [0])
+    said: list[Tokens] = []
+    for left in (2, 1, 0):
+        history = histories[0]._replace(said=said)
+        [own] = written.best(base.decoder, base.tokenizer, one, [history], PEOPLE)
+        assert (own is not None) == (left > 0)
+        said += [own.tokens] if own else []
+    assert len(set(said)) == 2
+    [nobody] = written.best(base.decoder, base.tokenizer, one, [History()], PEOPLE)
+    assert nobody is None
+
+
+def test_of_all_that_people_write_the_replies_are_short_and_stay_apart(base: NetworkBot) -> None:
+    written = Written.read(base)
+    assert written is not None
+    every = [written.reply(row) for row in range(len(written.arrays.goes_on))]
+    assert len(every) > 50_000
+    assert all(len(reply.split()) <= 30 for reply in every)
+    assert all("\ufffd" not in reply for reply in every)
+    for hostile in ("<script>", "http://", "https://", "@"):
+        assert not any(hostile in reply for reply in every)
