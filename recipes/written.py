@@ -32,11 +32,11 @@ from elman.generate.written import (
     WORD_TRAITS,
     WRITTEN,
     WRITTEN_FORMAT,
-    Exchange,
     RankingFacts,
     Regression,
     Written,
     WrittenArrays,
+    WrittenExchange,
     stems_of,
 )
 
@@ -97,7 +97,7 @@ OWN = {
 """What Elman knows of itself, by the key of its phrasings."""
 
 
-def exchanges_of(turns: Turns) -> Iterator[Exchange]:
+def exchanges_of(turns: Turns) -> Iterator[WrittenExchange]:
     """Take a conversation apart.
 
     A reply that takes up what was said earlier than the last two messages of the user is left out:
@@ -108,7 +108,7 @@ def exchanges_of(turns: Turns) -> Iterator[Exchange]:
         near = {stem for turn in turns[max(0, n - 3) : n] for stem in stems_of(turn.text)}
         reply = turns[n].text
         fits = "told me" not in reply and not (set(stems_of(reply)) & earlier) - near - COMMON
-        yield Exchange(turns[n - 1].text, reply if fits else "", n > 1)
+        yield WrittenExchange(turns[n - 1].text, reply if fits else "", n > 1)
 
 
 def sections(path: Path) -> dict[str, list[str]]:
@@ -122,11 +122,11 @@ def sections(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def own_exchanges() -> Iterator[Exchange]:
+def own_exchanges() -> Iterator[WrittenExchange]:
     """Take the ways to ask what Elman knows of itself, each with one of the answers."""
     for key, phrasings in sections(OWN_PHRASINGS).items():
         for phrasing, answer in zip(phrasings, cycle(OWN[key])):
-            yield Exchange(phrasing, answer)
+            yield WrittenExchange(phrasing, answer)
 
 
 def given_conversations() -> list[Turns]:
@@ -170,7 +170,7 @@ def make(facts: RankingFacts) -> Written:
     every = [
         *chain.from_iterable(map(exchanges_of, TALKS)),
         *own_exchanges(),
-        *(Exchange(line, "") for line in asked),
+        *(WrittenExchange(line, "") for line in asked),
     ]
     return Written(
         WrittenArrays.of(every, COMMON_IN), facts.model_copy(update={"left": len(asked)})

@@ -107,7 +107,7 @@ def test_what_the_user_told_is_left_to_the_net(base: NetworkBot, asked: str) -> 
 
 def test_a_reply_says_where_it_came_from(base: NetworkBot) -> None:
     replier, decoder = Replier(base), base.decoder
-    asked = ["How are you?", "you are stupid", "My sister plays the cello in Vienna."]
+    asked = ["How are you?", "you are stupid", "What is my sister called?"]
     heard = [[np.array([ROLES["user"], *base.tokenizer.encode(text), END])] for text in asked]
     state = decoder.read(heard, decoder.initial_state(len(asked)))
     histories = [History([text], (), text) for text in asked]

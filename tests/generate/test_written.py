@@ -21,26 +21,26 @@ from elman.generate.written import (
     WORD_TRAITS,
     WRITTEN,
     WRITTEN_FORMAT,
-    Exchange,
     Place,
     RankingFacts,
     Regression,
     Written,
     WrittenArrays,
+    WrittenExchange,
     stems_of,
 )
 from elman.model.array_files import read_arrays, write_arrays
 
 EXCHANGES = [
-    Exchange("We are getting a puppy!", "How nice! What will you call it?"),
-    Exchange("Maybe Benny.", "Benny is a good name.", goes_on=True),
-    Exchange("I broke my arm.", "Ouch! How did it happen?"),
-    Exchange("I fell off my bike.", "Does it hurt a lot?", goes_on=True),
-    Exchange("I fell off my chair.", "Are you all right?"),
-    Exchange("My cat is ill.", "Poor cat! Since when?"),
-    Exchange("My cat is sleeping.", "Let it sleep."),
-    Exchange("Thank you for today.", "You are welcome."),
-    Exchange("What is my name?", ""),
+    WrittenExchange("We are getting a puppy!", "How nice! What will you call it?"),
+    WrittenExchange("Maybe Benny.", "Benny is a good name.", goes_on=True),
+    WrittenExchange("I broke my arm.", "Ouch! How did it happen?"),
+    WrittenExchange("I fell off my bike.", "Does it hurt a lot?", goes_on=True),
+    WrittenExchange("I fell off my chair.", "Are you all right?"),
+    WrittenExchange("My cat is ill.", "Poor cat! Since when?"),
+    WrittenExchange("My cat is sleeping.", "Let it sleep."),
+    WrittenExchange("Thank you for today.", "You are welcome."),
+    WrittenExchange("What is my name?", ""),
 ]
 LIKENESS_ALONE = [1.0, *[0.0] * (len(WORD_TRAITS) - 1)]
 
@@ -55,7 +55,7 @@ def ranking(bound: float = 0.0, left: int = 1) -> RankingFacts:
     )
 
 
-def made(exchanges: Sequence[Exchange] = EXCHANGES, common_in: int = 100) -> Written:
+def made(exchanges: Sequence[WrittenExchange] = EXCHANGES, common_in: int = 100) -> Written:
     return Written(WrittenArrays.of(exchanges, common_in), ranking())
 
 
@@ -143,12 +143,14 @@ def test_the_likeness_is_the_cosine_of_all_words_and_pairs() -> None:
 
 
 @given(
-    st.lists(st.builds(Exchange, *[st.text(max_size=30)] * 2), min_size=1, max_size=9),
+    st.lists(st.builds(WrittenExchange, *[st.text(max_size=30)] * 2), min_size=1, max_size=9),
     st.lists(st.text(max_size=30), min_size=1, max_size=3),
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_any_text_can_be_written_and_asked(exchanges: list[Exchange], heard: list[str]) -> None:
-    exchanges = [Exchange(_whole(each.asked), _whole(each.reply)) for each in exchanges]
+def test_any_text_can_be_written_and_asked(
+    exchanges: list[WrittenExchange], heard: list[str]
+) -> None:
+    exchanges = [WrittenExchange(_whole(each.asked), _whole(each.reply)) for each in exchanges]
     written = made(exchanges)
     assert [written.reply(n) for n in range(len(exchanges))] == [each.reply for each in exchanges]
     for place, support in written.near([_whole(text) for text in heard], []) or []:

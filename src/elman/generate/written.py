@@ -56,7 +56,7 @@ BEGIN, END = 0, 1
 """Stems that stand before the first word, and after the last."""
 
 SHORTLIST = 200
-"""Exchanges whose likeness is measured in full."""
+"""WrittenExchanges whose likeness is measured in full."""
 
 SUPPORT_OF = 60
 """The likest exchanges, with whose replies a reply is compared."""
@@ -99,7 +99,7 @@ class Vector(NamedTuple):
     length: float
 
 
-NOTHING = Vector({}, 0.0)
+NO_WORDS = Vector({}, 0.0)
 
 
 class Regression(BaseModel):
@@ -145,7 +145,7 @@ class RankingFacts(BaseModel):
     left: int = Field(ge=0)
 
 
-class Exchange(NamedTuple):
+class WrittenExchange(NamedTuple):
     """What a person said, and the answer to it.
 
     Args:
@@ -191,7 +191,7 @@ class Judged(NamedTuple):
 
 
 class WrittenArrays(NamedTuple):
-    """Exchanges as a file holds them.
+    """WrittenExchanges as a file holds them.
 
     Args:
         stems: of what people said, one after the other, int16 whose bits are unsigned.
@@ -210,7 +210,7 @@ class WrittenArrays(NamedTuple):
     common: np.ndarray
 
     @classmethod
-    def of(cls, exchanges: Sequence[Exchange], common_in: int) -> "WrittenArrays":
+    def of(cls, exchanges: Sequence[WrittenExchange], common_in: int) -> "WrittenArrays":
         """Make them of exchanges.
 
         Args:
@@ -331,10 +331,10 @@ class Written:
         for row in self._shortlist(heard[:2]):
             goes_on = bool(self.arrays.goes_on[row])
             there = together = self._weighted([self._stems(row)])
-            first = told = NOTHING
+            first = told = NO_WORDS
             if goes_on:
                 first = self._weighted([self._stems(row - 1)])
-                told = self._vector(self.reply(row - 1)) if said else NOTHING
+                told = self._vector(self.reply(row - 1)) if said else NO_WORDS
                 together = self._weighted([self._stems(row - 1), self._stems(row)])
             pairs = ((asked, there), (before, first), (own, told), (both, together))
             places.append(Place(row, self.reply(row), *(_cosine(*pair) for pair in pairs)))
@@ -439,7 +439,9 @@ class Written:
             by_words = [
                 list(self._by_words(place, support, history.heard[0])) for place, support, _ in row
             ]
-            traits = np.concatenate([np.reshape(by_words, (len(row), len(WORD_TRAITS))), numbers], 1)
+            traits = np.concatenate(
+                [np.reshape(by_words, (len(row), len(WORD_TRAITS))), numbers], 1
+            )
             senses = sense(traits).tolist() if row else []
             every = [
                 Judged(place.reply, tokens, *each)
