@@ -24,6 +24,12 @@ from taught import Turns
 from elman import load_bot
 from elman.data.tokenizer import END, ROLES
 from elman.generate.bot import Bot
+from elman.generate.exchanges import (
+    Exchanges,
+    WrittenArrays,
+    WrittenExchange,
+    stems_of,
+)
 from elman.generate.likelihood import as_message
 from elman.generate.match import Match
 from elman.generate.penalties import PEOPLE, History, words_of
@@ -35,9 +41,6 @@ from elman.generate.written import (
     RankingFacts,
     Regression,
     Written,
-    WrittenArrays,
-    WrittenExchange,
-    stems_of,
 )
 
 FOLDER = Path(__file__).parent
@@ -172,9 +175,8 @@ def make(facts: RankingFacts) -> Written:
         *own_exchanges(),
         *(WrittenExchange(line, "") for line in asked),
     ]
-    return Written(
-        WrittenArrays.of(every, COMMON_IN), facts.model_copy(update={"left": len(asked)})
-    )
+    exchanges = Exchanges(WrittenArrays.of(every, COMMON_IN), len(asked))
+    return Written(exchanges, facts.model_copy(update={"left": len(asked)}))
 
 
 def histories_of(heard: list[str], said: list[str], bot: Bot) -> History:

@@ -12,22 +12,25 @@ from hypothesis import strategies as st
 
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
+from elman.generate.exchanges import (
+    CANDIDATES,
+    Exchanges,
+    Place,
+    WrittenArrays,
+    WrittenExchange,
+    stems_of,
+)
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, History, Tokens
 from elman.generate.replier import Replier
 from elman.generate.written import (
-    CANDIDATES,
     NET_TRAITS,
     WORD_TRAITS,
     WRITTEN,
     WRITTEN_FORMAT,
-    Place,
     RankingFacts,
     Regression,
     Written,
-    WrittenArrays,
-    WrittenExchange,
-    stems_of,
 )
 from elman.model.array_files import read_arrays, write_arrays
 
@@ -56,7 +59,7 @@ def ranking(bound: float = 0.0, left: int = 1) -> RankingFacts:
 
 
 def made(exchanges: Sequence[WrittenExchange] = EXCHANGES, common_in: int = 100) -> Written:
-    return Written(WrittenArrays.of(exchanges, common_in), ranking())
+    return Written(Exchanges(WrittenArrays.of(exchanges, common_in), 1), ranking())
 
 
 def found(written: Written, *heard: str, said: Sequence[str] = ()) -> list[str]:
@@ -66,7 +69,7 @@ def found(written: Written, *heard: str, said: Sequence[str] = ()) -> list[str]:
 
 def near(written: Written, *heard: str, said: Sequence[str] = ()) -> list[tuple[Place, float]]:
     """Return the places of the replies to the last message, which is not left to the net."""
-    places = written.near(heard[::-1], said[::-1])
+    places = written.exchanges.near(heard[::-1], said[::-1])
     assert places is not None
     return places
 
@@ -116,8 +119,8 @@ def test_a_reply_that_takes_up_what_was_not_said_here_does_not_fit() -> None:
 def test_what_was_told_is_left_to_the_net() -> None:
     written = made()
     for message in ("What is my name?", "what's my name"):
-        assert written.near([message], []) is None
-    assert found(replace(written, facts=ranking(left=0)), "Is my cat ill?")
+        assert written.exchanges.near([message], []) is None
+    assert found(replace(written, exchanges=Exchanges(written.exchanges.arrays)), "Is my cat ill?")
 
 
 def test_the_likeness_is_the_cosine_of_all_words_and_pairs() -> None:
@@ -152,8 +155,10 @@ def test_any_text_can_be_written_and_asked(
 ) -> None:
     exchanges = [WrittenExchange(_whole(each.asked), _whole(each.reply)) for each in exchanges]
     written = made(exchanges)
-    assert [written.reply(n) for n in range(len(exchanges))] == [each.reply for each in exchanges]
-    for place, support in written.near([_whole(text) for text in heard], []) or []:
+    assert [written.exchanges.reply(n) for n in range(len(exchanges))] == [
+        each.reply for each in exchanges
+    ]
+    for place, support in written.exchanges.near([_whole(text) for text in heard], []) or []:
         assert place.reply
         assert 0 <= place.asked < 1.001
         assert math.isfinite(support)
@@ -172,7 +177,7 @@ def test_a_file_holds_all_of_it(base: NetworkBot, tmp_path: Path) -> None:
     assert again is not None
     assert again.facts == written.facts
     for message in ("My cat is ill.", "I fell."):
-        assert again.near([message], []) == written.near([message], [])
+        assert again.exchanges.near([message], []) == written.exchanges.near([message], [])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_a_damaged_file_is_an_error(
 def test_a_file_that_ranks_by_other_traits_is_an_error(base: NetworkBot, tmp_path: Path) -> None:
     facts = ranking()
     other = facts.model_copy(update={"by_words": Regression(weights=[1.0], bias=0)})
-    Written(made().arrays, other).save(tmp_path)
+    Written(made().exchanges, other).save(tmp_path)
     with pytest.raises(ElmanError, match="other traits"):
         Written.read(replace(base, path=tmp_path))
 
@@ -254,7 +259,7 @@ def test_what_nothing_fits_is_listened_to(base: NetworkBot) -> None:
 def test_of_all_that_people_write_the_replies_are_short_and_stay_apart(base: NetworkBot) -> None:
     written = Written.read(base)
     assert written is not None
-    every = [written.reply(row) for row in range(len(written.arrays.goes_on))]
+    every = [written.exchanges.reply(row) for row in range(len(written.exchanges.arrays.goes_on))]
     assert len(every) > 50_000
     assert all(len(reply.split()) <= 30 for reply in every)
     assert all("\ufffd" not in reply for reply in every)
