@@ -93,7 +93,7 @@ class Place(NamedTuple):
 
 
 class WrittenArrays(NamedTuple):
-    """WrittenExchanges as a file holds them.
+    """Exchanges as a file holds them.
 
     Args:
         stems: of what people said, one after the other, int16 whose bits are unsigned.
