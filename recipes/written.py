@@ -147,6 +147,8 @@ def asked_for_told() -> list[str]:
     """
     found = ASKED_PHRASINGS.read_text("utf-8").splitlines()
     for id_, turns in conversations():
+        if is_measured(id_):
+            continue
         remembering = id_.split("-", 1)[1].startswith(REMEMBERING)
         for one, exchange in zip(turns[::2], exchanges_of(turns), strict=True):
             own = {"i", "my", "me", "mine"} & set(words_of(one.text))
@@ -179,7 +181,7 @@ def make(facts: RankingFacts) -> Written:
     return Written(exchanges, facts.model_copy(update={"left": len(asked)}))
 
 
-def histories_of(heard: list[str], said: list[str], bot: Bot) -> History:
+def history_of(heard: list[str], said: list[str], bot: Bot) -> History:
     """Return what was said before a reply to the last of some messages."""
     own = [tuple(bot.tokenizer.encode(text)) for text in reversed(said)]
     return History(heard[::-1], own, heard[-1], True)
@@ -201,7 +203,7 @@ def traits_of_judged(written: Written, bot: Bot) -> tuple[np.ndarray, np.ndarray
                 messages += [as_message(tokenizer.encode(text)) for text in one["said"][n : n + 1]]
             rows.append(messages)
         state = decoder.read(rows, decoder.initial_state(len(rows)))
-        histories = [histories_of(one["heard"], one["said"], bot) for one in some]
+        histories = [history_of(one["heard"], one["said"], bot) for one in some]
         judged = written.judged(decoder, tokenizer, state, histories, PEOPLE)
         for place, (one, own) in enumerate(zip(some, judged, strict=True), begin):
             for each in own or []:
@@ -214,7 +216,7 @@ def traits_of_judged(written: Written, bot: Bot) -> tuple[np.ndarray, np.ndarray
 
 def learn_regression(traits: np.ndarray, senses: np.ndarray) -> Regression:
     """Learn how probably replies make sense, by logistic regression."""
-    mean, spread = traits.mean(0), traits.std(0)
+    mean, spread = traits.mean(0), traits.std(0).clip(1e-6)
     given, wanted = torch.from_numpy((traits - mean) / spread), torch.from_numpy(senses).double()
     weights = torch.zeros(len(mean) + 1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200)

@@ -146,19 +146,26 @@ def test_the_likeness_is_the_cosine_of_all_words_and_pairs() -> None:
 
 
 @given(
-    st.lists(st.builds(WrittenExchange, *[st.text(max_size=30)] * 2), min_size=1, max_size=9),
+    st.lists(
+        st.builds(WrittenExchange, *[st.text(max_size=30)] * 2, st.booleans()),
+        min_size=1,
+        max_size=9,
+    ),
     st.lists(st.text(max_size=30), min_size=1, max_size=3),
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_any_text_can_be_written_and_asked(
     exchanges: list[WrittenExchange], heard: list[str]
 ) -> None:
-    exchanges = [WrittenExchange(_whole(each.asked), _whole(each.reply)) for each in exchanges]
+    exchanges = [
+        WrittenExchange(_whole(each.asked), _whole(each.reply), each.goes_on and n > 0)
+        for n, each in enumerate(exchanges)
+    ]
     written = made(exchanges)
     assert [written.exchanges.reply(n) for n in range(len(exchanges))] == [
         each.reply for each in exchanges
     ]
-    for place, support in written.exchanges.near([_whole(text) for text in heard], []) or []:
+    for place, support in written.exchanges.near([_whole(text) for text in heard], ["yes"]) or []:
         assert place.reply
         assert 0 <= place.asked < 1.001
         assert math.isfinite(support)
@@ -186,6 +193,7 @@ def test_a_file_holds_all_of_it(base: NetworkBot, tmp_path: Path) -> None:
         ("lengths", np.array([0, 5], np.uint8)),
         ("reply_lengths", np.zeros(9, np.uint8)),
         ("goes_on", np.zeros(3, bool)),
+        ("goes_on", np.ones(9, bool)),
         ("stems", np.zeros(4, np.float32)),
         ("common", np.zeros((2, 2), np.int16)),
         ("other", np.zeros(1, np.int16)),

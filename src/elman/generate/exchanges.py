@@ -30,7 +30,7 @@ BEGIN, END = 0, 1
 """Stems that stand before the first word, and after the last."""
 
 SHORTLIST = 200
-"""WrittenExchanges whose likeness is measured in full."""
+"""Exchanges whose likeness is measured in full."""
 
 SUPPORT_OF = 60
 """The likest exchanges, with whose replies a reply is compared."""
@@ -142,6 +142,7 @@ class WrittenArrays(NamedTuple):
         )
         for flat, lengths in ((self.stems, self.lengths), (self.replies, self.reply_lengths)):
             fits = fits and len(lengths) == len(self.goes_on) > 0 and lengths.sum() == len(flat)
+        fits = fits and not self.goes_on[0]
         if not fits:
             raise ElmanError(f"{path}: damaged, or another version of Elman made it: delete it")
 
@@ -202,7 +203,9 @@ class Exchanges:
             it is left to the net.
         """
         asked, before = self._vector(heard[0]), self._vector(" ".join(heard[1:2]))
-        own, both = self._vector(" ".join(said[:1])), self._vector(*reversed(heard[:2]))
+        # Without a message before, what was said is a reply to this one that was not wanted.
+        own = self._vector(*said[:1]) if heard[1:] else NO_WORDS
+        both = self._vector(*heard[:2])
         places = []
         for row in self._shortlist(heard[:2]):
             goes_on = bool(self.arrays.goes_on[row])
@@ -210,7 +213,7 @@ class Exchanges:
             first = told = NO_WORDS
             if goes_on:
                 first = self._weighted([self._stems(row - 1)])
-                told = self._vector(self.reply(row - 1)) if said else NO_WORDS
+                told = self._vector(self.reply(row - 1)) if own.weights else NO_WORDS
                 together = self._weighted([self._stems(row - 1), self._stems(row)])
             pairs = ((asked, there), (before, first), (own, told), (both, together))
             places.append(Place(row, self.reply(row), *(_cosine(*pair) for pair in pairs)))
@@ -218,7 +221,8 @@ class Exchanges:
             return []
         first_left = len(self.arrays.goes_on) - self.left
         left = max((place.asked for place in places if place.row >= first_left), default=0.0)
-        if left >= max(LEFT_LIKENESS, LEFT_SHARE * max(place.asked for place in places)):
+        others = max((place.asked for place in places if place.reply), default=0.0)
+        if left >= max(LEFT_LIKENESS, LEFT_SHARE * others):
             return None
         places = sorted(filter(lambda place: place.reply, places), key=lambda place: -place.alike)
         known = {stem for text in (*heard, *said) for stem in stems_of(text)}
@@ -226,9 +230,9 @@ class Exchanges:
         for place in places:
             if place.reply not in first_places and self._stands_alone(place, known):
                 first_places[place.reply] = place
-        others = [(self._vector(each.reply), each.alike) for each in places[:SUPPORT_OF]]
+        beside = [(self._vector(each.reply), each.alike) for each in places[:SUPPORT_OF]]
         return [
-            (place, _support(self._vector(reply), others))
+            (place, _support(self._vector(reply), beside))
             for reply, place in list(first_places.items())[:CANDIDATES]
         ]
 
@@ -246,15 +250,14 @@ class Exchanges:
         """Return the exchanges whose words are the likest, by their number."""
         alike = np.zeros(len(self.arrays.goes_on), np.float32)
         for n, text in enumerate(heard):
-            own = np.zeros(len(alike) + 1, np.float32)
+            own = np.zeros(len(alike), np.float32)
             for stem in set(stems_of(text)):
                 own[self._rows[self._places[stem] : self._places[stem + 1]]] += self._idf[stem] ** 2
-            own[:-1] /= self._lengths
-            own /= max(self._vector(text).length, 1e-6)
+            own /= self._lengths * max(self._vector(text).length, 1e-6)
             if n == 0:
-                alike += own[:-1]
+                alike += own
             else:
-                alike += LIKENESS["both"] * self.arrays.goes_on * np.roll(own[:-1], 1)
+                alike[1:] += LIKENESS["both"] * self.arrays.goes_on[1:] * own[:-1]
         some = min(SHORTLIST, len(alike))
         likest = np.argpartition(-alike, some - 1)[:some]
         return [int(row) for row in likest if alike[row] > 0]

@@ -154,14 +154,14 @@ class Replier:
         """Choose what is answered in each row of a state; each has its history, if it is known."""
         histories = histories or [NOTHING_SAID] * len(state[0])
         chosen = [self.fixed(history) for history in histories]
-        for choose in (
+        for by in (
             self.written,
             lambda state, histories: self._chosen(state, generator, recent, histories, keep_states),
         ):
             rows = [row for row, each in enumerate(chosen) if each is None]
             if rows:
                 own = self.decoder.select(state, rows)
-                for row, each in zip(rows, choose(own, [histories[n] for n in rows]), strict=True):
+                for row, each in zip(rows, by(own, [histories[n] for n in rows]), strict=True):
                     chosen[row] = each
         return [each for each in chosen if each is not None]
 

@@ -41,12 +41,16 @@ WRITTEN_FORMAT = 1
 
 MAX_WRITTEN_WORDS = 40
 """Words of a message; nobody wrote an answer to a longer one."""
+MAX_LIKENED_CHARS = 2000
+"""Of each message before; replies are compared with no more of it."""
+
 WORD_TRAITS = ("asked", "before", "said", "both", "support", "shared", "words", "question")
 """What is known of a reply without the net, by which it is ranked.
 
 asked, before, said, both: how like the place is in which it was written: the message that is to be
 answered, the one before, the bot's reply to that, and the two messages together. support: how like
-the replies to the likest places are to it. shared: what its words have in common with the message.
+the replies to the likest places are to it. shared: what its words have in common with the message. words: how many
+it has, in eighths. question: whether it asks.
 """
 
 NET_TRAITS = ("given", "match")
@@ -63,7 +67,7 @@ class Regression(BaseModel):
         bias: what is added.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     weights: list[float]
     bias: float
@@ -104,8 +108,9 @@ class Judged(NamedTuple):
     Args:
         reply: its text.
         tokens: of it, without END.
-        traits: those of `WORD_TRAITS`, and of `NET_TRAITS` if the net was asked.
-        sense: how probably it makes sense, from 0 to 1.
+        traits: those of `WORD_TRAITS`, and of `NET_TRAITS` if the net was asked; none of what makes
+            sense nearly everywhere.
+        sense: how probably it makes sense, from 0 to 1; of the latter the bound.
     """
 
     reply: str
@@ -121,7 +126,7 @@ class Written:
     Args:
         exchanges: what was written.
         facts: how replies are ranked.
-        match: what tells how well replies belong; None: it is not known.
+        match: what tells how well replies belong; None: the net is not asked about them.
     """
 
     exchanges: Exchanges
@@ -218,16 +223,19 @@ class Written:
         for history in histories:
             fits = 0 < len(words_of(history.asked or "")) <= MAX_WRITTEN_WORDS
             said = [tokenizer.decode(tokens) for tokens in history.said]
-            near = self.exchanges.near(history.heard, said) if fits and history.heard else []
+            heard = [text[:MAX_LIKENED_CHARS] for text in history.heard]
+            near = self.exchanges.near(heard, said) if fits and heard else []
             left.append(near is None or history.asked is None)
             own = [(*each, tuple(tokenizer.encode(each[0].reply))) for each in near or []]
             found.append([
                 each
                 for each in own
-                if each[2] not in history.said and not beyond(each[2], history, limits, tokenizer)
+                if each[2] not in history.said
+                and not beyond(each[2], history._replace(heard=heard), limits, tokenizer)
             ])  # fmt: skip
         of_net = [np.zeros((len(row), 0)) for row in found]
-        if by_net and any(found):
+        by_net = by_net and self.match is not None
+        if by_net and self.match is not None and any(found):
             replies = [[own[2] for own in row] for row in found]
             of_net = _by_net(decoder, state, replies, self.match)
         sense = self.facts.by_all if by_net else self.facts.by_words
@@ -252,22 +260,21 @@ class Written:
         yield from (place.asked, place.before, place.said, place.both, support)
         yield min(12.0, self.exchanges.shared(place.reply, last)) / 6
         yield len(words_of(place.reply)) / 8
-        yield float("?" in place.reply)
+        yield float(any(mark in place.reply for mark in QUESTION_MARKS))
 
 
 def _by_net(
     decoder: Decoder,
     state: State,
     replies: Sequence[Sequence[Tokens]],
-    match: Match | None,
+    match: Match,
 ) -> list[np.ndarray]:
     """Tell `NET_TRAITS` of each reply to each row of a state, (replies, 2)."""
     rows = [row for row, own in enumerate(replies) for _ in own]
     every = [tokens for own in replies for tokens in own]
     given = log_likelihoods(decoder, every, state, rows) / np.sqrt(lengths_with_end(every))
     sizes = [len(own) for own in replies]
-    belongs = np.zeros(len(every))
-    if match is not None:
-        after = split(read_alone(decoder, every)[1], sizes)
-        belongs = np.concatenate(match.gains(decoder, state, replies, after)) / match.weight
+    after = split(read_alone(decoder, every)[1], sizes)
+    gains = match._replace(weight=1.0).gains(decoder, state, replies, after)
+    belongs = np.concatenate(gains)
     return split(np.stack([given, belongs], 1), sizes)

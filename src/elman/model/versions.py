@@ -39,6 +39,7 @@ from elman.model.folder import (
     VERSION_ID,
     VERSIONS,
     WEIGHTS,
+    WRITTEN,
     current_id,
     no_weights,
 )
@@ -48,7 +49,7 @@ FACTS = "version.json"
 DIGESTED_FILES = (CONFIG, TOKENIZER, WEIGHTS, SMALL_TALK)
 """What a version is."""
 
-MADE_FILES = (INT8_WEIGHTS, REPLIES, REPLAY, MATCH, MANNERS, COMMON)
+MADE_FILES = (INT8_WEIGHTS, REPLIES, REPLAY, MATCH, MANNERS, COMMON, WRITTEN)
 """What is kept beside: made of that and of conversations."""
 
 LINKED_FILES = (WEIGHTS, *MADE_FILES)

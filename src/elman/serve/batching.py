@@ -245,8 +245,10 @@ class Batcher:
             if not (alone and several and params.is_open):
                 if job.choices > 1:
                     return None
-                # It is found in a moment, unless the net is asked about it too.
-                return self._replier.written(job.state, [job.history], by_net=alone)[0]
+                # It is found in a moment, unless the net is asked about it too. Who gives a seed
+                # shall get the same, however busy the bot is.
+                by_net = alone or not params.is_open
+                return self._replier.written(job.state, [job.history], by_net)[0]
         most = min(params.max_tokens, MAX_RANKED_TOKENS)
         replier = self._replier.with_params(params.model_copy(update={"max_tokens": most}))
         generator = params.generator()
