@@ -39,7 +39,11 @@ same share of right answers, and fewer ordinary messages are answered.
 MIN_RIGHT = 0.96
 """Of the held-out phrasings that are answered, the share that gets the right answer."""
 
-THRESHOLDS = [n / 100 for n in range(60, 96)]
+THRESHOLDS = [n / 100 for n in range(75, 96)]
+"""Between 0.65 and 0.75 every second of 23 answers was beside the point in scripts that were written
+for the base ("Do you know anything about the Romans?"); what somebody wrote (written.py) and the
+net are right more often.
+"""
 
 NAME = ["My name is Elman.", "I'm Elman. What is your name?", "You can call me Elman."]
 MACHINE = [

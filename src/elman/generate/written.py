@@ -49,8 +49,8 @@ WORD_TRAITS = ("asked", "before", "said", "both", "support", "shared", "words", 
 
 asked, before, said, both: how like the place is in which it was written: the message that is to be
 answered, the one before, the bot's reply to that, and the two messages together. support: how like
-the replies to the likest places are to it. shared: what its words have in common with the message. words: how many
-it has, in eighths. question: whether it asks.
+the replies to the likest places are to it. shared: what its words have in common with the message.
+words: how many it has, in eighths. question: whether it asks.
 """
 
 NET_TRAITS = ("given", "match")
