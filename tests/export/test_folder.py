@@ -22,6 +22,7 @@ from elman.model.folder import (
     REPLIES,
     TOKENIZER,
     WEIGHTS,
+    WRITTEN,
     read_config,
 )
 from elman.runtime.choose import load_bot
@@ -128,7 +129,7 @@ def test_the_base_leaves_with_its_own_card(tmp_path: Path, elman: Run) -> None:
     assert ran.code == 0
     assert not ran.err  # nothing of it is private
     assert names(away) == [
-        "README.md", CONFIG, MANNERS, MATCH, WEIGHTS, "smalltalk.json", TOKENIZER,
+        "README.md", CONFIG, MANNERS, MATCH, WEIGHTS, "smalltalk.json", TOKENIZER, WRITTEN,
     ]  # fmt: skip
     card = (away / "README.md").read_text("utf-8")
     assert card.startswith('---\nlicense: "apache-2.0"\nlanguage: ["en"]\n')
