@@ -6,7 +6,7 @@ al. 2014, "An Information Retrieval Approach to Short Text Conversation").
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,9 @@ STEMS, PAIRS = 1 << 16, 1 << 18
 
 BEGIN, END = 0, 1
 """Stems that stand before the first word, and after the last."""
+
+AT_ONCE = 1 << 17
+"""Stems that are looked at side by side."""
 
 SHORTLIST = 200
 """Exchanges whose likeness is measured in full."""
@@ -174,20 +177,24 @@ class Exchanges:
         )
         begins = self._begins
         rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        before = np.concatenate([[BEGIN], stems[:-1]]).astype(np.int64)[: len(stems)]
+        # 32 bits are enough, and few at a time: the whole would take eight times what is kept.
+        before = np.zeros(len(stems), np.int32)
+        before[1:] = stems[:-1]
         before[begins[:-1][counts > 0]] = BEGIN
-        last = stems[begins[1:][counts > 0] - 1].astype(np.int64)
-        pairs = np.concatenate([_pair(before, stems.astype(np.int64)), _pair(last, END)])
+        last = stems[begins[1:][counts > 0] - 1].astype(np.int32)
+        pairs = np.concatenate([_pair(before, stems), _pair(last, END)])
         pair_rows = np.concatenate([rows, np.flatnonzero(counts).astype(np.int32)])
-        often = np.bincount(stems, minlength=STEMS + PAIRS) + np.bincount(
-            pairs, minlength=STEMS + PAIRS
-        )
+        often = np.zeros(STEMS + PAIRS)
+        for codes in (stems, pairs):
+            for some in _slices(len(codes)):
+                often += np.bincount(codes[some], minlength=len(often))
         self._idf = np.log((1 + len(counts)) / (1 + often)).clip(0).astype(np.float32)
-        squares = np.bincount(rows, self._idf[stems] ** 2, len(counts))
-        squares += np.bincount(pair_rows, self._idf[pairs] ** 2, len(counts))
+        squares = np.zeros(len(counts))
+        for codes, own in ((stems, rows), (pairs, pair_rows)):
+            for some in _slices(len(codes)):
+                squares += np.bincount(own[some], self._idf[codes[some]] ** 2, len(counts))
         self._lengths = np.sqrt(squares).clip(1e-6).astype(np.float32)
-        order = np.argsort(stems, kind="stable")
-        self._rows = rows[order]
+        self._rows = rows[np.argsort(stems, kind="stable")]
         self._places = np.concatenate([[0], np.cumsum(np.bincount(stems, minlength=STEMS))])
         self._common = frozenset(self.arrays.common.view(np.uint16).tolist())
 
@@ -302,6 +309,10 @@ def stems_of(text: str) -> list[int]:
         for word in words_of(text)
     )
     return [2 + crc32(stem.encode()) % (STEMS - 2) for stem in plain]
+
+
+def _slices(size: int) -> Iterator[slice]:
+    return (slice(begin, begin + AT_ONCE) for begin in range(0, size, AT_ONCE))
 
 
 def _pair(one: Any, other: Any) -> Any:
