@@ -24,6 +24,7 @@ from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, History, Tokens
 from elman.generate.replier import Replier
 from elman.generate.written import (
+    ASKS_FOR_TOLD,
     NET_TRAITS,
     WORD_TRAITS,
     WRITTEN,
@@ -249,19 +250,43 @@ def test_what_nothing_fits_is_listened_to(base: NetworkBot) -> None:
     best = written.best(base.decoder, base.tokenizer, state, histories, PEOPLE)
     replies = [each and each.reply for each in best]
     assert replies[0] in facts.listening
-    assert replies[2] in facts.listening
-    assert [replies[1], *replies[3:]] == ["I don't know.", None, None, None]
-    # What was said lately is not said again; in the end the net replies.
+    assert replies[1:] == ["I don't know.", None, None, None, None]
+    # It is not said twice within three replies.
     one = base.decoder.select(state, [0])
-    said: list[Tokens] = []
-    for left in (2, 1, 0):
+    own = best[0]
+    assert own is not None
+    other: Tokens = (9, 9)
+    for said, expected in (([own.tokens], None), ([other, own.tokens], None)):
         history = histories[0]._replace(said=said)
-        [own] = written.best(base.decoder, base.tokenizer, one, [history], PEOPLE)
-        assert (own is not None) == (left > 0)
-        said += [own.tokens] if own else []
-    assert len(set(said)) == 2
+        assert written.best(base.decoder, base.tokenizer, one, [history], PEOPLE) == [expected]
+    history = histories[0]._replace(said=[other, other, own.tokens])
+    [again] = written.best(base.decoder, base.tokenizer, one, [history], PEOPLE)
+    assert again is not None
+    assert again.reply in facts.listening
+    assert again.reply != own.reply
     [nobody] = written.best(base.decoder, base.tokenizer, one, [History()], PEOPLE)
     assert nobody is None
+
+
+@pytest.mark.parametrize(
+    ("message", "asks"),
+    [
+        ("What is my hobby?", True),
+        ("Which instrument do I play?", True),
+        ("I forgot what my cat is called, help me out.", True),
+        ("Quick, my favorite color?", True),
+        ("Quick, the language I am learning?", True),
+        ("Say my name.", True),
+        ("Would you happen to recall where I live?", True),
+        ("What should I say to my boss?", False),
+        ("What do you think of my idea?", False),
+        ("I lost my job.", False),
+        ("Where do you live?", False),
+        ("My cat is ill.", False),
+    ],
+)
+def test_a_question_for_what_was_told_is_known(message: str, asks: bool) -> None:
+    assert (ASKS_FOR_TOLD.search(message) is not None) == asks
 
 
 def test_of_all_that_people_write_the_replies_are_short_and_stay_apart(base: NetworkBot) -> None:

@@ -9,6 +9,7 @@ that readers had judged (recipes/written.py). Where none makes sense probably en
 that somebody listens.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,23 @@ WRITTEN_FORMAT = 1
 
 MAX_WRITTEN_WORDS = 40
 """Words of a message; nobody wrote an answer to a longer one."""
+MAX_LISTENED_WORDS = 10
+"""Words of a message to which it is said that somebody listens; to a longer one the net replies."""
+
+LISTENS_AGAIN_AFTER = 2
+"""Replies after which that may be said again."""
+
+ASKS_FOR_TOLD = re.compile(
+    r"""
+    ^(?!.*\b(?:should|could|can|would\ you\ (?:do|help)|you\ think)\b)(?:
+        .*\b(?:what|which|who|whose|when|where|how\ (?:old|many|often))\b.*\b(?:my|i)\b.*\?
+        | (?:.*,\ )?(?:my|the\ \w+\ (?:of\ my|i))\b.*\?
+        | .*\b(?:say|tell\ me|remind\ me|recall|remember|forgot)\b.*\b(?:my|i)\b.*
+    )$""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+"""A message that asks for what was told, which is the net's to remember."""
+
 MAX_LIKENED_CHARS = 2000
 """Of each message before; replies are compared with no more of it."""
 
@@ -194,14 +212,21 @@ class Written:
     def _listening(self, history: History, tokenizer: Tokenizer) -> Judged | None:
         """Return what makes sense nearly everywhere, another one after another message."""
         asked = history.asked or ""
+        lately = map(tokenizer.decode, history.said[:LISTENS_AGAIN_AFTER])
+        if {*lately} & {*self.facts.listening, *self.facts.unknowing}:
+            return None
         asks = any(mark in asked for mark in QUESTION_MARKS)
         replies = self.facts.unknowing if asks else self.facts.listening
         first = crc32(asked.encode(errors="replace")) % max(1, len(replies))
-        for reply in replies[first:] + replies[:first] if words_of(asked) else []:
+        for reply in replies[first:] + replies[:first] if self._is_short(asked) else []:
             tokens = tuple(tokenizer.encode(reply))
             if tokens not in history.said:
                 return Judged(reply, tokens, np.zeros(0), self.facts.bound)
         return None
+
+    @staticmethod
+    def _is_short(asked: str) -> bool:
+        return 0 < len(words_of(asked)) <= MAX_LISTENED_WORDS
 
     def judged(
         self,
@@ -225,6 +250,11 @@ class Written:
             said = [tokenizer.decode(tokens) for tokens in history.said]
             heard = [text[:MAX_LIKENED_CHARS] for text in history.heard]
             near = self.exchanges.near(heard, said) if fits and heard else []
+            near = (
+                None
+                if fits and ASKS_FOR_TOLD.search((history.asked or "")[:MAX_LIKENED_CHARS])
+                else near
+            )
             left.append(near is None or history.asked is None)
             own = [(*each, tuple(tokenizer.encode(each[0].reply))) for each in near or []]
             found.append([
