@@ -40,9 +40,9 @@ MIN_RIGHT = 0.96
 """Of the held-out phrasings that are answered, the share that gets the right answer."""
 
 THRESHOLDS = [n / 100 for n in range(75, 96)]
-"""Between 0.65 and 0.75 every second of 23 answers was beside the point in scripts that were written
-for the base ("Do you know anything about the Romans?"); what somebody wrote (written.py) and the
-net are right more often.
+"""Between 0.65 and 0.75 every second of 23 answers was beside the point in scripts that were
+written for the base ("Do you know anything about the Romans?"); what somebody wrote (written.py)
+and the net are right more often.
 """
 
 NAME = ["My name is Elman.", "I'm Elman. What is your name?", "You can call me Elman."]
