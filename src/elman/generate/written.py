@@ -42,6 +42,7 @@ WRITTEN_FORMAT = 1
 
 MAX_WRITTEN_WORDS = 40
 """Words of a message; nobody wrote an answer to a longer one."""
+
 MAX_LISTENED_WORDS = 10
 """Words of a message to which it is said that somebody listens; to a longer one the net replies."""
 
@@ -212,21 +213,19 @@ class Written:
     def _listening(self, history: History, tokenizer: Tokenizer) -> Judged | None:
         """Return what makes sense nearly everywhere, another one after another message."""
         asked = history.asked or ""
+        if not 0 < len(words_of(asked)) <= MAX_LISTENED_WORDS:
+            return None
         lately = map(tokenizer.decode, history.said[:LISTENS_AGAIN_AFTER])
         if {*lately} & {*self.facts.listening, *self.facts.unknowing}:
             return None
         asks = any(mark in asked for mark in QUESTION_MARKS)
         replies = self.facts.unknowing if asks else self.facts.listening
         first = crc32(asked.encode(errors="replace")) % max(1, len(replies))
-        for reply in replies[first:] + replies[:first] if self._is_short(asked) else []:
+        for reply in replies[first:] + replies[:first]:
             tokens = tuple(tokenizer.encode(reply))
             if tokens not in history.said:
                 return Judged(reply, tokens, np.zeros(0), self.facts.bound)
         return None
-
-    @staticmethod
-    def _is_short(asked: str) -> bool:
-        return 0 < len(words_of(asked)) <= MAX_LISTENED_WORDS
 
     def judged(
         self,
@@ -246,29 +245,27 @@ class Written:
         left: list[bool] = []
         found: list[list[tuple[Place, float, Tokens]]] = []
         for history in histories:
-            fits = 0 < len(words_of(history.asked or "")) <= MAX_WRITTEN_WORDS
-            said = [tokenizer.decode(tokens) for tokens in history.said]
-            heard = [text[:MAX_LIKENED_CHARS] for text in history.heard]
-            near = self.exchanges.near(heard, said) if fits and heard else []
-            near = (
-                None
-                if fits and ASKS_FOR_TOLD.search((history.asked or "")[:MAX_LIKENED_CHARS])
-                else near
-            )
+            asked = history.asked or ""
+            fits = 0 < len(words_of(asked)) <= MAX_WRITTEN_WORDS
+            shortened = history._replace(heard=[text[:MAX_LIKENED_CHARS] for text in history.heard])
+            near: list[tuple[Place, float]] | None = []
+            if fits and ASKS_FOR_TOLD.search(asked[:MAX_LIKENED_CHARS]):
+                near = None  # which is known without looking
+            elif fits and shortened.heard:
+                near = self.exchanges.near(shortened.heard, [*map(tokenizer.decode, history.said)])
             left.append(near is None or history.asked is None)
             own = [(*each, tuple(tokenizer.encode(each[0].reply))) for each in near or []]
             found.append([
                 each
                 for each in own
-                if each[2] not in history.said
-                and not beyond(each[2], history._replace(heard=heard), limits, tokenizer)
+                if each[2] not in history.said and not beyond(each[2], shortened, limits, tokenizer)
             ])  # fmt: skip
         of_net = [np.zeros((len(row), 0)) for row in found]
-        by_net = by_net and self.match is not None
-        if by_net and self.match is not None and any(found):
+        match = self.match if by_net else None
+        if match is not None and any(found):
             replies = [[own[2] for own in row] for row in found]
-            of_net = _by_net(decoder, state, replies, self.match)
-        sense = self.facts.by_all if by_net else self.facts.by_words
+            of_net = _by_net(decoder, state, replies, match)
+        sense = self.facts.by_words if match is None else self.facts.by_all
         judged: list[list[Judged] | None] = []
         for row, history, numbers in zip(found, histories, of_net, strict=True):
             by_words = [
