@@ -92,5 +92,6 @@ def history_of(bot: Bot, heard: Sequence[str], told: Sequence[Said]) -> History:
         list(reversed(heard[-heard_last:])),
         [tuple(bot.tokenizer.encode(each.text)) for each in reversed(told[-said_last:])],
         heard[-1],
-        len(heard) <= heard_last,
+        whole=True,
+        earlier=list(reversed(heard[:-heard_last])),
     )

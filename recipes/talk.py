@@ -62,6 +62,11 @@ def conversations() -> Iterator[tuple[str, Turns]]:
             yield f"{TALK}-{path.stem}:{number}", [Turn(SPEAKERS[who], text) for who, text in lines]
 
 
+def file_of(id_: str) -> str:
+    """Return the file of talk/ in which a conversation is, without its ending."""
+    return id_.removeprefix(f"{TALK}-").split(":")[0]
+
+
 def is_measured(id_: str) -> bool:
     """Tell whether a conversation is for measuring: nothing is learned from it."""
     return hashed(id_) % 20 == MEASURED_BUCKET

@@ -10,29 +10,28 @@ of them make sense, as readers (a language model) judged them: talk/README.md te
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, cycle
+from itertools import chain, cycle, product
 from pathlib import Path
 
 import numpy as np
 import torch
 from smalltalk import FAMILY, HOME, JOB, MACHINE, MADE, NAME
-from talk import conversations, is_measured
+from talk import conversations, file_of, is_measured
 from taught import Turns
+from told import REMEMBERING, UNRANKED, learn_told
 
 from elman import load_bot
 from elman.data.tokenizer import END, ROLES
 from elman.generate.bot import Bot
-from elman.generate.exchanges import (
-    Exchanges,
-    WrittenArrays,
-    WrittenExchange,
-    stems_of,
-)
+from elman.generate.exchanges import Exchanges
 from elman.generate.likelihood import as_message
 from elman.generate.match import Match
-from elman.generate.penalties import PEOPLE, History, words_of
+from elman.generate.penalties import PEOPLE, History
+from elman.generate.stems import stems_of
+from elman.generate.told import ASKING_BUCKETS, ASKS_FOR_TOLD
 from elman.generate.written import (
     NET_TRAITS,
     WORD_TRAITS,
@@ -42,33 +41,36 @@ from elman.generate.written import (
     Regression,
     Written,
 )
+from elman.generate.written_arrays import WrittenArrays, WrittenExchange
 
 FOLDER = Path(__file__).parent
 
 OWN_PHRASINGS = FOLDER / "phrasings" / "own.txt"
 """Sections of a line `# KEY` and ways to ask for what `OWN` says, one a line."""
 
-ASKED_PHRASINGS = FOLDER / "phrasings" / "asked.txt"
-"""Ways in which users ask for what they may have told, one a line."""
-
 LISTENING = FOLDER / "phrasings" / "listening.txt"
-"""What makes sense after nearly any statement, and to nearly any question: of 200 that were written
-those that readers found to make sense in 60 and in 50 % of a dozen places.
+"""What makes sense after nearly any statement, and to nearly any question (of those that were
+written, the ones that readers found to make sense in 70 and in 50 % of a dozen places); how others
+begin and end, which are made of two that did; and what is said where the user asks for what was not
+told.
 """
 
 JUDGED = FOLDER / "judged.jsonl"
 
-REMEMBERING = ("memory", "plain-memory")
-"""Files in which replies repeat what was told. That is the net's."""
+RICH = ("elman", "hobbies", "home", "people", "places", "short", "work")
+"""The first files that were written. Their replies fit in their own conversations: of those that
+were found for other places, readers found one of seven to make sense, and of later files' one of
+three.
+"""
 
 COMMON_IN = 400
 """Replies in which a word must stand to fit anywhere."""
 
 PLACES_AT_ONCE = 32
 
-BOUND = 0.3
-"""How probably a reply must make sense. What is said else does so in two of three places, and says
-less.
+BOUND, QUESTION_BOUND = 0.4, 0.45
+"""How probably a reply must make sense, and one to a question. What is said else makes sense in
+four of five places, and says less.
 """
 
 OWN = {
@@ -100,6 +102,9 @@ OWN = {
 """What Elman knows of itself, by the key of its phrasings."""
 
 
+_TO_USER = re.compile(r"your?\b[^?]*$", re.IGNORECASE)
+
+
 def exchanges_of(turns: Turns) -> Iterator[WrittenExchange]:
     """Take a conversation apart.
 
@@ -111,6 +116,7 @@ def exchanges_of(turns: Turns) -> Iterator[WrittenExchange]:
         near = {stem for turn in turns[max(0, n - 3) : n] for stem in stems_of(turn.text)}
         reply = turns[n].text
         fits = "told me" not in reply and not (set(stems_of(reply)) & earlier) - near - COMMON
+        fits = fits and not (ASKS_FOR_TOLD.search(turns[n - 1].text) and _TO_USER.match(reply))
         yield WrittenExchange(turns[n - 1].text, reply if fits else "", n > 1)
 
 
@@ -125,6 +131,14 @@ def sections(path: Path) -> dict[str, list[str]]:
     return found
 
 
+def listening() -> dict[str, list[str]]:
+    """Collect what is said where no exchange is near."""
+    found = sections(LISTENING)
+    pairs = product(found.pop("openings"), found.pop("invitations"))
+    every = [*found["listening"], *(f"{one} {other}" for one, other in pairs)]
+    return {**found, "listening": list(dict.fromkeys(every))}
+
+
 def own_exchanges() -> Iterator[WrittenExchange]:
     """Take the ways to ask what Elman knows of itself, each with one of the answers."""
     for key, phrasings in sections(OWN_PHRASINGS).items():
@@ -137,24 +151,8 @@ def given_conversations() -> list[Turns]:
     return [
         turns
         for id_, turns in conversations()
-        if not is_measured(id_) and not id_.split("-", 1)[1].startswith(REMEMBERING)
+        if not is_measured(id_) and not file_of(id_).startswith((*REMEMBERING, *RICH))
     ]
-
-
-def asked_for_told() -> list[str]:
-    """Collect ways to ask for what was told: the user's lines about themself to which replies say
-    it, or that nothing was told.
-    """
-    found = ASKED_PHRASINGS.read_text("utf-8").splitlines()
-    for id_, turns in conversations():
-        if is_measured(id_):
-            continue
-        remembering = id_.split("-", 1)[1].startswith(REMEMBERING)
-        for one, exchange in zip(turns[::2], exchanges_of(turns), strict=True):
-            own = {"i", "my", "me", "mine"} & set(words_of(one.text))
-            if own and "?" in one.text and (remembering or not exchange.reply):
-                found.append(one.text)
-    return list(dict.fromkeys(found))
 
 
 def common_stems(talks: list[Turns]) -> frozenset[int]:
@@ -169,16 +167,9 @@ TALKS = given_conversations()
 COMMON = common_stems(TALKS)
 
 
-def make(facts: RankingFacts) -> Written:
-    """Make the exchanges, with what ranks them."""
-    asked = asked_for_told()
-    every = [
-        *chain.from_iterable(map(exchanges_of, TALKS)),
-        *own_exchanges(),
-        *(WrittenExchange(line, "") for line in asked),
-    ]
-    exchanges = Exchanges(WrittenArrays.of(every, COMMON_IN), len(asked))
-    return Written(exchanges, facts.model_copy(update={"left": len(asked)}))
+def every_exchange() -> list[WrittenExchange]:
+    """Make the exchanges."""
+    return [*chain.from_iterable(map(exchanges_of, TALKS)), *own_exchanges()]
 
 
 def history_of(heard: list[str], said: list[str], bot: Bot) -> History:
@@ -204,9 +195,10 @@ def traits_of_judged(written: Written, bot: Bot) -> tuple[np.ndarray, np.ndarray
             rows.append(messages)
         state = decoder.read(rows, decoder.initial_state(len(rows)))
         histories = [history_of(one["heard"], one["said"], bot) for one in some]
-        judged = written.judged(decoder, tokenizer, state, histories, PEOPLE)
+        nears = written.nears(tokenizer, histories)
+        judged = written.judged(decoder, tokenizer, state, histories, nears, PEOPLE)
         for place, (one, own) in enumerate(zip(some, judged, strict=True), begin):
-            for each in own or []:
+            for each in own:
                 if each.reply in one["replies"]:
                     traits.append(each.traits)
                     senses.append(each.reply in one["good"])
@@ -248,33 +240,41 @@ def first_is_right(traits: np.ndarray, senses: np.ndarray, places: np.ndarray) -
     return float(np.mean(found))
 
 
-def write(bot: Bot) -> None:
-    """Write the exchanges into a bot's folder."""
-    nothing = [
+def unranked() -> RankingFacts:
+    """Return facts by which nothing is ranked yet."""
+    by_words, by_all = (
         Regression(weights=[0.0] * size, bias=0.0)
         for size in (len(WORD_TRAITS), len(WORD_TRAITS) + len(NET_TRAITS))
-    ]
-    facts = RankingFacts(
-        written=WRITTEN_FORMAT,
-        by_words=nothing[0],
-        by_all=nothing[1],
-        bound=BOUND,
-        left=0,
-        **sections(LISTENING),
     )
-    unranked = make(facts)
-    unranked.match = Match.read(bot)
-    traits, senses, places = traits_of_judged(unranked, bot)
+    return RankingFacts(
+        written=WRITTEN_FORMAT,
+        by_words=by_words,
+        by_all=by_all,
+        bound=BOUND,
+        question_bound=QUESTION_BOUND,
+        told=UNRANKED,
+        **listening(),
+    )
+
+
+def write(bot: Bot) -> None:
+    """Write the exchanges into a bot's folder."""
+    arrays = WrittenArrays.of(every_exchange(), COMMON_IN, np.zeros(ASKING_BUCKETS))
+    exchanges = Exchanges(arrays)
+    asking, told = learn_told(exchanges)
+    traits, senses, places = traits_of_judged(Written(exchanges, unranked(), Match.read(bot)), bot)
     by_words = traits[:, : len(WORD_TRAITS)]
     names = (*WORD_TRAITS, *NET_TRAITS)
-    learned = {name: learn_regression(own, senses) for name, own in
-               (("by_words", by_words), ("by_all", traits))}  # fmt: skip
-    for name, own in (("by words", by_words), ("by all", traits)):
-        weights = np.round(learned[name.replace(" ", "_")].weights * own.std(0), 2).tolist()
+    learned: dict[str, Regression] = {}
+    for name, own in (("by_words", by_words), ("by_all", traits)):
+        found = learned[name] = learn_regression(own, senses)
+        weights = np.round(found.weights * own.std(0), 2).tolist()
         right = first_is_right(own, senses, places)
         print(f"{name}: the first reply makes sense in {right:.1%} of {len(np.unique(places))}")
         print(dict(zip(names, weights, strict=False)), flush=True)
-    make(facts.model_copy(update=learned)).save(bot.path)
+    exchanges.arrays = arrays._replace(asking=asking.weights)
+    facts = unranked().model_copy(update={**learned, "told": told})
+    Written(exchanges, facts).save(bot.path)
     print(f"{bot.path / WRITTEN}: {(bot.path / WRITTEN).stat().st_size:,} bytes")
 
 

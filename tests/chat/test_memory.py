@@ -20,10 +20,11 @@ from hypothesis.stateful import (
 
 from elman.chat import MemoryStore, Node, Recall, Session
 from elman.chat.memory import MIN_KEPT_MESSAGES, expiring
-from elman.chat.recall import state_from_bytes, state_to_bytes
+from elman.chat.recall import EARLIER_MESSAGES, state_from_bytes, state_to_bytes
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import State
+from elman.generate.penalties import HISTORY_MESSAGES
 from elman.generate.sampling import SamplingParams
 from elman.runtime.choose import load_bot
 
@@ -118,7 +119,14 @@ class Conversations(RuleBasedStateMachine):
             return
         with self.store.reading() as connection:
             path = self.store.path(connection, owner, node.key)
+            last = self.store.before(connection, owner, node.key, 3)
+            histories = [recall.history(connection, known) for known in ([node], path)]
         assert [(each.role, each.text) for each in path] == said
+        assert last == path[-3:]
+        for history in histories:
+            assert history.whole
+            heard = [text for role, text in reversed(said) if role == "user"]
+            assert [*history.heard, *history.earlier] == heard
         state = self.bot.decoder.initial_state(1)
         for each in path:
             state = self.bot.decoder.read([[recall.ids(each)]], state)
@@ -205,6 +213,28 @@ def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int
 
 
 @pytest.mark.slow
+def test_what_was_said_long_ago_is_known(bot: Bot) -> None:
+    recall = Recall(MemoryStore(), bot)
+    roles = ("user", "bot")
+    path: list[Node] = []
+    for n in range(EARLIER_MESSAGES + 30):
+        path.append(recall.after(path[-1] if path else None, roles[n % 2], f"line {n}"))
+    path.pop()  # the last one is the user's
+    with recall.store.writing() as connection:
+        for node in path[:-5]:
+            recall.put(connection, node)
+    with recall.store.reading() as connection:
+        for begin in (0, 10, len(path) - 20, len(path) - 6):  # what is at hand, and the rest
+            history = recall.history(connection, path[begin:])
+            heard = [*history.heard, *history.earlier]
+            last = path[-HISTORY_MESSAGES - EARLIER_MESSAGES :]
+            assert heard == [node.text for node in reversed(last) if node.role == "user"]
+            assert len(history.heard) == HISTORY_MESSAGES // 2
+            assert not history.whole, "there is more than is looked at"
+        assert recall.history(connection, path[:40]).whole
+        assert recall.history(connection, path[:3]).whole
+
+
 def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     """Of a state of 1 KB and messages of 30 bytes, in the long run."""
     with MemoryStore(tmp_path / "memory.db") as store:

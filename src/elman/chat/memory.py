@@ -198,6 +198,18 @@ class MemoryStore:
         """Return all messages up to a key, the first one first."""
         return self._up(connection, owner, [key])
 
+    def before(self, connection: Connection, owner: str, key: bytes, limit: int) -> list[Node]:
+        """Return the last messages up to a key, so many, the first one first."""
+        found = connection.execute(
+            f"""WITH RECURSIVE up AS (
+                SELECT {_NODE}, 1 AS number FROM nodes WHERE key = :key AND owner = :owner
+                UNION ALL SELECT {_NODE_OF_NODES}, up.number + 1
+                FROM nodes JOIN up ON nodes.key = up.parent WHERE up.number < :limit
+            ) SELECT {_NODE} FROM up ORDER BY depth""",
+            {"key": key, "owner": owner, "limit": limit},
+        )
+        return [Node(*row) for row in found]
+
     def tree(self, connection: Connection, owner: str, holder: str) -> list[Node]:
         """Return all messages of all branches that a holder holds, parents before children."""
         return self._up(connection, owner, self.held(connection, owner, holder))

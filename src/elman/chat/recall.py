@@ -24,6 +24,9 @@ STATE_HEAD = struct.Struct("<4sBB16s16s")
 CHECKSUM_BYTES = 16
 """At the end of a state's bytes."""
 
+EARLIER_MESSAGES = 110
+"""Messages, of both sides, before the latest: in them is sought what the user told."""
+
 MAX_PIECES_AT_ONCE = 64
 """Pieces of a transcript that are read in one call: bounds the memory that reading takes."""
 
@@ -161,11 +164,18 @@ class Recall:
         The arguments are those of `latest`.
         """
         nodes = self.latest(connection, path)
+        # The path may hold messages that the store has not got yet.
+        known = list(path[: max(0, len(path) - len(nodes))][-EARLIER_MESSAGES:])
+        first = (known or nodes)[0]
+        if (missing := EARLIER_MESSAGES - len(known)) and first.parent != self.start:
+            known = self.store.before(connection, self.owner, first.parent, missing) + known
+        everything = [*known, *nodes]
         return History(
             [node.text for node in reversed(nodes) if node.role == "user"],
             [tuple(self.tokens(node)) for node in reversed(nodes) if node.role == "bot"],
             nodes[-1].text if nodes[-1].role == "user" else None,
-            nodes[0].parent == self.start and all(node.role != "state" for node in nodes),
+            everything[0].parent == self.start and all(n.role != "state" for n in everything),
+            [node.text for node in reversed(known) if node.role == "user"],
         )
 
     def find(self, connection: Connection, key: bytes) -> tuple[State, list[Node]]:

@@ -250,7 +250,7 @@ class Talk:
         last = self.session.replier.last
         if piece is None or last is None:
             return
-        if last.origin in ("rule", "small talk", "taught", "written"):
+        if last.origin in ("rule", "small talk", "taught", "written", "told"):
             yield f"  [{last.origin}]"
         elif self.session.replier.reply_from == "best":
             yield "  [said by somebody]" if last.origin == "data" else "  [made]"

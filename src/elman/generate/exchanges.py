@@ -5,26 +5,26 @@ words and of two in a row, and the cosine, as in the bots that choose replies fr
 al. 2014, "An Information Retrieval Approach to Short Text Conversation").
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
-from zlib import crc32
+from typing import NamedTuple
 
 import numpy as np
 
-from elman.errors import ElmanError
 from elman.generate.penalties import words_of
+from elman.generate.persons import speaks_of_nobody
+from elman.generate.stems import stems_of
+from elman.generate.written_arrays import WrittenArrays
 
-STEM_CHARS = 5
-"""Characters at the beginning of a word by which it is known: "movies" is "movie"."""
+PAIRS = 1 << 18
+"""Two stems in a row are told apart by a hash of so many values,"""
 
-MAX_LENGTH = 255
-"""Stems of what a person said, and bytes of a reply: a length is one byte."""
+FIRST_PAIR = 1 << 32
+"""which follow those of stems."""
 
-STEMS, PAIRS = 1 << 16, 1 << 18
-"""Stems, and two in a row, are told apart by a hash of so many values."""
+_SENTENCE = re.compile(r"(?<=[.!?\u2026])\s+|\n+")
 
 BEGIN, END = 0, 1
 """Stems that stand before the first word, and after the last."""
@@ -41,14 +41,8 @@ SUPPORT_OF = 60
 CANDIDATES = 12
 """Different replies that are ranked."""
 
-LIKENESS = {"asked": 1.0, "before": 0.25, "said": 0.15, "both": 0.3}
+LIKENESS = {"asked": 0.5, "last": 0.5, "before": 0.25, "said": 0.15, "both": 0.3}
 """What each likeness counts for where the likest exchanges are sought."""
-
-LEFT_LIKENESS = 0.4
-"""From which on a message that is like one without a reply is left to the net,"""
-
-LEFT_SHARE = 0.9
-"""unless another is much more like it."""
 
 
 class Vector(NamedTuple):
@@ -66,88 +60,45 @@ class Vector(NamedTuple):
 NO_WORDS = Vector({}, 0.0)
 
 
-class WrittenExchange(NamedTuple):
-    """What a person said, and the answer to it.
+class Place(NamedTuple):
+    """Where a reply is written, as far as it is like what was said.
 
     Args:
-        asked: by the person.
-        reply: what was written; empty: it fits in its own conversation alone.
-        goes_on: whether it follows the exchange before it, in one conversation.
+        row: its number.
+        reply: what is written there.
+        asked: how like the message that is to be answered is to the one there.
+        last: how like its last question is, or its last sentence.
+        before: how like the one before is.
+        said: how like the bot's reply to that is.
+        both: how like the two messages together are.
+        share: how long the message there is, in words of the one that is to be answered; 1 at most.
     """
-
-    asked: str
-    reply: str
-    goes_on: bool = False
-
-
-class Place(NamedTuple):
-    """Where a reply is written, as far as it is like what was said."""
 
     row: int
     reply: str
     asked: float
+    last: float
     before: float
     said: float
     both: float
+    share: float
 
     @property
     def alike(self) -> float:
         return float(sum(weight * getattr(self, name) for name, weight in LIKENESS.items()))
 
 
-class WrittenArrays(NamedTuple):
-    """Exchanges as a file holds them.
+class Near(NamedTuple):
+    """What is written for what is like what was said.
 
     Args:
-        stems: of what people said, one after the other, int16 whose bits are unsigned.
-        lengths: how many stems each has, (R,) uint8.
-        replies: the texts, one after the other, UTF-8 bytes.
-        reply_lengths: how many bytes each has, (R,) uint8.
-        goes_on: whether each follows the one before it, (R,) bool.
-        common: stems of words that stand in replies to everything, int16 as `stems`.
+        places: of the different replies, the likest first, and how like the replies to the likest
+            places are to each.
+        answered: how like the message is to one that has a reply.
     """
 
-    stems: np.ndarray
-    lengths: np.ndarray
-    replies: np.ndarray
-    reply_lengths: np.ndarray
-    goes_on: np.ndarray
-    common: np.ndarray
-
-    @classmethod
-    def of(cls, exchanges: Sequence[WrittenExchange], common_in: int) -> "WrittenArrays":
-        """Make them of exchanges.
-
-        Args:
-            exchanges: in the order of their conversations. Of what a person said the first
-                `MAX_LENGTH` words count, and a reply of more bytes is none.
-            common_in: replies in which a stem must stand to be common.
-        """
-        asked = [stems_of(each.asked)[:MAX_LENGTH] for each in exchanges]
-        replies = [each.reply.encode() for each in exchanges]
-        replies = [text if len(text) <= MAX_LENGTH else b"" for text in replies]
-        counts = Counter(stem for each in exchanges for stem in set(stems_of(each.reply)))
-        common = sorted(stem for stem, count in counts.items() if count >= common_in)
-        return cls(
-            _as_int16([stem for own in asked for stem in own]),
-            np.array([len(own) for own in asked], np.uint8),
-            np.frombuffer(b"".join(replies), np.uint8),
-            np.array([len(own) for own in replies], np.uint8),
-            np.array([each.goes_on for each in exchanges], bool),
-            _as_int16(common),
-        )
-
-    def check(self, path: Path) -> None:
-        """Raise ElmanError where arrays from outside do not belong together."""
-        kinds = ("int16", "uint8", "uint8", "uint8", "bool", "int16")
-        fits = all(each.dtype == kind for each, kind in zip(self, kinds, strict=True)) and all(
-            each.ndim == 1 for each in self
-        )
-        for flat, lengths in ((self.stems, self.lengths), (self.replies, self.reply_lengths)):
-            fits = fits and len(lengths) == len(self.goes_on) > 0 and lengths.sum() == len(flat)
-        fits = fits and not self.goes_on[0]
-        if not fits:
-            raise ElmanError(f"{path}: damaged, or another version of Elman made it: delete it")
+    places: Sequence[tuple[Place, float]] = ()
+    answered: float = 0.0
 
 
 @dataclass
@@ -156,21 +107,23 @@ class Exchanges:
 
     Args:
         arrays: the exchanges.
-        left: how many of the last have no reply: what is like them is left to the net.
     """
 
     arrays: WrittenArrays
-    left: int = 0
     _begins: np.ndarray = field(init=False, repr=False)
     _reply_begins: np.ndarray = field(init=False, repr=False)
-    _idf: np.ndarray = field(init=False, repr=False)
+    _idf: dict[int, float] = field(init=False, repr=False)
+    _pair_idf: np.ndarray = field(init=False, repr=False)
+    _unknown: float = field(init=False, repr=False)
+    _number: dict[int, int] = field(init=False, repr=False)
     _lengths: np.ndarray = field(init=False, repr=False)
     _rows: np.ndarray = field(init=False, repr=False)
     _places: np.ndarray = field(init=False, repr=False)
     _common: frozenset[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        stems, counts = self.arrays.stems.view(np.uint16), self.arrays.lengths
+        known, counts = self.arrays.known.view(np.uint32), self.arrays.lengths
+        numbers = self.arrays.stems.view(np.uint16)
         self._begins, self._reply_begins = (
             np.concatenate([[0], np.cumsum(each, dtype=np.int64)])
             for each in (counts, self.arrays.reply_lengths)
@@ -178,43 +131,53 @@ class Exchanges:
         begins = self._begins
         rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         # 32 bits are enough, and few at a time: the whole would take eight times what is kept.
-        before = np.zeros(len(stems), np.int32)
+        stems = known[numbers]
+        before = np.zeros(len(stems), np.uint32)
         before[1:] = stems[:-1]
         before[begins[:-1][counts > 0]] = BEGIN
-        last = stems[begins[1:][counts > 0] - 1].astype(np.int32)
-        pairs = np.concatenate([_pair(before, stems), _pair(last, END)])
+        last = stems[begins[1:][counts > 0] - 1]
+        pairs = np.concatenate([
+            *(_pair_of(before[some], stems[some]) for some in _slices(len(stems))),
+            _pair_of(last, np.full_like(last, END)),
+        ])  # fmt: skip
         pair_rows = np.concatenate([rows, np.flatnonzero(counts).astype(np.int32)])
-        often = np.zeros(STEMS + PAIRS)
-        for codes in (stems, pairs):
+        most = np.log(1 + len(counts))
+        found = []
+        for codes, size in ((numbers, len(known)), (pairs, PAIRS)):
+            often = np.zeros(size)
             for some in _slices(len(codes)):
-                often += np.bincount(codes[some], minlength=len(often))
-        self._idf = np.log((1 + len(counts)) / (1 + often)).clip(0).astype(np.float32)
+                often += np.bincount(codes[some], minlength=size)
+            found.append((most - np.log(1 + often)).clip(0).astype(np.float32))
+        idf, self._pair_idf = found
         squares = np.zeros(len(counts))
-        for codes, own in ((stems, rows), (pairs, pair_rows)):
+        for codes, own, weights in ((numbers, rows, idf), (pairs, pair_rows, self._pair_idf)):
             for some in _slices(len(codes)):
-                squares += np.bincount(own[some], self._idf[codes[some]] ** 2, len(counts))
+                squares += np.bincount(own[some], weights[codes[some]] ** 2, len(counts))
         self._lengths = np.sqrt(squares).clip(1e-6).astype(np.float32)
-        self._rows = rows[np.argsort(stems, kind="stable")]
-        self._places = np.concatenate([[0], np.cumsum(np.bincount(stems, minlength=STEMS))])
-        self._common = frozenset(self.arrays.common.view(np.uint16).tolist())
+        self._rows = rows[np.argsort(numbers, kind="stable")]
+        in_all = np.bincount(numbers, minlength=len(known))
+        self._places = np.concatenate([[0], np.cumsum(in_all)])
+        self._number = {stem: n for n, stem in enumerate(known.tolist())}
+        self._idf = dict(zip(self._number, idf.tolist(), strict=True))
+        self._unknown = float(most)
+        self._common = frozenset(self.arrays.common.view(np.uint32).tolist())
 
-    def near(self, heard: Sequence[str], said: Sequence[str]) -> list[tuple[Place, float]] | None:
-        """Find the different replies to what is most like what was said, the likest first.
+    def near(self, heard: Sequence[str], said: Sequence[str]) -> Near:
+        """Find the different replies to what is most like what was said.
 
         Args:
             heard: messages of the other side, the last one first, which is to be answered.
             said: the bot's own replies, the last one first.
-
-        Returns:
-            The place of each reply, and how like the replies to the likest places are to it. None:
-            it is left to the net.
         """
         asked, before = self._vector(heard[0]), self._vector(" ".join(heard[1:2]))
+        point = last_sentence(heard[0])
+        last = self._vector(point)
+        stems = stems_of(heard[0])
         # Without a message before, what was said is a reply to this one that was not wanted.
         own = self._vector(*said[:1]) if heard[1:] else NO_WORDS
         both = self._vector(*heard[:2])
         places = []
-        for row in self._shortlist(heard[:2]):
+        for row in self._shortlist(heard[:2], point):
             goes_on = bool(self.arrays.goes_on[row])
             there = together = self._weighted([self._stems(row)])
             first = told = NO_WORDS
@@ -222,52 +185,58 @@ class Exchanges:
                 first = self._weighted([self._stems(row - 1)])
                 told = self._vector(self.reply(row - 1)) if own.weights else NO_WORDS
                 together = self._weighted([self._stems(row - 1), self._stems(row)])
-            pairs = ((asked, there), (before, first), (own, told), (both, together))
-            places.append(Place(row, self.reply(row), *(_cosine(*pair) for pair in pairs)))
-        if not places:
-            return []
-        first_left = len(self.arrays.goes_on) - self.left
-        left = max((place.asked for place in places if place.row >= first_left), default=0.0)
-        others = max((place.asked for place in places if place.reply), default=0.0)
-        if left >= max(LEFT_LIKENESS, LEFT_SHARE * others):
-            return None
+            pairs = ((asked, there), (last, there), (before, first), (own, told), (both, together))
+            alike = (_cosine(*pair) for pair in pairs)
+            share = min(1.0, int(self.arrays.lengths[row]) / max(1, len(stems)))
+            places.append(Place._make([row, self.reply(row), *alike, share]))
+        answered = max((place.asked for place in places if place.reply), default=0.0)
         places = sorted(filter(lambda place: place.reply, places), key=lambda place: -place.alike)
         known = {stem for text in (*heard, *said) for stem in stems_of(text)}
         first_places: dict[str, Place] = {}
         for place in places:
-            if place.reply not in first_places and self._stands_alone(place, known):
+            new = place.reply not in first_places and self._stands_alone(place, known)
+            if new and not speaks_of_nobody(place.reply, (*heard[:2], *said[:1])):
                 first_places[place.reply] = place
+        likest = list(first_places.values())[:CANDIDATES]
         beside = [(self._vector(each.reply), each.alike) for each in places[:SUPPORT_OF]]
-        return [
-            (place, _support(self._vector(reply), beside))
-            for reply, place in list(first_places.items())[:CANDIDATES]
-        ]
+        found = [(each, _support(self._vector(each.reply), beside)) for each in likest]
+        return Near(found, answered)
 
     def reply(self, row: int) -> str:
         """Return what was written in an exchange."""
         begin, end = self._reply_begins[row : row + 2]
         return self.arrays.replies[begin:end].tobytes().decode(errors="replace")
 
-    def shared(self, one: str, other: str) -> float:
-        """Tell how much the words mean that two texts have in common."""
-        stems = set(stems_of(one)) & set(stems_of(other))
-        return float(sum(self._idf[stem] for stem in stems))
+    def meaning(self, stems: Collection[int]) -> float:
+        """Tell how much stems mean: the rarer, the more."""
+        return sum(self._idf.get(stem, self._unknown) for stem in stems)
 
-    def _shortlist(self, heard: Sequence[str]) -> list[int]:
-        """Return the exchanges whose words are the likest, by their number."""
-        alike = np.zeros(len(self.arrays.goes_on), np.float32)
-        for n, text in enumerate(heard):
-            own = np.zeros(len(alike), np.float32)
-            for stem in set(stems_of(text)):
-                own[self._rows[self._places[stem] : self._places[stem + 1]]] += self._idf[stem] ** 2
-            own /= self._lengths * max(self._vector(text).length, 1e-6)
-            if n == 0:
-                alike += own
-            else:
-                alike[1:] += LIKENESS["both"] * self.arrays.goes_on[1:] * own[:-1]
+    def likeness(self, one: str, other: str) -> float:
+        """Tell how like two texts are, from 0 to 1."""
+        return _cosine(self._vector(one), self._vector(other))
+
+    def _shortlist(self, heard: Sequence[str], point: str) -> list[int]:
+        """Return the exchanges whose words are the likest, by their number.
+
+        Args:
+            heard: the last messages, the last one first.
+            point: the sentence of the last one that is to be answered.
+        """
+        alike = LIKENESS["asked"] * self._alike(heard[0])
+        alike += LIKENESS["last"] * (self._alike(point) if point != heard[0] else alike * 2)
+        for text in heard[1:]:
+            alike[1:] += LIKENESS["both"] * self.arrays.goes_on[1:] * self._alike(text)[:-1]
         some = min(SHORTLIST, len(alike))
         likest = np.argpartition(-alike, some - 1)[:some]
         return [int(row) for row in likest if alike[row] > 0]
+
+    def _alike(self, text: str) -> np.ndarray:
+        """Tell how like a text is to what was said in each exchange, by its words alone."""
+        found = np.zeros(len(self.arrays.goes_on), np.float32)
+        for stem in set(stems_of(text)) & self._idf.keys():
+            found[self._rows_with(stem)] += self._idf[stem] ** 2
+        alike: np.ndarray = found / (self._lengths * max(self._vector(text).length, 1e-6))
+        return alike
 
     def _stands_alone(self, place: Place, known: Collection[int]) -> bool:
         """Tell whether a reply takes up nothing that was said where it was written, and not here.
@@ -281,9 +250,15 @@ class Exchanges:
         taken = (there & set(stems_of(place.reply))) - self._common
         return taken <= set(known)
 
+    def _rows_with(self, stem: int) -> np.ndarray:
+        """Return the exchanges in which somebody says a word."""
+        number = self._number[stem]
+        return self._rows[self._places[number] : self._places[number + 1]]
+
     def _stems(self, row: int) -> list[int]:
         begin, end = self._begins[row : row + 2]
-        found: list[int] = self.arrays.stems[begin:end].view(np.uint16).tolist()
+        numbers = self.arrays.stems[begin:end].view(np.uint16)
+        found: list[int] = self.arrays.known[numbers].view(np.uint32).tolist()
         return found
 
     def _vector(self, *texts: str) -> Vector:
@@ -295,29 +270,38 @@ class Exchanges:
         for stems in filter(None, texts):
             counts.update(stems)
             counts.update(_pair(*two) for two in zip([BEGIN, *stems], [*stems, END], strict=True))
-        idf = self._idf[list(counts)].tolist()
         weights = {
-            code: count * each for (code, count), each in zip(counts.items(), idf, strict=True)
+            code: count
+            * (
+                self._idf.get(code, self._unknown)
+                if code < FIRST_PAIR
+                else float(self._pair_idf[code - FIRST_PAIR])
+            )
+            for code, count in counts.items()
         }
         return Vector(weights, sum(each * each for each in weights.values()) ** 0.5)
 
 
-def stems_of(text: str) -> list[int]:
-    """Return the beginnings of the words of a text, as numbers below `STEMS`."""
-    plain = (
-        word.replace("\u2019", "'").removesuffix("'s").replace("'", "")[:STEM_CHARS]
-        for word in words_of(text)
-    )
-    return [2 + crc32(stem.encode()) % (STEMS - 2) for stem in plain]
+def last_sentence(text: str) -> str:
+    """Return the last question of a text; where there is none, its last sentence of two words."""
+    parts = [part for part in _SENTENCE.split(text.strip()) if len(words_of(part)) > 1]
+    asking = [part for part in parts if part.endswith("?")]
+    return (asking or parts or [text])[-1]
 
 
 def _slices(size: int) -> Iterator[slice]:
     return (slice(begin, begin + AT_ONCE) for begin in range(0, size, AT_ONCE))
 
 
-def _pair(one: Any, other: Any) -> Any:
-    """Return the code of two stems in a row, or of many."""
-    return STEMS + (one * 31_337 + other) % PAIRS
+def _pair(one: int, other: int) -> int:
+    """Return the code of two stems in a row."""
+    return FIRST_PAIR + (one * 31_337 + other) % PAIRS
+
+
+def _pair_of(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return such codes of many, from 0."""
+    found: np.ndarray = (one.astype(np.int64) * 31_337 + other) % PAIRS
+    return found.astype(np.int32)
 
 
 def _cosine(one: Vector, other: Vector) -> float:
@@ -332,7 +316,3 @@ def _support(reply: Vector, others: Sequence[tuple[Vector, float]]) -> float:
     """Return how like a reply the three likest of others are, each times how like its place is."""
     found = sorted((_cosine(reply, other) * alike for other, alike in others), reverse=True)[:3]
     return sum(found) / max(1, len(found))
-
-
-def _as_int16(stems: Sequence[int]) -> np.ndarray:
-    return np.array(stems, np.uint16).view(np.int16)

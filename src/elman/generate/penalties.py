@@ -40,13 +40,15 @@ class History(NamedTuple):
         said: own replies, the last one first; and others to the same message, where another one is
             wanted.
         asked: the message that is to be answered; None: it is not known, or nobody asked.
-        whole: whether `heard` is all that the other side has ever said.
+        whole: whether `heard` and `earlier` are all that the other side has ever said.
+        earlier: messages of the other side before `heard`, the last one first.
     """
 
     heard: Sequence[str] = ()
     said: Sequence[Tokens] = ()
     asked: str | None = None
     whole: bool = False
+    earlier: Sequence[str] = ()
 
     def also(self, *replies: Tokens) -> "History":
         """Return a history in which these are said, too."""

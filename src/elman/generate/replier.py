@@ -25,7 +25,7 @@ from elman.generate.taught import TaughtReplies, read_common_words
 from elman.generate.written import Written
 
 ReplyFrom = Literal["generate", "data", "best"]
-Origin = Literal["generate", "data", "unsure", "rule", "small talk", "taught", "written"]
+Origin = Literal["generate", "data", "unsure", "rule", "small talk", "taught", "written", "told"]
 
 NOTHING_SAID = History()
 
@@ -42,7 +42,8 @@ class Chosen:
         origin: "generate": the net made it; "data": somebody gave it; "unsure": neither was good
             enough; "rule": fixed for insults, despair and danger; "small talk": written for
             what was asked; "taught": somebody said in the chat that it should be; "written":
-            somebody wrote it for what is like what was said.
+            somebody wrote it for what is like what was said; "told": it says back what the user
+            told, or that it was not told.
         score: of the best reply there was (`elman.generate.rerank`).
         certain: whether it was likelier than all others together.
         state: in which END is yet to be said; None: it was not kept.
@@ -197,7 +198,7 @@ class Replier:
         if (text := self.taught.answer(history.asked)) is not None:
             return Chosen(tuple(self._tokenizer.encode(text)), "taught", 0.0)
         if self._small_talk is not None:
-            before = history.heard[1:] if history.whole else None
+            before = [*history.heard[1:], *history.earlier] if history.whole else None
             text = self._small_talk.answer(history.asked, said, before)
             if text is not None:
                 return Chosen(tuple(self._tokenizer.encode(text)), "small talk", 0.0)
@@ -219,7 +220,8 @@ class Replier:
             self.decoder, self._tokenizer, state, histories, self.ranking.limits, by_net
         )
         return [
-            None if each is None else Chosen(each.tokens, "written", log(max(each.sense, 1e-9)))
+            each
+            and Chosen(each.tokens, "told" if each.told else "written", log(max(each.sense, 1e-9)))
             for each in found
         ]
 

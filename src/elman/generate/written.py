@@ -9,7 +9,6 @@ that readers had judged (recipes/written.py). Where none makes sense probably en
 that somebody listens.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
-from elman.generate.exchanges import Exchanges, Place, WrittenArrays
+from elman.generate.exchanges import Exchanges, Near, Place
 from elman.generate.likelihood import (
     Tokens,
     lengths_with_end,
@@ -35,41 +34,36 @@ from elman.generate.likelihood import (
 from elman.generate.manners import QUESTION_MARKS
 from elman.generate.match import Match
 from elman.generate.penalties import Habits, History, beyond, words_of
+from elman.generate.stems import stems_of
+from elman.generate.told import ASKING_BUCKETS, AskingWords, Told, ToldFinder, ToldRanking
+from elman.generate.turned import ASKING
+from elman.generate.written_arrays import WrittenArrays
 from elman.model.array_files import read_arrays, write_arrays
 from elman.model.folder import WRITTEN as WRITTEN
 
-WRITTEN_FORMAT = 1
+WRITTEN_FORMAT = 2
 
 MAX_WRITTEN_WORDS = 40
 """Words of a message; nobody wrote an answer to a longer one."""
 
-MAX_LISTENED_WORDS = 10
-"""Words of a message to which it is said that somebody listens; to a longer one the net replies."""
+LISTENS_AGAIN_AFTER = 1
+"""Replies after which it is said again that somebody listens."""
 
-LISTENS_AGAIN_AFTER = 2
-"""Replies after which that may be said again."""
-
-ASKS_FOR_TOLD = re.compile(
-    r"""
-    ^(?!.*\b(?:should|could|can|would\ you\ (?:do|help)|you\ think)\b)(?:
-        .*\b(?:what|which|who|whose|when|where|how\ (?:old|many|often))\b.*\b(?:my|i)\b.*\?
-        | (?:.*,\ )?(?:my|the\ \w+\ (?:of\ my|i))\b.*\?
-        | .*\b(?:say|tell\ me|remind\ me|recall|remember|forgot)\b.*\b(?:my|i)\b.*
-    )$""",
-    re.IGNORECASE | re.VERBOSE | re.DOTALL,
-)
-"""A message that asks for what was told, which is the net's to remember."""
+FITS_SOMEWHAT = 0.2
+"""How probably a reply must make sense that is given lest it listens twice in a row."""
 
 MAX_LIKENED_CHARS = 2000
 """Of each message before; replies are compared with no more of it."""
 
-WORD_TRAITS = ("asked", "before", "said", "both", "support", "shared", "words", "question")
+WORD_TRAITS = (
+    *("asked", "last", "before", "said", "both", "share"),
+    *("support", "shared", "words", "question"),
+)
 """What is known of a reply without the net, by which it is ranked.
 
-asked, before, said, both: how like the place is in which it was written: the message that is to be
-answered, the one before, the bot's reply to that, and the two messages together. support: how like
-the replies to the likest places are to it. shared: what its words have in common with the message.
-words: how many it has, in eighths. question: whether it asks.
+The first six are those of the place in which it was written (`elman.generate.exchanges.Place`).
+support: how like the replies to the likest places are to it. shared: what its words have in common
+with the message. words: how many it has, in eighths. question: whether it asks.
 """
 
 NET_TRAITS = ("given", "match")
@@ -104,10 +98,12 @@ class RankingFacts(BaseModel):
         written: the version of the format.
         by_words: by `WORD_TRAITS`.
         by_all: by those and `NET_TRAITS`.
-        bound: how probably a reply must make sense, from 0 to 1, to be given.
+        bound: how probably a reply must make sense, from 0 to 1, to be given;
+        question_bound: in answer to a question.
         listening: what is said else: it makes sense after nearly any statement.
         unknowing: what is said else to a question.
-        left: how many of the last exchanges have no reply: what is like them is left to the net.
+        told: how sentences that were told are ranked.
+        untold: what is said where nothing was told of what is asked.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -116,9 +112,11 @@ class RankingFacts(BaseModel):
     by_words: Regression
     by_all: Regression
     bound: float = Field(ge=0, le=1)
+    question_bound: float = Field(ge=0, le=1)
     listening: list[str] = []
     unknowing: list[str] = []
-    left: int = Field(ge=0)
+    told: ToldRanking
+    untold: list[str] = []
 
 
 class Judged(NamedTuple):
@@ -130,12 +128,14 @@ class Judged(NamedTuple):
         traits: those of `WORD_TRAITS`, and of `NET_TRAITS` if the net was asked; none of what makes
             sense nearly everywhere.
         sense: how probably it makes sense, from 0 to 1; of the latter the bound.
+        told: whether it says what the user told, or that the user did not.
     """
 
     reply: str
     tokens: Tokens
     traits: np.ndarray
     sense: float
+    told: bool = False
 
 
 @dataclass
@@ -151,6 +151,13 @@ class Written:
     exchanges: Exchanges
     facts: RankingFacts
     match: Match | None = None
+
+    def __post_init__(self) -> None:
+        facts = self.facts
+        self.listens = {*facts.listening, *facts.unknowing}
+        """What makes sense nearly everywhere."""
+        asking = AskingWords(self.exchanges.arrays.asking, facts.told.bias)
+        self.told = ToldFinder(self.exchanges, asking, facts.told)
 
     @classmethod
     def read(cls, bot: Bot) -> Self | None:
@@ -169,9 +176,11 @@ class Written:
         arrays.check(path)
         ranking = validated(RankingFacts, facts, path)
         sizes = [len(each.weights) for each in (ranking.by_words, ranking.by_all)]
-        if sizes != [len(WORD_TRAITS), len(WORD_TRAITS) + len(NET_TRAITS)]:
+        fits = sizes == [len(WORD_TRAITS), len(WORD_TRAITS) + len(NET_TRAITS)]
+        fits = fits and len(arrays.asking) == ASKING_BUCKETS
+        if not fits or not ranking.told.fits:
             raise ElmanError(f"{path}: ranks by other traits than this version of Elman: delete it")
-        return cls(Exchanges(arrays, ranking.left), ranking, Match.read(bot))
+        return cls(Exchanges(arrays), ranking, Match.read(bot))
 
     def save(self, folder: Path) -> None:
         """Write it into a bot's folder."""
@@ -198,34 +207,73 @@ class Written:
 
         Returns:
             The one that most probably makes sense, if that is probable enough; else one that makes
-            sense nearly everywhere, and was not said lately. None: it is left to the net.
+            sense nearly everywhere. None: it is left to the net.
         """
-        judged = self.judged(decoder, tokenizer, state, histories, limits, by_net)
-        return [
-            None
-            if own is None
-            else own[0]
-            if own and own[0].sense >= self.facts.bound
-            else self._listening(history, tokenizer)
-            for own, history in zip(judged, histories, strict=True)
-        ]
+        nears = self.nears(tokenizer, histories)
+        chosen: dict[int, Judged | None] = {}
+        for row, (history, near) in enumerate(zip(histories, nears, strict=True)):
+            told = self.told(history, near)
+            if history.asked is None or (told is not None and told.asks):
+                chosen[row] = told and self._said_back(told, history, tokenizer)
+        rows = [row for row in range(len(histories)) if row not in chosen]
+        if rows:
+            own = [histories[row] for row in rows]
+            state = decoder.select(state, rows)
+            there = [nears[row] for row in rows]
+            judged = self.judged(decoder, tokenizer, state, own, there, limits, by_net)
+            for row, history, every in zip(rows, own, judged, strict=True):
+                chosen[row] = self._surest(every, history, tokenizer)
+        return [chosen[row] for row in range(len(histories))]
+
+    def _surest(
+        self, every: Sequence[Judged], history: History, tokenizer: Tokenizer
+    ) -> Judged | None:
+        """Return the best of some replies, or what makes sense nearly everywhere."""
+        best = every[0] if every else None
+        bound = self.facts.question_bound if _asks(history) else self.facts.bound
+        if best is not None and best.sense >= bound:
+            return best
+        listening = self._listening(history, tokenizer)
+        lately = map(tokenizer.decode, history.said[:LISTENS_AGAIN_AFTER])
+        again = not self.listens.isdisjoint(lately) and not _asks(history)
+        if best is not None and (listening is None or (again and best.sense >= FITS_SOMEWHAT)):
+            return best
+        return listening
+
+    def _said_back(self, told: Told, history: History, tokenizer: Tokenizer) -> Judged | None:
+        """Return what was told; None where it may have been told, and only the net knows it."""
+        sense = float(told.sense.max())
+        if (found := told.found) is not None:
+            tokens = tuple(tokenizer.encode(found.reply))
+            return Judged(found.reply, tokens, np.zeros(0), sense, told=True)
+        if not history.whole:
+            return None
+        untold = self._one_of(self.facts.untold, history, tokenizer, sense)
+        return untold and untold._replace(told=True)
+
+    def _one_of(
+        self, replies: Sequence[str], history: History, tokenizer: Tokenizer, sense: float
+    ) -> Judged | None:
+        """Return one of some replies, another one after another message, that was not given yet."""
+        first = crc32((history.asked or "").encode(errors="replace")) % max(1, len(replies))
+        for reply in [*replies[first:], *replies[:first]]:
+            tokens = tuple(tokenizer.encode(reply))
+            if tokens not in history.said:
+                return Judged(reply, tokens, np.zeros(0), sense)
+        return None
 
     def _listening(self, history: History, tokenizer: Tokenizer) -> Judged | None:
         """Return what makes sense nearly everywhere, another one after another message."""
         asked = history.asked or ""
-        if not 0 < len(words_of(asked)) <= MAX_LISTENED_WORDS:
+        if not 0 < len(words_of(asked)) <= MAX_WRITTEN_WORDS:
             return None
-        lately = map(tokenizer.decode, history.said[:LISTENS_AGAIN_AFTER])
-        if {*lately} & {*self.facts.listening, *self.facts.unknowing}:
-            return None
-        asks = any(mark in asked for mark in QUESTION_MARKS)
-        replies = self.facts.unknowing if asks else self.facts.listening
-        first = crc32(asked.encode(errors="replace")) % max(1, len(replies))
-        for reply in replies[first:] + replies[:first]:
-            tokens = tuple(tokenizer.encode(reply))
-            if tokens not in history.said:
-                return Judged(reply, tokens, np.zeros(0), self.facts.bound)
-        return None
+        replies = self.facts.unknowing if _asks(history) else self.facts.listening
+        return self._one_of(replies, history, tokenizer, self.facts.bound)
+
+    def nears(self, tokenizer: Tokenizer, histories: Sequence[History]) -> list[Near]:
+        """Find what is written for what is like what was said, for each history."""
+        said = [[*map(tokenizer.decode, history.said)] for history in histories]
+        return nears_of(self.exchanges, histories, said)
 
     def judged(
         self,
@@ -233,28 +281,19 @@ class Written:
         tokenizer: Tokenizer,
         state: State,
         histories: Sequence[History],
+        nears: Sequence[Near],
         limits: Habits,
         by_net: bool = True,
-    ) -> list[list[Judged] | None]:
+    ) -> list[list[Judged]]:
         """Tell how probably written replies make sense in each row of a state, as `best` does.
 
         Returns:
-            For each row the replies that could be given, the best first; None: it is left to the
-            net.
+            For each row the replies that could be given, the best first.
         """
-        left: list[bool] = []
         found: list[list[tuple[Place, float, Tokens]]] = []
-        for history in histories:
-            asked = history.asked or ""
-            fits = 0 < len(words_of(asked)) <= MAX_WRITTEN_WORDS
-            shortened = history._replace(heard=[text[:MAX_LIKENED_CHARS] for text in history.heard])
-            near: list[tuple[Place, float]] | None = []
-            if fits and ASKS_FOR_TOLD.search(asked[:MAX_LIKENED_CHARS]):
-                near = None  # which is known without looking
-            elif fits and shortened.heard:
-                near = self.exchanges.near(shortened.heard, [*map(tokenizer.decode, history.said)])
-            left.append(near is None or history.asked is None)
-            own = [(*each, tuple(tokenizer.encode(each[0].reply))) for each in near or []]
+        for history, near in zip(histories, nears, strict=True):
+            own = [(*each, tuple(tokenizer.encode(each[0].reply))) for each in near.places]
+            shortened = _shortened(history)
             found.append([
                 each
                 for each in own
@@ -266,7 +305,7 @@ class Written:
             replies = [[own[2] for own in row] for row in found]
             of_net = _by_net(decoder, state, replies, match)
         sense = self.facts.by_words if match is None else self.facts.by_all
-        judged: list[list[Judged] | None] = []
+        judged: list[list[Judged]] = []
         for row, history, numbers in zip(found, histories, of_net, strict=True):
             by_words = [
                 list(self._by_words(place, support, history.heard[0])) for place, support, _ in row
@@ -280,14 +319,37 @@ class Written:
                 for (place, _, tokens), *each in zip(row, traits, senses, strict=True)
             ]
             judged.append(sorted(every, key=lambda each: -each.sense))
-        return [None if none else own for none, own in zip(left, judged, strict=True)]
+        return judged
 
     def _by_words(self, place: Place, support: float, last: str) -> Iterator[float]:
         """Tell `WORD_TRAITS`."""
-        yield from (place.asked, place.before, place.said, place.both, support)
-        yield min(12.0, self.exchanges.shared(place.reply, last)) / 6
+        yield from (*place[2:], support)
+        common = {*stems_of(place.reply)} & {*stems_of(last)}
+        yield min(12.0, self.exchanges.meaning(common)) / 6
         yield len(words_of(place.reply)) / 8
         yield float(any(mark in place.reply for mark in QUESTION_MARKS))
+
+
+def _asks(history: History) -> bool:
+    """Tell whether the last message asks for something, with a question mark or without."""
+    asked = history.asked or ""
+    return any(mark in asked for mark in QUESTION_MARKS) or ASKING.match(asked) is not None
+
+
+def nears_of(
+    exchanges: Exchanges, histories: Sequence[History], said: Sequence[Sequence[str]]
+) -> list[Near]:
+    """Find what is written for what is like what was said, for each history and own replies."""
+    return [
+        exchanges.near(_shortened(history).heard, own)
+        if history.heard and 0 < len(words_of(history.asked or "")) <= MAX_WRITTEN_WORDS
+        else Near()
+        for history, own in zip(histories, said, strict=True)
+    ]
+
+
+def _shortened(history: History) -> History:
+    return history._replace(heard=[text[:MAX_LIKENED_CHARS] for text in history.heard])
 
 
 def _by_net(

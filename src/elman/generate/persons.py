@@ -1,0 +1,47 @@
+"""Whether somebody was spoken of, before a reply says "he" or "she"."""
+
+import re
+from collections.abc import Iterable
+
+from elman.generate.penalties import words_of
+from elman.generate.stems import stems_of
+
+_THIRD = {"he", "she", "him", "her", "his", "hers", "he's", "she's", "he'll", "she'll", "himself"}
+_THIRD |= {"herself", "he'd", "she'd"}
+
+_PERSONS = frozenset(
+    stems_of(
+        """mother mom mum mama mommy father dad daddy papa parent sister brother sibling son
+        daughter child kid baby boy girl man woman guy lady wife husband partner fiance fiancee
+        bride groom girlfriend boyfriend ex crush friend buddy mate neighbor neighbour colleague
+        coworker boss manager chef teacher professor coach doctor nurse dentist vet therapist
+        lawyer landlord roommate flatmate tenant guest visitor stranger uncle aunt auntie cousin
+        niece nephew grandma grandmother grandpa grandfather granny gran nan nana granddad
+        grandson granddaughter grandchild somebody someone person student pupil client customer
+        patient driver waiter cashier singer actor actress player writer author artist director
+        president king queen dog puppy cat kitten pet horse bird parrot hamster rabbit animal
+        who whoever everyone everybody nobody anyone team-mate twin stepmother stepfather
+        stepdad stepmom in-law who's"""
+    )
+)
+"""Whoever may be "he" or "she"."""
+
+_NAME = re.compile(r"(?<=[\w,;:'\u2019] )[A-Z][a-z]+")
+"""A word with a capital in the middle of a sentence."""
+
+
+def speaks_of_nobody(reply: str, before: Iterable[str]) -> bool:
+    """Tell whether a reply says "he" or "she", and nobody was spoken of.
+
+    Args:
+        reply: that might be given.
+        before: the last messages.
+    """
+    if _THIRD.isdisjoint(word.replace("\u2019", "'") for word in words_of(reply)):
+        return False
+    return not any(
+        not _THIRD.isdisjoint(words_of(text))
+        or not _PERSONS.isdisjoint(stems_of(text))
+        or _NAME.search(text)
+        for text in before
+    )
