@@ -68,7 +68,7 @@ COMMON_IN = 400
 
 PLACES_AT_ONCE = 32
 
-BOUND, QUESTION_BOUND = 0.4, 0.45
+BOUND, QUESTION_BOUND = 0.5, 0.45
 """How probably a reply must make sense, and one to a question. What is said else makes sense in
 four of five places, and says less.
 """

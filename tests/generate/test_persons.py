@@ -8,7 +8,7 @@ from elman.generate.persons import speaks_of_nobody
 @pytest.mark.parametrize(
     ("reply", "before", "nobody"),
     [
-        ("Does she like it?", ["I am a nurse."], False),
+        ("Does she like it?", ["I am a nurse."], True),
         ("Does she like it?", ["I am a bit better."], True),
         ("Does she like it?", ["I am a bit better.", "My sister called."], False),
         ("What does he do?", ["He plays drums."], False),

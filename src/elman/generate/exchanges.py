@@ -207,6 +207,10 @@ class Exchanges:
         begin, end = self._reply_begins[row : row + 2]
         return self.arrays.replies[begin:end].tobytes().decode(errors="replace")
 
+    def new_in(self, text: str, before: str) -> set[int]:
+        """Return the stems of a text that do not stand in another, nor in replies to everything."""
+        return {*stems_of(text)} - {*stems_of(before)} - self._common
+
     def meaning(self, stems: Collection[int]) -> float:
         """Tell how much stems mean: the rarer, the more."""
         return sum(self._idf.get(stem, self._unknown) for stem in stems)

@@ -26,6 +26,11 @@ _PERSONS = frozenset(
 )
 """Whoever may be "he" or "she"."""
 
+_USER_IS = re.compile(
+    r"\b(?:i'm|i am|im|i was|i work as) (?:an?|the) (?:[\w-]+ ?){1,2}", re.IGNORECASE
+)
+"""What the user is, who is not "he" or "she"."""
+
 _NAME = re.compile(r"(?<=[\w,;:'\u2019] )[A-Z][a-z]+")
 """A word with a capital in the middle of a sentence."""
 
@@ -43,5 +48,5 @@ def speaks_of_nobody(reply: str, before: Iterable[str]) -> bool:
         not _THIRD.isdisjoint(words_of(text))
         or not _PERSONS.isdisjoint(stems_of(text))
         or _NAME.search(text)
-        for text in before
+        for text in (_USER_IS.sub("", text.replace("\u2019", "'")) for text in before)
     )

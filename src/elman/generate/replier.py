@@ -220,9 +220,7 @@ class Replier:
             self.decoder, self._tokenizer, state, histories, self.ranking.limits, by_net
         )
         return [
-            each
-            and Chosen(each.tokens, "told" if each.told else "written", log(max(each.sense, 1e-9)))
-            for each in found
+            each and Chosen(each.tokens, each.origin, log(max(each.sense, 1e-9))) for each in found
         ]
 
     def _chosen(

@@ -250,6 +250,12 @@ class ToldFinder:
         lines = told_lines([*history.heard[1:], *history.earlier])
         return Told(lines, self.ranking(*self.traits(asked, near, lines)))
 
+    def was_told(self, reply: str, history: History) -> bool:
+        """Tell whether a reply answers the last message by words that the user said before."""
+        new = self.exchanges.new_in(reply, history.asked or "")
+        before = [*history.heard[1:], *history.earlier][:MAX_TOLD_LINES]
+        return bool(new) and new <= {*stems_of(" ".join(text[:MAX_TOLD_CHARS] for text in before))}
+
     def traits(
         self, asked: str, near: Near, lines: Sequence[ToldLine]
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ that somebody listens.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 from zlib import crc32
 
 import numpy as np
@@ -23,6 +23,7 @@ from elman.data.untrusted import validated
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
+from elman.generate.drawing import reply_batch
 from elman.generate.exchanges import Exchanges, Near, Place
 from elman.generate.likelihood import (
     Tokens,
@@ -34,6 +35,7 @@ from elman.generate.likelihood import (
 from elman.generate.manners import QUESTION_MARKS
 from elman.generate.match import Match
 from elman.generate.penalties import Habits, History, beyond, words_of
+from elman.generate.sampling import SamplingParams
 from elman.generate.stems import stems_of
 from elman.generate.told import ASKING_BUCKETS, AskingWords, Told, ToldFinder, ToldRanking
 from elman.generate.turned import ASKING
@@ -49,8 +51,11 @@ MAX_WRITTEN_WORDS = 40
 LISTENS_AGAIN_AFTER = 1
 """Replies after which it is said again that somebody listens."""
 
-FITS_SOMEWHAT = 0.2
+FITS_SOMEWHAT = 0.35
 """How probably a reply must make sense that is given lest it listens twice in a row."""
+
+MAX_RECALLED_TOKENS = 30
+"""Tokens in which the net says what it recalls of what was told."""
 
 MAX_LIKENED_CHARS = 2000
 """Of each message before; replies are compared with no more of it."""
@@ -128,14 +133,15 @@ class Judged(NamedTuple):
         traits: those of `WORD_TRAITS`, and of `NET_TRAITS` if the net was asked; none of what makes
             sense nearly everywhere.
         sense: how probably it makes sense, from 0 to 1; of the latter the bound.
-        told: whether it says what the user told, or that the user did not.
+        origin: "told": it says what the user told, or that the user did not; "generate": what the
+            net recalls of that.
     """
 
     reply: str
     tokens: Tokens
     traits: np.ndarray
     sense: float
-    told: bool = False
+    origin: Literal["written", "told", "generate"] = "written"
 
 
 @dataclass
@@ -214,7 +220,10 @@ class Written:
         for row, (history, near) in enumerate(zip(histories, nears, strict=True)):
             told = self.told(history, near)
             if history.asked is None or (told is not None and told.asks):
-                chosen[row] = told and self._said_back(told, history, tokenizer)
+                own_state = decoder.select(state, [row])
+                chosen[row] = told and self._said_back(
+                    told, history, decoder, tokenizer, own_state, by_net
+                )
         rows = [row for row in range(len(histories)) if row not in chosen]
         if rows:
             own = [histories[row] for row in rows]
@@ -240,16 +249,37 @@ class Written:
             return best
         return listening
 
-    def _said_back(self, told: Told, history: History, tokenizer: Tokenizer) -> Judged | None:
+    def _said_back(
+        self,
+        told: Told,
+        history: History,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        state: State,
+        by_net: bool,
+    ) -> Judged | None:
         """Return what was told; None where it may have been told, and only the net knows it."""
         sense = float(told.sense.max())
         if (found := told.found) is not None:
             tokens = tuple(tokenizer.encode(found.reply))
-            return Judged(found.reply, tokens, np.zeros(0), sense, told=True)
+            return Judged(found.reply, tokens, np.zeros(0), sense, "told")
         if not history.whole:
             return None
+        if by_net and (own := self._recalled(decoder, tokenizer, state, history)) is not None:
+            return own
         untold = self._one_of(self.facts.untold, history, tokenizer, sense)
-        return untold and untold._replace(told=True)
+        return untold and untold._replace(origin="told")
+
+    def _recalled(
+        self, decoder: Decoder, tokenizer: Tokenizer, state: State, history: History
+    ) -> Judged | None:
+        """Return what the net itself answers, where it does so by words that the user said."""
+        params = SamplingParams(temperature=0.0, max_tokens=MAX_RECALLED_TOKENS)
+        [drawn] = reply_batch(decoder, state, params)
+        text = tokenizer.decode(drawn.tokens)
+        if not self.told.was_told(text, history):
+            return None
+        return Judged(text, drawn.tokens, np.zeros(0), 1.0, "generate")
 
     def _one_of(
         self, replies: Sequence[str], history: History, tokenizer: Tokenizer, sense: float
