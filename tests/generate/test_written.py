@@ -14,7 +14,7 @@ from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
 from elman.generate.exchanges import CANDIDATES, Exchanges, Place, last_sentence
 from elman.generate.network import NetworkBot, load_network_bot
-from elman.generate.penalties import PEOPLE, History, Tokens
+from elman.generate.penalties import PEOPLE, History
 from elman.generate.replier import Replier
 from elman.generate.stems import stems_of
 from elman.generate.told import ASKING_BUCKETS, ASKING_TRAITS, LINE_TRAITS, ToldRanking
@@ -281,22 +281,60 @@ def test_what_nothing_fits_is_listened_to(base: NetworkBot) -> None:
     best = written.best(base.decoder, base.tokenizer, state, histories, PEOPLE)
     replies = [each and each.reply for each in best]
     assert replies[0] in facts.listening
-    assert replies[1:] == ["I don't know.", None, None, None, None]
-    # It is not said twice within three replies.
-    one = base.decoder.select(state, [0])
-    own = best[0]
-    assert own is not None
-    other: Tokens = (9, 9)
-    for said, expected in (([own.tokens], None), ([other, own.tokens], None)):
-        history = histories[0]._replace(said=said)
-        assert written.best(base.decoder, base.tokenizer, one, [history], PEOPLE) == [expected]
-    history = histories[0]._replace(said=[other, other, own.tokens])
-    [again] = written.best(base.decoder, base.tokenizer, one, [history], PEOPLE)
-    assert again is not None
-    assert again.reply in facts.listening
-    assert again.reply != own.reply
-    [nobody] = written.best(base.decoder, base.tokenizer, one, [History()], PEOPLE)
+    assert replies[1:] == ["I don't know.", None, None, None, "I don't know."]
+    [nobody] = written.best(base.decoder, base.tokenizer, state, [History()], PEOPLE)
     assert nobody is None
+
+
+def test_it_listens_twice_in_a_row_only_where_nothing_fits_somewhat(base: NetworkBot) -> None:
+    facts = ranking(bound=0.9).model_copy(update={"listening": ["I see.", "Go on."]})
+    written = replace(made(), facts=facts)
+
+    def reply(text: str, *said: str) -> str:
+        state, [history] = asked(base, text)
+        own = [tuple(base.tokenizer.encode(each)) for each in said]
+        [found] = written.best(
+            base.decoder, base.tokenizer, state, [history._replace(said=own)], PEOPLE
+        )
+        assert found is not None
+        assert found.origin == "written"
+        return found.reply
+
+    first = reply("My cat is ill.")
+    assert first in facts.listening
+    assert reply("My cat is ill.", first) == "Poor cat! Since when?", "somewhat is better now"
+    assert reply("My cat is ill.", "Oh.", first) in facts.listening
+    assert reply("Xyzzy plugh.", first) == ({*facts.listening} - {first}).pop()
+
+
+def test_what_the_net_recalls_is_said_where_its_words_were_told(base: NetworkBot) -> None:
+    ask = [9.0, *[0.0] * (len(ASKING_TRAITS) - 1)]
+    untold = [19.0, *ask[1:]]
+    told = NOTHING_ASKED.model_copy(update={"told": ask, "untold": untold})
+    facts = ranking().model_copy(update={"told": told, "untold": ["I don't know."]})
+    # "you", "live" and "in" stand in replies to everything here.
+    written = made([WrittenExchange("Hm.", "You live in.")], common_in=1)
+    written = replace(written, facts=facts)
+    tokenizer, seen = base.tokenizer, (*base.tokenizer.encode("I see."),)
+
+    def answer(told_before: str, heard: str, by_net: bool = True) -> tuple[str, str]:
+        messages = [
+            np.array([ROLES["user"], *tokenizer.encode(told_before), END]),
+            np.array([ROLES["bot"], *seen, END]),
+            np.array([ROLES["user"], *tokenizer.encode("Where do I live?"), END]),
+        ]
+        state = base.decoder.read([messages], base.decoder.initial_state(1))
+        history = History(["Where do I live?", heard], [seen], whole=True)
+        history = history._replace(asked=history.heard[0])
+        [found] = written.best(base.decoder, tokenizer, state, [history], PEOPLE, by_net)
+        assert found is not None
+        return found.reply, found.origin
+
+    reply, origin = answer("I live in Lisbon.", "I live in Lisbon.")
+    assert "Lisbon" in reply
+    assert origin == "generate"
+    assert answer("I live in Lisbon.", "I like it.") == ("I don't know.", "told")
+    assert answer("I live in Lisbon.", "I live in Lisbon.", by_net=False)[1] == "told"
 
 
 def test_of_all_that_people_write_the_replies_are_short_and_stay_apart(base: NetworkBot) -> None:
