@@ -141,7 +141,8 @@ The ways to ask, and the answers that fit, are those of Personality Chat, voice 
 `written.safetensors` holds exchanges that a language model (Claude, of Anthropic) wrote for Elman,
 line by line: what a person says, and an answer. Where a message is like one of them, its answer may
 be given, and the reply says so (`origin`: "written"). They have Elman's own license.
-`recipes/written.py` makes it.
+The same file knows by which words one asks for what one has told; that is said back (`origin`:
+"told"). `recipes/written.py` makes it.
 """
 
 NOT_MEASURED = (

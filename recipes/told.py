@@ -44,7 +44,7 @@ CHATS = "chat-"
 """How the name of a file begins in which users go on and ask, but for nothing that they told."""
 
 FOLDS = 5
-"""Parts of the sets: what `AskingWords` says of one was learned from the others."""
+"""Parts of the sets: what `AskingWords` says of one was learned from the others and all talk."""
 
 PENALTY = 1e-3
 """Of the squares of the regression's weights."""

@@ -3,8 +3,8 @@
     python recipes/written.py --bot FOLDER                       # some minutes
 
 The exchanges are the conversations of talk/, and the ways of phrasings/ in which users ask what
-Elman knows of itself, with an answer. What a user may have told (asked.txt there) is left to the
-net, which remembers it. judged.jsonl holds replies to scripts that were written for it, and which
+Elman knows of itself, with an answer. What a user may have told is looked up in the chat, and
+told.py learns how. judged.jsonl holds replies to scripts that were written for it, and which
 of them make sense, as readers (a language model) judged them: talk/README.md tells how.
 """
 

@@ -212,7 +212,6 @@ def test_no_byte_of_a_kept_state_can_be_changed(bot: Bot, data: bytes, flip: int
     assert state_from_bytes(kept, spec, b"m" * 16, b"l" * 16) is None
 
 
-@pytest.mark.slow
 def test_what_was_said_long_ago_is_known(bot: Bot) -> None:
     recall = Recall(MemoryStore(), bot)
     roles = ("user", "bot")
@@ -235,6 +234,7 @@ def test_what_was_said_long_ago_is_known(bot: Bot) -> None:
         assert recall.history(connection, path[:3]).whole
 
 
+@pytest.mark.slow
 def test_the_store_grows_by_little(bot: Bot, tmp_path: Path) -> None:
     """Of a state of 1 KB and messages of 30 bytes, in the long run."""
     with MemoryStore(tmp_path / "memory.db") as store:

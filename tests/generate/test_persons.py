@@ -18,6 +18,7 @@ from elman.generate.persons import speaks_of_nobody
         ("Here is the answer.", ["I got it."], False),
         ("How nice!", [], False),
         ("Is he well?", [], True),
+        ("Is he well?", ["It rained in town, which is strange."], True),
         ("Is he well?", ["my dogs are ill"], False),
     ],
 )

@@ -88,6 +88,25 @@ def test_the_sentence_that_answers_is_found(exchanges: Exchanges) -> None:
     assert told("I am tired.") is None, "nothing is asked"
     assert told("") is None
     assert told("What is my " + "very " * 40 + "name?") is None
+    assert told("what'" * 40_000 + "i'" * 40_000 + "b") is None, "one word, and long"
+
+
+def test_nothing_is_denied_where_not_all_was_looked_at(exchanges: Exchanges) -> None:
+    finder = ToldFinder(exchanges, NO_WORDS, ranking())
+    asked = "What is my shoe size?"
+    for before, whole in (
+        (["It rained."], True),
+        (["It rained."] * (MAX_TOLD_LINES + 1), False),
+        (["It rained. " * 100 + "My shoe size is 40."], False),
+        ([" ".join(f"I saw bird {n}{k}." for k in range(9)) for n in range(30)], False),
+    ):
+        found = finder(History([asked], (), asked, True, before), Near())
+        assert found is not None
+        assert found.found is None
+        assert found.whole == whole
+    half = finder(History([asked], (), asked, False, ["It rained."]), Near())
+    assert half is not None
+    assert not half.whole
 
 
 def test_words_tell_what_asks() -> None:
@@ -95,7 +114,8 @@ def test_words_tell_what_asks() -> None:
     weights[asking_buckets("remind me")] = 2.0
     words = AskingWords(weights, -1.0)
     assert words("Remind me!") > 0 > words("I am tired.")
-    assert words("remind me " * 50) <= MAX_ASKING_LOGIT
+    huge = AskingWords(np.full(ASKING_BUCKETS, 9.0, np.float16), 0.0)
+    assert huge("remind me of it") == MAX_ASKING_LOGIT
     assert len(asking_buckets("")) == 2, "what is empty has a length and two ends"
     assert set(asking_buckets("my name")) < set(asking_buckets("my name?"))
 

@@ -26,6 +26,9 @@ from elman.generate.turned import MAX_TOLD_WORDS, sentences, turned
         ("Call me Pete", 'You said: "Call me Pete."'),
         ("I like you", 'You said: "I like you."'),
         ("Blue.", 'You said: "Blue."'),
+        ("I live in the US", 'You said: "I live in the US."'),
+        ("I'd already left", 'You said: "I\'d already left."'),
+        ("I work in a mine", 'You said: "I work in a mine."'),
     ],
 )
 def test_the_person_is_turned(said: str, back: str) -> None:
@@ -44,6 +47,13 @@ def test_the_person_is_turned(said: str, back: str) -> None:
         ("...", []),
         ("", []),
         ("Nothing new. Nobody called.", ["Nothing new.", "Nobody called."]),
+        ("No dogs live with me.", ["No dogs live with me."]),
+        ("No, dogs live with me.", ["dogs live with me."]),
+        ("So far I have two.", ["So far I have two."]),
+        ("When I was ten I broke my arm.", ["When I was ten I broke my arm."]),
+        ("What I want is a boat.", ["What I want is a boat."]),
+        ("Will is my brother.", ["Will is my brother."]),
+        ("Really?!", []),
     ],
 )
 def test_statements_are_taken_without_what_leads_to_them(message: str, told: list[str]) -> None:
@@ -63,7 +73,7 @@ def test_any_text_can_be_said_back(text: str) -> None:
     for sentence in sentences(text):
         assert sentence.strip(" .!")
         assert not sentence.endswith("?")
-        assert turned(sentence)
+        assert turned(sentence)[:1] == turned(sentence)[:1].upper()
 
 
 @pytest.mark.parametrize(

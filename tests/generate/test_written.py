@@ -249,6 +249,17 @@ def test_a_file_that_ranks_by_other_traits_is_an_error(base: NetworkBot, tmp_pat
         Written.read(replace(base, path=tmp_path))
 
 
+@pytest.mark.parametrize("text", ["", "\ud800 hi", "\x1b[31m", "x" * 501])
+def test_a_line_that_cannot_be_said_is_an_error(
+    base: NetworkBot, tmp_path: Path, text: str
+) -> None:
+    made().save(tmp_path)
+    arrays, facts = read_arrays(tmp_path / WRITTEN)
+    write_arrays(tmp_path / WRITTEN, arrays, {**facts, "listening": [text]})
+    with pytest.raises(ElmanError, match=WRITTEN):
+        Written.read(replace(base, path=tmp_path))
+
+
 def test_the_base_takes_what_somebody_wrote(base: NetworkBot) -> None:
     replier = Replier(base)
     news = ["We are getting a puppy!", "I failed my driving test.", "What is my name?"]

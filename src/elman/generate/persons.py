@@ -15,13 +15,13 @@ _PERSONS = frozenset(
         daughter child kid baby boy girl man woman guy lady wife husband partner fiance fiancee
         bride groom girlfriend boyfriend ex crush friend buddy mate neighbor neighbour colleague
         coworker boss manager chef teacher professor coach doctor nurse dentist vet therapist
-        lawyer landlord roommate flatmate tenant guest visitor stranger uncle aunt auntie cousin
+        lawyer landlord roommate flatmate tenant guest visitor uncle aunt auntie cousin
         niece nephew grandma grandmother grandpa grandfather granny gran nan nana granddad
         grandson granddaughter grandchild somebody someone person student pupil client customer
         patient driver waiter cashier singer actor actress player writer author artist director
         president king queen dog puppy cat kitten pet horse bird parrot hamster rabbit animal
-        who whoever everyone everybody nobody anyone team-mate twin stepmother stepfather
-        stepdad stepmom in-law who's"""
+        who whoever everyone everybody nobody anyone  twin stepmother stepfather
+        stepdad stepmom  who's"""
     )
 )
 """Whoever may be "he" or "she"."""

@@ -29,6 +29,9 @@ Origin = Literal["generate", "data", "unsure", "rule", "small talk", "taught", "
 
 NOTHING_SAID = History()
 
+MAX_TELLING_CHARS = 1000
+"""Of each message before: whether it tells something of the user is seen in no more."""
+
 PICKED_FROM = 8
 """Replies that are shown where somebody wants to pick one."""
 
@@ -198,7 +201,8 @@ class Replier:
         if (text := self.taught.answer(history.asked)) is not None:
             return Chosen(tuple(self._tokenizer.encode(text)), "taught", 0.0)
         if self._small_talk is not None:
-            before = [*history.heard[1:], *history.earlier] if history.whole else None
+            earlier = (text[:MAX_TELLING_CHARS] for text in (*history.heard[1:], *history.earlier))
+            before = list(earlier) if history.whole else None
             text = self._small_talk.answer(history.asked, said, before)
             if text is not None:
                 return Chosen(tuple(self._tokenizer.encode(text)), "small talk", 0.0)

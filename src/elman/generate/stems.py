@@ -12,6 +12,9 @@ STEM_CHARS = 6
 MIN_INFLECTED_CHARS = 3
 """Of a word; a shorter one has no ending."""
 
+MAX_WORD_CHARS = 40
+"""Of a word; what follows is not looked at, nor kept."""
+
 KEPT_STEMS = 1 << 13
 """Words whose stem is not sought again."""
 
@@ -47,7 +50,7 @@ _DOUBLED = re.compile(r"([bdfglmnprst])\1$")
 
 def stems_of(text: str) -> list[int]:
     """Return the words of a text without their endings, each as a number of 32 bits."""
-    return [_stem(word) for word in words_of(text)]
+    return [_stem(word[:MAX_WORD_CHARS]) for word in words_of(text)]
 
 
 @lru_cache(KEPT_STEMS)

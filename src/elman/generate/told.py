@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from zlib import crc32
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from elman.generate.exchanges import Exchanges, Near
 from elman.generate.penalties import History, words_of
@@ -28,7 +28,7 @@ MAX_TOLD_LINES = 60
 MAX_TOLD_CHARS = 1000
 """Of each."""
 
-MAX_CANDIDATES = 80
+MAX_CANDIDATES = 150
 """Sentences, the last ones, that may answer."""
 
 ASKS_BELOW = 0.4
@@ -38,7 +38,10 @@ ASKING_LENGTH_WORDS = 4
 """Words by which messages are told apart in length."""
 
 MAX_ASKING_WORDS = 30
-"""Words of a message that may ask for what was told."""
+"""Words of a message that may ask for what was told,"""
+
+MAX_ASKING_CHARS = 300
+"""and its characters."""
 
 ASKS_FOR_TOLD = re.compile(
     r"""
@@ -53,7 +56,7 @@ ASKS_FOR_TOLD = re.compile(
 
 _NUMBERS = r"""one two three four five six seven eight nine ten eleven twelve \w+teen twenty thirty
     forty fifty sixty seventy eighty ninety hundred thousand once twice half every"""
-_TIMES = r"""\d+(?:st|nd|rd|th|am|pm|:\d\d)? (?:mon|tues|wednes|thurs|fri|satur|sun)days? january
+_TIMES = r"""\d+(?:[snrt][tdh]|am|pm|:\d\d)? (?:mon|tues|wednes|thurs|fri|satur|sun)days? january
     february march april may june july august september october november december spring summer
     autumn fall winter today tonight tomorrow yesterday morning noon afternoon evening night
     midnight weekend week month year ago last next christmas easter"""
@@ -144,6 +147,9 @@ def asking_buckets(text: str) -> list[int]:
     return sorted({crc32(each.encode()) % ASKING_BUCKETS for each in found})
 
 
+Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
 class ToldRanking(BaseModel):
     """What a multinomial regression adds up; what asks for nothing that was told has 0.
 
@@ -156,10 +162,10 @@ class ToldRanking(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    lines: list[float]
-    told: list[float]
-    untold: list[float]
-    bias: float
+    lines: list[Weight]
+    told: list[Weight]
+    untold: list[Weight]
+    bias: Weight
 
     @property
     def fits(self) -> bool:
@@ -206,10 +212,12 @@ class Told(NamedTuple):
     Args:
         lines: the sentences that were told.
         sense: how probable each is, then "nothing was told", then "nothing is asked".
+        whole: whether these are all that was ever told.
     """
 
     lines: list[ToldLine]
     sense: np.ndarray
+    whole: bool
 
     @property
     def asks(self) -> bool:
@@ -245,10 +253,17 @@ class ToldFinder:
             near: what is written for what is like the message.
         """
         asked = history.asked or ""
-        if not 0 < len(words_of(asked)) <= MAX_ASKING_WORDS:
+        if len(asked) > MAX_ASKING_CHARS or not 0 < len(words_of(asked)) <= MAX_ASKING_WORDS:
             return None
-        lines = told_lines([*history.heard[1:], *history.earlier])
-        return Told(lines, self.ranking(*self.traits(asked, near, lines)))
+        before = [*history.heard[1:], *history.earlier]
+        lines = told_lines(before)
+        whole = (
+            history.whole
+            and len(lines) < MAX_CANDIDATES
+            and len(before) <= MAX_TOLD_LINES
+            and all(len(text) <= MAX_TOLD_CHARS for text in before)
+        )
+        return Told(lines, self.ranking(*self.traits(asked, near, lines)), whole)
 
     def was_told(self, reply: str, history: History) -> bool:
         """Tell whether a reply answers the last message by words that the user said before."""

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from elman.generate.manners import QUESTION_MARKS
+
 MAX_TOLD_WORDS = 20
-"""Words of a sentence; of a longer one its parts between commas are told back each alone."""
+"""Words of a sentence; of a longer one its parts between commas may be told back alone too."""
 
 _SENTENCE = re.compile(r"(?<=[.!?\u2026])\s+|\n+|\s+[-\u2013\u2014]\s+|;\s+")
 _PART = re.compile(
@@ -13,14 +15,16 @@ _PART = re.compile(
 
 _LEAD_IN = re.compile(
     r"""^(?:
-        (?:well|oh|so|hey|hi|hello|yes|yeah|yep|yup|no|nope|nah|ok|okay|and|but|also|plus|actually
-        |by\ the\ way|btw|anyway|honestly|to\ be\ honest|guess\ what|you\ know(?:\ what)?|sorry
-        |hm+|um+|ah|haha|lol|just\ so\ you\ know|fyi|wait|sure|right|see|look|listen|fun\ fact
-        |for\ your\ information|remember\ this|remember|thanks|thank\ you|please|elman|then|now)
-        (?:[,:!.\s]+|$)
+        (?:oh|hey|hi|hello|yes|yeah|yep|yup|ok|okay|and|but|also|plus|actually|by\ the\ way|btw
+        |anyway|honestly|to\ be\ honest|guess\ what|you\ know\ what|hm+|um+|ah|haha|lol
+        |just\ so\ you\ know|fyi|fun\ fact|for\ your\ information|remember\ this|elman
+        )(?:[,:!.\s]+|$)
+        | (?:well|so|no|nope|nah|sorry|wait|sure|right|see|look|listen|remember|thanks|thank\ you
+        |please|then|now|you\ know)(?:[,:!.]+\s*|$)
     )+""",
     re.IGNORECASE | re.VERBOSE,
 )
+"""What leads to a statement, and is left out; "no" without a comma is a part of it."""
 
 _FRAGMENT = re.compile(
     r"(?:in|at|to|from|on|with|for|by|because|since|until|about|of|near|not|only|like|as|than|too"
@@ -30,12 +34,18 @@ _FRAGMENT = re.compile(
 """How what is no sentence that tells something begins: it is quoted."""
 
 ASKING = re.compile(
-    r"(?:(?:and|but|so|ok|okay|well|hey|hi|please|now|oh)[, ]+)*(?:what|who|whose|how|why|where"
-    r"|when|which|can|could|should|shall|would|do|does|did|is|are|am|will|any idea|tell me"
-    r"|give me|help|explain|say|show|name|describe|sing|let'?s)\b",
-    re.IGNORECASE,
+    r"""(?:(?:and|but|so|ok|okay|well|hey|hi|please|now|oh)[,\ ]+)*(?:
+        (?:what|who|whose|how|why|when|where|which)
+        (?:\ (?!(?:i|he|she|it|we|they|you|my)\b)\w+){0,2}
+        \ (?:do|does|did|is|are|was|were|am|can|could|will|would|should|shall|have|has)
+        | (?:do|does|did|can|could|will|would|should|shall|is|are|am)
+        \ (?:i|you|u|he|she|it|we|they|the|my|your|this|that|there|anybody|anyone|somebody|someone)
+        | any\ idea | tell\ me | give\ me | help\ me | explain | show\ me | describe | how\ to
+        | what\ about | how\ about
+    )\b""",
+    re.IGNORECASE | re.VERBOSE,
 )
-"""How a message begins that asks for something."""
+"""How a message begins that asks for something, with a question mark or without."""
 
 _APOSTROPHES = str.maketrans("\u2019\u02bc", "''")
 
@@ -47,7 +57,6 @@ _TURNS = (
     (r"was i", "were you"),
     (r"i wasn't", "you weren't"),
     (r"i've|ive", "you have"),
-    (r"i'd", "you would"),
     (r"i'll", "you will"),
     (r"we're", "you are"),
     (r"we've", "you have"),
@@ -61,16 +70,23 @@ _TURN = re.compile(
     r"(?<![\w'])(?:" + "|".join(f"({pattern})" for pattern, _ in _TURNS) + r")(?![\w']|\.\w)", re.I
 )
 _ABOUT_BOT = re.compile(r"(?<![\w'])(?:you|your|yours|yourself|u|ur|you're|you've)(?![\w'])", re.I)
-_FIRST_WORDS = re.compile(r"\b(?:i had|i would)\b", re.I)
+_UNSURE = re.compile(
+    r"(?<![\w'])(?:[Ii]'d|US)(?![\w'])|\b(?:an?|the|this|that) mine\b|\b[A-Z]\.[A-Z]\b"
+)
+"""What may be turned in two ways, or not at all."""
+
+_SPACES = re.compile(r"[^\S\n]+")
 
 
 def sentences(message: str) -> Iterator[str]:
     """Take a message apart into what can be told back: its statements, without "well" and "by the
     way". What asks is left out.
     """
-    for sentence in _SENTENCE.split(message.translate(_APOSTROPHES).strip()):
+    plain = _SPACES.sub(" ", message.translate(_APOSTROPHES)).strip()
+    for sentence in _SENTENCE.split(plain):
         whole = _LEAD_IN.sub("", sentence.strip())
-        if not whole.strip(" .!") or whole.endswith("?") or ASKING.match(whole):
+        asks = whole.rstrip(" .!\u2026").endswith(QUESTION_MARKS) or ASKING.match(whole)
+        if asks or not whole.strip(" .!"):
             continue
         yield whole
         if len(whole.split()) > MAX_TOLD_WORDS:
@@ -80,7 +96,12 @@ def sentences(message: str) -> Iterator[str]:
 def turned(sentence: str) -> str:
     """Say back what somebody said of themself; what cannot be turned is quoted."""
     plain = sentence.translate(_APOSTROPHES).strip().rstrip(".!,;: ")
-    if _ABOUT_BOT.search(plain) or _FRAGMENT.match(plain) or len(plain.split()) < 2:
+    if (
+        _ABOUT_BOT.search(plain)
+        or _UNSURE.search(plain)
+        or _FRAGMENT.match(plain)
+        or len(plain.split()) < 2
+    ):
         return f'You said: "{plain[:1].upper()}{plain[1:]}."'
     found = _TURN.sub(lambda match: _TURNS[(match.lastindex or 1) - 1][1], plain)
     return f"{found[:1].upper()}{found[1:]}."

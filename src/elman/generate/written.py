@@ -12,11 +12,11 @@ that somebody listens.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 from zlib import crc32
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from elman.data.tokenizer import Tokenizer
 from elman.data.untrusted import validated
@@ -37,7 +37,7 @@ from elman.generate.match import Match
 from elman.generate.penalties import Habits, History, beyond, words_of
 from elman.generate.sampling import SamplingParams
 from elman.generate.stems import stems_of
-from elman.generate.told import ASKING_BUCKETS, AskingWords, Told, ToldFinder, ToldRanking
+from elman.generate.told import ASKING_BUCKETS, AskingWords, Told, ToldFinder, ToldRanking, Weight
 from elman.generate.turned import ASKING
 from elman.generate.written_arrays import WrittenArrays
 from elman.model.array_files import read_arrays, write_arrays
@@ -53,6 +53,9 @@ LISTENS_AGAIN_AFTER = 1
 
 FITS_SOMEWHAT = 0.35
 """How probably a reply must make sense that is given lest it listens twice in a row."""
+
+MAX_RECALLED_NATS = 0.7
+"""-log p of a token of that, where the net is sure enough."""
 
 MAX_RECALLED_TOKENS = 30
 """Tokens in which the net says what it recalls of what was told."""
@@ -77,6 +80,16 @@ how well it belongs (`elman.generate.match`).
 """
 
 
+def _sayable(text: str) -> str:
+    """Return a text of a file that may be said, or raise ValueError."""
+    if not text.isprintable():  # half a character is not, nor is what moves a terminal's cursor
+        raise ValueError("holds what cannot be shown")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_sayable)]
+
+
 class Regression(BaseModel):
     """How probably a reply makes sense, by some of its traits.
 
@@ -87,8 +100,8 @@ class Regression(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    weights: list[float]
-    bias: float
+    weights: list[Weight]
+    bias: Weight
 
     def __call__(self, traits: np.ndarray) -> np.ndarray:
         """Tell it for replies with these traits, (N, traits)."""
@@ -118,10 +131,10 @@ class RankingFacts(BaseModel):
     by_all: Regression
     bound: float = Field(ge=0, le=1)
     question_bound: float = Field(ge=0, le=1)
-    listening: list[str] = []
-    unknowing: list[str] = []
+    listening: list[Line] = []
+    unknowing: list[Line] = []
     told: ToldRanking
-    untold: list[str] = []
+    untold: list[Line] = []
 
 
 class Judged(NamedTuple):
@@ -263,7 +276,7 @@ class Written:
         if (found := told.found) is not None:
             tokens = tuple(tokenizer.encode(found.reply))
             return Judged(found.reply, tokens, np.zeros(0), sense, "told")
-        if not history.whole:
+        if not told.whole:
             return None
         if by_net and (own := self._recalled(decoder, tokenizer, state, history)) is not None:
             return own
@@ -277,7 +290,8 @@ class Written:
         params = SamplingParams(temperature=0.0, max_tokens=MAX_RECALLED_TOKENS)
         [drawn] = reply_batch(decoder, state, params)
         text = tokenizer.decode(drawn.tokens)
-        if not self.told.was_told(text, history):
+        sure = drawn.nats <= MAX_RECALLED_NATS * (len(drawn.tokens) + 1)
+        if not sure or not self.told.was_told(text, history):
             return None
         return Judged(text, drawn.tokens, np.zeros(0), 1.0, "generate")
 
