@@ -265,11 +265,13 @@ class ToldFinder:
         )
         return Told(lines, self.ranking(*self.traits(asked, near, lines)), whole)
 
-    def was_told(self, reply: str, history: History) -> bool:
-        """Tell whether a reply answers the last message by words that the user said before."""
-        new = self.exchanges.new_in(reply, history.asked or "")
-        before = [*history.heard[1:], *history.earlier][:MAX_TOLD_LINES]
-        return bool(new) and new <= {*stems_of(" ".join(text[:MAX_TOLD_CHARS] for text in before))}
+    def confirms(self, told: Told, reply: str, asked: str) -> bool:
+        """Tell whether the likeliest sentence has the words by which a reply answers a message."""
+        if not told.lines:
+            return False
+        likeliest = told.lines[int(told.sense[:-2].argmax())]
+        new = self.exchanges.new_in(reply, asked)
+        return bool(new) and new <= {*stems_of(likeliest.sentence)}
 
     def traits(
         self, asked: str, near: Near, lines: Sequence[ToldLine]

@@ -54,7 +54,7 @@ LISTENS_AGAIN_AFTER = 1
 FITS_SOMEWHAT = 0.35
 """How probably a reply must make sense that is given lest it listens twice in a row."""
 
-MAX_RECALLED_NATS = 0.7
+MAX_RECALLED_NATS = 0.5
 """-log p of a token of that, where the net is sure enough."""
 
 MAX_RECALLED_TOKENS = 30
@@ -278,20 +278,22 @@ class Written:
             return Judged(found.reply, tokens, np.zeros(0), sense, "told")
         if not told.whole:
             return None
-        if by_net and (own := self._recalled(decoder, tokenizer, state, history)) is not None:
-            return own
+        if by_net:
+            own = self._recalled(told, history.asked or "", decoder, tokenizer, state)
+            if own is not None:
+                return own
         untold = self._one_of(self.facts.untold, history, tokenizer, sense)
         return untold and untold._replace(origin="told")
 
     def _recalled(
-        self, decoder: Decoder, tokenizer: Tokenizer, state: State, history: History
+        self, told: Told, asked: str, decoder: Decoder, tokenizer: Tokenizer, state: State
     ) -> Judged | None:
-        """Return what the net itself answers, where it does so by words that the user said."""
+        """Return what the net itself answers, where it does so by words of a sentence that may."""
         params = SamplingParams(temperature=0.0, max_tokens=MAX_RECALLED_TOKENS)
         [drawn] = reply_batch(decoder, state, params)
         text = tokenizer.decode(drawn.tokens)
         sure = drawn.nats <= MAX_RECALLED_NATS * (len(drawn.tokens) + 1)
-        if not sure or not self.told.was_told(text, history):
+        if not sure or not self.told.confirms(told, text, asked):
             return None
         return Judged(text, drawn.tokens, np.zeros(0), 1.0, "generate")
 
