@@ -40,8 +40,9 @@ ASKING = re.compile(
         \ (?:do|does|did|is|are|was|were|am|can|could|will|would|should|shall|have|has)
         | (?:do|does|did|can|could|will|would|should|shall|is|are|am)
         \ (?:i|you|u|he|she|it|we|they|the|my|your|this|that|there|anybody|anyone|somebody|someone)
-        | any\ idea | tell\ me | give\ me | help\ me | explain | show\ me | describe | how\ to
-        | what\ about | how\ about
+        | any\ idea | tell\ me | give\ me | help\ me | explain | show\ me | remind\ me | describe
+        | say\ (?:who|what|where|when|why|how|which|my|your|the|it) | name\ (?:my|your|the|one|a)
+        | repeat | how\ to | what\ about | how\ about
     )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
