@@ -32,16 +32,15 @@ from elman.generate.match import Match
 from elman.generate.penalties import PEOPLE, History
 from elman.generate.stems import stems_of
 from elman.generate.told import ASKING_BUCKETS, ASKS_FOR_TOLD
-from elman.generate.written import (
+from elman.generate.written import WRITTEN, Written
+from elman.generate.written_arrays import WrittenArrays, WrittenExchange
+from elman.generate.written_facts import (
     NET_TRAITS,
     WORD_TRAITS,
-    WRITTEN,
     WRITTEN_FORMAT,
     RankingFacts,
     Regression,
-    Written,
 )
-from elman.generate.written_arrays import WrittenArrays, WrittenExchange
 
 FOLDER = Path(__file__).parent
 

@@ -18,16 +18,15 @@ from elman.generate.penalties import PEOPLE, History
 from elman.generate.replier import Replier
 from elman.generate.stems import stems_of
 from elman.generate.told import ASKING_BUCKETS, ASKING_TRAITS, LINE_TRAITS, ToldRanking
-from elman.generate.written import (
+from elman.generate.written import WRITTEN, Written
+from elman.generate.written_arrays import WrittenArrays, WrittenExchange
+from elman.generate.written_facts import (
     NET_TRAITS,
     WORD_TRAITS,
-    WRITTEN,
     WRITTEN_FORMAT,
     RankingFacts,
     Regression,
-    Written,
 )
-from elman.generate.written_arrays import WrittenArrays, WrittenExchange
 from elman.model.array_files import read_arrays, write_arrays
 
 EXCHANGES = [
