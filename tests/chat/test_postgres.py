@@ -60,6 +60,7 @@ def dumped(store: MemoryStore) -> dict[str, Any]:
                 kept[:4],
                 [node[:-1] for node in store.tree(connection, LOCAL, kept.name)],
                 [node[:-1] for node in store.path(connection, LOCAL, kept.head or b"")],
+                [node[:-1] for node in store.before(connection, LOCAL, kept.head or b"", 2)],
                 sorted(store.held(connection, LOCAL, holder(kept.name))),
             ]
             for kept in sessions
