@@ -31,8 +31,10 @@ MAX_TOLD_CHARS = 1000
 MAX_CANDIDATES = 150
 """Sentences, the last ones, that may answer."""
 
-ASKS_BELOW = 0.4
-"""Of the probability that a message asks for nothing that was told."""
+OWN_ASKS_BELOW, ASKS_BELOW = 0.4, 0.25
+"""Of the probability that a message asks for nothing that was told, where it speaks of the user,
+and where it does not: people ask one another much that the other shall know.
+"""
 
 ASKING_LENGTH_WORDS = 4
 """Words by which messages are told apart in length."""
@@ -213,16 +215,18 @@ class Told(NamedTuple):
         lines: the sentences that were told.
         sense: how probable each is, then "nothing was told", then "nothing is asked".
         whole: whether these are all that was ever told.
+        own: whether the message speaks of the user.
     """
 
     lines: list[ToldLine]
     sense: np.ndarray
     whole: bool
+    own: bool
 
     @property
     def asks(self) -> bool:
         """Whether it asks for what was told."""
-        return bool(self.sense[-1] < ASKS_BELOW)
+        return bool(self.sense[-1] < (OWN_ASKS_BELOW if self.own else ASKS_BELOW))
 
     @property
     def found(self) -> ToldLine | None:
@@ -263,7 +267,8 @@ class ToldFinder:
             and len(before) <= MAX_TOLD_LINES
             and all(len(text) <= MAX_TOLD_CHARS for text in before)
         )
-        return Told(lines, self.ranking(*self.traits(asked, near, lines)), whole)
+        sense = self.ranking(*self.traits(asked, near, lines))
+        return Told(lines, sense, whole, own=_OWN.search(asked) is not None)
 
     def confirms(self, told: Told, reply: str, asked: str) -> bool:
         """Tell whether the likeliest sentence has the words by which a reply answers a message."""
