@@ -171,7 +171,7 @@ class Exchanges:
         """
         asked, before = self._vector(heard[0]), self._vector(" ".join(heard[1:2]))
         point = last_sentence(heard[0])
-        last = self._vector(point)
+        last = asked if point == heard[0] else self._vector(point)
         stems = stems_of(heard[0])
         # Without a message before, what was said is a reply to this one that was not wanted.
         own = self._vector(*said[:1]) if heard[1:] else NO_WORDS
@@ -185,8 +185,10 @@ class Exchanges:
                 first = self._weighted([self._stems(row - 1)])
                 told = self._vector(self.reply(row - 1)) if own.weights else NO_WORDS
                 together = self._weighted([self._stems(row - 1), self._stems(row)])
-            pairs = ((asked, there), (last, there), (before, first), (own, told), (both, together))
-            alike = (_cosine(*pair) for pair in pairs)
+            whole = _cosine(asked, there)
+            part = whole if last is asked else _cosine(last, there)
+            pairs = ((before, first), (own, told), (both, together))
+            alike = (whole, part, *(_cosine(*pair) for pair in pairs))
             share = min(1.0, int(self.arrays.lengths[row]) / max(1, len(stems)))
             places.append(Place._make([row, self.reply(row), *alike, share]))
         answered = max((place.asked for place in places if place.reply), default=0.0)
@@ -226,8 +228,9 @@ class Exchanges:
             heard: the last messages, the last one first.
             point: the sentence of the last one that is to be answered.
         """
-        alike = LIKENESS["asked"] * self._alike(heard[0])
-        alike += LIKENESS["last"] * (self._alike(point) if point != heard[0] else alike * 2)
+        whole = self._alike(heard[0])
+        last = whole if point == heard[0] else self._alike(point)
+        alike = LIKENESS["asked"] * whole + LIKENESS["last"] * last
         for text in heard[1:]:
             alike[1:] += LIKENESS["both"] * self.arrays.goes_on[1:] * self._alike(text)[:-1]
         some = min(SHORTLIST, len(alike))

@@ -267,8 +267,9 @@ class ToldFinder:
             and len(before) <= MAX_TOLD_LINES
             and all(len(text) <= MAX_TOLD_CHARS for text in before)
         )
-        sense = self.ranking(*self.traits(asked, near, lines))
-        return Told(lines, sense, whole, own=_OWN.search(asked) is not None)
+        of_lines, asking = self.traits(asked, near, lines)
+        own = bool(asking[ASKING_TRAITS.index("own")])
+        return Told(lines, self.ranking(of_lines, asking), whole, own)
 
     def confirms(self, told: Told, reply: str, asked: str) -> bool:
         """Tell whether the likeliest sentence has the words by which a reply answers a message."""

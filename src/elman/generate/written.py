@@ -47,16 +47,16 @@ MAX_WRITTEN_WORDS = 40
 """Words of a message; nobody wrote an answer to a longer one."""
 
 LISTENS_AGAIN_AFTER = 1
-"""Replies after which it is said again that somebody listens."""
+"""Replies after which it may merely listen again."""
 
 FITS_SOMEWHAT = 0.35
-"""How probably a reply must make sense that is given lest it listens twice in a row."""
-
-MAX_RECALLED_NATS = 0.5
-"""-log p of a token of that, where the net is sure enough."""
+"""How probably a reply must make sense to be given sooner than that, where it has just listened."""
 
 MAX_RECALLED_TOKENS = 30
-"""Tokens in which the net says what it recalls of what was told."""
+"""Tokens in which the net says what it recalls of what was told,"""
+
+MAX_RECALLED_NATS = 0.5
+"""and -log p of each, on average, at most: else it is not sure enough."""
 
 MAX_LIKENED_CHARS = 2000
 """Of each message before; replies are compared with no more of it."""
@@ -158,10 +158,8 @@ class Written:
         for row, (history, near) in enumerate(zip(histories, nears, strict=True)):
             told = self.told(history, near)
             if history.asked is None or (told is not None and told.asks):
-                own_state = decoder.select(state, [row])
-                chosen[row] = told and self._said_back(
-                    told, history, decoder, tokenizer, own_state, by_net
-                )
+                recalling = (decoder, decoder.select(state, [row])) if by_net else None
+                chosen[row] = told and self._said_back(told, history, tokenizer, recalling)
         rows = [row for row in range(len(histories)) if row not in chosen]
         if rows:
             own = [histories[row] for row in rows]
@@ -191,27 +189,28 @@ class Written:
         self,
         told: Told,
         history: History,
-        decoder: Decoder,
         tokenizer: Tokenizer,
-        state: State,
-        by_net: bool,
+        recalling: tuple[Decoder, State] | None,
     ) -> Judged | None:
-        """Return what was told; None where it may have been told, and only the net knows it."""
+        """Return what was told; None where it may have been told, and only the net knows it.
+
+        `recalling` is the net, and its state after the message; None: it is not asked.
+        """
         sense = float(told.sense.max())
         if (found := told.found) is not None:
             tokens = tuple(tokenizer.encode(found.reply))
             return Judged(found.reply, tokens, np.zeros(0), sense, "told")
         if not told.whole:
             return None
-        if by_net:
-            own = self._recalled(told, history.asked or "", decoder, tokenizer, state)
+        if recalling is not None:
+            own = self._recalled(told, history.asked or "", tokenizer, *recalling)
             if own is not None:
                 return own
         untold = self._one_of(self.facts.untold, history, tokenizer, sense)
         return untold and untold._replace(origin="told")
 
     def _recalled(
-        self, told: Told, asked: str, decoder: Decoder, tokenizer: Tokenizer, state: State
+        self, told: Told, asked: str, tokenizer: Tokenizer, decoder: Decoder, state: State
     ) -> Judged | None:
         """Return what the net itself answers, where it does so by words of a sentence that may."""
         params = SamplingParams(temperature=0.0, max_tokens=MAX_RECALLED_TOKENS)
