@@ -2,7 +2,7 @@
 many wordings, and on talk that was written for it, and pack.
 
     python recipes/base.py --data DIR --work DIR               # about 10 hours of one core
-    python recipes/base.py --data DIR --work DIR --pack-only --out FOLDER    # a quarter of an hour
+    python recipes/base.py --data DIR --work DIR --pack-only --out FOLDER    # an hour
 
 Interrupted, the same command goes on where it stopped. DIR of --data holds the sets that
 `mixture.LICENSES` names. In DIR of --work lie the mixture (broad.jsonl, clean.jsonl, wide.jsonl,
@@ -287,7 +287,7 @@ def pack(run: Path, work: Path, data: Path, out: Path) -> None:
     write_config(out, config.model_copy(update={"reply": reply, "int8_loss": loss}))
     manners.write(work, load_bot(out))
 
-    written.write(load_bot(out))
+    written.write(load_bot(out), work)
     smalltalk.write(data, work / "held.jsonl", out / SMALL_TALK)
     card.write(work, out)
     print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()):,} bytes")

@@ -44,7 +44,9 @@ CHATS = "chat-"
 """How the name of a file begins in which users go on and ask, but for nothing that they told."""
 
 FOLDS = 5
-"""Parts of the sets: what `AskingWords` says of one was learned from the others and all talk."""
+"""Parts of the sets: what `AskingWords` says of one was learned from the others, and from all talk
+but the messages in it.
+"""
 
 PENALTY = 1e-3
 """Of the squares of the regression's weights."""
@@ -230,11 +232,12 @@ def learn_told(exchanges: Exchanges) -> tuple[AskingWords, ToldRanking]:
     folds: list[list[Example]] = []
     for fold in range(FOLDS):
         rest = [each for n, each in enumerate(own) if n % FOLDS != fold]
-        asking = learn_asking([*elsewhere, *rest])
+        held = {each.asked for each in every[fold::FOLDS]}
+        asking = learn_asking([each for each in (*elsewhere, *rest) if each.text not in held])
         found = (example_of(each, exchanges, asking) for each in every[fold::FOLDS])
         folds.append([each for each in found if each is not None])
     asking = learn_asking([*elsewhere, *own])
-    held, *others = folds
-    shares = right_shares(learn_ranking([*chain.from_iterable(others)], asking.bias), held)
+    tried, *others = folds
+    shares = right_shares(learn_ranking([*chain.from_iterable(others)], asking.bias), tried)
     print(f"told: right in {', '.join(f'{each:.0%} of {kind}' for kind, each in shares.items())}")
     return asking, learn_ranking([*chain.from_iterable(folds)], asking.bias)

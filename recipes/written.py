@@ -1,7 +1,8 @@
 """Make the exchanges that come with the base, and learn which written reply makes sense.
 
-    python recipes/written.py --bot FOLDER                       # some minutes
+    python recipes/written.py --bot FOLDER --mixture DIR         # half an hour
 
+DIR holds what mixture.py wrote, from which what words mean is counted (vectors.py).
 The exchanges are the conversations of talk/, and the ways of phrasings/ in which users ask what
 Elman knows of itself, with an answer. What a user may have told is looked up in the chat, and
 told.py learns how. judged.jsonl holds replies to scripts that were written for it, and which
@@ -12,8 +13,8 @@ import argparse
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from itertools import chain, cycle, product
+from collections.abc import Collection, Iterator
+from itertools import chain, cycle
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,14 @@ from smalltalk import FAMILY, HOME, JOB, MACHINE, MADE, NAME
 from talk import conversations, file_of, is_measured
 from taught import Turns
 from told import REMEMBERING, UNRANKED, learn_told
+from vectors import word_vectors
 
 from elman import load_bot
 from elman.data.tokenizer import END, ROLES
 from elman.generate.bot import Bot
-from elman.generate.exchanges import Exchanges
+from elman.generate.exchanges import CANDIDATES, Exchanges
 from elman.generate.likelihood import as_message
+from elman.generate.listening import Listening
 from elman.generate.match import Match
 from elman.generate.penalties import PEOPLE, History
 from elman.generate.stems import stems_of
@@ -48,10 +51,10 @@ OWN_PHRASINGS = FOLDER / "phrasings" / "own.txt"
 """Sections of a line `# KEY` and ways to ask for what `OWN` says, one a line."""
 
 LISTENING = FOLDER / "phrasings" / "listening.txt"
-"""What makes sense after nearly any statement, and to nearly any question (of those that were
-written, the ones that readers found to make sense in 70 and in 50 % of a dozen places); how others
-begin and end, which are made of two that did; and what is said where the user asks for what was not
-told.
+"""What makes sense after nearly any statement (whole, or made of an opening and an invitation), to
+nearly any question, and where the user asks for what was not told. Of 1,386 that were written these
+are those that readers found to make sense in three of four of ten places, of the answers in two of
+three.
 """
 
 JUDGED = FOLDER / "judged.jsonl"
@@ -65,7 +68,15 @@ three.
 COMMON_IN = 400
 """Replies in which a word must stand to fit anywhere."""
 
+JUDGED_TALK = ("chat-online", "chat-feelings", "long-reactions")
+"""Files whose messages stand in `JUDGED`. What is learned from that is learned without them: nobody
+else's message will have an answer of its own.
+"""
+
 PLACES_AT_ONCE = 32
+
+ASKED_OF_NET_EVERY = 3
+"""Judged places of which the net is asked about one: it is slow, and two traits need little."""
 
 BOUND, QUESTION_BOUND = 0.5, 0.45
 """How probably a reply must make sense, and one to a question. What is said else makes sense in
@@ -130,14 +141,6 @@ def sections(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def listening() -> dict[str, list[str]]:
-    """Collect what is said where no exchange is near."""
-    found = sections(LISTENING)
-    pairs = product(found.pop("openings"), found.pop("invitations"))
-    every = [*found["listening"], *(f"{one} {other}" for one, other in pairs)]
-    return {**found, "listening": list(dict.fromkeys(every))}
-
-
 def own_exchanges() -> Iterator[WrittenExchange]:
     """Take the ways to ask what Elman knows of itself, each with one of the answers."""
     for key, phrasings in sections(OWN_PHRASINGS).items():
@@ -145,13 +148,12 @@ def own_exchanges() -> Iterator[WrittenExchange]:
             yield WrittenExchange(phrasing, answer)
 
 
-def given_conversations() -> list[Turns]:
-    """Read the conversations whose exchanges are given."""
-    return [
-        turns
-        for id_, turns in conversations()
-        if not is_measured(id_) and not file_of(id_).startswith((*REMEMBERING, *RICH))
-    ]
+def given_conversations() -> Iterator[tuple[str, Turns]]:
+    """Read the conversations whose exchanges are given, each with its file."""
+    for id_, turns in conversations():
+        name = file_of(id_)
+        if not is_measured(id_) and not name.startswith((*REMEMBERING, *RICH)):
+            yield name, turns
 
 
 def common_stems(talks: list[Turns]) -> frozenset[int]:
@@ -162,13 +164,14 @@ def common_stems(talks: list[Turns]) -> frozenset[int]:
     return frozenset(stem for stem, count in counts.items() if count >= COMMON_IN)
 
 
-TALKS = given_conversations()
-COMMON = common_stems(TALKS)
+TALKS = list(given_conversations())
+COMMON = common_stems([turns for _, turns in TALKS])
 
 
-def every_exchange() -> list[WrittenExchange]:
-    """Make the exchanges."""
-    return [*chain.from_iterable(map(exchanges_of, TALKS)), *own_exchanges()]
+def every_exchange(without: Collection[str] = ()) -> list[WrittenExchange]:
+    """Make the exchanges, but for those of some files."""
+    given = (turns for name, turns in TALKS if name not in without)
+    return [*chain.from_iterable(map(exchanges_of, given)), *own_exchanges()]
 
 
 def history_of(heard: list[str], said: list[str], bot: Bot) -> History:
@@ -177,12 +180,20 @@ def history_of(heard: list[str], said: list[str], bot: Bot) -> History:
     return History(heard[::-1], own, heard[-1], True)
 
 
-def traits_of_judged(written: Written, bot: Bot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the traits of judged replies, whether each makes sense, and where it was given."""
+def traits_of_judged(
+    written: Written, bot: Bot, by_net: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the traits of judged replies, whether each makes sense, and where it was given.
+
+    Args:
+        written: finds the replies and tells the traits.
+        bot: whose net it is.
+        by_net: whether the net tells its own, too.
+    """
     decoder, tokenizer = bot.decoder, bot.tokenizer
     traits, senses, places = [], [], []
     with JUDGED.open(encoding="utf-8") as lines:
-        every = [json.loads(line) for line in lines]
+        every = [json.loads(line) for line in lines][:: ASKED_OF_NET_EVERY if by_net else 1]
     for begin in range(0, len(every), PLACES_AT_ONCE):
         some = every[begin : begin + PLACES_AT_ONCE]
         rows = []
@@ -195,7 +206,7 @@ def traits_of_judged(written: Written, bot: Bot) -> tuple[np.ndarray, np.ndarray
         state = decoder.read(rows, decoder.initial_state(len(rows)))
         histories = [history_of(one["heard"], one["said"], bot) for one in some]
         nears = written.nears(tokenizer, histories)
-        judged = written.judged(decoder, tokenizer, state, histories, nears, PEOPLE)
+        judged = written.judge(decoder, tokenizer, state, histories, nears, PEOPLE, by_net)
         for place, (one, own) in enumerate(zip(some, judged, strict=True), begin):
             for each in own:
                 if each.reply in one["replies"]:
@@ -245,6 +256,8 @@ def unranked() -> RankingFacts:
         Regression(weights=[0.0] * size, bias=0.0)
         for size in (len(WORD_TRAITS), len(WORD_TRAITS) + len(NET_TRAITS))
     )
+    lines = sections(LISTENING)
+    untold = lines.pop("untold")
     return RankingFacts(
         written=WRITTEN_FORMAT,
         by_words=by_words,
@@ -252,35 +265,43 @@ def unranked() -> RankingFacts:
         bound=BOUND,
         question_bound=QUESTION_BOUND,
         told=UNRANKED,
-        **listening(),
+        listening=Listening(**lines),
+        untold=untold,
     )
 
 
-def write(bot: Bot) -> None:
-    """Write the exchanges into a bot's folder."""
-    arrays = WrittenArrays.of(every_exchange(), COMMON_IN, np.zeros(ASKING_BUCKETS))
-    exchanges = Exchanges(arrays)
+def write(bot: Bot, mixture: Path) -> None:
+    """Write the exchanges into a bot's folder; what words mean is counted in the mixture's."""
+    vectors, nothing = word_vectors(mixture), np.zeros(ASKING_BUCKETS)
+    exchanges, others = (
+        Exchanges(WrittenArrays.of(every_exchange(without), COMMON_IN, nothing, vectors))
+        for without in ((), JUDGED_TALK)
+    )
     asking, told = learn_told(exchanges)
-    traits, senses, places = traits_of_judged(Written(exchanges, unranked(), Match.read(bot)), bot)
-    by_words = traits[:, : len(WORD_TRAITS)]
-    names = (*WORD_TRAITS, *NET_TRAITS)
-    learned: dict[str, Regression] = {}
-    for name, own in (("by_words", by_words), ("by_all", traits)):
-        found = learned[name] = learn_regression(own, senses)
-        weights = np.round(found.weights * own.std(0), 2).tolist()
-        right = first_is_right(own, senses, places)
+    facts, names = unranked(), (*WORD_TRAITS, *NET_TRAITS)
+    # What the net is asked about is chosen by the words, so that these are learned first.
+    for name in ("by_words", "by_all"):
+        written = Written(others, facts, Match.read(bot))
+        if name == "by_words":
+            written.judge.most = CANDIDATES
+        traits, senses, places = traits_of_judged(written, bot, name == "by_all")
+        found = learn_regression(traits, senses)
+        facts = facts.model_copy(update={name: found})
+        weights = np.round(found.weights * traits.std(0), 2).tolist()
+        right = first_is_right(traits, senses, places)
         print(f"{name}: the first reply makes sense in {right:.1%} of {len(np.unique(places))}")
         print(dict(zip(names, weights, strict=False)), flush=True)
-    exchanges.arrays = arrays._replace(asking=asking.weights)
-    facts = unranked().model_copy(update={**learned, "told": told})
-    Written(exchanges, facts).save(bot.path)
+    exchanges.arrays = exchanges.arrays._replace(asking=asking.weights)
+    Written(exchanges, facts.model_copy(update={"told": told})).save(bot.path)
     print(f"{bot.path / WRITTEN}: {(bot.path / WRITTEN).stat().st_size:,} bytes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bot", type=Path, required=True)
-    write(load_bot(parser.parse_args().bot))
+    parser.add_argument("--mixture", type=Path, required=True, help="what mixture.py wrote")
+    arguments = parser.parse_args()
+    write(load_bot(arguments.bot), arguments.mixture)
 
 
 if __name__ == "__main__":

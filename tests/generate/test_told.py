@@ -43,7 +43,7 @@ NO_WORDS = AskingWords(np.zeros(ASKING_BUCKETS, np.float16), 0.0)
 @pytest.fixture(scope="module")
 def exchanges() -> Exchanges:
     some = [WrittenExchange(text, "Yes.") for text in (*TOLD, "What is your name?", "I am here.")]
-    return Exchanges(WrittenArrays.of(some, 100, NO_WORDS.weights))
+    return Exchanges(WrittenArrays.of(some, 100, NO_WORDS.weights, {}))
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 """Replies that somebody wrote are found by what was said, and ranked by whether they make sense."""
 
 import math
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from zlib import compress
 
 import numpy as np
 import pytest
@@ -12,14 +14,17 @@ from hypothesis import strategies as st
 
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
-from elman.generate.exchanges import CANDIDATES, Exchanges, Place, last_sentence
+from elman.generate.exchanges import CANDIDATES, Candidate, Exchanges, last_sentence
+from elman.generate.judging import CLOSELY, Judged
+from elman.generate.listening import Listening
+from elman.generate.match import Match
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.penalties import PEOPLE, History
 from elman.generate.replier import Replier
 from elman.generate.stems import stems_of
 from elman.generate.told import ASKING_BUCKETS, ASKING_TRAITS, LINE_TRAITS, ToldRanking
 from elman.generate.written import WRITTEN, Written
-from elman.generate.written_arrays import WrittenArrays, WrittenExchange
+from elman.generate.written_arrays import MAX_EXCHANGES, WrittenArrays, WrittenExchange
 from elman.generate.written_facts import (
     NET_TRAITS,
     WORD_TRAITS,
@@ -39,6 +44,9 @@ EXCHANGES = [
     WrittenExchange("My cat is sleeping.", "Let it sleep."),
     WrittenExchange("Thank you for today.", "You are welcome."),
 ]
+CAT, ARM = np.eye(48, dtype=np.int8)[:2] * 90
+VECTORS = {stems_of("cat")[0]: CAT, stems_of("dog")[0]: CAT + ARM // 2, stems_of("arm")[0]: ARM}
+
 LIKENESS_ALONE = [1.0, *[0.0] * (len(WORD_TRAITS) - 1)]
 
 
@@ -48,6 +56,13 @@ NOTHING_ASKED = ToldRanking(
     untold=[-9.0, *[0.0] * (len(ASKING_TRAITS) - 1)],
     bias=0.0,
 )
+
+
+def packed(text: bytes) -> np.ndarray:
+    return np.frombuffer(compress(text), np.uint8)
+
+
+LISTENING = Listening(whole=["I see.", "Go on."])
 
 
 def ranking(bound: float = 0.0) -> RankingFacts:
@@ -62,18 +77,18 @@ def ranking(bound: float = 0.0) -> RankingFacts:
 
 
 def made(exchanges: Sequence[WrittenExchange] = EXCHANGES, common_in: int = 100) -> Written:
-    arrays = WrittenArrays.of(exchanges, common_in, np.zeros(ASKING_BUCKETS))
+    arrays = WrittenArrays.of(exchanges, common_in, np.zeros(ASKING_BUCKETS), VECTORS)
     return Written(Exchanges(arrays), ranking())
 
 
 def found(written: Written, *heard: str, said: Sequence[str] = ()) -> list[str]:
     """Return the replies to the last message, the first one said last."""
-    return [place.reply for place, _ in near(written, *heard, said=said)]
+    return [each.place.reply for each in near(written, *heard, said=said)]
 
 
-def near(written: Written, *heard: str, said: Sequence[str] = ()) -> list[tuple[Place, float]]:
-    """Return the places of the replies to the last message."""
-    return list(written.exchanges.near(heard[::-1], said[::-1]).places)
+def near(written: Written, *heard: str, said: Sequence[str] = ()) -> list[Candidate]:
+    """Return what is written for what is like the last message."""
+    return list(written.exchanges.near(heard[::-1], said[::-1]).candidates)
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +108,35 @@ def test_what_is_most_like_the_message_comes_first() -> None:
     assert found(written, "we're getting puppies")[0] == "How nice! What will you call it?"
     assert found(written, "xyzzy") == []
     assert len(found(made([*EXCHANGES] * 9), "My cat is ill.")) <= CANDIDATES
-    [(place, support), *_] = near(written, "I broke my arm.")
-    assert place.asked == pytest.approx(1)
-    assert 0 < support <= place.alike
+    [first, *_] = near(written, "I broke my arm.")
+    assert first.place.asked == pytest.approx(1)
+    assert 0 < first.support <= first.place.alike
 
 
 def test_the_message_before_tells_where_one_is() -> None:
     written = made()
     fell = "I fell off it."
     assert found(written, "I broke my arm.", fell)[0] == "Does it hurt a lot?"
-    places = {place.reply: place for place, _ in near(written, "I broke my arm.", fell)}
+    places = {each.place.reply: each.place for each in near(written, "I broke my arm.", fell)}
     assert places["Does it hurt a lot?"].before == pytest.approx(1)
     assert places["Are you all right?"].before == 0
     told = near(written, "I broke my arm.", fell, said=["Ouch! How did it happen?"])
-    assert max(place.said for place, _ in told) == pytest.approx(1)
+    assert max(each.place.said for each in told) == pytest.approx(1)
+
+
+def test_a_word_is_like_another_that_it_has_no_letter_in_common_with() -> None:
+    written = made()
+    dog, arm = (
+        next(each.meant for each in near(written, text) if each.place.reply == "Let it sleep.")
+        for text in ("My dog is sleeping.", "My arm is sleeping.")
+    )
+    assert dog.meant > arm.meant
+    assert dog.point > arm.point
+    assert 0 < dog.missing < arm.missing
+    assert 0 < dog.extra < arm.extra
+    [same, *_] = near(written, "My cat is sleeping.")
+    assert (same.meant.point, same.meant.there) == pytest.approx((1, 1))
+    assert (same.meant.missing, same.meant.extra) == pytest.approx((0, 0), abs=1e-6)
 
 
 def test_a_reply_that_takes_up_what_was_not_said_here_does_not_fit() -> None:
@@ -144,7 +174,8 @@ def test_of_a_long_message_the_last_question_is_answered() -> None:
     assert last_sentence("I slept well. My cat is ill. Oh.") == "My cat is ill."
     assert last_sentence("Oh.") == "Oh."
     assert last_sentence("") == ""
-    [(place, _), *_] = near(made(), "I slept well and long last night. My cat is ill.")
+    [first, *_] = near(made(), "I slept well and long last night. My cat is ill.")
+    place = first.place
     assert place.reply == "Poor cat! Since when?"
     assert place.last == pytest.approx(1)
     assert place.asked < 0.9
@@ -166,7 +197,7 @@ def test_the_likeness_is_the_cosine_of_all_words_and_pairs() -> None:
 
     message = "My arm is ill today."
     own = bag(message)
-    for place, _ in near(made(), message):
+    for place in (each.place for each in near(made(), message)):
         there = bag(texts[place.row])
         product = sum(own[code] * there[code] for code in own.keys() & there.keys())
         lengths = [math.hypot(*each.values()) for each in (own, there)]
@@ -193,10 +224,10 @@ def test_any_text_can_be_written_and_asked(
     assert [written.exchanges.reply(n) for n in range(len(exchanges))] == [
         each.reply for each in exchanges
     ]
-    for place, support in written.exchanges.near([_whole(text) for text in heard], ["yes"]).places:
-        assert place.reply
-        assert 0 <= place.asked < 1.001
-        assert math.isfinite(support)
+    for each in written.exchanges.near([_whole(text) for text in heard], ["yes"]).candidates:
+        assert each.place.reply
+        assert 0 <= each.place.asked < 1.001
+        assert all(map(math.isfinite, (*each.meant, each.support)))
 
 
 def _whole(text: str) -> str:
@@ -226,6 +257,12 @@ def test_a_file_holds_all_of_it(base: NetworkBot, tmp_path: Path) -> None:
         ("asking", np.zeros(3, np.float16)),
         ("asking", np.full(ASKING_BUCKETS, np.nan, np.float16)),
         ("stems", np.zeros(4, np.float32)),
+        ("vectors", np.zeros((3, 48), np.int8)),
+        ("vectors", np.zeros(3, np.int8)),
+        ("replies", np.zeros(9, np.uint8)),
+        ("replies", packed(b"x" * 10**6)),
+        ("replies", packed("".join(each.reply for each in EXCHANGES).encode())[:-4]),
+        ("replies", np.append(packed("".join(each.reply for each in EXCHANGES).encode()), 0)),
         ("common", np.zeros((2, 2), np.int32)),
         ("other", np.zeros(1, np.int32)),
     ],
@@ -238,6 +275,46 @@ def test_a_damaged_file_is_an_error(
     write_arrays(tmp_path / WRITTEN, {**arrays, name: value}, facts)
     with pytest.raises(ElmanError, match=WRITTEN):
         Written.read(replace(base, path=tmp_path))
+
+
+def test_a_file_is_unpacked_no_further_than_it_says() -> None:
+    arrays = made().exchanges.arrays._replace(replies=packed(b"x" * 10**8))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="not whole"):
+        arrays.replies_text()
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+
+
+def test_a_file_of_too_many_exchanges_is_an_error(tmp_path: Path) -> None:
+    arrays, rows = made().exchanges.arrays, MAX_EXCHANGES + 1
+    many = arrays._replace(lengths=np.zeros(rows, np.uint8), goes_on=np.zeros(rows, bool))
+    with pytest.raises(ElmanError, match=WRITTEN):
+        many._replace(reply_lengths=np.zeros(rows, np.uint8)).check(tmp_path / WRITTEN)
+
+
+def test_the_judge_looks_closely_at_what_the_words_say_is_best(base: NetworkBot) -> None:
+    many = [WrittenExchange(f"My cat is ill. {'so ' * n}", f"Number {n}.") for n in range(20)]
+    written = replace(made([*EXCHANGES * 9, *many]), match=Match.read(base))
+    assert written.match is not None
+    state, histories = asked(base, "My cat is ill.")
+    nears = written.nears(base.tokenizer, histories)
+
+    def judged(by_net: bool) -> list[Judged]:
+        [found] = written.judge(
+            base.decoder, base.tokenizer, state, histories, nears, PEOPLE, by_net
+        )
+        return found
+
+    by_words, by_all = judged(by_net=False), judged(by_net=True)
+    assert len(by_words) == len(by_all) == CLOSELY
+    assert {each.reply for each in by_words} == {each.reply for each in by_all}
+    assert [len(each.traits) for each in by_words] == [len(WORD_TRAITS)] * CLOSELY
+    assert [len(each.traits) for each in by_all] == [len(WORD_TRAITS) + len(NET_TRAITS)] * CLOSELY
+    assert [each.sense for each in by_all] == sorted((each.sense for each in by_all), reverse=True)
+    assert by_words[0].traits[WORD_TRAITS.index("follows")] == 0
+    written.judge.most = 3
+    assert len(judged(by_net=True)) == 3
 
 
 def test_a_file_that_ranks_by_other_traits_is_an_error(base: NetworkBot, tmp_path: Path) -> None:
@@ -254,7 +331,7 @@ def test_a_line_that_cannot_be_said_is_an_error(
 ) -> None:
     made().save(tmp_path)
     arrays, facts = read_arrays(tmp_path / WRITTEN)
-    write_arrays(tmp_path / WRITTEN, arrays, {**facts, "listening": [text]})
+    write_arrays(tmp_path / WRITTEN, arrays, {**facts, "listening": {"whole": [text]}})
     with pytest.raises(ElmanError, match=WRITTEN):
         Written.read(replace(base, path=tmp_path))
 
@@ -283,21 +360,21 @@ def test_the_base_takes_what_somebody_wrote(base: NetworkBot) -> None:
 
 def test_what_nothing_fits_is_listened_to(base: NetworkBot) -> None:
     facts = ranking(bound=0.9).model_copy(
-        update={"listening": ["I see.", "Go on."], "unknowing": ["I don't know."]}
+        update={"listening": Listening(whole=["I see.", "Go on."], unknowing=["I don't know."])}
     )
     written = replace(made(), facts=facts)
     texts = ["Xyzzy plugh.", "Xyzzy plugh?", "word " * 41, "", "?!", "What is my name?"]
     state, histories = asked(base, *texts)
     best = written.best(base.decoder, base.tokenizer, state, histories, PEOPLE)
     replies = [each and each.reply for each in best]
-    assert replies[0] in facts.listening
+    assert replies[0] in facts.listening.whole
     assert replies[1:] == ["I don't know.", None, None, None, "I don't know."]
     [nobody] = written.best(base.decoder, base.tokenizer, state, [History()], PEOPLE)
     assert nobody is None
 
 
 def test_it_listens_twice_in_a_row_only_where_nothing_fits_somewhat(base: NetworkBot) -> None:
-    facts = ranking(bound=0.9).model_copy(update={"listening": ["I see.", "Go on."]})
+    facts = ranking(bound=0.9).model_copy(update={"listening": LISTENING})
     written = replace(made(), facts=facts)
 
     def reply(text: str, *said: str) -> str:
@@ -311,10 +388,11 @@ def test_it_listens_twice_in_a_row_only_where_nothing_fits_somewhat(base: Networ
         return found.reply
 
     first = reply("My cat is ill.")
-    assert first in facts.listening
+    assert first in LISTENING.whole
+    assert reply("Xyzzy plugh.", "I see. And then?") == "Go on.", "a part of it was said"
     assert reply("My cat is ill.", first) == "Poor cat! Since when?", "somewhat is better now"
-    assert reply("My cat is ill.", "Oh.", first) in facts.listening
-    assert reply("Xyzzy plugh.", first) == ({*facts.listening} - {first}).pop()
+    assert reply("My cat is ill.", "Oh.", first) in LISTENING.whole
+    assert reply("Xyzzy plugh.", first) == ({*LISTENING.whole} - {first}).pop()
 
 
 def test_what_the_net_recalls_is_said_where_its_words_were_told(base: NetworkBot) -> None:
@@ -354,5 +432,6 @@ def test_of_all_that_people_write_the_replies_are_short_and_stay_apart(base: Net
     assert len(every) > 50_000
     assert all(len(reply.split()) <= 30 for reply in every)
     assert all("\ufffd" not in reply for reply in every)
+    assert written.exchanges.arrays.vectors.any(1).all(), "a word is like itself"
     for hostile in ("<script>", "http://", "https://", "@"):
         assert not any(hostile in reply for reply in every)

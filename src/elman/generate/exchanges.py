@@ -2,13 +2,13 @@
 
 Those whose person said what is most like the last messages come first: tf-idf of the beginnings of
 words and of two in a row, and the cosine, as in the bots that choose replies from a chat log (Ji et
-al. 2014, "An Information Retrieval Approach to Short Text Conversation").
+al. 2014, "An Information Retrieval Approach to Short Text Conversation"). How like the words are
+that are not the same is told by their vectors.
 """
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,21 +16,11 @@ import numpy as np
 from elman.generate.penalties import words_of
 from elman.generate.persons import speaks_of_nobody
 from elman.generate.stems import stems_of
+from elman.generate.word_vectors import MEANING_OF_RARE
 from elman.generate.written_arrays import WrittenArrays
-
-PAIRS = 1 << 18
-"""Two stems in a row are told apart by a hash of so many values,"""
-
-FIRST_PAIR = 1 << 32
-"""which follow those of stems."""
+from elman.generate.written_index import NO_WORDS, Vector, WrittenIndex, cosine
 
 _SENTENCE = re.compile(r"(?<=[.!?\u2026])\s+|\n+")
-
-BEGIN, END = 0, 1
-"""Stems that stand before the first word, and after the last."""
-
-AT_ONCE = 1 << 17
-"""Stems that are looked at side by side."""
 
 SHORTLIST = 200
 """Exchanges whose likeness is measured in full."""
@@ -38,26 +28,14 @@ SHORTLIST = 200
 SUPPORT_OF = 60
 """The likest exchanges, with whose replies a reply is compared."""
 
-CANDIDATES = 12
-"""Different replies that are ranked."""
+CANDIDATES = 48
+"""Different replies whose places are looked at closely."""
+
+COMPARED_WORDS = 40
+"""Of each message, the last ones; the others are not likened by what they mean."""
 
 LIKENESS = {"asked": 0.5, "last": 0.5, "before": 0.25, "said": 0.15, "both": 0.3}
 """What each likeness counts for where the likest exchanges are sought."""
-
-
-class Vector(NamedTuple):
-    """A text as what it is likened by.
-
-    Args:
-        weights: of each stem, and of each two in a row.
-        length: of the vector.
-    """
-
-    weights: Mapping[int, float]
-    length: float
-
-
-NO_WORDS = Vector({}, 0.0)
 
 
 class Place(NamedTuple):
@@ -88,16 +66,57 @@ class Place(NamedTuple):
         return float(sum(weight * getattr(self, name) for name, weight in LIKENESS.items()))
 
 
+class Meant(NamedTuple):
+    """What the words mean where a reply is written, beside what was said here.
+
+    Args:
+        point: what share of the last question, or last sentence, is said there.
+        there: what share of what is said there was said here, in the last two messages.
+        missing: the most that one word of the message means and nothing there is like; of a rare
+            word about 1.
+        extra: the most that one word there means and nothing in the message is like.
+        meant: how like both are as a whole, from -1 to 1.
+        taken_up: what share of the reply the message is like.
+        goes_on: whether a message is written before; followed: what share of that was said here.
+        length: tens of different words there.
+        content: thirds of different words that are not common, in the reply; 1 at most.
+    """
+
+    point: float
+    there: float
+    missing: float
+    extra: float
+    meant: float
+    taken_up: float
+    goes_on: float
+    followed: float
+    length: float
+    content: float
+
+
+class Candidate(NamedTuple):
+    """A reply that may fit.
+
+    Args:
+        place: where it is written.
+        meant: what the words mean there.
+        support: how like the replies to the likest places are to it.
+    """
+
+    place: Place
+    meant: Meant
+    support: float
+
+
 class Near(NamedTuple):
     """What is written for what is like what was said.
 
     Args:
-        places: of the different replies, the likest first, and how like the replies to the likest
-            places are to each.
+        candidates: the different replies, that of the likest place first.
         answered: how like the message is to one that has a reply.
     """
 
-    places: Sequence[tuple[Place, float]] = ()
+    candidates: Sequence[Candidate] = ()
     answered: float = 0.0
 
 
@@ -110,56 +129,12 @@ class Exchanges:
     """
 
     arrays: WrittenArrays
-    _begins: np.ndarray = field(init=False, repr=False)
-    _reply_begins: np.ndarray = field(init=False, repr=False)
-    _idf: dict[int, float] = field(init=False, repr=False)
-    _pair_idf: np.ndarray = field(init=False, repr=False)
-    _unknown: float = field(init=False, repr=False)
-    _number: dict[int, int] = field(init=False, repr=False)
-    _lengths: np.ndarray = field(init=False, repr=False)
-    _rows: np.ndarray = field(init=False, repr=False)
-    _places: np.ndarray = field(init=False, repr=False)
-    _common: frozenset[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        known, counts = self.arrays.known.view(np.uint32), self.arrays.lengths
-        numbers = self.arrays.stems.view(np.uint16)
-        self._begins, self._reply_begins = (
-            np.concatenate([[0], np.cumsum(each, dtype=np.int64)])
-            for each in (counts, self.arrays.reply_lengths)
-        )
-        begins = self._begins
-        rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        # 32 bits are enough, and few at a time: the whole would take eight times what is kept.
-        stems = known[numbers]
-        before = np.zeros(len(stems), np.uint32)
-        before[1:] = stems[:-1]
-        before[begins[:-1][counts > 0]] = BEGIN
-        last = stems[begins[1:][counts > 0] - 1]
-        pairs = np.concatenate([
-            *(_pair_of(before[some], stems[some]) for some in _slices(len(stems))),
-            _pair_of(last, np.full_like(last, END)),
-        ])  # fmt: skip
-        pair_rows = np.concatenate([rows, np.flatnonzero(counts).astype(np.int32)])
-        most = np.log(1 + len(counts))
-        found = []
-        for codes, size in ((numbers, len(known)), (pairs, PAIRS)):
-            often = np.zeros(size)
-            for some in _slices(len(codes)):
-                often += np.bincount(codes[some], minlength=size)
-            found.append((most - np.log(1 + often)).clip(0).astype(np.float32))
-        idf, self._pair_idf = found
-        squares = np.zeros(len(counts))
-        for codes, own, weights in ((numbers, rows, idf), (pairs, pair_rows, self._pair_idf)):
-            for some in _slices(len(codes)):
-                squares += np.bincount(own[some], weights[codes[some]] ** 2, len(counts))
-        self._lengths = np.sqrt(squares).clip(1e-6).astype(np.float32)
-        self._rows = rows[np.argsort(numbers, kind="stable")]
-        in_all = np.bincount(numbers, minlength=len(known))
-        self._places = np.concatenate([[0], np.cumsum(in_all)])
-        self._number = {stem: n for n, stem in enumerate(known.tolist())}
-        self._idf = dict(zip(self._number, idf.tolist(), strict=True))
-        self._unknown = float(most)
+        self.index = WrittenIndex(self.arrays)
+        lengths = self.arrays.reply_lengths
+        self._reply_begins = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self._replies = self.arrays.replies_text()
         self._common = frozenset(self.arrays.common.view(np.uint32).tolist())
 
     def near(self, heard: Sequence[str], said: Sequence[str]) -> Near:
@@ -169,26 +144,26 @@ class Exchanges:
             heard: messages of the other side, the last one first, which is to be answered.
             said: the bot's own replies, the last one first.
         """
-        asked, before = self._vector(heard[0]), self._vector(" ".join(heard[1:2]))
+        index = self.index
+        asked, before = index.vector(heard[0]), index.vector(" ".join(heard[1:2]))
         point = last_sentence(heard[0])
-        last = asked if point == heard[0] else self._vector(point)
+        last = asked if point == heard[0] else index.vector(point)
         stems = stems_of(heard[0])
         # Without a message before, what was said is a reply to this one that was not wanted.
-        own = self._vector(*said[:1]) if heard[1:] else NO_WORDS
-        both = self._vector(*heard[:2])
+        own = index.vector(*said[:1]) if heard[1:] else NO_WORDS
+        both = index.vector(*heard[:2])
         places = []
         for row in self._shortlist(heard[:2], point):
-            goes_on = bool(self.arrays.goes_on[row])
-            there = together = self._weighted([self._stems(row)])
+            there = together = index.weighted([index.stems_in(row)])
             first = told = NO_WORDS
-            if goes_on:
-                first = self._weighted([self._stems(row - 1)])
-                told = self._vector(self.reply(row - 1)) if own.weights else NO_WORDS
-                together = self._weighted([self._stems(row - 1), self._stems(row)])
-            whole = _cosine(asked, there)
-            part = whole if last is asked else _cosine(last, there)
+            if self.arrays.goes_on[row]:
+                first = index.weighted([index.stems_in(row - 1)])
+                told = index.vector(self.reply(row - 1)) if own.weights else NO_WORDS
+                together = index.weighted([index.stems_in(row - 1), index.stems_in(row)])
+            whole = cosine(asked, there)
+            part = whole if last is asked else cosine(last, there)
             pairs = ((before, first), (own, told), (both, together))
-            alike = (whole, part, *(_cosine(*pair) for pair in pairs))
+            alike = (whole, part, *(cosine(*pair) for pair in pairs))
             share = min(1.0, int(self.arrays.lengths[row]) / max(1, len(stems)))
             places.append(Place._make([row, self.reply(row), *alike, share]))
         answered = max((place.asked for place in places if place.reply), default=0.0)
@@ -199,27 +174,62 @@ class Exchanges:
             new = place.reply not in first_places and self._stands_alone(place, known)
             if new and not speaks_of_nobody(place.reply, (*heard[:2], *said[:1])):
                 first_places[place.reply] = place
-        likest = list(first_places.values())[:CANDIDATES]
-        beside = [(self._vector(each.reply), each.alike) for each in places[:SUPPORT_OF]]
-        found = [(each, _support(self._vector(each.reply), beside)) for each in likest]
-        return Near(found, answered)
+            if len(first_places) == CANDIDATES:
+                break
+        likest = list(first_places.values())
+        texts = {each.reply for each in (*likest, *places[:SUPPORT_OF])}
+        vectors = {text: index.vector(text) for text in texts}
+        beside = [(vectors[each.reply], each.alike) for each in places[:SUPPORT_OF]]
+        support = [_support(vectors[each.reply], beside) for each in likest]
+        meant = self._meant(likest, heard, point)
+        return Near([*map(Candidate, likest, meant, support)], answered)
+
+    def _meant(self, places: Sequence[Place], heard: Sequence[str], point: str) -> list[Meant]:
+        """Tell what the words mean in places, beside what was said."""
+        index, words = self.index, self.index.words
+        asked, last, before = (
+            index.numbers(stems_of(text)[-COMPARED_WORDS:])
+            for text in (heard[0], point, " ".join(heard[1:2]))
+        )
+        own = words.of(asked)
+        whole = words.together(asked, own)
+        of_last, of_both = words.of(last), np.concatenate([own, words.of(before)])
+        found = []
+        for place in places:
+            there = index.numbers_in(place.row)
+            vectors = words.of(there)
+            goes_on = bool(self.arrays.goes_on[place.row])
+            first = index.numbers_in(place.row - 1) if goes_on else []
+            content = [stem for stem in stems_of(place.reply) if stem not in self._common]
+            reply = index.numbers(content)
+            found.append(
+                Meant(
+                    words.share(last, of_last, vectors),
+                    words.share(there, vectors, of_both),
+                    words.most_lacking(asked, own, vectors) / MEANING_OF_RARE,
+                    words.most_lacking(there, vectors, own) / MEANING_OF_RARE,
+                    float(whole @ words.together(there, vectors)),
+                    words.share(reply, words.of(reply), own),
+                    float(goes_on),
+                    words.share(first, words.of(first), of_both) if goes_on else 0.0,
+                    len(there) / 10,
+                    min(3, len(reply)) / 3,
+                )
+            )
+        return found
 
     def reply(self, row: int) -> str:
         """Return what was written in an exchange."""
         begin, end = self._reply_begins[row : row + 2]
-        return self.arrays.replies[begin:end].tobytes().decode(errors="replace")
+        return self._replies[begin:end].decode(errors="replace")
 
     def new_in(self, text: str, before: str) -> set[int]:
         """Return the stems of a text that do not stand in another, nor in replies to everything."""
         return {*stems_of(text)} - {*stems_of(before)} - self._common
 
-    def meaning(self, stems: Collection[int]) -> float:
-        """Tell how much stems mean: the rarer, the more."""
-        return sum(self._idf.get(stem, self._unknown) for stem in stems)
-
     def likeness(self, one: str, other: str) -> float:
         """Tell how like two texts are, from 0 to 1."""
-        return _cosine(self._vector(one), self._vector(other))
+        return cosine(self.index.vector(one), self.index.vector(other))
 
     def _shortlist(self, heard: Sequence[str], point: str) -> list[int]:
         """Return the exchanges whose words are the likest, by their number.
@@ -228,98 +238,41 @@ class Exchanges:
             heard: the last messages, the last one first.
             point: the sentence of the last one that is to be answered.
         """
-        whole = self._alike(heard[0])
-        last = whole if point == heard[0] else self._alike(point)
+        whole = self.index.alike(heard[0])
+        last = whole if point == heard[0] else self.index.alike(point)
         alike = LIKENESS["asked"] * whole + LIKENESS["last"] * last
         for text in heard[1:]:
-            alike[1:] += LIKENESS["both"] * self.arrays.goes_on[1:] * self._alike(text)[:-1]
+            alike[1:] += LIKENESS["both"] * self.arrays.goes_on[1:] * self.index.alike(text)[:-1]
         some = min(SHORTLIST, len(alike))
         likest = np.argpartition(-alike, some - 1)[:some]
         return [int(row) for row in likest if alike[row] > 0]
-
-    def _alike(self, text: str) -> np.ndarray:
-        """Tell how like a text is to what was said in each exchange, by its words alone."""
-        found = np.zeros(len(self.arrays.goes_on), np.float32)
-        for stem in set(stems_of(text)) & self._idf.keys():
-            found[self._rows_with(stem)] += self._idf[stem] ** 2
-        alike: np.ndarray = found / (self._lengths * max(self._vector(text).length, 1e-6))
-        return alike
 
     def _stands_alone(self, place: Place, known: Collection[int]) -> bool:
         """Tell whether a reply takes up nothing that was said where it was written, and not here.
 
         "Poor cat!" is no answer to who has a dog.
         """
-        there = set(self._stems(place.row))
+        there = set(self.index.stems_in(place.row))
         row = place.row
         if self.arrays.goes_on[row]:
-            there |= {*self._stems(row - 1), *stems_of(self.reply(row - 1))}
+            there |= {*self.index.stems_in(row - 1), *stems_of(self.reply(row - 1))}
         taken = (there & set(stems_of(place.reply))) - self._common
         return taken <= set(known)
 
-    def _rows_with(self, stem: int) -> np.ndarray:
-        """Return the exchanges in which somebody says a word."""
-        number = self._number[stem]
-        return self._rows[self._places[number] : self._places[number + 1]]
 
-    def _stems(self, row: int) -> list[int]:
-        begin, end = self._begins[row : row + 2]
-        numbers = self.arrays.stems[begin:end].view(np.uint16)
-        found: list[int] = self.arrays.known[numbers].view(np.uint32).tolist()
-        return found
-
-    def _vector(self, *texts: str) -> Vector:
-        return self._weighted([stems_of(text) for text in texts])
-
-    def _weighted(self, texts: Sequence[Sequence[int]]) -> Vector:
-        """Return the tf-idf of stems, and of two in a row, of some texts together."""
-        counts: Counter[int] = Counter()
-        for stems in filter(None, texts):
-            counts.update(stems)
-            counts.update(_pair(*two) for two in zip([BEGIN, *stems], [*stems, END], strict=True))
-        weights = {
-            code: count
-            * (
-                self._idf.get(code, self._unknown)
-                if code < FIRST_PAIR
-                else float(self._pair_idf[code - FIRST_PAIR])
-            )
-            for code, count in counts.items()
-        }
-        return Vector(weights, sum(each * each for each in weights.values()) ** 0.5)
+def sentences_of(text: str) -> list[str]:
+    """Split a text after each mark that ends a sentence, and at each new line."""
+    return [part for part in _SENTENCE.split(text.strip()) if part]
 
 
 def last_sentence(text: str) -> str:
     """Return the last question of a text; where there is none, its last sentence of two words."""
-    parts = [part for part in _SENTENCE.split(text.strip()) if len(words_of(part)) > 1]
+    parts = [part for part in sentences_of(text) if len(words_of(part)) > 1]
     asking = [part for part in parts if part.endswith("?")]
     return (asking or parts or [text])[-1]
 
 
-def _slices(size: int) -> Iterator[slice]:
-    return (slice(begin, begin + AT_ONCE) for begin in range(0, size, AT_ONCE))
-
-
-def _pair(one: int, other: int) -> int:
-    """Return the code of two stems in a row."""
-    return FIRST_PAIR + (one * 31_337 + other) % PAIRS
-
-
-def _pair_of(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return such codes of many, from 0."""
-    found: np.ndarray = (one.astype(np.int64) * 31_337 + other) % PAIRS
-    return found.astype(np.int32)
-
-
-def _cosine(one: Vector, other: Vector) -> float:
-    if len(one.weights) > len(other.weights):
-        one, other = other, one
-    there = other.weights
-    product = sum(value * there[code] for code, value in one.weights.items() if code in there)
-    return product / (one.length * other.length) if product else 0.0
-
-
 def _support(reply: Vector, others: Sequence[tuple[Vector, float]]) -> float:
     """Return how like a reply the three likest of others are, each times how like its place is."""
-    found = sorted((_cosine(reply, other) * alike for other, alike in others), reverse=True)[:3]
+    found = sorted((cosine(reply, other) * alike for other, alike in others), reverse=True)[:3]
     return sum(found) / max(1, len(found))

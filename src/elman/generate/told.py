@@ -284,17 +284,17 @@ class ToldFinder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return `LINE_TRAITS` of each sentence, (N, traits), and `ASKING_TRAITS`, (traits,)."""
         wanted = {*stems_of(asked)}
-        meaning = max(self.exchanges.meaning(wanted), 1e-6)
+        meaning = max(self.exchanges.index.meaning(wanted), 1e-6)
         kinds = [said for kind, said in _KINDS if kind.search(asked)]
         found = []
         for each in lines:
             own = {*stems_of(each.sentence)}
-            common = self.exchanges.meaning(wanted & own)
+            common = self.exchanges.index.meaning(wanted & own)
             kind = any(said.search(each.sentence) for said in kinds)
             found.append([
                 common / meaning,
                 self.exchanges.likeness(asked, each.sentence),
-                common / max(self.exchanges.meaning(own), 1e-6),
+                common / max(self.exchanges.index.meaning(own), 1e-6),
                 float(kind),
                 float(bool(kinds) and not kind),
                 min(6.0, each.line / 10),

@@ -3,17 +3,17 @@ makes sense here.
 
 A small net speaks, and often beside the point. A bot's folder may hold exchanges: what a person
 says, and the answer that somebody wrote for it (`elman.generate.exchanges` finds them). A logistic
-regression tells of the nearest replies how probably each makes sense: of how like the places are,
-how alike the replies to them are, and what the net makes of each reply. It was learned from replies
-that readers had judged (recipes/written.py). Where none makes sense probably enough, it is said
-that somebody listens.
+regression tells of the nearest replies how probably each makes sense (`elman.generate.judging`): of
+how like the places are, in words and in what these mean, how alike the replies to them are, and
+what the net makes of the best of them. It was learned from replies that readers had judged
+(recipes/written.py). Where none makes sense probably enough, it is said that somebody listens
+(`elman.generate.listening`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
-from zlib import crc32
+from typing import Self
 
 import numpy as np
 
@@ -23,19 +23,12 @@ from elman.errors import ElmanError
 from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
 from elman.generate.drawing import reply_batch
-from elman.generate.exchanges import Exchanges, Near, Place
-from elman.generate.likelihood import (
-    Tokens,
-    lengths_with_end,
-    log_likelihoods,
-    read_alone,
-    split,
-)
-from elman.generate.manners import QUESTION_MARKS
+from elman.generate.exchanges import Exchanges, Near, sentences_of
+from elman.generate.judging import Judge, Judged, has_question, shorter
+from elman.generate.listening import ways
 from elman.generate.match import Match
-from elman.generate.penalties import Habits, History, beyond, words_of
+from elman.generate.penalties import Habits, History, words_of
 from elman.generate.sampling import SamplingParams
-from elman.generate.stems import stems_of
 from elman.generate.told import ASKING_BUCKETS, AskingWords, Told, ToldFinder
 from elman.generate.turned import ASKING
 from elman.generate.written_arrays import WrittenArrays
@@ -58,29 +51,6 @@ MAX_RECALLED_TOKENS = 30
 MAX_RECALLED_NATS = 0.5
 """and -log p of each, on average, at most: else it is not sure enough."""
 
-MAX_LIKENED_CHARS = 2000
-"""Of each message before; replies are compared with no more of it."""
-
-
-class Judged(NamedTuple):
-    """A reply, and what is known of it.
-
-    Args:
-        reply: its text.
-        tokens: of it, without END.
-        traits: those of `WORD_TRAITS`, and of `NET_TRAITS` if the net was asked; none of what makes
-            sense nearly everywhere.
-        sense: how probably it makes sense, from 0 to 1; of the latter the bound.
-        origin: "told": it says what the user told, or that the user did not; "generate": what the
-            net recalls of that.
-    """
-
-    reply: str
-    tokens: Tokens
-    traits: np.ndarray
-    sense: float
-    origin: Literal["written", "told", "generate"] = "written"
-
 
 @dataclass
 class Written:
@@ -98,10 +68,10 @@ class Written:
 
     def __post_init__(self) -> None:
         facts = self.facts
-        self.listens = {*facts.listening, *facts.unknowing}
-        """What makes sense nearly everywhere."""
         asking = AskingWords(self.exchanges.arrays.asking, facts.told.bias)
         self.told = ToldFinder(self.exchanges, asking, facts.told)
+        self.judge = Judge(self.exchanges, facts, self.match)
+        """Tells how probably a reply makes sense."""
 
     @classmethod
     def read(cls, bot: Bot) -> Self | None:
@@ -165,7 +135,7 @@ class Written:
             own = [histories[row] for row in rows]
             state = decoder.select(state, rows)
             there = [nears[row] for row in rows]
-            judged = self.judged(decoder, tokenizer, state, own, there, limits, by_net)
+            judged = self.judge(decoder, tokenizer, state, own, there, limits, by_net)
             for row, history, every in zip(rows, own, judged, strict=True):
                 chosen[row] = self._surest(every, history, tokenizer)
         return [chosen[row] for row in range(len(histories))]
@@ -180,7 +150,7 @@ class Written:
             return best
         listening = self._listening(history, tokenizer)
         lately = map(tokenizer.decode, history.said[:LISTENS_AGAIN_AFTER])
-        again = not self.listens.isdisjoint(lately) and not _asks(history)
+        again = any(map(self.facts.listening.has, lately)) and not _asks(history)
         if best is not None and (listening is None or (again and best.sense >= FITS_SOMEWHAT)):
             return best
         return listening
@@ -206,8 +176,9 @@ class Written:
             own = self._recalled(told, history.asked or "", tokenizer, *recalling)
             if own is not None:
                 return own
-        untold = self._one_of(self.facts.untold, history, tokenizer, sense)
-        return untold and untold._replace(origin="told")
+        untold, asked = self.facts.untold, history.asked or ""
+        new = self._new_of(([untold[n]] for n in ways(len(untold), asked)), history, tokenizer)
+        return new and new._replace(sense=sense, origin="told")
 
     def _recalled(
         self, told: Told, asked: str, tokenizer: Tokenizer, decoder: Decoder, state: State
@@ -221,89 +192,38 @@ class Written:
             return None
         return Judged(text, drawn.tokens, np.zeros(0), 1.0, "generate")
 
-    def _one_of(
-        self, replies: Sequence[str], history: History, tokenizer: Tokenizer, sense: float
-    ) -> Judged | None:
-        """Return one of some replies, another one after another message, that was not given yet."""
-        first = crc32((history.asked or "").encode(errors="replace")) % max(1, len(replies))
-        for reply in [*replies[first:], *replies[:first]]:
-            tokens = tuple(tokenizer.encode(reply))
-            if tokens not in history.said:
-                return Judged(reply, tokens, np.zeros(0), sense)
-        return None
-
     def _listening(self, history: History, tokenizer: Tokenizer) -> Judged | None:
-        """Return what makes sense nearly everywhere, another one after another message."""
+        """Return what makes sense nearly everywhere, and of which nothing was said yet."""
         asked = history.asked or ""
         if not 0 < len(words_of(asked)) <= MAX_WRITTEN_WORDS:
             return None
-        replies = self.facts.unknowing if _asks(history) else self.facts.listening
-        return self._one_of(replies, history, tokenizer, self.facts.bound)
+        listening = self.facts.listening
+        every = listening.to_question if _asks(history) else listening.to_statement
+        return self._new_of(every(asked), history, tokenizer)
+
+    def _new_of(
+        self, every: Iterable[list[str]], history: History, tokenizer: Tokenizer
+    ) -> Judged | None:
+        """Return the first of some replies, each in parts, of which no part was said yet."""
+        texts = [*map(tokenizer.decode, history.said)]
+        said = {*texts, *(each for text in texts for each in sentences_of(text))}
+        for parts in every:
+            if said.isdisjoint(parts):
+                reply = " ".join(parts)
+                tokens = tuple(tokenizer.encode(reply))
+                return Judged(reply, tokens, np.zeros(0), self.facts.bound)
+        return None
 
     def nears(self, tokenizer: Tokenizer, histories: Sequence[History]) -> list[Near]:
         """Find what is written for what is like what was said, for each history."""
         said = [[*map(tokenizer.decode, history.said)] for history in histories]
         return nears_of(self.exchanges, histories, said)
 
-    def judged(
-        self,
-        decoder: Decoder,
-        tokenizer: Tokenizer,
-        state: State,
-        histories: Sequence[History],
-        nears: Sequence[Near],
-        limits: Habits,
-        by_net: bool = True,
-    ) -> list[list[Judged]]:
-        """Tell how probably written replies make sense in each row of a state, as `best` does.
-
-        Returns:
-            For each row the replies that could be given, the best first.
-        """
-        found: list[list[tuple[Place, float, Tokens]]] = []
-        for history, near in zip(histories, nears, strict=True):
-            own = [(*each, tuple(tokenizer.encode(each[0].reply))) for each in near.places]
-            shortened = _shortened(history)
-            found.append([
-                each
-                for each in own
-                if each[2] not in history.said and not beyond(each[2], shortened, limits, tokenizer)
-            ])  # fmt: skip
-        of_net = [np.zeros((len(row), 0)) for row in found]
-        match = self.match if by_net else None
-        if match is not None and any(found):
-            replies = [[own[2] for own in row] for row in found]
-            of_net = _by_net(decoder, state, replies, match)
-        sense = self.facts.by_words if match is None else self.facts.by_all
-        judged: list[list[Judged]] = []
-        for row, history, numbers in zip(found, histories, of_net, strict=True):
-            by_words = [
-                list(self._by_words(place, support, history.heard[0])) for place, support, _ in row
-            ]
-            traits = np.concatenate(
-                [np.reshape(by_words, (len(row), len(WORD_TRAITS))), numbers], 1
-            )
-            senses = sense(traits).tolist() if row else []
-            every = [
-                Judged(place.reply, tokens, *each)
-                for (place, _, tokens), *each in zip(row, traits, senses, strict=True)
-            ]
-            judged.append(sorted(every, key=lambda each: -each.sense))
-        return judged
-
-    def _by_words(self, place: Place, support: float, last: str) -> Iterator[float]:
-        """Tell `WORD_TRAITS`."""
-        yield from (*place[2:], support)
-        common = {*stems_of(place.reply)} & {*stems_of(last)}
-        yield min(12.0, self.exchanges.meaning(common)) / 6
-        yield len(words_of(place.reply)) / 8
-        yield float(any(mark in place.reply for mark in QUESTION_MARKS))
-
 
 def _asks(history: History) -> bool:
     """Tell whether the last message asks for something, with a question mark or without."""
     asked = history.asked or ""
-    return any(mark in asked for mark in QUESTION_MARKS) or ASKING.match(asked) is not None
+    return has_question(asked) or ASKING.match(asked) is not None
 
 
 def nears_of(
@@ -311,29 +231,8 @@ def nears_of(
 ) -> list[Near]:
     """Find what is written for what is like what was said, for each history and own replies."""
     return [
-        exchanges.near(_shortened(history).heard, own)
+        exchanges.near(shorter(history).heard, own)
         if history.heard and 0 < len(words_of(history.asked or "")) <= MAX_WRITTEN_WORDS
         else Near()
         for history, own in zip(histories, said, strict=True)
     ]
-
-
-def _shortened(history: History) -> History:
-    return history._replace(heard=[text[:MAX_LIKENED_CHARS] for text in history.heard])
-
-
-def _by_net(
-    decoder: Decoder,
-    state: State,
-    replies: Sequence[Sequence[Tokens]],
-    match: Match,
-) -> list[np.ndarray]:
-    """Tell `NET_TRAITS` of each reply to each row of a state, (replies, 2)."""
-    rows = [row for row, own in enumerate(replies) for _ in own]
-    every = [tokens for own in replies for tokens in own]
-    given = log_likelihoods(decoder, every, state, rows) / np.sqrt(lengths_with_end(every))
-    sizes = [len(own) for own in replies]
-    after = split(read_alone(decoder, every)[1], sizes)
-    gains = match._replace(weight=1.0).gains(decoder, state, replies, after)
-    belongs = np.concatenate(gains)
-    return split(np.stack([given, belongs], 1), sizes)

@@ -1,39 +1,35 @@
 """How written replies are ranked, and what is said where none fits, as the file says."""
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from elman.generate.exchanges import Meant
+from elman.generate.listening import Lines, Listening
 from elman.generate.told import ToldRanking, Weight
 
-WRITTEN_FORMAT = 2
+WRITTEN_FORMAT = 3
+
+MAX_LOGIT = 50.0
+"""Of a probability; what is beyond is 0 or 1."""
 
 WORD_TRAITS = (
     *("asked", "last", "before", "said", "both", "share"),
-    *("support", "shared", "words", "question"),
+    *Meant._fields,
+    *("support", "shared", "words", "question", "follows", "asks"),
 )
 """What is known of a reply without the net, by which it is ranked.
 
-The first six are those of the place in which it was written (`elman.generate.exchanges.Place`).
+The first six are those of the place in which it was written (`elman.generate.exchanges.Place`);
+then comes what the words mean there (`elman.generate.exchanges.Meant`).
 support: how like the replies to the likest places are to it. shared: what its words have in common
-with the message. words: how many it has, in eighths. question: whether it asks.
+with the message. words: how many it has, in eighths. question: whether it asks. follows: whether
+there was a message before. asks: whether the message has a question.
 """
 
 NET_TRAITS = ("given", "match")
 """What the net makes of a reply: log p after what was said, in nats per square root of a token, and
 how well it belongs (`elman.generate.match`).
 """
-
-
-def _sayable(text: str) -> str:
-    """Return a text of a file that may be said, or raise ValueError."""
-    if not text.isprintable():  # half a character is not, nor is what moves a terminal's cursor
-        raise ValueError("holds what cannot be shown")
-    return text
-
-
-Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_sayable)]
 
 
 class Regression(BaseModel):
@@ -51,7 +47,8 @@ class Regression(BaseModel):
 
     def __call__(self, traits: np.ndarray) -> np.ndarray:
         """Tell it for replies with these traits, (N, traits)."""
-        found: np.ndarray = 1 / (1 + np.exp(-(traits @ np.array(self.weights) + self.bias)))
+        logits = (traits @ np.array(self.weights) + self.bias).clip(-MAX_LOGIT, MAX_LOGIT)
+        found: np.ndarray = 1 / (1 + np.exp(-logits))
         return found
 
 
@@ -64,8 +61,7 @@ class RankingFacts(BaseModel):
         by_all: by those and `NET_TRAITS`.
         bound: how probably a reply must make sense, from 0 to 1, to be given;
         question_bound: in answer to a question.
-        listening: what is said else: it makes sense after nearly any statement.
-        unknowing: what is said else to a question.
+        listening: what is said else.
         told: how sentences that were told are ranked.
         untold: what is said where nothing was told of what is asked.
     """
@@ -77,7 +73,6 @@ class RankingFacts(BaseModel):
     by_all: Regression
     bound: float = Field(ge=0, le=1)
     question_bound: float = Field(ge=0, le=1)
-    listening: list[Line] = []
-    unknowing: list[Line] = []
+    listening: Listening = Listening()
     told: ToldRanking
-    untold: list[Line] = []
+    untold: Lines = []

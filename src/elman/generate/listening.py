@@ -1,0 +1,82 @@
+"""What is said where nothing written fits: that somebody listens, or that it is not known."""
+
+from collections.abc import Iterator
+from typing import Annotated
+from zlib import crc32
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from elman.generate.exchanges import sentences_of
+from elman.generate.penalties import words_of
+
+TRIED = 200
+"""Ways that are looked at for one of which nothing was said yet."""
+
+STRIDE = 7919
+"""A prime number of ways on: neighbors begin alike."""
+
+MIN_TELLING_CHARS = 5
+"""Of a word that should not be said twice in one reply."""
+
+
+def _sayable(text: str) -> str:
+    """Return a text of a file that may be said, or raise ValueError."""
+    # Half a character cannot be printed, nor can what moves a terminal's cursor.
+    if not text.isprintable() or not text.strip():
+        raise ValueError("holds what cannot be shown")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_sayable)]
+Lines = Annotated[list[Line], Field(max_length=1000)]
+
+
+class Listening(BaseModel):
+    """Ways to reply that make sense nearly everywhere.
+
+    Args:
+        whole: replies to a statement.
+        openings: first sentences of such replies.
+        invitations: their second sentences, which go with every first one.
+        unknowing: replies to a question.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    whole: Lines = []
+    openings: Lines = []
+    invitations: Lines = []
+    unknowing: Lines = []
+
+    def to_statement(self, asked: str) -> Iterator[list[str]]:
+        """Go through ways to reply to a statement, each in sentences, as `ways` does."""
+        pairs = len(self.openings) * len(self.invitations)
+        for chosen in ways(len(self.whole) + pairs, asked):
+            if chosen < len(self.whole):
+                yield sentences_of(self.whole[chosen])
+                continue
+            opening, invitation = divmod(chosen - len(self.whole), len(self.invitations))
+            both = [self.openings[opening], self.invitations[invitation]]
+            if set.isdisjoint(*map(_telling, both)):
+                yield both
+
+    def to_question(self, asked: str) -> Iterator[list[str]]:
+        """Go through ways to reply to a question, each whole, as `ways` does."""
+        return ([self.unknowing[chosen]] for chosen in ways(len(self.unknowing), asked))
+
+    def has(self, reply: str) -> bool:
+        """Tell whether a reply is one of these."""
+        if reply in self.whole or reply in self.unknowing:
+            return True
+        begins = (each for each in self.openings if reply.startswith(f"{each} "))
+        return any(reply[len(each) + 1 :] in self.invitations for each in begins)
+
+
+def ways(number: int, asked: str) -> Iterator[int]:
+    """Go through ways to reply, `TRIED` at most, beginning elsewhere for another message."""
+    first, stride = crc32(asked.encode(errors="replace")), STRIDE if number % STRIDE else 1
+    return ((first + step * stride) % number for step in range(min(TRIED, number)))
+
+
+def _telling(text: str) -> set[str]:
+    return {word for word in words_of(text) if len(word) >= MIN_TELLING_CHARS}
