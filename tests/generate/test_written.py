@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from elman.data.tokenizer import END, ROLES
 from elman.errors import ElmanError
-from elman.generate.exchanges import CANDIDATES, Candidate, Exchanges, last_sentence
+from elman.generate.exchanges import CANDIDATES, Exchanges, NearReply, last_sentence
 from elman.generate.judging import CLOSELY, Judged
 from elman.generate.listening import Listening
 from elman.generate.match import Match
@@ -86,7 +86,7 @@ def found(written: Written, *heard: str, said: Sequence[str] = ()) -> list[str]:
     return [each.place.reply for each in near(written, *heard, said=said)]
 
 
-def near(written: Written, *heard: str, said: Sequence[str] = ()) -> list[Candidate]:
+def near(written: Written, *heard: str, said: Sequence[str] = ()) -> list[NearReply]:
     """Return what is written for what is like the last message."""
     return list(written.exchanges.near(heard[::-1], said[::-1]).candidates)
 

@@ -94,8 +94,8 @@ class Meant(NamedTuple):
     content: float
 
 
-class Candidate(NamedTuple):
-    """A reply that may fit.
+class NearReply(NamedTuple):
+    """A reply that may fit, and where it was found.
 
     Args:
         place: where it is written.
@@ -116,7 +116,7 @@ class Near(NamedTuple):
         answered: how like the message is to one that has a reply.
     """
 
-    candidates: Sequence[Candidate] = ()
+    candidates: Sequence[NearReply] = ()
     answered: float = 0.0
 
 
@@ -182,7 +182,7 @@ class Exchanges:
         beside = [(vectors[each.reply], each.alike) for each in places[:SUPPORT_OF]]
         support = [_support(vectors[each.reply], beside) for each in likest]
         meant = self._meant(likest, heard, point)
-        return Near([*map(Candidate, likest, meant, support)], answered)
+        return Near([*map(NearReply, likest, meant, support)], answered)
 
     def _meant(self, places: Sequence[Place], heard: Sequence[str], point: str) -> list[Meant]:
         """Tell what the words mean in places, beside what was said."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from elman.data.tokenizer import Tokenizer
 from elman.generate.decoder import Decoder, State
-from elman.generate.exchanges import Candidate, Exchanges, Near, last_sentence
+from elman.generate.exchanges import Exchanges, Near, NearReply, last_sentence
 from elman.generate.likelihood import (
     Tokens,
     lengths_with_end,
@@ -129,7 +129,7 @@ class Judge:
                 break
         return given
 
-    def _traits(self, each: Candidate, last: str) -> Iterator[float]:
+    def _traits(self, each: NearReply, last: str) -> Iterator[float]:
         """Tell `WORD_TRAITS` but the last two, which are the message's alone."""
         yield from (*each.place[2:], *each.meant, each.support)
         reply = each.place.reply

@@ -27,8 +27,8 @@ def _sayable(text: str) -> str:
     return text
 
 
-Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_sayable)]
-Lines = Annotated[list[Line], Field(max_length=1000)]
+Saying = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_sayable)]
+Sayings = Annotated[list[Saying], Field(max_length=1000)]
 
 
 class Listening(BaseModel):
@@ -43,10 +43,10 @@ class Listening(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    whole: Lines = []
-    openings: Lines = []
-    invitations: Lines = []
-    unknowing: Lines = []
+    whole: Sayings = []
+    openings: Sayings = []
+    invitations: Sayings = []
+    unknowing: Sayings = []
 
     def to_statement(self, asked: str) -> Iterator[list[str]]:
         """Go through ways to reply to a statement, each in sentences, as `ways` does."""

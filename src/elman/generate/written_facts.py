@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from elman.generate.exchanges import Meant
-from elman.generate.listening import Lines, Listening
+from elman.generate.listening import Listening, Sayings
 from elman.generate.told import ToldRanking, Weight
 
 WRITTEN_FORMAT = 3
@@ -75,4 +75,4 @@ class RankingFacts(BaseModel):
     question_bound: float = Field(ge=0, le=1)
     listening: Listening = Listening()
     told: ToldRanking
-    untold: Lines = []
+    untold: Sayings = []
