@@ -140,9 +140,11 @@ The ways to ask, and the answers that fit, are those of Personality Chat, voice 
 
 `written.safetensors` holds exchanges that a language model (Claude, of Anthropic) wrote for Elman,
 line by line: what a person says, and an answer. Where a message is like one of them, its answer may
-be given, and the reply says so (`origin`: "written"). They have Elman's own license.
+be given, and the reply says so (`origin`: "written"). They have Elman's own license. Where none
+makes sense probably enough, it is said that somebody listens, or that it is not known.
 The same file knows by which words one asks for what one has told; that is said back (`origin`:
-"told"). `recipes/written.py` makes it.
+"told"). It also holds vectors of 12,000 words, counted from the conversations that the bot learned
+from and those that were written for it. `recipes/written.py` makes it.
 """
 
 NOT_MEASURED = (

@@ -1,6 +1,6 @@
 """What is said where nothing written fits: that somebody listens, or that it is not known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 from zlib import crc32
 
@@ -39,6 +39,7 @@ class Listening(BaseModel):
         openings: first sentences of such replies.
         invitations: their second sentences, which go with every first one.
         unknowing: replies to a question.
+        returns: second sentences of such replies, which ask back and go with every first one.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,29 +48,39 @@ class Listening(BaseModel):
     openings: Sayings = []
     invitations: Sayings = []
     unknowing: Sayings = []
+    returns: Sayings = []
 
     def to_statement(self, asked: str) -> Iterator[list[str]]:
         """Go through ways to reply to a statement, each in sentences, as `ways` does."""
-        pairs = len(self.openings) * len(self.invitations)
-        for chosen in ways(len(self.whole) + pairs, asked):
-            if chosen < len(self.whole):
-                yield sentences_of(self.whole[chosen])
-                continue
-            opening, invitation = divmod(chosen - len(self.whole), len(self.invitations))
-            both = [self.openings[opening], self.invitations[invitation]]
-            if set.isdisjoint(*map(_telling, both)):
-                yield both
+        return _replies(self.whole, self.openings, self.invitations, asked)
 
     def to_question(self, asked: str) -> Iterator[list[str]]:
-        """Go through ways to reply to a question, each whole, as `ways` does."""
-        return ([self.unknowing[chosen]] for chosen in ways(len(self.unknowing), asked))
+        """Go through ways to reply to a question, each in sentences, as `ways` does."""
+        return _replies(self.unknowing, self.unknowing, self.returns, asked)
 
     def has(self, reply: str) -> bool:
         """Tell whether a reply is one of these."""
         if reply in self.whole or reply in self.unknowing:
             return True
-        begins = (each for each in self.openings if reply.startswith(f"{each} "))
-        return any(reply[len(each) + 1 :] in self.invitations for each in begins)
+        pairs = ((self.openings, self.invitations), (self.unknowing, self.returns))
+        return any(
+            reply.startswith(f"{one} ") and reply[len(one) + 1 :] in second
+            for first, second in pairs
+            for one in first
+        )
+
+
+def _replies(
+    whole: Sequence[str], first: Sequence[str], second: Sequence[str], asked: str
+) -> Iterator[list[str]]:
+    for chosen in ways(len(whole) + len(first) * len(second), asked):
+        if chosen < len(whole):
+            yield sentences_of(whole[chosen])
+            continue
+        one, other = divmod(chosen - len(whole), len(second))
+        both = [first[one], second[other]]
+        if set.isdisjoint(*map(_telling, both)):
+            yield [*sentences_of(first[one]), second[other]]
 
 
 def ways(number: int, asked: str) -> Iterator[int]:
