@@ -78,7 +78,7 @@ PLACES_AT_ONCE = 32
 ASKED_OF_NET_EVERY = 3
 """Judged places of which the net is asked about one: it is slow, and two traits need little."""
 
-BOUND, QUESTION_BOUND = 0.6, 0.5
+BOUND, QUESTION_BOUND = 0.6, 0.45
 """How probably a reply must make sense, and one to a question. What is said else makes sense in
 four of five places, and says less.
 """
