@@ -131,10 +131,10 @@ class Exchanges:
     arrays: WrittenArrays
 
     def __post_init__(self) -> None:
-        self.index = WrittenIndex(self.arrays)
+        self._replies = self.arrays.replies_text()
         lengths = self.arrays.reply_lengths
         self._reply_begins = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        self._replies = self.arrays.replies_text()
+        self.index = WrittenIndex(self.arrays)
         self._common = frozenset(self.arrays.common.view(np.uint32).tolist())
 
     def near(self, heard: Sequence[str], said: Sequence[str]) -> Near:

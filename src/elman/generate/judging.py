@@ -16,7 +16,7 @@ from elman.generate.likelihood import (
     read_alone,
     split,
 )
-from elman.generate.manners import QUESTION_MARKS
+from elman.generate.manners import has_question
 from elman.generate.match import Match
 from elman.generate.penalties import Habits, History, beyond, words_of
 from elman.generate.stems import stems_of
@@ -142,11 +142,6 @@ class Judge:
 def shorter(history: History) -> History:
     """Return a history whose messages are no longer than what is compared with replies."""
     return history._replace(heard=[text[:MAX_LIKENED_CHARS] for text in history.heard])
-
-
-def has_question(text: str) -> bool:
-    """Tell whether a text has a question mark."""
-    return any(mark in text for mark in QUESTION_MARKS)
 
 
 def _ranked(

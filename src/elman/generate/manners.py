@@ -100,8 +100,12 @@ class Manners:
 
     def _gain(self, tokens: Tokens) -> float:
         text = self._tokenizer.decode(tokens)
-        asks = any(mark in text for mark in QUESTION_MARKS)
-        return self.content.asks * asks - log1p(self.content.often.get(text, 0))
+        return self.content.asks * has_question(text) - log1p(self.content.often.get(text, 0))
+
+
+def has_question(text: str) -> bool:
+    """Tell whether a text has a question mark."""
+    return any(mark in text for mark in QUESTION_MARKS)
 
 
 def gains_of(bot: Bot) -> Gains | None:

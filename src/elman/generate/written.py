@@ -24,8 +24,9 @@ from elman.generate.bot import Bot
 from elman.generate.decoder import Decoder, State
 from elman.generate.drawing import reply_batch
 from elman.generate.exchanges import Exchanges, Near, sentences_of
-from elman.generate.judging import Judge, Judged, has_question, shorter
+from elman.generate.judging import Judge, Judged, shorter
 from elman.generate.listening import ways
+from elman.generate.manners import has_question
 from elman.generate.match import Match
 from elman.generate.penalties import Habits, History, words_of
 from elman.generate.sampling import SamplingParams
@@ -94,7 +95,11 @@ class Written:
         fits = fits and len(arrays.asking) == ASKING_BUCKETS
         if not fits or not ranking.told.fits:
             raise ElmanError(f"{path}: ranks by other traits than this version of Elman: delete it")
-        return cls(Exchanges(arrays), ranking, Match.read(bot))
+        try:
+            exchanges = Exchanges(arrays)
+        except ValueError as error:
+            raise ElmanError(f"{path}: {error}: delete it") from None
+        return cls(exchanges, ranking, Match.read(bot))
 
     def save(self, folder: Path) -> None:
         """Write it into a bot's folder."""

@@ -100,15 +100,17 @@ class WrittenIndex:
 
     def numbers_in(self, row: int) -> list[int]:
         """Return the numbers of the different stems that are said in an exchange."""
-        begin, end = self._begins[row : row + 2]
-        return list(dict.fromkeys(self.arrays.stems[begin:end].view(np.uint16).tolist()))
+        return list(dict.fromkeys(self._said(row).tolist()))
 
     def stems_in(self, row: int) -> list[int]:
         """Return the stems that are said in an exchange, in their order."""
-        begin, end = self._begins[row : row + 2]
-        numbers = self.arrays.stems[begin:end].view(np.uint16)
-        found: list[int] = self.arrays.known[numbers].view(np.uint32).tolist()
+        found: list[int] = self.arrays.known[self._said(row)].view(np.uint32).tolist()
         return found
+
+    def _said(self, row: int) -> np.ndarray:
+        """Return the numbers of the stems that are said in an exchange, in their order."""
+        begin, end = self._begins[row : row + 2]
+        return self.arrays.stems[begin:end].view(np.uint16)
 
     def meaning(self, stems: Collection[int]) -> float:
         """Tell how much stems mean: the rarer, the more."""
