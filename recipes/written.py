@@ -1,7 +1,10 @@
 """Make the exchanges that come with the base, and learn which written reply makes sense.
 
-    python recipes/written.py --bot FOLDER --mixture DIR         # half an hour
+    python recipes/written.py --bot FOLDER --mixture DIR                 # half an hour
+    python recipes/written.py --bot FOLDER --mixture DIR --keep-told
 
+With --keep-told what users told is ranked as FOLDER does it already, which the base that comes with
+Elman does: learned anew, without the words of its own examples, it was right less often (LOG.md).
 DIR holds what mixture.py wrote, from which what words mean is counted (vectors.py).
 The exchanges are the conversations of talk/, and the ways of phrasings/ in which users ask what
 Elman knows of itself, with an answer. What a user may have told is looked up in the chat, and
@@ -78,7 +81,7 @@ PLACES_AT_ONCE = 32
 ASKED_OF_NET_EVERY = 3
 """Judged places of which the net is asked about one: it is slow, and two traits need little."""
 
-BOUND, QUESTION_BOUND = 0.6, 0.45
+BOUND, QUESTION_BOUND = 0.68, 0.5
 """How probably a reply must make sense, and one to a question. What is said else makes sense in
 four of five places, and says less.
 """
@@ -270,14 +273,25 @@ def unranked() -> RankingFacts:
     )
 
 
-def write(bot: Bot, mixture: Path) -> None:
-    """Write the exchanges into a bot's folder; what words mean is counted in the mixture's."""
+def write(bot: Bot, mixture: Path, keep_told: bool = False) -> None:
+    """Write the exchanges into a bot's folder; what words mean is counted in the mixture's.
+
+    Args:
+        bot: whose.
+        mixture: where that is.
+        keep_told: whether what was told is ranked as before.
+    """
+    before = Written.read(bot) if keep_told else None
     vectors, nothing = word_vectors(mixture), np.zeros(ASKING_BUCKETS)
     exchanges, others = (
         Exchanges(WrittenArrays.of(every_exchange(without), COMMON_IN, nothing, vectors))
         for without in ((), JUDGED_TALK)
     )
-    asking, told = learn_told(exchanges)
+    if before is None:
+        learned, told = learn_told(exchanges)
+        asking = learned.weights
+    else:
+        asking, told = before.exchanges.arrays.asking, before.facts.told
     facts, names = unranked(), (*WORD_TRAITS, *NET_TRAITS)
     # What the net is asked about is chosen by the words, so that these are learned first.
     for name in ("by_words", "by_all"):
@@ -291,7 +305,7 @@ def write(bot: Bot, mixture: Path) -> None:
         right = first_is_right(traits, senses, places)
         print(f"{name}: the first reply makes sense in {right:.1%} of {len(np.unique(places))}")
         print(dict(zip(names, weights, strict=False)), flush=True)
-    exchanges.arrays = exchanges.arrays._replace(asking=asking.weights)
+    exchanges.arrays = exchanges.arrays._replace(asking=asking)
     Written(exchanges, facts.model_copy(update={"told": told})).save(bot.path)
     print(f"{bot.path / WRITTEN}: {(bot.path / WRITTEN).stat().st_size:,} bytes")
 
@@ -300,8 +314,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bot", type=Path, required=True)
     parser.add_argument("--mixture", type=Path, required=True, help="what mixture.py wrote")
+    parser.add_argument("--keep-told", action="store_true", help="rank what was told as before")
     arguments = parser.parse_args()
-    write(load_bot(arguments.bot), arguments.mixture)
+    write(load_bot(arguments.bot), arguments.mixture, arguments.keep_told)
 
 
 if __name__ == "__main__":

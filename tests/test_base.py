@@ -1,6 +1,7 @@
 """The bot that comes with Elman: there, small, without code, and able to talk."""
 
 import json
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from elman.data.conversation import Message
 from elman.data.redact import Redactor
 from elman.generate.network import load_network_bot
 from elman.generate.smalltalk import SmallTalk
-from elman.model.folder import BASE
+from elman.model.folder import BASE, BUILT_IN_BOTS, LANGUAGES
 
 MOST_BYTES = 24_000_000
 
@@ -30,20 +31,23 @@ def test_it_is_data_alone_and_not_much() -> None:
         "tokenizer.json",
         "written.safetensors",
     }
-    assert sum(files.values()) <= MOST_BYTES
+    other = {path.name: path.stat().st_size for path in LANGUAGES.iterdir()}
+    assert other.keys() == {"CARD.md", "config.json", "model.safetensors", "tokenizer.json"}
+    assert sum(files.values()) + sum(other.values()) <= MOST_BYTES
 
 
 def test_it_says_nothing_of_the_machine_that_made_it() -> None:
-    config = json.loads((BASE / "config.json").read_text("utf-8"))
-    assert config["data"]["path"] == "base"
-    for name in ("CARD.md", "config.json"):
-        text = (BASE / name).read_text("utf-8")
-        assert "/home" not in text
-        assert "/tmp" not in text
+    for folder in BUILT_IN_BOTS.values():
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        assert config["data"]["path"] == folder.name
+        for name in ("CARD.md", "config.json"):
+            text = (folder / name).read_text("utf-8")
+            assert not {"/home", "/tmp", "/work"} & set(re.findall("/[a-z]+", text))
 
 
-def test_its_weights_are_numbers() -> None:
-    bot = load_network_bot("base")
+@pytest.mark.parametrize("name", BUILT_IN_BOTS)
+def test_its_weights_are_numbers(name: str) -> None:
+    bot = load_network_bot(name)
     assert all(tensor.isfinite().all() for tensor in bot.chatbot.state_dict().values())
     assert all(tensor.dtype == torch.float32 for tensor in bot.chatbot.state_dict().values())
 

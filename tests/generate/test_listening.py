@@ -63,3 +63,21 @@ def test_every_way_is_another_one(number: int) -> None:
 def test_a_whole_reply_comes_in_its_sentences() -> None:
     listening = Listening(whole=["Yes? I see. Go on."])
     assert [*listening.to_statement("hi")] == [["Yes?", "I see.", "Go on."]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [
+        ("hi, just installed you", "Hello!"),
+        ("Good evening Elman.", "Hello!"),
+        ("*hey* you", "Hello!"),
+        ("His dog is here.", "Go on."),
+        ("I said hello to her.", "Go on."),
+        ("Good mornings are rare.", "Go on."),
+    ],
+)
+def test_who_greets_is_greeted(asked: str, first: str) -> None:
+    listening = Listening(whole=["Go on."], greetings=["Hello!"])
+    assert next(listening.to_statement(asked)) == [first]
+    assert listening.has(first)
+    assert [*Listening(whole=["Go on."]).to_statement(asked)] == [["Go on."]]

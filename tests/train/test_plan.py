@@ -19,7 +19,7 @@ from elman.errors import ElmanError
 from elman.generate.network import load_network_bot
 from elman.model.config import ModelConfig
 from elman.model.folder import BASE as BASE_FOLDER
-from elman.model.folder import read_config, read_tokenizer
+from elman.model.folder import BUILT_IN_BOTS, read_config, read_tokenizer
 from elman.train import Config, choices, resume, train
 from elman.train import prepare as prepare_module
 from elman.train.choices import (
@@ -36,7 +36,7 @@ from elman.train.choices import (
 from elman.train.config import TrainConfig
 from elman.train.machine import Machine
 from elman.train.plan import DataFacts, Plan, resolve
-from elman.train.prepare import measure_token_bytes, prepare
+from elman.train.prepare import likeliest_base, measure_token_bytes, prepare
 from elman.train.runlog import Tell
 from elman.train.schedule import Budget
 
@@ -561,6 +561,41 @@ def test_another_language_starts_from_nothing(tmp_path: Path) -> None:
     assert "let it start from the base" not in said
     assert load_network_bot(out).config["train"]["base"] is None
     assert load_network_bot(out).tokenizer.digest != load_network_bot("base").tokenizer.digest
+
+
+GERMAN = ["Wie geht es dir heute?", "Mir geht es gut, danke.", "Was machst du am Wochenende?"]
+JAPANESE = ["今日は元気ですか。", "はい、とても元気です。", "週末は何をしますか。"]
+ENGLISH = ["How are you today?", "I am fine, thank you.", "What do you do at the weekend?"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"), [(GERMAN, "languages"), (JAPANESE, "languages"), (ENGLISH, "base")]
+)
+def test_auto_starts_from_who_has_read_the_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str], name: str
+) -> None:
+    assert likeliest_base(texts) == name
+    monkeypatch.setattr(prepare_module, "measure_machine", lambda sizes: machine())
+    chats = tmp_path / "chats.txt"
+    lines = [f"{'AB'[n % 2]}: {texts[n % 3]}" for n in range(60)]
+    chats.write_text("\n".join(lines), "utf-8")
+    values = {"data": {"path": str(chats)}, "train": {"base": "auto", "precision": "float32"}}
+    found = prepare(Config.make(values), Tell(()))
+    assert found.config.train.base == name
+    assert found.base is not None
+    assert found.base.path == BUILT_IN_BOTS[name]
+    assert found.config.model.hidden_size == base_facts(BUILT_IN_BOTS[name]).model.hidden_size
+
+
+@pytest.mark.parametrize(("size", "starts"), [(SMALL_DATA_BYTES - 1, True), (10**7, False)])
+def test_much_text_leaves_a_small_base(size: int, starts: bool) -> None:
+    small = base_facts(BUILT_IN_BOTS["languages"])
+    asked = config(train={"base": "auto", "minutes": None, "epochs": 1.0})
+    plan = resolve(asked, facts(size, small), machine())
+    assert (plan.config.train.base is not None) == starts
+    assert any("too small for so much text" in note for note in plan.notes) != starts
+    named = config(train={"base": str(BUILT_IN_BOTS["languages"]), "minutes": None, "epochs": 1.0})
+    assert resolve(named, facts(size, small), machine()).config.train.base is not None
 
 
 @pytest.mark.parametrize(

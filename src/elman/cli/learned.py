@@ -58,11 +58,12 @@ def read_as(bot: "Bot", path: str, encoding: str | None, name: str | None) -> "D
 def name_there(bot: "Bot", name: str | None) -> str | None:
     """Return who a bot is in conversations.
 
-    That is the name that was given, else its own. The base is nobody in conversations of others.
+    That is the name that was given, else its own. A bot that comes with Elman is nobody in
+    conversations of others.
     """
-    from elman.model.folder import BASE
+    from elman.model.folder import BUILT_IN_BOTS
 
-    return name or (None if bot.data.path == BASE.name else bot.data.bot)
+    return name or (None if bot.data.path in BUILT_IN_BOTS else bot.data.bot)
 
 
 def dataset_learned(bot: "Bot", path: str | None) -> "Dataset":
@@ -77,11 +78,13 @@ def dataset_learned(bot: "Bot", path: str | None) -> "Dataset":
     """
     from elman.data.dataset import Dataset
     from elman.data.source import fingerprint
-    from elman.model.folder import BASE
+    from elman.model.folder import BUILT_IN_BOTS
 
     saved = bot.data
-    if bot.path == BASE:
-        raise ElmanError("base: what it learned from does not come with Elman; name a bot of yours")
+    if bot.path in BUILT_IN_BOTS.values():
+        raise ElmanError(
+            f"{bot.path.name}: what it learned from does not come with Elman; name a bot of yours"
+        )
     place = saved.path if path is None else path
     if fingerprint(place) is None:
         where = "standard input" if place == "-" else place

@@ -7,7 +7,7 @@ from typing import Any
 from elman.export.leaving import NOT_FOR
 from elman.export.private import learned_in_public
 from elman.model.config import ModelConfig
-from elman.model.folder import BASE
+from elman.model.folder import BASE, BUILT_IN_BOTS
 
 UNKNOWN_LICENSE, BASE_LICENSE = "unknown", "apache-2.0"
 """As the Hub spells them."""
@@ -38,10 +38,10 @@ def model_card(
         languages: ISO 639-1 codes; none: the base's own, else not told.
         how_to_talk: what is said of that.
     """
-    is_base = config.get("data", {}).get("path") == BASE.name
+    built_in = BUILT_IN_BOTS.get(config.get("data", {}).get("path", ""))
     header = {
-        "license": license_id or (BASE_LICENSE if is_base else UNKNOWN_LICENSE),
-        "language": list(languages) or (["en"] if is_base else None),
+        "license": license_id or (UNKNOWN_LICENSE if built_in is None else BASE_LICENSE),
+        "language": list(languages) or (["en"] if built_in == BASE else None),
         "library_name": "elman",
         "pipeline_tag": "text-generation",
         "tags": [
@@ -55,7 +55,9 @@ def model_card(
     # JSON is YAML, whatever stands in the words.
     lines = [f"{key}: {json.dumps(each)}" for key, each in header.items() if each is not None]
     front = "\n".join(["---", *lines, "---"])
-    own = (BASE / "CARD.md").read_text("utf-8") if is_base else _own_card(name, config)
+    own = _own_card(name, config)
+    if built_in is not None:
+        own = (built_in / "CARD.md").read_text("utf-8")
     return f"{front}\n\n{own.rstrip()}\n\n## How to talk with it\n\n{how_to_talk}"
 
 
@@ -74,8 +76,8 @@ def _own_card(name: str, config: Mapping[str, Any]) -> str:
         if learned_in_public(config)
         else f"private conversations, which are not here; they were {how}"
     )
-    begun = ". It began as the base bot of Elman, whose card names more data" * (
-        config.get("train", {}).get("base") == BASE.name
+    begun = ". It began as a bot that comes with Elman, whose card names more data" * (
+        config.get("train", {}).get("base") in BUILT_IN_BOTS
     )
     return f"""\
 # {plain_words(name)}

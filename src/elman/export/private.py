@@ -10,12 +10,12 @@ from typing import Any
 from elman.data.source import BUILT_IN
 from elman.data.tokenizer import MIN_VOCABULARY_SIZE
 from elman.model.config import ModelConfig
-from elman.model.folder import BASE
+from elman.model.folder import BUILT_IN_BOTS
 
 UNKNOWN_PATH = "-"
 """Where it learned from, for others: standard input, which nobody can read again."""
 
-PUBLIC_PATHS = (BASE.name, BUILT_IN)
+PUBLIC_PATHS = (*BUILT_IN_BOTS, BUILT_IN)
 """What anybody can have learned from."""
 
 LEAVING_DATA = ("bot", "learn_from", "vocabulary", "others", "redact", "rename")

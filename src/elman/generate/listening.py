@@ -1,6 +1,8 @@
 """What is said where nothing written fits: that somebody listens, or that it is not known."""
 
+import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Annotated
 from zlib import crc32
 
@@ -14,6 +16,10 @@ TRIED = 200
 
 STRIDE = 7919
 """A prime number of ways on: neighbors begin alike."""
+
+GREETING = re.compile(
+    r"\W*(hi|hiya|hello|hey|heya|howdy|good (morning|afternoon|evening|day))\b", re.IGNORECASE
+)
 
 MIN_TELLING_CHARS = 5
 """Of a word that should not be said twice in one reply."""
@@ -38,6 +44,7 @@ class Listening(BaseModel):
         whole: replies to a statement.
         openings: first sentences of such replies.
         invitations: their second sentences, which go with every first one.
+        greetings: replies to a statement that begins with a greeting.
         unknowing: replies to a question.
         returns: second sentences of such replies, which ask back and go with every first one.
     """
@@ -47,12 +54,16 @@ class Listening(BaseModel):
     whole: Sayings = []
     openings: Sayings = []
     invitations: Sayings = []
+    greetings: Sayings = []
     unknowing: Sayings = []
     returns: Sayings = []
 
     def to_statement(self, asked: str) -> Iterator[list[str]]:
         """Go through ways to reply to a statement, each in sentences, as `ways` does."""
-        return _replies(self.whole, self.openings, self.invitations, asked)
+        others = _replies(self.whole, self.openings, self.invitations, asked)
+        if not GREETING.match(asked):
+            return others
+        return chain(_replies(self.greetings, (), (), asked), others)
 
     def to_question(self, asked: str) -> Iterator[list[str]]:
         """Go through ways to reply to a question, each in sentences, as `ways` does."""
@@ -60,7 +71,7 @@ class Listening(BaseModel):
 
     def has(self, reply: str) -> bool:
         """Tell whether a reply is one of these."""
-        if reply in self.whole or reply in self.unknowing:
+        if any(reply in some for some in (self.whole, self.greetings, self.unknowing)):
             return True
         pairs = ((self.openings, self.invitations), (self.unknowing, self.returns))
         return any(

@@ -40,23 +40,31 @@ VERSION_ID = re.compile("[0-9a-f]{16}")
 MAX_JSON_BYTES = 1 << 25
 """Of a configuration or a tokenizer: 65,000 pieces, or as many names, are a few megabytes."""
 
-BASE = Path(elman.__file__).parent / "bots" / "base"
+BOTS = Path(elman.__file__).parent / "bots"
+
+BASE = BOTS / "base"
 """The bot that comes with Elman."""
+
+LANGUAGES = BOTS / "languages"
+"""The one that comes with Elman to start from, with chats in other languages."""
+
+BUILT_IN_BOTS = {path.name: path for path in (BASE, LANGUAGES)}
 
 
 def folder_of(name: Path | str) -> Path:
     """Return the folder in which the files of a bot lie: that of its current version, or its own.
 
     Args:
-        name: a folder; "base" is the bot that comes with Elman, unless a folder here with a bot in
-            it is called so.
+        name: a folder; "base" is the bot that comes with Elman, and "languages" the one to start
+            from in other languages, unless a folder here with a bot in it is called so.
 
     Raises:
         ElmanError: where the version that it is is gone.
     """
     folder = Path(name)
-    if folder == Path("base") and not (folder / CONFIG).exists():
-        return BASE
+    built_in = BUILT_IN_BOTS.get(str(folder))
+    if built_in is not None and not (folder / CONFIG).exists():
+        return built_in
     version = current_id(folder)
     if version is None:
         return folder

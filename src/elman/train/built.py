@@ -11,6 +11,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.model.config import ModelConfig
+from elman.model.folder import BUILT_IN_BOTS, folder_of, read_tokenizer
 from elman.train.choices import BaseFacts, wanted_base
 from elman.train.config import AUTO, Config
 from elman.train.plan import DataFacts
@@ -69,21 +70,23 @@ def facts(
         ElmanError: where a bot is named to start from that has other tokens.
     """
     view, wanted = index.view, wanted_base(asked)
-    base = None
+    base, name = None, None
     if wanted is not None:
-        name = "base" if wanted == AUTO else wanted
-        base = load_network_bot(name, trust=trust)
-        if base.tokenizer.digest != tokenizer.digest:
-            if wanted != AUTO:
-                raise ElmanError(
-                    f"{name}: its tokens are not those of {asked.data.path}; build the corpus with "
-                    f"--tokenizer {name}, or start from nothing with --base none"
-                )
+        names = [*BUILT_IN_BOTS] if wanted == AUTO else [wanted]
+        fits = (n for n in names if read_tokenizer(folder_of(n)).digest == tokenizer.digest)
+        name = next(fits, None)
+        if name is not None:
+            base = load_network_bot(name, trust=trust)
+        elif wanted != AUTO:
+            raise ElmanError(
+                f"{wanted}: its tokens are not those of {asked.data.path}; build the corpus with "
+                f"--tokenizer {wanted}, or start from nothing with --base none"
+            )
+        else:
             tell.note(
                 "the corpus has not the base's tokens, so this bot starts from nothing; a corpus "
                 "that is built with --tokenizer base can start from the base"
             )
-            base = None
     decided: dict[str, Any] = {
         **{name: getattr(view, name) for name in ("split", "redact", "rename", "test", "encoding")},
         "vocabulary": tokenizer.vocabulary_size,
@@ -99,14 +102,14 @@ def facts(
         gap=view.gap,
         dropped=tuple(view.drop),
         selection="all",
-        base=None if base is None else _base_facts(str(wanted), base),
+        base=None if base is None else _base_facts(str(name), base),
     )
     return asked, known, base
 
 
-def _base_facts(wanted: str, base: NetworkBot) -> BaseFacts:
+def _base_facts(name: str, base: NetworkBot) -> BaseFacts:
     return BaseFacts(
-        name="base" if wanted == AUTO else wanted,
+        name=name,
         path=str(base.path),
         model=ModelConfig.model_validate(base.config["model"]),
         vocabulary_size=base.tokenizer.vocabulary_size,

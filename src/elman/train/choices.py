@@ -106,6 +106,10 @@ class BaseFacts:
         least = MIN_FIT_OF_TINY_DATA if text_bytes < TINY_DATA_BYTES else MIN_FIT
         return self.token_bytes >= least * self.new_token_bytes
 
+    def too_small(self, text_bytes: int) -> bool:
+        """Tell whether a bot that starts from nothing is larger, and there is much to learn."""
+        return text_bytes >= SMALL_DATA_BYTES and self.model.hidden_size < SMALL
+
 
 def wanted_base(asked: Config) -> str | None:
     """Name the bot to start from: one that was given, "auto", or None for a start from nothing.

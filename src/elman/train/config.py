@@ -59,10 +59,11 @@ class TrainConfig(Section):
     )
     base: str | None = Field(
         AUTO,
-        description="the bot to start from: base, which comes with Elman, a folder, or none",
+        description="the bot to start from: base or languages, which come with Elman, a folder, or "
+        "none",
         json_schema_extra=chosen(
-            "base; none where a size or kind is given, or where the minutes or the kind of text "
-            "make it learn less"
+            "base, or in other languages languages; none where a size or kind is given, or where "
+            "the minutes or the kind of text make it learn less"
         ),
     )
     optimizer: Literal["sgd", "adam", "adamw", "muon"] = Field(

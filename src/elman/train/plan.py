@@ -94,14 +94,14 @@ def _with_people(asked: Config, data: DataFacts) -> Config:
 
 
 def _base(config: Config, data: DataFacts, machine: Machine) -> tuple[BaseFacts | None, list[str]]:
-    """Choose the bot to start from, and say why: one that was asked for, or the base, unless its
-    tokens were made for other text, or a smaller bot learns more in the same minutes.
+    """Choose the bot to start from, and say why: one that was asked for, or one that comes with
+    Elman, unless its tokens were made for other text, or a bot of another size learns more.
     """
     asked, base = choices.wanted_base(config), data.base
     if asked is None:
         return None, []
     assert base is not None, "a base was wanted, and nothing is known of it"
-    instead = "so this bot starts from nothing; --base base starts from the base"
+    instead = f"so this bot starts from nothing; --base {base.name} starts from the base"
     often = choices.passes_from_base(config, base, data.text_bytes, machine)
     if asked == AUTO and often < MIN_PASSES_FROM_BASE:
         why = (
@@ -109,6 +109,8 @@ def _base(config: Config, data: DataFacts, machine: Machine) -> tuple[BaseFacts 
             "minutes, and a smaller one learns more from them"
         )
         return None, [f"{why}; {instead}"]
+    if asked == AUTO and base.too_small(data.text_bytes):
+        return None, [f"{base.name} is too small for so much text, {instead}"]
     if base.fits(data.text_bytes):
         return base, []
     what = (

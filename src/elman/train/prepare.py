@@ -1,6 +1,6 @@
 """What a run is trained on: conversations read, surveyed, held out and encoded."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -20,6 +20,7 @@ from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import subset
 from elman.model import MEMORIES
 from elman.model.config import ModelConfig
+from elman.model.folder import BUILT_IN_BOTS, folder_of, read_tokenizer
 from elman.train.built import facts, open_built
 from elman.train.canaries import learned_canaries
 from elman.train.choices import HIDDEN_SIZES, BaseFacts, wanted_base
@@ -83,12 +84,10 @@ def prepare(
     if is_built(asked.data.path):
         return _prepare_built(asked, tell, trust, chosen)
     dataset = _read(asked, tell)
-    wanted = wanted_base(asked)
-    base = (
-        None
-        if wanted is None
-        else load_network_bot("base" if wanted == AUTO else wanted, trust=trust)
-    )
+    name = wanted_base(asked)
+    if name == AUTO:
+        name = likeliest_base(dataset.texts(asked.data.test))
+    base = None if name is None else load_network_bot(name, trust=trust)
     counted = DataFacts(
         text_bytes=dataset.survey.text_bytes,
         bot=dataset.bot,
@@ -97,7 +96,7 @@ def prepare(
         gap=dataset.gap,
         dropped=dataset.dropped,
         selection=dataset.survey.chosen,
-        base=None if base is None else _base_facts(asked, base, dataset),
+        base=None if base is None else _base_facts(str(name), base, dataset, asked.data.test),
     )
     plan = resolve(asked, counted, _machine(asked, base))
     for text in plan.notes:
@@ -157,11 +156,10 @@ def _read(config: Config, tell: Tell) -> Dataset:
     return dataset
 
 
-def _base_facts(asked: Config, base: NetworkBot, dataset: Dataset) -> BaseFacts:
-    wanted = asked.train.base
-    own, new = measure_token_bytes(base.tokenizer, dataset.texts(asked.data.test))
+def _base_facts(name: str, base: NetworkBot, dataset: Dataset, test: bool) -> BaseFacts:
+    own, new = measure_token_bytes(base.tokenizer, dataset.texts(test))
     return BaseFacts(
-        name="base" if wanted is None or wanted == AUTO else wanted,
+        name=name,
         path=str(base.path),
         model=ModelConfig.model_validate(base.config["model"]),
         vocabulary_size=base.tokenizer.vocabulary_size,
@@ -239,6 +237,26 @@ def _invented(dataset: Dataset, tokenizer: Tokenizer, test: bool) -> Corpus | No
     return found if len(found) else None
 
 
+def likeliest_base(texts: Iterable[str]) -> str:
+    """Name the bot that comes with Elman whose tokens are the longest in some texts."""
+    sample = list(_sampled(texts))
+
+    def tokens(name: str) -> int:
+        return sum(map(len, read_tokenizer(folder_of(name)).encode_batch(sample)))
+
+    return min(BUILT_IN_BOTS, key=tokens)
+
+
+def _sampled(texts: Iterable[str]) -> Iterator[str]:
+    """Take some texts, up to `SAMPLE_BYTES`."""
+    size = 0
+    for text in texts:
+        yield text
+        size += len(text.encode())
+        if size > SAMPLE_BYTES:
+            return
+
+
 def measure_token_bytes(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[float, float]:
     """Measure how long a tokenizer's tokens are in some texts, and those of a new one as large.
 
@@ -247,13 +265,7 @@ def measure_token_bytes(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[flo
     Returns:
         Mean bytes of a token: the tokenizer's own, and the new one's.
     """
-    sample: list[str] = []
-    size = 0
-    for text in texts:
-        sample.append(text)
-        size += len(text.encode())
-        if size > SAMPLE_BYTES:
-            break
+    sample = list(_sampled(texts))
     # Every second one would be what one speaker says, and the others what the other does.
     heard = sample[::3]
     learned = [text for place, text in enumerate(sample) if place % 3] or sample
