@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.generate.turned import MAX_TOLD_WORDS, sentences, turned
+from elman.generate.turned import MAX_TOLD_WORDS, introduced, statements, turned
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,34 @@ def test_the_person_is_turned(said: str, back: str) -> None:
     ],
 )
 def test_statements_are_taken_without_what_leads_to_them(message: str, told: list[str]) -> None:
-    assert list(sentences(message)) == told
+    assert list(statements(message)) == told
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name"),
+    [
+        ("I'm Nina and I work as a nurse in Graz", "Nina"),
+        ("i am Nina", "Nina"),
+        ("I\u2019m called Nina, by the way", "Nina"),
+        ("Call me Nina!", "Nina"),
+        ("you can call me Nina", "Nina"),
+        ("Nina here", "Nina"),
+        ("I'm German", None),
+        ("I'm tired", None),
+        ("I'm Nina's sister", None),
+        ("My sister is called Nina", None),
+        ("I'm reading Ulysses", None),
+        ("They call me Nina", None),
+        ("", None),
+    ],
+)
+def test_who_introduces_themself_has_a_name(sentence: str, name: str | None) -> None:
+    assert introduced(sentence) == name
 
 
 def test_the_parts_of_a_long_sentence_stand_alone_too() -> None:
     long = "I went to the market with my sister, and we bought plums, but then " + "very " * 20
-    whole, *parts = sentences(long.strip() + " late it rained")
+    whole, *parts = statements(long.strip() + " late it rained")
     assert len(whole.split()) > MAX_TOLD_WORDS
     assert parts[:2] == ["I went to the market with my sister", "we bought plums"]
 
@@ -70,7 +92,7 @@ def test_the_parts_of_a_long_sentence_stand_alone_too() -> None:
 @given(st.text(max_size=200))
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_text_can_be_said_back(text: str) -> None:
-    for sentence in sentences(text):
+    for sentence in statements(text):
         assert sentence.strip(" .!")
         assert not sentence.endswith("?")
         assert turned(sentence)[:1] == turned(sentence)[:1].upper()
@@ -81,4 +103,4 @@ def test_any_text_can_be_said_back(text: str) -> None:
     ["how do you learn lines fast", "Tell me a joke.", "so what is it", "do you know", "any idea"],
 )
 def test_what_asks_tells_nothing(asked: str) -> None:
-    assert list(sentences(asked)) == []
+    assert list(statements(asked)) == []

@@ -124,6 +124,15 @@ def test_the_message_before_tells_where_one_is() -> None:
     assert max(each.place.said for each in told) == pytest.approx(1)
 
 
+def test_a_reply_that_nothing_was_written_before_fits_after_anything() -> None:
+    """Not to be like what was said before is no fault of "My cat is ill." alone."""
+    alone, later = (
+        {each.place.reply: each.place for each in near(made(), *heard)}["Poor cat! Since when?"]
+        for heard in (["My cat is ill!"], ["I love the sea, and boats.", "My cat is ill!"])
+    )
+    assert later.both == alone.both == later.asked == pytest.approx(1)
+
+
 def test_a_word_is_like_another_that_it_has_no_letter_in_common_with() -> None:
     written = made()
     dog, arm = (

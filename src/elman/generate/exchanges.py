@@ -48,7 +48,8 @@ class Place(NamedTuple):
         last: how like its last question is, or its last sentence.
         before: how like the one before is.
         said: how like the bot's reply to that is.
-        both: how like the two messages together are.
+        both: how like the two messages together are, or the last alone where none is written before
+            it.
         share: how long the message there is, in words of the one that is to be answered; 1 at most.
     """
 
@@ -156,13 +157,16 @@ class Exchanges:
         for row in self._shortlist(heard[:2], point):
             there = together = index.weighted([index.stems_in(row)])
             first = told = NO_WORDS
+            # Where nothing was written before, nothing before is missing.
+            here = asked
             if self.arrays.goes_on[row]:
+                here = both
                 first = index.weighted([index.stems_in(row - 1)])
                 told = index.vector(self.reply(row - 1)) if own.weights else NO_WORDS
                 together = index.weighted([index.stems_in(row - 1), index.stems_in(row)])
             whole = cosine(asked, there)
             part = whole if last is asked else cosine(last, there)
-            pairs = ((before, first), (own, told), (both, together))
+            pairs = ((before, first), (own, told), (here, together))
             alike = (whole, part, *(cosine(*pair) for pair in pairs))
             share = min(1.0, int(self.arrays.lengths[row]) / max(1, len(stems)))
             places.append(Place._make([row, self.reply(row), *alike, share]))

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from elman.generate.exchanges import Exchanges, Near
 from elman.generate.penalties import History, words_of
 from elman.generate.stems import stems_of
-from elman.generate.turned import sentences, turned
+from elman.generate.turned import introduced, statements, turned
 
 MAX_TOLD_LINES = 60
 """The user's last messages, in which an answer is sought."""
@@ -325,8 +325,12 @@ def told_lines(heard: Sequence[str]) -> list[ToldLine]:
     """
     found: dict[str, ToldLine] = {}
     for line, message in enumerate(heard[:MAX_TOLD_LINES]):
-        for sentence in sentences(message[:MAX_TOLD_CHARS]):
-            reply = turned(sentence)
-            if reply not in found and len(found) < MAX_CANDIDATES:
-                found[reply] = ToldLine(line, sentence, reply)
+        for sentence in statements(message[:MAX_TOLD_CHARS]):
+            ways = [sentence]
+            if (name := introduced(sentence)) is not None:
+                ways.append(f"My name is {name}.")
+            for way in ways:
+                reply = turned(way)
+                if reply not in found and len(found) < MAX_CANDIDATES:
+                    found[reply] = ToldLine(line, way, reply)
     return list(found.values())

@@ -76,10 +76,22 @@ _UNSURE = re.compile(
 )
 """What may be turned in two ways, or not at all."""
 
+_INTRODUCTION = re.compile(
+    r"(?:(?i:i'm|i\ am)(?i:\ called)?|(?i:(?:you\ can|please|just)?\ ?call\ me))"
+    r"\ (?P<name>[A-Z][a-z]+)(?=[.,!]|$|\ and\b|\ from\b|\ but\b)|(?P<here>[A-Z][a-z]+)\ here\b"
+)
+_NO_NAMES = """
+    American Australian Austrian Black Brazilian British Canadian Catholic Chinese Danish Dutch
+    English Finnish French German Greek Hindu Indian Irish Italian Japanese Jewish Korean Mexican
+    Muslim Norwegian Ok Okay Polish Portuguese Protestant Russian Scottish Sorry Spanish Swedish
+    Swiss Turkish Ukrainian Welsh
+"""
+"""What people say that they are, with a capital, and are not called; "Happy" is not told apart."""
+
 _SPACES = re.compile(r"[^\S\n]+")
 
 
-def sentences(message: str) -> Iterator[str]:
+def statements(message: str) -> Iterator[str]:
     """Take a message apart into what can be told back: its statements, without "well" and "by the
     way". What asks is left out.
     """
@@ -92,6 +104,13 @@ def sentences(message: str) -> Iterator[str]:
         yield whole
         if len(whole.split()) > MAX_TOLD_WORDS:
             yield from (part for part in _PART.split(whole) if len(part.split()) > 2)
+
+
+def introduced(sentence: str) -> str | None:
+    """Return the name by which a sentence introduces the user ("I'm Nina and I'm a nurse")."""
+    found = _INTRODUCTION.match(sentence.translate(_APOSTROPHES))
+    name = found and (found["name"] or found["here"])
+    return None if name in _NO_NAMES.split() else name
 
 
 def turned(sentence: str) -> str:
