@@ -37,7 +37,7 @@ from elman.generate.listening import Listening
 from elman.generate.match import Match
 from elman.generate.penalties import PEOPLE, History
 from elman.generate.stems import stems_of
-from elman.generate.told import ASKING_BUCKETS, ASKS_FOR_TOLD
+from elman.generate.told import ASKING_BUCKETS, ASKS_FOR_TOLD, ToldRanking
 from elman.generate.written import WRITTEN, Written
 from elman.generate.written_arrays import WrittenArrays, WrittenExchange
 from elman.generate.written_facts import (
@@ -47,6 +47,7 @@ from elman.generate.written_facts import (
     RankingFacts,
     Regression,
 )
+from elman.model.array_files import read_arrays
 
 FOLDER = Path(__file__).parent
 
@@ -78,10 +79,7 @@ else's message will have an answer of its own.
 
 PLACES_AT_ONCE = 32
 
-ASKED_OF_NET_EVERY = 3
-"""Judged places of which the net is asked about one: it is slow, and two traits need little."""
-
-BOUND, QUESTION_BOUND = 0.68, 0.5
+BOUND, QUESTION_BOUND = 0.6, 0.45
 """How probably a reply must make sense, and one to a question. What is said else makes sense in
 four of five places, and says less.
 """
@@ -196,7 +194,7 @@ def traits_of_judged(
     decoder, tokenizer = bot.decoder, bot.tokenizer
     traits, senses, places = [], [], []
     with JUDGED.open(encoding="utf-8") as lines:
-        every = [json.loads(line) for line in lines][:: ASKED_OF_NET_EVERY if by_net else 1]
+        every = [json.loads(line) for line in lines]
     for begin in range(0, len(every), PLACES_AT_ONCE):
         some = every[begin : begin + PLACES_AT_ONCE]
         rows = []
@@ -281,17 +279,17 @@ def write(bot: Bot, mixture: Path, keep_told: bool = False) -> None:
         mixture: where that is.
         keep_told: whether what was told is ranked as before.
     """
-    before = Written.read(bot) if keep_told else None
     vectors, nothing = word_vectors(mixture), np.zeros(ASKING_BUCKETS)
     exchanges, others = (
         Exchanges(WrittenArrays.of(every_exchange(without), COMMON_IN, nothing, vectors))
         for without in ((), JUDGED_TALK)
     )
-    if before is None:
+    if keep_told:
+        before, ranked = read_arrays(bot.path / WRITTEN)
+        asking, told = before["asking"], ToldRanking.model_validate(ranked["told"])
+    else:
         learned, told = learn_told(exchanges)
         asking = learned.weights
-    else:
-        asking, told = before.exchanges.arrays.asking, before.facts.told
     facts, names = unranked(), (*WORD_TRAITS, *NET_TRAITS)
     # What the net is asked about is chosen by the words, so that these are learned first.
     for name in ("by_words", "by_all"):

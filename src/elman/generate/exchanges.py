@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from elman.generate.penalties import words_of
-from elman.generate.persons import speaks_of_nobody
+from elman.generate.persons import denies, other_persons, speaks_of_nobody
 from elman.generate.stems import stems_of
 from elman.generate.word_vectors import MEANING_OF_RARE
 from elman.generate.written_arrays import WrittenArrays
@@ -81,6 +81,8 @@ class Meant(NamedTuple):
         goes_on: whether a message is written before; followed: what share of that was said here.
         length: tens of different words there.
         content: thirds of different words that are not common, in the reply; 1 at most.
+        denied: whether only one of the message here and that there denies something.
+        others: how far they speak of other persons, from 0 to 1.
     """
 
     point: float
@@ -93,6 +95,8 @@ class Meant(NamedTuple):
     followed: float
     length: float
     content: float
+    denied: float
+    others: float
 
 
 class NearReply(NamedTuple):
@@ -197,10 +201,11 @@ class Exchanges:
         )
         own = words.of(asked)
         whole = words.together(asked, own)
+        said, denied = stems_of(heard[0]), denies(stems_of(heard[0]))
         of_last, of_both = words.of(last), np.concatenate([own, words.of(before)])
         found = []
         for place in places:
-            there = index.numbers_in(place.row)
+            there, stems = index.numbers_in(place.row), index.stems_in(place.row)
             vectors = words.of(there)
             goes_on = bool(self.arrays.goes_on[place.row])
             first = index.numbers_in(place.row - 1) if goes_on else []
@@ -218,6 +223,8 @@ class Exchanges:
                     words.share(first, words.of(first), of_both) if goes_on else 0.0,
                     len(there) / 10,
                     min(3, len(reply)) / 3,
+                    float(denied != denies(stems)),
+                    other_persons(said, stems),
                 )
             )
         return found

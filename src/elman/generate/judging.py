@@ -20,6 +20,7 @@ from elman.generate.manners import has_question
 from elman.generate.match import Match
 from elman.generate.penalties import Habits, History, beyond, words_of
 from elman.generate.stems import stems_of
+from elman.generate.told_already import asks_what_is_told
 from elman.generate.written_facts import RankingFacts
 
 CLOSELY = 12
@@ -137,6 +138,7 @@ class Judge:
         yield min(12.0, self.exchanges.index.meaning(common)) / 6
         yield len(words_of(reply)) / 8
         yield float(has_question(reply))
+        yield float(asks_what_is_told(reply, last))
 
 
 def shorter(history: History) -> History:

@@ -1,7 +1,7 @@
-"""Whether somebody was spoken of, before a reply says "he" or "she"."""
+"""Of whom texts speak, and what they deny: "he" in a reply needs somebody who was spoken of."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from elman.generate.penalties import words_of
 from elman.generate.stems import stems_of
@@ -33,6 +33,40 @@ _USER_IS = re.compile(
 
 _NAME = re.compile(r"(?<=[\w,;:'\u2019] )[A-Z][a-z]+")
 """A word with a capital in the middle of a sentence."""
+
+
+_DENYING = frozenset(
+    stems_of(
+        """not no never nobody nothing none without neither nor hardly don't doesn't didn't isn't
+        aren't wasn't weren't can't cannot couldn't won't wouldn't haven't hasn't hadn't shouldn't
+        ain't"""
+    )
+)
+_SPOKEN_OF = [
+    frozenset(stems_of(words))
+    for words in (
+        "i i'm i've i'll i'd me my mine myself we we're we've we'll us our ours ourselves",
+        "you you're you've you'll your yours yourself u ur",
+        "he he's he'll he'd she she's she'll she'd him her hers his himself herself",
+        "they they're they've they'll them their theirs themselves",
+    )
+]
+
+
+def denies(stems: Collection[int]) -> bool:
+    """Tell whether a text of these stems denies something."""
+    return not _DENYING.isdisjoint(stems)
+
+
+def other_persons(one: Collection[int], other: Collection[int]) -> float:
+    """Tell how far two texts, of these stems, speak of other persons ("I", "you", "he", "they"):
+    from 0, of the same ones, to 1.
+    """
+    first, second = (
+        {n for n, words in enumerate(_SPOKEN_OF) if not words.isdisjoint(stems)}
+        for stems in (one, other)
+    )
+    return len(first ^ second) / max(1, len(first | second))
 
 
 def speaks_of_nobody(reply: str, before: Iterable[str]) -> bool:

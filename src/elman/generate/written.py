@@ -43,7 +43,7 @@ MAX_WRITTEN_WORDS = 40
 LISTENS_AGAIN_AFTER = 1
 """Replies after which it may merely listen again."""
 
-FITS_SOMEWHAT = 0.55
+FITS_SOMEWHAT = 0.5
 """How probably a reply must make sense to be given sooner than that, where it has just listened."""
 
 MAX_RECALLED_TOKENS = 30

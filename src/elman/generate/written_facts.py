@@ -15,14 +15,15 @@ MAX_LOGIT = 50.0
 WORD_TRAITS = (
     *("asked", "last", "before", "said", "both", "share"),
     *Meant._fields,
-    *("support", "shared", "words", "question", "follows", "asks"),
+    *("support", "shared", "words", "question", "told", "follows", "asks"),
 )
 """What is known of a reply without the net, by which it is ranked.
 
 The first six are those of the place in which it was written (`elman.generate.exchanges.Place`);
 then comes what the words mean there (`elman.generate.exchanges.Meant`).
 support: how like the replies to the likest places are to it. shared: what its words have in common
-with the message. words: how many it has, in eighths. question: whether it asks. follows: whether
+with the message. words: how many it has, in eighths. question: whether it asks. told: whether
+it asks what the message tells. follows: whether
 there was a message before. asks: whether the message has a question.
 """
 
