@@ -155,7 +155,13 @@ def write(path: Path, count: int, seed: int, kind: str, slots: dict[str, list[st
 
 
 def measured(
-    kind: str, base: str | None, model: dict[str, Any], minutes: float, tried: int, invent: bool
+    kind: str,
+    base: str | None,
+    model: dict[str, Any],
+    precision: str,
+    minutes: float,
+    tried: int,
+    invent: bool,
 ) -> dict[str, Any]:
     """The steps of a training, and what `rated` finds for each kind of names."""
     with tempfile.TemporaryDirectory() as folder:
@@ -170,7 +176,7 @@ def measured(
                 "invent": invent,
             },
             "model": model,
-            "train": {"minutes": minutes, "base": base},
+            "train": {"minutes": minutes, "base": base, "precision": precision},
         }
         result = train(Config.make(values), bot)
         found: dict[str, Any] = {"steps": result.steps}
@@ -214,6 +220,7 @@ def main() -> None:
     options.add_argument(
         "--pointers", nargs="+", default=["auto"], help="auto, or tokens back; 0: none"
     )
+    options.add_argument("--precision", default="auto", help="as train.precision")
     options.add_argument("--invent", action="store_true", help="learn invented words, too")
     options.add_argument("--tried", type=int, default=TRIED, help="dialogues of each kind of names")
     arguments = options.parse_args()
@@ -227,10 +234,11 @@ def main() -> None:
         for base in arguments.bases:
             for pointer in arguments.pointers:
                 given = (arguments.minutes, arguments.tried, arguments.invent)
-                key = " ".join([kind, base, pointer, *(f"{each:g}" for each in given)])
+                precision = arguments.precision
+                key = " ".join([kind, base, pointer, precision, *(f"{each:g}" for each in given)])
                 start = None if base == "none" else base
                 model = {} if pointer == "auto" else {"pointer": int(pointer)}
-                run = partial(measured, kind, start, model, *given)
+                run = partial(measured, kind, start, model, precision, *given)
                 row = finished.get(key, run)
                 begin = f"| {kind} | {base} | {pointer} | {row['steps']:,} |"
                 for names in NAMES:
