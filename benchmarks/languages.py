@@ -108,7 +108,8 @@ def main() -> None:
         texts = [turn["text"] for line in learned for turn in json.loads(line)["turns"]]
         bits = [
             finished.get(
-                f"{name} {start}", partial(bits_per_byte, learned, tested, start, arguments.minutes)
+                f"{name} {start} {arguments.minutes:g} {arguments.bytes}",
+                partial(bits_per_byte, learned, tested, start, arguments.minutes),
             )
             for start in STARTS
         ]

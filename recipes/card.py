@@ -3,7 +3,7 @@
     python recipes/card.py --work DIR --bot FOLDER --figures base.json
 
 DIR holds the mixture, FOLDER the packed bot, and base.json what `benchmarks/base.py --json` wrote,
-with the old base first and the new one last. Without figures, the card says how to measure them.
+with the new base last. Without figures, the card says how to measure them.
 """
 
 import argparse
@@ -181,11 +181,8 @@ def describe_sets(work: Path) -> str:
 def describe_figures(figures: Path) -> str:
     """Return what benchmarks/base.py found as a table."""
     found = json.loads(figures.read_text("utf-8"))["found"]
-    old, new = found[0], found[-1]
-    rows = [f"| {what} | {old[what]:.4g} | {new[what]:.4g} |" for what in new]
-    return "\n".join(
-        ["| on the held-out part | the base before | this one |", "|---|---|---|", *rows]
-    )
+    rows = [f"| {what} | {value:.4g} |" for what, value in found[-1].items()]
+    return "\n".join(["| on the held-out part | |", "|---|---|", *rows])
 
 
 def write(work: Path, bot: Path, figures: Path | None = None) -> None:

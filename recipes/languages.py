@@ -22,6 +22,7 @@ from base import learn
 from mixture import BOT
 
 import elman
+from elman.data.files import write_file
 from elman.generate.network import load_network_bot
 from elman.model.checkpoint import save_weights
 from elman.model.folder import LANGUAGES, TOKENIZER, read_config
@@ -77,13 +78,14 @@ def mix(data: Path, out: Path) -> None:
     ]
     every = list(chain.from_iterable(parts))
     random.Random(0).shuffle(every)
-    with out.open("w", encoding="utf-8") as file:
-        for n, turns in enumerate(every):
-            told = [
-                {"speaker": BOT if m % 2 else "user", "text": turn["text"]}
-                for m, turn in enumerate(turns)
-            ]
-            file.write(json.dumps({"id": str(n), "turns": told}, ensure_ascii=False) + "\n")
+    lines = []
+    for n, turns in enumerate(every):
+        told = [
+            {"speaker": BOT if m % 2 else "user", "text": turn["text"]}
+            for m, turn in enumerate(turns)
+        ]
+        lines.append(json.dumps({"id": str(n), "turns": told}, ensure_ascii=False) + "\n")
+    write_file(out, "".join(lines))
 
 
 def pack(run: Path, out: Path) -> None:
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    arguments.work.mkdir(parents=True, exist_ok=True)
     read = arguments.work / "languages.jsonl"
     if not read.exists():
         mix(arguments.data, read)

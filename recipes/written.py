@@ -79,7 +79,7 @@ else's message will have an answer of its own.
 
 PLACES_AT_ONCE = 32
 
-BOUND, QUESTION_BOUND = 0.6, 0.45
+BOUND, QUESTION_BOUND = 0.6, 0.42
 """How probably a reply must make sense, and one to a question. What is said else makes sense in
 four of five places, and says less.
 """

@@ -254,4 +254,4 @@ def test_why_is_a_command_and_says_what_it_cannot_explain(elman: Run, trained: P
 def test_why_without_the_training_data_says_what_is_gone(elman: Run, trained: Path) -> None:
     ran = elman("chat", "base", "--seed", 1, "--why", given="hello\n")
     assert ran.code == 0
-    assert "none, for the conversations that the base learned from do not come" in ran.out
+    assert "none, for what base learned from does not come" in ran.out

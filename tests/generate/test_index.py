@@ -173,7 +173,7 @@ def test_made_again_where_weights_or_conversations_are_others(
 
 
 def test_the_base_keeps_nobodys_replies(told: list[str]) -> None:
-    with pytest.raises(ElmanError, match="the base bot keeps nobody's replies"):
+    with pytest.raises(ElmanError, match="the bot base keeps nobody's replies"):
         known(load_network_bot("base"), told.append)
 
 

@@ -69,15 +69,23 @@ def test_a_whole_reply_comes_in_its_sentences() -> None:
     ("asked", "first"),
     [
         ("hi, just installed you", "Hello!"),
+        ("hey there, new here", "Hello!"),
+        ("Good day at work today.", "Go on."),
         ("Good evening Elman.", "Hello!"),
-        ("*hey* you", "Hello!"),
+        ("*hey!*", "Hello!"),
         ("His dog is here.", "Go on."),
         ("I said hello to her.", "Go on."),
         ("Good mornings are rare.", "Go on."),
+        ("Hi, I just lost my job and I cry all day.", "Hi. Tell me more."),
+        ("hello, my name is Peter and I live in Lisbon", "Hi. Tell me more."),
+        ("Hi-fi is my hobby.", "Go on."),
+        ("Good day " * 5000, "Go on."),
     ],
 )
 def test_who_greets_is_greeted(asked: str, first: str) -> None:
-    listening = Listening(whole=["Go on."], greetings=["Hello!"])
-    assert next(listening.to_statement(asked)) == [first]
+    listening = Listening(
+        whole=["Go on."], greetings=["Hello!"], hellos=["Hi."], invitations=["Tell me more."]
+    )
+    assert " ".join(next(listening.to_statement(asked))) == first
     assert listening.has(first)
     assert [*Listening(whole=["Go on."]).to_statement(asked)] == [["Go on."]]

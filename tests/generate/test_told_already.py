@@ -22,6 +22,8 @@ from elman.generate.told_already import asks_what_is_told
         ("I got a kitten.", "What is its name?", False),
         ("Anna called.", "What did she want?", False),
         ("I wait for two hours now.", "When you are done, rest.", False),
+        ("I have two cats.", "I know how much you love her.", False),
+        ("No one came.", "How many came?", False),
         ("", "", False),
     ],
 )
@@ -37,6 +39,7 @@ def test_what_is_told_need_not_be_asked(message: str, reply: str, asks: bool) ->
         ("He likes to swim.", "I like him.", 0.5),
         ("It rains.", "Rain again.", 0),
         ("It rains.", "We got wet.", 1),
+        ("The cat is ill.", "The dogs were well.", 0),
     ],
 )
 def test_persons_are_told_apart(one: str, other: str, share: float) -> None:
@@ -46,7 +49,12 @@ def test_persons_are_told_apart(one: str, other: str, share: float) -> None:
 
 @pytest.mark.parametrize(
     ("text", "denied"),
-    [("I don't have a fever", True), ("Nobody came.", True), ("I know it.", False), ("", False)],
+    [
+        ("I don't have a fever", True),
+        ("Nobody came.", True),
+        ("You should go.", False),
+        ("", False),
+    ],
 )
 def test_what_is_denied_is_known(text: str, denied: bool) -> None:
     assert denies(stems_of(text)) == denied

@@ -36,7 +36,7 @@ from elman.learning.past import Past
 from elman.learning.revision import UpdateSettings
 from elman.learning.update import learn
 from elman.model import versions
-from elman.model.folder import REPLAY, WEIGHTS, folder_of
+from elman.model.folder import BUILT_IN_BOTS, REPLAY, WEIGHTS, folder_of
 from elman.model.replay import NOTHING, Replay, drawn, read_replay, write_replay
 from elman.runtime.choose import load_bot
 from elman.train import Config, train
@@ -386,9 +386,10 @@ def test_mistakes_end_in_one_sentence(
     assert err.count("\n") == 1
 
 
-def test_the_base_stays_as_it_is() -> None:
-    with pytest.raises(ElmanError, match="comes with Elman and stays as it is"):
-        learn(Path("base"), asked(20))
+@pytest.mark.parametrize("name", BUILT_IN_BOTS)
+def test_what_comes_with_elman_stays_as_it_is(name: str) -> None:
+    with pytest.raises(ElmanError, match=f"{name}: comes with Elman and stays as it is"):
+        learn(Path(name), asked(20))
 
 
 def test_two_do_not_learn_at_once(home: Path) -> None:

@@ -105,5 +105,5 @@ def test_where_the_data_is_gone_it_says_so(trained: Path, tmp_path: Path) -> Non
         bot.config["data"]["path"] = path
         with pytest.raises(ElmanError, match=said):
             training_lines(bot)
-    with pytest.raises(ElmanError, match="do not come with it"):
+    with pytest.raises(ElmanError, match="what base learned from does not come"):
         training_lines(load_network_bot("base"))

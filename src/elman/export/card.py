@@ -7,9 +7,12 @@ from typing import Any
 from elman.export.leaving import NOT_FOR
 from elman.export.private import learned_in_public
 from elman.model.config import ModelConfig
-from elman.model.folder import BASE, BUILT_IN_BOTS
+from elman.model.folder import BASE, BUILT_IN_BOTS, LANGUAGES
 
 UNKNOWN_LICENSE, BASE_LICENSE = "unknown", "apache-2.0"
+
+LANGUAGES_READ = {BASE: ["en"], LANGUAGES: ["de", "es", "fr", "it", "ja", "ko", "pt", "zh"]}
+"""What each bot that comes with Elman has read, as codes of ISO 639-1."""
 """As the Hub spells them."""
 
 IN_A_FOLDER = """\
@@ -41,7 +44,7 @@ def model_card(
     built_in = BUILT_IN_BOTS.get(config.get("data", {}).get("path", ""))
     header = {
         "license": license_id or (UNKNOWN_LICENSE if built_in is None else BASE_LICENSE),
-        "language": list(languages) or (["en"] if built_in == BASE else None),
+        "language": list(languages) or (None if built_in is None else LANGUAGES_READ[built_in]),
         "library_name": "elman",
         "pipeline_tag": "text-generation",
         "tags": [

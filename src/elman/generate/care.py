@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from elman.data.source import BUILT_IN
 from elman.data.untrusted import parse_json, read_text, validated
+from elman.model.folder import BUILT_IN_BOTS
 
 CARE_FILE = Path(__file__).with_name("care.json")
 
@@ -70,7 +71,7 @@ def cares(config: Mapping[str, Any]) -> bool:
     a bot of her friends wants them to talk as they do.
     """
     given = config.get("reply", {}).get("care")
-    from_here = config.get("data", {}).get("path") in ("base", BUILT_IN)
+    from_here = config.get("data", {}).get("path") in (*BUILT_IN_BOTS, BUILT_IN)
     return from_here if given is None else bool(given)
 
 

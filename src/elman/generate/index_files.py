@@ -19,7 +19,7 @@ from elman.generate.likelihood import Tokens, log_likelihoods, split
 from elman.generate.positions import HeldOut, in_common, is_reply
 from elman.generate.scoring import walk
 from elman.model.array_files import read_arrays, write_arrays
-from elman.model.folder import BASE, REPLIES
+from elman.model.folder import BUILT_IN_BOTS, REPLIES
 
 INDEX_FORMAT = 2
 
@@ -122,9 +122,9 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         ElmanError: where there are none, the conversations are gone, or a file is damaged.
     """
     saved, path = bot.data, bot.path / REPLIES
-    if bot.path == BASE:
+    if bot.path in BUILT_IN_BOTS.values():
         raise ElmanError(
-            "the base bot keeps nobody's replies: elman train CHATS makes a bot of yours"
+            f"the bot {bot.path.name} keeps nobody's replies: elman train CHATS makes one of yours"
         )
     source = fingerprint(saved.path)
     if path.exists():

@@ -17,9 +17,19 @@ TRIED = 200
 STRIDE = 7919
 """A prime number of ways on: neighbors begin alike."""
 
-GREETING = re.compile(
-    r"\W*(hi|hiya|hello|hey|heya|howdy|good (morning|afternoon|evening|day))\b", re.IGNORECASE
+_HELLO = (
+    r"\W*(?:hi|hiya|hello|hey|heya|howdy"
+    r"|good (?:morning|afternoon|evening|day)(?=\W*$|[,.!]| elman))"
 )
+GREETS = re.compile(_HELLO + r"(?=[,.!\s]|$)", re.IGNORECASE)
+"""How a message begins that greets."""
+
+GREETS_ALONE = re.compile(
+    _HELLO
+    + r"(?:[,\s]+(?:there|you|all|again|elman|bot)\b)*(?:[,.!]+\s*[\w']+(?:\s+[\w']+){0,3})?\W*",
+    re.IGNORECASE,
+)
+"""A message that says little else: what else is said is more to be answered."""
 
 MIN_TELLING_CHARS = 5
 """Of a word that should not be said twice in one reply."""
@@ -44,7 +54,8 @@ class Listening(BaseModel):
         whole: replies to a statement.
         openings: first sentences of such replies.
         invitations: their second sentences, which go with every first one.
-        greetings: replies to a statement that begins with a greeting.
+        greetings: replies to a statement that hardly does more than greet.
+        hellos: first sentences of replies to one that greets and says more.
         unknowing: replies to a question.
         returns: second sentences of such replies, which ask back and go with every first one.
     """
@@ -55,15 +66,18 @@ class Listening(BaseModel):
     openings: Sayings = []
     invitations: Sayings = []
     greetings: Sayings = []
+    hellos: Sayings = []
     unknowing: Sayings = []
     returns: Sayings = []
 
     def to_statement(self, asked: str) -> Iterator[list[str]]:
         """Go through ways to reply to a statement, each in sentences, as `ways` does."""
         others = _replies(self.whole, self.openings, self.invitations, asked)
-        if not GREETING.match(asked):
-            return others
-        return chain(_replies(self.greetings, (), (), asked), others)
+        if GREETS_ALONE.fullmatch(asked):
+            return chain(_replies(self.greetings, (), (), asked), others)
+        if GREETS.match(asked):
+            return chain(_replies((), self.hellos, self.invitations, asked), others)
+        return others
 
     def to_question(self, asked: str) -> Iterator[list[str]]:
         """Go through ways to reply to a question, each in sentences, as `ways` does."""
@@ -73,7 +87,11 @@ class Listening(BaseModel):
         """Tell whether a reply is one of these."""
         if any(reply in some for some in (self.whole, self.greetings, self.unknowing)):
             return True
-        pairs = ((self.openings, self.invitations), (self.unknowing, self.returns))
+        pairs = (
+            (self.openings, self.invitations),
+            (self.hellos, self.invitations),
+            (self.unknowing, self.returns),
+        )
         return any(
             reply.startswith(f"{one} ") and reply[len(one) + 1 :] in second
             for first, second in pairs

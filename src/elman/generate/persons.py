@@ -35,19 +35,20 @@ _NAME = re.compile(r"(?<=[\w,;:'\u2019] )[A-Z][a-z]+")
 """A word with a capital in the middle of a sentence."""
 
 
+# Words that are another one without their ending or sign are left out: "shouldn't" is "should",
+# "i'll" is "ill", "we're" is "were".
 _DENYING = frozenset(
     stems_of(
         """not no never nobody nothing none without neither nor hardly don't doesn't didn't isn't
-        aren't wasn't weren't can't cannot couldn't won't wouldn't haven't hasn't hadn't shouldn't
-        ain't"""
+        aren't wasn't weren't can't cannot couldn't won't wouldn't haven't hasn't hadn't ain't"""
     )
 )
 _SPOKEN_OF = [
     frozenset(stems_of(words))
     for words in (
-        "i i'm i've i'll i'd me my mine myself we we're we've we'll us our ours ourselves",
+        "i i'm i've me my myself we we've us our ours ourselves",
         "you you're you've you'll your yours yourself u ur",
-        "he he's he'll he'd she she's she'll she'd him her hers his himself herself",
+        "he he's he'd she she's him her hers his himself herself",
         "they they're they've they'll them their theirs themselves",
     )
 ]

@@ -199,7 +199,7 @@ class ToldLine(NamedTuple):
 
     Args:
         line: which of the user's messages before, the last one being 0.
-        sentence: what the user said.
+        sentence: what the user said, or means: who is introduced has a name.
         reply: as it is said back.
     """
 

@@ -2,8 +2,8 @@
 
 import re
 
-_NUMBER = r"""\d | \b(?: one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen
-    |twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand
+_NUMBER = r"""\d | \b(?: two|three|four|five|six|seven|eight|nine|ten|eleven|twelve
+    |thirteen|(?:four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand
     |million|half|dozen )\b"""
 _LASTING = r"""\b(?: (?:second|minute|hour|day|night|week|month|year|decade)s? | since | every
     | always | never | once | twice | times )\b"""
@@ -14,15 +14,21 @@ _TIME = r"""\d | \b(?: today|tonight|tomorrow|yesterday|next|last|ago|morning|no
 _ASKED_AND_TOLD = [
     (re.compile(asked, re.IGNORECASE | re.VERBOSE), re.compile(told, re.IGNORECASE | re.VERBOSE))
     for asked, told in (
-        (r"\bhow\ (?:old|many|much)\b", _NUMBER),
-        (r"\bhow\ (?:long|often)\b", _LASTING),
-        (r"\bhow\ far\b", r"\b(?: miles?|meters?|metres?|km|kilomet\w+|minutes?|hours? )\b"),
-        (r"\bwhen\b.*\? | \bwhat\ (?:time|day)\b", _TIME),
-        (r"\babout\?", r"\babout\b"),
-        (r"\b(?:name|called)\b.*\?", r"\b(?:named?|called)\b | (?-i:(?<=[a-z,']\ )[A-Z][a-z]+)"),
-        (r"\bwhy\b.*\?", r"\b(?:because|since)\b"),
+        (r"\bhow\ (?:old|many|much)\b[^?]{0,80}\?", _NUMBER),
+        (r"\bhow\ (?:long|often)\b[^?]{0,80}\?", _LASTING),
         (
-            r"\bcolou?r\b.*\?",
+            r"\bhow\ far\b[^?]{0,80}\?",
+            r"\b(?: miles?|meters?|metres?|km|kilomet\w+|minutes?|hours? )\b",
+        ),
+        (r"\bwhen\b[^?]{0,80}\? | \bwhat\ (?:time|day)\b", _TIME),
+        (r"\babout\?", r"\babout\b"),
+        (
+            r"\b(?:name|called)\b[^?]{0,80}\?",
+            r"\b(?:named?|called)\b | (?-i:(?<=[a-z,']\ )[A-Z][a-z]+)",
+        ),
+        (r"\bwhy\b[^?]{0,80}\?", r"\b(?:because|since)\b"),
+        (
+            r"\bcolou?r\b[^?]{0,80}\?",
             r"\b(?: red|blue|green|yellow|black|white|brown|gr[ea]y|orange|purple|pink )\b",
         ),
     )

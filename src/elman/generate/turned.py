@@ -78,15 +78,27 @@ _UNSURE = re.compile(
 
 _INTRODUCTION = re.compile(
     r"(?:(?i:i'm|i\ am)(?i:\ called)?|(?i:(?:you\ can|please|just)?\ ?call\ me))"
-    r"\ (?P<name>[A-Z][a-z]+)(?=[.,!]|$|\ and\b|\ from\b|\ but\b)|(?P<here>[A-Z][a-z]+)\ here\b"
+    r"\ (?P<name>[A-Z][^\W\d_]{1,20})(?=[.,!]|$|\ (?:and|from|but)\b|\ [A-Z][^\W\d_]+[.,!]?$)"
+    r"|(?P<here>[A-Z][^\W\d_]{1,20})\ here(?=[.,!]|$)"
 )
-_NO_NAMES = """
-    American Australian Austrian Black Brazilian British Canadian Catholic Chinese Danish Dutch
-    English Finnish French German Greek Hindu Indian Irish Italian Japanese Jewish Korean Mexican
-    Muslim Norwegian Ok Okay Polish Portuguese Protestant Russian Scottish Sorry Spanish Swedish
-    Swiss Turkish Ukrainian Welsh
-"""
-"""What people say that they are, with a capital, and are not called; "Happy" is not told apart."""
+_NO_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        African American Arab Argentinian Asian Atheist Australian Austrian Autistic Back
+        Bangladeshi Belgian Black Brazilian British Buddhist Busy Canadian Catholic Chilean
+        Chinese Colombian Come Croatian Cuban Czech Danish Done Dutch Egyptian English European
+        Everyone Fine Finnish French Friday German Good Greek Happy Here Hindu Home Hungarian
+        Hungry Icelandic Indian Indonesian Iranian Iraqi Irish Israeli Italian Japanese Jewish
+        Kenyan Korean Late Living Me Mexican Monday Muslim New Nigerian Nobody Norwegian Nothing
+        Off Ok Okay Out Over Pakistani Peruvian Polish Portuguese Protestant Ready Right Romanian
+        Russian Sad Same Saturday Scottish Serbian Sick Sikh Sitting Sorry Spanish Still Stuck
+        Sunday Sure Swedish Swiss Syrian Thai Thursday Tired Tuesday Turkish Ukrainian Up Vegan
+        Vegetarian Vietnamese Wednesday Welsh White You
+        """,
+    )
+)
+"""What people say that they are, with a capital, and are not called."""
 
 _SPACES = re.compile(r"[^\S\n]+")
 
@@ -110,7 +122,7 @@ def introduced(sentence: str) -> str | None:
     """Return the name by which a sentence introduces the user ("I'm Nina and I'm a nurse")."""
     found = _INTRODUCTION.match(sentence.translate(_APOSTROPHES))
     name = found and (found["name"] or found["here"])
-    return None if name in _NO_NAMES.split() else name
+    return None if name in _NO_NAMES else name
 
 
 def turned(sentence: str) -> str:

@@ -22,9 +22,9 @@ WORD_TRAITS = (
 The first six are those of the place in which it was written (`elman.generate.exchanges.Place`);
 then comes what the words mean there (`elman.generate.exchanges.Meant`).
 support: how like the replies to the likest places are to it. shared: what its words have in common
-with the message. words: how many it has, in eighths. question: whether it asks. told: whether
-it asks what the message tells. follows: whether
-there was a message before. asks: whether the message has a question.
+with the message. words: how many it has, in eighths. question: whether it asks. told: whether it
+asks what the message tells. follows: whether there was a message before. asks: whether the message
+has a question.
 """
 
 NET_TRAITS = ("given", "match")

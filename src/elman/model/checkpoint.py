@@ -58,8 +58,8 @@ def load_chatbot(
     """Load the chatbot of a run directory.
 
     Args:
-        folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
-            a folder is called so.
+        folder: what training wrote; "base" or "languages": what comes with Elman, unless the
+            bot of a folder is called so.
         precision: of the weights that replies are made from.
         trust: cells from outside Elman (`my.module:Name`) whose code may be imported and run.
 

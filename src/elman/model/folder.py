@@ -63,7 +63,7 @@ def folder_of(name: Path | str) -> Path:
     """
     folder = Path(name)
     built_in = BUILT_IN_BOTS.get(str(folder))
-    if built_in is not None and not (folder / CONFIG).exists():
+    if built_in is not None and not all((folder / name).exists() for name in (CONFIG, TOKENIZER)):
         return built_in
     version = current_id(folder)
     if version is None:

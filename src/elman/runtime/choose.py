@@ -36,8 +36,8 @@ def load_bot(
     own needs torch.
 
     Args:
-        folder: what training wrote; "base": the bot that comes with Elman, unless the bot of
-            a folder is called so; `hf://OWNER/NAME`: one on the Hugging Face Hub.
+        folder: what training wrote; "base" or "languages": what comes with Elman, unless the
+            bot of a folder is called so; `hf://OWNER/NAME`: one on the Hugging Face Hub.
         precision: of the weights that replies are made from; None: int8 where the bot's
             configuration says that this costs next to nothing, else float32.
         trust: cells from outside Elman (`my.module:Name`) whose code may be imported and run.

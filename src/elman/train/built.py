@@ -11,7 +11,7 @@ from elman.data.tokenizer import Tokenizer
 from elman.errors import ElmanError
 from elman.generate.network import NetworkBot, load_network_bot
 from elman.model.config import ModelConfig
-from elman.model.folder import BUILT_IN_BOTS, folder_of, read_tokenizer
+from elman.model.folder import BUILT_IN_BOTS, read_tokenizer
 from elman.train.choices import BaseFacts, wanted_base
 from elman.train.config import AUTO, Config
 from elman.train.plan import DataFacts
@@ -72,20 +72,20 @@ def facts(
     view, wanted = index.view, wanted_base(asked)
     base, name = None, None
     if wanted is not None:
-        names = [*BUILT_IN_BOTS] if wanted == AUTO else [wanted]
-        fits = (n for n in names if read_tokenizer(folder_of(n)).digest == tokenizer.digest)
-        name = next(fits, None)
-        if name is not None:
-            base = load_network_bot(name, trust=trust)
-        elif wanted != AUTO:
+        found = {name: read_tokenizer(path).digest for name, path in BUILT_IN_BOTS.items()}
+        fits = (name for name, digest in found.items() if digest == tokenizer.digest)
+        name = next(fits, None) if wanted == AUTO else wanted
+        base = None if name is None else load_network_bot(name, trust=trust)
+        if base is None:
+            tell.note(
+                "the corpus has the tokens of no bot that comes with Elman, so this bot starts "
+                "from nothing; a corpus that is built with --tokenizer base, or --tokenizer "
+                "languages, can start from one"
+            )
+        elif base.tokenizer.digest != tokenizer.digest:
             raise ElmanError(
                 f"{wanted}: its tokens are not those of {asked.data.path}; build the corpus with "
                 f"--tokenizer {wanted}, or start from nothing with --base none"
-            )
-        else:
-            tell.note(
-                "the corpus has not the base's tokens, so this bot starts from nothing; a corpus "
-                "that is built with --tokenizer base can start from the base"
             )
     decided: dict[str, Any] = {
         **{name: getattr(view, name) for name in ("split", "redact", "rename", "test", "encoding")},

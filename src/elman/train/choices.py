@@ -86,7 +86,7 @@ class BaseFacts:
     """A bot that a run could start from, and how well its vocabulary fits the data.
 
     Args:
-        name: as a configuration names it: base, or a folder.
+        name: as a configuration names it: base, languages, or a folder.
         path: its folder, for messages.
         model: its sizes and kinds.
         vocabulary_size: of its tokenizer.
@@ -107,7 +107,7 @@ class BaseFacts:
         return self.token_bytes >= least * self.new_token_bytes
 
     def too_small(self, text_bytes: int) -> bool:
-        """Tell whether a bot that starts from nothing is larger, and there is much to learn."""
+        """Tell whether it is smaller than any bot that starts from nothing with so much text."""
         return text_bytes >= SMALL_DATA_BYTES and self.model.hidden_size < SMALL
 
 

@@ -105,16 +105,16 @@ def _base(config: Config, data: DataFacts, machine: Machine) -> tuple[BaseFacts 
     often = choices.passes_from_base(config, base, data.text_bytes, machine)
     if asked == AUTO and often < MIN_PASSES_FROM_BASE:
         why = (
-            f"a bot of the base's size would read only {often:.0%} of the conversations in these "
-            "minutes, and a smaller one learns more from them"
+            f"a bot of the size of {base.name} would read only {often:.0%} of the conversations in "
+            "these minutes, and a smaller one learns more from them"
         )
         return None, [f"{why}; {instead}"]
     if asked == AUTO and base.too_small(data.text_bytes):
-        return None, [f"{base.name} is too small for so much text, {instead}"]
+        return None, [f"{base.name} is too small for this much text, {instead} all the same"]
     if base.fits(data.text_bytes):
         return base, []
     what = (
-        "the base was made for other text than this: a token of its vocabulary is "
+        f"{base.name} was made for other text than this: a token of its vocabulary is "
         f"{base.token_bytes:.2f} bytes long here, of a new one {base.new_token_bytes:.2f}"
     )
     if asked != AUTO:

@@ -20,7 +20,7 @@ from elman.generate.network import NetworkBot, load_network_bot
 from elman.generate.scoring import subset
 from elman.model import MEMORIES
 from elman.model.config import ModelConfig
-from elman.model.folder import BUILT_IN_BOTS, folder_of, read_tokenizer
+from elman.model.folder import BUILT_IN_BOTS, read_tokenizer
 from elman.train.built import facts, open_built
 from elman.train.canaries import learned_canaries
 from elman.train.choices import HIDDEN_SIZES, BaseFacts, wanted_base
@@ -242,7 +242,7 @@ def likeliest_base(texts: Iterable[str]) -> str:
     sample = list(_sampled(texts))
 
     def tokens(name: str) -> int:
-        return sum(map(len, read_tokenizer(folder_of(name)).encode_batch(sample)))
+        return sum(map(len, read_tokenizer(BUILT_IN_BOTS[name]).encode_batch(sample)))
 
     return min(BUILT_IN_BOTS, key=tokens)
 
