@@ -201,7 +201,8 @@ class Exchanges:
         )
         own = words.of(asked)
         whole = words.together(asked, own)
-        said, denied = stems_of(heard[0]), denies(stems_of(heard[0]))
+        said = stems_of(heard[0])
+        denied = denies(said)
         of_last, of_both = words.of(last), np.concatenate([own, words.of(before)])
         found = []
         for place in places:

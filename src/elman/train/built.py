@@ -72,8 +72,8 @@ def facts(
     view, wanted = index.view, wanted_base(asked)
     base, name = None, None
     if wanted is not None:
-        found = {name: read_tokenizer(path).digest for name, path in BUILT_IN_BOTS.items()}
-        fits = (name for name, digest in found.items() if digest == tokenizer.digest)
+        known_bots = BUILT_IN_BOTS.items()
+        fits = (n for n, path in known_bots if read_tokenizer(path).digest == tokenizer.digest)
         name = next(fits, None) if wanted == AUTO else wanted
         base = None if name is None else load_network_bot(name, trust=trust)
         if base is None:
