@@ -78,10 +78,10 @@ def dataset_learned(bot: "Bot", path: str | None) -> "Dataset":
     """
     from elman.data.dataset import Dataset
     from elman.data.source import fingerprint
-    from elman.model.folder import BUILT_IN_BOTS
+    from elman.model.folder import is_built_in
 
     saved = bot.data
-    if bot.path in BUILT_IN_BOTS.values():
+    if is_built_in(bot.path):
         raise ElmanError(
             f"{bot.path.name}: what it learned from does not come with Elman; name a bot of yours"
         )

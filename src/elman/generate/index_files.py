@@ -19,7 +19,7 @@ from elman.generate.likelihood import Tokens, log_likelihoods, split
 from elman.generate.positions import HeldOut, in_common, is_reply
 from elman.generate.scoring import walk
 from elman.model.array_files import read_arrays, write_arrays
-from elman.model.folder import BUILT_IN_BOTS, REPLIES
+from elman.model.folder import REPLIES, is_built_in
 
 INDEX_FORMAT = 2
 
@@ -122,7 +122,7 @@ def known(bot: Bot, tell: Callable[[str], None]) -> ReplyIndex:
         ElmanError: where there are none, the conversations are gone, or a file is damaged.
     """
     saved, path = bot.data, bot.path / REPLIES
-    if bot.path in BUILT_IN_BOTS.values():
+    if is_built_in(bot.path):
         raise ElmanError(
             f"the bot {bot.path.name} keeps nobody's replies: elman train CHATS makes one of yours"
         )

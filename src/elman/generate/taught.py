@@ -12,7 +12,7 @@ from elman.data.files import write_file
 from elman.data.untrusted import parse_json, read_text
 from elman.errors import ElmanError
 from elman.generate.penalties import words_of
-from elman.model.folder import BUILT_IN_BOTS, COMMON, MAX_JSON_BYTES
+from elman.model.folder import COMMON, MAX_JSON_BYTES, is_built_in
 
 TAUGHT = "taught.jsonl"
 """In a bot's folder, beside its versions: a line for each answer, of which the last one counts."""
@@ -94,7 +94,7 @@ class TaughtReplies:
         Raises:
             ElmanError: where there is nothing to teach, it is too long, or it cannot be written.
         """
-        if self.path.parent in BUILT_IN_BOTS.values():
+        if is_built_in(self.path.parent):
             raise ElmanError(
                 f"the bot {self.path.parent.name} stays as it comes with Elman: elman train CHATS "
                 "makes one of yours, which can be taught"

@@ -30,7 +30,7 @@ from elman.learning.lessons import Exchange, Lessons, lessons, talks_of
 from elman.learning.past import Past
 from elman.learning.revision import USUAL_UPDATE, UpdateSettings, keep_learned, revise
 from elman.model import versions
-from elman.model.folder import BUILT_IN_BOTS, REPLIES, folder_of
+from elman.model.folder import REPLIES, folder_of, is_built_in
 from elman.model.replay import drawn
 from elman.model.versions import Version
 from elman.runtime.choose import load_bot
@@ -79,7 +79,7 @@ def learn(
         ElmanError: where there is too little to learn, nothing to replay, or the folder cannot be
             written.
     """
-    if folder_of(home) in BUILT_IN_BOTS.values():
+    if is_built_in(folder_of(home)):
         raise ElmanError(
             f"{folder_of(home).name}: comes with Elman and stays as it is; elman train makes one "
             "of yours"

@@ -14,7 +14,7 @@ from elman.data.overlap import hashed
 from elman.data.source import fingerprint
 from elman.errors import ElmanError
 from elman.generate.bot import Bot
-from elman.model.folder import BUILT_IN_BOTS
+from elman.model.folder import is_built_in
 
 GRAM_CHARS = 4
 """Characters in a row that two lines are compared by."""
@@ -148,7 +148,7 @@ def training_lines(bot: Bot) -> Lines:
     """
     data = bot.data
     path = data.path
-    if bot.path in BUILT_IN_BOTS.values():
+    if is_built_in(bot.path):
         raise ElmanError(f"what {bot.path.name} learned from does not come with it")
     if path == "-":
         raise ElmanError("it was trained on standard input, which is gone")

@@ -51,6 +51,11 @@ LANGUAGES = BOTS / "languages"
 BUILT_IN_BOTS = {path.name: path for path in (BASE, LANGUAGES)}
 
 
+def is_built_in(folder: Path) -> bool:
+    """Tell whether a folder is that of a bot that comes with Elman."""
+    return folder in BUILT_IN_BOTS.values()
+
+
 def folder_of(name: Path | str) -> Path:
     """Return the folder in which the files of a bot lie: that of its current version, or its own.
 

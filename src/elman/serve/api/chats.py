@@ -13,7 +13,7 @@ from starlette.responses import Response
 from elman.chat.database import Connection
 from elman.chat.memory import LOCAL
 from elman.errors import ElmanError
-from elman.model.folder import BUILT_IN_BOTS
+from elman.model.folder import is_built_in
 from elman.serve.api.requests import Body
 from elman.serve.api.responses import Id
 from elman.serve.http.access import Owner
@@ -163,7 +163,7 @@ async def give_feedback(service: Served, owner: Owner, body: FeedbackRequest) ->
 def _teach(service: Service, response: StoredResponse, instead: str) -> bool:
     """Let a bot give another answer to the same message from now on; tell whether it will."""
     model = service.models.get(response.model)
-    if model is None or model.replier is None or model.bot.path in BUILT_IN_BOTS.values():
+    if model is None or model.replier is None or is_built_in(model.bot.path):
         return False
     with service.store.reading() as connection:
         path = service.store.path(connection, LOCAL, response.key)
